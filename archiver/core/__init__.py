@@ -1,0 +1,1 @@
+"""The rules, free of IO: no clock, no randomness, no third-party import."""

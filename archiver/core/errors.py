@@ -1,0 +1,243 @@
+"""The error tree. Every class carries its verdict (what to do) and a hint (what the operator can do).
+
+Adapters translate their library's exceptions into these in one place; the pipeline knows no others.
+Messages never hold a secret: no URL query, no key, no body beyond a scrubbed excerpt.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import ClassVar
+
+
+class Verdict(StrEnum):
+    """What an error asks of the caller."""
+
+    RETRY = "retry"
+    """The world is busy: try again later."""
+    REFRESH = "refresh"
+    """This URL is spent: ask for a fresh one."""
+    REFUSE = "refuse"
+    """Will not improve by itself: show it to the operator."""
+    PAUSE_PROVIDER = "pause_provider"
+    """Our account or set-up at the provider: stop asking it, touch no task's counters."""
+    PAUSE_STORE = "pause_store"
+    """Our account or set-up at the store: stop writing to it, touch no task's counters."""
+
+
+class ArchiverError(Exception):
+    """Base of all errors that have a verdict.
+
+    `code` is a short, stable, dotted name for logs and the ledger; `retry_after` is seconds, when the
+    other side named them.
+    """
+
+    verdict: ClassVar[Verdict] = Verdict.RETRY
+    code: ClassVar[str] = "error"
+    hint: ClassVar[str] = ""
+    lasting: ClassVar[bool] = False
+    """For the PAUSE verdicts: True when only the operator can mend it."""
+
+    def __init__(self, message: str = "", *, retry_after: float | None = None) -> None:
+        super().__init__(message or self.code)
+        self.retry_after = retry_after
+
+
+class ApiBusy(ArchiverError):
+    """The provider's API did not give a usable answer this time."""
+
+    code = "api.busy"
+    hint = "nothing to do: it is asked again with back-off"
+
+
+class ApiThrottled(ApiBusy):
+    """The provider asks us to slow down (429, 430, 405, 433)."""
+
+    code = "api.throttled"
+    hint = "lower provider.requests_per_10s if this persists; other programs may share the key's budget"
+
+
+class ProviderPaused(ArchiverError):
+    """The provider refuses our account or set-up."""
+
+    verdict = Verdict.PAUSE_PROVIDER
+    code = "provider.paused"
+
+
+class KeyRefused(ProviderPaused):
+    """401, or a 403 about the key."""
+
+    code = "provider.key_refused"
+    hint = "set provider.api_key or provider.api_key_file to a valid key, and look at its IP whitelist"
+    lasting = True
+
+
+class AgentBlocked(ProviderPaused):
+    """Cloudflare's `error code: 1010`: the User-Agent is banned."""
+
+    code = "provider.agent_blocked"
+    hint = "set provider.user_agent to another value"
+    lasting = True
+
+
+class FeatureDisabled(ProviderPaused):
+    """505: the provider switched the feature off for this account."""
+
+    code = "provider.feature_disabled"
+    hint = "ask the provider why vocal-removal is disabled for this account"
+    lasting = True
+
+
+class NoCredit(ProviderPaused):
+    """402: the account's balance is used up."""
+
+    code = "provider.no_credit"
+    hint = "top up the provider's account; reading records is probed again with back-off"
+
+
+class Maintenance(ProviderPaused):
+    """455: the provider is down for maintenance."""
+
+    code = "provider.maintenance"
+    hint = "nothing to do: it is probed again with back-off"
+
+
+class OriginBusy(ArchiverError):
+    """The CDN did not answer, or not with the audio, this time (network, timeout, 429, 5xx)."""
+
+    code = "cdn.busy"
+    hint = "nothing to do: it is fetched again with back-off"
+
+
+class BodyShort(OriginBusy):
+    """The body ended before its announced length, or its connection was cut."""
+
+    code = "cdn.short_body"
+
+
+class BodySlow(OriginBusy):
+    """The body came slower than download.min_rate, or stalled."""
+
+    code = "cdn.slow_body"
+    hint = "lower download.min_rate if the line is really this slow"
+
+
+class BodyChanged(OriginBusy):
+    """On resume the origin offered other bytes than it began with; the transfer starts again."""
+
+    code = "cdn.body_changed"
+
+
+class BodyLong(OriginBusy):
+    """More bytes came than the origin announced."""
+
+    code = "cdn.long_body"
+
+
+class LinkSpent(ArchiverError):
+    """401, 403, 404 or 410 from the CDN: this URL no longer gives the audio."""
+
+    verdict = Verdict.REFRESH
+    code = "cdn.link_spent"
+    hint = "fresh links are asked for; if it stays so past the deadline the stem is lost"
+
+    def __init__(self, message: str = "", *, status: int, retry_after: float | None = None) -> None:
+        super().__init__(message or f"the origin answered {status}", retry_after=retry_after)
+        self.status = status
+
+
+class BodyNotAudio(ArchiverError):
+    """The first bytes are no audio container's (an HTML page with status 200, say)."""
+
+    verdict = Verdict.REFUSE
+    code = "cdn.not_audio"
+    hint = "open the URL shown by `stem-archiver show ID`; `stem-archiver retry ID` when it is audio again"
+
+
+class BodyEmpty(BodyNotAudio):
+    """Status 200 and no bytes."""
+
+    code = "cdn.empty_body"
+
+
+class BodyTooLarge(ArchiverError):
+    """Larger than download.max_stem_bytes."""
+
+    verdict = Verdict.REFUSE
+    code = "cdn.too_large"
+    hint = "raise download.max_stem_bytes, then `stem-archiver retry ID`"
+
+
+class AddressForbidden(ArchiverError):
+    """The URL leads to a place we do not go: not https, not a public address, not an allowed host."""
+
+    verdict = Verdict.REFUSE
+    code = "cdn.address_forbidden"
+    hint = "if this origin is meant, see download.allowed_hosts, download.allow_http, download.allow_private_addresses"
+
+
+class StoreBusy(ArchiverError):
+    """The store did not take or show the object this time."""
+
+    code = "store.busy"
+    hint = "nothing to do: it is tried again with back-off"
+
+
+class StoreCorrupt(StoreBusy):
+    """The store saw other bytes than we sent (BadDigest and kin); nothing was kept, we send again."""
+
+    code = "store.corrupt"
+    hint = "nothing to do unless it repeats: then suspect memory, a proxy or the network card"
+
+
+class KeyTaken(ArchiverError):
+    """A different object already stands under the key; it is never overwritten."""
+
+    verdict = Verdict.REFUSE
+    code = "store.key_taken"
+    hint = "look at the object and move it away, or set another store.prefix; then `stem-archiver retry ID`"
+
+
+class StorePaused(ArchiverError):
+    """The store refuses our account or set-up."""
+
+    verdict = Verdict.PAUSE_STORE
+    code = "store.paused"
+    lasting = True
+
+
+class BucketMissing(StorePaused):
+    """NoSuchBucket."""
+
+    code = "store.no_bucket"
+    hint = "create the bucket, or mend store.bucket and store.region"
+
+
+class AccessRefused(StorePaused):
+    """AccessDenied, InvalidAccessKeyId, SignatureDoesNotMatch, no credentials and kin."""
+
+    code = "store.access_denied"
+    hint = "see `stem-archiver check`; grant put, get, head, list and abort on the bucket and prefix"
+
+
+class StoreMisfit(StorePaused):
+    """The store cannot do what integrity needs (create-only writes, checksums)."""
+
+    code = "store.misfit"
+    hint = "run `stem-archiver check`; the gateway may be too old for If-None-Match or checksums"
+
+
+class LeaseLost(Exception):  # noqa: N818 - named for what happened
+    """Another process took the task over; whatever we still hold for it must be dropped, not written."""
+
+
+class LedgerFault(Exception):  # noqa: N818 - named for what happened
+    """The ledger cannot be used: corrupt, foreign, newer, read-only or on a full disk. Carries a hint."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class SettingsFault(Exception):  # noqa: N818 - named for what happened
+    """The settings cannot be used; the message lists every fault at once."""

@@ -1,0 +1,276 @@
+"""The nouns: what a task, a stem, a record, a claim and a receipt are.
+
+Every datetime here is an aware UTC datetime; every size is in bytes; every span is a timedelta.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import NewType
+
+from archiver.core.states import StemState, TaskState
+
+TaskId = NewType("TaskId", str)
+StemName = NewType("StemName", str)
+
+TASK_ID_RULE = "8 to 128 of the characters A-Z a-z 0-9 _ -"
+_TASK_ID = re.compile(r"[A-Za-z0-9_-]{8,128}")
+
+
+def task_id(text: str) -> TaskId:
+    """Return `text` as a task id; raise ValueError, without echoing it, when it cannot be one."""
+    if not _TASK_ID.fullmatch(text):
+        raise ValueError(f"not a task id (expected {TASK_ID_RULE})")
+    return TaskId(text)
+
+
+class Phase(StrEnum):
+    """What a record says about the task as a whole, once its odd spellings are read."""
+
+    ABSENT = "absent"
+    """`data` is null: not visible yet, unknown, or purged; only age can tell."""
+    PENDING = "pending"
+    """The provider is still at work, or uses a flag nobody has heard of."""
+    DONE = "done"
+    """The provider is finished and the listed audio is all there will be."""
+    FAILED = "failed"
+    """The provider gave up."""
+
+
+@dataclass(frozen=True, slots=True)
+class StemSource:
+    """One audio file that a record names."""
+
+    name: StemName
+    """Lower-case words joined by `_`, unique in the task; becomes part of the object key."""
+    url: str
+    """Absolute, percent-encoded, as it must be requested. May carry a secret query: never log it."""
+    field: str
+    """Where in the record it stood, e.g. `vocalUrl` or `originData[0].extract`."""
+    duration: float | None = None
+    """Seconds, when the record says."""
+    known: bool = True
+    """False for a field nobody has heard of: archived all the same, and warned about."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordInfo:
+    """One reading of record-info."""
+
+    phase: Phase
+    stems: tuple[StemSource, ...] = ()
+    flag: str = ""
+    created_at: datetime | None = None
+    completed_at: datetime | None = None
+    error_code: int | None = None
+    error_message: str = ""
+    """Free of URLs' paths and queries, and of control characters."""
+    document: str = ""
+    """The answer's JSON as it came, every URL without its query; what record-info.json holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Proof that one object is complete in the store."""
+
+    key: str
+    size: int
+    sha256: str
+    """Lower-case hex, of the bytes as they came from the origin."""
+    etag: str
+    content_type: str
+    stored_at: datetime
+    alias_of: StemName | None = None
+    """Set when another stem of the task has the same bytes; `key` is then that stem's object."""
+
+
+@dataclass(frozen=True, slots=True)
+class StemRow:
+    """A stem as the ledger knows it."""
+
+    name: StemName
+    state: StemState
+    url: str | None
+    """None when the URL carried a query: those are never written down, and are asked for again."""
+    url_shown: str
+    """The URL without its query: fit for logs and manifests."""
+    field: str
+    duration: float | None = None
+    attempts: int = 0
+    """Tries that failed since the last success or operator's retry."""
+    gone: int = 0
+    """How many of those tries the origin answered with 401, 403, 404 or 410."""
+    not_before: datetime | None = None
+    reason: str = ""
+    receipt: Receipt | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to work on one task until the lease runs out, and what is known of the task."""
+
+    task_id: TaskId
+    token: str
+    """Unforgeable name of this lease; every write of the path must present it."""
+    state: TaskState
+    accepted_at: datetime
+    first_asked_at: datetime | None = None
+    created_at: datetime | None = None
+    completed_at: datetime | None = None
+    deadline: datetime | None = None
+    asks: int = 0
+    """Answers so far that said `not yet`."""
+    attempts: int = 0
+    """Tries in a row that failed."""
+    settled: bool = False
+    """True once the provider said that the listed stems are all there will be."""
+    document: str = ""
+    """The last record, as in RecordInfo.document."""
+    stems: tuple[StemRow, ...] = ()
+
+
+class Dependency(StrEnum):
+    """An outside thing whose failure is ours to repair, not the task's fault."""
+
+    PROVIDER = "provider"
+    STORE = "store"
+
+
+@dataclass(frozen=True, slots=True)
+class Archived:
+    """Every stem is stored and the manifest is written."""
+
+    kind = "archived"
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """Not finished; to be taken up again at `at`."""
+
+    at: datetime
+    reason: str
+    fault: bool = False
+    """True when a try failed (the back-off grows), False when the provider is merely not ready."""
+    kind = "later"
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Nothing is left to do but stems that an operator must look at; `at` is the next slow re-try, if any."""
+
+    reason: str
+    at: datetime | None = None
+    kind = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Audio existed and can no longer be had; what could be saved is saved."""
+
+    reason: str
+    kind = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The provider made no audio."""
+
+    reason: str
+    kind = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """The provider does not know the id, long after it was first asked."""
+
+    reason: str
+    kind = "missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """A dependency refused us; the task is given back untouched."""
+
+    dependency: Dependency
+    reason: str
+    hint: str
+    lasting: bool
+    """True when only the operator can mend it (a bad key), False when waiting may (maintenance)."""
+    kind = "paused"
+
+
+@dataclass(frozen=True, slots=True)
+class Yielded:
+    """Given back so that more urgent work goes first."""
+
+    kind = "yielded"
+
+
+Outcome = Archived | Later | Refused | Lost | Failed | Missing | Paused | Yielded
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The spans that plan.py decides by."""
+
+    retention: timedelta = timedelta(days=14)
+    grace_after_deadline: timedelta = timedelta(days=2)
+    pending_first: timedelta = timedelta(seconds=20)
+    pending_max: timedelta = timedelta(minutes=10)
+    retry_first: timedelta = timedelta(seconds=5)
+    retry_max: timedelta = timedelta(hours=1)
+    missing_after: timedelta = timedelta(hours=24)
+    at_risk: timedelta = timedelta(hours=48)
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A line of the queue file that is no task id."""
+
+    path: str
+    offset: int
+    """Bytes from the start of the file."""
+    excerpt: str
+    """At most 200 printable characters of the line."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far a queue file has been read, and which file that was."""
+
+    path: str
+    device: int
+    inode: int
+    head: str
+    """Hex SHA-256 of the first bytes, to tell a replaced file from a grown one."""
+    head_size: int
+    offset: int
+    """Bytes read, always at the start of a line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """What one read of a queue file found; taken in by the ledger in one transaction with the cursor."""
+
+    ids: tuple[TaskId, ...] = ()
+    rejects: tuple[Reject, ...] = ()
+    cursor: Cursor | None = None
+    restarted: str = ""
+    """Why the file was read from its start again (`replaced`, `truncated`), else empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """One row of history."""
+
+    at: datetime
+    stem: StemName | None
+    event: str
+    before: str
+    after: str
+    detail: Mapping[str, object] = field(default_factory=dict)

@@ -1,0 +1,219 @@
+"""Decisions: what a record means for a task, when to try again, what keys and manifests say. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from archiver.core.model import (
+    Claim,
+    Failed,
+    Later,
+    Missing,
+    Phase,
+    Policy,
+    RecordInfo,
+    StemName,
+    StemRow,
+    TaskId,
+)
+from archiver.core.states import StemState
+
+GONE_ANSWERS_TO_LOSE = 3
+"""How often the origin must say `gone` between the deadline and its grace before a stem is lost."""
+
+BAD_BODIES_TO_REFUSE = 3
+"""How often a body may fail to be audio before the stem is shown as refused."""
+
+SLOW_RETRY = timedelta(hours=6)
+"""How often a refused stem is looked at again by itself, as long as it may still be had."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The record names audio; the rest of the path can begin."""
+
+    deadline: datetime
+    settled: bool
+
+
+def deadline_of(record: RecordInfo, accepted_at: datetime, policy: Policy) -> datetime:
+    """Return when the audio may vanish: retention after the task's creation, the safe reading of the docs.
+
+    Without a creation time, completion counts; without either, the moment we first heard of the id.
+    """
+    start = record.created_at or record.completed_at or accepted_at
+    return min(start, record.completed_at or start) + policy.retention
+
+
+def resolve(
+    claim: Claim, record: RecordInfo, now: datetime, policy: Policy, jitter: float
+) -> Listed | Later | Failed | Missing:
+    """Say what `record` means for the task. URLs decide; the flag is only a hint."""
+    age = now - (claim.first_asked_at or now)
+    again = now + _spread(_doubled(policy.pending_first, claim.asks, policy.pending_max), jitter)
+    if record.stems:
+        settled = record.phase in (Phase.DONE, Phase.FAILED) or age > policy.missing_after
+        return Listed(deadline=deadline_of(record, claim.accepted_at, policy), settled=settled)
+    if record.phase is Phase.FAILED:
+        return Failed(_blame(record))
+    if record.phase is Phase.ABSENT:
+        if age > policy.missing_after:
+            return Missing("the provider does not know this id (is it a music id, or older than two months?)")
+        return Later(again, "the provider does not know this id yet")
+    if record.phase is Phase.DONE:
+        if age > policy.missing_after:
+            return Failed("the provider reports success but lists no audio")
+        return Later(again, "the provider reports success but lists no audio yet")
+    if record.error_code or record.error_message:
+        if age > policy.missing_after:
+            return Failed(_blame(record))
+        return Later(again, f"still pending, with an error: {_blame(record)}")
+    started = min(record.created_at or claim.accepted_at, claim.accepted_at)
+    if now > started + policy.retention + policy.grace_after_deadline:
+        return Failed("the provider never finished this task")
+    return Later(again, "the provider is not ready")
+
+
+def _blame(record: RecordInfo) -> str:
+    code = "" if record.error_code is None else f" {record.error_code}"
+    return f"{record.flag or 'error'}{code}: {record.error_message or 'no message'}"
+
+
+def _doubled(first: timedelta, times: int, most: timedelta) -> timedelta:
+    return min(first * 2 ** min(times, 30), most)
+
+
+def _spread(span: timedelta, jitter: float) -> timedelta:
+    return span * (0.75 + 0.5 * jitter)
+
+
+def next_try(
+    failures: int,
+    now: datetime,
+    deadline: datetime | None,
+    policy: Policy,
+    jitter: float,
+    retry_after: float | None = None,
+) -> datetime:
+    """Return when to try again after `failures` failed tries in a row (0 for the first).
+
+    Doubles from retry_first to retry_max, spread by a quarter either way, no earlier than
+    `retry_after` seconds; but before the deadline never waits longer than half the time that is left.
+    """
+    wait = _spread(_doubled(policy.retry_first, failures, policy.retry_max), jitter)
+    if retry_after is not None:
+        wait = max(wait, timedelta(seconds=min(retry_after, policy.retry_max.total_seconds())))
+    if deadline is not None and now < deadline:
+        wait = min(wait, max((deadline - now) / 2, policy.retry_first))
+    return now + wait
+
+
+def gone_for_good(gone_answers: int, now: datetime, deadline: datetime | None, policy: Policy) -> bool:
+    """Say whether a stem that the origin called gone `gone_answers` times, fresh links tried, is lost."""
+    if deadline is None or now < deadline:
+        return False
+    return gone_answers >= GONE_ANSWERS_TO_LOSE or now >= deadline + policy.grace_after_deadline
+
+
+def urgency(deadline: datetime | None, accepted_at: datetime) -> datetime:
+    """Return the key by which tasks are ordered, the earliest first.
+
+    An id that was never asked about might expire at any moment, so its age counts as its deadline.
+    """
+    return deadline or accepted_at
+
+
+def object_key(prefix: str, task_id: TaskId, stem: StemName, extension: str) -> str:
+    """Return the key of a stem's object. Golden-tested: it never changes silently."""
+    return f"{prefix}{task_id}/{stem}.{extension}"
+
+
+def record_key(prefix: str, task_id: TaskId) -> str:
+    """Return the key of the record as it came."""
+    return f"{prefix}{task_id}/record-info.json"
+
+
+def manifest_key(prefix: str, task_id: TaskId) -> str:
+    """Return the key of the manifest, which is written last."""
+    return f"{prefix}{task_id}/manifest.json"
+
+
+def manifest_of(claim: Claim, stems: Iterable[StemRow], *, version: str, now: datetime) -> bytes:
+    """Return the manifest as UTF-8 JSON, sealed with the SHA-256 of itself without the seal."""
+    document: dict[str, object] = {
+        "format": 1,
+        "task_id": claim.task_id,
+        "stems": [_manifest_stem(row) for row in sorted(stems, key=lambda row: row.name)],
+        "accepted_at": _iso(claim.accepted_at),
+        "created_at": _iso(claim.created_at),
+        "completed_at": _iso(claim.completed_at),
+        "deadline": _iso(claim.deadline),
+        "written_at": _iso(now),
+        "archiver": version,
+    }
+    document["seal"] = f"sha256:{seal_of(document)}"
+    return (json.dumps(document, indent=1, ensure_ascii=True) + "\n").encode()
+
+
+def seal_of(document: Mapping[str, object]) -> str:
+    """Return the lower-case hex SHA-256 of the canonical JSON of `document` without its `seal`."""
+    bare = {key: value for key, value in document.items() if key != "seal"}
+    canonical = json.dumps(bare, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _manifest_stem(row: StemRow) -> dict[str, object]:
+    stem: dict[str, object] = {
+        "name": row.name,
+        "state": row.state.value,
+        "field": row.field,
+        "source_url": row.url_shown,
+        "duration_seconds": row.duration,
+    }
+    if row.receipt is not None:
+        stem |= {
+            "key": row.receipt.key,
+            "bytes": row.receipt.size,
+            "sha256": row.receipt.sha256,
+            "etag": row.receipt.etag,
+            "content_type": row.receipt.content_type,
+            "stored_at": _iso(row.receipt.stored_at),
+            "alias_of": row.receipt.alias_of,
+        }
+    if row.state is not StemState.STORED:
+        stem["reason"] = row.reason
+    return stem
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
+
+
+_WITNESS = ("name", "state", "key", "bytes", "sha256", "alias_of")
+
+
+def same_manifest(ours: bytes, theirs: bytes) -> bool:
+    """Say whether two manifests state the same of every stem, and theirs is whole."""
+    return _testimony(ours) == _testimony(theirs) is not None
+
+
+def _testimony(manifest: bytes) -> list[tuple[object, ...]] | None:
+    try:
+        document = json.loads(manifest)
+        if document["seal"] != f"sha256:{seal_of(document)}":
+            return None
+        return [tuple(stem.get(name) for name in _WITNESS) for stem in document["stems"]]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def open_stems(stems: Iterable[StemRow]) -> Mapping[StemState, list[StemRow]]:
+    """Group stems by state."""
+    groups: dict[StemState, list[StemRow]] = {state: [] for state in StemState}
+    for row in stems:
+        groups[row.state].append(row)
+    return groups

@@ -1,0 +1,325 @@
+"""What the path of a task needs from the outside, one narrow interface for each thing.
+
+An implementation translates its library's exceptions into `archiver.core.errors`; callers see no others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Protocol
+
+from archiver.core.model import (
+    Claim,
+    Cursor,
+    Dependency,
+    Intake,
+    Moved,
+    Outcome,
+    Receipt,
+    RecordInfo,
+    Reject,
+    StemName,
+    StemRow,
+    StemSource,
+    TaskId,
+)
+from archiver.core.states import StemEvent, StemState, TaskState
+
+Clock = Callable[[], datetime]
+"""Now, as an aware UTC datetime."""
+
+Jitter = Callable[[], float]
+"""A number from 0 up to 1."""
+
+Checkpoint = Callable[[str], None]
+"""Called with a step's name just after the step became durable; lets tests stop the world there."""
+
+
+def unobserved(step: str) -> None:
+    """The Checkpoint of production: does nothing."""
+
+
+class EventLog(Protocol):
+    """Structured events: a dotted name and fields."""
+
+    def debug(self, event: str, **fields: object) -> object: ...
+    def info(self, event: str, **fields: object) -> object: ...
+    def warning(self, event: str, **fields: object) -> object: ...
+    def error(self, event: str, **fields: object) -> object: ...
+
+
+class RecordApi(Protocol):
+    """The provider's API. Holds the key, follows no redirect, keeps the pace."""
+
+    def fetch(self, task_id: TaskId) -> RecordInfo:
+        """Read record-info once, with short retries inside (at most 30 s).
+
+        `data: null` is Phase.ABSENT, not an error. Raises ApiBusy or ProviderPaused.
+        """
+
+    def fresh_link(self, url: str) -> str | None:
+        """Ask POST /api/v1/common/download-url for a link that lives 20 minutes.
+
+        None when the provider refuses this URL. The answer is a secret: never log or store it.
+        Raises ApiBusy or ProviderPaused.
+        """
+
+    def credit(self) -> float:
+        """The account's credit; the free health check. Raises ApiBusy or ProviderPaused."""
+
+
+class Body(Protocol):
+    """Audio as it flows in, verified: a reader that cannot end early without raising."""
+
+    @property
+    def length(self) -> int | None:
+        """Bytes announced by the origin; None when it announced none."""
+
+    @property
+    def extension(self) -> str:
+        """From the first bytes, never from the URL: `mp3`, `wav`, `flac`, `ogg`, `m4a`, `aiff`, `aac`…"""
+
+    @property
+    def content_type(self) -> str:
+        """The media type that belongs to `extension`."""
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill `buffer` and return its size, or, only at the body's verified end, the fewer bytes left.
+
+        Raises BodyShort, BodySlow, BodyLong, BodyChanged, BodyTooLarge or OriginBusy.
+        """
+
+    @property
+    def sha256(self) -> str:
+        """Lower-case hex of all bytes handed out; final once readinto returned less than asked."""
+
+    @property
+    def size(self) -> int:
+        """Bytes handed out so far."""
+
+
+class Downloader(Protocol):
+    """The anonymous client of the CDN."""
+
+    def open(self, url: str) -> AbstractContextManager[Body]:
+        """GET `url`, judge status, address and first bytes, and hand out the body.
+
+        Raises OriginBusy, LinkSpent, BodyNotAudio, BodyEmpty, BodyTooLarge or AddressForbidden.
+        """
+
+
+class UploadJournal(Protocol):
+    """Where multipart uploads are written down before their first part."""
+
+    def opened(self, key: str, upload_id: str) -> None: ...
+    def closed(self, key: str, upload_id: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """What the store says of a finished object."""
+
+    key: str
+    size: int
+    etag: str
+
+
+class ObjectStore(Protocol):
+    """The bucket. Nothing in it is ever deleted, and audio is never overwritten."""
+
+    def put(self, key: str, body: Body, *, metadata: Mapping[str, str], journal: UploadJournal) -> StoredObject:
+        """Store the whole body under `key`, create-only and checksummed; return once it is complete.
+
+        An equal object that already stands there is success. Raises KeyTaken for a different one,
+        StoreBusy, StoreCorrupt or StorePaused; errors of the body pass through. On any exception no
+        object and no part is left behind, or the journal still names the upload.
+        """
+
+    def put_document(self, key: str, data: bytes, *, same: Callable[[bytes], bool]) -> StoredObject:
+        """Store a JSON sidecar, create-only.
+
+        Where one stands already and `same(its bytes)` is true it is left; else it is replaced under
+        If-Match. Raises StoreBusy or StorePaused.
+        """
+
+    def abort(self, key: str, upload_id: str) -> None:
+        """Abort a multipart upload; one that is no longer there is success. Raises StoreBusy or StorePaused."""
+
+
+class Stage(StrEnum):
+    """Which half of the path a claim is wanted for."""
+
+    LIST = "list"
+    """Ask the provider (tasks whose stems are not known, or must be asked again)."""
+    STORE = "store"
+    """Fetch and store known stems: needs no API key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A dependency that refused us, and when it is probed again."""
+
+    dependency: Dependency
+    since: datetime
+    reason: str
+    hint: str
+    lasting: bool
+    probes: int
+    next_probe: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRow:
+    """A task as `show` and `status` see it."""
+
+    task_id: TaskId
+    state: TaskState
+    accepted_at: datetime
+    source: str
+    first_asked_at: datetime | None
+    created_at: datetime | None
+    completed_at: datetime | None
+    deadline: datetime | None
+    not_before: datetime | None
+    asks: int
+    attempts: int
+    flag: str
+    reason: str
+    ended_at: datetime | None
+    leased_until: datetime | None
+    stems: tuple[StemRow, ...]
+    history: tuple[Moved, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AtRisk:
+    """An open task whose deadline is near or past."""
+
+    task_id: TaskId
+    deadline: datetime
+    missing_stems: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """What `status` says."""
+
+    tasks: Mapping[TaskState, int]
+    stems: Mapping[StemState, int]
+    bytes_stored: int
+    due: int
+    working: int
+    next_due: datetime | None
+    nearest_deadline: datetime | None
+    at_risk_count: int
+    at_risk: tuple[AtRisk, ...]
+    """The first 20 by deadline."""
+    pauses: tuple[Pause, ...]
+    rejected_lines: int
+    rejects: tuple[Reject, ...]
+    """The last 20."""
+    last_archived_at: datetime | None
+
+
+class Ledger(Protocol):
+    """The memory of the service. Every method is one transaction, durable when it returns.
+
+    Methods that take a Claim raise LeaseLost when the claim's token no longer holds the task, and
+    write nothing then. All raise LedgerFault when the database cannot be used.
+    """
+
+    # --- intake
+    def cursor(self, path: str) -> Cursor | None: ...
+    def take_in(self, intake: Intake, *, source: str, now: datetime) -> Sequence[TaskId]:
+        """Accept ids and rejects and move the cursor, all in one transaction; return the ids that are new."""
+
+    def enlist(self, owner: str, ids: Iterable[TaskId]) -> None:
+        """Name the tasks that `owner`'s claims are limited to (a backfill's own)."""
+
+    def known(self, ids: Sequence[TaskId]) -> Mapping[TaskId, TaskState]:
+        """The states of those of `ids` that the ledger knows."""
+
+    # --- dispatch
+    def claim(
+        self,
+        *,
+        owner: str,
+        now: datetime,
+        lease: timedelta,
+        stage: Stage | None = None,
+        enlisted_only: bool = False,
+    ) -> Claim | None:
+        """Lease the most urgent due task, or None.
+
+        LISTED tasks go by deadline; QUEUED ones by deadline where known, else by age. Stage.STORE
+        takes only LISTED tasks of which every missing stem's URL is on record; Stage.LIST the rest;
+        None takes either, the earliest deadline first.
+        """
+
+    def more_urgent_waits(self, claim: Claim, deadline: datetime, now: datetime) -> bool:
+        """True when a due, unleased LISTED task has an earlier deadline."""
+
+    def renew(self, owner: str, *, now: datetime, lease: timedelta) -> None:
+        """Prolong every lease that `owner` holds."""
+
+    def release(self, owner: str, *, now: datetime) -> int:
+        """Give back all that `owner` holds, untouched, and forget what it enlisted; return how many leases."""
+
+    def release_dead(self, alive: Callable[[str], bool], *, now: datetime) -> Sequence[str]:
+        """Give back what owners that are not `alive` hold; return their names."""
+
+    # --- the path
+    def listed(self, claim: Claim, record: RecordInfo, deadline: datetime, *, now: datetime) -> Claim:
+        """Save the answer and its stems (LISTED or RELISTED); return the claim as it now stands.
+
+        A stem that is known by name keeps its state and gets the fresh URL.
+        """
+
+    def stored(self, claim: Claim, stem: StemName, receipt: Receipt) -> None: ...
+    def stem_failed(
+        self,
+        claim: Claim,
+        stem: StemName,
+        *,
+        event: StemEvent | None,
+        reason: str,
+        gone: bool,
+        not_before: datetime | None,
+        now: datetime,
+    ) -> None:
+        """Write down a failed try: `event` REFUSED or GONE moves the stem, None leaves it WANTED."""
+
+    def finish(self, claim: Claim, outcome: Outcome, *, record: RecordInfo | None, now: datetime) -> None:
+        """Write the outcome and end the lease. `record` is the last answer, when one came."""
+
+    # --- multiparts
+    def upload_opened(self, owner: str, key: str, upload_id: str, *, now: datetime) -> None: ...
+    def upload_closed(self, key: str, upload_id: str) -> None: ...
+    def uploads_of_dead(self, alive: Callable[[str], bool]) -> Sequence[tuple[str, str]]:
+        """(key, upload id) of uploads whose owner is not `alive`."""
+
+    # --- pauses
+    def pause(self, dependency: Dependency, *, reason: str, hint: str, lasting: bool, now: datetime) -> Pause:
+        """Open or prolong a pause; each further call is a failed probe and doubles the wait (10 s to 10 min)."""
+
+    def resume(self, dependency: Dependency) -> bool:
+        """End a pause; True when there was one."""
+
+    def pauses(self) -> Sequence[Pause]: ...
+
+    # --- the operator
+    def retry(self, ids: Sequence[TaskId] | None, *, now: datetime) -> Sequence[TaskId]:
+        """Put refused, failed, missing and lost tasks (None: all of them) back to work; return which."""
+
+    def show(self, task_id: TaskId) -> TaskRow | None: ...
+    def overview(self, *, now: datetime, at_risk: timedelta) -> Overview: ...
+    def unfinished(self, owner: str, *, limit: int) -> Sequence[TaskRow]:
+        """Tasks enlisted by `owner` that are not ARCHIVED, without their history, `limit` at most."""
+
+    def open_work(self, owner: str | None) -> tuple[int, datetime | None]:
+        """How many open tasks (of what `owner` enlisted, or of all) and the earliest not_before among them."""
