@@ -24,7 +24,6 @@ from archiver.core.model import (
     Reject,
     StemName,
     StemRow,
-    StemSource,
     TaskId,
 )
 from archiver.core.states import StemEvent, StemState, TaskState
@@ -46,10 +45,17 @@ def unobserved(step: str) -> None:
 class EventLog(Protocol):
     """Structured events: a dotted name and fields."""
 
-    def debug(self, event: str, **fields: object) -> object: ...
-    def info(self, event: str, **fields: object) -> object: ...
-    def warning(self, event: str, **fields: object) -> object: ...
-    def error(self, event: str, **fields: object) -> object: ...
+    def debug(self, event: str, **fields: object) -> object:
+        """Log what only a developer wants to know."""
+
+    def info(self, event: str, **fields: object) -> object:
+        """Log a step that went as it should."""
+
+    def warning(self, event: str, **fields: object) -> object:
+        """Log what the service copes with, but an operator may want to know."""
+
+    def error(self, event: str, **fields: object) -> object:
+        """Log what an operator must look at."""
 
 
 class RecordApi(Protocol):
@@ -81,7 +87,7 @@ class Body(Protocol):
 
     @property
     def extension(self) -> str:
-        """From the first bytes, never from the URL: `mp3`, `wav`, `flac`, `ogg`, `m4a`, `aiff`, `aac`…"""
+        """From the first bytes, never from the URL: mp3, wav, flac, ogg, m4a, aiff, aac and kin."""
 
     @property
     def content_type(self) -> str:
@@ -115,8 +121,11 @@ class Downloader(Protocol):
 class UploadJournal(Protocol):
     """Where multipart uploads are written down before their first part."""
 
-    def opened(self, key: str, upload_id: str) -> None: ...
-    def closed(self, key: str, upload_id: str) -> None: ...
+    def opened(self, key: str, upload_id: str) -> None:
+        """Write down that the upload exists; durable when it returns."""
+
+    def closed(self, key: str, upload_id: str) -> None:
+        """Strike it out: completed, or aborted for certain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +243,9 @@ class Ledger(Protocol):
     """
 
     # --- intake
-    def cursor(self, path: str) -> Cursor | None: ...
+    def cursor(self, path: str) -> Cursor | None:
+        """How far the queue file at `path` was read."""
+
     def take_in(self, intake: Intake, *, source: str, now: datetime) -> Sequence[TaskId]:
         """Accept ids and rejects and move the cursor, all in one transaction; return the ids that are new."""
 
@@ -280,7 +291,9 @@ class Ledger(Protocol):
         A stem that is known by name keeps its state and gets the fresh URL.
         """
 
-    def stored(self, claim: Claim, stem: StemName, receipt: Receipt) -> None: ...
+    def stored(self, claim: Claim, stem: StemName, receipt: Receipt) -> None:
+        """Write down that the stem's object is complete; at the receipt's stored_at."""
+
     def stem_failed(
         self,
         claim: Claim,
@@ -298,8 +311,12 @@ class Ledger(Protocol):
         """Write the outcome and end the lease. `record` is the last answer, when one came."""
 
     # --- multiparts
-    def upload_opened(self, owner: str, key: str, upload_id: str, *, now: datetime) -> None: ...
-    def upload_closed(self, key: str, upload_id: str) -> None: ...
+    def upload_opened(self, owner: str, key: str, upload_id: str, *, now: datetime) -> None:
+        """Write down a multipart upload before its first part."""
+
+    def upload_closed(self, key: str, upload_id: str) -> None:
+        """Strike it out: completed or aborted."""
+
     def uploads_of_dead(self, alive: Callable[[str], bool]) -> Sequence[tuple[str, str]]:
         """(key, upload id) of uploads whose owner is not `alive`."""
 
@@ -310,14 +327,19 @@ class Ledger(Protocol):
     def resume(self, dependency: Dependency) -> bool:
         """End a pause; True when there was one."""
 
-    def pauses(self) -> Sequence[Pause]: ...
+    def pauses(self) -> Sequence[Pause]:
+        """All open pauses."""
 
     # --- the operator
     def retry(self, ids: Sequence[TaskId] | None, *, now: datetime) -> Sequence[TaskId]:
         """Put refused, failed, missing and lost tasks (None: all of them) back to work; return which."""
 
-    def show(self, task_id: TaskId) -> TaskRow | None: ...
-    def overview(self, *, now: datetime, at_risk: timedelta) -> Overview: ...
+    def show(self, task_id: TaskId) -> TaskRow | None:
+        """One task with stems and history; None when the ledger does not know it."""
+
+    def overview(self, *, now: datetime, at_risk: timedelta) -> Overview:
+        """Counts and what is at risk: open tasks with a stem missing whose deadline is nearer than `at_risk`."""
+
     def unfinished(self, owner: str, *, limit: int) -> Sequence[TaskRow]:
         """Tasks enlisted by `owner` that are not ARCHIVED, without their history, `limit` at most."""
 

@@ -227,11 +227,11 @@ class StoreMisfit(StorePaused):
     hint = "run `stem-archiver check`; the gateway may be too old for If-None-Match or checksums"
 
 
-class LeaseLost(Exception):  # noqa: N818 - named for what happened
+class LeaseLost(Exception):
     """Another process took the task over; whatever we still hold for it must be dropped, not written."""
 
 
-class LedgerFault(Exception):  # noqa: N818 - named for what happened
+class LedgerFault(Exception):
     """The ledger cannot be used: corrupt, foreign, newer, read-only or on a full disk. Carries a hint."""
 
     def __init__(self, message: str, hint: str) -> None:
@@ -239,5 +239,5 @@ class LedgerFault(Exception):  # noqa: N818 - named for what happened
         self.hint = hint
 
 
-class SettingsFault(Exception):  # noqa: N818 - named for what happened
+class SettingsFault(Exception):
     """The settings cannot be used; the message lists every fault at once."""

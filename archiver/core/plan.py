@@ -84,11 +84,11 @@ def _blame(record: RecordInfo) -> str:
 
 
 def _doubled(first: timedelta, times: int, most: timedelta) -> timedelta:
-    return min(first * 2 ** min(times, 30), most)
+    return min(first * (1 << min(times, 30)), most)
 
 
 def _spread(span: timedelta, jitter: float) -> timedelta:
-    return span * (0.75 + 0.5 * jitter)
+    return timedelta(seconds=span.total_seconds() * (0.75 + 0.5 * jitter))
 
 
 def next_try(

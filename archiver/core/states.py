@@ -56,7 +56,7 @@ class StemEvent(StrEnum):
     GONE = "gone"
 
 
-class IllegalMove(Exception):  # noqa: N818 - named for what happened
+class IllegalMove(Exception):
     """A state was asked to make a move that its table does not hold: a bug."""
 
 
