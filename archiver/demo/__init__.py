@@ -1,0 +1,1 @@
+"""What `stem-archiver demo` needs beyond the service itself: embedded parts, all on loopback."""

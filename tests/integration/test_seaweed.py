@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import tempfile
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from archiver.demo.seaweed import S3Server, seaweed
+
+
+def running(folder: Path) -> list[int]:
+    """Pids whose working directory is `folder`: the servers started there."""
+    pids = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if (process / "cwd").readlink() == folder.resolve():
+                pids.append(int(process.name))
+        except OSError:
+            continue
+    return pids
+
+
+def test_two_servers_run_at_once_and_each_takes_only_its_own_key(s3_server: S3Server, tmp_path: Path) -> None:
+    with seaweed(tmp_path) as other, closing(other.client()) as theirs, closing(s3_server.client()) as ours:
+        theirs.create_bucket(Bucket="only-here")
+        assert "only-here" not in [bucket["Name"] for bucket in ours.list_buckets()["Buckets"]]
+        assert other.secret_key not in repr(other)
+
+
+def test_an_exception_in_the_block_leaves_no_process(tmp_path: Path) -> None:
+    def interrupted() -> None:
+        with seaweed(tmp_path):
+            assert len(running(tmp_path)) == 1
+            raise KeyboardInterrupt
+
+    before = set(Path(tempfile.gettempdir()).glob("*weed*"))
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert running(tmp_path) == []
+    assert set(Path(tempfile.gettempdir()).glob("*weed*")) == before
+
+
+def test_the_bucket_fixture_gives_an_empty_bucket(s3_server: S3Server, bucket: str) -> None:
+    with closing(s3_server.client()) as client:
+        assert client.list_objects_v2(Bucket=bucket)["KeyCount"] == 0
