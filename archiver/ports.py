@@ -6,6 +6,7 @@ An implementation translates its library's exceptions into `archiver.core.errors
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -56,6 +57,36 @@ class EventLog(Protocol):
 
     def error(self, event: str, **fields: object) -> object:
         """Log what an operator must look at."""
+
+
+class Observer(Protocol):
+    """Is told what moved, for progress and metrics; must return at once and never raise."""
+
+    def received(self, size: int) -> None:
+        """`size` more bytes of audio came in."""
+
+    def stem_stored(self, size: int, seconds: float) -> None:
+        """A stem of `size` bytes is complete in the store, `seconds` after its transfer began."""
+
+    def task_ended(self, outcome: Outcome) -> None:
+        """A try at a task came to this outcome."""
+
+
+class Gate(Protocol):
+    """Knows which dependency is paused."""
+
+    def admits(self, dependency: Dependency) -> bool:
+        """Whether the dependency may be used now. While it is paused, True at most once a probe is due."""
+
+    def worked(self, dependency: Dependency) -> None:
+        """The dependency did its work: a pause, if any, is over."""
+
+
+class TransferPool(Protocol):
+    """The threads that move stems, shared by all tasks."""
+
+    def submit(self, deadline: datetime, work: Callable[[], None]) -> Future[None]:
+        """Run `work` as soon as a thread is free; the earliest deadline goes first."""
 
 
 class RecordApi(Protocol):
@@ -285,7 +316,7 @@ class Ledger(Protocol):
         """Give back what owners that are not `alive` hold; return their names."""
 
     # --- the path
-    def listed(self, claim: Claim, record: RecordInfo, deadline: datetime, *, now: datetime) -> Claim:
+    def listed(self, claim: Claim, record: RecordInfo, deadline: datetime, *, settled: bool, now: datetime) -> Claim:
         """Save the answer and its stems (LISTED or RELISTED); return the claim as it now stands.
 
         A stem that is known by name keeps its state and gets the fresh URL.
@@ -306,6 +337,9 @@ class Ledger(Protocol):
         now: datetime,
     ) -> None:
         """Write down a failed try: `event` REFUSED or GONE moves the stem, None leaves it WANTED."""
+
+    def stem_retried(self, claim: Claim, stem: StemName, *, now: datetime) -> StemRow:
+        """Make a REFUSED stem WANTED again, for the slow re-try that its not_before allows; return it."""
 
     def finish(self, claim: Claim, outcome: Outcome, *, record: RecordInfo | None, now: datetime) -> None:
         """Write the outcome and end the lease. `record` is the last answer, when one came."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from archiver.core.errors import ArchiverError, BodyNotAudio, Verdict
 from archiver.core.model import (
     Claim,
     Failed,
@@ -20,7 +21,7 @@ from archiver.core.model import (
     StemRow,
     TaskId,
 )
-from archiver.core.states import StemState
+from archiver.core.states import StemEvent, StemState
 
 GONE_ANSWERS_TO_LOSE = 3
 """How often the origin must say `gone` between the deadline and its grace before a stem is lost."""
@@ -54,7 +55,7 @@ def resolve(
 ) -> Listed | Later | Failed | Missing:
     """Say what `record` means for the task. URLs decide; the flag is only a hint."""
     age = now - (claim.first_asked_at or now)
-    again = now + _spread(_doubled(policy.pending_first, claim.asks, policy.pending_max), jitter)
+    again = _ask_again(claim, now, policy, jitter)
     if record.stems:
         settled = record.phase in (Phase.DONE, Phase.FAILED) or age > policy.missing_after
         return Listed(deadline=deadline_of(record, claim.accepted_at, policy), settled=settled)
@@ -81,6 +82,10 @@ def resolve(
 def _blame(record: RecordInfo) -> str:
     code = "" if record.error_code is None else f" {record.error_code}"
     return f"{record.flag or 'error'}{code}: {record.error_message or 'no message'}"
+
+
+def _ask_again(claim: Claim, now: datetime, policy: Policy, jitter: float) -> datetime:
+    return now + _spread(_doubled(policy.pending_first, claim.asks, policy.pending_max), jitter)
 
 
 def _doubled(first: timedelta, times: int, most: timedelta) -> timedelta:
@@ -117,6 +122,37 @@ def gone_for_good(gone_answers: int, now: datetime, deadline: datetime | None, p
     if deadline is None or now < deadline:
         return False
     return gone_answers >= GONE_ANSWERS_TO_LOSE or now >= deadline + policy.grace_after_deadline
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What a failed try means for a stem: its move, if any, and when it is tried again by itself."""
+
+    event: StemEvent | None
+    not_before: datetime | None
+
+
+def judge_stem(
+    row: StemRow, error: ArchiverError, now: datetime, deadline: datetime | None, policy: Policy, jitter: float
+) -> Ruling:
+    """Rule on a failed try at a stem whose error is about the stem (no PAUSE verdict)."""
+    again = next_try(row.attempts, now, deadline, policy, jitter, error.retry_after)
+    match error.verdict:
+        case Verdict.REFRESH if gone_for_good(row.gone + 1, now, deadline, policy):
+            return Ruling(StemEvent.GONE, None)
+        case Verdict.REFUSE if not isinstance(error, BodyNotAudio):
+            return Ruling(StemEvent.REFUSED, None)
+        case Verdict.REFUSE if row.attempts + 1 >= BAD_BODIES_TO_REFUSE:
+            hopeful = deadline is None or now < deadline + policy.grace_after_deadline
+            return Ruling(StemEvent.REFUSED, now + SLOW_RETRY if hopeful else None)
+        case _:
+            return Ruling(None, again)
+
+
+def not_settled(claim: Claim, now: datetime, policy: Policy, jitter: float) -> Later:
+    """Say when to ask again for a task whose known stems are all done but which may list more."""
+    again = _ask_again(claim, now, policy, jitter)
+    return Later(again, "the provider may list more stems")
 
 
 def urgency(deadline: datetime | None, accepted_at: datetime) -> datetime:
@@ -211,8 +247,8 @@ def _testimony(manifest: bytes) -> list[tuple[object, ...]] | None:
         return None
 
 
-def open_stems(stems: Iterable[StemRow]) -> Mapping[StemState, list[StemRow]]:
-    """Group stems by state."""
+def by_state(stems: Iterable[StemRow]) -> Mapping[StemState, list[StemRow]]:
+    """Group stems by state; every state has its list."""
     groups: dict[StemState, list[StemRow]] = {state: [] for state in StemState}
     for row in stems:
         groups[row.state].append(row)
