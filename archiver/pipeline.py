@@ -16,7 +16,7 @@ from functools import partial
 from typing import assert_never
 
 from archiver.core import plan
-from archiver.core.errors import ApiBusy, ArchiverError, LinkSpent, Verdict
+from archiver.core.errors import ApiBusy, ArchiverError, LeaseLost, LedgerFault, LinkSpent, Verdict
 from archiver.core.model import (
     Archived,
     Claim,
@@ -98,8 +98,8 @@ class Archiver:
     def archive(self, claim: Claim) -> Outcome:
         """Take the task as far as it goes now, write the outcome down and return it.
 
-        Raises LeaseLost when another process took the task over, and LedgerFault; nothing else that
-        is not a bug.
+        Raises LeaseLost when another process took the task over, and LedgerFault. A bug on the way is
+        logged and costs the task a try, never the service.
         """
         journey = _Journey(self, claim)
         try:
@@ -108,6 +108,11 @@ class Archiver:
             outcome = Yielded()
         except ArchiverError as error:
             outcome = journey.outcome_of(error)
+        except (LeaseLost, LedgerFault):
+            raise
+        except Exception as bug:
+            self.log.exception("task.crashed", task_id=claim.task_id, error=repr(bug))
+            outcome = journey.outcome_of(ArchiverError(f"a bug: {bug!r}"))
         self.outside.ledger.finish(claim, outcome, record=journey.record, now=self.clock())
         self.checkpoint("task.finished")
         self.observer.task_ended(outcome)

@@ -58,6 +58,9 @@ class EventLog(Protocol):
     def error(self, event: str, **fields: object) -> object:
         """Log what an operator must look at."""
 
+    def exception(self, event: str, **fields: object) -> object:
+        """Log an error together with the traceback of the exception being handled."""
+
 
 class Observer(Protocol):
     """Is told what moved, for progress and metrics; must return at once and never raise."""
@@ -107,6 +110,13 @@ class RecordApi(Protocol):
 
     def credit(self) -> float:
         """The account's credit; the free health check. Raises ApiBusy or ProviderPaused."""
+
+
+class Queue(Protocol):
+    """The queue file: an append-only inbox that is never rewritten."""
+
+    def read(self, cursor: Cursor | None) -> Intake:
+        """Read what was appended since `cursor`, in bounded batches; raise QueueUnreadable."""
 
 
 class Body(Protocol):
@@ -266,6 +276,17 @@ class Overview:
     last_archived_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class OpenWork:
+    """Open tasks that will go on by themselves: all but those that wait only for an operator."""
+
+    tasks: int
+    next_retry: datetime | None
+    """The earliest not_before of tasks whose last try failed; also of those due now (then in the past)."""
+    next_ask: datetime | None
+    """The earliest not_before of tasks that the provider has not finished."""
+
+
 class Ledger(Protocol):
     """The memory of the service. Every method is one transaction, durable when it returns.
 
@@ -377,5 +398,5 @@ class Ledger(Protocol):
     def unfinished(self, owner: str, *, limit: int) -> Sequence[TaskRow]:
         """Tasks enlisted by `owner` that are not ARCHIVED, without their history, `limit` at most."""
 
-    def open_work(self, owner: str | None) -> tuple[int, datetime | None]:
-        """How many open tasks (of what `owner` enlisted, or of all) and the earliest not_before among them."""
+    def open_work(self, owner: str | None) -> OpenWork:
+        """What is still to be done, of what `owner` enlisted or of all."""

@@ -1,0 +1,153 @@
+"""One shot: takes ids in and drives the same path as the daemon until each has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from archiver.core.model import Intake
+from archiver.core.states import TaskState
+from archiver.daemon import Stopping
+from archiver.dispatch import Breakers, Dispatcher
+from archiver.ports import Clock, EventLog, Ledger, Pause, TaskRow
+from archiver.upkeep import accept
+
+UNFINISHED_SHOWN = 1000
+"""How many unfinished tasks the ending names; beyond that it only counts."""
+
+TICK = timedelta(seconds=0.25)
+RELOAD = timedelta(seconds=5)
+
+
+class Verdict(StrEnum):
+    """How a backfill ended."""
+
+    DONE = "done"
+    UNFINISHED = "unfinished"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What a backfill leaves behind."""
+
+    verdict: Verdict
+    taken: int
+    """Ids that were given and are valid, each counted once."""
+    already_archived: int
+    rejected: int
+    unfinished: tuple[TaskRow, ...]
+    pauses: tuple[Pause, ...]
+
+
+@dataclass(slots=True)
+class Roll:
+    """The ids of this backfill, taken into the ledger."""
+
+    taken: int = 0
+    already_archived: int = 0
+    rejected: int = 0
+
+
+def enrol(
+    intakes: Iterable[Intake], *, owner: str, ledger: Ledger, limit: int | None, clock: Clock, log: EventLog
+) -> Roll:
+    """Take ids in and enlist those that are not archived yet, at most `limit` of them."""
+    roll = Roll()
+    room = limit
+    for intake in intakes:
+        roll.rejected += len(intake.rejects)
+        states = ledger.known(intake.ids)
+        ids = list(dict.fromkeys(intake.ids))
+        todo = [task_id for task_id in ids if states.get(task_id) is not TaskState.ARCHIVED]
+        if room is not None:
+            todo = todo[:room]
+            room -= len(todo)
+        archived = sum(states.get(task_id) is TaskState.ARCHIVED for task_id in ids)
+        roll.taken += len(todo) + archived
+        roll.already_archived += archived
+        batch = Intake(ids=tuple(todo), rejects=intake.rejects)
+        accept(batch, source="backfill", ledger=ledger, now=clock(), log=log)
+        ledger.enlist(owner, todo)
+        if room == 0:
+            break
+    return roll
+
+
+@dataclass(slots=True)
+class Backfill:
+    """Works until every enlisted task has ended, or waiting longer was not asked for."""
+
+    owner: str
+    ledger: Ledger
+    dispatcher: Dispatcher
+    breakers: Breakers
+    stopping: Stopping
+    clock: Clock
+    wait: bool
+    """Whether tasks that the provider has not finished are waited for."""
+    max_wait: timedelta
+    """How long, from the moment when nothing else was left to do."""
+
+    def run(self, tick: Callable[[], None]) -> Verdict:
+        """Work to the end; calls `tick` several times a second. Raises LedgerFault."""
+        idle_since: datetime | None = None
+        for now in self._ticks(tick):
+            if self.dispatcher.pump() or self.dispatcher.working:
+                continue
+            if self.dispatcher.fault is not None:
+                raise self.dispatcher.fault
+            idle_since = idle_since or now
+            verdict = self._verdict(now, give_up=idle_since + self.max_wait)
+            if verdict is not None:
+                return verdict
+        return Verdict.STOPPED
+
+    def _ticks(self, tick: Callable[[], None]) -> Iterator[datetime]:
+        """Yield the time until asked to stop; keeps leases and pauses fresh on the way."""
+        care_at = self.clock() + RELOAD
+        while not self.stopping.asked:
+            now = self.clock()
+            if now >= care_at:
+                self.breakers.reload()
+                self.dispatcher.renew()
+                care_at = now + RELOAD
+            yield now
+            if self.dispatcher.working:
+                self.dispatcher.wait_idle(TICK.total_seconds())
+            else:
+                self.stopping.wait(TICK.total_seconds())
+            tick()
+
+    def _verdict(self, now: datetime, give_up: datetime) -> Verdict | None:
+        """Say how it ends, or None to go on waiting."""
+        work = self.ledger.open_work(self.owner)
+        if not work.tasks:
+            return Verdict.DONE
+        pauses = self.ledger.pauses()
+        if any(pause.lasting for pause in pauses):
+            return Verdict.PAUSED
+        moments = [pause.next_probe for pause in pauses]
+        moments += [moment for moment in (work.next_retry, work.next_ask if self.wait else None) if moment]
+        if moments and min(moments) <= give_up:
+            return None
+        return Verdict.PAUSED if pauses else Verdict.UNFINISHED
+
+
+def end(backfill: Backfill, verdict: Verdict, roll: Roll) -> Ending:
+    """Sum up; a DONE whose tasks did not all end archived is UNFINISHED."""
+    unfinished = tuple(backfill.ledger.unfinished(backfill.owner, limit=UNFINISHED_SHOWN))
+    if verdict is Verdict.DONE and (unfinished or roll.rejected):
+        verdict = Verdict.UNFINISHED
+    return Ending(
+        verdict=verdict,
+        taken=roll.taken,
+        already_archived=roll.already_archived,
+        rejected=roll.rejected,
+        unfinished=unfinished,
+        pauses=tuple(backfill.ledger.pauses()),
+    )
+

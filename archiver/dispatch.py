@@ -1,0 +1,285 @@
+"""Keeps the two pools full: claim, archive, and at once the next; backs off from a paused dependency."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from archiver.core.errors import LeaseLost, LedgerFault
+from archiver.core.model import Claim, Dependency, Outcome, Paused
+from archiver.ports import Clock, EventLog, Ledger, Stage
+
+Archive = Callable[[Claim], Outcome]
+
+PROBE_PATIENCE = timedelta(minutes=1)
+"""How long a probe may stay without a verdict (its task met another trouble) before the next is let through."""
+
+
+class StemPool:
+    """Threads that move stems, the earliest deadline first, over all tasks."""
+
+    def __init__(self, threads: int) -> None:
+        self._waiting: list[tuple[datetime, int, Callable[[], None], Future[None]]] = []
+        self._order = itertools.count()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._threads = [
+            threading.Thread(target=self._serve, name=f"stem-{number}", daemon=True) for number in range(threads)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, deadline: datetime, work: Callable[[], None]) -> Future[None]:
+        """Run `work` as soon as a thread is free; the earliest deadline goes first."""
+        future: Future[None] = Future()
+        with self._changed:
+            if self._closed:
+                raise RuntimeError("the stem pool is closed")
+            heapq.heappush(self._waiting, (deadline, next(self._order), work, future))
+            self._changed.notify()
+        return future
+
+    def close(self) -> None:
+        """Let the threads end once all that was submitted has run; does not wait for them."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _serve(self) -> None:
+        while (item := self._next()) is not None:
+            work, future = item
+            try:
+                work()
+            except BaseException as error:  # noqa: BLE001 - the future hands it to whoever waits
+                future.set_exception(error)
+            else:
+                future.set_result(None)
+
+    def _next(self) -> tuple[Callable[[], None], Future[None]] | None:
+        with self._changed:
+            while not self._waiting:
+                if self._closed:
+                    return None
+                self._changed.wait()
+            _, _, work, future = heapq.heappop(self._waiting)
+            return work, future
+
+
+class Breakers:
+    """The Gate: one circuit breaker a dependency, kept in the ledger so that every process sees it.
+
+    While a dependency is paused it is admitted once each time a probe is due; a probe that fails
+    doubles the wait, one that works ends the pause.
+    """
+
+    def __init__(self, ledger: Ledger, clock: Clock, log: EventLog) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._log = log
+        self._lock = threading.Lock()
+        # Whoever starts us has probably just mended what was paused: probe at once.
+        self._pauses = {pause.dependency: replace(pause, next_probe=clock()) for pause in ledger.pauses()}
+        self._probes: dict[Dependency, datetime] = {}
+
+    def reload(self) -> None:
+        """Look into the ledger for what other processes and the operator decided."""
+        found = {pause.dependency: pause for pause in self._ledger.pauses()}
+        with self._lock:
+            self._pauses = found
+            self._probes = {name: taken for name, taken in self._probes.items() if name in found}
+
+    def admits(self, dependency: Dependency) -> bool:
+        """Whether the dependency may be used now; takes the probe when one is due."""
+        with self._lock:
+            if dependency not in self._pauses:
+                return True
+            if not self._probe_due(dependency):
+                return False
+            self._probes[dependency] = self._clock()
+            return True
+
+    def open_for(self, dependency: Dependency) -> bool:
+        """Whether `admits` would say yes, without taking the probe."""
+        with self._lock:
+            return dependency not in self._pauses or self._probe_due(dependency)
+
+    def worked(self, dependency: Dependency) -> None:
+        """End the pause, if any."""
+        with self._lock:
+            paused = self._pauses.pop(dependency, None)
+            self._probes.pop(dependency, None)
+        if paused is not None and self._ledger.resume(dependency):
+            self._log.info("dependency.resumed", dependency=dependency.value)
+
+    def refused(self, outcome: Paused) -> None:
+        """Open the pause, or prolong it after a failed probe."""
+        with self._lock:
+            if outcome.dependency in self._pauses and outcome.dependency not in self._probes:
+                return
+        pause = self._ledger.pause(
+            outcome.dependency,
+            reason=outcome.reason,
+            hint=outcome.hint,
+            lasting=outcome.lasting,
+            now=self._clock(),
+        )
+        with self._lock:
+            self._pauses[outcome.dependency] = pause
+            self._probes.pop(outcome.dependency, None)
+        self._log.error(
+            "dependency.paused",
+            dependency=outcome.dependency.value,
+            reason=outcome.reason,
+            hint=outcome.hint,
+            next_probe=pause.next_probe.isoformat(),
+        )
+
+    def _probe_due(self, dependency: Dependency) -> bool:
+        now, taken = self._clock(), self._probes.get(dependency)
+        under_way = taken is not None and now < taken + PROBE_PATIENCE
+        return not under_way and now >= self._pauses[dependency].next_probe
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """How a dispatcher works: under whose name, how many tasks at once, with what leases."""
+
+    owner: str
+    tasks_in_flight: int
+    lease: timedelta = timedelta(minutes=10)
+    enlisted_only: bool = False
+
+
+class Dispatcher:
+    """Runs up to `tasks_in_flight` tasks at once; a slot that frees takes the next claim by itself."""
+
+    def __init__(
+        self, *, ledger: Ledger, archive: Archive, breakers: Breakers, shift: Shift, clock: Clock, log: EventLog
+    ) -> None:
+        self._ledger = ledger
+        self._archive = archive
+        self._breakers = breakers
+        self._shift = shift
+        self._clock = clock
+        self._log = log
+        self._changed = threading.Condition()
+        self._stages: dict[int, Stage] = {}
+        self._slots = itertools.count()
+        self._accepting = True
+        self._fault: LedgerFault | None = None
+
+    @property
+    def working(self) -> int:
+        """Tasks in flight."""
+        with self._changed:
+            return len(self._stages)
+
+    @property
+    def fault(self) -> LedgerFault | None:
+        """Why the ledger could not be used any more, if so: nothing is claimed after that."""
+        return self._fault
+
+    def pump(self) -> int:
+        """Start a worker for every free slot that finds work; return how many were started."""
+        started = 0
+        while (found := self._next_claim()) is not None:
+            slot, claim = found
+            threading.Thread(target=self._work, args=(slot, claim), name=f"task-{slot}", daemon=True).start()
+            started += 1
+        return started
+
+    def renew(self) -> None:
+        """Prolong the leases held; call it several times a lease."""
+        self._ledger.renew(self._shift.owner, now=self._clock(), lease=self._shift.lease)
+
+    def stop(self) -> None:
+        """Claim nothing more."""
+        with self._changed:
+            self._accepting = False
+            self._changed.notify_all()
+
+    def wait_idle(self, timeout: float) -> bool:
+        """Wait until no task is in flight, at most `timeout` seconds; return whether it is so."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._stages, timeout)
+
+    def _work(self, slot: int, claim: Claim) -> None:
+        following: Claim | None = claim
+        while following is not None:
+            self._archive_one(following)
+            following = self._exchange(slot)
+
+    def _archive_one(self, claim: Claim) -> None:
+        self._log.debug("task.claimed", task_id=claim.task_id, state=claim.state.value)
+        try:
+            outcome = self._archive(claim)
+            if isinstance(outcome, Paused):
+                self._breakers.refused(outcome)
+        except LeaseLost:
+            self._log.warning("lease.lost", task_id=claim.task_id)
+        except LedgerFault as fault:
+            self._break_down(fault)
+        except Exception as bug:  # noqa: BLE001 - its lease runs out and the task is tried again
+            self._log.exception("task.crashed", task_id=claim.task_id, error=repr(bug))
+
+    def _break_down(self, fault: LedgerFault) -> None:
+        with self._changed:
+            self._fault = self._fault or fault
+            self._accepting = False
+            self._changed.notify_all()
+
+    def _exchange(self, slot: int) -> Claim | None:
+        """Give the slot back and take the next claim into it, if there is one."""
+        with self._changed:
+            del self._stages[slot]
+            self._changed.notify_all()
+        found = self._next_claim(slot)
+        return None if found is None else found[1]
+
+    def _next_claim(self, slot: int | None = None) -> tuple[int, Claim] | None:
+        with self._changed:
+            if not self._accepting or len(self._stages) >= self._shift.tasks_in_flight:
+                return None
+            number = next(self._slots) if slot is None else slot
+            self._stages[number] = stage = self._preferred()
+        try:
+            claim, stage = self._claim(stage)
+        except LedgerFault as fault:
+            self._break_down(fault)
+            claim = None
+        with self._changed:
+            if claim is None:
+                del self._stages[number]
+                self._changed.notify_all()
+                return None
+            self._stages[number] = stage
+        return number, claim
+
+    def _preferred(self) -> Stage:
+        """Half the slots look for unknown deadlines first, the other half for the nearest known one."""
+        listing = sum(stage is Stage.LIST for stage in self._stages.values())
+        return Stage.LIST if listing < max(1, self._shift.tasks_in_flight // 2) else Stage.STORE
+
+    def _claim(self, preferred: Stage) -> tuple[Claim | None, Stage]:
+        other = Stage.STORE if preferred is Stage.LIST else Stage.LIST
+        for stage in (preferred, other):
+            if not self._breakers.open_for(_NEEDS[stage]):
+                continue
+            claim = self._ledger.claim(
+                owner=self._shift.owner,
+                now=self._clock(),
+                lease=self._shift.lease,
+                stage=stage,
+                enlisted_only=self._shift.enlisted_only,
+            )
+            if claim is not None:
+                return claim, stage
+        return None, preferred
+
+
+_NEEDS = {Stage.LIST: Dependency.PROVIDER, Stage.STORE: Dependency.STORE}
