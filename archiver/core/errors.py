@@ -239,5 +239,14 @@ class LedgerFault(Exception):
         self.hint = hint
 
 
+class QueueUnreadable(Exception):
+    """The queue file cannot be read or appended to. Carries a hint."""
+
+    def __init__(self, path: str, why: str, hint: str) -> None:
+        super().__init__(f"{path}: {why}")
+        self.path = path
+        self.hint = hint
+
+
 class SettingsFault(Exception):
     """The settings cannot be used; the message lists every fault at once."""
