@@ -1,0 +1,133 @@
+"""All that is SQLite's own: its file, its PRAGMAs, its way to begin a transaction."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from archiver.core.errors import LedgerFault
+
+APPLICATION_ID = 0x5354454D
+"""`STEM`: what tells our file from any other SQLite database."""
+
+WRITES = "stem_archiver_writes"
+"""The execution option of a connection that is going to write."""
+
+_WAL_PAGES = 1000
+_WAL_LIMIT = 64 * 1024 * 1024
+_CACHE_KIB = 8 * 1024
+_LOCK_POLL = 0.05
+
+
+def insert(db: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
+    """An INSERT that knows ON CONFLICT; both dialects spell it alike."""
+    return postgresql.insert(table) if db.dialect.name == "postgresql" else sqlite.insert(table)
+
+
+def sqlite_engine(url: URL, patience: timedelta) -> Engine:
+    """An engine whose transactions are durable and, when they write, serial from their first statement."""
+    engine = create_engine(url, hide_parameters=True, pool_size=4, max_overflow=-1, pool_use_lifo=True)
+
+    def configure(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+        # None: the driver must not begin transactions by itself, `begin` below does.
+        connection.isolation_level = None
+        with closing(connection.cursor()) as cursor:
+            cursor.execute(f"PRAGMA busy_timeout = {patience // timedelta(milliseconds=1)}")
+            cursor.execute("PRAGMA foreign_keys = ON")
+            cursor.execute("PRAGMA synchronous = FULL")
+            cursor.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
+            cursor.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT}")
+            cursor.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+
+    def begin(db: Connection) -> None:
+        writes = db.get_execution_options().get(WRITES, False)
+        db.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    event.listen(engine, "connect", configure)
+    event.listen(engine, "begin", begin)
+    return engine
+
+
+def create_file(path: Path) -> None:
+    """Create the folder 0700 and the file 0600 where they are missing; -wal and -shm take the file's mode."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise _cannot_create(path, error) from error
+
+
+@contextmanager
+def one_at_a_time(path: Path, patience: timedelta) -> Iterator[None]:
+    """Keep other processes from starting on `path` meanwhile; the kernel ends it should we die.
+
+    The lock is on the folder: closing a second descriptor of the database file itself would drop
+    SQLite's own locks on it.
+    """
+    try:
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise _cannot_create(path, error) from error
+    try:
+        _lock(folder, path, patience)
+        yield
+    finally:
+        os.close(folder)
+
+
+def _lock(folder: int, path: Path, patience: timedelta) -> None:
+    give_up = time.monotonic() + patience.total_seconds()
+    while True:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() >= give_up:
+                raise LedgerFault(
+                    f"another process has been starting on the ledger {path} for too long",
+                    "wait for its migration to end, or stop that process",
+                ) from error
+            time.sleep(_LOCK_POLL)
+        else:
+            return
+
+
+def adopt(engine: Engine, path: Path) -> None:
+    """Mark an empty file as ours and switch it to WAL; raise LedgerFault, touching nothing, for a foreign one."""
+    with closing(engine.raw_connection()) as connection, closing(connection.cursor()) as cursor:
+        mark = _one(cursor.execute("PRAGMA application_id"))
+        if mark != APPLICATION_ID:
+            if mark != 0 or _one(cursor.execute("SELECT count(*) FROM sqlite_master")) != 0:
+                raise LedgerFault(
+                    f"{path} is another program's database",
+                    "set ledger.url to a file of its own; this one was left as it is",
+                )
+            cursor.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        mode = _one(cursor.execute("PRAGMA journal_mode = WAL"))
+        if mode != "wal":
+            raise LedgerFault(
+                f"the file system of {path} cannot hold the ledger (journal mode {mode} instead of wal)",
+                "put the ledger on a local disk, not on a network share",
+            )
+
+
+def _one(cursor: object) -> object:
+    return next(iter(cursor))[0]  # type: ignore[call-overload]
+
+
+def _cannot_create(path: Path, error: OSError) -> LedgerFault:
+    return LedgerFault(
+        f"the ledger {path} cannot be created: {error.strerror}",
+        "check that ledger.url names a file in a folder the service can write to",
+    )

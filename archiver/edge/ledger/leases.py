@@ -1,0 +1,108 @@
+"""Who works on what: claims, and how they are prolonged and given back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select, union, update
+
+from archiver.core.model import Claim
+from archiver.core.states import TaskState
+from archiver.edge.ledger.intake import dismiss
+from archiver.edge.ledger.moves import LEASE_ENDS
+from archiver.edge.ledger.rows import AnyRow, claim_of
+from archiver.edge.ledger.schema import enlisted, tasks
+from archiver.ports import Stage
+
+CLOCK_SET_BACK = timedelta(days=7)
+"""No wait and no lease is this long: a moment further ahead was written while the clock was wrong."""
+
+
+def open_tasks() -> ColumnElement[bool]:
+    """Tasks that have not ended. Worded as the partial indexes are, so that they are used."""
+    return tasks.c.ended_at.is_(None)
+
+
+def free(now: datetime) -> ColumnElement[bool]:
+    """Tasks that nobody works on, or whose lease has run out."""
+    until = tasks.c.leased_until
+    return or_(until.is_(None), until <= now, until > now + CLOCK_SET_BACK)
+
+
+def due(now: datetime) -> ColumnElement[bool]:
+    """Tasks whose time has come. A task without not_before waits for an operator."""
+    return or_(tasks.c.not_before <= now, tasks.c.not_before > now + CLOCK_SET_BACK)
+
+
+def enlisted_by(owner: str) -> ColumnElement[bool]:
+    """Tasks that the owner named its own."""
+    return exists().where(enlisted.c.owner == owner, enlisted.c.task_id == tasks.c.task_id)
+
+
+def claim(
+    db: Connection,
+    *,
+    owner: str,
+    token: str,
+    now: datetime,
+    lease: timedelta,
+    stage: Stage | None,
+    enlisted_only: bool,
+) -> Claim | None:
+    """Lease the most urgent due task under `token`, or None."""
+    stages = tuple(Stage) if stage is None else (stage,)
+    only = enlisted_by(owner) if enlisted_only else None
+    found = [row for each in stages if (row := _most_urgent(db, each, now, only)) is not None]
+    if not found:
+        return None
+    best = min(found, key=lambda row: (row.urgency, row.task_id))
+    leased = db.execute(
+        update(tasks)
+        .where(tasks.c.task_id == best.task_id)
+        .values(token=token, owner=owner, leased_until=now + lease)
+        .returning(*tasks.c)
+    ).one()
+    return claim_of(db, leased)
+
+
+def _most_urgent(db: Connection, stage: Stage, now: datetime, only: ColumnElement[bool] | None) -> AnyRow | None:
+    wanted = and_(open_tasks(), tasks.c.stage == stage, due(now), free(now))
+    return db.execute(
+        select(tasks.c.task_id, tasks.c.urgency)
+        .where(wanted if only is None else and_(wanted, only))
+        .order_by(tasks.c.urgency, tasks.c.task_id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    ).first()
+
+
+def more_urgent_waits(db: Connection, mine: Claim, deadline: datetime, now: datetime) -> bool:
+    """Whether a LISTED task with an earlier deadline could be claimed."""
+    other = and_(open_tasks(), tasks.c.deadline < deadline, tasks.c.state == TaskState.LISTED)
+    waits = and_(other, tasks.c.task_id != mine.task_id, due(now), free(now))
+    return db.execute(select(tasks.c.task_id).where(waits).limit(1)).first() is not None
+
+
+def renew(db: Connection, owner: str, *, now: datetime, lease: timedelta) -> None:
+    """Prolong all leases of `owner`."""
+    db.execute(update(tasks).where(tasks.c.owner == owner).values(leased_until=now + lease))
+
+
+def release(db: Connection, owner: str) -> int:
+    """End all leases of `owner` and forget its list."""
+    ended = db.execute(update(tasks).where(tasks.c.owner == owner).values(**LEASE_ENDS))
+    dismiss(db, owner)
+    return ended.rowcount
+
+
+def release_all(db: Connection, owners: Iterable[str]) -> None:
+    """The same for several."""
+    for owner in owners:
+        release(db, owner)
+
+
+def owners(db: Connection) -> list[str]:
+    """Everyone who holds a lease or has a list."""
+    holding = select(tasks.c.owner).where(tasks.c.owner.is_not(None))
+    return sorted(db.execute(union(holding, select(enlisted.c.owner))).scalars())

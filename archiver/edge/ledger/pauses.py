@@ -1,0 +1,74 @@
+"""Paused dependencies, and multipart uploads that are not finished."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, delete, select
+
+from archiver.core.model import Dependency
+from archiver.edge.ledger.dialect import insert
+from archiver.edge.ledger.rows import AnyRow
+from archiver.edge.ledger.schema import pauses, uploads
+from archiver.ports import Pause
+
+FIRST_WAIT = timedelta(seconds=10)
+LONGEST_WAIT = timedelta(minutes=10)
+
+
+def pause(db: Connection, dependency: Dependency, *, reason: str, hint: str, lasting: bool, now: datetime) -> Pause:
+    """Open a pause, or prolong it after a failed probe.
+
+    A call before next_probe is no probe but a straggler, of many threads or processes that met the
+    same refusal at once: it changes the reason, not the wait.
+    """
+    row = db.execute(select(pauses).where(pauses.c.dependency == dependency).with_for_update()).first()
+    since, probes, next_probe = now, 0, now + FIRST_WAIT
+    if row is not None:
+        since, probes, next_probe = row.since, row.probes, row.next_probe
+        if now >= next_probe:
+            probes += 1
+            next_probe = now + min(FIRST_WAIT * (1 << min(probes, 10)), LONGEST_WAIT)
+    values = {
+        "since": since,
+        "reason": reason,
+        "hint": hint,
+        "lasting": lasting,
+        "probes": probes,
+        "next_probe": next_probe,
+    }
+    statement = insert(db, pauses).values(dependency=dependency, **values)
+    db.execute(statement.on_conflict_do_update(index_elements=[pauses.c.dependency], set_=values))
+    return Pause(dependency, since, reason, hint, lasting, probes, next_probe)
+
+
+def resume(db: Connection, dependency: Dependency) -> bool:
+    """End the pause, if there is one."""
+    return db.execute(delete(pauses).where(pauses.c.dependency == dependency)).rowcount > 0
+
+
+def all_pauses(db: Connection) -> tuple[Pause, ...]:
+    """Every open pause."""
+    return tuple(_pause(row) for row in db.execute(select(pauses).order_by(pauses.c.dependency)))
+
+
+def _pause(row: AnyRow) -> Pause:
+    return Pause(row.dependency, row.since, row.reason, row.hint, row.lasting, row.probes, row.next_probe)
+
+
+def upload_opened(db: Connection, owner: str, key: str, upload_id: str, *, now: datetime) -> None:
+    """Write an upload down; once more is no fault."""
+    row = {"key": key, "upload_id": upload_id, "owner": owner, "opened_at": now}
+    db.execute(insert(db, uploads).values(**row).on_conflict_do_nothing())
+
+
+def upload_closed(db: Connection, key: str, upload_id: str) -> None:
+    """Strike an upload out."""
+    db.execute(delete(uploads).where(uploads.c.key == key, uploads.c.upload_id == upload_id))
+
+
+def all_uploads(db: Connection) -> Sequence[tuple[str, str, str]]:
+    """(owner, key, upload id) of every upload, the oldest first."""
+    query = select(uploads.c.owner, uploads.c.key, uploads.c.upload_id).order_by(uploads.c.opened_at)
+    return [(row.owner, row.key, row.upload_id) for row in db.execute(query)]

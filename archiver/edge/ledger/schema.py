@@ -1,0 +1,253 @@
+"""The tables as they are now; `migrations/` leads here. A test compares the two.
+
+The CHECK constraints repeat the rules of `core.states`, so that not even a bug can write down a
+stored stem without its receipt or a queued task that nobody will take up again.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Dialect,
+    Enum,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+from archiver.core.model import Dependency
+from archiver.core.states import StemState, TaskState
+from archiver.ports import Stage
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """An aware datetime, kept as whole microseconds since 1970 UTC."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Python to column."""
+        return None if value is None else (value - _EPOCH) // _MICROSECOND
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Column to Python."""
+        return None if value is None else _EPOCH + value * _MICROSECOND
+
+
+class Unsigned(TypeDecorator[int]):
+    """An integer of any size, kept as text: inode numbers may not fit a signed 64-bit column."""
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: int | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Python to column."""
+        return None if value is None else str(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> int | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Column to Python."""
+        return None if value is None else int(value)
+
+
+def _words(kind: type[StrEnum]) -> Enum:
+    """A text column that takes the words of `kind` and nothing else."""
+    return Enum(
+        kind,
+        native_enum=False,
+        create_constraint=True,
+        length=16,
+        name=f"{kind.__name__.lower()}_word",
+        values_callable=lambda words: [word.value for word in words],
+    )
+
+
+_SERIAL = BigInteger().with_variant(Integer, "sqlite")
+
+metadata = MetaData()
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("task_id", String(128), primary_key=True),
+    Column("state", _words(TaskState), nullable=False),
+    Column("source", Text, nullable=False),
+    Column("accepted_at", UtcTime, nullable=False),
+    Column("first_asked_at", UtcTime),
+    Column("created_at", UtcTime),
+    Column("completed_at", UtcTime),
+    Column("deadline", UtcTime),
+    # plan.urgency() of the row: what claims are ordered by.
+    Column("urgency", UtcTime, nullable=False),
+    # Which half of the path an open task needs next.
+    Column("stage", _words(Stage), nullable=False),
+    # When an open task is due; NULL means never by itself: it has ended, or waits for an operator.
+    Column("not_before", UtcTime),
+    # True while not_before was set because the provider is not finished, not because a try failed.
+    Column("awaited", Boolean, nullable=False),
+    Column("asks", Integer, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("settled", Boolean, nullable=False),
+    Column("flag", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    # Emptied once ARCHIVED: record-info.json holds it then.
+    Column("document", Text, nullable=False),
+    Column("ended_at", UtcTime),
+    Column("token", String(64)),
+    Column("owner", Text),
+    Column("leased_until", UtcTime),
+    CheckConstraint("(state IN ('queued', 'listed')) = (ended_at IS NULL)", name="ended_states_say_when"),
+    CheckConstraint("state <> 'listed' OR deadline IS NOT NULL", name="listed_has_deadline"),
+    CheckConstraint("state <> 'queued' OR not_before IS NOT NULL", name="queued_is_taken_up_again"),
+    CheckConstraint("ended_at IS NULL OR (not_before IS NULL AND token IS NULL)", name="ended_is_left_alone"),
+    CheckConstraint(
+        "(token IS NULL) = (owner IS NULL) AND (token IS NULL) = (leased_until IS NULL)", name="lease_is_whole"
+    ),
+    CheckConstraint("asks >= 0 AND attempts >= 0", name="counters_count"),
+)
+
+# These serve open tasks only, so a million finished ones cost nothing here.
+Index(
+    "tasks_waiting",
+    *(tasks.c[name] for name in ("stage", "urgency", "task_id", "not_before", "leased_until", "awaited")),
+    sqlite_where=tasks.c.ended_at.is_(None),
+    postgresql_where=tasks.c.ended_at.is_(None),
+)
+Index(
+    "tasks_deadline",
+    *(tasks.c[name] for name in ("deadline", "task_id", "state", "not_before", "leased_until")),
+    sqlite_where=tasks.c.ended_at.is_(None),
+    postgresql_where=tasks.c.ended_at.is_(None),
+)
+Index(
+    "tasks_leased",
+    tasks.c.owner,
+    sqlite_where=tasks.c.owner.is_not(None),
+    postgresql_where=tasks.c.owner.is_not(None),
+)
+Index("tasks_by_state", tasks.c.state, tasks.c.ended_at)
+
+stems = Table(
+    "stems",
+    metadata,
+    Column("task_id", String(128), ForeignKey("tasks.task_id"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("state", _words(StemState), nullable=False),
+    Column("shown_url", Text, nullable=False),
+    # True when shown_url is not all of it: the rest may be a secret and is never written down.
+    Column("url_cut", Boolean, nullable=False),
+    Column("field", Text, nullable=False),
+    Column("duration", Float),
+    Column("attempts", Integer, nullable=False),
+    Column("gone", Integer, nullable=False),
+    Column("not_before", UtcTime),
+    Column("reason", Text, nullable=False),
+    Column("key", Text),
+    Column("size", BigInteger),
+    Column("sha256", String(64)),
+    Column("etag", Text),
+    Column("content_type", Text),
+    Column("stored_at", UtcTime),
+    Column("alias_of", Text),
+    CheckConstraint(
+        "state <> 'stored' OR (key IS NOT NULL AND size IS NOT NULL AND sha256 IS NOT NULL AND etag IS NOT NULL"
+        " AND content_type IS NOT NULL AND stored_at IS NOT NULL)",
+        name="stored_has_receipt",
+    ),
+    CheckConstraint("state = 'stored' OR (key IS NULL AND sha256 IS NULL)", name="only_stored_has_receipt"),
+    CheckConstraint("size > 0 AND length(sha256) = 64", name="receipt_is_plausible"),
+    CheckConstraint("shown_url NOT LIKE '%?%'", name="url_without_query"),
+    CheckConstraint("attempts >= 0 AND gone >= 0", name="counters_count"),
+)
+
+# Running totals, moved in the same transaction as the stems: counting millions of rows takes seconds.
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("state", _words(StemState), primary_key=True),
+    Column("stems", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    CheckConstraint("stems >= 0 AND bytes >= 0", name="counters_count"),
+)
+
+history = Table(
+    "history",
+    metadata,
+    Column("id", _SERIAL, primary_key=True),
+    Column("task_id", String(128), ForeignKey("tasks.task_id"), nullable=False),
+    Column("stem", Text),
+    Column("at", UtcTime, nullable=False),
+    Column("event", String(16), nullable=False),
+    Column("before", String(16), nullable=False),
+    Column("after", String(16), nullable=False),
+    Column("detail", JSON, nullable=False),
+    Index("history_of_task", "task_id", "id"),
+)
+
+cursors = Table(
+    "cursors",
+    metadata,
+    Column("path", Text, primary_key=True),
+    Column("device", Unsigned, nullable=False),
+    Column("inode", Unsigned, nullable=False),
+    Column("head", Text, nullable=False),
+    Column("head_size", BigInteger, nullable=False),
+    Column("offset", BigInteger, nullable=False),
+)
+
+rejects = Table(
+    "rejects",
+    metadata,
+    Column("id", _SERIAL, primary_key=True),
+    Column("path", Text, nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    Column("excerpt", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", UtcTime, nullable=False),
+    UniqueConstraint("path", "offset", "excerpt", name="one_row_a_line"),
+)
+
+enlisted = Table(
+    "enlisted",
+    metadata,
+    Column("owner", Text, primary_key=True),
+    Column("task_id", String(128), primary_key=True),
+)
+
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("upload_id", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("opened_at", UtcTime, nullable=False),
+)
+
+pauses = Table(
+    "pauses",
+    metadata,
+    Column("dependency", _words(Dependency), primary_key=True),
+    Column("since", UtcTime, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("hint", Text, nullable=False),
+    Column("lasting", Boolean, nullable=False),
+    Column("probes", Integer, nullable=False),
+    Column("next_probe", UtcTime, nullable=False),
+)

@@ -1,0 +1,323 @@
+"""SqlLedger: each method one transaction; the SQL stands in the module of its noun."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, make_url
+from sqlalchemy.exc import ArgumentError
+
+from archiver.core.errors import LedgerFault
+from archiver.core.model import (
+    Claim,
+    Cursor,
+    Dependency,
+    Intake,
+    Outcome,
+    Receipt,
+    RecordInfo,
+    StemName,
+    StemRow,
+    TaskId,
+)
+from archiver.core.states import StemEvent, TaskState
+from archiver.edge.ledger import intake as intakes
+from archiver.edge.ledger import leases, path, pauses, views
+from archiver.edge.ledger.dialect import WRITES, adopt, create_file, one_at_a_time, sqlite_engine
+from archiver.edge.ledger.faults import translated
+from archiver.edge.ledger.migrate import migrate
+from archiver.edge.ledger.rows import chunks
+from archiver.ports import Checkpoint, OpenWork, Overview, Pause, Stage, TaskRow, unobserved
+
+PATIENCE = timedelta(seconds=30)
+"""How long a transaction waits for another process's."""
+
+
+def fresh_token() -> str:
+    """Return a lease token that nobody can guess."""
+    return secrets.token_hex(16)
+
+
+class SqlLedger:
+    """The Ledger of `archiver.ports` in a SQL database; safe for many threads and processes.
+
+    Besides LeaseLost and LedgerFault its methods raise IllegalMove for what `core.states` or the
+    tables' own rules forbid: a bug. After any exception nothing of the call is written.
+    """
+
+    def __init__(self, engine: Engine, where: str, *, checkpoint: Checkpoint, new_token: Callable[[], str]) -> None:
+        self._engine = engine
+        self._where = where
+        self._checkpoint = checkpoint
+        self._new_token = new_token
+        # One writer a process: threads wait here in line instead of polling the database's lock.
+        self._writer = threading.Lock()
+
+    @classmethod
+    def open(
+        cls,
+        url: str,
+        *,
+        checkpoint: Checkpoint = unobserved,
+        new_token: Callable[[], str] = fresh_token,
+        patience: timedelta = PATIENCE,
+    ) -> SqlLedger:
+        """Open the ledger at `url` (sqlite:///path), create it where there is none, and migrate it.
+
+        Raises LedgerFault, with the file left as it is, for one that is corrupt, another program's,
+        of a newer schema, read-only, on a full disk, or locked for longer than `patience`.
+        """
+        file = _file(url)
+        engine = sqlite_engine(make_url(f"sqlite:///{file}"), patience)
+        try:
+            create_file(file)
+            with translated(str(file)), one_at_a_time(file, patience):
+                adopt(engine, file)
+                migrate(engine, str(file), checkpoint)
+        except BaseException:
+            engine.dispose()
+            raise
+        return cls(engine, str(file), checkpoint=checkpoint, new_token=new_token)
+
+    def close(self) -> None:
+        """Close every connection; the last process to do so folds the write-ahead log into the file."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with translated(self._where), self._engine.connect() as db, db.begin():
+            yield db
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with (
+            self._writer,
+            translated(self._where),
+            self._engine.connect().execution_options(**{WRITES: True}) as db,
+            db.begin(),
+        ):
+            yield db
+
+    # --- intake
+    def cursor(self, path: str) -> Cursor | None:
+        """How far the queue file at `path` was read."""
+        with self._reading() as db:
+            return intakes.cursor(db, path)
+
+    def take_in(self, intake: Intake, *, source: str, now: datetime) -> Sequence[TaskId]:
+        """Accept ids and rejects and move the cursor; return the ids that are new, in the order they came.
+
+        A bad line that is read again (same path, offset and excerpt) is kept once.
+        """
+        with self._writing() as db:
+            new = intakes.take_in(db, intake, source=source, now=now)
+        self._checkpoint("ledger.taken_in")
+        return new
+
+    def enlist(self, owner: str, ids: Iterable[TaskId]) -> None:
+        """Add `ids` to what `owner`'s claims are limited to.
+
+        One transaction for some hundred ids, so that a slow iterable holds up no one; a crash between
+        two is harmless, as the list dies with its owner.
+        """
+        for chunk in chunks(ids):
+            with self._writing() as db:
+                intakes.enlist(db, owner, chunk)
+
+    def known(self, ids: Sequence[TaskId]) -> Mapping[TaskId, TaskState]:
+        """The states of those of `ids` that the ledger knows."""
+        with self._reading() as db:
+            return intakes.known(db, ids)
+
+    # --- dispatch
+    def claim(
+        self,
+        *,
+        owner: str,
+        now: datetime,
+        lease: timedelta,
+        stage: Stage | None = None,
+        enlisted_only: bool = False,
+    ) -> Claim | None:
+        """Lease the most urgent due task, or None; a lease that has run out is free for the taking.
+
+        A not_before more than 7 days ahead counts as due: it was written while the clock was wrong.
+        """
+        token = self._new_token()
+        with self._writing() as db:
+            claim = leases.claim(
+                db, owner=owner, token=token, now=now, lease=lease, stage=stage, enlisted_only=enlisted_only
+            )
+        if claim is not None:
+            self._checkpoint("ledger.claimed")
+        return claim
+
+    def more_urgent_waits(self, claim: Claim, deadline: datetime, now: datetime) -> bool:
+        """True when a due, unleased LISTED task has an earlier deadline."""
+        with self._reading() as db:
+            return leases.more_urgent_waits(db, claim, deadline, now)
+
+    def renew(self, owner: str, *, now: datetime, lease: timedelta) -> None:
+        """Prolong every lease that `owner` holds."""
+        with self._writing() as db:
+            leases.renew(db, owner, now=now, lease=lease)
+        self._checkpoint("ledger.renewed")
+
+    def release(self, owner: str, *, now: datetime) -> int:  # noqa: ARG002 - the port's signature; leases end without a time
+        """Give back all that `owner` holds, untouched, and forget what it enlisted; return how many leases."""
+        with self._writing() as db:
+            count = leases.release(db, owner)
+        self._checkpoint("ledger.released")
+        return count
+
+    def release_dead(self, alive: Callable[[str], bool], *, now: datetime) -> Sequence[str]:  # noqa: ARG002 - as in release
+        """Give back what owners that are not `alive` hold; return their names.
+
+        `alive` is asked outside the transaction: an owner that is dead stays dead.
+        """
+        with self._reading() as db:
+            owners = leases.owners(db)
+        dead = [owner for owner in owners if not alive(owner)]
+        if dead:
+            with self._writing() as db:
+                leases.release_all(db, dead)
+            self._checkpoint("ledger.released")
+        return dead
+
+    # --- the path
+    def listed(self, claim: Claim, record: RecordInfo, deadline: datetime, *, settled: bool, now: datetime) -> Claim:
+        """Save the answer and its stems; return the claim as it now stands, with every URL whole.
+
+        A stem that is known by name keeps its state and, unless it is stored, gets the fresh URL. What
+        could be secret in a URL is in the claim returned only, never in the database.
+        """
+        with self._writing() as db:
+            fresh = path.listed(db, claim, record, deadline, settled=settled, now=now)
+        self._checkpoint("ledger.listed")
+        return fresh
+
+    def stored(self, claim: Claim, stem: StemName, receipt: Receipt) -> None:
+        """Write down that the stem's object is complete; at the receipt's stored_at."""
+        with self._writing() as db:
+            path.stored(db, claim, stem, receipt)
+        self._checkpoint("ledger.stem_stored")
+
+    def stem_failed(
+        self,
+        claim: Claim,
+        stem: StemName,
+        *,
+        event: StemEvent | None,
+        reason: str,
+        gone: bool,
+        not_before: datetime | None,
+        now: datetime,
+    ) -> None:
+        """Write down a failed try: `event` REFUSED or GONE moves the stem, None leaves it WANTED."""
+        with self._writing() as db:
+            path.stem_failed(db, claim, stem, event=event, reason=reason, gone=gone, not_before=not_before, now=now)
+        self._checkpoint("ledger.stem_failed")
+
+    def stem_retried(self, claim: Claim, stem: StemName, *, now: datetime) -> StemRow:
+        """Make a REFUSED stem WANTED again, its failed tries still counted; return it."""
+        with self._writing() as db:
+            row = path.stem_retried(db, claim, stem, now=now)
+        self._checkpoint("ledger.stem_retried")
+        return row
+
+    def finish(self, claim: Claim, outcome: Outcome, *, record: RecordInfo | None, now: datetime) -> None:
+        """Write the outcome and end the lease. `record` is the last answer, when one came."""
+        with self._writing() as db:
+            path.finish(db, claim, outcome, record=record, now=now)
+        self._checkpoint("ledger.finished")
+
+    # --- multiparts
+    def upload_opened(self, owner: str, key: str, upload_id: str, *, now: datetime) -> None:
+        """Write down a multipart upload before its first part."""
+        with self._writing() as db:
+            pauses.upload_opened(db, owner, key, upload_id, now=now)
+        self._checkpoint("ledger.upload_opened")
+
+    def upload_closed(self, key: str, upload_id: str) -> None:
+        """Strike it out: completed or aborted."""
+        with self._writing() as db:
+            pauses.upload_closed(db, key, upload_id)
+        self._checkpoint("ledger.upload_closed")
+
+    def uploads_of_dead(self, alive: Callable[[str], bool]) -> Sequence[tuple[str, str]]:
+        """(key, upload id) of uploads whose owner is not `alive`, the oldest first."""
+        with self._reading() as db:
+            uploads = pauses.all_uploads(db)
+        dead = {owner for owner in {owner for owner, _, _ in uploads} if not alive(owner)}
+        return [(key, upload_id) for owner, key, upload_id in uploads if owner in dead]
+
+    # --- pauses
+    def pause(self, dependency: Dependency, *, reason: str, hint: str, lasting: bool, now: datetime) -> Pause:
+        """Open or prolong a pause: each call from next_probe on is a failed probe and doubles the wait.
+
+        10 s to 10 min. A call before next_probe is a straggler: it only renews the reason.
+        """
+        with self._writing() as db:
+            pause = pauses.pause(db, dependency, reason=reason, hint=hint, lasting=lasting, now=now)
+        self._checkpoint("ledger.paused")
+        return pause
+
+    def resume(self, dependency: Dependency) -> bool:
+        """End a pause; True when there was one."""
+        with self._writing() as db:
+            ended = pauses.resume(db, dependency)
+        self._checkpoint("ledger.resumed")
+        return ended
+
+    def pauses(self) -> Sequence[Pause]:
+        """All open pauses."""
+        with self._reading() as db:
+            return pauses.all_pauses(db)
+
+    # --- the operator
+    def retry(self, ids: Sequence[TaskId] | None, *, now: datetime) -> Sequence[TaskId]:
+        """Put refused, failed, missing and lost tasks (None: all of them) back to work; return which.
+
+        Counters start over and the task is due at once. A lease on it ends: its holder gets LeaseLost.
+        """
+        with self._writing() as db:
+            retried = views.retry(db, ids, now=now)
+        self._checkpoint("ledger.retried")
+        return retried
+
+    def show(self, task_id: TaskId) -> TaskRow | None:
+        """One task with stems and history; None when the ledger does not know it."""
+        with self._reading() as db:
+            return views.show(db, task_id)
+
+    def overview(self, *, now: datetime, at_risk: timedelta) -> Overview:
+        """Counts and what is at risk: open tasks with a stem missing whose deadline is nearer than `at_risk`."""
+        with self._reading() as db:
+            return views.overview(db, now=now, at_risk=at_risk)
+
+    def unfinished(self, owner: str, *, limit: int) -> Sequence[TaskRow]:
+        """Tasks enlisted by `owner` that are not ARCHIVED, without their history, the most urgent `limit`."""
+        with self._reading() as db:
+            return views.unfinished(db, owner, limit=limit)
+
+    def open_work(self, owner: str | None) -> OpenWork:
+        """What is still to be done, of what `owner` enlisted or of all."""
+        with self._reading() as db:
+            return views.open_work(db, owner)
+
+
+def _file(url: str) -> Path:
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise LedgerFault("ledger.url is no database URL", "set it to sqlite:///path/of/the/ledger.db") from error
+    if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
+        raise LedgerFault(
+            "ledger.url must name a SQLite file", "set it to sqlite:///path/of/the/ledger.db (four slashes: absolute)"
+        )
+    return Path(str(parsed.database)).absolute()
