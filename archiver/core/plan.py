@@ -29,6 +29,9 @@ GONE_ANSWERS_TO_LOSE = 3
 BAD_BODIES_TO_REFUSE = 3
 """How often a body may fail to be audio before the stem is shown as refused."""
 
+SOURCE_MIX = "origin"
+"""The name under which a record lists the audio that was separated; it is no stem."""
+
 SLOW_RETRY = timedelta(hours=6)
 """How often a refused stem is looked at again by itself, as long as it may still be had."""
 
@@ -57,7 +60,7 @@ def resolve(
     age = now - (claim.first_asked_at or now)
     again = _ask_again(claim, now, policy, jitter)
     if record.stems:
-        settled = record.phase in (Phase.DONE, Phase.FAILED) or age > policy.missing_after
+        settled = _is_whole(record) or age > policy.missing_after
         return Listed(deadline=deadline_of(record, claim.accepted_at, policy), settled=settled)
     if record.phase is Phase.FAILED:
         return Failed(_blame(record))
@@ -79,6 +82,16 @@ def resolve(
     return Later(again, "the provider is not ready")
 
 
+def _is_whole(record: RecordInfo) -> bool:
+    """Say whether the listed audio is all there will be.
+
+    Success without URLs is seen before the URLs are filled in; the source mix may be there all along.
+    """
+    if record.phase is Phase.DONE:
+        return any(stem.name != SOURCE_MIX for stem in record.stems)
+    return record.phase is Phase.FAILED
+
+
 def _blame(record: RecordInfo) -> str:
     code = "" if record.error_code is None else f" {record.error_code}"
     return f"{record.flag or 'error'}{code}: {record.error_message or 'no message'}"
@@ -89,7 +102,7 @@ def _ask_again(claim: Claim, now: datetime, policy: Policy, jitter: float) -> da
 
 
 def _doubled(first: timedelta, times: int, most: timedelta) -> timedelta:
-    return min(first * (1 << min(times, 30)), most)
+    return min(first * (1 << min(times, 20)), most)
 
 
 def _spread(span: timedelta, jitter: float) -> timedelta:
@@ -107,19 +120,24 @@ def next_try(
     """Return when to try again after `failures` failed tries in a row (0 for the first).
 
     Doubles from retry_first to retry_max, spread by a quarter either way, no earlier than
-    `retry_after` seconds; but before the deadline never waits longer than half the time that is left.
+    `retry_after` seconds; but before the deadline never waits longer than half the time that is left,
+    or than retry_first where that is more.
     """
     wait = _spread(_doubled(policy.retry_first, failures, policy.retry_max), jitter)
     if retry_after is not None:
         wait = max(wait, timedelta(seconds=min(retry_after, policy.retry_max.total_seconds())))
-    if deadline is not None and now < deadline:
-        wait = min(wait, max((deadline - now) / 2, policy.retry_first))
-    return now + wait
+    return now + _in_time(wait, now, deadline, policy)
+
+
+def _in_time(wait: timedelta, now: datetime, deadline: datetime | None, policy: Policy) -> timedelta:
+    if deadline is None or now >= deadline:
+        return wait
+    return min(wait, max((deadline - now) / 2, policy.retry_first))
 
 
 def gone_for_good(gone_answers: int, now: datetime, deadline: datetime | None, policy: Policy) -> bool:
     """Say whether a stem that the origin called gone `gone_answers` times, fresh links tried, is lost."""
-    if deadline is None or now < deadline:
+    if gone_answers < 1 or deadline is None or now < deadline:
         return False
     return gone_answers >= GONE_ANSWERS_TO_LOSE or now >= deadline + policy.grace_after_deadline
 
@@ -144,7 +162,7 @@ def judge_stem(
             return Ruling(StemEvent.REFUSED, None)
         case Verdict.REFUSE if row.attempts + 1 >= BAD_BODIES_TO_REFUSE:
             hopeful = deadline is None or now < deadline + policy.grace_after_deadline
-            return Ruling(StemEvent.REFUSED, now + SLOW_RETRY if hopeful else None)
+            return Ruling(StemEvent.REFUSED, now + _in_time(SLOW_RETRY, now, deadline, policy) if hopeful else None)
         case _:
             return Ruling(None, again)
 
@@ -243,7 +261,7 @@ def _testimony(manifest: bytes) -> list[tuple[object, ...]] | None:
         if document["seal"] != f"sha256:{seal_of(document)}":
             return None
         return [tuple(stem.get(name) for name in _WITNESS) for stem in document["stems"]]
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
