@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol
+from typing import Literal, Protocol
 
 from archiver.core.model import (
     Claim,
@@ -159,6 +159,17 @@ class Downloader(Protocol):
         """
 
 
+class Buffers(Protocol):
+    """The one budget of memory that all transfers share."""
+
+    def buffer(self, size: int) -> AbstractContextManager[memoryview]:
+        """Wait, in order of arrival, for `size` bytes' share and lend a buffer of exactly that size.
+
+        Its contents are whatever the last borrower left. Ask for one at a time: a thread that already
+        holds one must not wait for another. Raises StoreBusy once the budget is closed.
+        """
+
+
 class UploadJournal(Protocol):
     """Where multipart uploads are written down before their first part."""
 
@@ -176,6 +187,16 @@ class StoredObject:
     key: str
     size: int
     etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of `check`."""
+
+    level: Literal["ok", "warn", "fail"]
+    subject: str
+    detail: str
+    hint: str = ""
 
 
 class ObjectStore(Protocol):
@@ -285,6 +306,8 @@ class OpenWork:
     """The earliest not_before of tasks whose last try failed; also of those due now (then in the past)."""
     next_ask: datetime | None
     """The earliest not_before of tasks that the provider has not finished."""
+    nearest_deadline: datetime | None
+    """The earliest deadline that is known among them."""
 
 
 class Ledger(Protocol):

@@ -220,6 +220,22 @@ class AccessRefused(StorePaused):
     hint = "see `stem-archiver check`; grant put, get, head, list and abort on the bucket and prefix"
 
 
+class ClockSkewed(StorePaused):
+    """RequestTimeTooSkewed: our clock and the store's differ by more than it allows (S3: 15 minutes)."""
+
+    code = "store.clock_skewed"
+    hint = "set this machine's clock (NTP); the store is probed again with back-off"
+    lasting = False
+
+
+class StoreFull(StorePaused):
+    """The store has no room left for us (507, a quota)."""
+
+    code = "store.full"
+    hint = "free space in the store or raise its quota; it is probed again with back-off"
+    lasting = False
+
+
 class StoreMisfit(StorePaused):
     """The store cannot do what integrity needs (create-only writes, checksums)."""
 
