@@ -150,4 +150,3 @@ def end(backfill: Backfill, verdict: Verdict, roll: Roll) -> Ending:
         unfinished=unfinished,
         pauses=tuple(backfill.ledger.pauses()),
     )
-

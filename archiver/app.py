@@ -1,0 +1,317 @@
+"""The composition root: the only module that names real adapters."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from archiver import __version__
+from archiver.backfill import Backfill, Ending, Roll, end, enrol
+from archiver.core import plan
+from archiver.core.errors import ArchiverError
+from archiver.core.model import Intake, Policy, TaskId
+from archiver.core.record import shown_url
+from archiver.daemon import Daemon, Job, Stopping, drain
+from archiver.dispatch import Breakers, Dispatcher, Shift, StemPool
+from archiver.edge.buffers import BufferBudget
+from archiver.edge.downloader import HttpDownloader
+from archiver.edge.ledger import SqlLedger
+from archiver.edge.object_store import S3Store, s3_client
+from archiver.edge.owners import OwnerLock
+from archiver.edge.queue_file import QueueFile
+from archiver.edge.record_api import KieApi
+from archiver.pipeline import Archiver, Outside
+from archiver.ports import Checkpoint, EventLog, Observer, unobserved
+from archiver.settings import Settings
+from archiver.upkeep import DeadlineWatch, QueueIntake, reap
+
+_DISPATCH_EVERY = timedelta(seconds=1)
+_HOUSEKEEPING_EVERY = timedelta(seconds=30)
+_DEADLINES_EVERY = timedelta(minutes=1)
+
+
+Progress = Callable[[int, int, timedelta | None], None]
+"""Is told, several times a second: tasks done, tasks in all, and the time to the nearest deadline."""
+
+
+def utc_now() -> datetime:
+    """Now, as an aware UTC datetime."""
+    return datetime.now(UTC)
+
+
+def policy_of(settings: Settings) -> Policy:
+    """Return the spans that decisions are made by."""
+    schedule = settings.schedule
+    return Policy(
+        retention=settings.provider.retention,
+        grace_after_deadline=schedule.grace_after_deadline,
+        pending_first=schedule.pending_first,
+        pending_max=schedule.pending_max,
+        retry_first=schedule.retry_first,
+        retry_max=schedule.retry_max,
+        missing_after=schedule.missing_after,
+        at_risk=schedule.at_risk,
+    )
+
+
+def open_ledger(settings: Settings, checkpoint: Checkpoint = unobserved) -> SqlLedger:
+    """Open and, where needed, create or migrate the ledger; raise LedgerFault."""
+    return SqlLedger.open(settings.ledger.url, checkpoint=checkpoint)
+
+
+def open_api(settings: Settings, log: EventLog, checkpoint: Checkpoint = unobserved) -> KieApi:
+    """Return the client that holds the provider's key."""
+    provider = settings.provider
+    return KieApi(
+        base_url=provider.base_url,
+        api_key=provider.key(),
+        user_agent=provider.user_agent,
+        requests_per_10s=provider.requests_per_10s,
+        timeout=provider.timeout.total_seconds(),
+        proxy=settings.download.proxy_url(),
+        allow_http=settings.download.allow_http,
+        jitter=random.random,
+        log=log,
+        checkpoint=checkpoint,
+    )
+
+
+def open_store(settings: Settings, log: EventLog, checkpoint: Checkpoint = unobserved) -> S3Store:
+    """Return the bucket, with credentials from boto3's own chain."""
+    store = settings.store
+    client = s3_client(
+        endpoint_url=store.endpoint_url,
+        region=store.region,
+        addressing_style=store.addressing_style,
+        max_connections=settings.download.concurrency + settings.download.tasks_in_flight,
+        user_agent_extra=f"stem-archiver/{__version__}",
+    )
+    return S3Store(
+        client,
+        bucket=store.bucket,
+        storage_class=store.storage_class,
+        sse=store.sse,
+        kms_key_id=store.kms_key_id,
+        tags=store.tags,
+        single_put_max=store.single_put_max,
+        part_size=store.part_size,
+        buffers=BufferBudget(settings.download.buffer_budget),
+        jitter=random.random,
+        clock=utc_now,
+        log=log,
+        checkpoint=checkpoint,
+    )
+
+
+def open_downloader(settings: Settings, checkpoint: Checkpoint = unobserved) -> HttpDownloader:
+    """Return the anonymous client of the CDN."""
+    download = settings.download
+    return HttpDownloader(
+        user_agent=settings.provider.user_agent,
+        max_bytes=download.max_stem_bytes,
+        min_rate=download.min_rate,
+        connect_timeout=download.connect_timeout.total_seconds(),
+        read_timeout=download.read_timeout.total_seconds(),
+        allowed_hosts=download.allowed_hosts,
+        allow_http=download.allow_http,
+        allow_private_addresses=download.allow_private_addresses,
+        proxy=download.proxy_url(),
+        max_connections=download.concurrency,
+        jitter=random.random,
+        checkpoint=checkpoint,
+    )
+
+
+def owners_folder(ledger_url: str) -> Path:
+    """Return where the processes that share this ledger keep their locks."""
+    database = Path(ledger_url.removeprefix("sqlite:///"))
+    return database.with_name(database.name + ".owners")
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What `run` and `backfill` work with, wired together."""
+
+    settings: Settings
+    owner: str
+    ledger: SqlLedger
+    owners: OwnerLock
+    store: S3Store
+    breakers: Breakers
+    dispatcher: Dispatcher
+    log: EventLog
+    _cancelled: threading.Event = field(default_factory=threading.Event)
+
+    def reap(self) -> None:
+        """Free what dead processes held."""
+        reap(ledger=self.ledger, store=self.store, alive=self.owners.alive, clock=utc_now, log=self.log)
+
+    def stop(self, stopping: Stopping) -> None:
+        """Drain, then give back every lease."""
+        grace = self.settings.shutdown_grace
+        drain(self.dispatcher, stopping, grace=grace, cancel=self._cancelled.set, log=self.log)
+        self.ledger.release(self.owner, now=utc_now())
+
+    # --- the daemon
+
+    def run(self, stopping: Stopping) -> None:
+        """Run the daemon until asked to stop; raises LedgerFault when the ledger ended it."""
+        daemon = Daemon(self._jobs(), stopping=stopping, log=self.log)
+        self.log.info("daemon.started", version=__version__, owner=self.owner, queue=str(self.settings.queue.path))
+        fault = daemon.run(lambda: self.dispatcher.fault)
+        try:
+            self.stop(stopping)
+        finally:
+            self.log.info("daemon.stopped")
+        if fault is not None:
+            raise fault
+
+    def _jobs(self) -> dict[str, Job]:
+        path = self.settings.queue.path
+        intake = QueueIntake(
+            queue=QueueFile(path, log=self.log), path=str(path), ledger=self.ledger, clock=utc_now, log=self.log
+        )
+        watch = DeadlineWatch(ledger=self.ledger, clock=utc_now, at_risk=self.settings.schedule.at_risk, log=self.log)
+        return {
+            "intake": Job(intake, self.settings.queue.poll_interval),
+            "dispatch": Job(self._dispatch, _DISPATCH_EVERY),
+            "deadlines": Job(watch, _DEADLINES_EVERY),
+            "housekeeping": Job(self._housekeeping, _HOUSEKEEPING_EVERY),
+        }
+
+    def _dispatch(self) -> None:
+        self.dispatcher.pump()
+
+    def _housekeeping(self) -> None:
+        self.breakers.reload()
+        self.dispatcher.renew()
+        self.reap()
+
+    # --- one shot
+
+    def backfill(
+        self,
+        intakes: Iterable[Intake],
+        *,
+        stopping: Stopping,
+        limit: int | None,
+        wait: bool,
+        max_wait: timedelta,
+        progress: Progress,
+    ) -> Ending:
+        """Take the ids in and work until each has ended; raises LedgerFault."""
+        roll = enrol(intakes, owner=self.owner, ledger=self.ledger, limit=limit, clock=utc_now, log=self.log)
+        self.log.info("backfill.started", tasks=roll.taken, already_archived=roll.already_archived)
+        backfill = Backfill(
+            owner=self.owner,
+            ledger=self.ledger,
+            dispatcher=self.dispatcher,
+            breakers=self.breakers,
+            stopping=stopping,
+            clock=utc_now,
+            wait=wait,
+            max_wait=max_wait,
+        )
+        try:
+            verdict = backfill.run(lambda: self._report(roll, progress))
+            ending = end(backfill, verdict, roll)
+        finally:
+            self.stop(stopping)
+        self.log.info("backfill.finished", verdict=ending.verdict.value, unfinished=len(ending.unfinished))
+        return ending
+
+    def _report(self, roll: Roll, progress: Progress) -> None:
+        work = self.ledger.open_work(self.owner)
+        nearest = None if work.nearest_deadline is None else work.nearest_deadline - utc_now()
+        progress(roll.taken - work.tasks, roll.taken, nearest)
+
+
+@contextmanager
+def service(
+    settings: Settings,
+    *,
+    observer: Observer,
+    log: EventLog,
+    enlisted_only: bool = False,
+    checkpoint: Checkpoint = unobserved,
+) -> Iterator[Service]:
+    """Wire everything together, free what dead processes held, and close it all at the end.
+
+    Raises LedgerFault when the ledger cannot be opened.
+    """
+    with ExitStack() as stack:
+        ledger = open_ledger(settings, checkpoint)
+        stack.callback(ledger.close)
+        owners = OwnerLock(owners_folder(settings.ledger.url))
+        stack.callback(owners.close)
+        api = open_api(settings, log, checkpoint)
+        stack.callback(api.close)
+        downloader = open_downloader(settings, checkpoint)
+        stack.callback(downloader.close)
+        store = open_store(settings, log, checkpoint)
+        breakers = Breakers(ledger, utc_now, log)
+        pool = StemPool(settings.download.concurrency)
+        stack.callback(pool.close)
+        cancelled = threading.Event()
+        archiver = Archiver(
+            outside=Outside(api=api, downloader=downloader, store=store, ledger=ledger, gate=breakers, pool=pool),
+            owner=owners.owner,
+            prefix=settings.store.prefix,
+            policy=policy_of(settings),
+            version=__version__,
+            clock=utc_now,
+            jitter=random.random,
+            log=log,
+            observer=observer,
+            cancelled=cancelled.is_set,
+            checkpoint=checkpoint,
+        )
+        shift = Shift(owners.owner, settings.download.tasks_in_flight, enlisted_only=enlisted_only)
+        dispatcher = Dispatcher(
+            ledger=ledger, archive=archiver.archive, breakers=breakers, shift=shift, clock=utc_now, log=log
+        )
+        whole = Service(settings, owners.owner, ledger, owners, store, breakers, dispatcher, log, cancelled)
+        whole.reap()
+        yield whole
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewedStem:
+    """A stem that would be fetched from `url` and stored under `key`."""
+
+    url: str
+    key: str
+    """Its extension is known only from the first bytes, and shown as `*`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a backfill would do with one id."""
+
+    task_id: TaskId
+    says: str
+    stems: tuple[PreviewedStem, ...] = ()
+
+
+def preview(settings: Settings, intakes: Iterable[Intake], *, limit: int | None, log: EventLog) -> Iterator[Preview]:
+    """Ask for each record and say what would be stored; writes nothing anywhere."""
+    api = open_api(settings, log)
+    with closing(api):
+        ids = dict.fromkeys(task_id for intake in intakes for task_id in intake.ids)
+        for task_id in itertools.islice(ids, limit):
+            try:
+                record = api.fetch(task_id)
+            except ArchiverError as error:
+                yield Preview(task_id, f"{error.code}: {error}")
+                continue
+            stems = tuple(
+                PreviewedStem(shown_url(stem.url), plan.object_key(settings.store.prefix, task_id, stem.name, "*"))
+                for stem in record.stems
+            )
+            yield Preview(task_id, f"{record.phase.value}, {len(stems)} stems", stems)

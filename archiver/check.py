@@ -1,0 +1,63 @@
+"""`check`: tries everything once before it is relied on. Composes probes; decides nothing."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from archiver.app import open_api, open_store, utc_now
+from archiver.core.errors import ArchiverError
+from archiver.ports import EventLog, Finding
+from archiver.settings import Loaded, Settings
+
+PROBE_NAME = "stem-archiver-probe"
+"""The probe's fixed key under the prefix; it stays there, since no right to delete is needed."""
+
+
+def findings(loaded: Loaded, log: EventLog) -> Iterator[Finding]:
+    """Yield one finding a look, in the order in which an operator would mend them."""
+    settings = loaded.settings
+    yield Finding("ok", "settings", f"{len(loaded.sources)} keys read", "")
+    yield from _files(settings)
+    yield _provider(settings, log)
+    yield from open_store(settings, log).probe(f"{settings.store.prefix}{PROBE_NAME}", now=utc_now)
+
+
+def _provider(settings: Settings, log: EventLog) -> Finding:
+    try:
+        with closing(open_api(settings, log)) as api:
+            credit = api.credit()
+    except ArchiverError as error:
+        return Finding("fail", "provider", f"{error.code}: {error}", error.hint)
+    return Finding("ok", "provider", f"{settings.provider.base_url} accepts the key (credit {credit:g})", "")
+
+
+def _files(settings: Settings) -> Iterator[Finding]:
+    queue = settings.queue.path
+    if queue.exists():
+        yield _readable(queue)
+    else:
+        yield Finding("warn", "queue file", f"{queue} does not exist yet", "`stem-archiver enqueue ID` creates it")
+    database = Path(settings.ledger.url.removeprefix("sqlite:///"))
+    if database.exists():
+        yield _private(database)
+    else:
+        yield Finding("ok", "ledger", f"{database} will be created", "")
+
+
+def _readable(path: Path) -> Finding:
+    try:
+        with path.open("rb") as stream:
+            stream.read(1)
+    except OSError as error:
+        return Finding("fail", "queue file", f"{path}: {error.strerror}", "give the service the right to read it")
+    return Finding("ok", "queue file", f"{path} can be read", "")
+
+
+def _private(path: Path) -> Finding:
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        return Finding("warn", "ledger", f"{path} has mode {mode:04o}", f"chmod 600 {path}")
+    return Finding("ok", "ledger", f"{path} is private", "")

@@ -1,0 +1,432 @@
+"""Commands and exit codes; no logic. Heavy imports happen inside the commands, so that --help is quick."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import IntEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from archiver import __version__
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from archiver.backfill import Ending
+    from archiver.core.model import Intake, TaskId
+    from archiver.edge.ledger import SqlLedger
+    from archiver.settings import Loaded
+
+
+class Exit(IntEnum):
+    """What the exit codes mean, the same for every command."""
+
+    DONE = 0
+    UNARCHIVED = 1
+    USAGE = 2
+    PAUSED = 3
+    SIGNAL = 128
+    """Plus the signal's number."""
+
+
+_HELP = """Archives the stems an AI music provider made for you into S3 before they expire.
+
+Exit codes: 0 all done; 1 some task ended or stands without its audio archived; 2 usage or settings;
+3 a paused dependency (bad key, no bucket) or a failing ledger stopped the work; 130 or 143 after a
+signal in backfill (0 for run)."""
+
+app = typer.Typer(
+    name="stem-archiver",
+    help=_HELP,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+config_app = typer.Typer(help="Look at the settings in effect.", no_args_is_help=True)
+app.add_typer(config_app, name="config")
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="Task ids of the separation (not of the music).")]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the options before the command say."""
+
+    config: Path | None
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+def _fail(message: str, code: Exit, hint: str = "") -> NoReturn:
+    typer.echo(f"stem-archiver: {message}", err=True)
+    if hint:
+        typer.echo(f"  {hint}", err=True)
+    raise typer.Exit(code)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"stem-archiver {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", metavar="FILE", help="The settings file (TOML); or $ARCHIVER_CONFIG."),
+    ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Hold what stands before the command."""
+    del version
+    context.obj = Options(config)
+
+
+# ---------------------------------------------------------------- what several commands need
+
+
+def _load(context: typer.Context, *need: str) -> Loaded:
+    from archiver.core.errors import SettingsFault
+    from archiver.settings import load
+
+    try:
+        return load(context.obj.config, os.environ, require=frozenset(need))
+    except SettingsFault as fault:
+        _fail(str(fault), Exit.USAGE)
+
+
+_FOR_WORK = ("store.bucket", "provider.api_key")
+
+
+@contextmanager
+def _faults() -> Iterator[None]:
+    """Turn what an operator can mend into one clear line and an exit code."""
+    from archiver.core.errors import LedgerFault, QueueUnreadable
+
+    try:
+        yield
+    except LedgerFault as fault:
+        _fail(str(fault), Exit.PAUSED, fault.hint)
+    except QueueUnreadable as unreadable:
+        _fail(str(unreadable), Exit.USAGE, unreadable.hint)
+
+
+@contextmanager
+def _ledger(loaded: Loaded) -> Iterator[SqlLedger]:
+    from archiver.app import open_ledger
+
+    with _faults():
+        ledger = open_ledger(loaded.settings)
+        try:
+            yield ledger
+        finally:
+            ledger.close()
+
+
+def _console(*, err: bool = False) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=err, soft_wrap=True)
+
+
+def _ids(texts: list[str]) -> list[TaskId]:
+    from archiver.core.model import TASK_ID_RULE, task_id
+
+    ids, bad = [], []
+    for text in texts:
+        try:
+            ids.append(task_id(text))
+        except ValueError:
+            bad.append(text)
+    if bad:
+        _fail(f"no task id: {', '.join(map(ascii, bad))}", Exit.USAGE, f"a task id is {TASK_ID_RULE}")
+    return ids
+
+
+# ---------------------------------------------------------------- the commands
+
+
+@app.command()
+def run(context: typer.Context) -> None:
+    """Run the daemon: take in the queue file, archive what is due, watch deadlines; until SIGTERM or SIGINT.
+
+    A first signal drains (what fits into shutdown_grace), a second stops at once.
+    """
+    loaded = _load(context, *_FOR_WORK)
+    from archiver.app import service
+    from archiver.console import Tally
+    from archiver.daemon import Stopping
+    from archiver.logs import configure
+
+    settings = loaded.settings
+    log = configure(settings.log.level, settings.log.format, secrets=settings.secrets())
+    stopping = Stopping()
+    with stopping.on_signals(), _faults(), service(settings, observer=Tally(), log=log) as ready:
+        ready.run(stopping)
+
+
+@app.command()
+def backfill(
+    context: typer.Context,
+    file: Annotated[
+        str | None, typer.Argument(metavar="[FILE|-]", help="Ids, one a line; default: queue.path.")
+    ] = None,
+    as_json: JsonFlag = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be fetched and stored; store nothing.")
+    ] = False,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, metavar="N", help="Take at most N unfinished ids.")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for tasks that are still PENDING.")] = True,
+    max_wait: Annotated[str, typer.Option("--max-wait", metavar="SPAN", help="How long to wait, once idle.")] = "15m",
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every step, also on a terminal.")] = False,
+) -> None:
+    """Archive the ids of FILE, of standard input (-), or of the queue file, and end when each has ended.
+
+    Running it again does no work twice.
+    """
+    loaded = _load(context, *_FOR_WORK)
+    from archiver.settings import parse_duration
+
+    try:
+        patience = parse_duration(max_wait)
+    except ValueError as error:
+        _fail(f"--max-wait {error}", Exit.USAGE, "write it like 90s, 15m or 2h")
+    asked = BackfillOptions(file, as_json, limit, wait, patience, verbose)
+    raise typer.Exit(_dry_run(loaded, asked) if dry_run else _backfill(loaded, asked))
+
+
+@app.command()
+def enqueue(context: typer.Context, ids: Ids) -> None:
+    """Append task ids to the queue file."""
+    loaded = _load(context)
+    from archiver.edge.queue_file import QueueFile
+
+    checked = _ids(ids)
+    with _faults():
+        QueueFile(loaded.settings.queue.path).append(checked)
+    typer.echo(f"{len(checked)} appended to {loaded.settings.queue.path}")
+
+
+@app.command()
+def status(context: typer.Context, as_json: JsonFlag = False) -> None:
+    """Count tasks by state; say what is at risk, paused or rejected.
+
+    Exit 1 when anything is lost, refused or at risk.
+    """
+    loaded = _load(context)
+    from archiver.app import utc_now
+    from archiver.console import print_json, print_overview
+    from archiver.core.states import StemState, TaskState
+
+    now = utc_now()
+    with _ledger(loaded) as ledger:
+        overview = ledger.overview(now=now, at_risk=loaded.settings.schedule.at_risk)
+    if as_json:
+        print_json(overview, sys.stdout)
+    else:
+        print_overview(_console(), overview, now)
+    bad = overview.tasks.get(TaskState.LOST, 0) + overview.stems.get(StemState.REFUSED, 0) + overview.at_risk_count
+    raise typer.Exit(Exit.UNARCHIVED if bad else Exit.DONE)
+
+
+@app.command()
+def show(context: typer.Context, task: Annotated[str, typer.Argument(metavar="ID")], as_json: JsonFlag = False) -> None:
+    """Show one task: its stems, receipts, attempts, history and next try."""
+    loaded = _load(context)
+    from archiver.app import utc_now
+    from archiver.console import print_json, print_task
+
+    [task_id] = _ids([task])
+    with _ledger(loaded) as ledger:
+        row = ledger.show(task_id)
+    if row is None:
+        _fail(f"the ledger does not know {task_id}", Exit.UNARCHIVED, "append it to the queue file first")
+    if as_json:
+        print_json(row, sys.stdout)
+    else:
+        print_task(_console(), row, utc_now())
+
+
+@app.command()
+def retry(
+    context: typer.Context,
+    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID...]")] = None,
+    all_failed: Annotated[
+        bool, typer.Option("--all-failed", help="All refused, failed, missing and lost tasks.")
+    ] = False,
+) -> None:
+    """Put refused, failed, missing or lost tasks back to work."""
+    if bool(ids) == all_failed:
+        _fail("name task ids, or say --all-failed", Exit.USAGE)
+    loaded = _load(context)
+    from archiver.app import utc_now
+
+    wanted = _ids(ids) if ids else None
+    with _ledger(loaded) as ledger:
+        back = ledger.retry(wanted, now=utc_now())
+    for task_id in back:
+        typer.echo(f"{task_id} is tried again")
+    untouched = sorted(set(wanted or ()) - set(back))
+    for task_id in untouched:
+        typer.echo(f"{task_id} was left alone: it is unknown, archived or still being worked on", err=True)
+    raise typer.Exit(Exit.UNARCHIVED if untouched else Exit.DONE)
+
+
+@app.command()
+def check(context: typer.Context, as_json: JsonFlag = False) -> None:
+    """Try everything before you rely on it: settings, provider, bucket, clock, file modes. Exit 1 on a failure."""
+    loaded = _load(context, *_FOR_WORK)
+    from archiver.check import findings
+    from archiver.console import print_findings, print_json
+    from archiver.logs import configure
+
+    settings = loaded.settings
+    log = configure("error", settings.log.format, secrets=settings.secrets())
+    found = list(findings(loaded, log))
+    if as_json:
+        print_json({"findings": found}, sys.stdout)
+    passed = all(finding.level != "fail" for finding in found) if as_json else print_findings(_console(), found)
+    raise typer.Exit(Exit.DONE if passed else Exit.UNARCHIVED)
+
+
+@app.command()
+def demo(
+    keep: Annotated[
+        Path | None, typer.Option("--keep", metavar="DIR", help="Where to leave the archived files.")
+    ] = None,
+) -> None:
+    """Do the main job for real on embedded parts: an emulated provider and a real S3 server, on loopback."""
+    try:
+        from archiver.demo.show import run_demo
+    except ImportError as missing:
+        _fail(f"the demo needs {missing.name}", Exit.USAGE, "install it with: pip install 'stem-archiver[demo]'")
+    raise typer.Exit(run_demo(_console(), keep=keep))
+
+
+@config_app.command("show")
+def config_show(context: typer.Context, as_json: JsonFlag = False) -> None:
+    """Print the effective settings, secrets masked, and where each came from."""
+    loaded = _load(context)
+    from archiver.console import print_json
+    from archiver.settings import masked
+
+    rows = masked(loaded.settings, loaded.sources)
+    if as_json:
+        print_json({row.key: {"value": row.value, "source": row.source} for row in rows}, sys.stdout)
+        return
+    for row in rows:
+        typer.echo(f"{row.key} = {row.value}  # {row.source}")
+
+
+@config_app.command("validate")
+def config_validate(context: typer.Context) -> None:
+    """Read the settings as `run` would; exit 2 with every fault when they cannot be used."""
+    _load(context, *_FOR_WORK)
+    typer.echo("the settings are valid")
+
+
+# ---------------------------------------------------------------- backfill's two forms
+
+
+@dataclass(frozen=True, slots=True)
+class BackfillOptions:
+    """What was asked of a backfill."""
+
+    file: str | None
+    as_json: bool
+    limit: int | None
+    wait: bool
+    max_wait: timedelta
+    verbose: bool
+
+
+@contextmanager
+def _intakes(file: str | None, queue: Path) -> Iterator[Iterator[Intake]]:
+    from archiver.core.errors import QueueUnreadable
+    from archiver.edge.queue_file import read_ids
+
+    if file == "-":
+        yield read_ids(sys.stdin.buffer, "-")
+        return
+    path = queue if file is None else Path(file)
+    try:
+        with path.open("rb") as stream:
+            yield read_ids(stream, str(path))
+    except OSError as error:
+        raise QueueUnreadable(str(path), error.strerror or str(error), "name a file that can be read") from None
+
+
+def _backfill(loaded: Loaded, asked: BackfillOptions) -> int:
+    from archiver.app import service
+    from archiver.console import Screen, Tally, ending_summary, print_ending, print_json
+    from archiver.daemon import Stopping
+    from archiver.logs import configure
+
+    settings = loaded.settings
+    console = _console(err=True)
+    level = settings.log.level if asked.verbose or not console.is_terminal else "warning"
+    log = configure(level, settings.log.format, secrets=settings.secrets())
+    stopping, tally = Stopping(), Tally()
+    with (
+        stopping.on_signals(),
+        _faults(),
+        _intakes(asked.file, settings.queue.path) as intakes,
+        service(settings, observer=tally, log=log, enlisted_only=True) as ready,
+        Screen(console, tally, quiet=asked.as_json) as screen,
+    ):
+        ending = ready.backfill(
+            intakes,
+            stopping=stopping,
+            limit=asked.limit,
+            wait=asked.wait,
+            max_wait=asked.max_wait,
+            progress=screen.update,
+        )
+    code = _exit_code(ending, stopping.signal_number)
+    if asked.as_json:
+        print_json(ending_summary(ending, tally, code), sys.stdout)
+    else:
+        print_ending(console, ending, tally)
+    return code
+
+
+def _exit_code(ending: Ending, signal_number: int | None) -> int:
+    from archiver.backfill import Verdict
+
+    if ending.verdict is Verdict.STOPPED and signal_number is not None:
+        return Exit.SIGNAL + signal_number
+    codes = {Verdict.DONE: Exit.DONE, Verdict.PAUSED: Exit.PAUSED}
+    return codes.get(ending.verdict, Exit.UNARCHIVED)
+
+
+def _dry_run(loaded: Loaded, asked: BackfillOptions) -> int:
+    from archiver.app import preview
+    from archiver.console import print_json, print_preview
+    from archiver.logs import configure
+
+    settings = loaded.settings
+    log = configure("warning", settings.log.format, secrets=settings.secrets())
+    with _faults(), _intakes(asked.file, settings.queue.path) as intakes:
+        previews = preview(settings, intakes, limit=asked.limit, log=log)
+        if asked.as_json:
+            print_json({"tasks": list(previews)}, sys.stdout)
+        else:
+            print_preview(_console(), previews)
+    return Exit.DONE
