@@ -1,0 +1,118 @@
+"""One budget of memory for all transfer buffers, so that memory is bounded whatever runs at once."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from archiver.core.errors import SettingsFault, StoreBusy
+
+SMALLEST = 64 * 1024
+"""Bytes; smaller requests are served from a buffer of this size."""
+
+
+class BufferBudget:
+    """Lends buffers that together never take more than `total_bytes`; satisfies `archiver.ports.Buffers`.
+
+    Requests are served in order of arrival: a large one is not overtaken for ever by small ones. Freed
+    memory is kept for the next borrower and given up when another size needs the room.
+    """
+
+    def __init__(self, total_bytes: int) -> None:
+        self._total = total_bytes
+        self._lent = 0
+        self._spare: list[bytearray] = []
+        self._queue: deque[object] = deque()
+        self._holders: set[int] = set()
+        self._changed = threading.Condition()
+        self._closed = False
+
+    @property
+    def lent_bytes(self) -> int:
+        """How much is lent just now."""
+        return self._lent
+
+    @property
+    def held_bytes(self) -> int:
+        """How much memory is taken just now, lent or spare; at most the total."""
+        with self._changed:
+            return self._lent + self._spare_bytes()
+
+    @contextmanager
+    def buffer(self, size: int) -> Iterator[memoryview]:
+        """Wait for `size` bytes' share and lend a buffer of exactly that size; see `archiver.ports.Buffers`.
+
+        Raises SettingsFault when `size` can never fit, StoreBusy once closed, and RuntimeError when this
+        thread already holds a buffer (two such threads could wait for each other for ever).
+        """
+        if size > self._total:
+            raise SettingsFault(
+                f"download.buffer_budget is {self._total} bytes, but one transfer needs {size}: raise it, "
+                "or lower store.single_put_max and store.part_size"
+            )
+        block = self._borrow(min(_rounded(size), self._total))
+        view = memoryview(block)
+        lent = view[:size]
+        try:
+            yield lent
+        finally:
+            lent.release()
+            view.release()
+            self._give_back(block)
+
+    def close(self) -> None:
+        """Let nobody wait any longer: waiting and later requests raise StoreBusy."""
+        with self._changed:
+            self._closed = True
+            self._spare.clear()
+            self._changed.notify_all()
+
+    def _borrow(self, size: int) -> bytearray:
+        me, ticket = threading.get_ident(), object()
+        with self._changed:
+            if me in self._holders:
+                raise RuntimeError("this thread already holds a transfer buffer")
+            self._queue.append(ticket)
+            try:
+                self._changed.wait_for(lambda: self._closed or (self._queue[0] is ticket and self._fits(size)))
+                if self._closed:
+                    raise StoreBusy("transfers are being stopped")
+                block = self._take(size)
+            finally:
+                self._queue.remove(ticket)
+                self._changed.notify_all()
+            self._holders.add(me)
+            self._lent += size
+            return block
+
+    def _give_back(self, block: bytearray) -> None:
+        with self._changed:
+            self._holders.discard(threading.get_ident())
+            self._lent -= len(block)
+            if not self._closed:
+                self._spare.append(block)
+            self._changed.notify_all()
+
+    def _fits(self, size: int) -> bool:
+        return self._lent + size <= self._total
+
+    def _take(self, size: int) -> bytearray:
+        """Reuse a spare block of that size, or make one after giving up as many spares as its room needs."""
+        for index, block in enumerate(self._spare):
+            if len(block) == size:
+                return self._spare.pop(index)
+        while self._spare and self._lent + self._spare_bytes() + size > self._total:
+            self._spare.pop(0)
+        return bytearray(size)
+
+    def _spare_bytes(self) -> int:
+        return sum(len(block) for block in self._spare)
+
+
+def _rounded(size: int) -> int:
+    """Round up to a size class: four to each doubling, so that at most a quarter is wasted."""
+    size = max(size, SMALLEST)
+    step = 1 << (size.bit_length() - 3)
+    return -(-size // step) * step
