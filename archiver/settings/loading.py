@@ -1,0 +1,183 @@
+"""Reads the file and the environment, judges the whole, and tells every fault at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from pydantic import SecretStr, ValidationError
+
+from archiver.core.errors import SettingsFault
+from archiver.settings.key_file import CREDENTIAL, credential_of, guarded_by_systemd, read_key, stands
+from archiver.settings.model import FIELDS, KEYS, SECTIONS, Settings, value_of, variable
+from archiver.settings.rules import SQLITE
+from archiver.settings.sources import CONFIG_VARIABLE, KEY_SETTINGS, Entry, Faults, from_environ, from_file, merged
+from archiver.settings.units import GIB, MIB, show_size
+
+SEARCH: Sequence[Path] = (Path("archiver.toml"), Path("/etc/stem-archiver/archiver.toml"))
+"""Where a settings file is looked for when neither --config nor ARCHIVER_CONFIG names one; the first wins."""
+
+_SMALLEST_PART = 5 * MIB
+"""Amazon S3's limit for all parts but the last."""
+_MOST_PARTS = 10_000
+_LARGEST_SINGLE_PUT = 5 * GIB
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Settings and where each came from."""
+
+    settings: Settings
+    sources: Mapping[str, str]
+    """Key to `default`, `file PATH`, `env NAME`, `key file PATH` or `credential kie-api-key`."""
+    config: Path | None
+    """The settings file that was read."""
+
+
+def load(
+    config: Path | None,
+    environ: Mapping[str, str],
+    *,
+    require: AbstractSet[str] = frozenset(),
+    search: Sequence[Path] = SEARCH,
+) -> Loaded:
+    """Read all settings; `require` names the keys that must not be left unset.
+
+    The file is `config`, else ARCHIVER_CONFIG, else the first of `search` that exists, else none.
+    Relative paths start from the folder of the file they stand in, from the working folder when they
+    stand in the environment, and from the data folder when they are defaults. Raises SettingsFault.
+    """
+    faults = Faults()
+    path = _config_path(config, environ, search)
+    entries = merged(from_file(path, faults) if path else {}, from_environ(environ, faults), faults)
+    data = data_folder(environ)
+    for key in ("queue.path", "ledger.url"):
+        entries.setdefault(key, Entry(str(FIELDS[key].default), "default", data))
+    settings = _validated(entries, faults)
+    settings, origin = _with_key(settings, entries, environ, faults)
+    for keys, wrong in _contradictions(settings):
+        if not faults.keys & set(keys):
+            faults.add(keys[0], wrong, entries.get(keys[0]))
+    for key in sorted(require - faults.keys):
+        if not value_of(settings, key):
+            faults.add(key, f"is required; set it in the settings file, or {variable(key)} in the environment")
+    if faults.lines:
+        count = f"{len(faults.lines)} fault{'s' if len(faults.lines) > 1 else ''}"
+        raise SettingsFault(
+            f"the settings cannot be used ({count}):\n" + "\n".join(f"  {line}" for line in faults.lines)
+        )
+    sources = {key: entries[key].source if key in entries else "default" for key in KEYS} | origin
+    return Loaded(settings, MappingProxyType(sources), path)
+
+
+def data_folder(environ: Mapping[str, str]) -> Path:
+    """Return where the queue file and the ledger are by default.
+
+    systemd's $STATE_DIRECTORY, else $XDG_STATE_HOME/stem-archiver, else ~/.local/state/stem-archiver.
+    """
+    if given := environ.get("STATE_DIRECTORY", "").partition(":")[0]:
+        return Path(given)
+    state = environ.get("XDG_STATE_HOME") or f"{environ.get('HOME') or Path.home()}/.local/state"
+    return Path(state) / "stem-archiver"
+
+
+def _config_path(config: Path | None, environ: Mapping[str, str], search: Sequence[Path]) -> Path | None:
+    if config is not None:
+        return config
+    if given := environ.get(CONFIG_VARIABLE):
+        return Path(given)
+    return next((path for path in search if stands(path)), None)
+
+
+def _validated(entries: Mapping[str, Entry], faults: Faults) -> Settings:
+    """Validate; what is faulty is told and then left at its default, so that the rest is judged too."""
+    good = {key: _prepared(key, entry) for key, entry in entries.items()}
+    try:
+        return Settings.model_validate(_nested(good))
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_input=False, include_context=False)
+    for detail in details:
+        key = ".".join(str(part) for part in detail["loc"][:2])
+        key = key if key in FIELDS else str(detail["loc"][0])
+        if key in good:
+            del good[key]
+            faults.add(key, _said(detail["msg"]), entries[key])
+    return Settings.model_validate(_nested(good))
+
+
+def _prepared(key: str, entry: Entry) -> object:
+    """Read an empty text as `not set` where that is the default, and anchor relative paths."""
+    value = entry.value
+    if value == "" and FIELDS[key].default is None:
+        return None
+    if isinstance(value, str) and value and key in {"queue.path", "provider.api_key_file"}:
+        return str(_anchored(entry.folder, value))
+    if isinstance(value, str) and key == "ledger.url":
+        path = value.removeprefix(SQLITE)
+        return value if path in {value, "", ":memory:"} else f"{SQLITE}{_anchored(entry.folder, path)}"
+    return value
+
+
+def _anchored(folder: Path, text: str) -> Path:
+    path = Path(text)
+    return (folder / (path.expanduser() if text.startswith("~/") else path)).absolute()
+
+
+def _nested(flat: Mapping[str, object]) -> dict[str, object]:
+    tree: dict[str, object] = {key: value for key, value in flat.items() if "." not in key}
+    for section in SECTIONS:
+        tree[section] = {key.partition(".")[2]: value for key, value in flat.items() if key.startswith(f"{section}.")}
+    return tree
+
+
+def _said(message: str) -> str:
+    return message.removeprefix("Value error, ").replace("Input should be", "must be")
+
+
+def _with_key(
+    settings: Settings, entries: Mapping[str, Entry], environ: Mapping[str, str], faults: Faults
+) -> tuple[Settings, dict[str, str]]:
+    """Fill in the key from its file or systemd's credential; a key that is given outright stands."""
+    provider = settings.provider
+    if faults.keys & set(KEY_SETTINGS) or provider.api_key is not None:
+        return settings, {}
+    path = provider.api_key_file or credential_of(environ)
+    if path is None:
+        return settings, {}
+    credential = f"credential {CREDENTIAL}"
+    try:
+        secret = SecretStr(read_key(path, guarded=guarded_by_systemd(path, environ)))
+    except ValueError as error:
+        name = "provider.api_key_file"
+        faults.add(name, str(error), entries.get(name, Entry("", credential, path)))
+        return settings, {}
+    with_key = provider.model_copy(update={"api_key": secret})
+    source = f"key file {path}" if provider.api_key_file else credential
+    return settings.model_copy(update={"provider": with_key}), {"provider.api_key": source}
+
+
+def _contradictions(settings: Settings) -> Iterator[tuple[Sequence[str], str]]:
+    """Yield settings that are each in order, but not together: (their keys, what is wrong)."""
+    for low, high in (("pending_first", "pending_max"), ("retry_first", "retry_max")):
+        if getattr(settings.schedule, low) > getattr(settings.schedule, high):
+            yield (f"schedule.{low}", f"schedule.{high}"), f"is longer than schedule.{high}"
+    store, download = settings.store, settings.download
+    parts = ("store.part_size",)
+    if store.part_size < _SMALLEST_PART:
+        yield parts, f"is less than {show_size(_SMALLEST_PART)}, the least that S3 takes"
+    if store.single_put_max > _LARGEST_SINGLE_PUT:
+        yield ("store.single_put_max",), f"is more than {show_size(_LARGEST_SINGLE_PUT)}, the most that S3 takes"
+    if store.part_size * _MOST_PARTS < download.max_stem_bytes:
+        wrong = f"is too small for download.max_stem_bytes: S3 takes {_MOST_PARTS} parts at most"
+        yield ("store.part_size", "download.max_stem_bytes"), wrong
+    least = max(store.single_put_max, 2 * store.part_size)
+    if download.buffer_budget < least:
+        wrong = f"is less than {show_size(least)}: it must hold store.single_put_max and two of store.part_size"
+        yield ("download.buffer_budget", "store.single_put_max", "store.part_size"), wrong
+    if store.kms_key_id is not None and store.sse not in {"aws:kms", "aws:kms:dsse"}:
+        yield ("store.kms_key_id", "store.sse"), "needs store.sse to be aws:kms or aws:kms:dsse"
+    if settings.provider.base_url.startswith("http://") and not download.allow_http:
+        yield ("provider.base_url", "download.allow_http"), "is http://, which needs download.allow_http"

@@ -1,0 +1,227 @@
+"""The settings: their names, types and defaults."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Literal
+from urllib.parse import unquote, urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic.fields import FieldInfo
+
+from archiver import __version__
+from archiver.settings import rules
+from archiver.settings.units import (
+    GIB,
+    KIB,
+    MIB,
+    parse_count,
+    parse_duration,
+    parse_list,
+    parse_pairs,
+    parse_rate,
+    parse_size,
+    show_duration,
+    show_size,
+)
+
+PREFIX = "ARCHIVER_"
+"""What the names of all our environment variables begin with."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """How a value of this type is shown; pydantic ignores it."""
+
+    show: Callable[..., str]
+
+
+Duration = Annotated[
+    timedelta, BeforeValidator(parse_duration), AfterValidator(rules.more_than_nothing), Written(show_duration)
+]
+Size = Annotated[int, BeforeValidator(parse_size), AfterValidator(rules.at_least_one), Written(show_size)]
+Rate = Annotated[
+    int, BeforeValidator(parse_rate), AfterValidator(rules.at_least_one), Written(lambda rate: f"{show_size(rate)}/s")
+]
+Count = Annotated[int, BeforeValidator(parse_count), AfterValidator(rules.at_least_one)]
+Host = Annotated[
+    str,
+    BeforeValidator(rules.lower),
+    AfterValidator(
+        rules.matching(r"(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?|[0-9a-f:]+", "host names such as cdn.example.com")
+    ),
+]
+
+
+def _revealed(secret: SecretStr | None) -> str:
+    return secret.get_secret_value() if secret else ""
+
+
+class Section(BaseModel):
+    """A table of the settings file; unknown keys are faults."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Provider(Section):
+    """The provider's API."""
+
+    base_url: Annotated[str, AfterValidator(rules.base_url)] = "https://api.kie.ai"
+    api_key: Annotated[SecretStr, AfterValidator(rules.secret_key)] | None = None
+    api_key_file: Path | None = Field(None, examples=["/etc/stem-archiver/kie-api-key"])
+    retention: Duration = timedelta(days=14)
+    requests_per_10s: Count = 20
+    user_agent: Annotated[str, AfterValidator(rules.matching(r"[!-~]([ -~]{0,198}[!-~])?", "printable ASCII"))] = (
+        f"stem-archiver/{__version__}"
+    )
+    timeout: Duration = timedelta(seconds=10)
+
+    def key(self) -> str:
+        """Return the API key; empty when none is set."""
+        return _revealed(self.api_key)
+
+
+class Queue(Section):
+    """The inbox."""
+
+    path: Path = Field(Path("queue.txt"), examples=["/var/lib/stem-archiver/queue.txt"])
+    poll_interval: Duration = timedelta(seconds=30)
+
+
+class Store(Section):
+    """The bucket, and how objects are put into it."""
+
+    bucket: Annotated[str, AfterValidator(rules.bucket)] = Field("", examples=["my-stems"])
+    prefix: Annotated[str, AfterValidator(rules.prefix)] = Field("", examples=["stems/"])
+    endpoint_url: Annotated[str, AfterValidator(rules.endpoint)] | None = Field(
+        None, examples=["https://s3.example.com"]
+    )
+    region: Annotated[str, AfterValidator(rules.matching(r"[a-z0-9-]{1,40}", "a region's name"))] | None = Field(
+        None, examples=["eu-central-1"]
+    )
+    storage_class: (
+        Annotated[str, AfterValidator(rules.matching(r"[A-Z0-9_]{1,40}", "a storage class, in capitals"))] | None
+    ) = Field(None, examples=["STANDARD_IA"])
+    sse: Literal["AES256", "aws:kms", "aws:kms:dsse"] | None = Field(None, examples=["AES256"])
+    kms_key_id: Annotated[str, AfterValidator(rules.matching(r"[!-~]{1,2048}", "a KMS key's id or ARN"))] | None = (
+        Field(None, examples=["alias/stems"])
+    )
+    tags: Annotated[Mapping[str, str], BeforeValidator(parse_pairs), AfterValidator(rules.tags)] = Field(
+        {}, examples=[{"app": "stem-archiver"}]
+    )
+    addressing_style: Literal["auto", "path", "virtual"] = "auto"
+    single_put_max: Size = 16 * MIB
+    part_size: Size = 8 * MIB
+
+
+class Download(Section):
+    """How audio is fetched."""
+
+    concurrency: Count = 16
+    tasks_in_flight: Count = 8
+    max_stem_bytes: Size = 2 * GIB
+    min_rate: Rate = KIB
+    connect_timeout: Duration = timedelta(seconds=10)
+    read_timeout: Duration = timedelta(seconds=30)
+    buffer_budget: Size = 192 * MIB
+    allowed_hosts: Annotated[tuple[Host, ...], BeforeValidator(parse_list)] = Field((), examples=[["file.example.com"]])
+    allow_http: bool = False
+    allow_private_addresses: bool = False
+    proxy: Annotated[SecretStr, AfterValidator(rules.proxy)] | None = Field(
+        None, examples=["http://user:password@proxy.example.com:3128"]
+    )
+
+    def proxy_url(self) -> str | None:
+        """Return the proxy with its password, or None for none."""
+        return _revealed(self.proxy) or None
+
+
+class Ledger(Section):
+    """The service's memory."""
+
+    url: Annotated[str, AfterValidator(rules.ledger_url)] = Field(
+        "sqlite:///ledger.db", examples=["sqlite:////var/lib/stem-archiver/ledger.db"]
+    )
+
+
+class Schedule(Section):
+    """When things are tried again, and when alarms are raised."""
+
+    pending_first: Duration = timedelta(seconds=20)
+    pending_max: Duration = timedelta(minutes=10)
+    retry_first: Duration = timedelta(seconds=5)
+    retry_max: Duration = timedelta(hours=1)
+    missing_after: Duration = timedelta(days=1)
+    at_risk: Duration = timedelta(hours=48)
+    grace_after_deadline: Duration = timedelta(days=2)
+
+
+class Log(Section):
+    """What is logged, and how it looks."""
+
+    level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(rules.lower)] = "info"
+    format: Annotated[Literal["auto", "json", "console"], BeforeValidator(rules.lower)] = "auto"
+
+
+_AWS_SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+
+
+class Settings(Section):
+    """Every setting. Frozen; its repr shows no secret.
+
+    Spans are timedeltas, sizes bytes, rates bytes a second. From `load`, all paths are absolute and
+    `provider.api_key` holds the key wherever it was found.
+    """
+
+    provider: Provider = Provider()
+    queue: Queue = Queue()
+    store: Store = Store()
+    download: Download = Download()
+    ledger: Ledger = Ledger()
+    schedule: Schedule = Schedule()
+    log: Log = Log()
+    shutdown_grace: Duration = timedelta(seconds=30)
+
+    def secrets(self, environ: Mapping[str, str] = os.environ) -> AbstractSet[str]:
+        """Return every secret that the settings and the environment hold, for the log's redaction."""
+        found = {self.provider.key()} | {environ.get(name, "") for name in _AWS_SECRETS}
+        if proxy := self.download.proxy_url():
+            password = urlsplit(proxy).password or ""
+            found |= {password, unquote(password)}
+        return frozenset(found - {""})
+
+
+def _fields() -> Iterator[tuple[str, FieldInfo]]:
+    for name, field in Settings.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, Section):
+            yield from ((f"{name}.{key}", inner) for key, inner in section.model_fields.items())
+        else:
+            yield name, field
+
+
+FIELDS: Mapping[str, FieldInfo] = MappingProxyType(dict(_fields()))
+"""Every setting by its dotted name."""
+
+KEYS: Sequence[str] = tuple(FIELDS)
+"""The dotted name of every setting."""
+
+SECTIONS = tuple(dict.fromkeys(key.partition(".")[0] for key in KEYS if "." in key))
+"""The tables of the settings file."""
+
+
+def variable(key: str) -> str:
+    """Return the environment variable that sets `key`."""
+    return PREFIX + key.upper().replace(".", "__")
+
+
+def value_of(settings: Settings, key: str) -> object:
+    """Return the value of a dotted key."""
+    section, _, name = key.rpartition(".")
+    return getattr(getattr(settings, section) if section else settings, name)

@@ -1,0 +1,159 @@
+"""What one value must be to be usable. Every rule returns the value or raises ValueError.
+
+No message repeats a value that may hold a secret.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from urllib.parse import SplitResult, urlsplit, urlunsplit
+
+from pydantic import SecretStr
+
+SQLITE = "sqlite:///"
+
+
+def more_than_nothing(span: timedelta) -> timedelta:
+    """Let no span through that is zero or negative."""
+    if span <= timedelta():
+        raise ValueError("must be longer than 0s")
+    return span
+
+
+def at_least_one(number: int) -> int:
+    """Let no number through that is zero or negative."""
+    if number < 1:
+        raise ValueError("must be 1 or more")
+    return number
+
+
+def matching(pattern: str, meaning: str) -> Callable[[str], str]:
+    """Return a rule for texts that match `pattern` as a whole; `meaning` says so in words."""
+    rule = re.compile(pattern, re.ASCII)
+
+    def check(text: str) -> str:
+        if not rule.fullmatch(text):
+            raise ValueError(f"must be {meaning}")
+        return text
+
+    return check
+
+
+def lower(value: object) -> object:
+    """Make capitals not matter."""
+    return value.lower() if isinstance(value, str) else value
+
+
+def key(text: str) -> str:
+    """Return `text` as an API key; raise ValueError, without echoing it, when it cannot be one."""
+    if not text:
+        raise ValueError("is empty")
+    if "\n" in text or "\r" in text:
+        raise ValueError("holds a line break: expected one line with the key and nothing else")
+    if not re.fullmatch(r"[!-~]+", text):
+        raise ValueError("holds a space, a control character or a character outside ASCII")
+    return text
+
+
+def secret_key(secret: SecretStr) -> SecretStr:
+    """Judge an API key as `key` does."""
+    return SecretStr(key(secret.get_secret_value()))
+
+
+def _split(url: str, *schemes: str) -> SplitResult:
+    """Split a URL whose every part can be used; the messages never repeat it, for it may hold a password."""
+    try:
+        parts = urlsplit(url)
+        usable = bool(parts.hostname) and parts.port != 0 and re.fullmatch(r"[!-~]+", url)
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError("is no URL")
+    if parts.scheme not in schemes:
+        raise ValueError(f"must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+    if parts.query or parts.fragment:
+        raise ValueError("must have no query and no fragment")
+    return parts
+
+
+def _without_password(parts: SplitResult) -> SplitResult:
+    if "@" in parts.netloc:
+        raise ValueError("must have no user or password in it")
+    return parts
+
+
+def _loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def base_url(url: str) -> str:
+    """Return the provider's origin: scheme, host and port; http for loopback only."""
+    parts = _without_password(_split(url, "https", "http"))
+    if parts.path not in {"", "/"}:
+        raise ValueError("must have no path")
+    if parts.scheme == "http" and not _loopback(parts.hostname or ""):
+        raise ValueError("must begin with https:// (http:// is for loopback only: the key would travel in the clear)")
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def endpoint(url: str) -> str:
+    """Return an S3 endpoint; some gateways have a path, none has a user or a query."""
+    return urlunsplit(_without_password(_split(url, "https", "http"))).rstrip("/")
+
+
+def proxy(secret: SecretStr) -> SecretStr:
+    """Judge an http or https proxy, which may hold a user and a password."""
+    url = secret.get_secret_value()
+    if _split(url, "http", "https").path not in {"", "/"}:
+        raise ValueError("must have no path")
+    return secret
+
+
+def bucket(name: str) -> str:
+    """Judge a bucket's name by Amazon S3's rules; empty means not set."""
+    if name and not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", name):
+        raise ValueError("must be 3 to 63 of a-z 0-9 . - and begin and end with a letter or digit")
+    if re.search(r"\.\.|\.-|-\.", name) or re.fullmatch(r"[0-9.]+", name):
+        raise ValueError("must not look like an address, nor hold two dots, or a dot and a dash, side by side")
+    return name
+
+
+def prefix(text: str) -> str:
+    """Return what object keys begin with: empty, or ending in one slash and beginning with none."""
+    text = text.strip("/")
+    if not text:
+        return ""
+    if not re.fullmatch(r"[A-Za-z0-9!_.*'()=/-]{1,512}", text):
+        raise ValueError("must be at most 512 of A-Z a-z 0-9 ! _ . * ' ( ) = / -")
+    if {"", ".", ".."} & set(text.split("/")):
+        raise ValueError("must have no empty, `.` or `..` part")
+    return f"{text}/"
+
+
+def tags(pairs: Mapping[str, str]) -> Mapping[str, str]:
+    """Judge object tags by Amazon S3's rules."""
+    allowed = r"[A-Za-z0-9 +=._:/@-]"
+    if len(pairs) > 10:  # noqa: PLR2004 - Amazon S3 takes ten tags on an object
+        raise ValueError("must be at most 10 tags")
+    for name, text in pairs.items():
+        if not re.fullmatch(allowed + "{1,128}", name) or not re.fullmatch(allowed + "{0,256}", text):
+            raise ValueError("must be names (1 to 128) and values (up to 256) of A-Z a-z 0-9 space + - = . _ : / @")
+    return pairs
+
+
+def ledger_url(url: str) -> str:
+    """Judge the ledger's URL: SQLite in a file, since a ledger in memory forgets."""
+    if url.startswith(("postgresql:", "postgresql+")):
+        raise ValueError("names PostgreSQL, which is not supported yet")
+    path = url.removeprefix(SQLITE)
+    if path in {url, "", ":memory:"} or "?" in path or "#" in path or not path.isprintable():
+        raise ValueError("must be sqlite:/// and the path of a file")
+    return url

@@ -1,0 +1,155 @@
+"""Where values come from: the file and the environment, and what is wrong with them before any is judged."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic.fields import FieldInfo
+
+from archiver.settings.key_file import OTHERS
+from archiver.settings.model import FIELDS, KEYS, PREFIX, SECTIONS, Written, variable
+from archiver.settings.units import shown
+
+CONFIG_VARIABLE = f"{PREFIX}CONFIG"
+"""Names the settings file, when --config does not."""
+
+
+def _example(field: FieldInfo) -> str:
+    value = field.examples[0] if field.examples else field.default
+    written = next((mark for mark in field.metadata if isinstance(mark, Written)), None)
+    if value is None:
+        return ""
+    return f"; for example: {json.dumps(value if written is None else written.show(value))}"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One value as it was given."""
+
+    value: object
+    source: str
+    """As in Loaded.sources."""
+    folder: Path
+    """Where relative paths start."""
+    line: int | None = None
+
+
+class Faults:
+    """Collects what is wrong, one line each."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.keys: set[str] = set()
+
+    def add(self, key: str, wrong: str, entry: Entry | None = None) -> None:
+        """Say what is wrong with a setting, where it came from, and how a right one looks."""
+        self.keys.add(key)
+        place = "" if entry is None else f" ({entry.source}{f':{entry.line}' if entry.line else ''})"
+        field = FIELDS.get(key)
+        example = "" if field is None else _example(field)
+        self.lines.append(f"{key}: {wrong}{place}{example}")
+
+    def unknown(self, name: str, place: str, near: Sequence[str]) -> None:
+        """Say that there is no such setting, and which were likely meant."""
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        self.lines.append(f"{shown(name)[1:-1]}: is no setting ({place}){hint}")
+
+
+def from_file(path: Path, faults: Faults) -> dict[str, Entry]:
+    """Return the file's values by dotted name."""
+    try:
+        with path.open("rb") as file:
+            open_to_others = bool(os.fstat(file.fileno()).st_mode & OTHERS)
+            text = file.read().decode("utf-8-sig")
+        tree = tomllib.loads(text)
+    except OSError as error:
+        faults.lines.append(f"{path}: cannot be read: {error.strerror}")
+        return {}
+    except UnicodeDecodeError:
+        faults.lines.append(f"{path}: is not UTF-8 text")
+        return {}
+    except tomllib.TOMLDecodeError as error:
+        faults.lines.append(f"{path}: is not TOML: {error}")
+        return {}
+    entries = _flattened(tree, path, _lines_of(text), faults)
+    if open_to_others and "provider.api_key" in entries:
+        wrong = f"stands in a file that others can read; run: chmod 600 {path}"
+        faults.add("provider.api_key", wrong, entries["provider.api_key"])
+    return entries
+
+
+def _flattened(tree: Mapping[str, object], path: Path, lines: Mapping[str, int], faults: Faults) -> dict[str, Entry]:
+    entries: dict[str, Entry] = {}
+    folder = path.absolute().parent
+    for top, value in tree.items():
+        if top in SECTIONS and not isinstance(value, dict):
+            faults.lines.append(f"{top}: must be a table: [{top}] on a line, its settings below (file {path})")
+            continue
+        section = value if isinstance(value, dict) and top in SECTIONS else None
+        inside = {top: value} if section is None else {f"{top}.{key}": inner for key, inner in section.items()}
+        for key, given in inside.items():
+            if key in FIELDS:
+                entries[key] = Entry(given, f"file {path}", folder, lines.get(key))
+            else:
+                place = f"file {path}" + (f":{lines[key]}" if key in lines else "")
+                faults.unknown(key, place, _near_keys(key))
+    return entries
+
+
+def _near_keys(name: str) -> Sequence[str]:
+    leaf = name.rpartition(".")[2]
+    namesakes = [key for key in KEYS if key.rpartition(".")[2] == leaf]
+    return namesakes or difflib.get_close_matches(name, (*KEYS, *SECTIONS), n=1)
+
+
+def _lines_of(text: str) -> dict[str, int]:
+    """Map dotted keys to their line, for plain `[section]` and `key = value` lines; others are left out."""
+    found: dict[str, int] = {}
+    section = ""
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := re.match(r"\s*\[\s*([\w.-]+)\s*\]", line):
+            section = f"{header[1]}."
+            found.setdefault(header[1], number)
+        elif assigned := re.match(r"\s*([\w.-]+)\s*=", line):
+            found.setdefault(section + assigned[1], number)
+    return found
+
+
+def from_environ(environ: Mapping[str, str], faults: Faults) -> dict[str, Entry]:
+    """Return the values of our environment variables by dotted name."""
+    known = {variable(key): key for key in KEYS}
+    entries: dict[str, Entry] = {}
+    for name, value in environ.items():
+        if name in known:
+            entries[known[name]] = Entry(value, f"env {name}", Path.cwd())
+        elif name.startswith(PREFIX) and name != CONFIG_VARIABLE:
+            faults.unknown(name, "environment", difflib.get_close_matches(name, (*known, CONFIG_VARIABLE), n=1))
+    return entries
+
+
+KEY_SETTINGS = ("provider.api_key", "provider.api_key_file")
+
+
+def merged(file: Mapping[str, Entry], environ: Mapping[str, Entry], faults: Faults) -> dict[str, Entry]:
+    """Let the environment win; the key and the key file count as one setting, given in one way."""
+    for layer in (file, environ):
+        if all(_given(layer.get(key)) for key in KEY_SETTINGS):
+            faults.add(
+                "provider.api_key", "and provider.api_key_file are both set; keep one", layer["provider.api_key"]
+            )
+    ours = any(_given(environ.get(key)) for key in KEY_SETTINGS)
+    return {key: entry for key, entry in file.items() if not (ours and key in KEY_SETTINGS)} | dict(environ)
+
+
+def _given(entry: Entry | None) -> bool:
+    return entry is not None and entry.value != ""
+
+
+# --- from values to settings

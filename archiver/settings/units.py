@@ -1,0 +1,108 @@
+"""Spans, sizes and rates as operators write them."""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import timedelta
+
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+
+_SPANS = {
+    "w": timedelta(weeks=1),
+    "d": timedelta(days=1),
+    "h": timedelta(hours=1),
+    "m": timedelta(minutes=1),
+    "s": timedelta(seconds=1),
+    "ms": timedelta(milliseconds=1),
+}
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)(ms|[wdhms])", re.ASCII)
+_SPAN_SHOWN = re.compile(rf"\s*(?:{_SPAN.pattern}\s*)+", re.ASCII)
+_SIZES = {"tib": 1 << 40, "gib": GIB, "mib": MIB, "kib": KIB, "tb": 10**12, "gb": 10**9, "mb": 10**6, "kb": 10**3}
+_SIZE = re.compile(r"\s*(\d{1,15}(?:\.\d{1,15})?)\s*([kmgt]i?b|b)?\s*", re.ASCII | re.IGNORECASE)
+_NUMBER = re.compile(r"\s*\d+(?:\.\d+)?\s*", re.ASCII)
+
+
+def parse_duration(value: object) -> timedelta:
+    """Read `14d`, `30s`, `1h30m`, `500ms`, or a plain number of seconds; raise ValueError for anything else."""
+    if isinstance(value, timedelta):
+        return value
+    try:
+        if isinstance(value, str) and _SPAN_SHOWN.fullmatch(value):
+            return sum((float(n) * _SPANS[unit] for n, unit in _SPAN.findall(value)), timedelta())
+        if isinstance(value, str) and _NUMBER.fullmatch(value):
+            return timedelta(seconds=float(value))
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            return timedelta(seconds=value)
+    except OverflowError:
+        raise ValueError("is longer than any clock can tell") from None
+    raise ValueError(f"is no duration: {shown(value)}")
+
+
+def show_duration(span: timedelta) -> str:
+    """Write a span as `parse_duration` reads it, in the largest units that are exact."""
+    left, text = span, ""
+    for unit in ("d", "h", "m", "s"):
+        count, left = divmod(left, _SPANS[unit])
+        text += f"{count}{unit}" if count else ""
+    return text + (f"{left.microseconds / 1000:g}ms" if left else "") or "0s"
+
+
+def parse_size(value: object) -> int:
+    """Read `2GiB` (1024), `64KB` (1000), or a plain number of bytes; raise ValueError for anything else."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    found = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError(f"is no size: {shown(value)}")
+    size = float(found[1]) * _SIZES.get((found[2] or "b").lower(), 1)
+    if size != int(size):
+        raise ValueError(f"is no whole number of bytes: {shown(value)}")
+    return int(size)
+
+
+def show_size(size: int) -> str:
+    """Write a size as `parse_size` reads it, in the largest unit that is exact."""
+    for unit in ("TiB", "GiB", "MiB", "KiB"):
+        count, rest = divmod(size, _SIZES[unit.lower()])
+        if count and not rest:
+            return f"{count}{unit}"
+    return f"{size}B"
+
+
+def parse_rate(value: object) -> int:
+    """Read `16KiB/s`, or a plain number of bytes a second; raise ValueError for anything else."""
+    if isinstance(value, str):
+        if not value.rstrip().endswith("/s"):
+            raise ValueError(f"is no rate (a size and /s): {shown(value)}")
+        value = value.rstrip().removesuffix("/s")
+    return parse_size(value)
+
+
+def parse_count(value: object) -> int:
+    """Read a whole number; raise ValueError for anything else."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and re.fullmatch(r"\s*-?\d{1,18}\s*", value, re.ASCII):
+        return int(value)
+    raise ValueError(f"is no whole number: {shown(value)}")
+
+
+def parse_list(value: object) -> object:
+    """Read `a, b` as a list; leave what is no text alone."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def parse_pairs(value: object) -> object:
+    """Read `a=b, c=d` as a mapping; leave what is no text alone; raise ValueError for an item without `=`."""
+    if not isinstance(value, str):
+        return value
+    pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+    if any(not equals for _, equals, _ in pairs):
+        raise ValueError("is no list of name=value, joined by commas")
+    return {name.strip(): text.strip() for name, _, text in pairs}
+
+
+def shown(value: object) -> str:
+    """Return a value as it may stand in a message: short, and in printable ASCII."""
+    return ascii(value)[:60]
