@@ -76,7 +76,7 @@ def test_spare_memory_is_given_up_when_another_size_needs_the_room() -> None:
 
 
 def test_a_request_above_the_total_names_the_setting() -> None:
-    with pytest.raises(SettingsFault, match="download.buffer_budget"), BufferBudget(MIB).buffer(MIB + 1):
+    with pytest.raises(SettingsFault, match=r"download\.buffer_budget"), BufferBudget(MIB).buffer(MIB + 1):
         pass
 
 
