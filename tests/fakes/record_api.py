@@ -1,0 +1,62 @@
+"""A scripted `ports.RecordApi` without a network; passes the same contract suite as the real one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from threading import Lock
+
+from archiver.core.errors import ArchiverError
+from archiver.core.model import RecordInfo, TaskId
+from archiver.core.record import record_of
+
+Script = Sequence[RecordInfo | ArchiverError]
+"""What one task's fetches give or raise, in turn; the last entry for ever."""
+
+
+@dataclass(slots=True)
+class FakeApi:
+    """Knows the tasks of `records`; all others are absent. Every attribute may be changed while in use."""
+
+    records: dict[TaskId, Script] = field(default_factory=dict)
+    links: dict[str, str] = field(default_factory=dict)
+    """Fresh links by the URL that they are asked for; for others there is none."""
+    balance: float = 100.0
+    trouble: ArchiverError | None = None
+    """While set, every call raises it."""
+    fetched: list[TaskId] = field(default_factory=list)
+    linked: list[str] = field(default_factory=list)
+    _lock: Lock = field(default_factory=Lock)
+
+    def knows(self, task_id: TaskId, *answers: Mapping[str, object] | RecordInfo | ArchiverError) -> None:
+        """Script the answers of one task; a mapping is read as record-info's `data`."""
+        self.records[task_id] = [record_of(each) if isinstance(each, Mapping) else each for each in answers]
+
+    def fetch(self, task_id: TaskId) -> RecordInfo:
+        """See ports.RecordApi."""
+        with self._lock:
+            self._complain()
+            self.fetched.append(task_id)
+            script = self.records.get(task_id, (record_of(None),))
+            answer = script[0]
+            if len(script) > 1:
+                self.records[task_id] = script[1:]
+        if isinstance(answer, ArchiverError):
+            raise answer
+        return answer
+
+    def fresh_link(self, url: str) -> str | None:
+        """See ports.RecordApi."""
+        with self._lock:
+            self._complain()
+            self.linked.append(url)
+            return self.links.get(url)
+
+    def credit(self) -> float:
+        """See ports.RecordApi."""
+        self._complain()
+        return self.balance
+
+    def _complain(self) -> None:
+        if self.trouble is not None:
+            raise self.trouble
