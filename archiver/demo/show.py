@@ -1,0 +1,318 @@
+"""The demo: the service as production runs it, on an emulated provider and a real S3 server, on loopback."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import FrameType
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from archiver.core.plan import seal_of
+from archiver.demo import song
+from archiver.demo.emulator import EmulatedTask, Emulator
+from archiver.demo.seaweed import S3Server, seaweed
+
+BUCKET = "stem-archive"
+PREFIX = "stems/"
+FAILED = "demo-failed"
+BACKFILL_SECONDS = 45.0
+"""How long the service may take before the demo gives it up."""
+
+WIDE = 130
+"""Columns of a terminal that has room for whole hashes."""
+
+_SETTINGS = """\
+# The demo's settings: see config/archiver.example.toml for what each key means.
+
+[provider]
+base_url = "{base_url}"
+api_key_file = "kie-api-key"
+
+[queue]
+path = "queue.txt"
+
+[store]
+bucket = "{bucket}"
+prefix = "{prefix}"
+endpoint_url = "{endpoint_url}"
+region = "{region}"
+addressing_style = "path"
+
+[download]
+allow_http = true
+allow_private_addresses = true
+
+[ledger]
+url = "sqlite:///ledger.sqlite"
+
+[schedule]
+pending_first = "1s"
+pending_max = "2s"
+"""
+
+
+def run_demo(console: Console, *, keep: Path | None = None) -> int:
+    """Archive a synthesized song through the real commands, and check what came out.
+
+    What was archived, the ledger and the settings stay in `keep`, or else in a new temporary folder;
+    nothing is left running. Returns 0 when every object is as it should be, 1 when something differs,
+    2 when `keep` cannot be used.
+    """
+    try:
+        folder = _folder(keep)
+    except OSError as fault:
+        console.print(f"[bold red]--keep:[/] {escape(str(fault))}", highlight=False)
+        return 2
+    with _ending_on_signals(), tempfile.TemporaryDirectory(prefix="stem-archiver-s3-") as data:
+        _say(console, f"A song: {len(song.INSTRUMENTS)} stems and two mixes, synthesized and encoded as MP3")
+        stems = song.stems()
+        _say(console, "A provider (its API and its CDN) and an S3 server (SeaweedFS), on loopback")
+        with Emulator(stems) as emulator, seaweed(Path(data)) as s3:
+            return _Demo(console, folder, stems, emulator, s3).run()
+
+
+def _folder(keep: Path | None) -> Path:
+    """Return a folder that is there and empty; raise OSError where that cannot be."""
+    if keep is None:
+        return Path(tempfile.mkdtemp(prefix="stem-archiver-demo-"))
+    folder = keep.absolute()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise FileExistsError(f"{folder} is not empty; name a folder that is, or a new one")
+    return folder
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(f"[bold cyan]▸[/] {text}", highlight=False)
+
+
+@contextmanager
+def _ending_on_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP unwind the stack, so that the servers end with us."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        del frame
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _tasks(now: datetime, stems: Mapping[str, bytes]) -> Sequence[EmulatedTask]:
+    """One task for each way in which the provider ends one; the ages are such that the deadlines differ."""
+
+    def ago(days: float) -> datetime:
+        return now - timedelta(days=days)
+
+    with_origin = {name: stems[name] for name in ("vocal", "instrumental", "origin")}
+    quick, slow = timedelta(seconds=83), timedelta(seconds=132)
+    length = song.DURATION
+    return (
+        EmulatedTask(task_id="demo-separate-vocal", created_at=ago(3), ready_after=quick, duration=length),
+        EmulatedTask(
+            task_id="demo-split-stem", kind="split_stem", created_at=ago(0.1), ready_after=slow, duration=length
+        ),
+        EmulatedTask(task_id="demo-pending", created_at=now, ready_after=timedelta(seconds=6), duration=length),
+        EmulatedTask(task_id=FAILED, answers="failed", created_at=ago(1), ready_after=quick),
+        EmulatedTask(
+            task_id="demo-callback-lost",
+            answers="callback_exception",
+            created_at=ago(11),
+            ready_after=quick,
+            stems=with_origin,
+            duration=length,
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """One object, as it was read back."""
+
+    key: str
+    data: bytes
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.data).hexdigest()
+
+    @property
+    def task_id(self) -> str:
+        return self.key.removeprefix(PREFIX).partition("/")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Demo:
+    console: Console
+    folder: Path
+    stems: Mapping[str, bytes]
+    emulator: Emulator
+    s3: S3Server
+
+    def run(self) -> int:
+        tasks = _tasks(datetime.now(UTC), self.stems)
+        self.emulator.add(*tasks)
+        self._write_settings()
+        with (self.folder / "queue.txt").open("a") as queue:
+            queue.writelines(f"{task.task_id}\n" for task in tasks)
+        with closing(self.s3.client()) as client:
+            client.create_bucket(Bucket=BUCKET)
+        _say(self.console, f"Five task ids stand in the queue file; now: [bold]{self._shown('backfill')}[/]\n")
+        code = self._command("backfill")
+        _say(self.console, "What stands in the bucket, read back and hashed again:")
+        stored = list(self._read_back())
+        manifests = {item.task_id: json.loads(item.data) for item in stored if item.key.endswith("/manifest.json")}
+        self._print_table(stored, manifests)
+        _say(self.console, "The task of which the provider made no audio:\n")
+        self._command("show", FAILED)
+        differences = list(_differences(stored, manifests, _expected(tasks, self.stems)))
+        if code != 1:
+            differences.insert(0, f"backfill: ended with {code}, not with 1, which tells of the failed task")
+        return self._close(differences, len(stored))
+
+    def _write_settings(self) -> None:
+        key = self.folder / "kie-api-key"
+        key.touch(mode=0o600)
+        key.write_text(f"{self.emulator.api_key}\n")
+        settings = _SETTINGS.format(
+            base_url=self.emulator.base_url,
+            endpoint_url=self.s3.endpoint_url,
+            region=self.s3.region,
+            bucket=BUCKET,
+            prefix=PREFIX,
+        )
+        (self.folder / "archiver.toml").write_text(settings)
+
+    def _argv(self, *words: str) -> list[str]:
+        return [sys.executable, "-m", "archiver", "--config", str(self.folder / "archiver.toml"), *words]
+
+    def _shown(self, *words: str) -> str:
+        return escape(shlex.join(["stem-archiver", *self._argv(*words)[3:]]))
+
+    def _command(self, *words: str) -> int | None:
+        """Run the service's own command on this terminal; None when it took too long."""
+        try:
+            return subprocess.run(  # noqa: S603 - this very program
+                self._argv(*words), env=self._environment(), check=False, timeout=BACKFILL_SECONDS
+            ).returncode
+        except subprocess.TimeoutExpired:
+            return None
+
+    def _environment(self) -> dict[str, str]:
+        """Our environment without the user's own settings, accounts and proxies."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("ARCHIVER_", "AWS_"))}
+        return kept | {
+            "AWS_ACCESS_KEY_ID": self.s3.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.s3.secret_key,
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "NO_PROXY": "127.0.0.1",
+            "no_proxy": "127.0.0.1",
+        }
+
+    def _read_back(self) -> Iterator[_Stored]:
+        """Read every object, and leave a copy of it as a file."""
+        with closing(self.s3.client()) as client:
+            for page in client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET):
+                for entry in page.get("Contents", []):
+                    stored = _Stored(entry["Key"], client.get_object(Bucket=BUCKET, Key=entry["Key"])["Body"].read())
+                    copy = self.folder / "objects" / stored.key
+                    copy.parent.mkdir(parents=True, exist_ok=True)
+                    copy.write_bytes(stored.data)
+                    yield stored
+
+    def _print_table(self, stored: Sequence[_Stored], manifests: Mapping[str, Mapping[str, str]]) -> None:
+        wide = self.console.width >= WIDE
+        table = Table(box=SIMPLE_HEAD, highlight=False)
+        table.add_column("key", overflow="fold")
+        table.add_column("bytes", justify="right", no_wrap=True)
+        table.add_column("sha256", style="dim", no_wrap=True)
+        table.add_column("deadline left", justify="right", no_wrap=True)
+        for index, item in enumerate(stored):
+            last = index + 1 == len(stored) or stored[index + 1].task_id != item.task_id
+            digest = item.sha256 if wide else item.sha256[:12]
+            left = _left(manifests.get(item.task_id, {}))
+            table.add_row(escape(item.key), f"{len(item.data):,}", digest, left, end_section=last)
+        self.console.print(table, soft_wrap=False)
+
+    def _close(self, differences: Sequence[str], count: int) -> int:
+        for difference in differences[:10]:
+            self.console.print(f"[bold red]✗[/] {escape(difference)}", highlight=False)
+        if len(differences) > 10:  # noqa: PLR2004 - as above
+            self.console.print(f"[bold red]✗[/] and {len(differences) - 10} more differences", highlight=False)
+        if not differences:
+            what = f"{count} objects, each equal to its source and to its manifest; where to look:"
+            self.console.print(f"[bold green]✓[/] {what}", highlight=False)
+        rows = {
+            "listen": f"{self.folder}/objects/{PREFIX}demo-split-stem/",
+            "read": f"{self.folder}/objects/{PREFIX}demo-split-stem/manifest.json",
+            "ask": shlex.join(self._argv("show", "demo-split-stem")),
+        }
+        for label, text in rows.items():
+            self.console.print(f"  [bold]{label:7}[/]{escape(text)}", highlight=False, soft_wrap=True)
+        return 1 if differences else 0
+
+
+def _left(manifest: Mapping[str, str]) -> str:
+    deadline = manifest.get("deadline")
+    if deadline is None:
+        return "-"
+    hours = int((datetime.fromisoformat(deadline) - datetime.now(UTC)).total_seconds() // 3600)
+    return f"{hours // 24}d {hours % 24:02}h"
+
+
+def _expected(tasks: Sequence[EmulatedTask], stems: Mapping[str, bytes]) -> Mapping[str, str | None]:
+    """Return what must stand in the bucket: the SHA-256 of each audio object, None for the JSON sidecars."""
+    expected: dict[str, str | None] = {}
+    for task in tasks:
+        if task.task_id == FAILED:
+            continue
+        names = task.stems or (song.INSTRUMENTS if task.kind == "split_stem" else ("vocal", "instrumental"))
+        folder = f"{PREFIX}{task.task_id}"
+        expected |= {f"{folder}/{name}.mp3": hashlib.sha256(stems[name]).hexdigest() for name in names}
+        expected |= {f"{folder}/manifest.json": None, f"{folder}/record-info.json": None}
+    return expected
+
+
+def _differences(
+    stored: Sequence[_Stored], manifests: Mapping[str, Mapping[str, object]], expected: Mapping[str, str | None]
+) -> Iterator[str]:
+    found = {item.key: item.sha256 for item in stored}
+    yield from (f"{key}: is not in the bucket" for key in expected if key not in found)
+    yield from (f"{key}: should not be in the bucket" for key in found if key not in expected)
+    for key, sha256 in found.items():
+        if expected.get(key) not in {None, sha256}:
+            yield f"{key}: is not what the provider had"
+    for task_id, manifest in manifests.items():
+        if manifest.get("seal") != f"sha256:{seal_of(manifest)}":
+            yield f"{PREFIX}{task_id}/manifest.json: its seal is broken"
+        claims = {stem["key"]: stem["sha256"] for stem in _stems_of(manifest)}
+        audio = {key: sha256 for key, sha256 in found.items() if key.startswith(f"{PREFIX}{task_id}/")}
+        if claims != {key: sha256 for key, sha256 in audio.items() if not key.endswith(".json")}:
+            yield f"{PREFIX}{task_id}/manifest.json: says other than what the bucket holds"
+
+
+def _stems_of(manifest: Mapping[str, object]) -> Iterator[Mapping[str, str]]:
+    stems = manifest.get("stems")
+    for stem in stems if isinstance(stems, list) else []:
+        if isinstance(stem, dict) and "key" in stem:
+            yield stem
