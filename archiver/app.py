@@ -175,7 +175,7 @@ class Service:
     def _jobs(self) -> dict[str, Job]:
         path = self.settings.queue.path
         intake = QueueIntake(
-            queue=QueueFile(path, log=self.log), path=str(path), ledger=self.ledger, clock=utc_now, log=self.log
+            queue=QueueFile(str(path)), path=str(path), ledger=self.ledger, clock=utc_now, log=self.log
         )
         watch = DeadlineWatch(ledger=self.ledger, clock=utc_now, at_risk=self.settings.schedule.at_risk, log=self.log)
         return {

@@ -101,7 +101,7 @@ class Backfill:
             if self.dispatcher.fault is not None:
                 raise self.dispatcher.fault
             idle_since = idle_since or now
-            verdict = self._verdict(now, give_up=idle_since + self.max_wait)
+            verdict = self._verdict(give_up=idle_since + self.max_wait)
             if verdict is not None:
                 return verdict
         return Verdict.STOPPED
@@ -122,7 +122,7 @@ class Backfill:
                 self.stopping.wait(TICK.total_seconds())
             tick()
 
-    def _verdict(self, now: datetime, give_up: datetime) -> Verdict | None:
+    def _verdict(self, give_up: datetime) -> Verdict | None:
         """Say how it ends, or None to go on waiting."""
         work = self.ledger.open_work(self.owner)
         if not work.tasks:

@@ -220,7 +220,7 @@ def enqueue(context: typer.Context, ids: Ids) -> None:
 
     checked = _ids(ids)
     with _faults():
-        QueueFile(loaded.settings.queue.path).append(checked)
+        QueueFile(str(loaded.settings.queue.path)).append(checked)
     typer.echo(f"{len(checked)} appended to {loaded.settings.queue.path}")
 
 

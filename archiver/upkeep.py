@@ -51,9 +51,7 @@ def accept(intake: Intake, *, source: str, ledger: Ledger, now: datetime, log: E
     for task_id in new:
         log.info("queue.accepted", task_id=task_id, source=source)
     for reject in intake.rejects:
-        log.warning(
-            "queue.rejected", path=reject.path, offset=reject.offset, line=reject.excerpt, reason=reject.reason
-        )
+        log.warning("queue.rejected", path=reject.path, offset=reject.offset, line=reject.excerpt, reason=reject.reason)
     if intake.restarted:
         log.warning("queue.restarted", reason=intake.restarted, source=source)
     return len(new)

@@ -45,16 +45,17 @@ def unfinished(db: Connection, owner: str, *, limit: int) -> Sequence[TaskRow]:
 def open_work(db: Connection, owner: str | None) -> OpenWork:
     """Open tasks that will go on by themselves."""
     wanted = and_(open_tasks(), tasks.c.not_before.is_not(None))
-    count, next_retry, next_ask = db.execute(
+    count, next_retry, next_ask, nearest = db.execute(
         select(
             func.count(),
             func.min(tasks.c.not_before).filter(not_(tasks.c.awaited)),
             func.min(tasks.c.not_before).filter(tasks.c.awaited),
+            func.min(tasks.c.deadline),
         )
         .select_from(tasks)
         .where(wanted if owner is None else and_(wanted, enlisted_by(owner)))
     ).one()
-    return OpenWork(count, next_retry, next_ask)
+    return OpenWork(count, next_retry, next_ask, nearest)
 
 
 def overview(db: Connection, *, now: datetime, at_risk: timedelta) -> Overview:
