@@ -1,0 +1,213 @@
+"""Structured logs: one event a line, and nothing secret, no URL query and no control character in any.
+
+All events take one road, ours and those of the libraries: they are reduced to plain values, cleaned
+value by value, and then written as JSON or, on a terminal, as a line for people.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+import threading
+import traceback
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from types import MappingProxyType, TracebackType
+from typing import Literal, TextIO, cast
+
+import structlog
+from structlog.typing import EventDict, ExcInfo, FilteringBoundLogger, Processor, WrappedLogger
+
+from archiver.redaction import Cleaner, Plain
+
+EVENTS: Mapping[str, str] = MappingProxyType(
+    {
+        "queue.accepted": "an id is in the ledger; from here on it is not forgotten",
+        "queue.rejected": "a line of the queue file is no task id; it is kept in the ledger with the reason",
+        "queue.restarted": "the queue file was replaced or truncated, and is read from its start again",
+        "queue.unreadable": "the queue file cannot be read now; it is looked at again at the next poll",
+        "queue.read": "one poll of the queue file, with how many ids and bad lines it brought",
+        "task.claimed": "a task is being worked on",
+        "record.fetched": "the provider answered for a task",
+        "record.not_ready": "the provider is still at work; the task is asked about again later",
+        "task.listed": "the stems of a task, and its deadline, are known",
+        "stem.started": "a stem is being fetched",
+        "stem.stored": "a stem is complete in the store, with its size and SHA-256",
+        "stem.aliased": "a stem has the same bytes as another of its task; only one object is kept",
+        "stem.retry": "a try at a stem failed; it is tried again later",
+        "stem.refused": "a stem will not improve by itself; an operator must look at it",
+        "stem.lost": "a stem can no longer be had",
+        "stem.link_refreshed": "the provider gave a fresh link for a stem",
+        "stem.unknown_name": "the record names a stem nobody has heard of; it is archived all the same",
+        "task.later": "a try at a task failed; it is taken up again later",
+        "task.archived": "every stem is stored and the manifest is written",
+        "task.refused": "nothing is left of a task but stems that an operator must look at",
+        "task.lost": "audio of a task can no longer be had; what could be saved is saved",
+        "task.failed": "the provider made no audio for a task",
+        "task.missing": "the provider does not know the id, long after it was first asked",
+        "task.released": "a task was given back unfinished",
+        "lease.lost": "another process took a task over; what was held for it is dropped",
+        "api.retry": "a call to the provider failed and is repeated",
+        "dependency.paused": "the provider or the store refuses us; it is left alone and probed again",
+        "dependency.resumed": "a paused dependency works again",
+        "upload.aborted": "a multipart upload that nobody owned any more was aborted",
+        "deadline.at_risk": "a stem is missing and its deadline is near",
+        "deadline.forecast": "how many stems will expire before they are reached, at the present pace",
+        "daemon.started": "the daemon is at work",
+        "daemon.draining": "a signal came: no new work is begun, what fits into shutdown_grace is finished",
+        "daemon.stopped": "the daemon ended, its leases given back",
+        "job.failed": "a job of the daemon failed; it runs again at its next time",
+        "owner.reaped": "what a dead process held was given back",
+        "ledger.fault": "the ledger cannot be used; no work is done without it",
+        "backfill.started": "a backfill took its ids in",
+        "backfill.finished": "a backfill ended, with what it left unfinished",
+        "process.crashed": "an exception that nobody caught: a bug worth reporting",
+    }
+)
+"""Every event of ours, and what it means. Lines of libraries carry `logger` and are not listed."""
+
+_FRAMES = 30
+_NOISY = ("httpx", "httpcore", "botocore", "boto3", "s3transfer", "urllib3", "apscheduler", "alembic", "sqlalchemy")
+
+Level = Literal["debug", "info", "warning", "error"]
+Format = Literal["auto", "json", "console"]
+
+
+def configure(
+    level: Level,
+    format: Format,  # noqa: A002 - named as the setting is
+    stream: TextIO | None = None,
+    *,
+    secrets: Iterable[str] = (),
+) -> FilteringBoundLogger:
+    """Send all events from `level` up to `stream` (standard error) and return the logger for ours.
+
+    Libraries are heard from WARNING up; warnings and uncaught exceptions take the same road, without
+    local variables. `secrets` are values to be masked wherever they occur, also encoded; those under
+    four characters are not, since masking them would blank ordinary words. `auto` is console on a
+    terminal, json elsewhere. Calling it again replaces the earlier set-up.
+    """
+    out = sys.stderr if stream is None else stream
+    as_json = format == "json" or (format == "auto" and not out.isatty())
+    threshold = logging.getLevelNamesMapping()[level.upper()]
+    stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
+    pre: list[Processor] = [structlog.processors.add_log_level, stamp]
+    shape = _Shape(Cleaner(secrets))
+    handler = _Handler(out)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*pre, structlog.stdlib.add_logger_name],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.ExceptionRenderer(_frames),
+                shape,
+                _json if as_json else _Console(out.encoding or "utf-8"),
+            ],
+        )
+    )
+    _take_over_stdlib(handler, threshold)
+    structlog.configure(
+        processors=[*pre, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    log = cast("FilteringBoundLogger", structlog.get_logger("archiver"))
+    _report_crashes(log)
+    return log
+
+
+class _Shape:
+    """The last step before writing: when, how grave, what, then the fields; all of it clean."""
+
+    def __init__(self, cleaner: Cleaner) -> None:
+        self._cleaner = cleaner
+
+    def __call__(self, _logger: WrappedLogger, _name: str, event: EventDict) -> dict[str, Plain]:
+        head = {key: event.pop(key) for key in ("timestamp", "level", "event") if key in event}
+        return cast("dict[str, Plain]", self._cleaner.value({**head, **event}))
+
+
+def _json(_logger: WrappedLogger, _name: str, event: EventDict) -> str:
+    return json.dumps(event)
+
+
+class _Console:
+    """Writes an event for people: one line, and below it where an exception came from."""
+
+    def __init__(self, encoding: str) -> None:
+        self._encoding = encoding
+
+    def __call__(self, _logger: WrappedLogger, _name: str, event: EventDict) -> str:
+        frames = event.pop("exception") if isinstance(event.get("exception"), list) else ()
+        head = f"{event.pop('timestamp')} {event.pop('level'):<8} {_word(event.pop('event'))}"
+        line = " ".join([head, *(f"{_word(key)}={_word(value)}" for key, value in event.items())])
+        text = "\n    ".join([line, *map(str, frames)])
+        return text.encode(self._encoding, "backslashreplace").decode(self._encoding)
+
+
+def _word(value: Plain) -> str:
+    if isinstance(value, str) and re.fullmatch(r"[\w./:+@%*-]+", value):
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _frames(exc_info: ExcInfo) -> list[str]:
+    """Return what was raised and where, without local variables and source lines."""
+    return list(_told(traceback.TracebackException(*exc_info, lookup_lines=False, compact=True)))
+
+
+def _told(error: traceback.TracebackException) -> Iterator[str]:
+    yield "".join(error.format_exception_only()).strip()
+    yield from (f"at {frame.filename}:{frame.lineno} in {frame.name}" for frame in error.stack[-_FRAMES:])
+    for inner in error.exceptions or ():
+        yield from _told(inner)
+    for why, other in (("caused by", error.__cause__), ("while handling", error.__context__)):
+        if other is not None:
+            yield why
+            yield from _told(other)
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """Writes to the stream; a record that cannot be formatted is reported without its content."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is logging's
+        """Replace the default, which prints the record as it is, secrets included."""
+        fields = {"name": record.name, "levelname": "ERROR", "levelno": logging.ERROR}
+        lost = logging.makeLogRecord({**fields, "msg": "a line of this logger could not be formatted"})
+        with suppress(Exception):
+            self.stream.write(self.format(lost) + self.terminator)
+            self.flush()
+
+
+def _take_over_stdlib(handler: logging.Handler, threshold: int) -> None:
+    """Make `handler` the only way out, and keep libraries quiet below WARNING."""
+    root = logging.getLogger()
+    for other in list(root.handlers):
+        root.removeHandler(other)
+    root.addHandler(handler)
+    root.setLevel(max(threshold, logging.WARNING))
+    for name in _NOISY:
+        library = logging.getLogger(name)
+        library.handlers.clear()
+        library.propagate = True
+        library.setLevel(max(threshold, logging.WARNING))
+    logging.getLogger("archiver").setLevel(threshold)
+    logging.captureWarnings(capture=True)
+
+
+def _report_crashes(log: FilteringBoundLogger) -> None:
+    def crashed(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if not issubclass(kind, KeyboardInterrupt):
+            log.critical("process.crashed", exc_info=(kind, error, trace))
+
+    def thread_crashed(args: threading.ExceptHookArgs) -> None:
+        if not issubclass(args.exc_type, SystemExit):
+            error = args.exc_value or args.exc_type()
+            thread = args.thread.name if args.thread else ""
+            log.critical("process.crashed", thread=thread, exc_info=(args.exc_type, error, args.exc_traceback))
+
+    sys.excepthook = crashed
+    threading.excepthook = thread_crashed
