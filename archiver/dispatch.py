@@ -170,6 +170,7 @@ class Dispatcher:
         self._changed = threading.Condition()
         self._stages: dict[int, Stage] = {}
         self._slots = itertools.count()
+        self._last = Stage.STORE
         self._accepting = True
         self._fault: LedgerFault | None = None
 
@@ -246,7 +247,8 @@ class Dispatcher:
             if not self._accepting or len(self._stages) >= self._shift.tasks_in_flight:
                 return None
             number = next(self._slots) if slot is None else slot
-            self._stages[number] = stage = self._preferred()
+            stage = self._preferred()
+            self._stages[number] = stage
         try:
             claim, stage = self._claim(stage)
         except LedgerFault as fault:
@@ -257,13 +259,16 @@ class Dispatcher:
                 del self._stages[number]
                 self._changed.notify_all()
                 return None
-            self._stages[number] = stage
+            self._stages[number] = self._last = stage
         return number, claim
 
     def _preferred(self) -> Stage:
-        """Half the slots look for unknown deadlines first, the other half for the nearest known one."""
+        """Share the slots evenly between finding out deadlines and meeting the nearest known one."""
         listing = sum(stage is Stage.LIST for stage in self._stages.values())
-        return Stage.LIST if listing < max(1, self._shift.tasks_in_flight // 2) else Stage.STORE
+        storing = len(self._stages) - listing
+        if listing == storing:
+            return Stage.LIST if self._last is Stage.STORE else Stage.STORE
+        return Stage.LIST if listing < storing else Stage.STORE
 
     def _claim(self, preferred: Stage) -> tuple[Claim | None, Stage]:
         other = Stage.STORE if preferred is Stage.LIST else Stage.LIST

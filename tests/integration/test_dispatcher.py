@@ -1,0 +1,260 @@
+"""The dispatcher over a real ledger: urgency with a full pool, pauses and probes, faults."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from archiver.core.errors import LedgerFault
+from archiver.core.model import (
+    Archived,
+    Claim,
+    Dependency,
+    Intake,
+    Later,
+    Outcome,
+    Paused,
+    Phase,
+    Receipt,
+    RecordInfo,
+    StemName,
+    StemSource,
+    TaskId,
+    Yielded,
+)
+from archiver.dispatch import Breakers, Dispatcher, Shift
+from archiver.edge.ledger import SqlLedger
+from archiver.ports import Stage
+from tests.fakes.events import Events
+
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+LEASE = timedelta(minutes=10)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[SqlLedger]:
+    ledger = SqlLedger.open(f"sqlite:///{tmp_path}/ledger.db")
+    yield ledger
+    ledger.close()
+
+
+def queued(ledger: SqlLedger, *names: str) -> None:
+    ledger.take_in(Intake(ids=tuple(map(TaskId, names))), source="test", now=NOW)
+
+
+def listed(ledger: SqlLedger, name: str, deadline: datetime) -> None:
+    queued(ledger, name)
+    claim = ledger.claim(owner="setup", now=NOW, lease=LEASE, stage=Stage.LIST)
+    assert claim is not None
+    source = StemSource(StemName("vocal"), f"https://cdn.example/{name}.mp3", "vocalUrl")
+    claim = ledger.listed(claim, RecordInfo(Phase.DONE, (source,)), deadline, settled=True, now=NOW)
+    ledger.finish(claim, Yielded(), record=None, now=NOW)
+
+
+def dispatcher_of(
+    ledger: SqlLedger, clock: Clock, archive: Callable[[Claim], Outcome], *, slots: int = 2
+) -> tuple[Dispatcher, Breakers, Events]:
+    events = Events()
+    breakers = Breakers(ledger, clock, events)
+    dispatcher = Dispatcher(
+        ledger=ledger, archive=archive, breakers=breakers, shift=Shift("me", slots), clock=clock, log=events
+    )
+    return dispatcher, breakers, events
+
+
+class Archive:
+    """Stands for the pipeline: ends each claim as told and remembers the order."""
+
+    def __init__(self, ledger: SqlLedger, outcome: Callable[[Claim], Outcome] = lambda _: Archived()) -> None:
+        self.ledger = ledger
+        self.outcome = outcome
+        self.order: list[str] = []
+        self.most = 0
+        self.under_way = 0
+        self.lock = threading.Lock()
+
+    def __call__(self, claim: Claim) -> Outcome:
+        with self.lock:
+            self.order.append(claim.task_id)
+            self.under_way += 1
+            self.most = max(self.most, self.under_way)
+        outcome = self.outcome(claim)
+        if isinstance(outcome, Archived):
+            for row in claim.stems:
+                self.ledger.stored(claim, row.name, Receipt("k", 1, "0" * 64, "e", "audio/mpeg", NOW))
+        with self.lock:
+            self.under_way -= 1
+        self.ledger.finish(claim, outcome, record=None, now=NOW)
+        return outcome
+
+
+def test_dispatcher_with_a_full_pool_takes_the_earliest_deadline_first(ledger: SqlLedger, clock: Clock) -> None:
+    days = [9, 2, 14, 5, 1, 12, 7, 3, 11, 6]
+    for day in days:
+        listed(ledger, f"task-{day:04}", NOW + timedelta(days=day))
+    archive = Archive(ledger)
+    dispatcher, _, _ = dispatcher_of(ledger, clock, archive, slots=1)
+    dispatcher.pump()
+    assert dispatcher.wait_idle(20)
+    assert archive.order == [f"task-{day:04}" for day in sorted(days)]
+
+
+def test_dispatcher_never_holds_more_tasks_than_slots_and_refills_without_a_barrier(
+    ledger: SqlLedger, clock: Clock
+) -> None:
+    for number in range(12):
+        listed(ledger, f"task-{number:04}", NOW + timedelta(days=number + 1))
+    slow = threading.Event()
+
+    def outcome(claim: Claim) -> Outcome:
+        if claim.task_id == "task-0000":
+            assert slow.wait(20)
+        return Archived()
+
+    archive = Archive(ledger, outcome)
+    dispatcher, _, _ = dispatcher_of(ledger, clock, archive, slots=3)
+    dispatcher.pump()
+    for _ in range(200):
+        if len(archive.order) == 12 and dispatcher.working == 1:
+            break
+        threading.Event().wait(0.05)
+    assert dispatcher.working == 1, "one slow task must not hold up the others"
+    slow.set()
+    assert dispatcher.wait_idle(20)
+    assert archive.most == 3
+    assert len(set(archive.order)) == 12
+
+
+def test_dispatcher_when_the_provider_refuses_pauses_it_and_goes_on_storing(ledger: SqlLedger, clock: Clock) -> None:
+    for number in range(3):
+        listed(ledger, f"task-{number:04}", NOW + timedelta(days=number + 1))
+    queued(ledger, "queued-0001", "queued-0002")
+
+    def outcome(claim: Claim) -> Outcome:
+        if claim.stems:
+            return Archived()
+        return Paused(Dependency.PROVIDER, "provider.key_refused: 401", "mend the key", lasting=True)
+
+    archive = Archive(ledger, outcome)
+    dispatcher, breakers, events = dispatcher_of(ledger, clock, archive, slots=1)
+    dispatcher.pump()
+    assert dispatcher.wait_idle(20)
+    asked = [name for name in archive.order if name.startswith("queued")]
+    assert asked == ["queued-0001"], "once refused, nobody else is sent to the provider"
+    assert set(archive.order) - set(asked) == {f"task-{number:04}" for number in range(3)}
+    assert len(events.of("dependency.paused")) == 1
+    assert not breakers.admits(Dependency.PROVIDER)
+    shown = ledger.show(TaskId("queued-0001"))
+    assert shown is not None
+    assert (shown.attempts, shown.asks) == (0, 0), "a pause is not the task's fault"
+
+
+def test_breaker_when_a_probe_is_due_admits_one_and_doubles_its_wait(ledger: SqlLedger, clock: Clock) -> None:
+    _, breakers, events = dispatcher_of(ledger, clock, lambda _: Archived())
+    refusal = Paused(Dependency.STORE, "store.no_bucket: gone", "create it", lasting=True)
+    assert breakers.admits(Dependency.STORE)
+    breakers.refused(refusal)
+    first = ledger.pauses()[0].next_probe
+    assert not breakers.admits(Dependency.STORE)
+    clock.now = first
+    assert breakers.admits(Dependency.STORE)
+    assert not breakers.admits(Dependency.STORE), "one probe at a time"
+    breakers.refused(refusal)
+    assert ledger.pauses()[0].next_probe - first > first - NOW
+    clock.now = ledger.pauses()[0].next_probe
+    assert breakers.admits(Dependency.STORE)
+    breakers.worked(Dependency.STORE)
+    assert breakers.admits(Dependency.STORE)
+    assert not ledger.pauses()
+    assert [fields["dependency"] for fields in events.of("dependency.resumed")] == ["store"]
+
+
+def test_breaker_when_a_probe_brings_no_verdict_lets_another_through_after_a_while(
+    ledger: SqlLedger, clock: Clock
+) -> None:
+    _, breakers, _ = dispatcher_of(ledger, clock, lambda _: Archived())
+    breakers.refused(Paused(Dependency.STORE, "r", "h", lasting=False))
+    clock.now = ledger.pauses()[0].next_probe
+    assert breakers.admits(Dependency.STORE)
+    clock.now += timedelta(minutes=1)
+    assert breakers.admits(Dependency.STORE)
+
+
+def test_breakers_at_a_new_start_probe_at_once(ledger: SqlLedger, clock: Clock) -> None:
+    _, breakers, _ = dispatcher_of(ledger, clock, lambda _: Archived())
+    breakers.refused(Paused(Dependency.PROVIDER, "r", "h", lasting=True))
+    assert Breakers(ledger, clock, Events()).admits(Dependency.PROVIDER)
+
+
+def test_dispatcher_when_the_ledger_fails_stops_claiming_and_says_why(ledger: SqlLedger, clock: Clock) -> None:
+    listed(ledger, "task-0001", NOW + timedelta(days=1))
+    listed(ledger, "task-0002", NOW + timedelta(days=2))
+    fault = LedgerFault("disk full", "free some space")
+
+    def archive(_: Claim) -> Outcome:
+        raise fault
+
+    dispatcher, _, _ = dispatcher_of(ledger, clock, archive, slots=1)
+    dispatcher.pump()
+    assert dispatcher.wait_idle(20)
+    assert dispatcher.fault is fault
+    assert dispatcher.pump() == 0
+
+
+def test_dispatcher_when_a_task_hits_a_bug_goes_on_with_the_next(ledger: SqlLedger, clock: Clock) -> None:
+    listed(ledger, "task-0001", NOW + timedelta(days=1))
+    listed(ledger, "task-0002", NOW + timedelta(days=2))
+    inner = Archive(ledger)
+
+    def archive(claim: Claim) -> Outcome:
+        if claim.task_id == "task-0001":
+            raise ZeroDivisionError
+        return inner(claim)
+
+    dispatcher, _, events = dispatcher_of(ledger, clock, archive, slots=1)
+    dispatcher.pump()
+    assert dispatcher.wait_idle(20)
+    assert inner.order == ["task-0002"]
+    assert [fields["task_id"] for fields in events.of("task.crashed")] == ["task-0001"]
+
+
+def test_dispatcher_with_one_slot_takes_turns_between_asking_and_storing(ledger: SqlLedger, clock: Clock) -> None:
+    for number in range(4):
+        listed(ledger, f"task-{number:04}", NOW + timedelta(days=number + 1))
+    queued(ledger, *(f"queued-{number:04}" for number in range(4)))
+    archive = Archive(ledger, lambda claim: Archived() if claim.stems else Later(clock() + timedelta(hours=1), "later"))
+    dispatcher, _, _ = dispatcher_of(ledger, clock, archive, slots=1)
+    dispatcher.pump()
+    assert dispatcher.wait_idle(20)
+    kinds = [name.split("-")[0] for name in archive.order]
+    assert kinds in (["queued", "task"] * 4, ["task", "queued"] * 4)
+
+
+def test_dispatcher_leaves_a_task_that_is_not_due_alone(ledger: SqlLedger, clock: Clock) -> None:
+    queued(ledger, "queued-0001")
+    archive = Archive(ledger, lambda _: Later(clock() + timedelta(hours=1), "not ready"))
+    dispatcher, _, _ = dispatcher_of(ledger, clock, archive)
+    dispatcher.pump()
+    assert dispatcher.wait_idle(20)
+    assert dispatcher.pump() == 0
+    clock.now += timedelta(hours=1)
+    assert dispatcher.pump() == 1
+    assert dispatcher.wait_idle(20)
+    assert len(archive.order) == 2
