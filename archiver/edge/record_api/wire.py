@@ -16,6 +16,9 @@ import httpx
 from archiver.core.errors import ApiBusy
 from archiver.core.record import MAX_ANSWER, scrub
 
+KEEP_ALIVE = 30.0
+"""Seconds for which an idle connection is thought alive; after longer, a router may have forgotten it."""
+
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 
 
@@ -32,7 +35,8 @@ class Wire:
     """Sends requests to paths below `base_url`, and nowhere else.
 
     Raises ValueError for a base URL that is not absolute http(s), that carries credentials, a query or
-    a fragment, or that is http where `allow_http` is false; and for a proxy that is not http(s).
+    a fragment, or that is http where `allow_http` is false; for a proxy that is not http(s); and for a
+    User-Agent that no header can carry.
     """
 
     def __init__(
@@ -45,6 +49,8 @@ class Wire:
         allow_http: bool,
         clock: Callable[[], float],
     ) -> None:
+        if not (user_agent.isascii() and user_agent.isprintable()):
+            raise ValueError("the User-Agent must be printable ASCII")
         self._base_url = _judged_base(base_url, allow_http=allow_http)
         self._transport = _HurriedTransport(proxy, clock)
         self._client = httpx.Client(
@@ -92,7 +98,7 @@ _HTTPCORE_FAULTS = (
 
 
 def _judged_base(base_url: str, *, allow_http: bool) -> str:
-    url = httpx.URL(base_url)
+    url = _parsed(base_url, "the provider's base URL")
     if url.scheme not in ("https", "http") or not url.host:
         raise ValueError("the provider's base URL must be absolute: https://host")
     if url.scheme == "http" and not allow_http:
@@ -100,6 +106,13 @@ def _judged_base(base_url: str, *, allow_http: bool) -> str:
     if url.userinfo or url.query or url.fragment:
         raise ValueError("the provider's base URL must not carry credentials, a query or a fragment")
     return str(url).rstrip("/")
+
+
+def _parsed(url: str, what: str) -> httpx.URL:
+    try:
+        return httpx.URL(url)
+    except httpx.InvalidURL:
+        raise ValueError(f"{what} is no URL") from None
 
 
 def _read_capped(response: httpx.Response) -> bytes:
@@ -135,13 +148,24 @@ class _HurriedTransport(httpx.BaseTransport):
         context = httpx.create_ssl_context()
         self._pool: httpcore.ConnectionPool
         if proxy is None:
-            self._pool = httpcore.ConnectionPool(ssl_context=context, network_backend=self._network)
+            self._pool = httpcore.ConnectionPool(
+                ssl_context=context,
+                max_connections=None,
+                keepalive_expiry=KEEP_ALIVE,
+                network_backend=self._network,
+            )
             return
-        way = httpx.Proxy(proxy)
-        if way.url.scheme not in ("http", "https"):
-            raise ValueError("the proxy must be http:// or https://")
+        url = _parsed(proxy, "the proxy")
+        if url.scheme not in ("http", "https") or not url.host:
+            raise ValueError("the proxy must be http://host:port or https://host:port")
+        way = httpx.Proxy(url)
         self._pool = httpcore.HTTPProxy(
-            proxy_url=str(way.url), proxy_auth=way.raw_auth, ssl_context=context, network_backend=self._network
+            proxy_url=str(way.url),
+            proxy_auth=way.raw_auth,
+            ssl_context=context,
+            max_connections=None,
+            keepalive_expiry=KEEP_ALIVE,
+            network_backend=self._network,
         )
 
     @contextmanager
