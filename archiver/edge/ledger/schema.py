@@ -126,7 +126,7 @@ tasks = Table(
 # These serve open tasks only, so a million finished ones cost nothing here.
 Index(
     "tasks_waiting",
-    *(tasks.c[name] for name in ("stage", "urgency", "task_id", "not_before", "leased_until", "awaited")),
+    *(tasks.c[name] for name in ("stage", "urgency", "task_id", "not_before", "leased_until", "awaited", "deadline")),
     sqlite_where=tasks.c.ended_at.is_(None),
     postgresql_where=tasks.c.ended_at.is_(None),
 )

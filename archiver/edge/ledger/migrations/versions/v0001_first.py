@@ -68,7 +68,7 @@ def _create_tasks() -> None:
     op.create_index(
         "tasks_waiting",
         "tasks",
-        ["stage", "urgency", "task_id", "not_before", "leased_until", "awaited"],
+        ["stage", "urgency", "task_id", "not_before", "leased_until", "awaited", "deadline"],
         sqlite_where=is_open,
         postgresql_where=is_open,
     )

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from archiver.core.model import Archived, Cursor, Intake, Reject
+from archiver.core.states import TaskState
+from archiver.edge.ledger import SqlLedger
+from tests.fixtures.ledgers import DAY, LEASE, NOW, claim, listed, open_ledger, receipt, shown, take_in, tid
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[SqlLedger]:
+    ledger = open_ledger(tmp_path)
+    yield ledger
+    ledger.close()
+
+
+def test_take_in_returns_new_ids_once_and_in_the_order_they_came(ledger: SqlLedger) -> None:
+    take_in(ledger, 5)
+    assert take_in(ledger, 9, 5, 2, 9, 7) == [tid(9), tid(2), tid(7)]
+
+
+def test_take_in_of_more_than_one_chunk_returns_all_in_order(ledger: SqlLedger) -> None:
+    numbers = [*range(2500, 0, -1)]
+    assert take_in(ledger, *numbers) == [tid(number) for number in numbers]
+    assert take_in(ledger, *numbers) == []
+
+
+def test_take_in_of_a_known_id_leaves_it_as_it_was(ledger: SqlLedger) -> None:
+    mine = listed(ledger, 1, "vocal")
+    before = shown(ledger)
+    assert take_in(ledger, 1, now=NOW + DAY) == []
+    assert shown(ledger) == before
+    ledger.stored(mine, mine.stems[0].name, receipt())
+    ledger.finish(mine, Archived(), record=None, now=NOW)
+    assert take_in(ledger, 1, now=NOW + DAY) == []
+    assert shown(ledger).state is TaskState.ARCHIVED
+
+
+def test_cursor_with_the_largest_inode_and_device_comes_back_as_it_went_in(ledger: SqlLedger) -> None:
+    cursor = Cursor("q.txt", device=2**64 - 1, inode=2**64 - 2, head="ab" * 32, head_size=512, offset=7)
+    assert ledger.cursor("q.txt") is None
+    ledger.take_in(Intake(cursor=cursor), source="queue", now=NOW)
+    assert ledger.cursor("q.txt") == cursor
+    moved = Cursor("q.txt", device=1, inode=2, head="", head_size=0, offset=0)
+    ledger.take_in(Intake(cursor=moved), source="queue", now=NOW)
+    assert ledger.cursor("q.txt") == moved
+    assert ledger.cursor("other.txt") is None
+
+
+def test_rejects_read_again_are_kept_once(ledger: SqlLedger) -> None:
+    first = Reject("q.txt", 0, "junk", "not a task id")
+    second = Reject("q.txt", 5, "junk", "not a task id")
+    ledger.take_in(Intake(rejects=(first, second, first)), source="queue", now=NOW)
+    ledger.take_in(Intake(rejects=(first,), restarted="truncated"), source="queue", now=NOW + DAY)
+    seen = ledger.overview(now=NOW, at_risk=DAY)
+    assert seen.rejected_lines == 2
+    assert seen.rejects == (first, second)
+
+
+def test_overview_shows_the_last_20_rejects_in_the_order_they_came(ledger: SqlLedger) -> None:
+    lines = tuple(Reject("q.txt", number, "junk", "bad") for number in range(30))
+    ledger.take_in(Intake(rejects=lines), source="queue", now=NOW)
+    seen = ledger.overview(now=NOW, at_risk=DAY)
+    assert seen.rejected_lines == 30
+    assert seen.rejects == lines[10:]
+
+
+def test_take_in_that_fails_writes_neither_ids_nor_cursor(ledger: SqlLedger) -> None:
+    beyond = Cursor("q.txt", 1, 2, "", 0, offset=2**70)
+    with pytest.raises(OverflowError):
+        ledger.take_in(Intake(ids=(tid(1),), cursor=beyond), source="queue", now=NOW)
+    assert ledger.known([tid(1)]) == {}
+    assert ledger.cursor("q.txt") is None
+
+
+def test_known_over_many_ids_returns_only_those_on_record(ledger: SqlLedger) -> None:
+    take_in(ledger, *range(1200))
+    asked = [tid(number) for number in range(1000, 2400)]
+    assert ledger.known(asked) == {tid(number): TaskState.QUEUED for number in range(1000, 1200)}
+
+
+def test_enlist_streams_and_takes_an_id_twice(ledger: SqlLedger) -> None:
+    take_in(ledger, *range(1500))
+    ledger.enlist("us", (tid(number % 1200) for number in range(2400)))
+    assert ledger.open_work("us").tasks == 1200
+    assert ledger.open_work(None).tasks == 1500
+    assert ledger.open_work("them").tasks == 0
+
+
+def test_enlist_of_a_slow_iterable_lets_others_write_meanwhile(ledger: SqlLedger) -> None:
+    def slowly() -> Iterator[str]:
+        for number in range(600):
+            if number == 550:
+                take_in(ledger, 1)
+            yield tid(number)
+
+    ledger.enlist("us", slowly())  # type: ignore[arg-type]
+    assert claim(ledger).task_id == tid(1)
+
+
+def test_claim_with_enlisted_only_leaves_what_others_queued(ledger: SqlLedger) -> None:
+    take_in(ledger, 1, 2)
+    ledger.enlist("us", [tid(2)])
+    ledger.enlist("them", [tid(1)])
+    mine = ledger.claim(owner="us", now=NOW, lease=LEASE, enlisted_only=True)
+    assert mine is not None
+    assert mine.task_id == tid(2)
+    assert ledger.claim(owner="us", now=NOW, lease=LEASE, enlisted_only=True) is None
+
+
+def test_times_are_kept_to_the_microsecond_as_whole_numbers(ledger: SqlLedger, tmp_path: Path) -> None:
+    take_in(ledger, 1)
+    assert shown(ledger).accepted_at == NOW
+    with sqlite3.connect(tmp_path / "ledger.db") as db:
+        (kept,) = db.execute("SELECT accepted_at FROM tasks").fetchone()
+    db.close()
+    assert kept == 1_786_017_600_123_456

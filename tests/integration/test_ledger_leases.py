@@ -1,0 +1,291 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from archiver.core.errors import LeaseLost
+from archiver.core.model import Archived, Claim, Later, Paused, Refused, StemName, Yielded
+from archiver.core.model import Dependency as Dep
+from archiver.core.states import StemEvent, TaskState
+from archiver.edge.ledger import SqlLedger
+from archiver.ports import Stage
+from tests.fixtures.ledgers import (
+    DAY,
+    DEADLINE,
+    LEASE,
+    NOW,
+    SECOND,
+    claim,
+    listed,
+    no_claim,
+    open_ledger,
+    receipt,
+    record,
+    shown,
+    take_in,
+    tid,
+)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[SqlLedger]:
+    ledger = open_ledger(tmp_path)
+    yield ledger
+    ledger.close()
+
+
+def _later(ledger: SqlLedger, mine: Claim, *, days: float = 0, fault: bool = True) -> None:
+    ledger.finish(mine, Later(NOW + days * DAY, "busy", fault=fault), record=None, now=NOW)
+
+
+# --- order
+
+
+def test_claim_takes_the_earliest_deadline_whatever_the_order_of_arrival(ledger: SqlLedger) -> None:
+    for number, days in ((1, 9), (2, 3), (3, 6)):
+        _later(ledger, listed(ledger, number, deadline=NOW + days * DAY))
+    assert [claim(ledger).task_id for _ in range(3)] == [tid(2), tid(3), tid(1)]
+
+
+def test_claim_of_either_stage_puts_a_passed_deadline_before_an_unknown_one(ledger: SqlLedger) -> None:
+    _later(ledger, listed(ledger, 1, deadline=NOW - DAY))
+    _later(ledger, listed(ledger, 2, deadline=NOW + DAY))
+    take_in(ledger, 3)
+    assert [claim(ledger).task_id for _ in range(3)] == [tid(1), tid(3), tid(2)]
+
+
+def test_queued_tasks_go_by_age(ledger: SqlLedger) -> None:
+    take_in(ledger, 2, now=NOW - DAY)
+    take_in(ledger, 1)
+    take_in(ledger, 3, now=NOW - 2 * DAY)
+    assert [claim(ledger).task_id for _ in range(3)] == [tid(3), tid(2), tid(1)]
+
+
+def test_a_task_is_not_due_before_its_time(ledger: SqlLedger) -> None:
+    _later(ledger, listed(ledger), days=1)
+    assert no_claim(ledger, now=NOW + DAY - SECOND)
+    assert claim(ledger, now=NOW + DAY).task_id == tid(1)
+
+
+def test_a_not_before_written_while_the_clock_was_wrong_does_not_keep_a_task_waiting(ledger: SqlLedger) -> None:
+    take_in(ledger, 1, now=NOW + 365 * DAY)
+    assert claim(ledger).task_id == tid(1)
+
+
+def test_a_lease_written_while_the_clock_was_wrong_does_not_hold(ledger: SqlLedger) -> None:
+    take_in(ledger, 1)
+    claim(ledger, owner="them", now=NOW + 365 * DAY)
+    assert claim(ledger).task_id == tid(1)
+
+
+# --- stages
+
+
+def test_stage_store_takes_listed_tasks_and_stage_list_queued_ones(ledger: SqlLedger) -> None:
+    _later(ledger, listed(ledger, 1))
+    take_in(ledger, 2)
+    assert claim(ledger, stage=Stage.STORE).task_id == tid(1)
+    assert no_claim(ledger, stage=Stage.STORE)
+    assert claim(ledger, stage=Stage.LIST).task_id == tid(2)
+    assert no_claim(ledger, stage=Stage.LIST)
+
+
+def test_a_wanted_stem_whose_url_was_not_written_down_sends_its_task_to_list(ledger: SqlLedger) -> None:
+    _later(ledger, listed(ledger, query="?sig=secret"))
+    assert no_claim(ledger, stage=Stage.STORE)
+    mine = claim(ledger, stage=Stage.LIST)
+    assert [stem.url for stem in mine.stems] == [None, None]
+    # Once those stems are stored, nothing has to be asked any more.
+    for stem in mine.stems:
+        ledger.stored(mine, stem.name, receipt(stem.name))
+    _later(ledger, mine)
+    assert claim(ledger, stage=Stage.STORE).task_id == tid(1)
+
+
+def test_an_unsettled_task_goes_to_list_once_its_known_stems_are_done(ledger: SqlLedger) -> None:
+    mine = listed(ledger, 1, "vocal", settled=False)
+    _later(ledger, mine)
+    mine = claim(ledger, stage=Stage.STORE)
+    assert not mine.settled
+    ledger.stored(mine, StemName("vocal"), receipt())
+    _later(ledger, mine, fault=False)
+    assert no_claim(ledger, stage=Stage.STORE)
+    assert claim(ledger, stage=Stage.LIST).task_id == tid(1)
+
+
+def test_a_settled_task_with_all_stored_needs_no_provider_for_its_manifest(ledger: SqlLedger) -> None:
+    mine = listed(ledger, 1, "vocal")
+    ledger.stored(mine, StemName("vocal"), receipt())
+    _later(ledger, mine)
+    assert claim(ledger, stage=Stage.STORE).settled
+
+
+def test_a_refused_stem_does_not_send_its_task_to_list(ledger: SqlLedger) -> None:
+    mine = listed(ledger, 1, "vocal", query="?sig=secret")
+    ledger.stem_failed(
+        mine, StemName("vocal"), event=StemEvent.REFUSED, reason="html", gone=False, not_before=NOW, now=NOW
+    )
+    ledger.finish(mine, Refused("html", NOW), record=None, now=NOW)
+    assert claim(ledger, stage=Stage.STORE).task_id == tid(1)
+
+
+# --- leases
+
+
+def test_a_leased_task_is_not_claimed_again_until_the_lease_runs_out(ledger: SqlLedger) -> None:
+    take_in(ledger, 1)
+    first = claim(ledger, owner="us")
+    assert no_claim(ledger, owner="them", now=NOW + LEASE - SECOND)
+    second = claim(ledger, owner="them", now=NOW + LEASE)
+    assert second.token != first.token
+
+
+def test_renew_prolongs_only_the_owners_leases(ledger: SqlLedger) -> None:
+    take_in(ledger, 1, 2)
+    mine, theirs = claim(ledger, owner="us"), claim(ledger, owner="them")
+    ledger.renew("us", now=NOW + LEASE - SECOND, lease=LEASE)
+    assert claim(ledger, owner="others", now=NOW + LEASE).task_id == theirs.task_id
+    assert no_claim(ledger, owner="others", now=NOW + LEASE)
+    assert shown(ledger, 1).leased_until == NOW + 2 * LEASE - SECOND
+    assert mine.task_id == tid(1)
+
+
+def test_a_lease_that_ran_out_still_writes_while_nobody_took_the_task(ledger: SqlLedger) -> None:
+    mine = listed(ledger, 1, "vocal")
+    late = NOW + 2 * LEASE
+    ledger.stored(mine, StemName("vocal"), receipt(now=late))
+    ledger.finish(mine, Archived(), record=None, now=late)
+    assert shown(ledger).state is TaskState.ARCHIVED
+
+
+_WRITES: dict[str, Callable[[SqlLedger, Claim], object]] = {
+    "listed": lambda ledger, mine: ledger.listed(mine, record("drums"), DEADLINE, settled=True, now=NOW),
+    "stored": lambda ledger, mine: ledger.stored(mine, StemName("vocal"), receipt()),
+    "stem_failed": lambda ledger, mine: ledger.stem_failed(
+        mine, StemName("vocal"), event=None, reason="x", gone=True, not_before=None, now=NOW
+    ),
+    "stem_refused": lambda ledger, mine: ledger.stem_failed(
+        mine, StemName("vocal"), event=StemEvent.REFUSED, reason="x", gone=False, not_before=None, now=NOW
+    ),
+    "stem_retried": lambda ledger, mine: ledger.stem_retried(mine, StemName("vocal"), now=NOW),
+    "later": lambda ledger, mine: ledger.finish(mine, Later(NOW, "x"), record=record("drums"), now=NOW),
+    "archived": lambda ledger, mine: ledger.finish(mine, Archived(), record=None, now=NOW),
+    "yielded": lambda ledger, mine: ledger.finish(mine, Yielded(), record=None, now=NOW),
+    "paused": lambda ledger, mine: ledger.finish(mine, Paused(Dep.STORE, "", "", lasting=True), record=None, now=NOW),
+}
+
+
+@pytest.mark.parametrize("write", _WRITES.values(), ids=_WRITES.keys())
+def test_a_write_under_a_token_that_was_taken_over_raises_and_writes_nothing(
+    ledger: SqlLedger, write: Callable[[SqlLedger, Claim], object]
+) -> None:
+    old = listed(ledger)
+    new = claim(ledger, owner="them", now=NOW + LEASE)
+    before = shown(ledger)
+    with pytest.raises(LeaseLost):
+        write(ledger, old)
+    assert shown(ledger) == before
+    ledger.stored(new, StemName("vocal"), receipt())
+
+
+@pytest.mark.parametrize("write", _WRITES.values(), ids=_WRITES.keys())
+def test_a_write_under_an_invented_token_raises(ledger: SqlLedger, write: Callable[[SqlLedger, Claim], object]) -> None:
+    with pytest.raises(LeaseLost):
+        write(ledger, replace(listed(ledger), token="guess"))
+
+
+@pytest.mark.parametrize(
+    "outcome", [Later(NOW, "x"), Refused("x", NOW), Yielded(), Paused(Dep.PROVIDER, "r", "h", lasting=True)]
+)
+def test_every_outcome_ends_the_lease(ledger: SqlLedger, outcome: Later | Refused | Yielded | Paused) -> None:
+    mine = listed(ledger)
+    ledger.finish(mine, outcome, record=None, now=NOW)
+    assert shown(ledger).leased_until is None
+    with pytest.raises(LeaseLost):
+        ledger.finish(mine, outcome, record=None, now=NOW)
+    assert claim(ledger, owner="them").task_id == tid(1)
+
+
+def test_release_gives_back_untouched_what_the_owner_holds_and_forgets_its_list(ledger: SqlLedger) -> None:
+    take_in(ledger, 1, 2, 3)
+    ledger.enlist("us", [tid(1), tid(2)])
+    before = shown(ledger, 1)
+    claim(ledger), claim(ledger), claim(ledger, owner="them")
+    assert ledger.release("us", now=NOW) == 2
+    assert shown(ledger, 1) == before
+    assert ledger.open_work("us").tasks == 0
+    assert [claim(ledger).task_id for _ in range(2)] == [tid(1), tid(2)]
+    assert no_claim(ledger)
+    assert ledger.release("nobody", now=NOW) == 0
+
+
+def test_release_dead_frees_at_once_what_the_dead_held_and_nothing_else(ledger: SqlLedger) -> None:
+    take_in(ledger, 1, 2, 3)
+    dead, living = claim(ledger, owner="dead"), claim(ledger, owner="living")
+    ledger.enlist("dead-too", [tid(3)])
+    ledger.enlist("living", [tid(3)])
+    assert ledger.release_dead(lambda owner: owner == "living", now=NOW) == ["dead", "dead-too"]
+    assert ledger.open_work("dead-too").tasks == 0
+    assert ledger.open_work("living").tasks == 1
+    assert claim(ledger).task_id == dead.task_id
+    ledger.finish(living, Later(NOW, "x"), record=None, now=NOW)
+    with pytest.raises(LeaseLost):
+        ledger.finish(dead, Later(NOW, "x"), record=None, now=NOW)
+    assert ledger.release_dead(lambda _: True, now=NOW) == []
+
+
+def test_more_urgent_waits_only_for_a_due_free_listed_task_with_an_earlier_deadline(ledger: SqlLedger) -> None:
+    sooner = listed(ledger, 1, deadline=NOW + DAY)
+    mine = listed(ledger, 2, deadline=NOW + 2 * DAY)
+    take_in(ledger, 3)
+    deadline = NOW + 2 * DAY
+    assert not ledger.more_urgent_waits(mine, deadline, NOW), "it is leased"
+    _later(ledger, sooner, days=1)
+    assert not ledger.more_urgent_waits(mine, deadline, NOW), "it is not due"
+    assert ledger.more_urgent_waits(mine, deadline, NOW + DAY)
+    assert not ledger.more_urgent_waits(mine, NOW + DAY, NOW + DAY), "it is not earlier"
+    assert not ledger.more_urgent_waits(replace(mine, task_id=tid(1)), deadline, NOW + DAY), "it is oneself"
+
+
+# --- many at once
+
+
+def test_24_threads_claiming_500_tasks_get_each_exactly_once(ledger: SqlLedger) -> None:
+    take_in(ledger, *range(500))
+    start = threading.Barrier(24)
+
+    def work(number: int) -> list[str]:
+        start.wait()
+        got: list[str] = []
+        while (mine := ledger.claim(owner=f"owner-{number}", now=NOW, lease=LEASE)) is not None:
+            got.append(mine.task_id)
+            ledger.finish(mine, Later(NOW + DAY, "x"), record=None, now=NOW)
+        return got
+
+    with ThreadPoolExecutor(24) as pool:
+        taken = [task for got in pool.map(work, range(24)) for task in got]
+    assert len(taken) == 500
+    assert set(taken) == {tid(number) for number in range(500)}
+
+
+def test_two_ledgers_on_one_file_never_hand_out_a_task_twice(tmp_path: Path) -> None:
+    ledgers = [open_ledger(tmp_path) for _ in range(2)]
+    take_in(ledgers[0], *range(100))
+
+    def drain(ledger: SqlLedger) -> list[str]:
+        got: list[str] = []
+        while (mine := ledger.claim(owner="x", now=NOW, lease=timedelta(hours=1))) is not None:
+            got.append(mine.task_id)
+        return got
+
+    with ThreadPoolExecutor(4) as pool:
+        taken = [task for got in pool.map(drain, ledgers * 2) for task in got]
+    for ledger in ledgers:
+        ledger.close()
+    assert len(taken) == len(set(taken)) == 100

@@ -1,0 +1,279 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from archiver.core.errors import LeaseLost
+from archiver.core.model import Archived, Dependency, Failed, Later, Lost, Missing, Refused, StemName
+from archiver.core.states import StemEvent, StemState, TaskState
+from archiver.edge.ledger import SqlLedger
+from archiver.ports import OpenWork, Stage
+from tests.fixtures.ledgers import (
+    DAY,
+    DEADLINE,
+    LEASE,
+    NOW,
+    SECOND,
+    claim,
+    events,
+    listed,
+    no_claim,
+    open_ledger,
+    receipt,
+    record,
+    shown,
+    take_in,
+    tid,
+)
+
+VOCAL, BASS = StemName("vocal"), StemName("bass")
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[SqlLedger]:
+    ledger = open_ledger(tmp_path)
+    yield ledger
+    ledger.close()
+
+
+def _lose(ledger: SqlLedger, number: int = 1) -> None:
+    mine = listed(ledger, number)
+    ledger.stored(mine, VOCAL, receipt())
+    ledger.stem_failed(mine, BASS, event=StemEvent.GONE, reason="410", gone=True, not_before=None, now=NOW)
+    ledger.finish(mine, Lost("bass (410)"), record=None, now=NOW)
+
+
+def _refuse(ledger: SqlLedger, number: int = 1) -> None:
+    mine = listed(ledger, number)
+    ledger.stem_failed(mine, BASS, event=StemEvent.REFUSED, reason="html", gone=False, not_before=None, now=NOW)
+    ledger.stored(mine, VOCAL, receipt())
+    ledger.finish(mine, Refused("html"), record=None, now=NOW)
+
+
+# --- retry
+
+
+def test_retry_of_a_lost_task_asks_afresh_and_keeps_what_is_stored(ledger: SqlLedger) -> None:
+    _lose(ledger)
+    later = NOW + DAY
+    assert ledger.retry([tid(1)], now=later) == [tid(1)]
+    row = shown(ledger)
+    assert (row.state, row.ended_at, row.not_before, row.reason) == (TaskState.QUEUED, None, later, "")
+    assert (row.asks, row.attempts, row.deadline) == (0, 0, DEADLINE)
+    rows = {stem.name: stem for stem in row.stems}
+    assert rows[VOCAL].state is StemState.STORED
+    assert (rows[BASS].state, rows[BASS].gone, rows[BASS].attempts) == (StemState.WANTED, 0, 0)
+    assert events(ledger)[-2:] == [(BASS, "retried"), (None, "retried")]
+    mine = claim(ledger, now=later, stage=Stage.LIST)
+    mine = ledger.listed(mine, record("vocal", "bass"), DEADLINE, settled=True, now=later)
+    ledger.stored(mine, BASS, receipt("bass"))
+    ledger.finish(mine, Archived(), record=None, now=later)
+
+
+@pytest.mark.parametrize("outcome", [Failed("no audio"), Missing("unknown")])
+def test_retry_of_a_failed_or_missing_task_starts_its_age_anew(ledger: SqlLedger, outcome: Failed | Missing) -> None:
+    take_in(ledger, 1)
+    ledger.finish(claim(ledger), Later(NOW, "x"), record=None, now=NOW)
+    ledger.finish(claim(ledger), outcome, record=None, now=NOW)
+    assert ledger.retry([tid(1)], now=NOW + 30 * DAY) == [tid(1)]
+    mine = claim(ledger, now=NOW + 30 * DAY)
+    assert (mine.state, mine.first_asked_at, mine.asks) == (TaskState.QUEUED, None, 0)
+
+
+def test_retry_of_a_listed_task_wants_its_refused_stems_again(ledger: SqlLedger) -> None:
+    _refuse(ledger)
+    assert no_claim(ledger)
+    assert ledger.retry(None, now=NOW) == [tid(1)]
+    mine = claim(ledger, stage=Stage.STORE)
+    assert {stem.name: stem.state for stem in mine.stems} == {VOCAL: StemState.STORED, BASS: StemState.WANTED}
+    assert events(ledger)[-2:] == [(BASS, "retried"), (None, "retried")]
+
+
+def test_retry_takes_a_task_from_whoever_works_on_it_with_the_old_view(ledger: SqlLedger) -> None:
+    mine = listed(ledger)
+    ledger.stem_failed(mine, BASS, event=StemEvent.REFUSED, reason="html", gone=False, not_before=None, now=NOW)
+    ledger.retry([tid(1)], now=NOW)
+    with pytest.raises(LeaseLost):
+        ledger.finish(mine, Refused("html"), record=None, now=NOW)
+    assert claim(ledger).task_id == tid(1)
+
+
+def test_retry_of_all_takes_everything_stuck_and_nothing_else(ledger: SqlLedger) -> None:
+    _lose(ledger, 1)
+    _refuse(ledger, 2)
+    take_in(ledger, 3)
+    ledger.finish(claim(ledger), Failed("x"), record=None, now=NOW)
+    take_in(ledger, 4)
+    ledger.finish(claim(ledger), Missing("x"), record=None, now=NOW)
+    take_in(ledger, 5)
+    ledger.finish(claim(ledger), Later(NOW + DAY, "x"), record=None, now=NOW)
+    archived = listed(ledger, 6, "vocal")
+    ledger.stored(archived, VOCAL, receipt())
+    ledger.finish(archived, Archived(), record=None, now=NOW)
+    listed(ledger, 7)
+    untouched = {number: shown(ledger, number) for number in (5, 6, 7)}
+    assert set(ledger.retry(None, now=NOW)) == {tid(1), tid(2), tid(3), tid(4)}
+    assert {number: shown(ledger, number) for number in (5, 6, 7)} == untouched
+    assert ledger.retry(None, now=NOW) == []
+
+
+def test_retry_of_named_tasks_leaves_the_others_and_passes_over_unknown_ones(ledger: SqlLedger) -> None:
+    _lose(ledger, 1)
+    _lose(ledger, 2)
+    assert ledger.retry([tid(2), tid(9), tid(2)], now=NOW) == [tid(2)]
+    assert shown(ledger, 1).state is TaskState.LOST
+    assert ledger.retry([], now=NOW) == []
+
+
+# --- show and status
+
+
+def test_show_of_an_unknown_id_is_none(ledger: SqlLedger) -> None:
+    assert ledger.show(tid(1)) is None
+
+
+def test_overview_of_an_empty_ledger_counts_nought_of_everything(ledger: SqlLedger) -> None:
+    seen = ledger.overview(now=NOW, at_risk=DAY)
+    assert seen.tasks == dict.fromkeys(TaskState, 0)
+    assert seen.stems == dict.fromkeys(StemState, 0)
+    assert (seen.bytes_stored, seen.due, seen.working, seen.at_risk_count, seen.rejected_lines) == (0, 0, 0, 0, 0)
+    assert (seen.next_due, seen.nearest_deadline, seen.last_archived_at) == (None, None, None)
+
+
+def test_overview_counts_by_state_and_says_what_is_due_and_worked_on(ledger: SqlLedger) -> None:
+    _lose(ledger, 1)
+    _refuse(ledger, 2)
+    archived = listed(ledger, 3, "vocal")
+    ledger.stored(archived, VOCAL, receipt(size=50))
+    ledger.finish(archived, Archived(), record=None, now=NOW + SECOND)
+    take_in(ledger, 4, 5, 6)
+    claim(ledger)
+    ledger.finish(claim(ledger), Later(NOW + DAY, "x"), record=None, now=NOW)
+    seen = ledger.overview(now=NOW, at_risk=DAY)
+    assert seen.tasks == dict.fromkeys(TaskState, 0) | {
+        TaskState.LOST: 1,
+        TaskState.LISTED: 1,
+        TaskState.ARCHIVED: 1,
+        TaskState.QUEUED: 3,
+    }
+    assert seen.stems == {StemState.WANTED: 0, StemState.STORED: 3, StemState.REFUSED: 1, StemState.LOST: 1}
+    assert seen.bytes_stored == 2050
+    assert (seen.working, seen.due, seen.next_due) == (1, 1, NOW + DAY)
+    assert seen.nearest_deadline == DEADLINE
+    assert seen.last_archived_at == NOW + SECOND
+    later = ledger.overview(now=NOW + LEASE, at_risk=DAY)
+    assert (later.working, later.due) == (0, 2), "the lease ran out"
+
+
+def test_at_risk_lists_open_tasks_with_a_stem_missing_the_nearest_first(ledger: SqlLedger) -> None:
+    for number in range(25):
+        listed(ledger, number, deadline=NOW + timedelta(hours=number))
+    far = listed(ledger, 90, deadline=NOW + 10 * DAY)
+    stored = listed(ledger, 91, "vocal", deadline=NOW)
+    ledger.stored(stored, VOCAL, receipt())
+    ledger.stem_failed(far, BASS, event=None, reason="cdn.busy", gone=False, not_before=None, now=NOW)
+    seen = ledger.overview(now=NOW, at_risk=2 * DAY)
+    assert seen.at_risk_count == 25
+    assert [task.task_id for task in seen.at_risk] == [tid(number) for number in range(20)]
+    assert seen.at_risk[0].missing_stems == 2
+    assert seen.nearest_deadline == NOW
+    (last,) = ledger.overview(now=NOW + 9 * DAY, at_risk=2 * DAY).at_risk[20:] or (None,)
+    assert last is None
+    all_seen = ledger.overview(now=NOW + 9 * DAY, at_risk=2 * DAY)
+    assert all_seen.at_risk_count == 26
+
+
+def test_at_risk_gives_the_stems_reason_where_the_task_has_none(ledger: SqlLedger) -> None:
+    mine = listed(ledger)
+    ledger.stem_failed(mine, BASS, event=None, reason="cdn.busy", gone=False, not_before=None, now=NOW)
+    (risk,) = ledger.overview(now=NOW, at_risk=30 * DAY).at_risk
+    assert (risk.reason, risk.missing_stems) == ("cdn.busy", 2)
+
+
+# --- a backfill's view
+
+
+def test_unfinished_names_what_was_enlisted_and_is_not_archived(ledger: SqlLedger) -> None:
+    _lose(ledger, 1)
+    archived = listed(ledger, 2, "vocal")
+    ledger.stored(archived, VOCAL, receipt())
+    ledger.finish(archived, Archived(), record=None, now=NOW)
+    take_in(ledger, 3, 4)
+    ledger.enlist("us", [tid(1), tid(2), tid(3)])
+    rows = ledger.unfinished("us", limit=10)
+    assert [(row.task_id, row.history) for row in rows] == [(tid(3), ()), (tid(1), ())]
+    assert [stem.name for stem in rows[1].stems] == [BASS, VOCAL]
+    assert [row.task_id for row in ledger.unfinished("us", limit=1)] == [tid(3)]
+    assert ledger.unfinished("them", limit=10) == []
+
+
+def test_open_work_tells_waiting_for_the_provider_from_failed_tries(ledger: SqlLedger) -> None:
+    assert ledger.open_work(None) == OpenWork(0, None, None, None)
+    take_in(ledger, 1, 2, 3)
+    assert ledger.open_work(None) == OpenWork(3, NOW, None, None)
+    ledger.finish(claim(ledger), Later(NOW + DAY, "not ready"), record=None, now=NOW)
+    ledger.finish(claim(ledger), Later(NOW + 2 * DAY, "busy", fault=True), record=None, now=NOW)
+    ledger.finish(claim(ledger), Later(NOW + 3 * DAY, "busy", fault=True), record=None, now=NOW)
+    assert ledger.open_work(None) == OpenWork(3, NOW + 2 * DAY, NOW + DAY, None)
+    ledger.enlist("us", [tid(3)])
+    assert ledger.open_work("us") == OpenWork(1, NOW + 3 * DAY, None, None)
+    mine = claim(ledger, now=NOW + DAY)
+    ledger.listed(mine, record("vocal"), DEADLINE, settled=True, now=NOW + DAY)
+    assert ledger.open_work(None) == OpenWork(3, NOW + DAY, None, DEADLINE), "once listed, nothing is waited for"
+
+
+# --- pauses
+
+
+def test_pause_doubles_with_every_failed_probe_from_10_seconds_to_10_minutes(ledger: SqlLedger) -> None:
+    now, waits = NOW, []
+    for _ in range(9):
+        paused = ledger.pause(Dependency.PROVIDER, reason="401", hint="key", lasting=True, now=now)
+        waits.append((paused.next_probe - now).total_seconds())
+        now = paused.next_probe
+    assert waits == [10, 20, 40, 80, 160, 320, 600, 600, 600]
+    assert (paused.since, paused.probes) == (NOW, 8)
+    assert ledger.pauses() == (paused,)
+
+
+def test_a_straggler_before_the_next_probe_does_not_lengthen_the_pause(ledger: SqlLedger) -> None:
+    first = ledger.pause(Dependency.STORE, reason="403", hint="grant", lasting=True, now=NOW)
+    second = ledger.pause(Dependency.STORE, reason="no bucket", hint="create", lasting=True, now=NOW + SECOND)
+    assert (second.next_probe, second.probes, second.since) == (first.next_probe, 0, NOW)
+    assert second.reason == "no bucket"
+
+
+def test_pauses_of_two_dependencies_are_apart_and_resume_ends_one(ledger: SqlLedger) -> None:
+    provider = ledger.pause(Dependency.PROVIDER, reason="455", hint="", lasting=False, now=NOW)
+    store = ledger.pause(Dependency.STORE, reason="403", hint="", lasting=True, now=NOW)
+    assert ledger.overview(now=NOW, at_risk=DAY).pauses == (provider, store)
+    assert ledger.resume(Dependency.PROVIDER)
+    assert not ledger.resume(Dependency.PROVIDER)
+    assert ledger.pauses() == (store,)
+    again = ledger.pause(Dependency.PROVIDER, reason="455", hint="", lasting=False, now=NOW + DAY)
+    assert (again.since, again.probes) == (NOW + DAY, 0)
+
+
+# --- multiparts
+
+
+def test_uploads_of_the_dead_are_named_until_they_are_struck_out(ledger: SqlLedger) -> None:
+    ledger.upload_opened("dead", "stems/b", "u2", now=NOW + SECOND)
+    ledger.upload_opened("dead", "stems/a", "u1", now=NOW)
+    ledger.upload_opened("dead", "stems/a", "u1", now=NOW)
+    ledger.upload_opened("living", "stems/a", "u3", now=NOW)
+    ledger.release("dead", now=NOW)
+    asked: list[str] = []
+
+    def alive(owner: str) -> bool:
+        asked.append(owner)
+        return owner == "living"
+
+    assert ledger.uploads_of_dead(alive) == [("stems/a", "u1"), ("stems/b", "u2")]
+    assert sorted(asked) == ["dead", "living"], "each owner is asked about once"
+    ledger.upload_closed("stems/a", "u1")
+    ledger.upload_closed("stems/a", "never-opened")
+    assert ledger.uploads_of_dead(alive) == [("stems/b", "u2")]
