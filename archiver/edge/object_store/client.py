@@ -1,0 +1,55 @@
+"""The boto3 client that the store works with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError
+
+from archiver.core.errors import AccessRefused
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+CONNECT_SECONDS = 15
+"""Also the longest that one block of a body may take to leave (urllib3 sends under this timeout)."""
+READ_SECONDS = 60
+CALL_ATTEMPTS = 3
+"""botocore's own quick tries of one call; the store's tries and the ledger's back-off lie around them."""
+
+
+def s3_client(
+    *,
+    endpoint_url: str | None,
+    region: str | None,
+    addressing_style: Literal["auto", "path", "virtual"],
+    max_connections: int,
+    user_agent_extra: str,
+    session: boto3.session.Session | None = None,
+) -> S3Client:
+    """Return a client for `S3Store`; credentials come from boto3's own chain. Close it after use.
+
+    `max_connections` must be at least the number of threads that use it. Bodies are not signed: every
+    upload carries its checksum in a header that is, and S3Store proves what was stored by it. Hashing
+    each body a second time for its signature would add nothing. Raises AccessRefused when the AWS
+    configuration cannot be used (an unknown profile, say).
+    """
+    config = Config(
+        user_agent_extra=user_agent_extra,
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=READ_SECONDS,
+        retries={"mode": "standard", "total_max_attempts": CALL_ATTEMPTS},
+        max_pool_connections=max_connections,
+        tcp_keepalive=True,
+        parameter_validation=False,
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        s3={"addressing_style": addressing_style, "payload_signing_enabled": False},
+    )
+    try:
+        session = session or boto3.session.Session()
+        return session.client("s3", endpoint_url=endpoint_url, region_name=region, config=config)
+    except BotoCoreError as error:
+        raise AccessRefused(f"the AWS configuration cannot be used ({type(error).__name__})") from None
