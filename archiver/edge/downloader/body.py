@@ -130,12 +130,17 @@ class VerifyingBody:
         if self._whole is not None and self._whole > self._limits.max_bytes:
             raise BodyTooLarge(f"{self._whole} bytes announced, {self._limits.max_bytes} allowed")
         self._head = self._first_bytes()
+        self._cap(len(self._head))
         if not self._head:
             raise BodyEmpty("no bytes") if self._reader.framed else BodyShort("closed before the first byte")
         head = bytes(self._head)
         self._container = sniff(head, whole=self._reader.ended)
         if self._container is None:
             raise BodyNotAudio(f"not audio but {looks_like(head)}")
+
+    def _cap(self, got: int) -> None:
+        if got > self._limits.max_bytes:
+            raise BodyTooLarge(f"more than {self._limits.max_bytes} bytes")
 
     def _first_bytes(self) -> memoryview:
         view, got = memoryview(bytearray(ENOUGH)), 0
@@ -223,8 +228,7 @@ class VerifyingBody:
             self._resume(cut, at)
             return 0
         self._pace.count(size)
-        if at + size > self._limits.max_bytes:
-            raise BodyTooLarge(f"more than {self._limits.max_bytes} bytes")
+        self._cap(at + size)
         if not self._midway and not self._reader.ended:
             self._midway = True
             self._checkpoint("download.mid_body")

@@ -144,7 +144,7 @@ def looks_like(head: bytes) -> str:
         text = head[:_TEXT].decode("utf-8-sig", errors="strict" if len(head) <= _TEXT else "ignore").strip()
     except UnicodeDecodeError:
         text = ""
-    if not text or any(ord(c) < 32 and not c.isspace() for c in text):
+    if not text or "\0" in text:
         return f"unknown bytes {head[:8].hex(' ')}"
     start = text[:512].lower()
     if "<html" in start or start.startswith("<!doctype html"):

@@ -1,0 +1,84 @@
+"""A `ports.Downloader` without a network: each URL gives what it was told to, in order."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from archiver.core.errors import ArchiverError, LinkSpent
+from archiver.ports import Body
+
+
+@dataclass(frozen=True, slots=True)
+class Audio:
+    """A body that flows; `then` is raised once `after` bytes have come, instead of the rest."""
+
+    data: bytes
+    extension: str = "mp3"
+    content_type: str = "audio/mpeg"
+    announced: bool = True
+    after: int = 0
+    then: ArchiverError | None = None
+
+
+Scripted = Audio | ArchiverError
+
+
+@dataclass(slots=True)
+class FakeBody:
+    """Satisfies ports.Body."""
+
+    audio: Audio
+    size: int = 0
+    closed: bool = False
+
+    @property
+    def length(self) -> int | None:
+        return len(self.audio.data) if self.audio.announced else None
+
+    @property
+    def extension(self) -> str:
+        return self.audio.extension
+
+    @property
+    def content_type(self) -> str:
+        return self.audio.content_type
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.audio.data[: self.size]).hexdigest()
+
+    def readinto(self, buffer: memoryview) -> int:
+        piece = self.audio.data[self.size : self.size + len(buffer)]
+        if self.audio.then is not None and self.size + len(piece) >= self.audio.after:
+            raise self.audio.then
+        buffer[: len(piece)] = piece
+        self.size += len(piece)
+        return len(piece)
+
+
+@dataclass(slots=True)
+class FakeDownloader:
+    """Satisfies ports.Downloader. The last answer of a URL stays; an unknown URL is a 404."""
+
+    answers: Mapping[str, Sequence[Scripted]] = field(default_factory=dict)
+    opened: list[str] = field(default_factory=list)
+    """Every URL that was asked for, in order."""
+    bodies: list[FakeBody] = field(default_factory=list)
+
+    @contextmanager
+    def open(self, url: str) -> Iterator[Body]:
+        asked = self.opened.count(url)
+        self.opened.append(url)
+        answers = self.answers.get(url) or [LinkSpent(status=404)]
+        answer = answers[min(asked, len(answers) - 1)]
+        if isinstance(answer, ArchiverError):
+            raise answer
+        body = FakeBody(answer)
+        self.bodies.append(body)
+        try:
+            yield body
+        finally:
+            body.closed = True
