@@ -89,13 +89,19 @@ class QueueFile:
             if created:
                 _sync_folder(Path(self._path).parent)
 
-    @contextmanager
-    def _opened(self) -> Iterator[BinaryIO]:
-        # O_NONBLOCK: opening a FIFO would wait for its writer.
-        handle = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(handle, "rb") as file:
-            _require_regular(handle, self._path)
-            yield file
+    def _opened(self) -> BinaryIO:
+        file = open(self._path, "rb", opener=_open_at_once)  # noqa: SIM115  Path.open has no opener; the caller closes
+        try:
+            _require_regular(file.fileno(), self._path)
+        except BaseException:
+            file.close()
+            raise
+        return file
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open without waiting for the other end of a FIFO."""
+    return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
 def read_ids(stream: BinaryIO, name: str, *, limits: Limits = DEFAULT_LIMITS) -> Iterator[Intake]:
@@ -280,7 +286,6 @@ def _cursor(path: str, file: BinaryIO, offset: int) -> Cursor:
 
 
 def _open_to_append(path: str) -> tuple[int, bool]:
-    # O_NONBLOCK: opening a FIFO would wait for its reader.
     flags = os.O_RDWR | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600), True
@@ -305,10 +310,8 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _require_regular(handle: int, path: str) -> None:
-    mode = os.fstat(handle).st_mode
-    if not stat.S_ISREG(mode):
-        kind = "a folder" if stat.S_ISDIR(mode) else "no regular file"
-        raise QueueUnreadable(path, f"is {kind}", "set queue.path to a plain file")
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        raise QueueUnreadable(path, "is no regular file", _HINTS[IsADirectoryError])
 
 
 _HINTS: Mapping[type[OSError], str] = {

@@ -1,0 +1,479 @@
+"""The queue file on a real disk: growing, replaced, truncated, unreadable, hostile."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import stat
+import subprocess
+import sys
+import threading
+import time
+import tracemalloc
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from archiver.core.errors import QueueUnreadable
+from archiver.core.model import Cursor, Intake, Reject, TaskId
+from archiver.edge.queue_file import Limits, QueueFile, read_ids
+
+
+def ids_of(first: int, last: int) -> list[TaskId]:
+    return [TaskId(f"task-{number:08}") for number in range(first, last)]
+
+
+def lines(ids: Iterable[str]) -> bytes:
+    return "".join(f"{each}\n" for each in ids).encode()
+
+
+def read_on(
+    queue: QueueFile, cursor: Cursor | None, *, final: bool = False
+) -> tuple[list[TaskId], list[Reject], Cursor]:
+    """Read until the cursor stops moving."""
+    ids: list[TaskId] = []
+    rejects: list[Reject] = []
+    while True:
+        intake = queue.read(cursor, final=final)
+        if intake.cursor is None:
+            raise AssertionError("a file has a cursor")
+        ids += intake.ids
+        rejects += intake.rejects
+        if intake.cursor == cursor:
+            return ids, rejects, intake.cursor
+        cursor = intake.cursor
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "queue.txt"
+
+
+@pytest.fixture
+def queue(path: Path) -> QueueFile:
+    return QueueFile(str(path))
+
+
+# ---------------------------------------------------------------------- reading
+
+
+def test_read_when_the_file_is_empty_finds_nothing_and_can_go_on(path: Path, queue: QueueFile) -> None:
+    path.touch()
+    intake = queue.read(None)
+    assert (intake.ids, intake.rejects, intake.restarted) == ((), (), "")
+    path.write_bytes(lines(ids_of(0, 1)))
+    assert queue.read(intake.cursor).ids == tuple(ids_of(0, 1))
+
+
+def test_read_names_the_file_by_device_inode_and_head(path: Path, queue: QueueFile) -> None:
+    content = lines(ids_of(0, 3)) + b"task-unfinish"
+    path.write_bytes(content)
+    state = path.stat()
+    read = len(lines(ids_of(0, 3)))
+    assert queue.read(None).cursor == Cursor(
+        path=str(path),
+        device=state.st_dev,
+        inode=state.st_ino,
+        head=hashlib.sha256(content[:read]).hexdigest(),
+        head_size=read,
+        offset=read,
+    )
+
+
+def test_read_when_the_file_grew_reads_only_what_is_new(path: Path, queue: QueueFile) -> None:
+    path.write_bytes(lines(ids_of(0, 3)))
+    cursor = queue.read(None).cursor
+    for first in range(3, 300, 3):
+        with path.open("ab") as file:
+            file.write(lines(ids_of(first, first + 3)))
+        intake = queue.read(cursor)
+        assert intake.ids == tuple(ids_of(first, first + 3))
+        assert intake.restarted == ""
+        cursor = intake.cursor
+
+
+def test_read_when_nothing_is_new_keeps_the_cursor(path: Path, queue: QueueFile) -> None:
+    path.write_bytes(lines(ids_of(0, 3)))
+    cursor = queue.read(None).cursor
+    assert queue.read(cursor) == Intake(cursor=cursor)
+
+
+def test_read_when_the_last_line_is_unfinished_waits_for_its_newline(path: Path, queue: QueueFile) -> None:
+    path.write_bytes(b"task-00000000\ntask-0000")
+    ids, _, cursor = read_on(queue, None)
+    assert ids == ["task-00000000"]
+    with path.open("ab") as file:
+        file.write(b"0001\n")
+    assert read_on(queue, cursor)[0] == ["task-00000001"]
+
+
+def test_read_when_final_takes_the_unfinished_line_and_leaves_the_cursor_before_it(
+    path: Path, queue: QueueFile
+) -> None:
+    path.write_bytes(b"task-00000000\ntask-00000001")
+    ids, _, cursor = read_on(queue, None, final=True)
+    assert ids[:2] == ["task-00000000", "task-00000001"]
+    assert cursor.offset == len(b"task-00000000\n")
+    with path.open("ab") as file:
+        file.write(b"\ntask-00000002\n")
+    assert read_on(queue, cursor)[0] == ["task-00000001", "task-00000002"]
+
+
+def test_read_when_a_line_is_no_id_rejects_it_where_it_stands_and_goes_on(path: Path, queue: QueueFile) -> None:
+    path.write_bytes(
+        b"\xef\xbb\xbftask-00000000\r\n\r\n# note\r\nwhat?\r\n\x00\x01\xff\n" + b'{"taskId":"task-00000001"}\n'
+    )
+    ids, rejects, _ = read_on(queue, None)
+    assert ids == ["task-00000000", "task-00000001"]
+    assert [(each.path, each.offset, each.excerpt) for each in rejects] == [
+        (str(path), 28, "what?"),
+        (str(path), 35, "\ufffd"),
+    ]
+
+
+def test_read_when_a_line_is_10_mb_rejects_it_without_holding_it(path: Path, queue: QueueFile) -> None:
+    path.write_bytes(lines(ids_of(0, 1)) + b"x" * 10_000_000 + b"\n" + lines(ids_of(1, 2)))
+    tracemalloc.start()
+    ids, rejects, cursor = read_on(queue, None)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert ids == ids_of(0, 2)
+    assert [(each.offset, each.excerpt) for each in rejects] == [(14, "xxxxxx…")]
+    assert rejects[0].reason.startswith("longer than 65536 bytes")
+    assert cursor.offset == path.stat().st_size
+    assert peak < 1_000_000
+
+
+def test_read_when_a_10_mb_line_is_unfinished_waits_without_holding_it(path: Path, queue: QueueFile) -> None:
+    path.write_bytes(lines(ids_of(0, 1)) + b"x" * 10_000_000)
+    ids, rejects, cursor = read_on(queue, None)
+    assert (ids, rejects, cursor.offset) == (ids_of(0, 1), [], 14)
+    with path.open("ab") as file:
+        file.write(b"\n" + lines(ids_of(1, 2)))
+    ids, rejects, _ = read_on(queue, cursor)
+    assert (ids, len(rejects)) == (ids_of(1, 2), 1)
+
+
+@pytest.mark.parametrize(("spare", "rejected"), [(0, 0), (1, 1)])
+def test_read_when_a_line_is_just_too_long_rejects_it(path: Path, spare: int, rejected: int) -> None:
+    queue = QueueFile(str(path), limits=Limits(line=64))
+    path.write_bytes(b"task-00000000".ljust(63 + spare) + b"\n" + lines(ids_of(1, 2)))
+    ids, rejects, _ = read_on(queue, None)
+    assert (len(ids), len(rejects)) == (2 - rejected, rejected)
+
+
+def test_read_when_there_is_much_gives_bounded_batches_that_join_up(path: Path) -> None:
+    path.write_bytes(lines(ids_of(0, 1000)))
+    for limits in (Limits(results=7), Limits(chunk=100), Limits(chunk=1), Limits(results=1)):
+        queue = QueueFile(str(path), limits=limits)
+        first = queue.read(None)
+        assert 1 <= len(first.ids) <= min(limits.results, limits.chunk // 14 + 1)
+        assert read_on(queue, None)[0] == ids_of(0, 1000)
+
+
+def test_read_of_200_000_ids_takes_little_time_and_memory(path: Path, queue: QueueFile) -> None:
+    path.write_bytes(lines(ids_of(0, 200_000)))
+    began = time.process_time()
+    cursor, count = None, 0
+    while (intake := queue.read(cursor)).cursor != cursor:
+        count += len(intake.ids)
+        assert len(intake.ids) <= 80_000
+        cursor = intake.cursor
+    assert count == 200_000
+    assert time.process_time() - began < 10
+
+
+# ---------------------------------------------------------------------- replaced, truncated
+
+
+def test_read_when_another_file_took_its_place_starts_again(path: Path, queue: QueueFile) -> None:
+    path.write_bytes(lines(ids_of(0, 3)))
+    cursor = queue.read(None).cursor
+    fresh = path.with_suffix(".new")
+    fresh.write_bytes(lines(ids_of(0, 5)))
+    fresh.replace(path)
+    intake = queue.read(cursor)
+    assert (intake.restarted, intake.ids) == ("replaced", tuple(ids_of(0, 5)))
+
+
+def test_read_when_rewritten_in_place_starts_again(path: Path, queue: QueueFile) -> None:
+    path.write_bytes(lines(ids_of(0, 3)))
+    cursor = queue.read(None).cursor
+    path.write_bytes(lines(ids_of(3, 9)))
+    intake = queue.read(cursor)
+    assert (intake.restarted, intake.ids) == ("replaced", tuple(ids_of(3, 9)))
+
+
+def test_read_when_rewritten_behind_the_head_so_that_lines_shift_starts_again(path: Path, queue: QueueFile) -> None:
+    path.write_bytes(lines(ids_of(0, 200)))
+    cursor = queue.read(None).cursor
+    path.write_bytes(lines([*ids_of(0, 150), TaskId("a-longer-id-in-the-midst"), *ids_of(150, 210)]))
+    intake = queue.read(cursor)
+    assert intake.restarted == "replaced"
+    assert len(intake.ids) == 211
+
+
+def test_read_when_truncated_starts_again(path: Path, queue: QueueFile) -> None:
+    path.write_bytes(lines(ids_of(0, 200)))
+    cursor = queue.read(None).cursor
+    os.truncate(path, 14 * 100)
+    intake = queue.read(cursor)
+    assert (intake.restarted, intake.ids) == ("truncated", tuple(ids_of(0, 100)))
+
+
+def test_read_when_emptied_starts_again_once(path: Path, queue: QueueFile) -> None:
+    path.write_bytes(lines(ids_of(0, 3)))
+    cursor = queue.read(None).cursor
+    os.truncate(path, 0)
+    intake = queue.read(cursor)
+    assert (intake.restarted, intake.ids) == ("truncated", ())
+    assert queue.read(intake.cursor).restarted == ""
+    path.write_bytes(lines(ids_of(7, 9)))
+    assert queue.read(intake.cursor).ids == tuple(ids_of(7, 9))
+
+
+def test_read_when_an_unfinished_line_was_mended_in_place_does_not_start_again(path: Path, queue: QueueFile) -> None:
+    path.write_bytes(lines(ids_of(0, 2)) + b"tosk-0")
+    cursor = queue.read(None).cursor
+    path.write_bytes(lines(ids_of(0, 3)))
+    intake = queue.read(cursor)
+    assert (intake.restarted, intake.ids) == ("", tuple(ids_of(2, 3)))
+
+
+@pytest.mark.parametrize("change", ["device", "inode"])
+def test_read_when_the_cursor_is_of_another_file_starts_again(path: Path, queue: QueueFile, change: str) -> None:
+    path.write_bytes(lines(ids_of(0, 3)))
+    cursor = queue.read(None).cursor
+    assert cursor is not None
+    other = replace(cursor, device=cursor.device + 1) if change == "device" else replace(cursor, inode=cursor.inode + 1)
+    assert queue.read(other).restarted == "replaced"
+
+
+# ---------------------------------------------------------------------- any bytes, any growth
+
+PIECES = st.one_of(
+    st.binary(max_size=40),
+    st.sampled_from(
+        [b"\n", b"\r\n", b"task-00000001", b"task-00000002\n", b"#", b'{"taskId":"task-00000003"}\n', b"x" * 90]
+    ),
+)
+
+
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(pieces=st.lists(PIECES, max_size=25), reads=st.lists(st.booleans(), min_size=25, max_size=25))
+def test_read_of_any_bytes_however_they_come_finds_what_one_read_finds(
+    tmp_path: Path, pieces: list[bytes], reads: list[bool]
+) -> None:
+    path = tmp_path / "grows.txt"
+    path.unlink(missing_ok=True)
+    path.touch()
+    queue = QueueFile(str(path), limits=Limits(line=64, chunk=50, results=3))
+    ids: list[TaskId] = []
+    rejects: list[Reject] = []
+    cursor: Cursor | None = None
+    for piece, read in zip(pieces, reads, strict=False):
+        with path.open("ab") as file:
+            file.write(piece)
+        if read:
+            intake = queue.read(cursor)
+            assert intake.restarted == ""
+            ids += intake.ids
+            rejects += intake.rejects
+            cursor = intake.cursor
+    more_ids, more_rejects, cursor = read_on(queue, cursor)
+    content = b"".join(pieces)
+    finished = content[: content.rfind(b"\n") + 1]
+    batches = list(read_ids(io.BytesIO(finished), str(path), limits=Limits(line=64)))
+    assert ids + more_ids == [each for batch in batches for each in batch.ids]
+    assert rejects + more_rejects == [each for batch in batches for each in batch.rejects]
+    assert cursor.offset == len(finished)
+
+
+def test_read_while_another_process_appends_finds_every_id_once(path: Path, queue: QueueFile) -> None:
+    path.touch()
+    script = (
+        "import os, sys\n"
+        "handle = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND)\n"
+        "for number in range(20000):\n"
+        "    os.write(handle, b'task-%08d\\n' % number)\n"
+    )
+    writer = subprocess.Popen([sys.executable, "-c", script, str(path)])
+    found: list[TaskId] = []
+    cursor: Cursor | None = None
+    while writer.poll() is None or len(found) < 20_000:
+        intake = queue.read(cursor)
+        assert (intake.rejects, intake.restarted) == ((), "")
+        found += intake.ids
+        cursor = intake.cursor
+    assert found == ids_of(0, 20_000)
+
+
+# ---------------------------------------------------------------------- files that cannot be read
+
+
+def test_read_when_the_file_is_missing_says_so_with_a_hint(path: Path, queue: QueueFile) -> None:
+    with pytest.raises(QueueUnreadable, match="No such file") as caught:
+        queue.read(None)
+    assert str(path) in str(caught.value)
+    assert "queue.path" in caught.value.hint
+
+
+def test_read_when_the_path_is_a_folder_says_so(tmp_path: Path) -> None:
+    with pytest.raises(QueueUnreadable, match="Is a directory") as caught:
+        QueueFile(str(tmp_path)).read(None)
+    assert "plain file" in caught.value.hint
+
+
+def test_read_and_append_when_the_path_is_a_fifo_do_not_hang(path: Path, queue: QueueFile) -> None:
+    os.mkfifo(path)
+    with pytest.raises(QueueUnreadable, match="no regular file"):
+        queue.read(None)
+    with pytest.raises(QueueUnreadable, match="no regular file"):
+        queue.append(ids_of(0, 1))
+
+
+def test_read_when_a_folder_of_the_path_is_a_file_says_so(path: Path) -> None:
+    path.touch()
+    with pytest.raises(QueueUnreadable, match="Not a directory"):
+        QueueFile(str(path / "queue.txt")).read(None)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_read_when_the_file_is_not_ours_to_read_says_so(path: Path, queue: QueueFile) -> None:
+    path.touch(mode=0)
+    with pytest.raises(QueueUnreadable, match="Permission denied"):
+        queue.read(None)
+
+
+def test_read_and_append_leave_no_descriptor_open(path: Path, queue: QueueFile) -> None:
+    queue.append(ids_of(0, 3))
+    queue.read(None)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(20):
+        queue.append(ids_of(0, 3))
+        queue.read(None)
+        with pytest.raises(QueueUnreadable):
+            QueueFile(str(path.parent)).read(None)
+        with pytest.raises(QueueUnreadable):
+            QueueFile(str(path.parent)).append(ids_of(0, 1))
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+# ---------------------------------------------------------------------- appending
+
+
+def test_append_when_there_is_no_file_makes_one_for_us_alone(path: Path, queue: QueueFile) -> None:
+    queue.append(ids_of(0, 2))
+    assert path.read_bytes() == lines(ids_of(0, 2))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_append_when_the_file_exists_keeps_what_stands_in_it_and_its_mode(path: Path, queue: QueueFile) -> None:
+    path.write_bytes(lines(ids_of(0, 2)))
+    path.chmod(0o664)
+    queue.append(ids_of(2, 4))
+    assert path.read_bytes() == lines(ids_of(0, 4))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o664
+
+
+def test_append_when_the_last_line_is_unfinished_ends_it_first(path: Path, queue: QueueFile) -> None:
+    path.write_bytes(b"task-00000000\ntask-0")
+    queue.append(ids_of(1, 2))
+    ids, rejects, _ = read_on(queue, None)
+    assert ids == ids_of(0, 2)
+    assert [each.excerpt for each in rejects] == ["task-0"]
+
+
+def test_append_when_the_folder_is_missing_says_so(tmp_path: Path) -> None:
+    with pytest.raises(QueueUnreadable, match="cannot append to it: No such file"):
+        QueueFile(str(tmp_path / "absent" / "queue.txt")).append(ids_of(0, 1))
+
+
+def test_append_when_the_path_is_a_folder_says_so(tmp_path: Path) -> None:
+    with pytest.raises(QueueUnreadable, match="directory"):
+        QueueFile(str(tmp_path)).append(ids_of(0, 1))
+
+
+@pytest.mark.parametrize(("space", "fault"), [(20, "only part of the line"), (14, "File too large")])
+def test_append_when_there_is_no_space_says_so_and_spoils_no_other_line(
+    path: Path, queue: QueueFile, space: int, fault: str
+) -> None:
+    script = (
+        "import resource, sys\n"
+        "from archiver.edge.queue_file import QueueFile\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)\n"
+        "QueueFile(sys.argv[1]).append(['task-00000000', 'task-00000001'])\n"
+    )
+    command = [sys.executable, "-c", script, str(path), str(space)]
+    failed = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert f"QueueUnreadable: {path}: cannot append to it: {fault}" in failed.stderr
+    queue.append(ids_of(2, 3))
+    ids, rejects, _ = read_on(queue, None)
+    assert ids == ["task-00000000", "task-00000002"]
+    assert [each.excerpt for each in rejects] == ["task-0"] * (space > 14)
+
+
+def test_append_when_many_do_it_at_once_keeps_every_line_whole(path: Path) -> None:
+    start = threading.Barrier(8)
+
+    def append(number: int) -> None:
+        start.wait()
+        for each in ids_of(number * 50, number * 50 + 50):
+            QueueFile(str(path)).append([each])
+
+    with ThreadPoolExecutor(8) as pool:
+        for each in [pool.submit(append, number) for number in range(8)]:
+            each.result()
+    ids, rejects, _ = read_on(QueueFile(str(path)), None)
+    assert sorted(ids) == ids_of(0, 400)
+    assert rejects == []
+
+
+# ---------------------------------------------------------------------- streams
+
+
+def test_stream_when_read_to_its_end_gives_all_in_batches_with_offsets() -> None:
+    content = lines(ids_of(0, 5)) + b"bad\n" + json.dumps({"data": {"taskId": "task-00000005"}}).encode()
+    batches = list(read_ids(io.BytesIO(content), "ids.txt", limits=Limits(results=2)))
+    assert [len(each.ids) + len(each.rejects) for each in batches] == [2, 2, 2, 1]
+    assert [one for each in batches for one in each.ids] == ids_of(0, 6)
+    assert [(one.path, one.offset) for each in batches for one in each.rejects] == [("ids.txt", 70)]
+    assert all(each.cursor is None for each in batches)
+
+
+def test_stream_when_empty_gives_nothing() -> None:
+    assert list(read_ids(io.BytesIO(b""), "-")) == []
+
+
+def test_stream_when_a_pipe_that_trickles_gives_all() -> None:
+    reading, writing = os.pipe()
+
+    def trickle() -> None:
+        with os.fdopen(writing, "wb", buffering=0) as pipe:
+            for byte in lines(ids_of(0, 3))[:-1]:
+                pipe.write(bytes([byte]))
+
+    writer = threading.Thread(target=trickle)
+    writer.start()
+    with os.fdopen(reading, "rb") as pipe:
+        assert [one for each in read_ids(pipe, "-") for one in each.ids] == ids_of(0, 3)
+    writer.join(5)
+
+
+def test_stream_when_it_breaks_says_so() -> None:
+    class Broken(io.RawIOBase):
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, _: object) -> int:
+            raise OSError(5, "Input/output error")
+
+    with pytest.raises(QueueUnreadable, match="cannot read it: Input/output error"):
+        list(read_ids(io.BufferedReader(Broken()), "-"))
