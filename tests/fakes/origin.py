@@ -174,7 +174,8 @@ class Origin:
             wire.close()
 
     def _next(self, seen: Seen) -> Reply:
-        answers = self._scripts.get(seen.target.partition("?")[0], [Reply(status=404)])
+        path = re.sub(r"^http://[^/]*", "", seen.target).partition("?")[0]
+        answers = self._scripts.get(path, [Reply(status=404)])
         answer = answers.pop(0) if len(answers) > 1 else answers[0]
         return answer(seen) if callable(answer) else answer
 

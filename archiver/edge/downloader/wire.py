@@ -74,9 +74,9 @@ class Wire:
         """Read one line with its newline; b"" when the other side closed before any byte of it."""
         while (end := self._rest.find(b"\n") + 1) == 0:
             if len(self._rest) > LINE_MAX:
-                raise httpx.RemoteProtocolError("an endless line in the answer's head")
+                raise httpx.RemoteProtocolError("an endless line in a head or chunk size")
             if self._clock() > deadline:
-                raise httpx.ReadTimeout("the answer's head came too slowly")
+                raise httpx.ReadTimeout("a head or chunk size came too slowly")
             if not self._fetch():
                 if self._rest:
                     raise httpx.ReadError("the connection was closed in the middle of a line")
