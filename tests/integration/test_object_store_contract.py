@@ -1,0 +1,244 @@
+"""What every ObjectStore promises, asked of the fake and of the real one on a real S3 server."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import pytest
+
+from archiver.core.errors import BodyEmpty, BodyLong, BodyShort, KeyTaken
+from archiver.demo.seaweed import S3Server
+from archiver.edge.buffers import BufferBudget
+from archiver.edge.object_store import S3Store
+from archiver.ports import ObjectStore
+from tests.fakes.object_store import FakeStore, MemoryBody, MemoryJournal
+
+MIB = 1024 * 1024
+SINGLE = MIB
+PART = 5 * MIB
+META = {"task-id": "0123456789abcdef", "stem": "vocal"}
+
+
+def noise(size: int, seed: int = 1) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
+@dataclass
+class Rig:
+    """A store, and a look behind it."""
+
+    store: ObjectStore
+    read: Callable[[str], bytes | None]
+    open_uploads: Callable[[], int]
+    labels: Callable[[str], tuple[str, dict[str, str]]]
+    journal: MemoryJournal = field(default_factory=MemoryJournal)
+    budget: BufferBudget | None = None
+
+    def put(self, key: str, data: bytes, *, announced: bool = True) -> str:
+        stored = self.store.put(key, MemoryBody(data, announced=announced), metadata=META, journal=self.journal)
+        assert (stored.key, stored.size) == (key, len(data))
+        return stored.etag
+
+    def nothing_left(self) -> bool:
+        return not self.journal.open and not self.open_uploads()
+
+
+def fake_rig() -> Iterator[Rig]:
+    store = FakeStore(single_put_max=SINGLE)
+    yield Rig(
+        store,
+        store.objects.get,
+        lambda: len(store.uploads),
+        lambda key: (store.content_types[key], dict(store.metadata.get(key, {}))),
+    )
+
+
+def real_rig(server: S3Server, bucket: str) -> Iterator[Rig]:
+    with closing(server.client(max_pool_connections=20)) as client:
+
+        def read(key: str) -> bytes | None:
+            try:
+                with client.get_object(Bucket=bucket, Key=key)["Body"] as body:
+                    return body.read()
+            except client.exceptions.NoSuchKey:
+                return None
+
+        def labels(key: str) -> tuple[str, dict[str, str]]:
+            head = client.head_object(Bucket=bucket, Key=key)
+            return head["ContentType"], head["Metadata"]
+
+        budget = BufferBudget(64 * MIB)
+        store = S3Store(
+            client,
+            bucket=bucket,
+            buffers=budget,
+            jitter=lambda: 0.5,
+            clock=lambda: datetime.now(UTC),
+            single_put_max=SINGLE,
+            part_size=PART,
+        )
+        yield Rig(store, read, lambda: len(list(store.uploads(""))), labels, budget=budget)
+
+
+@pytest.fixture(params=["fake", "s3"])
+def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
+    if request.param == "fake":
+        yield from fake_rig()
+    else:
+        yield from real_rig(request.getfixturevalue("s3_server"), request.getfixturevalue("bucket"))
+
+
+SIZES = [1, SINGLE - 1, SINGLE, SINGLE + 1, PART - 1, PART, PART + 1, 2 * PART, 2 * PART + 1]
+
+
+@pytest.mark.parametrize("announced", [True, False])
+@pytest.mark.parametrize("size", SIZES)
+def test_put_of_any_size_stores_exactly_the_bytes(rig: Rig, size: int, announced: bool) -> None:
+    rig.put("a/b.mp3", noise(size), announced=announced)
+    assert rig.read("a/b.mp3") == noise(size)
+    assert rig.nothing_left()
+
+
+@pytest.mark.parametrize("size", [SINGLE, PART + 1])
+def test_put_labels_the_object(rig: Rig, size: int) -> None:
+    rig.put("a.mp3", noise(size))
+    assert rig.labels("a.mp3") == ("audio/mpeg", META)
+
+
+def test_put_of_an_empty_body_stores_nothing(rig: Rig) -> None:
+    for announced in (True, False):
+        with pytest.raises(BodyEmpty):
+            rig.put("a.mp3", b"", announced=announced)
+    assert rig.read("a.mp3") is None
+    assert rig.nothing_left()
+
+
+@pytest.mark.parametrize("error", [BodyShort("cut"), KeyboardInterrupt(), SystemExit(1), RuntimeError("bug")])
+@pytest.mark.parametrize(
+    ("size", "fails_at"),
+    [(SINGLE, 1), (SINGLE, SINGLE), (2 * PART, PART - 1), (2 * PART, PART + 1), (2 * PART, 2 * PART)],
+)
+def test_put_whose_body_fails_leaves_nothing(rig: Rig, size: int, fails_at: int, error: BaseException) -> None:
+    for announced in (True, False):
+        body = MemoryBody(noise(size), announced=announced, fails_at=fails_at, fails_with=error)
+        with pytest.raises(type(error)):
+            rig.store.put("a.mp3", body, metadata=META, journal=rig.journal)
+    assert rig.read("a.mp3") is None
+    assert rig.nothing_left()
+
+
+@pytest.mark.parametrize("size", [SINGLE, PART, 2 * PART])
+def test_put_whose_body_fails_only_past_its_full_length_leaves_nothing(rig: Rig, size: int) -> None:
+    class FailsAtItsEnd(MemoryBody):
+        def readinto(self, buffer: memoryview) -> int:
+            if self.size == size:
+                raise BodyLong
+            return super().readinto(buffer)
+
+    with pytest.raises(BodyLong):
+        rig.store.put("a.mp3", FailsAtItsEnd(noise(size)), metadata=META, journal=rig.journal)
+    assert rig.read("a.mp3") is None
+    assert rig.nothing_left()
+
+
+@pytest.mark.parametrize("size", [1, SINGLE, PART + 1])
+def test_put_of_an_equal_object_is_success_and_changes_nothing(rig: Rig, size: int) -> None:
+    first = rig.put("a.mp3", noise(size))
+    assert rig.put("a.mp3", noise(size)) == first
+    assert rig.put("a.mp3", noise(size), announced=False) == first
+    assert rig.read("a.mp3") == noise(size)
+    assert rig.nothing_left()
+
+
+@pytest.mark.parametrize("size", [1, SINGLE, PART + 1])
+@pytest.mark.parametrize("announced", [True, False])
+def test_put_over_a_different_object_is_refused_and_leaves_it(rig: Rig, size: int, announced: bool) -> None:
+    rig.put("a.mp3", noise(size))
+    for other in (noise(size, seed=2), noise(size)[:-1] + b"another end"):
+        with pytest.raises(KeyTaken):
+            rig.put("a.mp3", other, announced=announced)
+    assert rig.read("a.mp3") == noise(size)
+    assert rig.nothing_left()
+
+
+@pytest.mark.parametrize("size", [SINGLE, PART + 1])
+def test_concurrent_puts_of_equal_bytes_all_succeed(rig: Rig, size: int) -> None:
+    with ThreadPoolExecutor(6) as pool:
+        etags = list(pool.map(lambda _: rig.put("a.mp3", noise(size)), range(6)))
+    assert len(set(etags)) == 1
+    assert rig.read("a.mp3") == noise(size)
+    assert rig.nothing_left()
+
+
+@pytest.mark.parametrize("size", [SINGLE, PART + 1])
+def test_of_concurrent_puts_of_different_bytes_one_wins_and_the_others_know(rig: Rig, size: int) -> None:
+    start = threading.Barrier(4)
+
+    def put(seed: int) -> bool:
+        start.wait(10)
+        try:
+            rig.put("a.mp3", noise(size, seed))
+        except KeyTaken:
+            return False
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        won = list(pool.map(put, range(4)))
+    assert won.count(True) == 1
+    assert rig.read("a.mp3") == noise(size, won.index(True))
+    assert rig.nothing_left()
+
+
+def test_put_refuses_metadata_that_no_header_can_hold(rig: Rig) -> None:
+    for bad in ("käse", "a\r\nb: c", "\x1b[2J"):
+        with pytest.raises(ValueError, match="ASCII"):
+            rig.store.put("a.mp3", MemoryBody(b"x"), metadata={"stem": bad}, journal=rig.journal)
+    assert rig.read("a.mp3") is None
+
+
+def test_a_document_is_created(rig: Rig) -> None:
+    rig.store.put_document("m.json", b"{}", same=lambda _: False)
+    assert rig.read("m.json") == b"{}"
+    assert rig.labels("m.json")[0] == "application/json"
+
+
+def test_a_document_that_says_the_same_is_left(rig: Rig) -> None:
+    rig.store.put_document("m.json", b'{"a": 1}', same=lambda _: False)
+    seen: list[bytes] = []
+    stored = rig.store.put_document("m.json", b'{"a":1}', same=lambda theirs: not seen.append(theirs))  # type: ignore[func-returns-value]  # notes what it saw
+    assert seen == [b'{"a": 1}']
+    assert stored.size == 8
+    assert rig.read("m.json") == b'{"a": 1}'
+
+
+def test_a_document_that_says_otherwise_is_replaced(rig: Rig) -> None:
+    rig.store.put_document("m.json", b"old", same=lambda _: False)
+    stored = rig.store.put_document("m.json", b"newer", same=lambda _: False)
+    assert stored.size == 5
+    assert rig.read("m.json") == b"newer"
+
+
+def test_concurrent_documents_end_with_one_of_them_whole(rig: Rig) -> None:
+    documents = [noise(1000, seed) for seed in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda data: rig.store.put_document("m.json", data, same=lambda _: False), documents))
+    assert rig.read("m.json") in documents
+
+
+def test_abort_of_an_upload_that_is_gone_is_success(rig: Rig) -> None:
+    rig.store.abort("a.mp3", "0123456789abcdef0123456789abcdef01234567_0123456789abcdef0123456789abcdef")
+
+
+def test_buffers_are_given_back_after_success_and_failure(rig: Rig) -> None:
+    rig.put("a.mp3", noise(PART + 1))
+    with pytest.raises(KeyTaken):
+        rig.put("a.mp3", noise(PART))
+    if rig.budget:
+        assert rig.budget.lent_bytes == 0
+        assert rig.budget.held_bytes <= 2 * PART
