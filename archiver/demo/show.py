@@ -127,11 +127,11 @@ def _tasks(now: datetime, stems: Mapping[str, bytes]) -> Sequence[EmulatedTask]:
     quick, slow = timedelta(seconds=83), timedelta(seconds=132)
     length = song.DURATION
     return (
-        EmulatedTask(task_id="demo-separate-vocal", created_at=ago(3), ready_after=quick, duration=length),
+        EmulatedTask(task_id="demo-separate", created_at=ago(3), ready_after=quick, duration=length),
         EmulatedTask(
             task_id="demo-split-stem", kind="split_stem", created_at=ago(0.1), ready_after=slow, duration=length
         ),
-        EmulatedTask(task_id="demo-pending", created_at=now, ready_after=timedelta(seconds=6), duration=length),
+        EmulatedTask(task_id="demo-pending", created_at=now, pending_asks=3, duration=length),
         EmulatedTask(task_id=FAILED, answers="failed", created_at=ago(1), ready_after=quick),
         EmulatedTask(
             task_id="demo-callback-lost",
@@ -246,7 +246,7 @@ class _Demo:
         table.add_column("key", overflow="fold")
         table.add_column("bytes", justify="right", no_wrap=True)
         table.add_column("sha256", style="dim", no_wrap=True)
-        table.add_column("deadline left", justify="right", no_wrap=True)
+        table.add_column("deadline left", justify="right", max_width=8)
         for index, item in enumerate(stored):
             last = index + 1 == len(stored) or stored[index + 1].task_id != item.task_id
             digest = item.sha256 if wide else item.sha256[:12]
