@@ -19,9 +19,10 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
 
 @pytest.fixture
-def bucket(s3_server: S3Server) -> str:
-    """Name a fresh, empty bucket on `s3_server`."""
+def bucket(s3_server: S3Server) -> Iterator[str]:
+    """Name a fresh, empty bucket on `s3_server`; it is dropped, full or not, after the test."""
     name = f"test-{uuid.uuid4().hex[:20]}"
     with closing(s3_server.client()) as client:
         client.create_bucket(Bucket=name)
-    return name
+        yield name
+        client.delete_bucket(Bucket=name)

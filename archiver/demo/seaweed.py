@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,7 @@ class ServerFault(RuntimeError):
     """The embedded server cannot be started; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class S3Server:
     """A running S3 server and the only credentials it accepts, which have all rights."""
 
@@ -49,17 +50,24 @@ class S3Server:
     region: str = "us-east-1"
 
     def client(self, **config: Any) -> S3Client:  # noqa: ANN401 - botocore's Config takes what it takes
-        """Return a new boto3 client (path addressing); `config` adds to its botocore Config. Close it after use."""
+        """Return a new boto3 client (path addressing); `config` adds to its botocore Config. Close it after use.
+
+        Not for several threads at once; the clients it makes are.
+        """
         options = {
             "s3": {"addressing_style": "path"},
             "request_checksum_calculation": "when_required",
             "response_checksum_validation": "when_required",
             "retries": {"total_max_attempts": 1},
         }
-        session = boto3.session.Session(
+        return self.session.client("s3", endpoint_url=self.endpoint_url, config=Config(**(options | config)))
+
+    @cached_property
+    def session(self) -> boto3.session.Session:
+        """The boto3 session with the credentials; one for all clients, since reading S3's model takes long."""
+        return boto3.session.Session(
             aws_access_key_id=self.access_key, aws_secret_access_key=self.secret_key, region_name=self.region
         )
-        return session.client("s3", endpoint_url=self.endpoint_url, config=Config(**(options | config)))
 
 
 @contextmanager
