@@ -134,7 +134,7 @@ _UNPRINTABLE = re.compile(
     r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f"
     r"\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e0fff]"
 )
-_URL_IN_TEXT = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,15})(?::(?:\\{0,4}/){2}|%3[Aa]%2[Ff]%2[Ff])(\S*)")
+_URL_IN_TEXT = re.compile(r"([A-Za-z0-9+.-]{0,16})(?::(?:\\{0,4}/){2}|%3[Aa]%2[Ff]%2[Ff])(\S*)")
 _QUERY_IN_TEXT = re.compile(r"\?[^\s?]*=\S*")
 _BOT_TOKEN = re.compile(r"\bbot\d+(?::|%3[Aa])[\w-]+")
 _LONGEST_HOST: Final = 255
@@ -147,7 +147,12 @@ def scrub(text: str) -> str:
     URLs are reduced to scheme and host (paths can hold tokens, Telegram's do), control characters and
     terminal escapes are removed.
     """
-    return _without_urls(_printable(text)).strip()[:MAX_TEXT].rstrip()
+    return _bare(text).strip()[:MAX_TEXT].rstrip()
+
+
+def _bare(text: str) -> str:
+    """Return `text` printable and without URLs; looks twice, since an escape may have eaten a part of one."""
+    return _without_urls(_printable(_without_urls(text)))
 
 
 def _printable(text: str) -> str:
@@ -251,16 +256,15 @@ def _cleaned_text(text: str, key: str, depth: int) -> str:
         return json.dumps(_cleaned(inner, key, depth - 1), ensure_ascii=False)
     if _CALLBACK_KEY.search(key):
         return scrub(re.split(r"[?#]", text, maxsplit=1)[0])
-    if _URL_KEY.search(key) or re.fullmatch(r"\s*[A-Za-z][A-Za-z0-9+.-]*://\S*\s*", text):
+    if _URL_KEY.search(key) or re.match(r"\s*[A-Za-z][A-Za-z0-9+.-]*://", text):
         return shown_url(text)
     return _hidden(text)
 
 
 def _hidden(text: str) -> str:
-    """Return `text` as it came, or without its URLs when it holds any."""
-    plain = _printable(text)
-    hidden = _without_urls(plain)
-    return text if hidden == plain else hidden
+    """Return `text` as it came, or printable and without its URLs when it holds any, however disguised."""
+    bare = _bare(text)
+    return text if bare == _printable(text) and _without_urls(text) == text else bare
 
 
 def _json_inside(text: str) -> dict[str, object] | list[object] | None:

@@ -494,7 +494,7 @@ def test_field_that_only_resembles_those_is_kept(key: str) -> None:
         "javascript:alert(1)",
         "data:audio/mp3;base64,AAAA",
         "https://" + "a" * MAX_URL,
-        "https://⒈com.�/x",
+        "https://a.\ud800/x",
         "https://." + "ä" * 300 + "/x",
     ],
 )
@@ -776,7 +776,10 @@ def test_shown_url_holds_no_secret(url: str, shown: str) -> None:
         ("ht\u200btps://a.test/SECRET", "https://a.test"),
         ("https://a.test/?x=\x1b[31mSECRET", "https://a.test"),
         ("\x1b[31mred\x1b[0m \x1b]0;title\x07and\x9b1mbold\x1bc", "red andbold"),
-        ("\x1b]8;;https://a.test/SECRET\x1b\\link\x1b]8;;\x1b\\", "link"),
+        ("\x1b]8;;mailto:a\x1b\\link\x1b]8;;\x1b\\", "link"),
+        ("\x1b]8;;https://a.test/SECRET\x1b\\link\x1b]8;;\x1b\\ seen", ""),
+        ("see \x1b s3://a.test/SECRET", "see 3://a.test"),
+        ("see https\x1b://a.test/SECRET", "see https//a.test"),
         ("a\r\nb\tc\x00d\x08\x7f", "a b cd"),
         ("\u202egpj.exe\u2066\ufeff\ud800", "gpj.exe"),
         ("  ", ""),
@@ -792,7 +795,7 @@ def test_scrub_caps_the_length() -> None:
 
 @pytest.mark.parametrize("piece", ["a", "?", "?=", "\x1b[", "\x1b]", "\x9d", "a://", "bot1", "@", "\\", " ", "%3A"])
 def test_scrub_takes_linear_time(piece: str) -> None:
-    scrub(piece * (1 << 18))
+    scrub(piece * (1 << 16))
 
 
 def test_error_message_is_scrubbed() -> None:
@@ -831,6 +834,9 @@ def test_document_of_an_absent_record_is_empty() -> None:
             {"param": '{"callBackUrl": "https://a.test", "n": 1}'},
         ),
         ({"param": '{"url":"https://a.test/?SECRET","url":1}'}, {"param": '{"url": 1}'}),
+        ({"x": "https://a.test/a b?SECRET"}, {"x": "https://a.test/a%20b"}),
+        ({"x": "\x1bX https://a.test/?SECRET"}, {"x": ""}),
+        ({"x": "ht\u200btps://a.test/?SECRET"}, {"x": "https://a.test"}),
         ({"text": "[Verse]\nWho? Me\u2028\x00"}, {"text": "[Verse]\nWho? Me\u2028\x00"}),
         ([1, 2.5, True, None, "ä", "\ud800"], [1, 2.5, True, None, "ä", "\ud800"]),
         ([float("nan"), float("inf"), 10**5000], [None, None, None]),

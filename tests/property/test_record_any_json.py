@@ -1,0 +1,263 @@
+"""Whatever JSON the provider sends, reading it ends, and what is read keeps its promises."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from archiver.core.model import Phase, RecordInfo
+from archiver.core.record import (
+    MAX_NAME,
+    MAX_STEMS,
+    MAX_TEXT,
+    MAX_URL,
+    NotAnAnswer,
+    document_of,
+    parse_record,
+    record_of,
+    scrub,
+    shown_url,
+    usable_url,
+)
+
+RELAXED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""Drawing a record costs milliseconds, and more on a busy machine."""
+
+SECRET = "s3cr3t" + "T0ken" * 2  # in two pieces: hypothesis draws the constants that it finds in a module
+KEYS = st.sampled_from(
+    [
+        "response",
+        "originData",
+        "origin_data",
+        "extract",
+        "remove",
+        "audio_url",
+        "audioUrl",
+        "id",
+        "duration",
+        "stem_type_group_name",
+        "stemTypeGroupName",
+        "vocalUrl",
+        "vocal_url",
+        "originUrl",
+        "drumsUrl",
+        "kazooUrl",
+        "imageUrl",
+        "callbackUrl",
+        "successFlag",
+        "status",
+        "createTime",
+        "completeTime",
+        "errorCode",
+        "errorMessage",
+        "vocal_removal_info",
+        "vocal_separation_info",
+        "param",
+        "resultUrls",
+        "url",
+        "msg",
+    ]
+)
+ANY_TEXT = st.text(st.characters(), max_size=30)
+"""Lone surrogates included: JSON can spell them."""
+
+SAFE = st.text("abcXYZ019_-. é人%\x1b\x00\u202e", max_size=12)
+HOSTS = st.sampled_from(["a.test", "b.test:8080", "exämple.test", "[2001:db8::1]", "127.0.0.1"])
+
+
+@st.composite
+def secret_urls(draw: st.DrawFn) -> str:
+    """Draw a URL with SECRET where no path is: query, fragment or userinfo."""
+    userinfo, query, fragment = draw(
+        st.sampled_from(
+            [("", f"?sig={SECRET}", ""), ("", "", f"#{SECRET}"), (f"u:{SECRET}@", "", ""), (f"{SECRET}@", "?a=b", "#c")]
+        )
+    )
+    scheme = draw(st.sampled_from(["https", "http", "HTTPS", "ftp", "s3"]))
+    path = draw(SAFE)
+    if not query:  # in free text a blank ends a URL, so that only what looks like a query is known to belong to it
+        path = path.replace(" ", "-")
+    return f"{scheme}://{userinfo}{draw(HOSTS)}/{path}{query}{fragment}"
+
+
+@st.composite
+def texts_with_urls(draw: st.DrawFn) -> str:
+    return f"{draw(SAFE)} {draw(secret_urls())} {draw(SAFE)}"
+
+
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.sampled_from([10**400, 1753782854000, 0, 3])
+    | st.floats()
+    | ANY_TEXT
+    | secret_urls()
+    | texts_with_urls()
+    | st.sampled_from(["SUCCESS", "PENDING", "CALLBACK_EXCEPTION", "GENERATE_AUDIO_FAILED", "2025-07-29 09:54:14"])
+    | st.sampled_from(["Lead Vocal", "manifest", "Synth", "3d7021c9-fa8b-4eda-91d1-3b9297ddb172"])
+)
+
+
+def _and_as_text(values: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
+    return values | values.map(lambda value: json.dumps(value) if _printable(value) else None)
+
+
+def _printable(value: object) -> bool:
+    try:
+        json.dumps(value)
+    except ValueError:
+        return False
+    return True
+
+
+ANY_JSON = st.recursive(
+    LEAVES,
+    lambda inner: _and_as_text(st.lists(inner, max_size=5) | st.dictionaries(KEYS | ANY_TEXT, inner, max_size=8)),
+    max_leaves=12,
+)
+ENTRIES = st.dictionaries(KEYS | SAFE.map(lambda text: f"{text}Url"), LEAVES, max_size=5)
+ITEMS = ENTRIES | st.fixed_dictionaries({"extract": ENTRIES, "remove": ENTRIES})
+RECORDS = st.fixed_dictionaries(
+    {
+        "response": st.builds(
+            lambda fields, items: fields | {"originData": items}, ENTRIES, st.lists(ITEMS, max_size=6)
+        ),
+        "successFlag": LEAVES,
+        "createTime": LEAVES,
+        "errorMessage": LEAVES,
+        "callbackUrl": secret_urls(),
+    }
+)
+
+NAME = re.compile(rf"[a-z0-9_]{{1,{MAX_NAME}}}")
+CLEAN_URL = re.compile(r"https?://[!-~]+")
+
+
+def assert_sound(record: RecordInfo) -> None:
+    names = [stem.name for stem in record.stems]
+    assert len(names) == len(set(names)) <= MAX_STEMS
+    for stem in record.stems:
+        assert NAME.fullmatch(stem.name)
+        assert stem.name != "manifest"
+        assert CLEAN_URL.fullmatch(stem.url)
+        assert len(stem.url) <= MAX_URL
+        assert usable_url(stem.url) == stem.url
+        assert re.fullmatch(r"[A-Za-z0-9_\[\].-]+", stem.field)
+        assert stem.duration is None or 0 < stem.duration < float("inf")
+        assert SECRET not in shown_url(stem.url)
+        assert SECRET not in stem.name + stem.field
+    for moment in (record.created_at, record.completed_at):
+        assert moment is None or datetime(2000, 1, 1, tzinfo=UTC) <= moment < datetime(2100, 1, 1, tzinfo=UTC)
+    for text in (record.error_message, record.flag):
+        assert len(text) <= MAX_TEXT
+        assert not re.search(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e]", text)
+        assert SECRET not in text
+    assert record.document.isascii()
+    assert SECRET not in record.document
+    if record.document:
+        json.dumps(json.loads(record.document), allow_nan=False)
+
+
+@RELAXED
+@given(ANY_JSON)
+@example(None)
+@example({"response": {"originData": [{"extract": {"remove": {}}}]}})
+@example({"successFlag": float("nan"), "errorCode": float("inf"), "createTime": -(10**400)})
+def test_any_json_is_read_soundly(data: object) -> None:
+    record = record_of(data)
+    assert_sound(record)
+    assert (record.phase is Phase.ABSENT) == (data is None)
+
+
+@RELAXED
+@given(RECORDS)
+def test_anything_shaped_like_a_record_is_read_soundly(data: dict[str, object]) -> None:
+    assert_sound(record_of(data))
+
+
+@RELAXED
+@given(RECORDS)
+def test_reading_twice_gives_the_same(data: dict[str, object]) -> None:
+    assert repr(record_of(data)) == repr(record_of(data))
+
+
+@RELAXED
+@given(st.dictionaries(st.sampled_from(["vocalUrl", "drumsUrl", "kazooUrl", "vocal_url"]), HOSTS), st.randoms())
+def test_names_survive_any_reordering(hosts: dict[str, str], random: object) -> None:
+    fields: dict[str, object] = {key: f"https://{host}/{key}" for key, host in hosts.items()}
+    items = [
+        {"audio_url": f"https://i.test/{number}", "stem_type_group_name": "Vocal", "id": f"{number}" * 20}
+        for number in range(4)
+    ]
+    one = record_of({"response": fields | {"originData": items}})
+    other = record_of({"response": {"originData": items[::-1]} | dict(reversed(fields.items()))})
+    assert {stem.name: stem.url for stem in one.stems} == {stem.name: stem.url for stem in other.stems}
+    assert len(one.stems) == len(fields) + len(items)
+
+
+@RELAXED
+@given(st.binary(max_size=300) | ANY_JSON.filter(_printable).map(lambda value: json.dumps(value).encode()))
+def test_any_body_is_read_or_called_no_answer(body: bytes) -> None:
+    outcome = _read(body)
+    if isinstance(outcome, RecordInfo):
+        assert_sound(outcome)
+    else:
+        assert SECRET not in outcome
+        assert outcome.isprintable()
+
+
+def _read(body: bytes) -> RecordInfo | str:
+    try:
+        return parse_record(body)
+    except NotAnAnswer as fault:
+        return str(fault)
+
+
+@RELAXED
+@given(st.dictionaries(ANY_TEXT, LEAVES, max_size=6).filter(_printable))
+def test_document_keeps_what_holds_no_url(data: dict[str, object]) -> None:
+    plain = {
+        key: value
+        for key, value in data.items()
+        if not re.search(
+            r"(?i)://|%3a|url|uri|link|href|callback|webhook|message|msg|reason|bot|\?.*=", f"{key}{value}"
+        )
+        and value == value  # noqa: PLR0124 - NaN equals nothing
+        and value not in (float("inf"), float("-inf"))
+        and not (isinstance(value, str) and value.lstrip()[:1] in ("{", "["))
+    }
+    kept = json.loads(document_of(plain))
+    assert kept == plain
+    assert list(kept) == list(plain)
+
+
+@given(ANY_TEXT | secret_urls() | texts_with_urls())
+def test_shown_url_of_any_text_has_no_query_and_no_secret(text: str) -> None:
+    shown = shown_url(text)
+    assert "?" not in shown
+    assert "#" not in shown
+    assert SECRET not in shown
+
+
+@given(secret_urls())
+def test_shown_url_of_a_usable_url_is_usable_and_stable(url: str) -> None:
+    usable = usable_url(url)
+    if usable is not None:
+        shown = shown_url(usable)
+        assert CLEAN_URL.fullmatch(shown)
+        assert usable_url(shown) == shown_url(shown) == shown
+
+
+@RELAXED
+@given(st.lists(ANY_TEXT | secret_urls() | st.sampled_from(["\x1b[31m", "\x9b1m", "\x1b]0;", "\x07", "\u200b"])))
+def test_scrub_of_any_text_is_one_printable_line_without_secrets(pieces: list[str]) -> None:
+    scrubbed = scrub(" ".join(pieces))
+    assert len(scrubbed) <= MAX_TEXT
+    assert SECRET not in scrubbed
+    assert scrubbed.encode().decode() == scrubbed
+    assert not re.search(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e]", scrubbed)
