@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from archiver.app import open_api, open_store, utc_now
+from archiver.app import open_api, open_store
 from archiver.core.errors import ArchiverError
 from archiver.ports import EventLog, Finding
 from archiver.settings import Loaded, Settings
@@ -22,7 +22,7 @@ def findings(loaded: Loaded, log: EventLog) -> Iterator[Finding]:
     yield Finding("ok", "settings", f"{len(loaded.sources)} keys read", "")
     yield from _files(settings)
     yield _provider(settings, log)
-    yield from open_store(settings, log).probe(f"{settings.store.prefix}{PROBE_NAME}", now=utc_now)
+    yield from open_store(settings, log).probe(f"{settings.store.prefix}{PROBE_NAME}")
 
 
 def _provider(settings: Settings, log: EventLog) -> Finding:

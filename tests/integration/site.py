@@ -93,11 +93,13 @@ class Site:
         for name, section in sections.items():
             self.settings.setdefault(name, {}).update(section)
         lines = []
-        for name in base:
-            values = base[name] | self.settings.get(name, {})
+        for name, defaults in base.items():
+            values = defaults | self.settings.get(name, {})
             lines.append(f"[{name}]")
             lines += [f"{key} = {json.dumps(value)}" for key, value in values.items() if value is not None]
-        (self.folder / "archiver.toml").write_text("\n".join(lines) + "\n")
+        file = self.folder / "archiver.toml"
+        file.touch(mode=0o600)
+        file.write_text("\n".join(lines) + "\n")
 
     @property
     def env(self) -> dict[str, str]:

@@ -1,0 +1,151 @@
+"""`run` as systemd would run it: a process, signals, kills, a queue file that grows."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from archiver.demo.emulator import EmulatedTask, Emulator
+from archiver.demo.seaweed import S3Server
+from tests.integration.site import Site, stems_of
+
+
+@pytest.fixture
+def site(tmp_path: Path, s3_server: S3Server, bucket: str) -> Iterator[Site]:
+    with Emulator() as emulator:
+        yield Site(tmp_path, s3_server, bucket, emulator)
+
+
+def task(name: str, *stems: str, size: int = 50_000) -> EmulatedTask:
+    return EmulatedTask(task_id=name, stems=stems_of(*(stems or ("vocal", "instrumental")), size=size, seed=name))
+
+
+def append(site: Site, *tasks: EmulatedTask) -> None:
+    with site.queue.open("a") as queue:
+        queue.writelines(f"{each.task_id}\n" for each in tasks)
+
+
+def test_daemon_archives_ids_that_are_appended_while_it_runs_and_exits_0_on_sigterm(site: Site) -> None:
+    first, second = task("first-0001"), task("second-0002")
+    site.emulator.add(first, second)
+    append(site, first)
+    with site.daemon() as daemon:
+        site.wait_for([first.task_id])
+        append(site, second)
+        site.wait_for([second.task_id])
+        assert daemon.stop() == 0
+        events = {line["event"] for line in daemon.events}
+    assert {"queue.accepted", "record.fetched", "stem.started", "stem.stored", "task.archived"} <= events
+    site.oracles(first, second)
+
+
+def test_daemon_without_a_queue_file_warns_once_and_waits_for_it(site: Site) -> None:
+    late = task("late-0001")
+    site.emulator.add(late)
+    with site.daemon() as daemon:
+        warning = daemon.wait_event("queue.unreadable")
+        assert str(site.queue) in warning["path"]
+        time.sleep(1.5)
+        append(site, late)
+        site.wait_for([late.task_id])
+        assert len([line for line in daemon.events if line["event"] == "queue.unreadable"]) == 1
+        assert daemon.stop() == 0
+
+
+def test_daemon_with_a_replaced_and_a_truncated_queue_file_reads_it_again(site: Site) -> None:
+    one, two, three = task("one-00001"), task("two-00002"), task("three-0003")
+    site.emulator.add(one, two, three)
+    append(site, one)
+    with site.daemon() as daemon:
+        site.wait_for([one.task_id])
+        fresh = site.folder / "fresh"
+        fresh.write_text(f"{two.task_id}\n{one.task_id}\n")
+        fresh.rename(site.queue)
+        site.wait_for([two.task_id])
+        site.queue.write_text(f"{three.task_id}\n")
+        site.wait_for([three.task_id])
+        assert daemon.stop() == 0
+    site.oracles(one, two, three)
+    assert site.emulator.calls(one.task_id) == 1
+
+
+def test_daemon_killed_in_mid_work_is_followed_by_one_that_takes_up_at_once(site: Site) -> None:
+    tasks = [task(f"killed-{number:04}", "vocal", size=9 << 20) for number in range(4)]
+    site.emulator.add(*tasks)
+    append(site, *tasks)
+    with site.daemon() as daemon:
+        daemon.wait_event("stem.started")
+        daemon.signal(signal.SIGKILL)
+        daemon.popen.wait(10)
+    began = time.monotonic()
+    with site.daemon() as daemon:
+        site.wait_for([each.task_id for each in tasks], seconds=40)
+        assert time.monotonic() - began < 40, "the lease is ten minutes; it must not be waited out"
+        assert daemon.stop() == 0
+    site.oracles(*tasks)
+
+
+def test_daemon_on_sigterm_in_mid_work_drains_and_leaves_nothing_half_done(site: Site) -> None:
+    tasks = [task(f"drained-{number:04}", "vocal", size=9 << 20) for number in range(3)]
+    site.emulator.add(*tasks)
+    append(site, *tasks)
+    with site.daemon() as daemon:
+        daemon.wait_event("stem.started")
+        assert daemon.stop() == 0
+        assert daemon.wait_event("daemon.stopped")
+    assert site.uploads() == []
+    status = site.status()
+    assert status["working"] == 0
+    assert sum(status["tasks"].values()) == 3
+
+
+def test_daemon_on_a_second_signal_stops_at_once(site: Site) -> None:
+    slow = task("slow-00001", "vocal", size=200 << 20)
+    site.emulator.add(slow)
+    append(site, slow)
+    with site.daemon() as daemon:
+        daemon.wait_event("stem.started")
+        daemon.signal(signal.SIGTERM)
+        daemon.wait_event("daemon.draining")
+        began = time.monotonic()
+        daemon.signal(signal.SIGTERM)
+        assert daemon.popen.wait(15) == 0
+        assert time.monotonic() - began < 10
+    assert site.uploads() == []
+
+
+def test_run_and_backfill_side_by_side_work_on_each_task_once(site: Site) -> None:
+    tasks = [task(f"shared-{number:04}", "vocal", "drums", size=400_000) for number in range(12)]
+    site.emulator.add(*tasks)
+    append(site, *tasks)
+    with site.daemon() as daemon:
+        done = site.run("backfill")
+        assert done.code == 0, done.err
+        site.wait_for([each.task_id for each in tasks])
+        assert daemon.stop() == 0
+    site.oracles(*tasks)
+    fetched = [seen.path for seen in site.emulator.requests if seen.listener == "cdn" and seen.method == "GET"]
+    assert sorted(fetched) == sorted(set(fetched)), "no stem is fetched twice"
+    assert [site.emulator.calls(each.task_id) for each in tasks] == [1] * 12
+
+
+def test_daemon_with_a_bad_key_pauses_the_provider_shows_it_and_recovers_on_restart(site: Site) -> None:
+    later = task("paused-0001")
+    site.emulator.add(later)
+    append(site, later)
+    site.configure(provider={"api_key": "wrong-key-000000000000"})
+    with site.daemon() as daemon:
+        daemon.wait_event("dependency.paused", dependency="provider")
+        [pause] = site.status()["pauses"]
+        assert pause["dependency"] == "provider"
+        assert "provider.api_key" in pause["hint"]
+        assert daemon.stop() == 0
+    site.configure(provider={"api_key": site.emulator.api_key})
+    with site.daemon() as daemon:
+        site.wait_for([later.task_id])
+        assert daemon.stop() == 0
+    assert site.status()["pauses"] == []
