@@ -16,7 +16,7 @@ from archiver.core.errors import AddressForbidden, ArchiverError, BodyShort, Ori
 from archiver.edge.downloader.address import Guard, Resolve, system_resolve
 from archiver.edge.downloader.answer import Hiccup, expect_audio, fault
 from archiver.edge.downloader.body import Limits, VerifyingBody
-from archiver.edge.downloader.dialer import Dialer, Proxy
+from archiver.edge.downloader.dialer import Connect, Dialer, Proxy, tcp_connect
 from archiver.edge.downloader.transport import Pool, SocketTransport
 from archiver.ports import Body, Checkpoint, Jitter, unobserved
 
@@ -60,6 +60,7 @@ class HttpDownloader:
         read_timeout: float = 20.0,
         ssl_context: ssl.SSLContext | None = None,
         resolve: Resolve = system_resolve,
+        connect: Connect = tcp_connect,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         jitter: Jitter = random.random,
@@ -81,6 +82,7 @@ class HttpDownloader:
             read_timeout: seconds without a byte, and for an answer's whole head.
             ssl_context: how certificates are verified; the system's way when None.
             resolve: looks up names.
+            connect: opens a connection to an address that was judged.
             clock: seconds, monotonic.
             sleep: waits between tries.
             jitter: spreads those waits.
@@ -104,6 +106,7 @@ class HttpDownloader:
         dialer = Dialer(
             guard=guard,
             resolve=resolve,
+            connect=connect,
             proxy=way_out,
             ssl_context=ssl_context or _system_ssl(),
             connect_timeout=connect_timeout,

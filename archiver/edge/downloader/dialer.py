@@ -20,6 +20,23 @@ Origin = tuple[str, str, int]
 """Scheme, host and port: what a connection may be reused for."""
 
 
+Connect = Callable[[SockAddr, float], socket.socket]
+"""Opens a TCP connection to an address within so many seconds; raises OSError."""
+
+
+def tcp_connect(address: SockAddr, timeout: float) -> socket.socket:
+    """Connect; raise OSError."""
+    family = socket.AF_INET if len(address) == 2 else socket.AF_INET6  # noqa: PLR2004 - IPv4 has two fields
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.settimeout(timeout)
+        sock.connect(address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
 class Proxy:
     """An HTTP proxy, given as `http://[user:password@]host[:port]`. Raises ValueError for any other kind."""
 
@@ -50,6 +67,7 @@ class Dialer:
         *,
         guard: Guard,
         resolve: Resolve,
+        connect: Connect,
         proxy: Proxy | None,
         ssl_context: ssl.SSLContext,
         connect_timeout: float,
@@ -58,6 +76,7 @@ class Dialer:
     ) -> None:
         self._guard = guard
         self._resolve = resolve
+        self._connect = connect
         self._proxy = proxy
         self._ssl = ssl_context
         self._connect_timeout = connect_timeout
@@ -68,9 +87,10 @@ class Dialer:
         """Connect to `origin`, with TLS where its scheme says so; raise httpx.ConnectError and kin."""
         scheme, host, port = origin
         if self._proxy is None:
-            sock = self._connect(self._guard.addresses(host, port), host)
+            sock = self._open(self._guard.addresses(host, port), host)
         else:
-            sock = self._connect(self._proxy_addresses(self._proxy), "the proxy")
+            sock = self._open(self._proxy_addresses(self._proxy), "the proxy")
+        sock.settimeout(self._connect_timeout)
         try:
             if scheme == "https":
                 if self._proxy is not None:
@@ -90,21 +110,13 @@ class Dialer:
         except (OSError, UnicodeError) as error:
             raise httpx.ProxyError("the proxy's name cannot be resolved") from error
 
-    def _connect(self, addresses: Sequence[SockAddr], whom: str) -> socket.socket:
+    def _open(self, addresses: Sequence[SockAddr], whom: str) -> socket.socket:
         failure = OSError("no address")
         for address in addresses[:ADDRESSES_MAX]:
-            sock = socket.socket(socket.AF_INET if len(address) == 2 else socket.AF_INET6, socket.SOCK_STREAM)  # noqa: PLR2004 - IPv4 has two fields
-            sock.settimeout(self._connect_timeout)
             try:
-                sock.connect(address)
+                return self._connect(address, self._connect_timeout)
             except OSError as error:
-                sock.close()
                 failure = error
-            except BaseException:
-                sock.close()
-                raise
-            else:
-                return sock
         kind = httpx.ConnectTimeout if isinstance(failure, TimeoutError) else httpx.ConnectError
         raise kind(f"cannot connect to {whom}: {reason_of(failure)}") from failure
 
