@@ -25,7 +25,7 @@ WRITES = "stem_archiver_writes"
 """The execution option of a connection that is going to write."""
 
 _WAL_PAGES = 1000
-_WAL_LIMIT = 64 * 1024 * 1024
+_WAL_LIMIT = 16 * 1024 * 1024
 _CACHE_KIB = 8 * 1024
 _LOCK_POLL = 0.05
 

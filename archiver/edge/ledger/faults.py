@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -45,6 +46,12 @@ def translated(where: str) -> Iterator[None]:
     except IntegrityError as error:
         raise IllegalMove(f"the ledger's own rules forbid this: {error.orig}") from error
     except DBAPIError as error:
-        name = "_".join(str(getattr(error.orig, "sqlite_errorname", "")).split("_")[:2])
-        what, hint = _FAULTS.get(name, _OTHER)
-        raise LedgerFault(f"the ledger {where} {what} ({error.orig})", hint) from error
+        raise _fault(where, error.orig) from error
+    except sqlite3.Error as error:  # of a connection that is being set up, where SQLAlchemy stands aside
+        raise _fault(where, error) from error
+
+
+def _fault(where: str, error: BaseException | None) -> LedgerFault:
+    code = "_".join(str(getattr(error, "sqlite_errorname", "")).split("_")[:2])
+    what, hint = _FAULTS.get(code, _OTHER)
+    return LedgerFault(f"the ledger {where} {what} ({error})", hint)
