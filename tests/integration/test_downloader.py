@@ -499,11 +499,16 @@ def test_cut_body_without_length_is_found_out(
     assert caught.value.verdict is Verdict.RETRY
 
 
-def test_body_without_length_closed_before_its_first_byte_is_short_not_empty(
-    cdn: Origin, client: HttpDownloader
-) -> None:
-    with pytest.raises(BodyShort), client.open(cdn.script(close_delimited(b""))):
-        pass
+def test_body_without_length_closed_too_early_to_tell_is_short(cdn: Origin, client: HttpDownloader) -> None:
+    for cut in (0, 1, 4, 300):
+        with pytest.raises(BodyShort), client.open(cdn.script(close_delimited(cut=cut))):
+            pass
+
+
+def test_page_without_length_is_no_audio(cdn: Origin, client: HttpDownloader) -> None:
+    for page in (b"<html>no</html>", b' {"code":404}'):
+        with pytest.raises(BodyNotAudio), client.open(cdn.script(close_delimited(page))):
+            pass
 
 
 # --- checkpoints

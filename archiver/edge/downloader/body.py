@@ -42,6 +42,8 @@ PROGRESS = 64 * 1024
 RESUME_FIRST = 0.25
 """Seconds before the first of them; doubles with each."""
 COMPARED = 64 * 1024
+_PAGES = (b"<", b"{", b"[")
+"""What HTML, XML and JSON begin with, and no audio does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +133,13 @@ class VerifyingBody:
             raise BodyTooLarge(f"{self._whole} bytes announced, {self._limits.max_bytes} allowed")
         self._head = self._first_bytes()
         self._cap(len(self._head))
-        if not self._head:
-            raise BodyEmpty("no bytes") if self._reader.framed else BodyShort("closed before the first byte")
         head = bytes(self._head)
         self._container = sniff(head, whole=self._reader.ended)
-        if self._container is None:
-            raise BodyNotAudio(f"not audio but {looks_like(head)}")
+        if self._container is not None:
+            return
+        if self._reader.ended and not self._reader.framed and head.lstrip()[:1] not in _PAGES:
+            raise BodyShort(f"closed after {len(head)} bytes, too few to tell")
+        raise BodyNotAudio(f"not audio but {looks_like(head)}") if head else BodyEmpty("no bytes")
 
     def _cap(self, got: int) -> None:
         if got > self._limits.max_bytes:
