@@ -71,8 +71,7 @@ def judge(answer: Answer, envelope: Envelope | NotAnAnswer) -> Envelope | None:
     if status in _BY_STATUS:
         raise _error(_BY_STATUS[status], answer, envelope)
     if status == _FORBIDDEN:
-        blocked = isinstance(envelope, NotAnAnswer) and _CLOUDFLARE.search(answer.body)
-        raise _error(AgentBlocked if blocked else KeyRefused, answer, envelope)
+        raise _error(AgentBlocked if _CLOUDFLARE.search(answer.body) else KeyRefused, answer, envelope)
     if 300 <= status < 400:  # noqa: PLR2004  the class of redirects
         raise ApiBusy(f"HTTP {status}: the API redirects, which is not followed; look at provider.base_url")
     if isinstance(envelope, NotAnAnswer):
