@@ -78,7 +78,7 @@ def run_demo(console: Console, *, keep: Path | None = None) -> int:
     except OSError as fault:
         console.print(f"[bold red]--keep:[/] {escape(str(fault))}", highlight=False)
         return 2
-    with _ending_on_signals(), tempfile.TemporaryDirectory(prefix="stem-archiver-s3-") as data:
+    with _ending_on_signals(), _own_environment(), tempfile.TemporaryDirectory(prefix="stem-archiver-s3-") as data:
         _say(console, f"A song: {len(song.INSTRUMENTS)} stems and two mixes, synthesized and encoded as MP3")
         stems = song.stems()
         _say(console, "A provider (its API and its CDN) and an S3 server (SeaweedFS), on loopback")
@@ -115,6 +115,23 @@ def _ending_on_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _own_environment() -> Iterator[None]:
+    """Keep the user's own settings, accounts and proxies away from this process and those it starts."""
+    before = dict(os.environ)
+    for name in before:
+        if name.startswith(("ARCHIVER_", "AWS_")):
+            del os.environ[name]
+    here = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+    nowhere = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+    os.environ.update(here | nowhere)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def _tasks(now: datetime, stems: Mapping[str, bytes]) -> Sequence[EmulatedTask]:
@@ -218,16 +235,9 @@ class _Demo:
             return None
 
     def _environment(self) -> dict[str, str]:
-        """Our environment without the user's own settings, accounts and proxies."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("ARCHIVER_", "AWS_"))}
-        return kept | {
-            "AWS_ACCESS_KEY_ID": self.s3.access_key,
-            "AWS_SECRET_ACCESS_KEY": self.s3.secret_key,
-            "AWS_CONFIG_FILE": os.devnull,
-            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-            "NO_PROXY": "127.0.0.1",
-            "no_proxy": "127.0.0.1",
-        }
+        """Our environment, and the store's credentials where a user would put them."""
+        keys = {"AWS_ACCESS_KEY_ID": self.s3.access_key, "AWS_SECRET_ACCESS_KEY": self.s3.secret_key}
+        return {**os.environ, **keys}
 
     def _read_back(self) -> Iterator[_Stored]:
         """Read every object, and leave a copy of it as a file."""
