@@ -1,0 +1,453 @@
+"""The path of one task, over a real ledger with a scripted provider, origin and bucket."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from archiver.core import plan
+from archiver.core.errors import (
+    AccessRefused,
+    ApiBusy,
+    ArchiverError,
+    BodyNotAudio,
+    BodyTooLarge,
+    KeyRefused,
+    KeyTaken,
+    LeaseLost,
+    LinkSpent,
+    OriginBusy,
+    StoreBusy,
+)
+from archiver.core.model import (
+    Archived,
+    Claim,
+    Dependency,
+    Failed,
+    Intake,
+    Later,
+    Lost,
+    Missing,
+    Outcome,
+    Paused,
+    Phase,
+    Policy,
+    RecordInfo,
+    Refused,
+    StemName,
+    StemSource,
+    TaskId,
+    Yielded,
+)
+from archiver.core.states import StemState
+from archiver.dispatch import Breakers, StemPool
+from archiver.edge.ledger import SqlLedger
+from archiver.pipeline import Archiver, Outside
+from archiver.ports import Stage, TaskRow
+from tests.fakes.downloader import Audio, FakeDownloader, Scripted
+from tests.fakes.events import Events
+from tests.fakes.object_store import FakeStore
+from tests.fakes.record_api import FakeApi
+
+START = datetime(2026, 11, 1, tzinfo=UTC)
+TASK = TaskId("task-0001")
+VOCAL, DRUMS = b"vocal" * 9000, b"drums" * 8000
+
+
+class Watcher:
+    def received(self, size: int) -> None:
+        pass
+
+    def stem_stored(self, size: int, seconds: float) -> None:
+        pass
+
+    def task_ended(self, outcome: Outcome) -> None:
+        pass
+
+
+@dataclass
+class World:
+    """The path with everything around it scripted, and time in our hands."""
+
+    ledger: SqlLedger
+    now: datetime = START
+    api: FakeApi = field(default_factory=FakeApi)
+    store: FakeStore = field(default_factory=FakeStore)
+    origin: dict[str, list[Scripted]] = field(default_factory=dict)
+    events: Events = field(default_factory=Events)
+    cancelled: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self.downloader = FakeDownloader(self.origin)
+        self.breakers = Breakers(self.ledger, self.clock, self.events)
+        self.pool = StemPool(4)
+        self.archiver = Archiver(
+            outside=Outside(self.api, self.downloader, self.store, self.ledger, self.breakers, self.pool),
+            owner="me",
+            prefix="p/",
+            policy=Policy(),
+            version="test",
+            clock=self.clock,
+            jitter=lambda: 0.5,
+            log=self.events,
+            observer=Watcher(),
+            cancelled=self.cancelled.is_set,
+        )
+        self.accept(TASK)
+
+    def clock(self) -> datetime:
+        return self.now
+
+    def accept(self, task_id: TaskId) -> None:
+        self.ledger.take_in(Intake(ids=(task_id,)), source="test", now=self.now)
+
+    def serves(self, name: str, *answers: Scripted | bytes) -> StemSource:
+        url = f"https://cdn.example/{name}.mp3"
+        self.origin[url] = [Audio(each) if isinstance(each, bytes) else each for each in answers]
+        return StemSource(StemName(name), url, f"{name}Url")
+
+    def lists(self, *sources: StemSource, phase: Phase = Phase.DONE, created: datetime | None = START) -> RecordInfo:
+        record = RecordInfo(phase, sources, flag="F", created_at=created, document='{"stems": 1}')
+        self.api.knows(TASK, record)
+        return record
+
+    def claim(self) -> Claim | None:
+        return self.ledger.claim(owner="me", now=self.now, lease=timedelta(minutes=10))
+
+    def go(self) -> Outcome:
+        claim = self.claim()
+        assert claim is not None, "nothing is due"
+        return self.archiver.archive(claim)
+
+    def go_until(self, done: Callable[[Outcome], bool], *, most: int = 50) -> Outcome:
+        """Take the task up as often as it asks to be, jumping to the time it asks for."""
+        for _ in range(most):
+            outcome = self.go()
+            if done(outcome):
+                return outcome
+            assert isinstance(outcome, Later), outcome
+            self.now = outcome.at
+        raise AssertionError(f"still not there after {most} tries: {outcome}")
+
+    @property
+    def task(self) -> TaskRow:
+        row = self.ledger.show(TASK)
+        assert row is not None
+        return row
+
+    def manifest(self) -> dict[str, dict[str, object]]:
+        document = json.loads(self.store.objects[f"p/{TASK}/manifest.json"])
+        assert document["seal"] == f"sha256:{plan.seal_of(document)}"
+        return {stem["name"]: stem for stem in document["stems"]}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    ledger = SqlLedger.open(f"sqlite:///{tmp_path}/ledger.db")
+    world = World(ledger)
+    yield world
+    world.pool.close()
+    ledger.close()
+
+
+# ------------------------------------------------------------------ the main way
+
+
+def test_task_with_audio_is_archived_with_objects_record_and_manifest(world: World) -> None:
+    world.lists(world.serves("vocal", VOCAL), world.serves("drums", DRUMS))
+    assert world.go() == Archived()
+    assert world.store.objects[f"p/{TASK}/vocal.mp3"] == VOCAL
+    assert world.store.objects[f"p/{TASK}/drums.mp3"] == DRUMS
+    assert world.store.objects[f"p/{TASK}/record-info.json"] == b'{"stems": 1}'
+    assert world.manifest()["vocal"]["sha256"] == hashlib.sha256(VOCAL).hexdigest()
+    assert world.task.state == "archived"
+
+
+def test_manifest_is_written_after_every_stem_is_in_the_ledger(world: World) -> None:
+    seen: list[str] = []
+
+    def note(step: str) -> None:
+        if step == "document.put":
+            seen.append(",".join(sorted(stem.state for stem in world.task.stems)))
+
+    world.store.checkpoint = note
+    world.lists(world.serves("vocal", VOCAL), world.serves("drums", DRUMS))
+    world.go()
+    assert seen == ["stored,stored", "stored,stored"]
+
+
+def test_task_taken_up_again_with_stems_missing_asks_nobody_and_fetches_only_those(world: World) -> None:
+    world.lists(world.serves("vocal", VOCAL), world.serves("drums", OriginBusy("503"), DRUMS))
+    outcome = world.go()
+    assert isinstance(outcome, Later)
+    assert outcome.fault
+    world.now = outcome.at
+    world.api.trouble = KeyRefused("401")
+    assert world.go() == Archived()
+    assert world.downloader.opened.count("https://cdn.example/vocal.mp3") == 1
+    assert len(world.api.fetched) == 1
+
+
+def test_stem_of_a_name_nobody_has_heard_of_is_archived_and_warned_about(world: World) -> None:
+    source = world.serves("kazoo", VOCAL)
+    world.lists(StemSource(source.name, source.url, "kazooUrl", known=False))
+    assert world.go() == Archived()
+    assert [fields["stem"] for fields in world.events.of("stem.unknown_name")] == ["kazoo"]
+
+
+def test_two_stems_with_equal_bytes_are_one_object_and_an_alias(world: World) -> None:
+    world.lists(*(world.serves(name, VOCAL) for name in ("fx", "brass", "synth")))
+    assert world.go() == Archived()
+    audio = [key for key in world.store.objects if key.endswith(".mp3")]
+    assert len(audio) == 1
+    [holder] = [name for name, stem in world.manifest().items() if stem["alias_of"] is None]
+    assert [stem["alias_of"] for stem in world.manifest().values()].count(holder) == 2
+    assert {stem["key"] for stem in world.manifest().values()} == set(audio)
+
+
+def test_equal_bytes_whose_first_put_fails_are_stored_by_the_other(world: World) -> None:
+    world.store.fail("put", StoreBusy("503"))
+    world.lists(world.serves("fx", VOCAL), world.serves("brass", VOCAL))
+    world.go_until(lambda outcome: outcome == Archived())
+    assert len([key for key in world.store.objects if key.endswith(".mp3")]) == 1
+
+
+# ------------------------------------------------------------------ the provider is not ready
+
+
+def test_pending_task_is_asked_again_ever_less_often_and_then_archived(world: World) -> None:
+    source = world.serves("vocal", VOCAL)
+    done = RecordInfo(Phase.DONE, (source,), created_at=START, document="{}")
+    world.api.knows(TASK, *[RecordInfo(Phase.PENDING, flag="PENDING")] * 3, done)
+    waits = []
+    while not isinstance(outcome := world.go(), Archived):
+        assert isinstance(outcome, Later)
+        assert not outcome.fault
+        waits.append((outcome.at - world.now).total_seconds())
+        world.now = outcome.at
+    assert waits == [20, 40, 80]
+
+
+def test_record_that_lists_stems_while_pending_is_asked_again_for_more(world: World) -> None:
+    vocal, drums = world.serves("vocal", VOCAL), world.serves("drums", DRUMS)
+    early = RecordInfo(Phase.PENDING, (vocal,), created_at=START, document="{}")
+    full = RecordInfo(Phase.DONE, (vocal, drums), created_at=START, document="{}")
+    world.api.knows(TASK, early, full)
+    outcome = world.go()
+    assert isinstance(outcome, Later)
+    assert f"p/{TASK}/vocal.mp3" in world.store.objects
+    assert f"p/{TASK}/manifest.json" not in world.store.objects
+    world.now = outcome.at
+    assert world.go() == Archived()
+    assert set(world.manifest()) == {"vocal", "drums"}
+
+
+def test_unknown_id_is_waited_for_a_day_and_then_missing(world: World) -> None:
+    outcome = world.go_until(lambda outcome: isinstance(outcome, Missing), most=200)
+    assert isinstance(outcome, Missing)
+    assert world.now - START > timedelta(hours=24)
+    assert world.task.state == "missing"
+
+
+def test_failed_task_ends_failed_with_the_providers_words(world: World) -> None:
+    world.api.knows(TASK, RecordInfo(Phase.FAILED, flag="GENERATE_AUDIO_FAILED", error_code=500, error_message="no"))
+    assert world.go() == Failed("GENERATE_AUDIO_FAILED 500: no")
+
+
+# ------------------------------------------------------------------ things go wrong
+
+
+@pytest.mark.parametrize(
+    ("trouble", "dependency"),
+    [(KeyRefused("401"), Dependency.PROVIDER), (AccessRefused("403"), Dependency.STORE)],
+)
+def test_refused_account_pauses_the_dependency_and_blames_no_task(
+    world: World, trouble: ArchiverError, dependency: Dependency
+) -> None:
+    world.lists(world.serves("vocal", VOCAL))
+    if dependency is Dependency.PROVIDER:
+        world.api.trouble = trouble
+    else:
+        world.store.fail("put", trouble)
+    outcome = world.go()
+    assert isinstance(outcome, Paused)
+    assert outcome.dependency is dependency
+    assert outcome.hint
+    assert (world.task.attempts, world.task.asks) == (0, 0)
+    assert all(stem.attempts == 0 for stem in world.task.stems)
+    world.api.trouble = None
+    assert world.go() == Archived()
+
+
+def test_paused_store_lets_records_be_read_but_nothing_be_fetched(world: World) -> None:
+    world.lists(world.serves("vocal", VOCAL))
+    world.breakers.refused(Paused(Dependency.STORE, "r", "h", lasting=True))
+    assert world.go() == Yielded()
+    assert world.task.state == "listed"
+    assert world.downloader.opened == []
+
+
+def test_busy_api_is_a_failed_try_with_growing_waits(world: World) -> None:
+    world.api.trouble = ApiBusy("502")
+    waits = []
+    for _ in range(4):
+        outcome = world.go()
+        assert isinstance(outcome, Later)
+        assert outcome.fault
+        waits.append((outcome.at - world.now).total_seconds())
+        world.now = outcome.at
+    assert waits == [5, 10, 20, 40]
+
+
+def test_api_that_names_a_wait_is_not_asked_before(world: World) -> None:
+    world.api.trouble = ApiBusy("429", retry_after=120)
+    outcome = world.go()
+    assert isinstance(outcome, Later)
+    assert outcome.at == START + timedelta(seconds=120)
+
+
+def test_spent_link_is_refreshed_once_and_the_fresh_one_used(world: World) -> None:
+    old, new = world.serves("vocal", LinkSpent(status=403)), world.serves("fresh", VOCAL)
+    fresh = StemSource(old.name, new.url, old.field)
+    first = RecordInfo(Phase.DONE, (old,), created_at=START, document="{}")
+    world.api.knows(TASK, first, RecordInfo(Phase.DONE, (fresh,), created_at=START, document="{}"))
+    assert world.go() == Archived()
+    assert len(world.api.fetched) == 2
+    assert world.api.linked == []
+
+
+def test_many_spent_links_cost_one_refresh(world: World) -> None:
+    world.lists(*(world.serves(f"stem{n}", LinkSpent(status=410)) for n in range(8)))
+    assert isinstance(world.go(), Later)
+    assert len(world.api.fetched) == 2
+    assert len(world.api.linked) == 8
+
+
+def test_link_rescue_is_tried_when_the_fresh_link_is_spent_too_and_its_link_is_kept_nowhere(world: World) -> None:
+    spent, rescued = world.serves("vocal", LinkSpent(status=404)), world.serves("rescue-secret", VOCAL)
+    world.lists(spent)
+    world.api.links = {spent.url: rescued.url}
+    assert world.go() == Archived()
+    kept = json.dumps([world.events.seen, str(world.task)], default=str) + str(world.store.objects)
+    assert "rescue-secret" not in kept
+
+
+def test_gone_stem_before_the_deadline_is_retried_and_after_it_is_lost_with_the_rest_saved(world: World) -> None:
+    world.lists(world.serves("vocal", VOCAL), world.serves("drums", LinkSpent(status=404)))
+    world.now = START + timedelta(days=13, hours=12)
+    outcome = world.go_until(lambda outcome: isinstance(outcome, Lost))
+    assert isinstance(outcome, Lost)
+    assert world.now >= START + timedelta(days=14)
+    assert world.manifest()["vocal"]["state"] == "stored"
+    assert world.manifest()["drums"]["state"] == "lost"
+    assert world.task.state == "lost"
+
+
+def test_lost_stem_that_is_had_after_all_replaces_the_manifest(world: World) -> None:
+    world.lists(world.serves("vocal", VOCAL), world.serves("drums", LinkSpent(status=404)))
+    world.now = START + timedelta(days=20)
+    assert isinstance(world.go(), Lost)
+    world.origin["https://cdn.example/drums.mp3"] = [Audio(DRUMS)]
+    assert list(world.ledger.retry([TASK], now=world.now)) == [TASK]
+    assert world.go() == Archived()
+    assert {stem["state"] for stem in world.manifest().values()} == {"stored"}
+
+
+def test_timeouts_long_past_the_deadline_do_not_end_a_stem(world: World) -> None:
+    world.lists(world.serves("vocal", OriginBusy("timeout")))
+    world.now = START + timedelta(days=40)
+    for _ in range(30):
+        outcome = world.go()
+        assert isinstance(outcome, Later)
+        world.now = outcome.at
+    assert world.task.stems[0].state is StemState.WANTED
+
+
+def test_body_that_is_no_audio_is_refused_after_some_tries_and_looked_at_again_slowly(world: World) -> None:
+    world.lists(world.serves("vocal", *[BodyNotAudio("HTML")] * 4, VOCAL), world.serves("drums", DRUMS))
+    outcome = world.go_until(lambda outcome: isinstance(outcome, Refused))
+    assert isinstance(outcome, Refused)
+    assert len(world.events.of("stem.refused")) == 1
+    assert world.manifest()["drums"]["state"] == "stored"
+    assert world.manifest()["vocal"]["state"] == "refused"
+    assert outcome.at is not None
+    assert outcome.at - world.now == plan.SLOW_RETRY
+    world.now = outcome.at
+    assert isinstance(world.go(), Refused)
+    world.now += plan.SLOW_RETRY
+    assert world.go() == Archived()
+
+
+@pytest.mark.parametrize("error", [BodyTooLarge("3 GiB"), KeyTaken("other bytes")])
+def test_stem_that_only_an_operator_can_mend_waits_for_one(world: World, error: ArchiverError) -> None:
+    world.lists(world.serves("vocal", error, VOCAL))
+    assert world.go() == Refused(f"{error.code}: {error}", None)
+    world.now += timedelta(days=1)
+    assert world.claim() is None
+    assert list(world.ledger.retry([TASK], now=world.now)) == [TASK]
+    assert world.go() == Archived()
+
+
+def test_record_that_no_longer_lists_a_task_keeps_the_stems_that_are_known(world: World) -> None:
+    source = world.serves("vocal", OriginBusy("503"), VOCAL)
+    secret = StemSource(source.name, source.url + "?sig=1", source.field)
+    world.origin[secret.url] = world.origin[source.url]
+    listing = RecordInfo(Phase.DONE, (secret,), created_at=START, document="{}")
+    world.api.knows(TASK, listing, RecordInfo(Phase.ABSENT), listing)
+    world.go_until(lambda outcome: outcome == Archived())
+    assert "sig=1" not in str(world.task) + json.dumps(world.events.seen, default=str)
+
+
+def test_lease_that_was_lost_stops_the_work_and_writes_nothing(world: World) -> None:
+    world.lists(world.serves("vocal", VOCAL))
+    claim = world.claim()
+    assert claim is not None
+    world.now += timedelta(minutes=11)
+    assert world.claim() is not None
+    with pytest.raises(LeaseLost):
+        world.archiver.archive(claim)
+    assert world.store.objects == {}
+
+
+def test_cancelled_transfer_gives_the_task_back_untouched(world: World) -> None:
+    world.lists(world.serves("vocal", VOCAL))
+    world.cancelled.set()
+    assert world.go() == Yielded()
+    assert world.store.objects == {}
+    world.cancelled.clear()
+    assert world.go() == Archived()
+
+
+def test_bug_on_the_way_costs_a_try_and_is_logged(world: World) -> None:
+    world.lists(world.serves("vocal", VOCAL))
+    world.store.fail("put", ZeroDivisionError("bug"))
+    outcome = world.go()
+    assert isinstance(outcome, Later)
+    assert outcome.fault
+    assert len(world.events.of("task.crashed")) == 1
+    world.now = outcome.at
+    assert world.go() == Archived()
+
+
+def test_task_just_listed_gives_way_to_a_listed_one_with_an_earlier_deadline(world: World) -> None:
+    world.lists(world.serves("vocal", OriginBusy("503"), VOCAL))
+    outcome = world.go()
+    assert isinstance(outcome, Later)
+    world.now = outcome.at
+    later = TaskId("task-0002")
+    world.accept(later)
+    relaxed = RecordInfo(Phase.DONE, (world.serves("other", VOCAL),), created_at=world.now, document="{}")
+    world.api.knows(later, relaxed)
+    claim = world.ledger.claim(owner="me", now=world.now, lease=timedelta(minutes=10), stage=Stage.LIST)
+    assert claim is not None
+    assert world.archiver.archive(claim) == Yielded()
+    assert world.go() == Archived()
+    assert world.task.state == "archived", "the earlier deadline went first"
+    assert world.go() == Archived()
