@@ -151,7 +151,7 @@ def _tasks(now: datetime, stems: Mapping[str, bytes]) -> Sequence[EmulatedTask]:
         EmulatedTask(task_id="demo-pending", created_at=now, pending_asks=3, duration=length),
         EmulatedTask(task_id=FAILED, answers="failed", created_at=ago(1), ready_after=quick),
         EmulatedTask(
-            task_id="demo-callback-lost",
+            task_id="demo-callback",
             answers="callback_exception",
             created_at=ago(11),
             ready_after=quick,

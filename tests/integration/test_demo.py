@@ -58,7 +58,7 @@ def test_demo_archives_the_song_and_shows_where_it_is(tmp_path: Path) -> None:
     stems = song.stems()
     folder = kept / "objects/stems"
     assert {path.name for path in folder.iterdir()} == {
-        "demo-separate", "demo-split-stem", "demo-pending", "demo-callback-lost",
+        "demo-separate", "demo-split-stem", "demo-pending", "demo-callback",
     }  # fmt: skip
     for name in song.INSTRUMENTS:
         assert (folder / f"demo-split-stem/{name}.mp3").read_bytes() == stems[name]
