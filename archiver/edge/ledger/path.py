@@ -171,6 +171,8 @@ def stem_retried(db: Connection, claim: Claim, name: StemName, *, now: datetime)
     """Make a REFUSED stem WANTED again; its failures still count, so that one more refuses it again."""
     task = hold(db, claim)
     row = stem_of(db, claim.task_id, name)
+    if row.state is not StemState.REFUSED:
+        raise IllegalMove(f"stem {name} of task {claim.task_id} is {row.state}: only an operator may retry it")
     move_stem(db, row, StemEvent.RETRIED, at=now, detail={"by": "schedule"}, not_before=None)
     change_task(db, claim.task_id, _stage(db, task))
     return stem_row(stem_of(db, claim.task_id, name))

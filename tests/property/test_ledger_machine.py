@@ -1,0 +1,388 @@
+"""The ledger against a model of it in plain dictionaries, under any sequence of calls.
+
+What is held to: no id ever vanishes, STORED is final, only the token of the current lease writes, the
+most urgent due task is claimed, an illegal move changes nothing, and the running totals never drift.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
+
+from archiver.core.errors import LeaseLost
+from archiver.core.model import (
+    Archived,
+    Claim,
+    Failed,
+    Intake,
+    Later,
+    Lost,
+    Missing,
+    Outcome,
+    Receipt,
+    Refused,
+    StemName,
+    TaskId,
+    Yielded,
+)
+from archiver.core.states import (
+    OPEN_TASK_STATES,
+    STEM_MOVES,
+    TASK_MOVES,
+    IllegalMove,
+    StemEvent,
+    StemState,
+    TaskEvent,
+    TaskState,
+)
+from archiver.edge.ledger import SqlLedger
+from archiver.ports import Stage, TaskRow
+from tests.fixtures.ledgers import DAY, LEASE, NOW, open_ledger, receipt, record, tid
+
+IDS = [tid(number) for number in range(5)]
+NAMES = [StemName(name) for name in ("vocal", "bass", "drums")]
+OWNERS = ("us", "them")
+MEMORY = Path("/dev/shm")
+"""Where there is one: thousands of small ledgers would only be slowed by a disk."""
+
+
+@dataclass
+class ModelStem:
+    state: StemState = StemState.WANTED
+    cut: bool = False
+    receipt: Receipt | None = None
+
+
+@dataclass
+class ModelTask:
+    accepted: datetime
+    due: datetime | None
+    state: TaskState = TaskState.QUEUED
+    deadline: datetime | None = None
+    settled: bool = False
+    token: str | None = None
+    owner: str | None = None
+    until: datetime | None = None
+    stems: dict[StemName, ModelStem] = field(default_factory=dict)
+
+    @property
+    def stage(self) -> Stage:
+        wanted = [stem for stem in self.stems.values() if stem.state is StemState.WANTED]
+        asks = self.state is TaskState.QUEUED or any(stem.cut for stem in wanted) or not (wanted or self.settled)
+        return Stage.LIST if asks else Stage.STORE
+
+    def claimable(self, now: datetime) -> bool:
+        free = self.until is None or self.until <= now
+        return self.state in OPEN_TASK_STATES and self.due is not None and self.due <= now and free
+
+    def give_back(self) -> None:
+        self.token = self.owner = self.until = None
+
+    def states(self) -> Counter[StemState]:
+        return Counter(stem.state for stem in self.stems.values())
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    claims = Bundle("claims")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="ledger-", dir=MEMORY if MEMORY.is_dir() else None))
+        self.ledger: SqlLedger = open_ledger(self.folder)
+        self.now = NOW
+        self.tasks: dict[TaskId, ModelTask] = {}
+
+    def teardown(self) -> None:
+        self.ledger.close()
+        shutil.rmtree(self.folder)
+
+    # --- the world
+
+    @initialize(ids=st.lists(st.sampled_from(IDS), min_size=1))
+    def begin(self, ids: list[TaskId]) -> None:
+        self.take_in(ids)
+
+    @rule(ids=st.lists(st.sampled_from(IDS)))
+    def take_in(self, ids: list[TaskId]) -> None:
+        new = self.ledger.take_in(Intake(ids=tuple(ids)), source="queue", now=self.now)
+        assert list(new) == [task_id for task_id in dict.fromkeys(ids) if task_id not in self.tasks]
+        for task_id in new:
+            self.tasks[task_id] = ModelTask(accepted=self.now, due=self.now)
+
+    @rule(seconds=st.sampled_from([1, 60, 600, 3600]))
+    def time_passes(self, seconds: int) -> None:
+        self.now += timedelta(seconds=seconds)
+
+    @rule()
+    def restart(self) -> None:
+        self.ledger.close()
+        self.ledger = open_ledger(self.folder)
+
+    # --- leases
+
+    @rule(target=claims, owner=st.sampled_from(OWNERS), stage=st.sampled_from([None, *Stage]))
+    def claim(self, owner: str, stage: Stage | None) -> Claim | object:
+        waiting = [
+            (task.deadline or task.accepted, task_id)
+            for task_id, task in self.tasks.items()
+            if task.claimable(self.now) and stage in (None, task.stage)
+        ]
+        claim = self.ledger.claim(owner=owner, now=self.now, lease=LEASE, stage=stage)
+        if claim is None:
+            assert not waiting
+            return multiple()
+        assert claim.task_id == min(waiting)[1]
+        task = self.tasks[claim.task_id]
+        assert claim.token != task.token
+        task.token, task.owner, task.until = claim.token, owner, self.now + LEASE
+        return claim
+
+    @rule(owner=st.sampled_from(OWNERS))
+    def renew(self, owner: str) -> None:
+        self.ledger.renew(owner, now=self.now, lease=LEASE)
+        for task in self.tasks.values():
+            if task.owner == owner:
+                task.until = self.now + LEASE
+
+    @rule(owner=st.sampled_from(OWNERS), dead=st.booleans())
+    def release(self, owner: str, dead: bool) -> None:
+        held = [task for task in self.tasks.values() if task.owner == owner]
+        if dead:
+            names = self.ledger.release_dead(lambda name: name != owner, now=self.now)
+            assert list(names) == ([owner] if held else [])
+        else:
+            assert self.ledger.release(owner, now=self.now) == len(held)
+        for task in held:
+            task.give_back()
+
+    # --- the path
+
+    def write(self, claim: Claim, legal: Callable[[ModelTask], bool], call: Callable[[], object]) -> ModelTask | None:
+        """Make the call; return the task when it had to succeed, else see that it was refused rightly."""
+        task = self.tasks[claim.task_id]
+        before = self.ledger.show(claim.task_id)
+        if task.token == claim.token and legal(task):
+            call()
+            return task
+        with pytest.raises(IllegalMove if task.token == claim.token else LeaseLost):
+            call()
+        assert self.ledger.show(claim.task_id) == before
+        return None
+
+    @rule(
+        claim=claims,
+        names=st.lists(st.sampled_from(NAMES), min_size=1, unique=True),
+        query=st.sampled_from(["", "?sig=x"]),
+        settled=st.booleans(),
+        days=st.integers(1, 14),
+    )
+    def listed(self, claim: Claim, names: list[StemName], query: str, settled: bool, days: int) -> None:
+        deadline, answer = NOW + days * DAY, record(*names, query=query)
+        task = self.write(
+            claim,
+            lambda _: True,
+            lambda: self.ledger.listed(claim, answer, deadline, settled=settled, now=self.now),
+        )
+        if task is not None:
+            task.state, task.deadline, task.settled = TaskState.LISTED, deadline, settled
+            for name in names:
+                stem = task.stems.setdefault(name, ModelStem())
+                stem.cut = bool(query)
+
+    @rule(claim=claims, name=st.sampled_from(NAMES), size=st.integers(1, 1000))
+    def stored(self, claim: Claim, name: StemName, size: int) -> None:
+        proof = receipt(name, size=size, now=self.now)
+        task = self.write(claim, _can(name, StemEvent.STORED), lambda: self.ledger.stored(claim, name, proof))
+        if task is not None:
+            task.stems[name].state, task.stems[name].receipt = StemState.STORED, proof
+
+    @rule(
+        claim=claims,
+        name=st.sampled_from(NAMES),
+        event=st.sampled_from([None, StemEvent.REFUSED, StemEvent.GONE]),
+    )
+    def stem_failed(self, claim: Claim, name: StemName, event: StemEvent | None) -> None:
+        task = self.write(
+            claim,
+            _can(name, event),
+            lambda: self.ledger.stem_failed(
+                claim, name, event=event, reason="why", gone=True, not_before=None, now=self.now
+            ),
+        )
+        if task is not None and event is not None:
+            task.stems[name].state = STEM_MOVES[task.stems[name].state, event]
+
+    @rule(claim=claims, name=st.sampled_from(NAMES))
+    def stem_retried(self, claim: Claim, name: StemName) -> None:
+        def refused(task: ModelTask) -> bool:
+            return name in task.stems and task.stems[name].state is StemState.REFUSED
+
+        task = self.write(claim, refused, lambda: self.ledger.stem_retried(claim, name, now=self.now))
+        if task is not None:
+            task.stems[name].state = StemState.WANTED
+
+    @rule(
+        claim=consumes(claims),
+        outcome=st.sampled_from([Archived(), Lost("x"), Failed("x"), Missing("x"), Refused("x"), Yielded()]),
+    )
+    def finish(self, claim: Claim, outcome: Outcome) -> None:
+        task = self.write(
+            claim,
+            lambda task: _may_end(task, outcome),
+            lambda: self.ledger.finish(claim, outcome, record=None, now=self.now),
+        )
+        if task is None:
+            return
+        task.give_back()
+        event = _EVENTS.get(type(outcome))
+        if event is not None:
+            task.state = TASK_MOVES[task.state, event]
+        if event is not None or isinstance(outcome, Refused):
+            task.due = None
+
+    @rule(claim=consumes(claims), seconds=st.integers(0, 3600), fault=st.booleans())
+    def later(self, claim: Claim, seconds: int, fault: bool) -> None:
+        at = self.now + timedelta(seconds=seconds)
+        task = self.write(
+            claim,
+            lambda _: True,
+            lambda: self.ledger.finish(claim, Later(at, "busy", fault=fault), record=None, now=self.now),
+        )
+        if task is not None:
+            task.give_back()
+            task.due = at
+
+    # --- the operator
+
+    @rule(ids=st.none() | st.lists(st.sampled_from(IDS), max_size=3))
+    def retry(self, ids: list[TaskId] | None) -> None:
+        stuck = {
+            task_id
+            for task_id, task in self.tasks.items()
+            if (ids is None or task_id in ids)
+            and (
+                task.state in (TaskState.LOST, TaskState.FAILED, TaskState.MISSING)
+                or (task.state is TaskState.LISTED and task.states()[StemState.REFUSED] + task.states()[StemState.LOST])
+            )
+        }
+        retried = self.ledger.retry(ids, now=self.now)
+        assert sorted(retried) == sorted(stuck)
+        for task_id in stuck:
+            task = self.tasks[task_id]
+            task.give_back()
+            task.due = self.now
+            if task.state is not TaskState.LISTED:
+                task.state, task.settled = TaskState.QUEUED, False
+            for stem in task.stems.values():
+                if stem.state is not StemState.STORED:
+                    stem.state = StemState.WANTED
+
+    # --- what must always hold
+
+    @invariant()
+    def every_task_stands_as_it_should(self) -> None:
+        for task_id in IDS:
+            row, task = self.ledger.show(task_id), self.tasks.get(task_id)
+            assert (row is None) == (task is None), "an id vanished, or came from nowhere"
+            if row is None or task is None:
+                continue
+            assert (row.state, row.deadline) == (task.state, task.deadline)
+            assert (row.not_before, row.leased_until) == (task.due, task.until)
+            assert (row.ended_at is None) == (task.state in OPEN_TASK_STATES)
+            assert {stem.name: (stem.state, stem.receipt) for stem in row.stems} == {
+                name: (stem.state, stem.receipt) for name, stem in task.stems.items()
+            }
+            _check_chain(row)
+
+    @invariant()
+    def totals_never_drift(self) -> None:
+        seen = self.ledger.overview(now=self.now, at_risk=DAY)
+        tasks = self.tasks.values()
+        states = sum((task.states() for task in tasks), Counter[StemState]())
+        assert seen.tasks == {state: sum(task.state is state for task in tasks) for state in TaskState}
+        assert seen.stems == {state: states[state] for state in StemState}
+        assert seen.bytes_stored == sum(
+            stem.receipt.size for task in tasks for stem in task.stems.values() if stem.receipt is not None
+        )
+        assert seen.due == sum(task.claimable(self.now) for task in tasks)
+        assert seen.working == sum(task.until is not None and task.until > self.now for task in tasks)
+
+
+def _check_chain(row: TaskRow) -> None:
+    """Each move must begin where the last one of the same task or stem ended."""
+    last: dict[StemName | None, str] = {}
+    for move in row.history:
+        assert move.before == last.get(move.stem, "queued" if move.stem is None else "wanted")
+        last[move.stem] = move.after
+    assert last.get(None, "queued") == row.state
+    assert all(last.get(stem.name, "wanted") == stem.state for stem in row.stems)
+
+
+def _can(name: StemName, event: StemEvent | None) -> Callable[[ModelTask], bool]:
+    def legal(task: ModelTask) -> bool:
+        stem = task.stems.get(name)
+        if stem is None:
+            return False
+        return stem.state is StemState.WANTED if event is None else (stem.state, event) in STEM_MOVES
+
+    return legal
+
+
+_EVENTS = {
+    Archived: TaskEvent.ALL_STORED,
+    Lost: TaskEvent.STEMS_LOST,
+    Failed: TaskEvent.PROVIDER_FAILED,
+    Missing: TaskEvent.NEVER_SEEN,
+}
+
+
+def _may_end(task: ModelTask, outcome: Outcome) -> bool:
+    states = set(task.states())
+    event = _EVENTS.get(type(outcome))
+    if isinstance(outcome, Archived) and states != {StemState.STORED}:
+        return False
+    if isinstance(outcome, Lost) and not {StemState.LOST} <= states <= {StemState.STORED, StemState.LOST}:
+        return False
+    if isinstance(outcome, Refused):
+        return task.state is TaskState.LISTED
+    return event is None or (task.state, event) in TASK_MOVES
+
+
+def _run(*, examples: int, steps: int) -> None:
+    run_state_machine_as_test(
+        LedgerMachine,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+def test_the_ledger_agrees_with_its_model_under_any_sequence_of_calls() -> None:
+    _run(examples=8, steps=50)
+
+
+@pytest.mark.slow
+def test_the_ledger_agrees_with_its_model_for_long() -> None:
+    _run(examples=1000, steps=100)
