@@ -375,14 +375,14 @@ def _intakes(file: str | None, queue: Path) -> Iterator[Iterator[Intake]]:
 
 def _backfill(loaded: Loaded, asked: BackfillOptions) -> int:
     from archiver.app import service
-    from archiver.console import Screen, Tally, ending_summary, print_ending, print_json
+    from archiver.console import Screen, Tally, current_stderr, ending_summary, print_ending, print_json
     from archiver.daemon import Stopping
     from archiver.logs import configure
 
     settings = loaded.settings
     console = _console(err=True)
     level = settings.log.level if asked.verbose or not console.is_terminal else "warning"
-    log = configure(level, settings.log.format, secrets=settings.secrets())
+    log = configure(level, settings.log.format, current_stderr(), secrets=settings.secrets())
     stopping, tally = Stopping(), Tally()
     with (
         stopping.on_signals(),
