@@ -1,0 +1,259 @@
+from __future__ import annotations
+
+import io
+import json
+import logging
+import re
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+
+import pytest
+from structlog.typing import FilteringBoundLogger
+
+from archiver.logs import Format, Level, configure
+from archiver.ports import EventLog
+
+SECRET = "planted-secret"
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    hooks = sys.excepthook, threading.excepthook
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    sys.excepthook, threading.excepthook = hooks
+    logging.captureWarnings(capture=False)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+class Lines:
+    """A stream and what was written to it."""
+
+    def __init__(self, stream: io.StringIO) -> None:
+        self.stream = stream
+
+    def text(self) -> str:
+        return self.stream.getvalue()
+
+    def events(self) -> list[dict[str, object]]:
+        return [json.loads(line) for line in self.text().splitlines()]
+
+
+def set_up(level: Level = "info", style: Format = "json") -> tuple[FilteringBoundLogger, Lines]:
+    stream = io.StringIO()
+    return configure(level, style, stream, secrets=[SECRET]), Lines(stream)
+
+
+def test_event_in_json_is_one_line_with_time_level_and_name_first() -> None:
+    log, lines = set_up()
+    log.info("stem.stored", task_id="abc", stem="vocal", bytes=3, seconds=0.5)
+    assert lines.text().count("\n") == 1
+    (event,) = lines.events()
+    assert list(event) == ["timestamp", "level", "event", "task_id", "stem", "bytes", "seconds"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", str(event.pop("timestamp")))
+    assert event == {
+        "level": "info",
+        "event": "stem.stored",
+        "task_id": "abc",
+        "stem": "vocal",
+        "bytes": 3,
+        "seconds": 0.5,
+    }
+
+
+def test_logger_is_what_the_ports_ask_for() -> None:
+    log: EventLog = set_up()[0]
+    log.warning("stem.retry", task_id="abc")
+
+
+@pytest.mark.parametrize(("stream", "as_json"), [(io.StringIO(), True), (Terminal(), False)])
+def test_auto_format_is_console_on_a_terminal_and_json_elsewhere(stream: io.StringIO, as_json: bool) -> None:
+    configure("info", "auto", stream).info("daemon.started")
+    assert stream.getvalue().startswith("{") is as_json
+
+
+def test_console_line_is_for_people_and_quotes_what_could_be_mistaken() -> None:
+    log, lines = set_up(style="console")
+    log.warning("stem.retry", task_id="abc", reason="odd level=error", n=1, empty="")
+    line = re.sub(r"^\S+ ", "", lines.text())
+    assert line == 'warning  stem.retry task_id=abc reason="odd level=error" n=1 empty=""\n'
+
+
+def test_console_stream_that_cannot_write_a_character_gets_its_escape() -> None:
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding="ascii", write_through=True)
+    configure("info", "console", stream).info("stem.stored", key="vocál")
+    assert b"voc\\xe1l" in raw.getvalue()
+
+
+@pytest.mark.parametrize(("level", "heard"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)])
+def test_level_is_the_least_that_is_heard(level: Level, heard: int) -> None:
+    log, lines = set_up(level)
+    log.debug("task.claimed")
+    log.info("task.claimed")
+    log.warning("task.claimed")
+    log.error("task.claimed")
+    assert len(lines.events()) == heard
+
+
+def test_configure_again_replaces_the_earlier_set_up() -> None:
+    _, first = set_up()
+    log, second = set_up()
+    log.info("daemon.started")
+    logging.getLogger("elsewhere").warning("hello")
+    assert first.text() == ""
+    assert len(second.events()) == 2
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["httpx", "httpcore.http11", "botocore", "boto3", "urllib3", "apscheduler.scheduler", "alembic", "sqlalchemy"],
+)
+def test_library_is_heard_from_warning_up_and_cleaned(name: str) -> None:
+    _, lines = set_up("debug")
+    library = logging.getLogger(name)
+    library.debug("quiet")
+    library.info("quiet")
+    library.warning("GET %s with %s", "https://host/path?sig=abc", SECRET)
+    (event,) = lines.events()
+    assert (event["logger"], event["event"]) == (name, "GET https://host/path with ***")
+
+
+def test_library_with_a_road_of_its_own_is_brought_back() -> None:
+    own = io.StringIO()
+    library = logging.getLogger("botocore")
+    library.addHandler(logging.StreamHandler(own))
+    library.setLevel(logging.DEBUG)
+    _, lines = set_up("debug")
+    library.debug(SECRET)
+    library.warning("now")
+    assert own.getvalue() == ""
+    assert len(lines.events()) == 1
+
+
+def test_library_nobody_thought_of_is_quiet_below_warning_too() -> None:
+    _, lines = set_up("debug")
+    logging.getLogger("elsewhere").info("quiet")
+    assert lines.text() == ""
+
+
+def test_level_above_warning_holds_for_libraries_too() -> None:
+    _, lines = set_up("error")
+    logging.getLogger("httpx").warning("quiet")
+    logging.getLogger("elsewhere").warning("quiet")
+    assert lines.text() == ""
+
+
+def test_library_line_that_cannot_be_formatted_is_reported_without_its_content() -> None:
+    _, lines = set_up()
+    logging.getLogger("elsewhere").warning("%d", SECRET)
+    (event,) = lines.events()
+    assert (event["level"], event["logger"]) == ("error", "elsewhere")
+    assert "could not be formatted" in str(event["event"])
+    assert SECRET not in lines.text()
+
+
+def test_stream_that_is_broken_costs_no_work() -> None:
+    stream = io.StringIO()
+    log = configure("info", "json", stream)
+    stream.close()
+    log.info("stem.stored")
+
+
+def test_warning_of_python_is_logged() -> None:
+    _, lines = set_up()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn(f"old ways with {SECRET}", stacklevel=1)
+    (event,) = lines.events()
+    assert event["logger"] == "py.warnings"
+    assert "old ways with ***" in str(event["event"])
+
+
+# --- exceptions
+
+
+def fail() -> None:
+    local = "a local variable"
+    raise ValueError(f"first line\nsecond line, {SECRET}, https://host/p?sig={len(local)}") from KeyError(SECRET)
+
+
+def test_exception_is_told_without_secrets_locals_and_line_ends() -> None:
+    log, lines = set_up()
+    try:
+        fail()
+    except ValueError:
+        log.exception("job.failed", job="intake")
+    (event,) = lines.events()
+    frames = event["exception"]
+    assert isinstance(frames, list)
+    assert frames[0] == "ValueError: first line\\nsecond line, ***, https://host/p"
+    assert "caused by" in frames
+    assert "KeyError: '***'" in frames
+    assert any(frame.endswith(" in fail") for frame in frames)
+    assert "a local variable" not in lines.text()
+
+
+def test_exception_group_is_told_with_its_parts() -> None:
+    log, lines = set_up()
+    log.error("job.failed", exc_info=ExceptionGroup("several", [ValueError("one"), KeyError("two")]))
+    frames = lines.events()[0]["exception"]
+    assert isinstance(frames, list)
+    assert {"ValueError: one", "KeyError: 'two'"} <= set(frames)
+
+
+def test_exception_on_the_console_is_indented_below_its_event() -> None:
+    log, lines = set_up(style="console")
+    try:
+        fail()
+    except ValueError:
+        log.exception("job.failed")
+    first, *below = lines.text().splitlines()
+    assert first.endswith("job.failed")
+    assert below
+    assert all(line.startswith("    ") for line in below)
+
+
+def test_field_named_exception_may_be_a_text() -> None:
+    log, lines = set_up(style="console")
+    log.error("job.failed", exception="text")
+    assert lines.text().endswith("exception=text\n")
+
+
+def in_main(error: BaseException) -> None:
+    sys.excepthook(type(error), error, None)
+
+
+def in_thread(error: BaseException) -> None:
+    def run() -> None:
+        raise error
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+
+
+@pytest.mark.parametrize("crash", [in_main, in_thread])
+def test_exception_nobody_caught_is_logged_and_cleaned(crash: Callable[[BaseException], None]) -> None:
+    _, lines = set_up()
+    crash(ValueError(SECRET))
+    (event,) = lines.events()
+    assert (event["level"], event["event"]) == ("critical", "process.crashed")
+    assert isinstance(event["exception"], list)
+    assert event["exception"][0] == "ValueError: ***"
+
+
+@pytest.mark.parametrize(("crash", "error"), [(in_main, KeyboardInterrupt()), (in_thread, SystemExit(0))])
+def test_end_that_was_asked_for_is_no_crash(crash: Callable[[BaseException], None], error: BaseException) -> None:
+    _, lines = set_up()
+    crash(error)
+    assert lines.text() == ""
