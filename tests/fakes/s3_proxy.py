@@ -164,15 +164,10 @@ def without(*names: str) -> Action:
     return act
 
 
-def ignoring(*names: str) -> Action:
-    """Take headers out of the request, after its signature was made: only for stores that do not check it."""
-
-    def act(exchange: Exchange) -> Response:
-        kept = [(name, value) for name, value in exchange.request.headers if name.lower() not in names]
-        exchange.request = replace(exchange.request, headers=kept)
-        return exchange.forward()
-
-    return act
+def answer(status: int, headers: dict[str, str]) -> Action:
+    """Answer with this; the server never sees the request."""
+    scripted = Response(status, list(headers.items()))
+    return lambda _: scripted
 
 
 def emptied(exchange: Exchange) -> Response:
@@ -228,9 +223,10 @@ class S3Proxy:
         return rule
 
     def calm(self) -> None:
-        """Forget all rules."""
+        """Forget all rules, and what was asked."""
         with self._lock:
             self._rules.clear()
+            self.requests.clear()
 
     def operations(self) -> list[str]:
         with self._lock:

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 
 import pytest
 
@@ -25,6 +26,7 @@ PART = 5 * MIB
 META = {"task-id": "0123456789abcdef", "stem": "vocal"}
 
 
+@lru_cache(32)
 def noise(size: int, seed: int = 1) -> bytes:
     return random.Random(seed).randbytes(size)
 

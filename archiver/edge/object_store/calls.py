@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from archiver.core.errors import BucketMissing, StoreBusy, StoreCorrupt
 from archiver.edge.object_store.content import Content, crc32_header, opened
@@ -74,7 +75,7 @@ class S3Calls:
             "StorageClass": storage_class,
             "ServerSideEncryption": sse,
             "SSEKMSKeyId": kms_key_id,
-            "Tagging": urlencode(tags or {}),
+            "Tagging": urlencode(tags or {}, quote_via=quote),
         }
         return cls(client, bucket, {name: value for name, value in options.items() if value})
 
@@ -104,7 +105,7 @@ class S3Calls:
         """Return the bytes of an object (None when it has more than `limit`) and its ETag; raises Absent."""
         with translated("GetObject"):
             answer = self.client.get_object(Bucket=self.bucket, Key=key)
-            with answer["Body"] as body:
+            with closing(answer["Body"]) as body:
                 small = answer["ContentLength"] <= limit
                 return (body.read() if small else None), answer["ETag"]
 
@@ -113,7 +114,7 @@ class S3Calls:
         digest = hashlib.sha256()
         with translated("GetObject"):
             answer = self.client.get_object(Bucket=self.bucket, Key=key, IfMatch=etag)
-            with answer["Body"] as body:
+            with closing(answer["Body"]) as body:
                 for block in body.iter_chunks(READ_BLOCK):
                     digest.update(block)
         return digest.hexdigest()

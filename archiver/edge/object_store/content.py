@@ -90,19 +90,30 @@ def opened(data: memoryview) -> IO[bytes]:
 
 
 class _View(io.RawIOBase):
-    """A seekable file over borrowed memory; `read` gives BLOCK bytes at most."""
+    """A seekable file over borrowed memory."""
 
     def __init__(self, data: memoryview) -> None:
         super().__init__()
         self._data = data
         self._at = 0
 
-    def read(self, size: int = -1, /) -> memoryview:
-        """Return the next block without a copy (sockets and hashes take any buffer); empty at the end."""
-        end = self._at + (BLOCK if size < 0 else min(size, BLOCK))
-        block = self._data[self._at : end]
+    def read(self, size: int = -1, /) -> bytes:
+        """Return all the rest for a negative `size`, else the next BLOCK, be `size` even smaller; empty at the end.
+
+        urllib3 asks for 16 KiB at a time and sends whatever it gets: larger blocks are fewer calls. A
+        block is a memoryview, uncopied; sockets and hashes take that for bytes.
+        """
+        if size < 0:
+            return self.readall()
+        block = self._data[self._at : self._at + BLOCK]
         self._at += len(block)
-        return block
+        return cast("bytes", block)
+
+    def readall(self) -> bytes:
+        """Return a copy of all the rest."""
+        rest = bytes(self._data[self._at :])
+        self._at += len(rest)
+        return rest
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
         """Move to `offset`; return the new place."""

@@ -29,8 +29,8 @@ class Multipart:
         """Upload `first` and all that `source` still gives; see `archiver.ports.ObjectStore.put`."""
         upload_id = self.patience.over(lambda: self.calls.create(self.key, labels))
         try:
-            self.journal.opened(self.key, upload_id)
             self.checkpoint("multipart.created")
+            self.journal.opened(self.key, upload_id)
             parts = self._send(upload_id, source, first)
             self.checkpoint("multipart.completing")
             stored = self._complete(upload_id, parts, source.content())

@@ -46,6 +46,7 @@ class Settler:
 
     def look(self, key: str, content: Content) -> StoredObject | None:
         """Return what stands under `key` if it is `content`, None if nothing does; raise KeyTaken if another."""
+        self.checkpoint("head.checking")
         try:
             answer = self.calls.head(key)
         except Absent:

@@ -48,8 +48,8 @@ class S3Store:
     bytes under a CRC-32 of the whole. Nothing is trusted: an object counts as stored once the store has
     named our checksum, or a read-back has. Safe to share among threads.
 
-    Checkpoints: put.begun, put.done, multipart.created, multipart.part, multipart.completing,
-    multipart.completed, multipart.aborted, head.checked, document.put.
+    Checkpoints: put.begun, put.done, multipart.created (not yet in the journal), multipart.part,
+    multipart.completing, multipart.completed, multipart.aborted, head.checking, head.checked, document.put.
     """
 
     def __init__(

@@ -1,0 +1,456 @@
+"""Every fault between us and a real S3 server: the object ends right and alone, or the error says why not."""
+
+from __future__ import annotations
+
+import random
+import tracemalloc
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import pytest
+
+from archiver.core.errors import (
+    AccessRefused,
+    ArchiverError,
+    BodyShort,
+    BucketMissing,
+    ClockSkewed,
+    KeyTaken,
+    StoreBusy,
+    StoreCorrupt,
+    StoreFull,
+    StoreMisfit,
+)
+from archiver.demo.seaweed import S3Server
+from archiver.edge.buffers import BufferBudget
+from archiver.edge.object_store import S3Store, s3_client
+from tests.fakes.object_store import MemoryBody, MemoryJournal
+from tests.fakes.s3_proxy import (
+    Action,
+    S3Proxy,
+    drop_after,
+    drop_before,
+    emptied,
+    flip_bit,
+    hold,
+    refuse,
+    refuse_after,
+    s3_proxy,
+    truncate,
+    without,
+)
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+MIB = 1024 * 1024
+SINGLE = MIB
+PART = 5 * MIB
+SMALL, LARGE = 1000, PART + 1000
+KEY = "a/b.mp3"
+EVER = 1000
+READ_SECONDS = 2
+
+
+@lru_cache(8)
+def noise(size: int, seed: int = 1) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
+@dataclass
+class Bench:
+    """The store behind a proxy, and the way past the proxy."""
+
+    proxy: S3Proxy
+    direct: S3Client
+    through: S3Client
+    bucket: str
+    budget: BufferBudget = field(default_factory=lambda: BufferBudget(32 * MIB))
+    journal: MemoryJournal = field(default_factory=MemoryJournal)
+    slept: list[float] = field(default_factory=list)
+    steps: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.store = S3Store(
+            self.through,
+            bucket=self.bucket,
+            buffers=self.budget,
+            jitter=lambda: 0.5,
+            clock=lambda: datetime.now(UTC),
+            sleep=self.slept.append,
+            single_put_max=SINGLE,
+            part_size=PART,
+            checkpoint=self.steps.append,
+        )
+
+    def put(self, data: bytes) -> None:
+        stored = self.store.put(KEY, MemoryBody(data), metadata={}, journal=self.journal)
+        assert stored.size == len(data)
+
+    def versions(self) -> list[bytes]:
+        """The bytes of every version that ever stood under KEY."""
+        found = self.direct.list_object_versions(Bucket=self.bucket, Prefix=KEY).get("Versions", [])
+        bodies = []
+        for version in found:
+            with self.direct.get_object(Bucket=self.bucket, Key=KEY, VersionId=version["VersionId"])["Body"] as body:
+                bodies.append(body.read())
+        return bodies
+
+    def open_uploads(self) -> list[tuple[str, str]]:
+        return [(key, upload) for key, upload, _ in self.store.uploads("")]
+
+
+@dataclass(frozen=True)
+class Ways:
+    """Made once, since making a client takes long."""
+
+    proxy: S3Proxy
+    direct: S3Client
+    through: S3Client
+
+
+@pytest.fixture(scope="module")
+def ways(s3_server: S3Server) -> Iterator[Ways]:
+    with s3_proxy(s3_server.endpoint_url) as proxy, closing(s3_server.client()) as direct:
+        proxied = replace(s3_server, endpoint_url=proxy.url)
+        with closing(proxied.client(read_timeout=READ_SECONDS)) as through:
+            yield Ways(proxy, direct, through)
+
+
+@pytest.fixture
+def bench(ways: Ways, bucket: str) -> Bench:
+    ways.direct.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    ways.proxy.calm()
+    return Bench(ways.proxy, ways.direct, ways.through, bucket)
+
+
+UNSEEN: dict[str, Action] = {
+    "500": refuse(500, "InternalError"),
+    "503": refuse(503, "SlowDown"),
+    "503 without a code": refuse(503, ""),
+    "429": refuse(429, "TooManyRequests"),
+    "409": refuse(409, "ConditionalRequestConflict"),
+    "412 though nothing stands": refuse(412, "PreconditionFailed"),
+    "400 RequestTimeout": refuse(400, "RequestTimeout"),
+    "418 nobody has heard of": refuse(418, "Teapot"),
+    "dropped before": drop_before,
+    "truncated": truncate,
+}
+COMMITTED: dict[str, Action] = {
+    "500 after": refuse_after(500, "InternalError"),
+    "412 after": refuse_after(412, "PreconditionFailed"),
+    "dropped after": drop_after,
+    "answer held back": hold(READ_SECONDS + 0.5),
+}
+CORRUPTED: dict[str, Action] = {"flipped bit": flip_bit}
+ON_COMPLETE: dict[str, Action] = {
+    "200 with an error": refuse(200, "InternalError"),
+    "200 with an error after": refuse_after(200, "InternalError"),
+    "200 with nothing": emptied,
+    "NoSuchUpload after": refuse_after(404, "NoSuchUpload"),
+    "200 unheard": refuse(200, "SlowDown"),
+}
+
+
+def cases(operation: str, *tables: dict[str, Action]) -> list[object]:
+    return [
+        pytest.param(operation, action, id=f"{operation}-{name}") for table in tables for name, action in table.items()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("operation", "action"),
+    [
+        *cases("PutObject", UNSEEN, COMMITTED, CORRUPTED),
+        *cases("HeadObject", {"500": UNSEEN["500"], "dropped": drop_before}),
+    ],
+)
+def test_a_single_put_under_a_passing_fault_ends_right_and_alone(bench: Bench, operation: str, action: Action) -> None:
+    if operation == "HeadObject":
+        bench.proxy.on("PutObject", drop_after)
+    bench.proxy.on(operation, action)
+    bench.put(noise(SMALL))
+    assert bench.versions() == [noise(SMALL)]
+    assert operation in bench.proxy.operations()
+
+
+@pytest.mark.parametrize(
+    ("operation", "action"),
+    [
+        *cases("CreateMultipartUpload", {name: action for name, action in UNSEEN.items() if name != "truncated"}),
+        *cases("UploadPart", UNSEEN, COMMITTED, CORRUPTED),
+        *cases("CompleteMultipartUpload", UNSEEN, COMMITTED, CORRUPTED, ON_COMPLETE),
+        *cases("HeadObject", {"500": UNSEEN["500"], "dropped": drop_before}),
+        *cases("AbortMultipartUpload", {"500": UNSEEN["500"]}),
+    ],
+)
+def test_a_multipart_put_under_a_passing_fault_ends_right_and_alone(
+    bench: Bench, operation: str, action: Action
+) -> None:
+    if operation == "AbortMultipartUpload":
+        bench.proxy.on("CompleteMultipartUpload", drop_after)
+    bench.proxy.on(operation, action)
+    bench.put(noise(LARGE))
+    assert bench.versions() == [noise(LARGE)]
+    assert bench.open_uploads() == bench.journal.open == []
+    assert len(bench.journal.ever) == 1
+
+
+@pytest.mark.parametrize(("operation", "action"), cases("CreateMultipartUpload", COMMITTED))
+def test_an_upload_whose_id_was_never_heard_is_still_listed(bench: Bench, operation: str, action: Action) -> None:
+    bench.proxy.on(operation, action)
+    bench.put(noise(LARGE))
+    ((key, upload_id, begun),) = bench.store.uploads("a/")
+    assert key == KEY
+    assert abs((datetime.now(UTC) - begun).total_seconds()) < 60
+    bench.store.abort(key, upload_id)
+    assert bench.open_uploads() == []
+    assert bench.versions() == [noise(LARGE)]
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+@pytest.mark.parametrize(
+    ("action", "error"),
+    [
+        (refuse(500, "InternalError"), StoreBusy),
+        (refuse(503, "SlowDown"), StoreBusy),
+        (refuse(412, "PreconditionFailed"), StoreBusy),
+        (drop_before, StoreBusy),
+        (flip_bit, StoreCorrupt),
+        (refuse(403, "AccessDenied"), AccessRefused),
+        (refuse(403, "RequestTimeTooSkewed"), ClockSkewed),
+        (refuse(404, "NoSuchBucket"), BucketMissing),
+        (refuse(501, "NotImplemented"), StoreMisfit),
+        (refuse(507, "InsufficientStorage"), StoreFull),
+        (refuse(403, "QuotaExceeded"), StoreFull),
+    ],
+)
+def test_a_put_under_a_lasting_fault_stores_nothing_and_says_why(
+    bench: Bench, size: int, action: Action, error: type[ArchiverError]
+) -> None:
+    bench.proxy.on("UploadPart" if size == LARGE else "PutObject", action, times=EVER)
+    with pytest.raises(error) as caught:
+        bench.put(noise(size))
+    assert type(caught.value) is error or error is StoreBusy
+    assert bench.versions() == []
+    assert bench.open_uploads() == bench.journal.open == []
+    assert sum(bench.slept) < 20
+    assert bench.budget.lent_bytes == 0
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+def test_a_lost_answer_beside_a_different_object_is_refused(bench: Bench, size: int) -> None:
+    bench.direct.put_object(Bucket=bench.bucket, Key=KEY, Body=noise(size, seed=2))
+    bench.proxy.on("CompleteMultipartUpload" if size == LARGE else "PutObject", drop_before)
+    with pytest.raises(KeyTaken, match=f"{size} bytes"):
+        bench.put(noise(size))
+    assert bench.versions() == [noise(size, seed=2)]
+    assert bench.open_uploads() == bench.journal.open == []
+
+
+def test_a_lost_answer_is_settled_without_sending_again(bench: Bench) -> None:
+    bench.proxy.on("PutObject", drop_after)
+    bench.put(noise(SMALL))
+    assert bench.proxy.operations() == ["PutObject", "HeadObject"]
+    assert bench.steps == ["put.begun", "head.checking", "head.checked"]
+    assert bench.slept == []
+
+
+def test_retry_after_is_heeded_and_given_up_when_too_long(bench: Bench) -> None:
+    bench.proxy.on("PutObject", refuse(503, "SlowDown", headers=[("Retry-After", "7")]))
+    bench.proxy.on("PutObject", refuse(503, "SlowDown", headers=[("Retry-After", "60")]), nth=2)
+    with pytest.raises(StoreBusy) as caught:
+        bench.put(noise(SMALL))
+    assert bench.slept == [7]
+    assert caught.value.retry_after == 60
+
+
+def test_a_refused_look_pauses_the_store_and_does_not_write_again(bench: Bench) -> None:
+    bench.proxy.on("PutObject", drop_after)
+    bench.proxy.on("HeadObject", refuse(403, "AccessDenied"))
+    with pytest.raises(AccessRefused):
+        bench.put(noise(SMALL))
+    assert bench.proxy.operations().count("PutObject") == 1
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+def test_a_store_that_names_no_checksums_is_proven_otherwise(bench: Bench, size: int) -> None:
+    silent = without("x-amz-checksum-sha256", "x-amz-checksum-crc32", "x-amz-checksum-type")
+    bench.proxy.on("*", silent, times=EVER)
+    bench.put(noise(size))
+    bench.put(noise(size))
+    assert bench.versions() == [noise(size)]
+    assert ("GetObject" in bench.proxy.operations()) == (size == LARGE)
+    with pytest.raises(KeyTaken):
+        bench.put(noise(size, seed=2))
+
+
+def test_a_put_whose_answer_proves_nothing_is_looked_at(bench: Bench) -> None:
+    bench.proxy.on("PutObject", without("x-amz-checksum-sha256", "etag"))
+    bench.put(noise(SMALL))
+    assert bench.proxy.operations() == ["PutObject", "HeadObject"]
+
+
+def test_a_read_back_that_breaks_off_is_tried_again(bench: Bench) -> None:
+    bench.proxy.on("*", without("x-amz-checksum-sha256", "x-amz-checksum-crc32", "x-amz-checksum-type"), nth=2)
+    bench.proxy.on("HeadObject", without("x-amz-checksum-crc32"), times=EVER)
+    bench.proxy.on("GetObject", drop_before)
+    bench.put(noise(LARGE))
+    assert bench.proxy.operations().count("GetObject") == 2
+
+
+@pytest.mark.parametrize("error", [BodyShort("cut"), KeyboardInterrupt()])
+def test_an_upload_that_cannot_be_aborted_stays_in_the_journal(bench: Bench, error: BaseException) -> None:
+    bench.proxy.on("AbortMultipartUpload", refuse(500, "InternalError"), times=EVER)
+    body = MemoryBody(noise(LARGE), fails_at=LARGE, fails_with=error)
+    with pytest.raises(type(error)):
+        bench.store.put(KEY, body, metadata={}, journal=bench.journal)
+    assert bench.journal.open == bench.open_uploads()
+    assert len(bench.journal.open) == 1
+    bench.proxy.calm()
+    bench.store.abort(*bench.journal.open[0])
+    assert bench.open_uploads() == []
+
+
+@pytest.mark.parametrize(
+    "step", ["multipart.created", "multipart.part", "multipart.completing", "multipart.completed", "head.checked"]
+)
+def test_an_exception_at_any_step_of_a_multipart_leaves_no_upload_open(bench: Bench, step: str) -> None:
+    class Stop(BaseException):
+        pass
+
+    def stop(at: str) -> None:
+        if at == step:
+            raise Stop
+
+    bench.store = S3Store(
+        bench.through,
+        bucket=bench.bucket,
+        buffers=bench.budget,
+        jitter=lambda: 0.5,
+        clock=lambda: datetime.now(UTC),
+        single_put_max=SINGLE,
+        part_size=PART,
+        checkpoint=stop,
+    )
+    with pytest.raises(Stop):
+        bench.put(noise(LARGE))
+    assert bench.open_uploads() == bench.journal.open == []
+    assert bench.versions() in ([], [noise(LARGE)])
+
+
+def test_a_journal_that_cannot_write_stops_the_upload_before_its_first_part(bench: Bench) -> None:
+    class Broken(MemoryJournal):
+        def opened(self, key: str, upload_id: str) -> None:
+            super().opened(key, upload_id)
+            raise OSError("disk full")
+
+    bench.journal = Broken()
+    with pytest.raises(OSError, match="disk full"):
+        bench.put(noise(LARGE))
+    assert "UploadPart" not in bench.proxy.operations()
+    assert bench.open_uploads() == []
+
+
+def test_an_upload_swept_away_under_us_is_begun_anew_by_the_next_try(bench: Bench) -> None:
+    bench.proxy.on("UploadPart", refuse(404, "NoSuchUpload"), nth=2)
+    with pytest.raises(StoreBusy):
+        bench.put(noise(LARGE))
+    bench.put(noise(LARGE))
+    assert bench.versions() == [noise(LARGE)]
+
+
+@pytest.mark.parametrize(
+    "action", [*UNSEEN.values(), *COMMITTED.values(), *CORRUPTED.values()], ids=[*UNSEEN, *COMMITTED, *CORRUPTED]
+)
+def test_a_document_under_a_passing_fault_is_written_once(bench: Bench, action: Action) -> None:
+    document = b'{"stems": []}' * 10
+    bench.proxy.on("PutObject", action)
+    bench.store.put_document(KEY, document, same=lambda _: False)
+    assert bench.versions() == [document]
+    assert bench.steps[-1] == "document.put"
+
+
+@pytest.mark.parametrize(
+    "action", [*UNSEEN.values(), *COMMITTED.values(), *CORRUPTED.values()], ids=[*UNSEEN, *COMMITTED, *CORRUPTED]
+)
+def test_a_document_replaced_under_a_passing_fault_is_replaced_once(bench: Bench, action: Action) -> None:
+    document = b'{"stems": []}' * 10
+    bench.store.put_document(KEY, b"old", same=lambda _: False)
+    bench.proxy.on("PutObject", action, nth=2)
+    bench.store.put_document(KEY, document, same=lambda _: False)
+    assert sorted(bench.versions()) == sorted([b"old", document])
+
+
+def test_a_document_changed_by_another_meanwhile_is_looked_at_again(bench: Bench) -> None:
+    bench.store.put_document(KEY, b"old", same=lambda _: False)
+    seen: list[bytes] = []
+
+    def same(theirs: bytes) -> bool:
+        seen.append(theirs)
+        if theirs == b"old":
+            bench.direct.put_object(Bucket=bench.bucket, Key=KEY, Body=b"theirs")
+        return False
+
+    bench.store.put_document(KEY, b"ours", same=same)
+    assert seen == [b"old", b"theirs"]
+    with bench.direct.get_object(Bucket=bench.bucket, Key=KEY)["Body"] as body:
+        assert body.read() == b"ours"
+
+
+def test_an_object_too_large_for_a_document_is_left(bench: Bench) -> None:
+    bench.direct.put_object(Bucket=bench.bucket, Key=KEY, Body=noise(4 * MIB + 1))
+    with pytest.raises(KeyTaken):
+        bench.store.put_document(KEY, b"ours", same=lambda _: False)
+    assert bench.versions() == [noise(4 * MIB + 1)]
+
+
+def test_the_client_of_production_passes_every_passing_fault_too(bench: Bench, s3_server: S3Server) -> None:
+    client = s3_client(
+        endpoint_url=bench.proxy.url,
+        region=s3_server.region,
+        addressing_style="path",
+        max_connections=4,
+        user_agent_extra="stem-archiver/test",
+        session=s3_server.session,
+    )
+    with closing(client):
+        bench.through = client
+        bench.__post_init__()
+        bench.proxy.on("PutObject", drop_after)
+        bench.put(noise(SMALL))
+        bench.proxy.on("PutObject", flip_bit)
+        bench.put(noise(SMALL))
+    assert bench.versions() == [noise(SMALL)]
+    assert "stem-archiver/test" in bench.proxy.requests[0].header("User-Agent")
+    assert bench.proxy.requests[0].header("X-Amz-Content-SHA256") == "UNSIGNED-PAYLOAD"
+
+
+def test_fifty_mebibytes_take_no_more_memory_than_a_buffer(bench: Bench, s3_server: S3Server) -> None:
+    class Endless(MemoryBody):
+        """50 MiB that are never in memory at once."""
+
+        def readinto(self, buffer: memoryview) -> int:
+            count = min(len(buffer), 50 * MIB - self.size)
+            buffer[:count] = noise(PART)[:count] if count <= PART else bytes(count)
+            self._digest.update(buffer[:count])
+            self.size += count
+            return count
+
+    noise(PART)
+    tracemalloc.start()
+    with closing(s3_server.client()) as client:
+        bench.through = client
+        bench.__post_init__()
+        body = Endless(b"x")
+        body.length = 50 * MIB
+        stored = bench.store.put(KEY, body, metadata={}, journal=bench.journal)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert stored.size == 50 * MIB
+    assert peak < 2.5 * PART
+    assert bench.budget.held_bytes == PART

@@ -1,0 +1,248 @@
+"""What `check` says of a right store, and of each kind of wrong one; and what our options look like on the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import boto3
+import pytest
+
+from archiver.core.errors import AccessRefused, StoreBusy
+from archiver.demo.seaweed import S3Server
+from archiver.edge.buffers import BufferBudget
+from archiver.edge.object_store import S3Store, s3_client
+from tests.fakes.object_store import MemoryBody, MemoryJournal
+from tests.fakes.s3_proxy import S3Proxy, answer, dated, drop_before, refuse, s3_proxy, without
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+MIB = 1024 * 1024
+PROBE = "stems/.stem-archiver-probe"
+EVER = 1000
+
+
+def store_on(server: S3Server, bucket: str) -> S3Store:
+    client = s3_client(
+        endpoint_url=server.endpoint_url,
+        region=server.region,
+        addressing_style="path",
+        max_connections=4,
+        user_agent_extra="stem-archiver/test",
+        session=server.session,
+    )
+    return store_of(client, bucket)
+
+
+def store_of(client: S3Client, bucket: str, **options: object) -> S3Store:
+    return S3Store(
+        client,
+        bucket=bucket,
+        buffers=BufferBudget(32 * MIB),
+        jitter=lambda: 0.5,
+        clock=lambda: datetime.now(UTC),
+        sleep=lambda _: None,
+        **options,  # type: ignore[arg-type]  # the tests pass what S3Store takes
+    )
+
+
+def levels(store: S3Store) -> dict[str, str]:
+    with closing(store):
+        return {finding.subject: finding.level for finding in store.probe(PROBE)}
+
+
+@pytest.fixture
+def proxy(s3_server: S3Server) -> Iterator[S3Proxy]:
+    with s3_proxy(s3_server.endpoint_url) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def proxied(s3_server: S3Server, proxy: S3Proxy) -> S3Server:
+    return replace(s3_server, endpoint_url=proxy.url)
+
+
+RIGHT = {"bucket", "clock", "write", "read", "create-only", "checksum", "multipart"}
+
+
+def test_a_right_store_passes_twice_and_nothing_is_deleted(proxied: S3Server, proxy: S3Proxy, bucket: str) -> None:
+    for _ in range(2):
+        found = levels(store_on(proxied, bucket))
+        assert {subject for subject, level in found.items() if level == "ok"} == RIGHT
+        assert found["lifecycle"] == "warn"
+    assert {request.operation for request in proxy.requests if request.method == "DELETE"} == {"AbortMultipartUpload"}
+    with closing(store_on(proxied, bucket)) as store:
+        assert list(store.uploads("")) == []
+
+
+def test_a_missing_bucket_ends_the_probe_at_once(s3_server: S3Server) -> None:
+    assert levels(store_on(s3_server, "nowhere-to-be-found")) == {"bucket": "fail"}
+
+
+def test_a_wrong_secret_ends_the_probe_with_a_hint(s3_server: S3Server, bucket: str) -> None:
+    with closing(store_on(replace(s3_server, secret_key="wrong"), bucket)) as store:
+        (finding,) = store.probe(PROBE)
+    assert finding.level == "fail"
+    assert finding.hint == AccessRefused.hint
+    assert "wrong" not in finding.detail
+
+
+@pytest.mark.parametrize(
+    ("minutes", "level"), [(0, "ok"), (-0.5, "ok"), (5, "warn"), (-5, "warn"), (20, "fail"), (-20, "fail")]
+)
+def test_a_clock_that_differs_is_told(
+    proxied: S3Server, proxy: S3Proxy, bucket: str, minutes: float, level: str
+) -> None:
+    proxy.on("HeadBucket", dated(timedelta(minutes=minutes)), times=EVER)
+    found = levels(store_on(proxied, bucket))
+    assert found["clock"] == level
+    assert ("write" in found) == (level != "fail")
+
+
+@pytest.mark.parametrize("date", ["", "yesterday", "Mon, 23 Nov 2026 04:15:55"])
+def test_a_store_without_a_usable_date_is_warned_about(
+    proxied: S3Server, proxy: S3Proxy, bucket: str, date: str
+) -> None:
+    proxy.on("HeadBucket", answer(200, {"Date": date}), times=EVER)
+    assert levels(store_on(proxied, bucket))["clock"] == "warn"
+
+
+def test_a_store_that_overwrites_in_spite_of_if_none_match_fails(
+    proxied: S3Server, proxy: S3Proxy, bucket: str
+) -> None:
+    proxy.on("PutObject", answer(200, {"ETag": '"0"'}), nth=2)
+    assert levels(store_on(proxied, bucket))["create-only"] == "fail"
+
+
+def test_a_store_that_takes_a_wrong_checksum_is_warned_about(proxied: S3Server, proxy: S3Proxy, bucket: str) -> None:
+    proxy.on("PutObject", answer(200, {"ETag": '"0"'}), nth=3)
+    assert levels(store_on(proxied, bucket))["checksum"] == "warn"
+
+
+def test_a_store_that_names_no_checksum_is_warned_about(proxied: S3Server, proxy: S3Proxy, bucket: str) -> None:
+    proxy.on("HeadObject", without("x-amz-checksum-sha256"))
+    assert levels(store_on(proxied, bucket))["read"] == "warn"
+
+
+def test_a_store_that_reads_back_other_bytes_fails(proxied: S3Server, proxy: S3Proxy, bucket: str) -> None:
+    proxy.on("GetObject", answer(200, {"ETag": '"0"'}))
+    assert levels(store_on(proxied, bucket))["read"] == "fail"
+
+
+def test_a_store_without_conditional_completion_fails_and_its_upload_is_aborted(
+    proxied: S3Server, proxy: S3Proxy, bucket: str
+) -> None:
+    proxy.on("CompleteMultipartUpload", answer(200, {}))
+    assert levels(store_on(proxied, bucket))["multipart"] == "fail"
+    with closing(store_on(proxied, bucket)) as store:
+        assert list(store.uploads("")) == []
+
+
+@pytest.mark.parametrize("operation", ["CreateMultipartUpload", "UploadPart", "AbortMultipartUpload"])
+def test_a_missing_right_to_multipart_fails(proxied: S3Server, proxy: S3Proxy, bucket: str, operation: str) -> None:
+    proxy.on(operation, refuse(403, "AccessDenied"))
+    assert levels(store_on(proxied, bucket))["multipart"] == "fail"
+
+
+def test_a_network_that_drops_is_a_failure_not_a_crash(proxied: S3Server, proxy: S3Proxy, bucket: str) -> None:
+    proxy.on("GetObject", drop_before, times=EVER)
+    assert levels(store_on(proxied, bucket))["read"] == "fail"
+
+
+def lifecycle_rule(status: str, action: dict[str, object]) -> dict[str, object]:
+    return {"Rules": [{"ID": "r", "Status": status, "Filter": {"Prefix": ""}, **action}]}
+
+
+@pytest.fixture
+def moto() -> Iterator[boto3.session.Session]:
+    """Right for call shapes only: moto believes every signature and every checksum."""
+    from moto import mock_aws
+
+    with mock_aws():
+        yield boto3.session.Session("testing", "testing", region_name="us-east-1")
+
+
+def moto_store(session: boto3.session.Session, **options: object) -> S3Store:
+    client = s3_client(
+        endpoint_url=None,
+        region="us-east-1",
+        addressing_style="auto",
+        max_connections=4,
+        user_agent_extra="stem-archiver/test",
+        session=session,
+    )
+    client.create_bucket(Bucket="moto")
+    return store_of(client, "moto", **options)
+
+
+@pytest.mark.parametrize(
+    ("status", "action", "level"),
+    [
+        ("Enabled", {"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7}}, "ok"),
+        ("Disabled", {"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7}}, "warn"),
+        ("Enabled", {"Expiration": {"Days": 400}}, "warn"),
+    ],
+)
+def test_the_lifecycle_rule_for_stale_uploads_is_looked_for(
+    moto: boto3.session.Session, status: str, action: dict[str, object], level: str
+) -> None:
+    store = moto_store(moto)
+    with closing(moto.client("s3")) as client:
+        client.put_bucket_lifecycle_configuration(
+            Bucket="moto",
+            LifecycleConfiguration=lifecycle_rule(status, action),  # type: ignore[arg-type]  # built by parts
+        )
+    assert levels(store)["lifecycle"] == level
+
+
+@pytest.mark.parametrize("fault", [refuse(403, "AccessDenied"), refuse(501, "NotImplemented")])
+def test_a_lifecycle_that_cannot_be_read_is_warned_about(
+    proxied: S3Server, proxy: S3Proxy, bucket: str, fault: object
+) -> None:
+    proxy.on("Bucket", fault)  # type: ignore[arg-type]  # an Action
+    assert levels(store_on(proxied, bucket))["lifecycle"] == "warn"
+
+
+@pytest.mark.parametrize("size", [1000, 5 * MIB + 1])
+def test_storage_class_encryption_and_tags_reach_the_object(moto: boto3.session.Session, size: int) -> None:
+    options = {"storage_class": "STANDARD_IA", "sse": "aws:kms", "kms_key_id": "alias/stems"}
+    tags = {"app": "stem archiver", "a+b": "c=d"}
+    store = moto_store(moto, tags=tags, single_put_max=MIB, part_size=5 * MIB, **options)
+    with closing(store), closing(moto.client("s3")) as client:
+        store.put("a.mp3", MemoryBody(bytes(size)), metadata={"stem": "vocal"}, journal=MemoryJournal())
+        head = client.head_object(Bucket="moto", Key="a.mp3")
+        found = client.get_object_tagging(Bucket="moto", Key="a.mp3")["TagSet"]
+    assert (head["StorageClass"], head["ServerSideEncryption"]) == ("STANDARD_IA", "aws:kms")
+    assert head["SSEKMSKeyId"].endswith("alias/stems")
+    assert {tag["Key"]: tag["Value"] for tag in found} == tags
+
+
+def test_no_credentials_are_ours_to_mend(s3_server: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    nobody = replace(s3_server)
+    nobody.__dict__["session"] = boto3.session.Session()  # cached_property's own place
+    (finding,) = store_on(nobody, bucket).probe(PROBE)
+    assert finding.hint == AccessRefused.hint
+
+
+def test_an_unknown_profile_is_ours_to_mend(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "no-such-profile")
+    with pytest.raises(AccessRefused, match="ProfileNotFound"):
+        s3_client(endpoint_url=None, region=None, addressing_style="auto", max_connections=1, user_agent_extra="x")
+
+
+def test_a_store_that_nobody_listens_for_is_busy_and_its_url_is_not_told(s3_server: S3Server) -> None:
+    nowhere = replace(s3_server, endpoint_url="http://127.0.0.1:9/secret")
+    with closing(store_on(nowhere, "bucket-name")) as store, pytest.raises(StoreBusy) as caught:
+        store.put("k", MemoryBody(b"x"), metadata={}, journal=MemoryJournal())
+    assert "secret" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__

@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+import traceback
+import zlib
+
+import pytest
+from botocore import exceptions as boto
+from botocore.exceptions import ClientError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from archiver.core.errors import (
+    AccessRefused,
+    ArchiverError,
+    BodyEmpty,
+    BodyLong,
+    BucketMissing,
+    ClockSkewed,
+    StoreBusy,
+    StoreCorrupt,
+    StoreFull,
+    StoreMisfit,
+)
+from archiver.edge.object_store.content import BLOCK, Content, opened
+from archiver.edge.object_store.faults import Absent, Conflict, translated
+from archiver.edge.object_store.source import Source
+from tests.fakes.object_store import MemoryBody
+
+DATA = b"the bytes of a stem"
+SHA256 = base64.b64encode(hashlib.sha256(DATA).digest()).decode()
+CRC32 = base64.b64encode(zlib.crc32(DATA).to_bytes(4, "big")).decode()
+MD5 = f'"{hashlib.md5(DATA).hexdigest()}"'
+WRONG_SHA256 = base64.b64encode(bytes(32)).decode()
+WRONG_CRC32 = base64.b64encode(bytes(4)).decode()
+
+
+def answered(code: str, status: int, message: str = "m", **headers: str) -> ClientError:
+    return ClientError(
+        {
+            "Error": {"Code": code, "Message": message},
+            "ResponseMetadata": {
+                "RequestId": "R1",
+                "HTTPStatusCode": status,
+                "HTTPHeaders": headers,
+                "RetryAttempts": 0,
+                "HostId": "",
+            },
+        },
+        "PutObject",
+    )
+
+
+def translation(error: Exception) -> ArchiverError:
+    with pytest.raises(ArchiverError) as caught, translated("PutObject"):
+        raise error
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "kind"),
+    [
+        ("NoSuchBucket", 404, BucketMissing),
+        ("PermanentRedirect", 301, BucketMissing),
+        ("301", 301, BucketMissing),
+        ("AccessDenied", 403, AccessRefused),
+        ("403", 403, AccessRefused),
+        ("401", 401, AccessRefused),
+        ("InvalidAccessKeyId", 403, AccessRefused),
+        ("SignatureDoesNotMatch", 403, AccessRefused),
+        ("ExpiredToken", 400, AccessRefused),
+        ("InvalidToken", 400, AccessRefused),
+        ("TokenRefreshRequired", 400, AccessRefused),
+        ("AllAccessDisabled", 403, AccessRefused),
+        ("AccountProblem", 403, AccessRefused),
+        ("KMS.DisabledException", 400, AccessRefused),
+        ("KMS.NotFoundException", 400, AccessRefused),
+        ("RequestTimeTooSkewed", 403, ClockSkewed),
+        ("RequestExpired", 403, ClockSkewed),
+        ("NotImplemented", 501, StoreMisfit),
+        ("501", 501, StoreMisfit),
+        ("InvalidStorageClass", 400, StoreMisfit),
+        ("InsufficientStorage", 507, StoreFull),
+        ("QuotaExceeded", 403, StoreFull),
+        ("507", 507, StoreFull),
+        ("BadDigest", 400, StoreCorrupt),
+        ("InvalidDigest", 400, StoreCorrupt),
+        ("XAmzContentSHA256Mismatch", 400, StoreCorrupt),
+        ("XAmzContentChecksumMismatch", 400, StoreCorrupt),
+        ("IncompleteBody", 400, StoreCorrupt),
+        ("PreconditionFailed", 412, Conflict),
+        ("412", 412, Conflict),
+        ("ConditionalRequestConflict", 409, Conflict),
+        ("NoSuchKey", 404, Absent),
+        ("NoSuchUpload", 404, Absent),
+        ("404", 404, Absent),
+        ("SlowDown", 503, StoreBusy),
+        ("InternalError", 500, StoreBusy),
+        ("InternalError", 200, StoreBusy),
+        ("RequestTimeout", 400, StoreBusy),
+        ("", 502, StoreBusy),
+        ("NeverHeardOf", 418, StoreBusy),
+    ],
+)
+def test_each_answer_becomes_its_error(code: str, status: int, kind: type[ArchiverError]) -> None:
+    error = translation(answered(code, status))
+    assert type(error) is kind
+    assert code in str(error)
+    assert "R1" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (boto.NoCredentialsError(), AccessRefused),
+        (boto.PartialCredentialsError(provider="p", cred_var="v"), AccessRefused),
+        (boto.CredentialRetrievalError(provider="p", error_msg="e"), AccessRefused),
+        (boto.SSOTokenLoadError(error_msg="e"), AccessRefused),
+        (boto.ParamValidationError(report="r"), StoreMisfit),
+        (boto.EndpointConnectionError(endpoint_url="u"), StoreBusy),
+        (boto.ConnectTimeoutError(endpoint_url="u"), StoreBusy),
+        (boto.ReadTimeoutError(endpoint_url="u"), StoreBusy),
+        (boto.ConnectionClosedError(endpoint_url="u"), StoreBusy),
+        (boto.SSLError(endpoint_url="u", error=OSError()), StoreBusy),
+        (boto.HTTPClientError(error="e"), StoreBusy),
+        (boto.IncompleteReadError(actual_bytes=1, expected_bytes=2), StoreBusy),
+        (boto.ResponseStreamingError(error="e"), StoreBusy),
+        (OSError("reset"), StoreBusy),
+    ],
+)
+def test_each_botocore_error_becomes_ours(error: Exception, kind: type[ArchiverError]) -> None:
+    ours = translation(error)
+    assert type(ours) is kind
+    assert type(error).__name__ in str(ours)
+
+
+def test_no_url_with_a_password_is_told_nor_traced() -> None:
+    cause = boto.ProxyConnectionError(proxy_url="http://user:hunter2@proxy", error="hunter2")
+    assert "hunter2" not in "".join(traceback.format_exception(translation(cause)))
+
+
+def test_a_message_is_one_printable_line_of_bounded_length() -> None:
+    text = str(translation(answered("X\x1b[2J", 500, "a\nb" + "c" * 1000)))
+    assert text.isprintable()
+    assert len(text) < 500
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"), [("7", 7.0), ("", None), ("Wed, 21 Oct 2026 07:28:00 GMT", None), ("-1", None)]
+)
+def test_retry_after_is_passed_on_when_it_is_seconds(header: str, seconds: float | None) -> None:
+    assert translation(answered("SlowDown", 503, **{"retry-after": header})).retry_after == seconds
+
+
+def test_bugs_are_not_translated() -> None:
+    with pytest.raises(ZeroDivisionError), translated("PutObject"):
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    ("answer", "same"),
+    [
+        ({"ContentLength": len(DATA) + 1, "ChecksumSHA256": SHA256, "ETag": MD5}, False),
+        ({"ContentLength": 0, "ETag": MD5}, False),
+        ({"ChecksumSHA256": SHA256}, True),
+        ({"ChecksumSHA256": SHA256, "ETag": '"other"'}, True),
+        ({"ChecksumSHA256": WRONG_SHA256, "ETag": MD5}, False),
+        ({"ChecksumSHA256": WRONG_SHA256, "ChecksumType": "COMPOSITE"}, None),
+        ({"ChecksumSHA256": WRONG_SHA256 + "-2"}, None),
+        ({"ChecksumCRC32": CRC32, "ChecksumType": "FULL_OBJECT"}, True),
+        ({"ChecksumCRC32": WRONG_CRC32}, False),
+        ({"ChecksumCRC32": WRONG_CRC32, "ChecksumType": "COMPOSITE"}, None),
+        ({"ETag": MD5}, True),
+        ({"ETag": '"other"'}, None),
+        ({"ContentLength": len(DATA)}, None),
+        ({}, None),
+    ],
+)
+def test_an_answer_proves_disproves_or_proves_nothing(answer: dict[str, object], same: bool | None) -> None:
+    assert Content.of(DATA).named_by(answer) is same
+
+
+def test_content_no_longer_in_memory_is_proven_by_its_crc_but_not_by_an_etag() -> None:
+    content = Content(len(DATA), hashlib.sha256(DATA).hexdigest(), None, zlib.crc32(DATA))
+    assert content.named_by({"ChecksumCRC32": CRC32}) is True
+    assert content.named_by({"ChecksumCRC32": WRONG_CRC32}) is False
+    assert content.named_by({"ETag": MD5}) is None
+
+
+def test_an_opened_view_gives_blocks_and_goes_back_like_a_file() -> None:
+    data = bytes(range(256)) * (BLOCK // 256 * 2) + b"end"
+    with opened(memoryview(data)) as view:
+        blocks = [bytes(view.read(16_384)) for _ in range(4)]
+        assert [len(block) for block in blocks] == [BLOCK, BLOCK, 3, 0]
+        assert b"".join(blocks) == data
+        assert view.tell() == view.seek(0, 2) == len(data)
+        assert view.seek(5) == 5
+        assert view.seek(2, 1) == 7
+        assert view.seek(-1000) == 0
+        assert bytes(view.read()) == data
+        assert bytes(view.read()) == b""
+        assert view.seekable()
+        assert view.readable()
+
+
+@given(data=st.binary(min_size=1, max_size=50), size=st.integers(1, 60), announced=st.booleans())
+def test_a_source_gives_every_byte_once_and_knows_the_last_piece(data: bytes, size: int, announced: bool) -> None:
+    source = Source(MemoryBody(data, announced=announced), memoryview(bytearray(size)))
+    pieces = [bytes(source.next())]
+    crcs = [source.crc32_of(memoryview(pieces[0]))]
+    while not source.ended:
+        pieces.append(bytes(source.next()))
+        crcs.append(source.crc32_of(memoryview(pieces[-1])))
+    assert b"".join(pieces) == data
+    assert [len(piece) for piece in pieces[:-1]] == [size] * (len(pieces) - 1)
+    assert crcs == [zlib.crc32(piece) for piece in pieces]
+    content = source.content()
+    assert (content.size, content.sha256) == (len(data), hashlib.sha256(data).hexdigest())
+    assert content.crc32 == zlib.crc32(data)
+
+
+def test_a_source_of_a_body_without_bytes_raises() -> None:
+    class Silent(MemoryBody):
+        def readinto(self, buffer: memoryview) -> int:
+            return 0
+
+    with pytest.raises(BodyEmpty):
+        Source(Silent(b""), memoryview(bytearray(1))).next()
+
+
+@pytest.mark.parametrize("size", [4, 5, 6, 7, 20])
+def test_a_source_of_a_body_longer_than_announced_raises(size: int) -> None:
+    body = MemoryBody(b"0123456789")
+    body.length = 6
+    source = Source(body, memoryview(bytearray(size)))
+    if size + 1 <= 6:
+        source.next()
+    with pytest.raises(BodyLong):
+        source.next()
+
+
+def test_a_source_whose_body_counted_otherwise_is_corrupt() -> None:
+    body = MemoryBody(b"0123456789")
+    source = Source(body, memoryview(bytearray(20)))
+    source.next()
+    body.size += 1
+    with pytest.raises(StoreCorrupt):
+        source.content()
