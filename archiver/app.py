@@ -146,6 +146,7 @@ class Service:
     breakers: Breakers
     dispatcher: Dispatcher
     log: EventLog
+    checkpoint: Checkpoint = unobserved
     _cancelled: threading.Event = field(default_factory=threading.Event)
 
     def reap(self) -> None:
@@ -175,7 +176,12 @@ class Service:
     def _jobs(self) -> dict[str, Job]:
         path = self.settings.queue.path
         intake = QueueIntake(
-            queue=QueueFile(str(path)), path=str(path), ledger=self.ledger, clock=utc_now, log=self.log
+            queue=QueueFile(str(path)),
+            path=str(path),
+            ledger=self.ledger,
+            clock=utc_now,
+            log=self.log,
+            checkpoint=self.checkpoint,
         )
         watch = DeadlineWatch(ledger=self.ledger, clock=utc_now, at_risk=self.settings.schedule.at_risk, log=self.log)
         return {
@@ -206,7 +212,15 @@ class Service:
         progress: Progress,
     ) -> Ending:
         """Take the ids in and work until each has ended; raises LedgerFault."""
-        roll = enrol(intakes, owner=self.owner, ledger=self.ledger, limit=limit, clock=utc_now, log=self.log)
+        roll = enrol(
+            intakes,
+            owner=self.owner,
+            ledger=self.ledger,
+            limit=limit,
+            clock=utc_now,
+            log=self.log,
+            checkpoint=self.checkpoint,
+        )
         self.log.info("backfill.started", tasks=roll.taken, already_archived=roll.already_archived)
         backfill = Backfill(
             owner=self.owner,
@@ -276,7 +290,7 @@ def service(
         dispatcher = Dispatcher(
             ledger=ledger, archive=archiver.archive, breakers=breakers, shift=shift, clock=utc_now, log=log
         )
-        whole = Service(settings, owners.owner, ledger, owners, store, breakers, dispatcher, log, cancelled)
+        whole = Service(settings, owners.owner, ledger, owners, store, breakers, dispatcher, log, checkpoint, cancelled)
         whole.reap()
         yield whole
 

@@ -11,7 +11,7 @@ from archiver.core.model import Intake
 from archiver.core.states import TaskState
 from archiver.daemon import Stopping
 from archiver.dispatch import Breakers, Dispatcher
-from archiver.ports import Clock, EventLog, Ledger, Pause, TaskRow
+from archiver.ports import Checkpoint, Clock, EventLog, Ledger, Pause, TaskRow, unobserved
 from archiver.upkeep import accept
 
 UNFINISHED_SHOWN = 1000
@@ -53,12 +53,20 @@ class Roll:
 
 
 def enrol(
-    intakes: Iterable[Intake], *, owner: str, ledger: Ledger, limit: int | None, clock: Clock, log: EventLog
+    intakes: Iterable[Intake],
+    *,
+    owner: str,
+    ledger: Ledger,
+    limit: int | None,
+    clock: Clock,
+    log: EventLog,
+    checkpoint: Checkpoint = unobserved,
 ) -> Roll:
     """Take ids in and enlist those that are not archived yet, at most `limit` of them."""
     roll = Roll()
     room = limit
     for intake in intakes:
+        checkpoint("queue.read")
         roll.rejected += len(intake.rejects)
         states = ledger.known(intake.ids)
         ids = list(dict.fromkeys(intake.ids))

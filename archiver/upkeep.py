@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from archiver.core.errors import ArchiverError, QueueUnreadable
 from archiver.core.model import Intake
-from archiver.ports import Clock, EventLog, Ledger, ObjectStore, Queue
+from archiver.ports import Checkpoint, Clock, EventLog, Ledger, ObjectStore, Queue, unobserved
 
 Alive = Callable[[str], bool]
 
@@ -22,6 +22,7 @@ class QueueIntake:
     ledger: Ledger
     clock: Clock
     log: EventLog
+    checkpoint: Checkpoint = unobserved
     _complaint: str = field(default="", init=False)
 
     def __call__(self) -> None:
@@ -41,6 +42,7 @@ class QueueIntake:
         intake = self.queue.read(cursor)
         if intake.cursor == cursor:
             return False
+        self.checkpoint("queue.read")
         accept(intake, source="queue", ledger=self.ledger, now=self.clock(), log=self.log)
         return bool(intake.ids or intake.rejects)
 

@@ -63,7 +63,8 @@ class MemoryJournal:
         self.ever.append((key, upload_id))
 
     def closed(self, key: str, upload_id: str) -> None:
-        self.open.remove((key, upload_id))
+        if (key, upload_id) in self.open:
+            self.open.remove((key, upload_id))
 
 
 @dataclass

@@ -78,6 +78,7 @@ class SqlLedger:
             create_file(file)
             with translated(str(file)), one_at_a_time(file, patience):
                 adopt(engine, file)
+                checkpoint("ledger.adopted")
                 migrate(engine, str(file), checkpoint)
         except BaseException:
             engine.dispose()
@@ -128,6 +129,7 @@ class SqlLedger:
         for chunk in chunks(ids):
             with self._writing() as db:
                 intakes.enlist(db, owner, chunk)
+        self._checkpoint("ledger.enlisted")
 
     def known(self, ids: Sequence[TaskId]) -> Mapping[TaskId, TaskState]:
         """The states of those of `ids` that the ledger knows."""
@@ -260,7 +262,7 @@ class SqlLedger:
     def pause(self, dependency: Dependency, *, reason: str, hint: str, lasting: bool, now: datetime) -> Pause:
         """Open or prolong a pause: each call from next_probe on is a failed probe and doubles the wait.
 
-        10 s to 10 min. A call before next_probe is a straggler: it only renews the reason.
+        5 s to 30 s. A call before next_probe is a straggler: it only renews the reason.
         """
         with self._writing() as db:
             pause = pauses.pause(db, dependency, reason=reason, hint=hint, lasting=lasting, now=now)
