@@ -5,16 +5,20 @@ from __future__ import annotations
 import heapq
 import itertools
 import threading
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from archiver.core.errors import LeaseLost, LedgerFault
+from archiver.core.errors import ArchiverError, LeaseLost, LedgerFault
 from archiver.core.model import Claim, Dependency, Outcome, Paused
 from archiver.ports import Clock, EventLog, Ledger, Stage
 
 Archive = Callable[[Claim], Outcome]
+
+FAILURES_TO_PAUSE = 8
+"""How many failures in a row, over all tasks, make an outage."""
 
 PROBE_PATIENCE = timedelta(minutes=1)
 """How long a probe may stay without a verdict (its task met another trouble) before the next is let through."""
@@ -73,8 +77,10 @@ class StemPool:
 class Breakers:
     """The Gate: one circuit breaker a dependency, kept in the ledger so that every process sees it.
 
-    While a dependency is paused it is admitted once each time a probe is due; a probe that fails
-    doubles the wait, one that works ends the pause.
+    It opens when a dependency refuses us, or fails FAILURES_TO_PAUSE times in a row for whatever
+    tasks: an outage then costs a probe now and then, not every task its tries. While it is open the
+    dependency is admitted once each time a probe is due; a probe that fails doubles the wait, one that
+    works ends the pause.
     """
 
     def __init__(self, ledger: Ledger, clock: Clock, log: EventLog) -> None:
@@ -85,6 +91,7 @@ class Breakers:
         # Whoever starts us has probably just mended what was paused: probe at once.
         self._pauses = {pause.dependency: replace(pause, next_probe=clock()) for pause in ledger.pauses()}
         self._probes: dict[Dependency, datetime] = {}
+        self._failures: Counter[Dependency] = Counter()
 
     def reload(self) -> None:
         """Look into the ledger for what other processes and the operator decided."""
@@ -93,28 +100,43 @@ class Breakers:
             self._pauses = found
             self._probes = {name: taken for name, taken in self._probes.items() if name in found}
 
-    def admits(self, dependency: Dependency) -> bool:
-        """Whether the dependency may be used now; takes the probe when one is due."""
+    def admits(self, *dependencies: Dependency) -> bool:
+        """Whether all of them may be used now; takes the probe of each that is due for one."""
         with self._lock:
-            if dependency not in self._pauses:
-                return True
-            if not self._probe_due(dependency):
+            if not all(map(self._is_open, dependencies)):
                 return False
-            self._probes[dependency] = self._clock()
+            self._probes |= {name: self._clock() for name in dependencies if name in self._pauses}
             return True
 
-    def open_for(self, dependency: Dependency) -> bool:
-        """Whether `admits` would say yes, without taking the probe."""
+    def open_for(self, *dependencies: Dependency) -> bool:
+        """Whether `admits` would say yes, without taking a probe."""
         with self._lock:
-            return dependency not in self._pauses or self._probe_due(dependency)
+            return all(map(self._is_open, dependencies))
+
+    def _is_open(self, dependency: Dependency) -> bool:
+        pause = self._pauses.get(dependency)
+        if pause is None:
+            return True
+        now, taken = self._clock(), self._probes.get(dependency)
+        under_way = taken is not None and now < taken + PROBE_PATIENCE
+        return not under_way and now >= pause.next_probe
 
     def worked(self, dependency: Dependency) -> None:
-        """End the pause, if any."""
+        """End the pause, if any, and the row of failures."""
         with self._lock:
+            self._failures.pop(dependency, None)
             paused = self._pauses.pop(dependency, None)
             self._probes.pop(dependency, None)
         if paused is not None and self._ledger.resume(dependency):
             self._log.info("dependency.resumed", dependency=dependency.value)
+
+    def failed(self, dependency: Dependency, error: ArchiverError) -> None:
+        """Count a failure; open or prolong the pause once they make an outage."""
+        with self._lock:
+            self._failures[dependency] += 1
+            outage = self._failures[dependency] >= FAILURES_TO_PAUSE or dependency in self._probes
+        if outage:
+            self.refused(Paused(dependency, f"{error.code}: {error}", error.hint, lasting=False))
 
     def refused(self, outcome: Paused) -> None:
         """Open the pause, or prolong it after a failed probe."""
@@ -138,11 +160,6 @@ class Breakers:
             hint=outcome.hint,
             next_probe=pause.next_probe.isoformat(),
         )
-
-    def _probe_due(self, dependency: Dependency) -> bool:
-        now, taken = self._clock(), self._probes.get(dependency)
-        under_way = taken is not None and now < taken + PROBE_PATIENCE
-        return not under_way and now >= self._pauses[dependency].next_probe
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,18 +266,20 @@ class Dispatcher:
             number = next(self._slots) if slot is None else slot
             stage = self._preferred()
             self._stages[number] = stage
+        claim: Claim | None = None
         try:
             claim, stage = self._claim(stage)
         except LedgerFault as fault:
             self._break_down(fault)
-            claim = None
-        with self._changed:
-            if claim is None:
-                del self._stages[number]
-                self._changed.notify_all()
-                return None
-            self._stages[number] = self._last = stage
-        return number, claim
+        finally:
+            # Also after an exception that nobody foresaw: a slot that is never freed is one task less for good.
+            with self._changed:
+                if claim is None:
+                    del self._stages[number]
+                    self._changed.notify_all()
+                else:
+                    self._stages[number] = self._last = stage
+        return None if claim is None else (number, claim)
 
     def _preferred(self) -> Stage:
         """Share the slots evenly between finding out deadlines and meeting the nearest known one."""
@@ -273,7 +292,7 @@ class Dispatcher:
     def _claim(self, preferred: Stage) -> tuple[Claim | None, Stage]:
         other = Stage.STORE if preferred is Stage.LIST else Stage.LIST
         for stage in (preferred, other):
-            if not self._breakers.open_for(_NEEDS[stage]):
+            if not self._breakers.open_for(*_NEEDS[stage]):
                 continue
             claim = self._ledger.claim(
                 owner=self._shift.owner,
@@ -287,4 +306,4 @@ class Dispatcher:
         return None, preferred
 
 
-_NEEDS = {Stage.LIST: Dependency.PROVIDER, Stage.STORE: Dependency.STORE}
+_NEEDS = {Stage.LIST: (Dependency.PROVIDER,), Stage.STORE: (Dependency.ORIGIN, Dependency.STORE)}

@@ -144,7 +144,7 @@ class _Journey:
             early = self._ask()
             if early is not None:
                 return early
-        if any(self._untried()) and not self._out.gate.admits(Dependency.STORE):
+        if any(self._untried()) and not self._out.gate.admits(Dependency.ORIGIN, Dependency.STORE):
             return Yielded()
         while wanted := list(self._untried()):
             self._store(wanted)
@@ -242,6 +242,12 @@ class _Journey:
         if self._stopped():
             return
         try:
+            self._try_one(row)
+        except BaseException as crash:  # noqa: BLE001 - handed to the task's own thread by _store
+            self._crash = self._crash or crash
+
+    def _try_one(self, row: StemRow) -> None:
+        try:
             if row.state is StemState.REFUSED:
                 row = self._out.ledger.stem_retried(self._claim, row.name, now=self._a.clock())
             receipt = self._receive(row)
@@ -250,8 +256,6 @@ class _Journey:
             self._note(replace(row, state=StemState.STORED, receipt=receipt, reason=""))
         except ArchiverError as error:
             self._stem_failed(row, error)
-        except BaseException as crash:  # noqa: BLE001 - handed to the task's own thread by _store
-            self._crash = self._crash or crash
 
     def _stopped(self) -> bool:
         if self._a.cancelled():
@@ -297,6 +301,7 @@ class _Journey:
         task_id = self._claim.task_id
         self._a.log.info("stem.started", task_id=task_id, stem=row.name, url=row.url_shown)
         with self._out.downloader.open(url) as body:
+            self._out.gate.worked(Dependency.ORIGIN)
             key = plan.object_key(self._a.prefix, task_id, row.name, body.extension)
             metadata = {"task-id": task_id, "stem": row.name}
             try:
@@ -331,6 +336,7 @@ class _Journey:
         if error.verdict in (Verdict.PAUSE_PROVIDER, Verdict.PAUSE_STORE):
             self._pause = self._pause or error
             return
+        self._count_against(error)
         now = self._a.clock()
         ruling = plan.judge_stem(row, error, now, self._claim.deadline, self._a.policy, self._a.jitter())
         reason = f"{error.code}: {error}"
@@ -350,6 +356,10 @@ class _Journey:
             hint=error.hint,
             again_at=ruling.not_before and ruling.not_before.isoformat(),
         )
+
+    def _count_against(self, error: ArchiverError) -> None:
+        if error.down is not None:
+            self._out.gate.failed(error.down, error)
 
     def _note(self, row: StemRow) -> None:
         with self._lock:
@@ -393,6 +403,7 @@ class _Journey:
             return Paused(Dependency.PROVIDER, f"{error.code}: {error}", error.hint, error.lasting)
         if error.verdict is Verdict.PAUSE_STORE:
             return Paused(Dependency.STORE, f"{error.code}: {error}", error.hint, error.lasting)
+        self._count_against(error)
         claim, now = self._claim, self._a.clock()
         at = plan.next_try(claim.attempts, now, claim.deadline, self._a.policy, self._a.jitter(), error.retry_after)
         return Later(at, f"{error.code}: {error}", fault=True)

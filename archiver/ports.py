@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Literal, Protocol
 
+from archiver.core.errors import ArchiverError
 from archiver.core.model import (
     Claim,
     Cursor,
@@ -78,11 +79,14 @@ class Observer(Protocol):
 class Gate(Protocol):
     """Knows which dependency is paused."""
 
-    def admits(self, dependency: Dependency) -> bool:
-        """Whether the dependency may be used now. While it is paused, True at most once a probe is due."""
+    def admits(self, *dependencies: Dependency) -> bool:
+        """Whether all of them may be used now. While one is paused, True at most once a probe is due."""
 
     def worked(self, dependency: Dependency) -> None:
         """The dependency did its work: a pause, if any, is over."""
+
+    def failed(self, dependency: Dependency, error: ArchiverError) -> None:
+        """The dependency was busy or out of reach; many such in a row, and it is paused for all."""
 
 
 class TransferPool(Protocol):
@@ -400,7 +404,7 @@ class Ledger(Protocol):
 
     # --- pauses
     def pause(self, dependency: Dependency, *, reason: str, hint: str, lasting: bool, now: datetime) -> Pause:
-        """Open or prolong a pause; each further call is a failed probe and doubles the wait (10 s to 10 min)."""
+        """Open or prolong a pause; each further call is a failed probe and doubles the wait (5 s to 30 s)."""
 
     def resume(self, dependency: Dependency) -> bool:
         """End a pause; True when there was one."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import ClassVar
 
+from archiver.core.model import Dependency
+
 
 class Verdict(StrEnum):
     """What an error asks of the caller."""
@@ -37,6 +39,8 @@ class ArchiverError(Exception):
     hint: ClassVar[str] = ""
     lasting: ClassVar[bool] = False
     """For the PAUSE verdicts: True when only the operator can mend it."""
+    down: ClassVar[Dependency | None] = None
+    """What may be down altogether when this error comes again and again, for whatever task."""
 
     def __init__(self, message: str = "", *, retry_after: float | None = None) -> None:
         super().__init__(message or self.code)
@@ -47,6 +51,7 @@ class ApiBusy(ArchiverError):
     """The provider's API did not give a usable answer this time."""
 
     code = "api.busy"
+    down = Dependency.PROVIDER
     hint = "nothing to do: it is asked again with back-off"
 
 
@@ -106,6 +111,7 @@ class OriginBusy(ArchiverError):
     """The CDN did not answer, or not with the audio, this time (network, timeout, 429, 5xx)."""
 
     code = "cdn.busy"
+    down = Dependency.ORIGIN
     hint = "nothing to do: it is fetched again with back-off"
 
 
@@ -180,6 +186,7 @@ class StoreBusy(ArchiverError):
     """The store did not take or show the object this time."""
 
     code = "store.busy"
+    down = Dependency.STORE
     hint = "nothing to do: it is tried again with back-off"
 
 

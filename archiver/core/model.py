@@ -134,10 +134,14 @@ class Claim:
 
 
 class Dependency(StrEnum):
-    """An outside thing whose failure is ours to repair, not the task's fault."""
+    """An outside thing that all tasks share: while it is down, no task is to blame."""
 
     PROVIDER = "provider"
+    """The API that is asked for records and links."""
+    ORIGIN = "origin"
+    """The CDN that the audio comes from, all its hosts together."""
     STORE = "store"
+    """The bucket."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from archiver.core.errors import LedgerFault
+from archiver.core.errors import LedgerFault, OriginBusy
 from archiver.core.model import (
     Archived,
     Claim,
@@ -26,7 +26,7 @@ from archiver.core.model import (
     TaskId,
     Yielded,
 )
-from archiver.dispatch import Breakers, Dispatcher, Shift
+from archiver.dispatch import FAILURES_TO_PAUSE, Breakers, Dispatcher, Shift
 from archiver.edge.ledger import SqlLedger
 from archiver.ports import Stage
 from tests.fakes.events import Events
@@ -195,6 +195,36 @@ def test_breaker_when_a_probe_brings_no_verdict_lets_another_through_after_a_whi
     assert breakers.admits(Dependency.STORE)
     clock.now += timedelta(minutes=1)
     assert breakers.admits(Dependency.STORE)
+
+
+def test_breaker_after_many_failures_in_a_row_opens_and_a_success_between_them_prevents_it(
+    ledger: SqlLedger, clock: Clock
+) -> None:
+    _, breakers, _ = dispatcher_of(ledger, clock, lambda _: Archived())
+    for _ in range(3):
+        for _ in range(FAILURES_TO_PAUSE - 1):
+            breakers.failed(Dependency.ORIGIN, OriginBusy("503"))
+        breakers.worked(Dependency.ORIGIN)
+    assert breakers.admits(Dependency.ORIGIN)
+    for _ in range(FAILURES_TO_PAUSE):
+        breakers.failed(Dependency.ORIGIN, OriginBusy("503"))
+    assert not breakers.admits(Dependency.ORIGIN)
+    assert breakers.admits(Dependency.STORE)
+    [pause] = ledger.pauses()
+    assert not pause.lasting
+    clock.now = pause.next_probe
+    assert breakers.admits(Dependency.ORIGIN)
+    breakers.failed(Dependency.ORIGIN, OriginBusy("503"))
+    assert ledger.pauses()[0].probes == 1, "a failed probe needs no row of failures"
+
+
+def test_breaker_asked_for_two_takes_no_probe_when_one_of_them_is_shut(ledger: SqlLedger, clock: Clock) -> None:
+    _, breakers, _ = dispatcher_of(ledger, clock, lambda _: Archived())
+    breakers.refused(Paused(Dependency.ORIGIN, "r", "h", lasting=False))
+    clock.now = ledger.pauses()[0].next_probe
+    breakers.refused(Paused(Dependency.STORE, "r", "h", lasting=False))
+    assert not breakers.admits(Dependency.ORIGIN, Dependency.STORE)
+    assert breakers.admits(Dependency.ORIGIN), "its probe is still to be had"
 
 
 def test_breakers_at_a_new_start_probe_at_once(ledger: SqlLedger, clock: Clock) -> None:

@@ -13,8 +13,9 @@ from archiver.edge.ledger.rows import AnyRow
 from archiver.edge.ledger.schema import pauses, uploads
 from archiver.ports import Pause
 
-FIRST_WAIT = timedelta(seconds=10)
-LONGEST_WAIT = timedelta(minutes=10)
+FIRST_WAIT = timedelta(seconds=5)
+LONGEST_WAIT = timedelta(seconds=30)
+"""A probe is one request; waiting longer would only delay the work once the trouble is over."""
 
 
 def pause(db: Connection, dependency: Dependency, *, reason: str, hint: str, lasting: bool, now: datetime) -> Pause:

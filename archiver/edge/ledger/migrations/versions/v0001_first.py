@@ -177,7 +177,7 @@ def _create_outside() -> None:
     )
     op.create_table(
         "pauses",
-        sa.Column("dependency", _words("dependency", "provider", "store"), primary_key=True),
+        sa.Column("dependency", _words("dependency", "provider", "origin", "store"), primary_key=True),
         sa.Column("since", sa.BigInteger, nullable=False),
         sa.Column("reason", sa.Text, nullable=False),
         sa.Column("hint", sa.Text, nullable=False),
