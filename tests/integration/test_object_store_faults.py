@@ -28,6 +28,7 @@ from archiver.core.errors import (
 from archiver.demo.seaweed import S3Server
 from archiver.edge.buffers import BufferBudget
 from archiver.edge.object_store import S3Store, s3_client
+from archiver.ports import Checkpoint, EventLog, unobserved
 from tests.fakes.object_store import MemoryBody, MemoryJournal
 from tests.fakes.s3_proxy import (
     Action,
@@ -61,6 +62,18 @@ def noise(size: int, seed: int = 1) -> bytes:
     return random.Random(seed).randbytes(size)
 
 
+class Log:
+    """Notes the names of events."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+
+    def debug(self, event: str, **fields: object) -> None:
+        self.events.append(event)
+
+    info = warning = error = exception = debug
+
+
 @dataclass
 class Bench:
     """The store behind a proxy, and the way past the proxy."""
@@ -75,7 +88,10 @@ class Bench:
     steps: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.store = S3Store(
+        self.store = self.store_with(checkpoint=self.steps.append)
+
+    def store_with(self, *, checkpoint: Checkpoint = unobserved, log: EventLog | None = None) -> S3Store:
+        return S3Store(
             self.through,
             bucket=self.bucket,
             buffers=self.budget,
@@ -84,7 +100,8 @@ class Bench:
             sleep=self.slept.append,
             single_put_max=SINGLE,
             part_size=PART,
-            checkpoint=self.steps.append,
+            log=log,
+            checkpoint=checkpoint,
         )
 
     def put(self, data: bytes) -> None:
@@ -305,12 +322,15 @@ def test_a_read_back_that_breaks_off_is_tried_again(bench: Bench) -> None:
 
 @pytest.mark.parametrize("error", [BodyShort("cut"), KeyboardInterrupt()])
 def test_an_upload_that_cannot_be_aborted_stays_in_the_journal(bench: Bench, error: BaseException) -> None:
+    log = Log()
+    bench.store = bench.store_with(log=log)
     bench.proxy.on("AbortMultipartUpload", refuse(500, "InternalError"), times=EVER)
     body = MemoryBody(noise(LARGE), fails_at=LARGE, fails_with=error)
     with pytest.raises(type(error)):
         bench.store.put(KEY, body, metadata={}, journal=bench.journal)
     assert bench.journal.open == bench.open_uploads()
     assert len(bench.journal.open) == 1
+    assert log.events == ["store.upload_left"]
     bench.proxy.calm()
     bench.store.abort(*bench.journal.open[0])
     assert bench.open_uploads() == []
@@ -327,16 +347,7 @@ def test_an_exception_at_any_step_of_a_multipart_leaves_no_upload_open(bench: Be
         if at == step:
             raise Stop
 
-    bench.store = S3Store(
-        bench.through,
-        bucket=bench.bucket,
-        buffers=bench.budget,
-        jitter=lambda: 0.5,
-        clock=lambda: datetime.now(UTC),
-        single_put_max=SINGLE,
-        part_size=PART,
-        checkpoint=stop,
-    )
+    bench.store = bench.store_with(checkpoint=stop)
     with pytest.raises(Stop):
         bench.put(noise(LARGE))
     assert bench.open_uploads() == bench.journal.open == []
@@ -409,7 +420,10 @@ def test_an_object_too_large_for_a_document_is_left(bench: Bench) -> None:
     assert bench.versions() == [noise(4 * MIB + 1)]
 
 
-def test_the_client_of_production_passes_every_passing_fault_too(bench: Bench, s3_server: S3Server) -> None:
+@pytest.mark.parametrize(("size", "sends"), [(SMALL, "PutObject"), (LARGE, "UploadPart")])
+def test_the_client_of_production_signs_no_body_and_yet_a_flipped_bit_is_caught(
+    bench: Bench, s3_server: S3Server, size: int, sends: str
+) -> None:
     client = s3_client(
         endpoint_url=bench.proxy.url,
         region=s3_server.region,
@@ -421,13 +435,15 @@ def test_the_client_of_production_passes_every_passing_fault_too(bench: Bench, s
     with closing(client):
         bench.through = client
         bench.__post_init__()
-        bench.proxy.on("PutObject", drop_after)
-        bench.put(noise(SMALL))
-        bench.proxy.on("PutObject", flip_bit)
-        bench.put(noise(SMALL))
-    assert bench.versions() == [noise(SMALL)]
-    assert "stem-archiver/test" in bench.proxy.requests[0].header("User-Agent")
-    assert bench.proxy.requests[0].header("X-Amz-Content-SHA256") == "UNSIGNED-PAYLOAD"
+        bench.proxy.on(sends, flip_bit)
+        bench.proxy.on(sends, drop_after, nth=2)
+        bench.proxy.on("CompleteMultipartUpload", drop_after)
+        bench.put(noise(size))
+    assert bench.versions() == [noise(size)]
+    assert bench.open_uploads() == bench.journal.open == []
+    sent = next(request for request in bench.proxy.requests if request.operation == sends)
+    assert sent.header("X-Amz-Content-SHA256") == "UNSIGNED-PAYLOAD"
+    assert "stem-archiver/test" in sent.header("User-Agent")
 
 
 def test_fifty_mebibytes_take_no_more_memory_than_a_buffer(bench: Bench, s3_server: S3Server) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from archiver.demo.seaweed import S3Server, seaweed
+from archiver.demo.seaweed import S3Server, ServerFault, seaweed
 
 
 def running(folder: Path) -> list[int]:
@@ -46,3 +46,10 @@ def test_an_exception_in_the_block_leaves_no_process(tmp_path: Path) -> None:
 def test_the_bucket_fixture_gives_an_empty_bucket(s3_server: S3Server, bucket: str) -> None:
     with closing(s3_server.client()) as client:
         assert client.list_objects_v2(Bucket=bucket)["KeyCount"] == 0
+
+
+def test_a_server_that_does_not_come_up_is_a_fault_that_names_its_log(tmp_path: Path) -> None:
+    (tmp_path / "filerldb2").write_text("not a folder")
+    with pytest.raises(ServerFault, match=r"weed\.log"), seaweed(tmp_path):
+        pass
+    assert running(tmp_path) == []
