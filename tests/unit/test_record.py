@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -350,6 +351,15 @@ def test_time_in_every_spelling_is_the_same_moment(value: object) -> None:
     assert record.created_at == record.completed_at == SEPARATED
     assert record.created_at is not None
     assert record.created_at.utcoffset() == timedelta(0)
+
+
+def test_time_without_zone_is_utc_wherever_the_machine_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("TZ", "XYZ-8")
+        time.tzset()
+        record = record_of({"createTime": "2025-07-29 09:54:14"})
+    time.tzset()
+    assert record.created_at == SEPARATED
 
 
 def test_time_keeps_its_milliseconds() -> None:
