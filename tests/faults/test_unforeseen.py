@@ -1,0 +1,81 @@
+"""An exception that nobody foresaw, at places where it would cost more than the one try it hits."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from archiver.core.errors import OriginBusy
+from archiver.core.model import Later, Outcome
+from archiver.edge.ledger import SqlLedger
+from tests.integration.test_dispatcher import Archive, Clock, dispatcher_of, queued
+from tests.integration.test_pipeline import DRUMS, VOCAL, World
+
+
+class Unforeseen(Exception):
+    pass
+
+
+class FailsOnce:
+    """A checkpoint that raises the first time a step is passed."""
+
+    def __init__(self, step: str) -> None:
+        self.step = step
+
+    def __call__(self, step: str) -> None:
+        if step == self.step:
+            self.step = ""
+            raise Unforeseen
+
+
+@pytest.fixture
+def failing(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[SqlLedger]:
+    ledger = SqlLedger.open(f"sqlite:///{tmp_path}/ledger.db", checkpoint=FailsOnce(request.param))
+    yield ledger
+    ledger.close()
+
+
+@pytest.mark.parametrize("failing", ["ledger.claimed"], indirect=True)
+def test_claim_that_fails_unforeseen_gives_its_slot_back(failing: SqlLedger) -> None:
+    queued(failing, "task-0001", "task-0002")
+
+    def later(_: object) -> Outcome:
+        return Later(clock.now + timedelta(days=1), "later")
+
+    clock = Clock()
+    dispatcher, _, _ = dispatcher_of(failing, clock, Archive(failing, later), slots=1)
+    with pytest.raises(Unforeseen):
+        dispatcher.pump()
+    assert dispatcher.working == 0
+    assert dispatcher.pump() == 1
+    assert dispatcher.wait_idle(5)
+
+
+@pytest.mark.parametrize("failing", ["ledger.stem_failed"], indirect=True)
+def test_stem_that_fails_unforeseen_does_not_end_the_try_under_its_siblings(failing: SqlLedger) -> None:
+    world, putting, go_on = World(failing), threading.Event(), threading.Event()
+
+    def hold(step: str) -> None:
+        if step == "put.begun":
+            putting.set()
+            assert go_on.wait(10)
+
+    world.store.checkpoint = hold
+    world.lists(world.serves("bass", OriginBusy("503"), DRUMS), world.serves("vocal", VOCAL))
+    with ThreadPoolExecutor(1) as pool:
+        outcome = pool.submit(world.go)
+        assert putting.wait(10)
+        try:
+            with pytest.raises(TimeoutError):
+                outcome.result(0.3)
+        finally:
+            go_on.set()
+        assert isinstance(outcome.result(10), Later)
+    world.pool.close()
+    states = {stem.name: stem.state for stem in world.task.stems}
+    assert states == {"bass": "wanted", "vocal": "stored"}
