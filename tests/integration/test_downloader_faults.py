@@ -72,9 +72,9 @@ def test_cut_body_goes_on_where_it_was_cut(
 
 
 def test_cut_after_cut_goes_on_as_long_as_there_is_progress(cdn: Origin, client: HttpDownloader) -> None:
-    cuts = [70_000, 66_000, 66_000, 66_000]
-    assert fetch(client, cdn.script(RangedFile(SONG, cuts=cuts))) == SONG
-    assert ranges(cdn) == [None, "bytes=70000-", "bytes=136000-", "bytes=202000-", "bytes=268000-"]
+    song = mp3(700_000)
+    assert fetch(client, cdn.script(RangedFile(song, cuts=[70_000] * 9))) == song
+    assert ranges(cdn) == [None, *(f"bytes={at}-" for at in range(70_000, 700_000, 70_000))]
 
 
 def test_cuts_without_progress_end_as_a_short_body(cdn: Origin) -> None:
@@ -97,6 +97,19 @@ def test_failed_body_stays_failed(cdn: Origin, client: HttpDownloader) -> None:
             drain(body)
         with pytest.raises(BodyShort):
             body.readinto(memoryview(bytearray(10)))
+
+
+def test_body_that_failed_otherwise_than_by_a_cut_stays_failed_too(cdn: Origin) -> None:
+    ticks = count()
+    with (
+        downloader(min_rate=1_000_000, rate_window=3.0, clock=lambda: float(next(ticks) // 8)) as client,
+        client.open(cdn.script(Reply(SONG, framing="chunked"))) as body,
+    ):
+        for _ in range(2):
+            with pytest.raises(BodySlow):
+                drain(body)
+        with pytest.raises(BodySlow):
+            body.readinto(memoryview(bytearray(0)))
 
 
 @pytest.mark.parametrize(
@@ -273,8 +286,6 @@ def test_garbage_between_chunks_is_not_resumed(cdn: Origin, client: HttpDownload
         b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: +10\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 1_0\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 4, 5\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, chunked\r\n\r\n",
         b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 300 + b"\r\n",
@@ -287,6 +298,13 @@ def test_garbage_between_chunks_is_not_resumed(cdn: Origin, client: HttpDownload
 def test_head_that_cannot_be_trusted_is_busy(cdn: Origin, client: HttpDownloader, head: bytes) -> None:
     with pytest.raises(OriginBusy), client.open(cdn.script(Reply(raw=head + b"fLaC", hang_up=True))):
         pass
+
+
+@pytest.mark.parametrize("lengths", [b"4\r\nContent-Length: 5", b"4, 5", b"-1", b"+4", b"4_0", b"", b"4" * 19, b"0x4"])
+def test_length_that_is_none_is_not_guessed(cdn: Origin, client: HttpDownloader, lengths: bytes) -> None:
+    raw = b"HTTP/1.1 200 OK\r\nContent-Length: " + lengths + b"\r\n\r\nfLaC1"
+    with pytest.raises(OriginBusy, match="a Content-Length that is no length"):
+        fetch(client, cdn.script(Reply(raw=raw, hang_up=True)))
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ class Stream(httpx.SyncByteStream):
         if not self._open:
             return
         self._open = False
-        if self._keeps_alive and self.reader.framed and self.reader.ended and self._wire.heard() is None:
+        if self._keeps_alive and self.reader.framed and self.reader.ended:
             self._release(self._wire)
         else:
             self._wire.close()
