@@ -57,6 +57,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "upload.abort_failed": "such an upload could not be aborted now; it is tried again at the next sweep",
         "store.upload_left": "an upload that failed could not be aborted at once; the next sweep does it",
         "deadline.at_risk": "how many open tasks have a deadline that is near or past; said whenever that changes",
+        "deadline.forecast": "how many stems will expire before they are reached, at the present pace",
         "daemon.started": "the daemon is at work",
         "daemon.draining": "a signal came: no new work is begun, what fits into shutdown_grace is finished",
         "daemon.stopped": "the daemon ended, its leases given back",
