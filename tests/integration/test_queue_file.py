@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
 import json
@@ -434,6 +435,17 @@ def test_append_when_many_do_it_at_once_keeps_every_line_whole(path: Path) -> No
     ids, rejects, _ = read_on(QueueFile(str(path)), None)
     assert sorted(ids) == ids_of(0, 400)
     assert rejects == []
+
+
+def test_append_when_another_holds_the_lock_waits_for_it(path: Path, queue: QueueFile) -> None:
+    with path.open("wb") as other, ThreadPoolExecutor(1) as pool:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        appending = pool.submit(queue.append, ids_of(0, 1))
+        time.sleep(0.1)
+        assert path.read_bytes() == b""
+        fcntl.flock(other, fcntl.LOCK_UN)
+        appending.result(5)
+    assert path.read_bytes() == lines(ids_of(0, 1))
 
 
 # ---------------------------------------------------------------------- streams
