@@ -236,6 +236,8 @@ def print_overview(console: Console, overview: Overview, now: datetime) -> None:
     for name, moment in moments.items():
         if moment is not None:
             console.print(f"{name}: {span(moment - now)}")
+    if overview.forecast_late:
+        console.print(f"[bold red]forecast[/] {_forecast(overview)}")
     for pause in overview.pauses:
         console.print(f"[bold red]paused[/] {pause.dependency.value}: {pause.reason}", highlight=False)
         console.print(f"       {pause.hint} (next probe {span(pause.next_probe - now)})", highlight=False)
@@ -244,6 +246,11 @@ def print_overview(console: Console, overview: Overview, now: datetime) -> None:
         console.print(f"[yellow]rejected[/] {overview.rejected_lines} lines of the queue:")
         for reject in overview.rejects:
             console.print(f"  {reject.path} at byte {reject.offset}: {reject.excerpt!r}: {reject.reason}", markup=False)
+
+
+def _forecast(overview: Overview) -> str:
+    pace = f"{overview.stems_an_hour or 0:.0f} stems an hour"
+    return f"at this rate ({pace}) {overview.forecast_late} stems will expire before they are reached"
 
 
 def _counts(overview: Overview) -> Table:

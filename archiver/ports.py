@@ -299,6 +299,10 @@ class Overview:
     rejects: tuple[Reject, ...]
     """The last 20."""
     last_archived_at: datetime | None
+    stems_an_hour: float | None
+    """The present pace: of the last hour; None while it cannot be told."""
+    forecast_late: int | None
+    """How many of the stems that are listed now will expire before they are reached at that pace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,13 +350,13 @@ class Ledger(Protocol):
     ) -> Claim | None:
         """Lease the most urgent due task, or None.
 
-        LISTED tasks go by deadline; QUEUED ones by deadline where known, else by age. Stage.STORE
+        LISTED tasks go by deadline, those past it last; QUEUED ones by deadline where known, else by age. Stage.STORE
         takes only LISTED tasks of which every missing stem's URL is on record; Stage.LIST the rest;
         None takes either, the earliest deadline first.
         """
 
     def more_urgent_waits(self, claim: Claim, deadline: datetime, now: datetime) -> bool:
-        """True when a due, unleased LISTED task has an earlier deadline."""
+        """True when a due, unleased LISTED task has an earlier deadline that is not past."""
 
     def renew(self, owner: str, *, now: datetime, lease: timedelta) -> None:
         """Prolong every lease that `owner` holds."""

@@ -7,6 +7,7 @@ Messages never hold a secret: no URL query, no key, no body beyond a scrubbed ex
 from __future__ import annotations
 
 from enum import StrEnum
+from math import isfinite
 from typing import ClassVar
 
 from archiver.core.model import Dependency
@@ -44,7 +45,7 @@ class ArchiverError(Exception):
 
     def __init__(self, message: str = "", *, retry_after: float | None = None) -> None:
         super().__init__(message or self.code)
-        self.retry_after = retry_after
+        self.retry_after = retry_after if retry_after is not None and isfinite(retry_after) else None
 
 
 class ApiBusy(ArchiverError):

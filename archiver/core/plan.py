@@ -47,10 +47,10 @@ class Listed:
 def deadline_of(record: RecordInfo, accepted_at: datetime, policy: Policy) -> datetime:
     """Return when the audio may vanish: retention after the task's creation, the safe reading of the docs.
 
-    Without a creation time, completion counts; without either, the moment we first heard of the id.
+    The earliest of creation, completion and the moment we first heard of the id counts: a time without
+    its zone may be read hours late.
     """
-    start = record.created_at or record.completed_at or accepted_at
-    return min(start, record.completed_at or start) + policy.retention
+    return min(record.created_at or accepted_at, record.completed_at or accepted_at, accepted_at) + policy.retention
 
 
 def resolve(
@@ -59,7 +59,7 @@ def resolve(
     """Say what `record` means for the task. URLs decide; the flag is only a hint."""
     age = now - (claim.first_asked_at or now)
     again = _ask_again(claim, now, policy, jitter)
-    if record.stems:
+    if record.stems and not (record.phase is Phase.FAILED and _is_bare(record)):
         settled = _is_whole(record) or age > policy.missing_after
         return Listed(deadline=deadline_of(record, claim.accepted_at, policy), settled=settled)
     if record.phase is Phase.FAILED:
@@ -87,9 +87,12 @@ def _is_whole(record: RecordInfo) -> bool:
 
     Success without URLs is seen before the URLs are filled in; the source mix may be there all along.
     """
-    if record.phase is Phase.DONE:
-        return any(stem.name != SOURCE_MIX for stem in record.stems)
-    return record.phase is Phase.FAILED
+    return record.phase is Phase.FAILED or (record.phase is Phase.DONE and not _is_bare(record))
+
+
+def _is_bare(record: RecordInfo) -> bool:
+    """Say whether no stem is listed, only the source mix at most."""
+    return all(stem.name == SOURCE_MIX for stem in record.stems)
 
 
 def _blame(record: RecordInfo) -> str:
@@ -171,6 +174,21 @@ def not_settled(claim: Claim, now: datetime, policy: Policy, jitter: float) -> L
     """Say when to ask again for a task whose known stems are all done but which may list more."""
     again = _ask_again(claim, now, policy, jitter)
     return Later(again, "the provider may list more stems")
+
+
+def forecast(backlog: Iterable[tuple[datetime, int]], stems_a_second: float, now: datetime) -> int:
+    """Return how many stems of `backlog` expire before they are reached, at this pace.
+
+    `backlog` is pairs of a deadline and how many stems it stands for; the earliest goes first, and no
+    time is spent on what has expired.
+    """
+    fetched, late = 0.0, 0
+    for deadline, stems in sorted(backlog):
+        room = max(0.0, stems_a_second * (deadline - now).total_seconds() - fetched)
+        saved = min(stems, int(room))
+        fetched += saved
+        late += stems - saved
+    return late
 
 
 def urgency(deadline: datetime | None, accepted_at: datetime) -> datetime:

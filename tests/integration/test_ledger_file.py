@@ -532,7 +532,7 @@ def test_a_migration_cut_by_an_exception_leaves_no_table_behind(tmp_path: Path) 
     steps: list[str] = []
     open_ledger(tmp_path, steps.append).close()
     open_ledger(tmp_path, steps.append).close()
-    assert steps == ["ledger.migrating", "ledger.migrated"]
+    assert [step for step in steps if "migrat" in step] == ["ledger.migrating", "ledger.migrated"]
 
 
 def test_a_ledger_reads_on_while_another_process_writes(file: Path) -> None:

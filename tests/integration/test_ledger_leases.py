@@ -53,11 +53,11 @@ def test_claim_takes_the_earliest_deadline_whatever_the_order_of_arrival(ledger:
     assert [claim(ledger).task_id for _ in range(3)] == [tid(2), tid(3), tid(1)]
 
 
-def test_claim_of_either_stage_puts_a_passed_deadline_before_an_unknown_one(ledger: SqlLedger) -> None:
+def test_claim_takes_a_task_whose_deadline_has_passed_only_when_no_other_is_left(ledger: SqlLedger) -> None:
     _later(ledger, listed(ledger, 1, deadline=NOW - DAY))
     _later(ledger, listed(ledger, 2, deadline=NOW + DAY))
     take_in(ledger, 3)
-    assert [claim(ledger).task_id for _ in range(3)] == [tid(1), tid(3), tid(2)]
+    assert [claim(ledger).task_id for _ in range(3)] == [tid(3), tid(2), tid(1)]
 
 
 def test_queued_tasks_go_by_age(ledger: SqlLedger) -> None:
@@ -241,15 +241,17 @@ def test_release_dead_frees_at_once_what_the_dead_held_and_nothing_else(ledger: 
 
 
 def test_more_urgent_waits_only_for_a_due_free_listed_task_with_an_earlier_deadline(ledger: SqlLedger) -> None:
-    sooner = listed(ledger, 1, deadline=NOW + DAY)
-    mine = listed(ledger, 2, deadline=NOW + 2 * DAY)
+    sooner = listed(ledger, 1, deadline=NOW + 2 * DAY)
+    mine = listed(ledger, 2, deadline=NOW + 3 * DAY)
     take_in(ledger, 3)
-    deadline = NOW + 2 * DAY
+    deadline = NOW + 3 * DAY
     assert not ledger.more_urgent_waits(mine, deadline, NOW), "it is leased"
     _later(ledger, sooner, days=1)
     assert not ledger.more_urgent_waits(mine, deadline, NOW), "it is not due"
     assert ledger.more_urgent_waits(mine, deadline, NOW + DAY)
-    assert not ledger.more_urgent_waits(mine, NOW + DAY, NOW + DAY), "it is not earlier"
+    assert not ledger.more_urgent_waits(mine, NOW + 2 * DAY, NOW + DAY), "it is not earlier"
+    assert not ledger.more_urgent_waits(mine, deadline, NOW + 2 * DAY), "its deadline has passed"
+    assert ledger.more_urgent_waits(mine, NOW, NOW + DAY), "mine has passed, so it goes last"
     assert not ledger.more_urgent_waits(replace(mine, task_id=tid(1)), deadline, NOW + DAY), "it is oneself"
 
 

@@ -7,34 +7,11 @@ from sqlalchemy import and_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from archiver.edge.ledger.leases import due, enlisted_by, free, open_tasks
-from archiver.edge.ledger.rows import chunks, without_query
+from archiver.edge.ledger.rows import chunks
 from archiver.edge.ledger.schema import Unsigned, UtcTime, tasks
 
 DIALECT = sqlite.dialect()
 NOW = datetime(2026, 8, 6, 12, 0, 0, 1, tzinfo=UTC)
-
-
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        ("https://h/a.mp3", "https://h/a.mp3"),
-        ("https://h/a%20b.mp3", "https://h/a%20b.mp3"),
-        ("https://h/a.mp3?x=1&y=2", "https://h/a.mp3"),
-        ("https://h/a.mp3?", "https://h/a.mp3"),
-        ("https://h/a.mp3?x=a#b?c", "https://h/a.mp3"),
-        ("https://h/a.mp3#frag?x", "https://h/a.mp3"),
-        ("https://h?x=1", "https://h"),
-        ("https://me:pw@h/a.mp3", "https://h/a.mp3"),
-        ("https://me@x@h/a.mp3", "https://h/a.mp3"),
-        ("https://h/a@b.mp3", "https://h/a@b.mp3"),
-        ("https://h?next=https://me:pw@x/", "https://h"),
-        ("", ""),
-        ("not a url?x", "not a url"),
-        ("http://[", "http://["),
-    ],
-)
-def test_without_query_leaves_nothing_that_could_be_secret(url: str, shown: str) -> None:
-    assert without_query(url) == shown
 
 
 @pytest.mark.parametrize("count", [0, 1, 499, 500, 501, 1500])

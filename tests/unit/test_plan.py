@@ -89,11 +89,38 @@ def test_audio_under_pending_is_listed_and_settles_with_age(asked: datetime | No
 
 @pytest.mark.parametrize(
     ("phase", "asked", "settled"),
-    [(Phase.DONE, YOUNG, False), (Phase.DONE, OLD, True), (Phase.FAILED, YOUNG, True), (Phase.PENDING, YOUNG, False)],
+    [(Phase.DONE, YOUNG, False), (Phase.DONE, OLD, True), (Phase.PENDING, YOUNG, False)],
 )
-def test_source_mix_alone_settles_only_with_age_or_failure(phase: Phase, asked: datetime, settled: bool) -> None:
+def test_source_mix_alone_settles_only_with_age(phase: Phase, asked: datetime, settled: bool) -> None:
     assert resolve(RecordInfo(phase, stems=(MIX,)), asked) == plan.Listed(NOW + 14 * DAY, settled=settled)
     assert resolve(RecordInfo(Phase.DONE, stems=(VOCAL, MIX)), asked) == plan.Listed(NOW + 14 * DAY, settled=True)
+
+
+def test_failure_that_lists_only_the_source_mix_is_a_failure() -> None:
+    assert isinstance(resolve(RecordInfo(Phase.FAILED, stems=(MIX,)), YOUNG), Failed)
+
+
+def test_deadline_counts_from_the_earliest_time_there_is() -> None:
+    late = RecordInfo(Phase.DONE, stems=(VOCAL,), created_at=NOW + 8 * HOUR, completed_at=NOW + 9 * HOUR)
+    assert resolve(late, None) == plan.Listed(NOW + 14 * DAY, settled=True), "a time read in the wrong zone"
+
+
+@pytest.mark.parametrize(
+    ("backlog", "pace", "late"),
+    [
+        ([], 1.0, 0),
+        ([(NOW + HOUR, 3600)], 1.0, 0),
+        ([(NOW + HOUR, 3600)], 0.5, 1800),
+        ([(NOW + 2 * HOUR, 3600), (NOW + HOUR, 3600)], 1.0, 0),
+        ([(NOW + HOUR, 7200), (NOW + 2 * HOUR, 3600)], 1.0, 3600),
+        ([(NOW - HOUR, 5), (NOW + HOUR, 10)], 1.0, 5),
+        ([(NOW + HOUR, 10)], 0.0, 10),
+    ],
+)
+def test_forecast_counts_stems_that_expire_before_they_are_reached(
+    backlog: list[tuple[datetime, int]], pace: float, late: int
+) -> None:
+    assert plan.forecast(backlog, pace, NOW) == late
 
 
 @pytest.mark.parametrize("asked", [None, OLD])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select, union, update
+from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select, true, union, update
 
 from archiver.core.model import Claim
 from archiver.core.states import TaskState
@@ -52,11 +52,11 @@ def claim(
 ) -> Claim | None:
     """Lease the most urgent due task under `token`, or None."""
     stages = tuple(Stage) if stage is None else (stage,)
-    only = enlisted_by(owner) if enlisted_only else None
-    found = [row for each in stages if (row := _most_urgent(db, each, now, only)) is not None]
+    only = enlisted_by(owner) if enlisted_only else true()
+    found = [row for each in stages if (row := _next(db, each, now, only)) is not None]
     if not found:
         return None
-    best = min(found, key=lambda row: (row.urgency, row.task_id))
+    best = min(found, key=lambda row: (_expired(row, now), row.urgency, row.task_id))
     leased = db.execute(
         update(tasks)
         .where(tasks.c.task_id == best.task_id)
@@ -66,11 +66,24 @@ def claim(
     return claim_of(db, leased)
 
 
-def _most_urgent(db: Connection, stage: Stage, now: datetime, only: ColumnElement[bool] | None) -> AnyRow | None:
-    wanted = and_(open_tasks(), tasks.c.stage == stage, due(now), free(now))
+def _next(db: Connection, stage: Stage, now: datetime, only: ColumnElement[bool]) -> AnyRow | None:
+    """The task with the nearest deadline; one whose deadline has passed only when no other is left.
+
+    An expired task can hardly be saved by haste, and would cost others their chance.
+    """
+    in_time = _most_urgent(db, stage, now, and_(only, tasks.c.urgency > now)) if stage is Stage.STORE else None
+    return in_time or _most_urgent(db, stage, now, only)
+
+
+def _expired(row: AnyRow, now: datetime) -> bool:
+    return row.deadline is not None and row.deadline <= now
+
+
+def _most_urgent(db: Connection, stage: Stage, now: datetime, only: ColumnElement[bool]) -> AnyRow | None:
+    wanted = and_(open_tasks(), tasks.c.stage == stage, due(now), free(now), only)
     return db.execute(
-        select(tasks.c.task_id, tasks.c.urgency)
-        .where(wanted if only is None else and_(wanted, only))
+        select(tasks.c.task_id, tasks.c.urgency, tasks.c.deadline)
+        .where(wanted)
         .order_by(tasks.c.urgency, tasks.c.task_id)
         .limit(1)
         .with_for_update(skip_locked=True)
@@ -78,8 +91,9 @@ def _most_urgent(db: Connection, stage: Stage, now: datetime, only: ColumnElemen
 
 
 def more_urgent_waits(db: Connection, mine: Claim, deadline: datetime, now: datetime) -> bool:
-    """Whether a LISTED task with an earlier deadline could be claimed."""
-    other = and_(open_tasks(), tasks.c.deadline < deadline, tasks.c.state == TaskState.LISTED)
+    """Whether a LISTED task could be claimed that has an earlier deadline, or has one at all when mine has passed."""
+    before = tasks.c.deadline < deadline if deadline > now else true()
+    other = and_(open_tasks(), tasks.c.deadline > now, before, tasks.c.state == TaskState.LISTED)
     waits = and_(other, tasks.c.task_id != mine.task_id, due(now), free(now))
     return db.execute(select(tasks.c.task_id).where(waits).limit(1)).first() is not None
 

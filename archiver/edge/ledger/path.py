@@ -28,6 +28,7 @@ from archiver.core.model import (
     TaskId,
     Yielded,
 )
+from archiver.core.record import shown_url
 from archiver.core.states import IllegalMove, StemEvent, StemState, TaskEvent, TaskState
 from archiver.edge.ledger.moves import (
     LEASE_ENDS,
@@ -39,7 +40,7 @@ from archiver.edge.ledger.moves import (
     stem_of,
     tally,
 )
-from archiver.edge.ledger.rows import AnyRow, claim_of, stem_row, without_query
+from archiver.edge.ledger.rows import AnyRow, claim_of, stem_row
 from archiver.edge.ledger.schema import stems, tasks
 
 Columns = Mapping[str, object]
@@ -88,7 +89,7 @@ _NEW: Columns = {"state": StemState.WANTED, "attempts": 0, "gone": 0, "reason": 
 
 
 def _source(source: StemSource) -> dict[str, object]:
-    shown = without_query(source.url)
+    shown = shown_url(source.url)
     return {
         "shown_url": shown,
         "url_cut": shown != source.url,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -21,13 +20,6 @@ CHUNK = 500
 
 AnyRow: TypeAlias = "Row[*tuple[Any, ...]]"
 T = TypeVar("T")
-
-_USERINFO = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://)[^/]*@")
-
-
-def without_query(url: str) -> str:
-    """Return `url` without userinfo, query and fragment: the parts that may be secret."""
-    return _USERINFO.sub(r"\1", re.split(r"[?#]", url, maxsplit=1)[0])
 
 
 def chunks(items: Iterable[T]) -> Iterable[list[T]]:

@@ -20,6 +20,8 @@ from archiver.ports import AtRisk, OpenWork, Overview, TaskRow
 SHOWN = 20
 """Rows of a kind that `overview` lists."""
 
+PACE_WINDOW = timedelta(hours=1)
+
 _STUCK = (StemState.REFUSED, StemState.LOST)
 
 
@@ -71,6 +73,7 @@ def overview(db: Connection, *, now: datetime, at_risk: timedelta) -> Overview:
         ).where(open_tasks())
     ).one()
     archived = tasks.c.state == TaskState.ARCHIVED
+    pace = _stems_an_hour(db, now, stems_stored=_stored(totals), archived=its_tasks[TaskState.ARCHIVED])
     return Overview(
         tasks=its_tasks,
         stems={row.state: row.stems for row in totals},
@@ -85,7 +88,37 @@ def overview(db: Connection, *, now: datetime, at_risk: timedelta) -> Overview:
         rejected_lines=db.scalar(select(func.count()).select_from(rejects)) or 0,
         rejects=_last_rejects(db),
         last_archived_at=db.scalar(select(func.max(tasks.c.ended_at)).where(archived)),
+        stems_an_hour=pace,
+        forecast_late=None if pace is None else plan.forecast(_backlog(db), pace / PACE_WINDOW.total_seconds(), now),
     )
+
+
+def _stored(totals: Sequence[AnyRow]) -> int:
+    return sum(row.stems for row in totals if row.state is StemState.STORED)
+
+
+def _stems_an_hour(db: Connection, now: datetime, *, stems_stored: int, archived: int) -> float | None:
+    """The tasks that ended archived within the hour, times the stems that a task has on average.
+
+    None without any, unless work has been waiting for all that time: then the pace is really nought.
+    """
+    recent = and_(tasks.c.state == TaskState.ARCHIVED, tasks.c.ended_at > now - PACE_WINDOW)
+    ended = db.scalar(select(func.count()).select_from(tasks).where(recent)) or 0
+    if ended:
+        return ended * stems_stored / archived
+    waiting = and_(open_tasks(), tasks.c.accepted_at < now - PACE_WINDOW, due(now))
+    return 0.0 if db.scalar(select(exists().where(waiting))) else None
+
+
+def _backlog(db: Connection) -> list[tuple[datetime, int]]:
+    """Stems still wanted, by their task's deadline."""
+    query = (
+        select(tasks.c.deadline, func.count())
+        .join(stems, stems.c.task_id == tasks.c.task_id)
+        .where(open_tasks(), tasks.c.deadline.is_not(None), stems.c.state == StemState.WANTED)
+        .group_by(tasks.c.deadline)
+    )
+    return [(deadline, count) for deadline, count in db.execute(query)]
 
 
 def _count_tasks(db: Connection) -> dict[TaskState, int]:
