@@ -7,7 +7,7 @@ import random
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from archiver.edge.record_api import KieApi
 from archiver.pipeline import Archiver, Outside
 from archiver.ports import Checkpoint, EventLog, Observer, unobserved
 from archiver.settings import Settings
-from archiver.upkeep import DeadlineWatch, QueueIntake, reap
+from archiver.upkeep import DeadlineWatch, QueueIntake, abort_uploads, free_leases
 
 _DISPATCH_EVERY = timedelta(seconds=1)
 _HOUSEKEEPING_EVERY = timedelta(seconds=30)
@@ -146,17 +146,22 @@ class Service:
     breakers: Breakers
     dispatcher: Dispatcher
     log: EventLog
+    cancel: Callable[[], None]
+    """Makes transfers and calls under way end at once, their tasks given back."""
     checkpoint: Checkpoint = unobserved
-    _cancelled: threading.Event = field(default_factory=threading.Event)
 
-    def reap(self) -> None:
-        """Free what dead processes held."""
-        reap(ledger=self.ledger, store=self.store, alive=self.owners.alive, clock=utc_now, log=self.log)
+    def free_leases(self) -> None:
+        """Take up at once what dead processes held."""
+        free_leases(ledger=self.ledger, alive=self.owners.alive, clock=utc_now, log=self.log)
+
+    def abort_uploads(self) -> None:
+        """Clear away the multipart uploads that dead processes left open."""
+        abort_uploads(ledger=self.ledger, store=self.store, alive=self.owners.alive, log=self.log)
 
     def stop(self, stopping: Stopping) -> None:
         """Drain, then give back every lease."""
         grace = self.settings.shutdown_grace
-        drain(self.dispatcher, stopping, grace=grace, cancel=self._cancelled.set, log=self.log)
+        drain(self.dispatcher, stopping, grace=grace, cancel=self.cancel, log=self.log)
         self.ledger.release(self.owner, now=utc_now())
 
     # --- the daemon
@@ -197,7 +202,8 @@ class Service:
     def _housekeeping(self) -> None:
         self.breakers.reload()
         self.dispatcher.renew()
-        self.reap()
+        self.free_leases()
+        self.abort_uploads()
 
     # --- one shot
 
@@ -234,6 +240,7 @@ class Service:
         )
         try:
             verdict = backfill.run(lambda: self._report(roll, progress))
+            self.abort_uploads()
             ending = end(backfill, verdict, roll)
         finally:
             self.stop(stopping)
@@ -268,10 +275,10 @@ def service(
         stack.callback(api.close)
         downloader = open_downloader(settings, checkpoint)
         stack.callback(downloader.close)
-        store = open_store(settings, log, checkpoint)
-        breakers = Breakers(ledger, utc_now, log)
         pool = StemPool(settings.download.concurrency)
         stack.callback(pool.close)
+        store = open_store(settings, log, checkpoint)
+        breakers = Breakers(ledger, utc_now, log)
         cancelled = threading.Event()
         archiver = Archiver(
             outside=Outside(api=api, downloader=downloader, store=store, ledger=ledger, gate=breakers, pool=pool),
@@ -290,8 +297,13 @@ def service(
         dispatcher = Dispatcher(
             ledger=ledger, archive=archiver.archive, breakers=breakers, shift=shift, clock=utc_now, log=log
         )
-        whole = Service(settings, owners.owner, ledger, owners, store, breakers, dispatcher, log, checkpoint, cancelled)
-        whole.reap()
+
+        def cancel() -> None:
+            cancelled.set()
+            api.close()
+
+        whole = Service(settings, owners.owner, ledger, owners, store, breakers, dispatcher, log, cancel, checkpoint)
+        whole.free_leases()
         yield whole
 
 

@@ -219,6 +219,8 @@ def enqueue(context: typer.Context, ids: Ids) -> None:
     from archiver.edge.queue_file import QueueFile
 
     checked = _ids(ids)
+    if loaded.sources["queue.path"] == "default":
+        loaded.settings.queue.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _faults():
         QueueFile(str(loaded.settings.queue.path)).append(checked)
     typer.echo(f"{len(checked)} appended to {loaded.settings.queue.path}")

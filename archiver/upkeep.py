@@ -44,7 +44,7 @@ class QueueIntake:
             return False
         self.checkpoint("queue.read")
         accept(intake, source="queue", ledger=self.ledger, now=self.clock(), log=self.log)
-        return bool(intake.ids or intake.rejects)
+        return True
 
 
 def accept(intake: Intake, *, source: str, ledger: Ledger, now: datetime, log: EventLog) -> int:
@@ -59,10 +59,14 @@ def accept(intake: Intake, *, source: str, ledger: Ledger, now: datetime, log: E
     return len(new)
 
 
-def reap(*, ledger: Ledger, store: ObjectStore, alive: Alive, clock: Clock, log: EventLog) -> None:
-    """Free what dead processes held: their leases at once, their unfinished multipart uploads after that."""
+def free_leases(*, ledger: Ledger, alive: Alive, clock: Clock, log: EventLog) -> None:
+    """Give back at once what dead processes held, however long their leases would have lasted."""
     for owner in ledger.release_dead(alive, now=clock()):
         log.info("owner.reaped", owner=owner)
+
+
+def abort_uploads(*, ledger: Ledger, store: ObjectStore, alive: Alive, log: EventLog) -> None:
+    """Abort the multipart uploads that dead processes left open; what cannot be aborted now waits for the next time."""
     for key, upload_id in ledger.uploads_of_dead(alive):
         try:
             store.abort(key, upload_id)
@@ -81,20 +85,23 @@ class DeadlineWatch:
     clock: Clock
     at_risk: timedelta
     log: EventLog
-    _said: int = field(default=0, init=False)
+    _said: tuple[int, int] = field(default=(0, 0), init=False)
 
     def __call__(self) -> None:
-        """Log `deadline.at_risk` whenever the count of tasks at risk changes."""
+        """Log `deadline.at_risk` and `deadline.forecast` whenever what they count changes."""
         overview = self.ledger.overview(now=self.clock(), at_risk=self.at_risk)
-        if overview.at_risk_count == self._said:
-            return
-        self._said = overview.at_risk_count
-        first = overview.at_risk[0] if overview.at_risk else None
-        report = self.log.error if first is not None else self.log.info
-        report(
-            "deadline.at_risk",
-            tasks=overview.at_risk_count,
-            first_task_id=first and first.task_id,
-            first_deadline=first and first.deadline.isoformat(),
-            reason=first and first.reason,
-        )
+        at_risk, late = overview.at_risk_count, overview.forecast_late or 0
+        said, self._said = self._said, (at_risk, late)
+        if at_risk != said[0]:
+            first = overview.at_risk[0] if overview.at_risk else None
+            report = self.log.error if first is not None else self.log.info
+            report(
+                "deadline.at_risk",
+                tasks=at_risk,
+                first_task_id=first and first.task_id,
+                first_deadline=first and first.deadline.isoformat(),
+                reason=first and first.reason,
+            )
+        if late != said[1]:
+            report = self.log.error if late else self.log.info
+            report("deadline.forecast", stems_expiring=late, stems_an_hour=overview.stems_an_hour)
