@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 import random
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from archiver import __version__
 from archiver.backfill import Backfill, Ending, Roll, end, enrol
@@ -21,15 +23,21 @@ from archiver.daemon import Daemon, Job, Stopping, drain
 from archiver.dispatch import Breakers, Dispatcher, Shift, StemPool
 from archiver.edge.buffers import BufferBudget
 from archiver.edge.downloader import HttpDownloader
+from archiver.edge.downloader.address import Resolve, system_resolve
+from archiver.edge.downloader.dialer import Connect, tcp_connect
 from archiver.edge.ledger import SqlLedger
 from archiver.edge.object_store import S3Store, s3_client
 from archiver.edge.owners import OwnerLock
 from archiver.edge.queue_file import QueueFile
 from archiver.edge.record_api import KieApi
+from archiver.edge.record_api.pace import Wait
 from archiver.pipeline import Archiver, Outside
-from archiver.ports import Checkpoint, EventLog, Observer, unobserved
+from archiver.ports import Checkpoint, Clock, EventLog, Observer, unobserved
 from archiver.settings import Settings
 from archiver.upkeep import DeadlineWatch, QueueIntake, abort_uploads, free_leases
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 _DISPATCH_EVERY = timedelta(seconds=1)
 _HOUSEKEEPING_EVERY = timedelta(seconds=30)
@@ -43,6 +51,26 @@ Progress = Callable[[int, int, timedelta | None], None]
 def utc_now() -> datetime:
     """Now, as an aware UTC datetime."""
     return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What the service takes from the machine that it runs on: its time, its network."""
+
+    clock: Clock = utc_now
+    monotonic: Callable[[], float] = time.monotonic
+    """Seconds: by them requests are paced, and bodies and answers found too slow."""
+    sleep: Callable[[float], None] = time.sleep
+    wait: Wait = threading.Condition.wait
+    resolve: Resolve = system_resolve
+    """Looks up the names of the CDN's hosts."""
+    connect: Connect = tcp_connect
+    """Opens connections to the CDN."""
+    s3_client: Callable[..., S3Client] = s3_client
+    """Makes the client of the store; see archiver.edge.object_store.s3_client."""
+
+
+THIS_MACHINE = Machine()
 
 
 def policy_of(settings: Settings) -> Policy:
@@ -65,7 +93,9 @@ def open_ledger(settings: Settings, checkpoint: Checkpoint = unobserved) -> SqlL
     return SqlLedger.open(settings.ledger.url, checkpoint=checkpoint)
 
 
-def open_api(settings: Settings, log: EventLog, checkpoint: Checkpoint = unobserved) -> KieApi:
+def open_api(
+    settings: Settings, log: EventLog, checkpoint: Checkpoint = unobserved, machine: Machine = THIS_MACHINE
+) -> KieApi:
     """Return the client that holds the provider's key."""
     provider = settings.provider
     return KieApi(
@@ -78,14 +108,18 @@ def open_api(settings: Settings, log: EventLog, checkpoint: Checkpoint = unobser
         allow_http=settings.download.allow_http,
         jitter=random.random,
         log=log,
+        clock=machine.monotonic,
+        wait=machine.wait,
         checkpoint=checkpoint,
     )
 
 
-def open_store(settings: Settings, log: EventLog, checkpoint: Checkpoint = unobserved) -> S3Store:
+def open_store(
+    settings: Settings, log: EventLog, checkpoint: Checkpoint = unobserved, machine: Machine = THIS_MACHINE
+) -> S3Store:
     """Return the bucket, with credentials from boto3's own chain."""
     store = settings.store
-    client = s3_client(
+    client = machine.s3_client(
         endpoint_url=store.endpoint_url,
         region=store.region,
         addressing_style=store.addressing_style,
@@ -103,13 +137,16 @@ def open_store(settings: Settings, log: EventLog, checkpoint: Checkpoint = unobs
         part_size=store.part_size,
         buffers=BufferBudget(settings.download.buffer_budget),
         jitter=random.random,
-        clock=utc_now,
+        clock=machine.clock,
+        sleep=machine.sleep,
         log=log,
         checkpoint=checkpoint,
     )
 
 
-def open_downloader(settings: Settings, checkpoint: Checkpoint = unobserved) -> HttpDownloader:
+def open_downloader(
+    settings: Settings, checkpoint: Checkpoint = unobserved, machine: Machine = THIS_MACHINE
+) -> HttpDownloader:
     """Return the anonymous client of the CDN."""
     download = settings.download
     return HttpDownloader(
@@ -123,6 +160,10 @@ def open_downloader(settings: Settings, checkpoint: Checkpoint = unobserved) -> 
         allow_private_addresses=download.allow_private_addresses,
         proxy=download.proxy_url(),
         max_connections=download.concurrency,
+        resolve=machine.resolve,
+        connect=machine.connect,
+        clock=machine.monotonic,
+        sleep=machine.sleep,
         jitter=random.random,
         checkpoint=checkpoint,
     )
@@ -148,11 +189,12 @@ class Service:
     log: EventLog
     cancel: Callable[[], None]
     """Makes transfers and calls under way end at once, their tasks given back."""
+    clock: Clock = utc_now
     checkpoint: Checkpoint = unobserved
 
     def free_leases(self) -> None:
         """Take up at once what dead processes held."""
-        free_leases(ledger=self.ledger, alive=self.owners.alive, clock=utc_now, log=self.log)
+        free_leases(ledger=self.ledger, alive=self.owners.alive, clock=self.clock, log=self.log)
 
     def abort_uploads(self) -> None:
         """Clear away the multipart uploads that dead processes left open."""
@@ -162,13 +204,13 @@ class Service:
         """Drain, then give back every lease."""
         grace = self.settings.shutdown_grace
         drain(self.dispatcher, stopping, grace=grace, cancel=self.cancel, log=self.log)
-        self.ledger.release(self.owner, now=utc_now())
+        self.ledger.release(self.owner, now=self.clock())
 
     # --- the daemon
 
     def run(self, stopping: Stopping) -> None:
         """Run the daemon until asked to stop; raises LedgerFault when the ledger ended it."""
-        daemon = Daemon(self._jobs(), stopping=stopping, log=self.log)
+        daemon = Daemon(self.jobs(), stopping=stopping, log=self.log)
         self.log.info("daemon.started", version=__version__, owner=self.owner, queue=str(self.settings.queue.path))
         fault = daemon.run(lambda: self.dispatcher.fault)
         try:
@@ -178,17 +220,20 @@ class Service:
         if fault is not None:
             raise fault
 
-    def _jobs(self) -> dict[str, Job]:
+    def jobs(self) -> dict[str, Job]:
+        """Return the daemon's work by name."""
         path = self.settings.queue.path
         intake = QueueIntake(
             queue=QueueFile(str(path)),
             path=str(path),
             ledger=self.ledger,
-            clock=utc_now,
+            clock=self.clock,
             log=self.log,
             checkpoint=self.checkpoint,
         )
-        watch = DeadlineWatch(ledger=self.ledger, clock=utc_now, at_risk=self.settings.schedule.at_risk, log=self.log)
+        watch = DeadlineWatch(
+            ledger=self.ledger, clock=self.clock, at_risk=self.settings.schedule.at_risk, log=self.log
+        )
         return {
             "intake": Job(intake, self.settings.queue.poll_interval),
             "dispatch": Job(self._dispatch, _DISPATCH_EVERY),
@@ -223,7 +268,7 @@ class Service:
             owner=self.owner,
             ledger=self.ledger,
             limit=limit,
-            clock=utc_now,
+            clock=self.clock,
             log=self.log,
             checkpoint=self.checkpoint,
         )
@@ -234,7 +279,7 @@ class Service:
             dispatcher=self.dispatcher,
             breakers=self.breakers,
             stopping=stopping,
-            clock=utc_now,
+            clock=self.clock,
             wait=wait,
             max_wait=max_wait,
         )
@@ -249,7 +294,7 @@ class Service:
 
     def _report(self, roll: Roll, progress: Progress) -> None:
         work = self.ledger.open_work(self.owner)
-        nearest = None if work.nearest_deadline is None else work.nearest_deadline - utc_now()
+        nearest = None if work.nearest_deadline is None else work.nearest_deadline - self.clock()
         progress(roll.taken - work.tasks, roll.taken, nearest)
 
 
@@ -261,6 +306,7 @@ def service(
     log: EventLog,
     enlisted_only: bool = False,
     checkpoint: Checkpoint = unobserved,
+    machine: Machine = THIS_MACHINE,
 ) -> Iterator[Service]:
     """Wire everything together, free what dead processes held, and close it all at the end.
 
@@ -271,14 +317,14 @@ def service(
         stack.callback(ledger.close)
         owners = OwnerLock(owners_folder(settings.ledger.url))
         stack.callback(owners.close)
-        api = open_api(settings, log, checkpoint)
+        api = open_api(settings, log, checkpoint, machine)
         stack.callback(api.close)
-        downloader = open_downloader(settings, checkpoint)
+        downloader = open_downloader(settings, checkpoint, machine)
         stack.callback(downloader.close)
         pool = StemPool(settings.download.concurrency)
         stack.callback(pool.close)
-        store = open_store(settings, log, checkpoint)
-        breakers = Breakers(ledger, utc_now, log)
+        store = open_store(settings, log, checkpoint, machine)
+        breakers = Breakers(ledger, machine.clock, log)
         cancelled = threading.Event()
         archiver = Archiver(
             outside=Outside(api=api, downloader=downloader, store=store, ledger=ledger, gate=breakers, pool=pool),
@@ -286,7 +332,7 @@ def service(
             prefix=settings.store.prefix,
             policy=policy_of(settings),
             version=__version__,
-            clock=utc_now,
+            clock=machine.clock,
             jitter=random.random,
             log=log,
             observer=observer,
@@ -295,14 +341,26 @@ def service(
         )
         shift = Shift(owners.owner, settings.download.tasks_in_flight, enlisted_only=enlisted_only)
         dispatcher = Dispatcher(
-            ledger=ledger, archive=archiver.archive, breakers=breakers, shift=shift, clock=utc_now, log=log
+            ledger=ledger, archive=archiver.archive, breakers=breakers, shift=shift, clock=machine.clock, log=log
         )
 
         def cancel() -> None:
             cancelled.set()
             api.close()
 
-        whole = Service(settings, owners.owner, ledger, owners, store, breakers, dispatcher, log, cancel, checkpoint)
+        whole = Service(
+            settings=settings,
+            owner=owners.owner,
+            ledger=ledger,
+            owners=owners,
+            store=store,
+            breakers=breakers,
+            dispatcher=dispatcher,
+            log=log,
+            cancel=cancel,
+            clock=machine.clock,
+            checkpoint=checkpoint,
+        )
         whole.free_leases()
         yield whole
 
