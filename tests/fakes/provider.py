@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import socket
+import ssl
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -38,6 +40,8 @@ class Reply:
     """Seconds before each single byte."""
     keep: bool = True
     """Whether the connection stays open for another request."""
+    reset: bool = False
+    """Whether the connection ends with a RST."""
 
 
 Answerer = Callable[[Request], Reply]
@@ -85,6 +89,8 @@ class ScriptedProvider:
     """Serves until the `with` ends; `answer` may be replaced at any time. Keeps every request."""
 
     answer: Answerer
+    tls: ssl.SSLContext | None = None
+    """Looked at for each new connection."""
     requests: list[Request] = field(default_factory=list)
     _listener: socket.socket = field(init=False)
     _open: set[socket.socket] = field(default_factory=set)
@@ -98,7 +104,7 @@ class ScriptedProvider:
     @property
     def url(self) -> str:
         """The origin, without a trailing slash."""
-        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self._listener.getsockname()[1]}"
 
     def says(self, *replies: Reply) -> None:
         """Answer with `replies` in turn, the last one for ever."""
@@ -138,17 +144,22 @@ class ScriptedProvider:
                 self._open.add(connection)
             self._start(lambda connection=connection: self._serve(connection))  # type: ignore[misc]  # bound now
 
-    def _serve(self, connection: socket.socket) -> None:
-        with connection, suppress(OSError), connection.makefile("rb") as stream:
+    def _serve(self, plain: socket.socket) -> None:
+        with plain, suppress(OSError), self._secured(plain) as connection, connection.makefile("rb") as stream:
             while (request := _read_request(stream.readline, stream.read)) is not None:
                 with self._lock:
                     self.requests.append(request)
                     answer = self.answer(request)
                 self._send(connection, answer)
-                if not answer.keep:
+                if answer.reset:
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                if answer.reset or not answer.keep:
                     break
         with self._lock:
-            self._open.discard(connection)
+            self._open.discard(plain)
+
+    def _secured(self, connection: socket.socket) -> socket.socket:
+        return connection if self.tls is None else self.tls.wrap_socket(connection, server_side=True)
 
     def _send(self, connection: socket.socket, answer: Reply) -> None:
         self._closing.wait(answer.delay)

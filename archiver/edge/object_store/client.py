@@ -28,19 +28,22 @@ def s3_client(
     max_connections: int,
     user_agent_extra: str,
     session: boto3.session.Session | None = None,
+    read_timeout: float = READ_SECONDS,
+    attempts: int = CALL_ATTEMPTS,
 ) -> S3Client:
     """Return a client for `S3Store`; credentials come from boto3's own chain. Close it after use.
 
     `max_connections` must be at least the number of threads that use it. Bodies are not signed: every
     upload carries its checksum in a header that is, and S3Store proves what was stored by it. Hashing
-    each body a second time for its signature would add nothing. Raises AccessRefused when the AWS
+    each body a second time for its signature would add nothing. `read_timeout` is in seconds, `attempts`
+    counts botocore's own tries of one call. Raises AccessRefused when the AWS
     configuration cannot be used (an unknown profile, say).
     """
     config = Config(
         user_agent_extra=user_agent_extra,
         connect_timeout=CONNECT_SECONDS,
-        read_timeout=READ_SECONDS,
-        retries={"mode": "standard", "total_max_attempts": CALL_ATTEMPTS},
+        read_timeout=read_timeout,
+        retries={"mode": "standard", "total_max_attempts": attempts},
         max_pool_connections=max_connections,
         tcp_keepalive=True,
         parameter_validation=False,
