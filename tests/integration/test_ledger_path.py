@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -316,6 +318,18 @@ def test_refused_is_illegal_for_a_queued_task(ledger: SqlLedger) -> None:
     take_in(ledger, 1)
     with pytest.raises(IllegalMove):
         ledger.finish(claim(ledger), Refused("x", NOW), record=None, now=NOW)
+
+
+def test_the_answer_is_kept_until_the_store_holds_it(ledger: SqlLedger, tmp_path: Path) -> None:
+    def kept() -> str:
+        with closing(sqlite3.connect(tmp_path / "ledger.db")) as db:
+            return str(db.execute("SELECT document FROM tasks").fetchone()[0])
+
+    mine = listed(ledger, 1, "vocal")
+    ledger.stored(mine, VOCAL, receipt())
+    assert kept() == '{"code":200}'
+    ledger.finish(mine, Archived(), record=record("vocal"), now=NOW)
+    assert kept() == "", "record-info.json holds it now, and a million of them would fill the disk"
 
 
 # --- later

@@ -11,7 +11,6 @@ def _applied(*_: object, **__: object) -> None:
     _attributes["checkpoint"]("ledger.migrating")
 
 
-# SQLite's DDL is transactional once the driver leaves BEGIN to us, which Alembic cannot know.
-context.configure(connection=_attributes["connection"], transactional_ddl=True, on_version_apply=_applied)
+context.configure(connection=_attributes["connection"], on_version_apply=_applied)
 with context.begin_transaction():
     context.run_migrations()
