@@ -133,19 +133,19 @@ class SocketTransport(httpx.BaseTransport):
         origin = (request.url.scheme, request.url.raw_host.decode("ascii"), port_of(request.url))
         head = self._head_of(request)
         kept = self._pool.take(origin)
-        response = None if kept is None else self._exchange(kept, head, origin, kept_alive=True)
+        response = None if kept is None else self._exchange(kept, head, origin)
         return response or self._fresh(head, origin)
 
     def _fresh(self, head: bytes, origin: Origin) -> httpx.Response:
-        response = self._exchange(self._dialer.dial(origin), head, origin, kept_alive=False)
+        response = self._exchange(self._dialer.dial(origin), head, origin)
         if response is None:
             raise httpx.RemoteProtocolError("the connection was closed without an answer")
         return response
 
-    def _exchange(self, wire: Wire, request: bytes, origin: Origin, *, kept_alive: bool) -> httpx.Response | None:
+    def _exchange(self, wire: Wire, request: bytes, origin: Origin) -> httpx.Response | None:
         """Return the answer; None when the connection turned out to be closed before any byte of one."""
         try:
-            head = _ask(wire, request, kept_alive=kept_alive)
+            head = _ask(wire, request)
             if head is None:
                 wire.close()
                 return None
@@ -167,11 +167,11 @@ class SocketTransport(httpx.BaseTransport):
         self._pool.close()
 
 
-def _ask(wire: Wire, request: bytes, *, kept_alive: bool) -> Head | None:
+def _ask(wire: Wire, request: bytes) -> Head | None:
     try:
         wire.send(request)
         return Head.read(wire)
     except (httpx.WriteError, httpx.ReadError):
-        if kept_alive and not wire.answered:
-            return None
-        raise
+        if wire.answered:
+            raise
+        return None
