@@ -32,6 +32,10 @@ STARTS = 3
 """Another program may take a port between our look and the server's bind: start again on others."""
 READY_SECONDS = 30.0
 STOP_SECONDS = 5.0
+LEASH = """exec 3<&0; "$@" 3<&- </dev/null & weed=$!
+{ read -r _ <&3; kill "$weed"; } & leash=$!
+wait "$weed"; kill "$leash" 2>/dev/null"""
+"""Ends the server when our end of its input closes: also when this process is killed and can do nothing."""
 BELOW_EPHEMERAL = range(15_000, 32_000)
 """Ports that the kernel hands to nobody's outgoing connection by default (Linux: 32768 and up)."""
 
@@ -100,9 +104,9 @@ def _start(folder: Path, log: Path, server: S3Server, ports: list[int]) -> subpr
     identities.chmod(0o600)
     with log.open("ab") as output:
         return subprocess.Popen(  # noqa: S603 - our own package's binary, no shell
-            [_binary(), "-logdir=.", "mini", *_flags(ports)],
+            ["/bin/sh", "-c", LEASH, "leash", _binary(), "-logdir=.", "mini", *_flags(ports)],
             cwd=folder,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -182,17 +186,13 @@ def _ready(process: subprocess.Popen[bytes], server: S3Server) -> bool:
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
     """End the server and whatever it started (its process group), politely first."""
-    for end in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, end)
-        except ProcessLookupError:
-            break
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            continue
-        break
-    process.wait()
+    if process.stdin:
+        process.stdin.close()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def _sweep(ports: list[int]) -> None:
