@@ -134,7 +134,7 @@ class SocketTransport(httpx.BaseTransport):
         head = self._head_of(request)
         kept = self._pool.take(origin)
         response = None if kept is None else self._exchange(kept, head, origin)
-        return response or self._fresh(head, origin)
+        return self._fresh(head, origin) if response is None else response
 
     def _fresh(self, head: bytes, origin: Origin) -> httpx.Response:
         response = self._exchange(self._dialer.dial(origin), head, origin)
