@@ -496,6 +496,17 @@ def test_key_when_its_file_cannot_be_read_is_refused(make: Make, tmp_path: Path)
         make(api_key=(tmp_path / "absent").read_text).fetch(TASK)
 
 
+def test_key_when_an_answer_repeats_it_is_masked(api: KieApi, provider: ScriptedProvider) -> None:
+    provider.says(reply({"code": 401, "msg": f"nobody knows {KEY}", "data": None}))
+    with pytest.raises(KeyRefused) as refused:
+        api.fetch(TASK)
+    assert str(refused.value).endswith("nobody knows ***")
+    provider.says(reply({"code": 200, "msg": "success", "data": {"taskId": TASK, "errorMessage": KEY}}))
+    record = api.fetch(TASK)
+    assert record.error_message == "***"
+    assert KEY not in record.document
+
+
 def test_key_shows_in_no_repr_error_or_event(
     make: Make, provider: ScriptedProvider, events: Events, caplog: pytest.LogCaptureFixture
 ) -> None:

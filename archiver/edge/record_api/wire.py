@@ -19,6 +19,9 @@ from archiver.core.record import MAX_ANSWER, scrub
 KEEP_ALIVE = 30.0
 """Seconds for which an idle connection is thought alive; after longer, a router may have forgotten it."""
 
+SHORTEST_KEY = 8
+"""Characters; a shorter key is left in answers, where it may stand by chance."""
+
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 
 
@@ -76,7 +79,7 @@ class Wire:
             with self._transport.within(seconds):
                 response = self._client.send(request, stream=True)
                 try:
-                    return Answer(response.status_code, response.headers, _read_capped(response))
+                    return Answer(response.status_code, response.headers, _unsaid(request, _read_capped(response)))
                 finally:
                     response.close()
         except (httpx.HTTPError, httpx.StreamError, *_HTTPCORE_FAULTS, OSError, zlib.error) as fault:
@@ -113,6 +116,12 @@ def _parsed(url: str, what: str) -> httpx.URL:
         return httpx.URL(url)
     except httpx.InvalidURL:
         raise ValueError(f"{what} is no URL") from None
+
+
+def _unsaid(request: httpx.Request, body: bytes) -> bytes:
+    """Return an answer's body without the key that it was asked with, which an error may repeat to us."""
+    key = request.headers.get("authorization", "").rpartition(" ")[2]
+    return body.replace(key.encode(), b"***") if len(key) >= SHORTEST_KEY else body
 
 
 def _read_capped(response: httpx.Response) -> bytes:
