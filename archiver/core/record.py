@@ -109,7 +109,7 @@ def record_of(data: object) -> RecordInfo:
         return RecordInfo(Phase.PENDING, document=document_of(data))
     flag = _flag(data)
     found = _audio_of(data)
-    phase = _phase(flag, has_audio=bool(found))
+    phase = _phase(flag)
     return RecordInfo(
         phase=phase,
         stems=_named(found, settled=phase is not Phase.PENDING),
@@ -486,13 +486,12 @@ _PHASE_OF_NUMBER: Final = {"0": Phase.PENDING, "1": Phase.DONE, "2": Phase.PENDI
 """The sibling endpoints' integers; they disagree about 2 (still running, or failed): asking again settles it."""
 
 
-def _phase(flag: str, *, has_audio: bool) -> Phase:
+def _phase(flag: str) -> Phase:
     """Read the flag. One that nobody has heard of is PENDING."""
     word = flag.upper()
-    if word == "SUCCESS":
+    # CALLBACK_EXCEPTION: the webhook could not be delivered; the audio exists, and was billed.
+    if word in ("SUCCESS", "CALLBACK_EXCEPTION"):
         return Phase.DONE
-    if word == "CALLBACK_EXCEPTION":  # the webhook could not be delivered; the audio exists, and was billed
-        return Phase.DONE if has_audio else Phase.FAILED
     if word == "FAIL" or "FAILED" in word or "ERROR" in word:
         return Phase.FAILED
     return _PHASE_OF_NUMBER.get(word, Phase.PENDING)

@@ -127,7 +127,7 @@ READINGS: Mapping[str, Phase | type[ArchiverError]] = {
     "create_task_failed": Phase.FAILED,
     "generate_audio_failed": Phase.FAILED,
     "callback_exception_with_urls": Phase.DONE,
-    "callback_exception_no_urls": Phase.FAILED,
+    "callback_exception_no_urls": Phase.DONE,
     "success_without_urls": Phase.DONE,
     "sensitive_word_error": Phase.FAILED,
     "unknown_task_id": Phase.ABSENT,

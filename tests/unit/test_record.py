@@ -127,7 +127,7 @@ READINGS = {
     "success_without_urls": Reading(Phase.DONE, "SUCCESS", (), SEPARATED, SEPARATED_END),
     "callback_exception_with_urls": Reading(Phase.DONE, "CALLBACK_EXCEPTION", TWO_STEMS, SEPARATED, SEPARATED_END),
     "callback_exception_no_urls": Reading(
-        Phase.FAILED, "CALLBACK_EXCEPTION", (), SEPARATED, SEPARATED_END, 500, "Callback process error"
+        Phase.DONE, "CALLBACK_EXCEPTION", (), SEPARATED, SEPARATED_END, 500, "Callback process error"
     ),
     "pending": Reading(Phase.PENDING, "PENDING", (), SEPARATED),
     "pending_but_error_set": Reading(
@@ -284,7 +284,7 @@ def test_envelope_with_byte_order_mark_is_read() -> None:
         ("CREATE_TASK_FAILED", Phase.FAILED),
         ("GENERATE_WAV_FAILED", Phase.FAILED),
         ("SENSITIVE_WORD_ERROR", Phase.FAILED),
-        ("CALLBACK_EXCEPTION", Phase.FAILED),
+        ("CALLBACK_EXCEPTION", Phase.DONE),
         (0, Phase.PENDING),
         (2, Phase.PENDING),
         (False, Phase.PENDING),
