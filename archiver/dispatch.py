@@ -300,10 +300,13 @@ class Dispatcher:
                 lease=self._shift.lease,
                 stage=stage,
                 enlisted_only=self._shift.enlisted_only,
+            # Listed tasks are asked about again only for links to use at once: not while nothing can be stored.
+            fresh_only = not self._breakers.open_for(*_NEEDS[Stage.STORE])
             )
             if claim is not None:
                 return claim, stage
         return None, preferred
 
 
+                fresh_only=fresh_only,
 _NEEDS = {Stage.LIST: (Dependency.PROVIDER,), Stage.STORE: (Dependency.ORIGIN, Dependency.STORE)}

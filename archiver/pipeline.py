@@ -166,15 +166,20 @@ class _Journey:
         now = self._a.clock()
         resolution = plan.resolve(self._claim, record, now, self._a.policy, self._a.jitter())
         if isinstance(resolution, plan.Listed):
+            fresh = self._claim.state is TaskState.QUEUED
             self._list(record, resolution, now)
-            fresh = self._claim.deadline or resolution.deadline
-            return Yielded() if self._out.ledger.more_urgent_waits(self._claim, fresh, now) else None
+            # One whose links are kept nowhere would come back just to ask for them again.
+            return Yielded() if fresh and self._more_urgent_waits(now) else None
         if self._claim.state is TaskState.QUEUED:
             return resolution
         # The stems were listed before and the record no longer lists any: what we know still counts.
         if isinstance(resolution, Later) and any(row.state is StemState.WANTED for row in self._rows.values()):
             return replace(resolution, fault=True)
         return resolution if isinstance(resolution, Later) else self._settle()
+
+    def _more_urgent_waits(self, now: datetime) -> bool:
+        deadline = self._claim.deadline or self._claim.accepted_at
+        return self._out.ledger.more_urgent_waits(self._claim, deadline, now)
 
     def _settle(self) -> Outcome | None:
         self._claim = replace(self._claim, settled=True)

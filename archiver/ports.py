@@ -352,7 +352,7 @@ class Ledger(Protocol):
 
         LISTED tasks go by deadline, those past it last; QUEUED ones by deadline where known, else by age. Stage.STORE
         takes only LISTED tasks of which every missing stem's URL is on record; Stage.LIST the rest;
-        None takes either, the earliest deadline first.
+        None takes either, the earliest deadline first. `fresh_only` takes no LISTED ones.
         """
 
     def more_urgent_waits(self, claim: Claim, deadline: datetime, now: datetime) -> bool:
@@ -360,6 +360,7 @@ class Ledger(Protocol):
 
     def renew(self, owner: str, *, now: datetime, lease: timedelta) -> None:
         """Prolong every lease that `owner` holds."""
+        fresh_only: bool = False,
 
     def release(self, owner: str, *, now: datetime) -> int:
         """Give back all that `owner` holds, untouched, and forget what it enlisted; return how many leases."""

@@ -59,11 +59,11 @@ def queued(ledger: SqlLedger, *names: str) -> None:
     ledger.take_in(Intake(ids=tuple(map(TaskId, names))), source="test", now=NOW)
 
 
-def listed(ledger: SqlLedger, name: str, deadline: datetime) -> None:
+def listed(ledger: SqlLedger, name: str, deadline: datetime, *, query: str = "") -> None:
     queued(ledger, name)
     claim = ledger.claim(owner="setup", now=NOW, lease=LEASE, stage=Stage.LIST)
     assert claim is not None
-    source = StemSource(StemName("vocal"), f"https://cdn.example/{name}.mp3", "vocalUrl")
+    source = StemSource(StemName("vocal"), f"https://cdn.example/{name}.mp3{query}", "vocalUrl")
     claim = ledger.listed(claim, RecordInfo(Phase.DONE, (source,)), deadline, settled=True, now=NOW)
     ledger.finish(claim, Yielded(), record=None, now=NOW)
 
@@ -288,3 +288,26 @@ def test_dispatcher_leaves_a_task_that_is_not_due_alone(ledger: SqlLedger, clock
     assert dispatcher.pump() == 1
     assert dispatcher.wait_idle(20)
     assert len(archive.order) == 2
+
+
+def test_dispatcher_while_nothing_can_be_stored_asks_for_no_links_of_listed_tasks(
+    ledger: SqlLedger, clock: Clock
+) -> None:
+    listed(ledger, "task-0001", NOW + timedelta(days=1), query="?sig=1")
+    queued(ledger, "queued-0001")
+
+    def outcome(claim: Claim) -> Outcome:
+        if claim.stems:
+            return Archived() if breakers.admits(Dependency.ORIGIN, Dependency.STORE) else Yielded()
+        return Later(clock() + timedelta(hours=1), "later")
+
+    archive = Archive(ledger, outcome)
+    dispatcher, breakers, _ = dispatcher_of(ledger, clock, archive, slots=1)
+    breakers.refused(Paused(Dependency.STORE, "r", "h", lasting=True))
+    dispatcher.pump()
+    assert dispatcher.wait_idle(20), "it must not take the listed task up again and again"
+    assert archive.order == ["queued-0001"]
+    clock.now = ledger.pauses()[0].next_probe
+    dispatcher.pump()
+    assert dispatcher.wait_idle(20)
+    assert archive.order == ["queued-0001", "task-0001"]

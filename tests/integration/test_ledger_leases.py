@@ -254,6 +254,25 @@ def test_more_urgent_waits_only_for_a_due_free_listed_task_with_an_earlier_deadl
     assert ledger.more_urgent_waits(mine, NOW, NOW + DAY), "mine has passed, so it goes last"
     assert not ledger.more_urgent_waits(replace(mine, task_id=tid(1)), deadline, NOW + DAY), "it is oneself"
 
+def test_more_urgent_waits_for_a_task_that_was_never_asked_about(ledger: SqlLedger) -> None:
+    mine = listed(ledger, 1, deadline=NOW + DAY)
+    assert not ledger.more_urgent_waits(mine, NOW + DAY, NOW)
+    take_in(ledger, 2)
+    assert ledger.more_urgent_waits(mine, NOW + DAY, NOW), "its deadline may be any moment"
+    ledger.finish(claim(ledger), Later(NOW, "not ready"), record=None, now=NOW)
+    assert not ledger.more_urgent_waits(mine, NOW + DAY, NOW), "it has no audio yet"
+
+
+def test_fresh_only_takes_no_listed_task_though_its_links_must_be_asked_for(ledger: SqlLedger) -> None:
+    ledger.finish(listed(ledger, 1, query="?sig=1"), Yielded(), record=None, now=NOW)
+    assert ledger.claim(owner="us", now=NOW, lease=LEASE, stage=Stage.LIST, fresh_only=True) is None
+    take_in(ledger, 2)
+    fresh = ledger.claim(owner="us", now=NOW, lease=LEASE, stage=Stage.LIST, fresh_only=True)
+    assert fresh is not None
+    assert fresh.task_id == tid(2)
+    assert claim(ledger, stage=Stage.LIST).task_id == tid(1)
+
+
 
 # --- many at once
 

@@ -451,3 +451,22 @@ def test_task_just_listed_gives_way_to_a_listed_one_with_an_earlier_deadline(wor
     assert world.go() == Archived()
     assert world.task.state == "archived", "the earlier deadline went first"
     assert world.go() == Archived()
+
+
+def test_task_whose_links_are_kept_nowhere_gives_way_once_and_not_in_circles(world: World) -> None:
+    world.lists(world.serves("vocal", OriginBusy("503"), VOCAL))
+    outcome = world.go()
+    assert isinstance(outcome, Later)
+    world.now = outcome.at
+    later = TaskId("task-0002")
+    world.accept(later)
+    source = world.serves("other", DRUMS)
+    signed = StemSource(source.name, source.url + "?sig=1", source.field)
+    world.origin[signed.url] = world.origin[source.url]
+    world.api.knows(later, RecordInfo(Phase.DONE, (signed,), created_at=world.now, document="{}"))
+    outcomes = []
+    for _ in range(2):
+        claim = world.ledger.claim(owner="me", now=world.now, lease=timedelta(minutes=10), stage=Stage.LIST)
+        assert claim is not None
+        outcomes.append(world.archiver.archive(claim))
+    assert outcomes == [Yielded(), Archived()]

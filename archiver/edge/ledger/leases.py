@@ -49,10 +49,13 @@ def claim(
     lease: timedelta,
     stage: Stage | None,
     enlisted_only: bool,
+    fresh_only: bool,
 ) -> Claim | None:
     """Lease the most urgent due task under `token`, or None."""
     stages = tuple(Stage) if stage is None else (stage,)
     only = enlisted_by(owner) if enlisted_only else true()
+    if fresh_only:
+        only = and_(only, tasks.c.state == TaskState.QUEUED)
     found = [row for each in stages if (row := _next(db, each, now, only)) is not None]
     if not found:
         return None

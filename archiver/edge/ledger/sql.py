@@ -145,6 +145,7 @@ class SqlLedger:
         lease: timedelta,
         stage: Stage | None = None,
         enlisted_only: bool = False,
+        fresh_only: bool = False,
     ) -> Claim | None:
         """Lease the most urgent due task, or None; a lease that has run out is free for the taking.
 
@@ -153,7 +154,14 @@ class SqlLedger:
         token = self._new_token()
         with self._writing() as db:
             claim = leases.claim(
-                db, owner=owner, token=token, now=now, lease=lease, stage=stage, enlisted_only=enlisted_only
+                db,
+                owner=owner,
+                token=token,
+                now=now,
+                lease=lease,
+                stage=stage,
+                enlisted_only=enlisted_only,
+                fresh_only=fresh_only,
             )
         if claim is not None:
             self._checkpoint("ledger.claimed")
