@@ -34,13 +34,14 @@ from archiver.edge.record_api.pace import Wait
 from archiver.pipeline import Archiver, Outside
 from archiver.ports import Checkpoint, Clock, EventLog, Observer, unobserved
 from archiver.settings import Settings
-from archiver.upkeep import DeadlineWatch, QueueIntake, abort_uploads, free_leases
+from archiver.upkeep import DeadlineWatch, QueueIntake, abort_strays, abort_uploads, free_leases
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _DISPATCH_EVERY = timedelta(seconds=1)
 _HOUSEKEEPING_EVERY = timedelta(seconds=30)
+_STRAYS_EVERY = timedelta(minutes=10)
 _DEADLINES_EVERY = timedelta(minutes=1)
 
 
@@ -200,6 +201,10 @@ class Service:
         """Clear away the multipart uploads that dead processes left open."""
         abort_uploads(ledger=self.ledger, store=self.store, alive=self.owners.alive, log=self.log)
 
+    def abort_strays(self) -> None:
+        """Clear away the multipart uploads that no process knows of."""
+        abort_strays(ledger=self.ledger, store=self.store, prefix=self.settings.store.prefix, log=self.log)
+
     def stop(self, stopping: Stopping) -> None:
         """Drain, then give back every lease."""
         grace = self.settings.shutdown_grace
@@ -239,6 +244,7 @@ class Service:
             "dispatch": Job(self._dispatch, _DISPATCH_EVERY),
             "deadlines": Job(watch, _DEADLINES_EVERY),
             "housekeeping": Job(self._housekeeping, _HOUSEKEEPING_EVERY),
+            "strays": Job(self.abort_strays, _STRAYS_EVERY),
         }
 
     def _dispatch(self) -> None:
@@ -286,6 +292,7 @@ class Service:
         try:
             verdict = backfill.run(lambda: self._report(roll, progress))
             self.abort_uploads()
+            self.abort_strays()
             ending = end(backfill, verdict, roll)
         finally:
             self.stop(stopping)

@@ -5,7 +5,7 @@ An implementation translates its library's exceptions into `archiver.core.errors
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -223,6 +223,16 @@ class ObjectStore(Protocol):
 
     def abort(self, key: str, upload_id: str) -> None:
         """Abort a multipart upload; one that is no longer there is success. Raises StoreBusy or StorePaused."""
+
+
+class UploadList(Protocol):
+    """The multipart uploads that the bucket holds open, whoever began them."""
+
+    def uploads(self, prefix: str) -> Iterator[tuple[str, str, datetime]]:
+        """Key, upload id and begin of each under `prefix`. Raises StoreBusy or StorePaused."""
+
+    def abort(self, key: str, upload_id: str) -> None:
+        """As ObjectStore.abort."""
 
 
 class Stage(StrEnum):

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from archiver.core.errors import ArchiverError, QueueUnreadable
-from archiver.core.model import Intake
-from archiver.ports import Checkpoint, Clock, EventLog, Ledger, ObjectStore, Queue, unobserved
+from archiver.core.model import Intake, TaskId
+from archiver.ports import Checkpoint, Clock, EventLog, Ledger, ObjectStore, Queue, UploadList, unobserved
 
 Alive = Callable[[str], bool]
 
@@ -75,6 +75,23 @@ def abort_uploads(*, ledger: Ledger, store: ObjectStore, alive: Alive, log: Even
             return
         ledger.upload_closed(key, upload_id)
         log.info("upload.aborted", key=key)
+
+
+def abort_strays(*, ledger: Ledger, store: UploadList, prefix: str, log: EventLog) -> None:
+    """Abort uploads to tasks of ours that nobody works on: whoever made them never learned or kept their id.
+
+    Such are left when a process dies, or an answer is lost, just as the store has made an upload. What
+    belongs to a task that the ledger does not know is somebody else's, and is left alone.
+    """
+    try:
+        # Listed before the leases are looked at: whoever begins an upload holds its task already.
+        for key, upload_id, _ in list(store.uploads(prefix)):
+            row = ledger.show(TaskId(key.removeprefix(prefix).partition("/")[0]))
+            if row is not None and row.leased_until is None:
+                store.abort(key, upload_id)
+                log.info("upload.aborted", key=key)
+    except ArchiverError as error:
+        log.info("upload.abort_failed", key=prefix, reason=f"{error.code}: {error}")
 
 
 @dataclass(slots=True)
