@@ -375,6 +375,15 @@ def test_an_upload_swept_away_under_us_is_begun_anew_by_the_next_try(bench: Benc
     assert bench.versions() == [noise(LARGE)]
 
 
+def test_an_upload_swept_away_before_its_completion_is_not_completed_again(bench: Bench) -> None:
+    bench.proxy.on("CompleteMultipartUpload", refuse(404, "NoSuchUpload"), times=EVER)
+    with pytest.raises(StoreBusy):
+        bench.put(noise(LARGE))
+    assert bench.proxy.operations().count("CompleteMultipartUpload") == 1
+    assert bench.slept == []
+    assert bench.journal.open == []
+
+
 @pytest.mark.parametrize(
     "action", [*UNSEEN.values(), *COMMITTED.values(), *CORRUPTED.values()], ids=[*UNSEEN, *COMMITTED, *CORRUPTED]
 )
