@@ -1,0 +1,38 @@
+"""Speaks to the fork server of tests/faults/runner.py."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from tests.faults.runner import Ended, Order
+from tests.integration.site import ROOT
+
+RUNNER = (sys.executable, "-m", "tests.faults.runner")
+
+
+@dataclass(frozen=True, slots=True)
+class ForkServer:
+    """A process that has imported everything and forks a child for each order."""
+
+    popen: subprocess.Popen[str]
+
+    def run(self, order: Order) -> Ended:
+        if self.popen.stdin is None or self.popen.stdout is None:
+            raise AssertionError("the fork server is spoken to through pipes")
+        self.popen.stdin.write(order.line() + "\n")
+        self.popen.stdin.flush()
+        answer = self.popen.stdout.readline()
+        if not answer:
+            raise AssertionError(f"the fork server ended with {self.popen.wait()}")
+        return Ended(**json.loads(answer))
+
+
+@contextmanager
+def fork_server() -> Iterator[ForkServer]:
+    with subprocess.Popen(RUNNER, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as popen:
+        yield ForkServer(popen)
