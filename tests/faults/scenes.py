@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from archiver.core.model import TaskId
 from archiver.core.states import TaskState
@@ -19,6 +20,9 @@ from tests.faults.launcher import ForkServer
 from tests.faults.points import Point, Scene, Size
 from tests.faults.runner import Ended, How, Order, Stop, marker_of
 from tests.integration.site import Site
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 MIB = 1 << 20
 PART = 5 * MIB
@@ -308,6 +312,11 @@ def check(stage: Stage, *, replaced: bool = False) -> None:
         assert (overview.working, overview.pauses) == (0, ())
         assert ledger.uploads_of_dead(lambda _: False) == []
     assert list((stage.site.folder / "state").glob("*.owners/*")) == [], "an owner's lock is left"
+
+
+def versioning(client: S3Client, bucket: str) -> None:
+    """Make the bucket keep what is overwritten, so that an overwritten object leaves its trace."""
+    client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
 
 
 def versions(site: Site) -> dict[str, int]:

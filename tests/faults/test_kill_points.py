@@ -13,7 +13,7 @@ from archiver.demo.emulator import Emulator
 from archiver.demo.seaweed import S3Server
 from tests.faults.launcher import ForkServer, fork_server
 from tests.faults.points import BOTH, HOWS, POINTS, Point, Size
-from tests.faults.scenes import Stage, finish, stop_at
+from tests.faults.scenes import Stage, finish, stop_at, versioning
 from tests.integration.site import ROOT, Site
 
 CASES = [pytest.param(point, size, id=f"{point.name}-{size}") for point in POINTS for size in point.sizes]
@@ -33,9 +33,8 @@ def emulator() -> Iterator[Emulator]:
 
 @pytest.fixture
 def versioned(s3_server: S3Server, bucket: str) -> str:
-    """A bucket in which an overwritten object would leave its trace."""
     with closing(s3_server.client()) as client:
-        client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+        versioning(client, bucket)
     return bucket
 
 

@@ -1,0 +1,99 @@
+"""SIGKILL at random moments, over and over: nothing is lost, corrupt or stored twice."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from archiver.demo.emulator import EmulatedStem, EmulatedTask, Emulator
+from archiver.demo.seaweed import S3Server
+from tests.faults.launcher import fork_server
+from tests.faults.scenes import LARGE, Stage, check, versioning
+from tests.integration.site import Site
+
+TASKS = 30
+MULTIPARTS = 3
+SHORTEST, LONGEST = 0.05, 1.5
+"""Seconds that a process lives; chosen evenly over the orders of magnitude."""
+MOST_STARTS = 2_000
+
+
+@dataclass(slots=True)
+class Tally:
+    """What the kills came to."""
+
+    kills: int = 0
+    starts: int = 0
+    tasks: int = 0
+    stems: int = 0
+
+
+@pytest.fixture
+def emulator() -> Iterator[Emulator]:
+    with Emulator() as running:
+        yield running
+
+
+def test_100_kills_at_random_moments_lose_corrupt_and_double_nothing(
+    tmp_path: Path, s3_server: S3Server, emulator: Emulator
+) -> None:
+    _kill(100, tmp_path, s3_server, emulator, seed=1)
+
+
+@pytest.mark.slow
+def test_1000_kills_at_random_moments_lose_corrupt_and_double_nothing(
+    tmp_path: Path, s3_server: S3Server, emulator: Emulator
+) -> None:
+    _kill(1000, tmp_path, s3_server, emulator, seed=random.randrange(1 << 32))
+
+
+def _kill(wanted: int, folder: Path, s3: S3Server, emulator: Emulator, *, seed: int) -> None:
+    """Work through one load after another, killing every process, until there were `wanted` kills."""
+    print(f"seed {seed}")
+    chance, tally = random.Random(seed), Tally()
+    with fork_server() as server, closing(s3.client()) as client:
+        while tally.kills < wanted:
+            bucket = f"random-kills-{tally.tasks}"
+            client.create_bucket(Bucket=bucket)
+            versioning(client, bucket)
+            site = folder / bucket
+            site.mkdir()
+            stage = Stage(Site(site, s3, bucket, emulator), server)
+            _load(stage)
+            _kill_until_done(stage, chance, tally)
+            client.delete_bucket(Bucket=bucket)
+    print(
+        f"{tally.kills} kills in {tally.starts} starts over {tally.tasks} tasks with {tally.stems} stems: "
+        "0 lost, 0 corrupt, 0 duplicates"
+    )
+    assert tally.kills >= wanted
+
+
+def _load(stage: Stage) -> None:
+    for number in range(TASKS):
+        name = f"{stage.site.bucket}-{number:03}"
+        sizes = {"vocal": LARGE} if number % (TASKS // MULTIPARTS) == 0 else {"vocal": 40_000, "instrumental": 300_000}
+        stems = {stem: EmulatedStem(size, f"{name}/{stem}") for stem, size in sizes.items()}
+        stage.give(EmulatedTask(task_id=name, stems=stems))
+    stage.site.queue.write_text("".join(f"{task.task_id}\n" for task in stage.tasks))
+
+
+def _kill_until_done(stage: Stage, chance: random.Random, tally: Tally) -> None:
+    for _ in range(MOST_STARTS):
+        tally.starts += 1
+        lives = SHORTEST * (LONGEST / SHORTEST) ** chance.random()
+        run = stage.run("backfill", kill_after=lives)
+        if run.ended.code == 0:
+            break
+        assert run.ended.code == -9, str(run)
+        tally.kills += 1
+    else:
+        raise AssertionError(f"not done after {MOST_STARTS} starts")
+    check(stage)
+    tally.tasks += len(stage.tasks)
+    tally.stems += sum(len(task.stems or ()) for task in stage.tasks)
