@@ -113,13 +113,18 @@ class Breakers:
         with self._lock:
             return all(map(self._is_open, dependencies))
 
+    def shut(self, *dependencies: Dependency) -> bool:
+        """Whether one of them is paused and nobody is probing it."""
+        with self._lock:
+            return any(name in self._pauses and not self._is_probed(name) for name in dependencies)
+
     def _is_open(self, dependency: Dependency) -> bool:
         pause = self._pauses.get(dependency)
-        if pause is None:
-            return True
-        now, taken = self._clock(), self._probes.get(dependency)
-        under_way = taken is not None and now < taken + PROBE_PATIENCE
-        return not under_way and now >= pause.next_probe
+        return pause is None or (not self._is_probed(dependency) and self._clock() >= pause.next_probe)
+
+    def _is_probed(self, dependency: Dependency) -> bool:
+        taken = self._probes.get(dependency)
+        return taken is not None and self._clock() < taken + PROBE_PATIENCE
 
     def worked(self, dependency: Dependency) -> None:
         """End the pause, if any, and the row of failures."""
@@ -187,7 +192,7 @@ class Dispatcher:
         self._changed = threading.Condition()
         self._stages: dict[int, Stage] = {}
         self._slots = itertools.count()
-        self._last = Stage.STORE
+        self._spent = dict.fromkeys(Stage, timedelta())
         self._accepting = True
         self._fault: LedgerFault | None = None
 
@@ -229,8 +234,9 @@ class Dispatcher:
     def _work(self, slot: int, claim: Claim) -> None:
         following: Claim | None = claim
         while following is not None:
+            began = self._clock()
             self._archive_one(following)
-            following = self._exchange(slot)
+            following = self._exchange(slot, self._clock() - began)
 
     def _archive_one(self, claim: Claim) -> None:
         self._log.debug("task.claimed", task_id=claim.task_id, state=claim.state.value)
@@ -251,10 +257,10 @@ class Dispatcher:
             self._accepting = False
             self._changed.notify_all()
 
-    def _exchange(self, slot: int) -> Claim | None:
+    def _exchange(self, slot: int, spent: timedelta) -> Claim | None:
         """Give the slot back and take the next claim into it, if there is one."""
         with self._changed:
-            del self._stages[slot]
+            self._spent[self._stages.pop(slot)] += spent
             self._changed.notify_all()
         found = self._next_claim(slot)
         return None if found is None else found[1]
@@ -278,15 +284,15 @@ class Dispatcher:
                     del self._stages[number]
                     self._changed.notify_all()
                 else:
-                    self._stages[number] = self._last = stage
+                    self._stages[number] = stage
         return None if claim is None else (number, claim)
 
     def _preferred(self) -> Stage:
-        """Share the slots evenly between finding out deadlines and meeting the nearest known one."""
+        """Share slots, and then time, evenly between finding out deadlines and meeting the nearest known one."""
         listing = sum(stage is Stage.LIST for stage in self._stages.values())
         storing = len(self._stages) - listing
         if listing == storing:
-            return Stage.LIST if self._last is Stage.STORE else Stage.STORE
+            return min(Stage.LIST, Stage.STORE, key=self._spent.__getitem__)
         return Stage.LIST if listing < storing else Stage.STORE
 
     def _claim(self, preferred: Stage) -> tuple[Claim | None, Stage]:
@@ -294,19 +300,19 @@ class Dispatcher:
         for stage in (preferred, other):
             if not self._breakers.open_for(*_NEEDS[stage]):
                 continue
+            # Listed tasks are asked about again only for links to use at once: not while nothing can be stored.
+            fresh_only = not self._breakers.open_for(*_NEEDS[Stage.STORE])
             claim = self._ledger.claim(
                 owner=self._shift.owner,
                 now=self._clock(),
                 lease=self._shift.lease,
                 stage=stage,
                 enlisted_only=self._shift.enlisted_only,
-            # Listed tasks are asked about again only for links to use at once: not while nothing can be stored.
-            fresh_only = not self._breakers.open_for(*_NEEDS[Stage.STORE])
+                fresh_only=fresh_only,
             )
             if claim is not None:
                 return claim, stage
         return None, preferred
 
 
-                fresh_only=fresh_only,
 _NEEDS = {Stage.LIST: (Dependency.PROVIDER,), Stage.STORE: (Dependency.ORIGIN, Dependency.STORE)}

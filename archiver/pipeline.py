@@ -265,7 +265,8 @@ class _Journey:
     def _stopped(self) -> bool:
         if self._a.cancelled():
             self._crash = self._crash or Interrupted()
-        return self._crash is not None or self._pause is not None
+        shut = self._out.gate.shut(Dependency.ORIGIN, Dependency.STORE)
+        return shut or self._crash is not None or self._pause is not None
 
     def _receive(self, row: StemRow) -> Receipt:
         """Try the known link, then a fresh one, then the provider's rescue link."""
@@ -376,6 +377,8 @@ class _Journey:
         now = self._a.clock()
         groups = plan.by_state(self._rows.values())
         if wanted := groups[StemState.WANTED]:
+            if any(row.not_before is None or row.not_before <= now for row in wanted):
+                return Yielded()
             first = min(wanted, key=lambda row: row.not_before or now)
             return Later(first.not_before or now, first.reason, fault=True)
         if not self._claim.settled:

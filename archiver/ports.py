@@ -82,6 +82,9 @@ class Gate(Protocol):
     def admits(self, *dependencies: Dependency) -> bool:
         """Whether all of them may be used now. While one is paused, True at most once a probe is due."""
 
+    def shut(self, *dependencies: Dependency) -> bool:
+        """Whether one of them is paused and nobody is probing it: what was begun had better stop."""
+
     def worked(self, dependency: Dependency) -> None:
         """The dependency did its work: a pause, if any, is over."""
 
@@ -357,6 +360,7 @@ class Ledger(Protocol):
         lease: timedelta,
         stage: Stage | None = None,
         enlisted_only: bool = False,
+        fresh_only: bool = False,
     ) -> Claim | None:
         """Lease the most urgent due task, or None.
 
@@ -366,11 +370,10 @@ class Ledger(Protocol):
         """
 
     def more_urgent_waits(self, claim: Claim, deadline: datetime, now: datetime) -> bool:
-        """True when a due, unleased LISTED task has an earlier deadline that is not past."""
+        """True when a due, unleased task was never asked about, or is LISTED with an earlier deadline not yet past."""
 
     def renew(self, owner: str, *, now: datetime, lease: timedelta) -> None:
         """Prolong every lease that `owner` holds."""
-        fresh_only: bool = False,
 
     def release(self, owner: str, *, now: datetime) -> int:
         """Give back all that `owner` holds, untouched, and forget what it enlisted; return how many leases."""

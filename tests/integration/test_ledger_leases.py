@@ -243,7 +243,6 @@ def test_release_dead_frees_at_once_what_the_dead_held_and_nothing_else(ledger: 
 def test_more_urgent_waits_only_for_a_due_free_listed_task_with_an_earlier_deadline(ledger: SqlLedger) -> None:
     sooner = listed(ledger, 1, deadline=NOW + 2 * DAY)
     mine = listed(ledger, 2, deadline=NOW + 3 * DAY)
-    take_in(ledger, 3)
     deadline = NOW + 3 * DAY
     assert not ledger.more_urgent_waits(mine, deadline, NOW), "it is leased"
     _later(ledger, sooner, days=1)
@@ -253,6 +252,7 @@ def test_more_urgent_waits_only_for_a_due_free_listed_task_with_an_earlier_deadl
     assert not ledger.more_urgent_waits(mine, deadline, NOW + 2 * DAY), "its deadline has passed"
     assert ledger.more_urgent_waits(mine, NOW, NOW + DAY), "mine has passed, so it goes last"
     assert not ledger.more_urgent_waits(replace(mine, task_id=tid(1)), deadline, NOW + DAY), "it is oneself"
+
 
 def test_more_urgent_waits_for_a_task_that_was_never_asked_about(ledger: SqlLedger) -> None:
     mine = listed(ledger, 1, deadline=NOW + DAY)
@@ -271,7 +271,6 @@ def test_fresh_only_takes_no_listed_task_though_its_links_must_be_asked_for(ledg
     assert fresh is not None
     assert fresh.task_id == tid(2)
     assert claim(ledger, stage=Stage.LIST).task_id == tid(1)
-
 
 
 # --- many at once

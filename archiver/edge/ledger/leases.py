@@ -94,11 +94,17 @@ def _most_urgent(db: Connection, stage: Stage, now: datetime, only: ColumnElemen
 
 
 def more_urgent_waits(db: Connection, mine: Claim, deadline: datetime, now: datetime) -> bool:
-    """Whether a LISTED task could be claimed that has an earlier deadline, or has one at all when mine has passed."""
+    """Whether a task could be claimed that was never asked about, or has an earlier deadline that is not past.
+
+    Once mine has passed, any that has not is more urgent.
+    """
     before = tasks.c.deadline < deadline if deadline > now else true()
-    other = and_(open_tasks(), tasks.c.deadline > now, before, tasks.c.state == TaskState.LISTED)
-    waits = and_(other, tasks.c.task_id != mine.task_id, due(now), free(now))
-    return db.execute(select(tasks.c.task_id).where(waits).limit(1)).first() is not None
+    listed = and_(tasks.c.deadline > now, before, tasks.c.state == TaskState.LISTED)
+    unknown = and_(tasks.c.state == TaskState.QUEUED, tasks.c.first_asked_at.is_(None), tasks.c.attempts == 0)
+    waits = [
+        and_(open_tasks(), each, tasks.c.task_id != mine.task_id, due(now), free(now)) for each in (unknown, listed)
+    ]
+    return any(db.execute(select(tasks.c.task_id).where(each).limit(1)).first() is not None for each in waits)
 
 
 def renew(db: Connection, owner: str, *, now: datetime, lease: timedelta) -> None:
