@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from archiver import __version__
-from archiver.backfill import Backfill, Ending, Roll, end, enrol
+from archiver.backfill import Backfill, Ending, end, enrol
 from archiver.core import plan
 from archiver.core.errors import ArchiverError
 from archiver.core.model import Intake, Policy, TaskId
@@ -32,7 +32,7 @@ from archiver.edge.queue_file import QueueFile
 from archiver.edge.record_api import KieApi
 from archiver.edge.record_api.pace import Wait
 from archiver.pipeline import Archiver, Outside
-from archiver.ports import Checkpoint, Clock, EventLog, Observer, unobserved
+from archiver.ports import Checkpoint, Clock, EventLog, Observer, OpenWork, unobserved
 from archiver.settings import Settings
 from archiver.upkeep import DeadlineWatch, QueueIntake, abort_strays, abort_uploads, free_leases
 
@@ -289,8 +289,13 @@ class Service:
             wait=wait,
             max_wait=max_wait,
         )
+
+        def report(work: OpenWork) -> None:
+            nearest = None if work.nearest_deadline is None else work.nearest_deadline - self.clock()
+            progress(roll.taken - work.tasks, roll.taken, nearest)
+
         try:
-            verdict = backfill.run(lambda: self._report(roll, progress))
+            verdict = backfill.run(report)
             self.abort_uploads()
             self.abort_strays()
             ending = end(backfill, verdict, roll)
@@ -298,11 +303,6 @@ class Service:
             self.stop(stopping)
         self.log.info("backfill.finished", verdict=ending.verdict.value, unfinished=len(ending.unfinished))
         return ending
-
-    def _report(self, roll: Roll, progress: Progress) -> None:
-        work = self.ledger.open_work(self.owner)
-        nearest = None if work.nearest_deadline is None else work.nearest_deadline - self.clock()
-        progress(roll.taken - work.tasks, roll.taken, nearest)
 
 
 @contextmanager
@@ -320,17 +320,12 @@ def service(
     Raises LedgerFault when the ledger cannot be opened.
     """
     with ExitStack() as stack:
-        ledger = open_ledger(settings, checkpoint)
-        stack.callback(ledger.close)
-        owners = OwnerLock(owners_folder(settings.ledger.url))
-        stack.callback(owners.close)
-        api = open_api(settings, log, checkpoint, machine)
-        stack.callback(api.close)
-        downloader = open_downloader(settings, checkpoint, machine)
-        stack.callback(downloader.close)
-        pool = StemPool(settings.download.concurrency)
-        stack.callback(pool.close)
-        store = open_store(settings, log, checkpoint, machine)
+        ledger = stack.enter_context(closing(open_ledger(settings, checkpoint)))
+        owners = stack.enter_context(closing(OwnerLock(owners_folder(settings.ledger.url))))
+        api = stack.enter_context(closing(open_api(settings, log, checkpoint, machine)))
+        downloader = stack.enter_context(closing(open_downloader(settings, checkpoint, machine)))
+        store = stack.enter_context(closing(open_store(settings, log, checkpoint, machine)))
+        pool = stack.enter_context(closing(StemPool(settings.download.concurrency)))
         breakers = Breakers(ledger, machine.clock, log)
         cancelled = threading.Event()
         archiver = Archiver(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -11,7 +11,7 @@ from archiver.core.model import Intake
 from archiver.core.states import TaskState
 from archiver.daemon import Stopping
 from archiver.dispatch import Breakers, Dispatcher
-from archiver.ports import Checkpoint, Clock, EventLog, Ledger, Pause, TaskRow, unobserved
+from archiver.ports import Checkpoint, Clock, EventLog, Ledger, OpenWork, Pause, TaskRow, unobserved
 from archiver.upkeep import accept
 
 UNFINISHED_SHOWN = 1000
@@ -19,6 +19,8 @@ UNFINISHED_SHOWN = 1000
 
 TICK = timedelta(seconds=0.25)
 RELOAD = timedelta(seconds=5)
+COUNTING_SHARE = 20
+"""Counting what is left may take one part in so many of the time."""
 
 
 class Verdict(StrEnum):
@@ -100,8 +102,11 @@ class Backfill:
     max_wait: timedelta
     """How long, from the moment when nothing else was left to do."""
 
-    def run(self, tick: Callable[[], None]) -> Verdict:
-        """Work to the end; calls `tick` several times a second. Raises LedgerFault."""
+    _seen: OpenWork | None = field(default=None, init=False)
+    _look_at: datetime | None = field(default=None, init=False)
+
+    def run(self, tick: Callable[[OpenWork], None]) -> Verdict:
+        """Work to the end; calls `tick` several times a second with what is left. Raises LedgerFault."""
         idle_since: datetime | None = None
         for now in self._ticks(tick):
             if self.dispatcher.pump() or self.dispatcher.working:
@@ -114,7 +119,7 @@ class Backfill:
                 return verdict
         return Verdict.STOPPED
 
-    def _ticks(self, tick: Callable[[], None]) -> Iterator[datetime]:
+    def _ticks(self, tick: Callable[[OpenWork], None]) -> Iterator[datetime]:
         """Yield the time until asked to stop; keeps leases and pauses fresh on the way."""
         care_at = self.clock() + RELOAD
         while not self.stopping.asked:
@@ -128,11 +133,20 @@ class Backfill:
                 self.dispatcher.wait_idle(TICK.total_seconds())
             else:
                 self.stopping.wait(TICK.total_seconds())
-            tick()
+            tick(self._work())
+
+    def _work(self) -> OpenWork:
+        """Say what is left; counting a million tasks takes a while, so it is done less often the longer it takes."""
+        began = self.clock()
+        if self._seen is None or self._look_at is None or began >= self._look_at:
+            self._seen = self.ledger.open_work(self.owner)
+            ended = self.clock()
+            self._look_at = ended + COUNTING_SHARE * (ended - began)
+        return self._seen
 
     def _verdict(self, give_up: datetime) -> Verdict | None:
         """Say how it ends, or None to go on waiting."""
-        work = self.ledger.open_work(self.owner)
+        work = self._work()
         if not work.tasks:
             return Verdict.DONE
         pauses = self.ledger.pauses()
