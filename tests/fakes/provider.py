@@ -102,9 +102,13 @@ class ScriptedProvider:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
 
     @property
+    def port(self) -> int:
+        return int(self._listener.getsockname()[1])
+
+    @property
     def url(self) -> str:
         """The origin, without a trailing slash."""
-        return f"http{'s' if self.tls else ''}://127.0.0.1:{self._listener.getsockname()[1]}"
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}"
 
     def says(self, *replies: Reply) -> None:
         """Answer with `replies` in turn, the last one for ever."""

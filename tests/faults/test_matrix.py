@@ -1,0 +1,61 @@
+"""Every fault of the four hops, each with a service of its own in a world of its own."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from archiver.demo.seaweed import S3Server
+from tests.faults import api_faults, cdn_faults
+from tests.faults.matrix import Fault, carry_out
+from tests.faults.world import World, certificates, world
+
+FAULTS = (*api_faults.FAULTS, *cdn_faults.FAULTS)
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    hooks = sys.excepthook, threading.excepthook
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    sys.excepthook, threading.excepthook = hooks
+    logging.captureWarnings(capture=False)
+
+
+@pytest.fixture(scope="module")
+def certified(tmp_path_factory: pytest.TempPathFactory) -> tuple[Mapping[str, ssl.SSLContext | None], Path]:
+    return certificates(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture
+def made(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    s3_server: S3Server,
+    bucket: str,
+    certified: tuple[Mapping[str, ssl.SSLContext | None], Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[World]:
+    known, trusted = certified
+    monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+    with world(tmp_path, s3_server, bucket, known, tls=request.param) as whole:
+        yield whole
+
+
+@pytest.mark.parametrize(
+    ("fault", "made"),
+    [(fault, fault.tls) for fault in FAULTS],
+    ids=[fault.title for fault in FAULTS],
+    indirect=["made"],
+)
+def test_fault(fault: Fault, made: World) -> None:
+    carry_out(fault, made)
