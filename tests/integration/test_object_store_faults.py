@@ -32,7 +32,9 @@ from archiver.ports import Checkpoint, EventLog, unobserved
 from tests.fakes.object_store import MemoryBody, MemoryJournal
 from tests.fakes.s3_proxy import (
     Action,
+    Response,
     S3Proxy,
+    answer,
     drop_after,
     drop_before,
     emptied,
@@ -427,6 +429,43 @@ def test_an_object_too_large_for_a_document_is_left(bench: Bench) -> None:
     with pytest.raises(KeyTaken):
         bench.store.put_document(KEY, b"ours", same=lambda _: False)
     assert bench.versions() == [noise(4 * MIB + 1)]
+
+
+@pytest.mark.parametrize("operation", ["*", "HeadObject"])
+def test_a_gateways_page_in_place_of_an_object_is_busy_and_never_a_different_object(
+    bench: Bench, operation: str
+) -> None:
+    if operation == "HeadObject":
+        bench.proxy.on("PutObject", drop_before, times=EVER)
+    bench.proxy.on(operation, answer(200, {"Content-Type": "text/html"}), times=EVER)
+    with pytest.raises(StoreBusy, match="ETag"):
+        bench.put(noise(SMALL))
+
+
+def test_an_error_that_repeats_a_session_token_is_told_without_it(bench: Bench) -> None:
+    token = "IQoJb3JpZ2luX2VjEPr//////////wEaCXVzLWVhc3QtMSJHMEUCIQD+planted=="
+    body = f"<Error><Code>ExpiredToken</Code><Message>expired: {token}</Message></Error>"
+    bench.proxy.on("PutObject", lambda _: Response(400, [("Content-Type", "application/xml")], body.encode()))
+    with pytest.raises(AccessRefused, match=r"expired: \*\*\*"):
+        bench.put(noise(SMALL))
+
+
+def test_a_store_that_redirects_every_call_is_asked_once_for_its_region(bench: Bench, s3_server: S3Server) -> None:
+    client = s3_client(
+        endpoint_url=bench.proxy.url,
+        region=s3_server.region,
+        addressing_style="path",
+        max_connections=4,
+        user_agent_extra="stem-archiver/test",
+        session=s3_server.session,
+    )
+    with closing(client):
+        bench.through = client
+        bench.__post_init__()
+        bench.proxy.on("*", refuse(301, "PermanentRedirect"), times=EVER)
+        with pytest.raises(BucketMissing):
+            bench.put(noise(SMALL))
+    assert bench.proxy.operations().count("HeadBucket") == 1
 
 
 @pytest.mark.parametrize(("size", "sends"), [(SMALL, "PutObject"), (LARGE, "UploadPart")])

@@ -51,6 +51,13 @@ def stored_object(key: str, content: Content, answer: Answer) -> StoredObject:
     return StoredObject(key, content.size, str(answer.get("ETag", "")).strip('"'))
 
 
+def _of_an_object(call: str, answer: Answer) -> Answer:
+    """Return an answer that shows an object; raise StoreBusy for a gateway's page, which has no ETag."""
+    if not answer.get("ETag"):
+        raise StoreBusy(f"{call}: the answer names no ETag")
+    return answer
+
+
 @dataclass(frozen=True, slots=True)
 class S3Calls:
     """One bucket, and the options that every object in it is written with."""
@@ -99,13 +106,15 @@ class S3Calls:
     def head(self, key: str) -> Answer:
         """HeadObject with checksums; raises Absent."""
         with translated("HeadObject"):
-            return self.client.head_object(Bucket=self.bucket, Key=key, ChecksumMode="ENABLED")
+            answer = self.client.head_object(Bucket=self.bucket, Key=key, ChecksumMode="ENABLED")
+        return _of_an_object("HeadObject", answer)
 
     def read(self, key: str, *, limit: int) -> tuple[bytes | None, str]:
         """Return the bytes of an object (None when it has more than `limit`) and its ETag; raises Absent."""
         with translated("GetObject"):
             answer = self.client.get_object(Bucket=self.bucket, Key=key)
             with closing(answer["Body"]) as body:
+                _of_an_object("GetObject", answer)
                 small = answer["ContentLength"] <= limit
                 return (body.read() if small else None), answer["ETag"]
 

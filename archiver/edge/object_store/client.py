@@ -53,6 +53,13 @@ def s3_client(
     )
     try:
         session = session or boto3.session.Session()
-        return session.client("s3", endpoint_url=endpoint_url, region_name=region, config=config)
+        client = session.client("s3", endpoint_url=endpoint_url, region_name=region, config=config)
     except BotoCoreError as error:
         raise AccessRefused(f"the AWS configuration cannot be used ({type(error).__name__})") from None
+    # Sent to another region, botocore asks HeadBucket for its name; were that redirected too, it would ask for ever.
+    client.meta.events.register("before-call.s3.HeadBucket", _follow_no_redirect)
+    return client
+
+
+def _follow_no_redirect(context: dict[str, dict[str, object]], **_: object) -> None:
+    context.setdefault("s3_redirect", {})["redirected"] = True

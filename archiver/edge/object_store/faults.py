@@ -6,6 +6,7 @@ Messages hold the code and the request id, and never a URL: a proxy's URL carrie
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -36,6 +37,8 @@ from archiver.core.errors import (
 )
 
 EXCERPT = 200
+_OPAQUE = re.compile(r"[\w+/=-]{40,}")
+"""Secret keys have 40 characters, session tokens more; what may be one is not repeated."""
 
 
 class Conflict(StoreBusy):
@@ -146,7 +149,7 @@ def _answered(call: str, error: ClientError) -> ArchiverError:
     code, status = str(told.get("Code", "")), int(answer.get("HTTPStatusCode", 0))
     kind = _kind(code, status)
     text = f"{call}: {status} {_shown(code)}"
-    if message := _shown(str(told.get("Message", ""))):
+    if message := _OPAQUE.sub("***", _shown(str(told.get("Message", "")))):
         text += f": {message}"
     if request_id := answer.get("RequestId"):
         text += f" (request {_shown(str(request_id))})"
