@@ -155,7 +155,12 @@ _ONCE = timedelta(seconds=3)
 def _records() -> Iterator[Fault]:
     yield _api("`data: null`, then the record", End.WAITED, "does not know", record(lambda _: None))
     yield _api(
-        "`data: null` for 25 hours", End.MISSING, "does not know", record(lambda _: None), lasts=25 * DAY / 24, step=300
+        "`data: null` for 25 hours",
+        End.MISSING,
+        "does not know",
+        record(lambda _: None),
+        lasts=25 * DAY / 24,
+        step=HOUR,
     )
     yield _api("404 in both layers: no such record", End.WAITED, "does not know", _http(404))
     yield _api("422 in the body: no such record", End.WAITED, "does not know", _body(422))
@@ -168,7 +173,7 @@ def _records() -> Iterator[Fault]:
         "413",
         with_fields(**_PENDING_ERROR),
         lasts=25 * DAY / 24,
-        step=300,
+        step=HOUR,
     )
     yield _api("SUCCESS without URLs, then with", End.WAITED, "lists no audio", with_fields(response=None))
     yield _api(
@@ -177,7 +182,7 @@ def _records() -> Iterator[Fault]:
         "lists no audio",
         with_fields(response={}),
         lasts=25 * DAY / 24,
-        step=300,
+        step=HOUR,
     )
     yield _api("SUCCESS with stems still missing", End.WAITED, "more stems", with_fields(successFlag="FIRST_SUCCESS"))
     yield _api("CALLBACK_EXCEPTION with URLs", End.ARCHIVED, "", with_fields(successFlag="CALLBACK_EXCEPTION"))

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from archiver.demo.seaweed import S3Server
-from tests.faults import api_faults, cdn_faults
+from tests.faults import api_faults, cdn_faults, s3_faults
 from tests.faults.matrix import Fault, carry_out
 from tests.faults.world import World, certificates, world
 
-FAULTS = (*api_faults.FAULTS, *cdn_faults.FAULTS)
+FAULTS = (*api_faults.FAULTS, *cdn_faults.FAULTS, *s3_faults.FAULTS)
 
 
 @pytest.fixture(autouse=True)

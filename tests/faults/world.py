@@ -78,7 +78,7 @@ BOT_TOKEN = "bot8123456789:AAplanted-bot-token_0f5e"
 PROXY_PASSWORD = "planted-proxy-password-77"
 USERINFO = "planted-userinfo-4c90"
 RESCUE_TOKEN = "planted-rescue-token-e11d"
-SESSION_TOKEN = "planted-session-token-a3b8"
+SESSION_TOKEN = "IQoJb3JpZ2luX2VjEPr//////////wEaCXVzLWVhc3QtMSJHMEUCIQDplantedSessionToken+a3b8=="
 
 
 # ---------------------------------------------------------------- time
@@ -352,6 +352,11 @@ class World:
         """Put an object into the bucket, past the service."""
         with closing(self.s3.client()) as client:
             client.put_object(Bucket=self.bucket, Key=key, Body=body)
+
+    def delete(self, key: str) -> None:
+        """Take an object out of the bucket, as an operator does."""
+        with closing(self.s3.client()) as client:
+            client.delete_object(Bucket=self.bucket, Key=key)
 
 
 @contextmanager
