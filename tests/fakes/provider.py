@@ -67,7 +67,7 @@ def reply(
         content, kind = json.dumps(body).encode(), "application/json;charset=UTF-8"
     lines = {"Content-Type": kind}
     if packed:
-        content = gzip.compress(content)
+        content = gzip.compress(content, mtime=0)
         lines["Content-Encoding"] = "gzip"
     if chunked:
         lines["Transfer-Encoding"] = "chunked"
