@@ -73,6 +73,9 @@ class Point:
     on_sigterm: int = 143
     """The exit code that a drained SIGTERM must lead to."""
 
+    def __str__(self) -> str:
+        return self.name
+
 
 _SINGLE = (Size.SINGLE,)
 """Also where the way into the store makes no difference: a case each is enough there."""
@@ -152,3 +155,8 @@ POINTS = (
     # the operator
     Point("retry written down", "ledger.retried", scene=Scene.FAILED, command="retry", sizes=_SINGLE, on_sigterm=-15),
 )
+
+
+def points_of(size: Size) -> list[Point]:
+    """The points at which a case of this size is stopped."""
+    return [point for point in POINTS if size in point.sizes]

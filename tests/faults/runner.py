@@ -33,7 +33,7 @@ from archiver.settings import Settings, load
 
 How = Literal["SIGKILL", "SIGTERM", "exception"]
 
-SETTLES = 1.0
+SETTLES = 0.5
 """Seconds that a daemon gets to go on after an exception, before it is asked to end."""
 
 

@@ -34,6 +34,7 @@ PAGE = b"<html><body>Not found</body></html>"
 
 STORE = {"single_put_max": "5MiB", "part_size": "5MiB"}
 FEW = {"concurrency": 4, "tasks_in_flight": 2}
+SOON = {"pending_first": "100ms", "retry_first": "100ms"}
 
 
 @dataclass(slots=True)
@@ -47,7 +48,7 @@ class Stage:
     _runs: int = 0
 
     def __post_init__(self) -> None:
-        self.site.configure(store=STORE, download=FEW, queue={"poll_interval": "100ms"})
+        self.site.configure(store=STORE, download=FEW, queue={"poll_interval": "100ms"}, schedule=SOON)
 
     def give(self, task: EmulatedTask) -> Path:
         """Make the task known to the provider and write the file of ids that names it alone."""

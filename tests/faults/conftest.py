@@ -1,0 +1,34 @@
+"""What the kill tests share: a fork server, a provider, and a stage with a versioned bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from archiver.demo.emulator import Emulator
+from archiver.demo.seaweed import S3Server
+from tests.faults.launcher import ForkServer, fork_server
+from tests.faults.scenes import Stage, versioning
+from tests.integration.site import Site
+
+
+@pytest.fixture(scope="module")
+def kill_server() -> Iterator[ForkServer]:
+    with fork_server() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def kill_emulator() -> Iterator[Emulator]:
+    with Emulator() as running:
+        yield running
+
+
+@pytest.fixture
+def stage(tmp_path: Path, s3_server: S3Server, bucket: str, kill_emulator: Emulator, kill_server: ForkServer) -> Stage:
+    with closing(s3_server.client()) as client:
+        versioning(client, bucket)
+    return Stage(Site(tmp_path, s3_server, bucket, kill_emulator), kill_server)
