@@ -22,7 +22,8 @@ from sqlalchemy import Connection, create_engine, event
 from archiver.core.errors import LedgerFault
 from archiver.core.model import Archived, Cursor, Dependency, Intake
 from archiver.core.states import TaskState
-from archiver.edge.ledger import SqlLedger
+from archiver.edge.ledger import SqlLedger, upgrade
+from archiver.edge.ledger.migrate import HEAD
 from archiver.edge.ledger.schema import metadata
 from tests.fixtures.ledgers import (
     DAY,
@@ -332,6 +333,18 @@ def test_checkpoint_comes_after_the_commit_and_outside_the_lock(tmp_path: Path) 
 def _tables(file: Path) -> dict[str, str]:
     rows = _sql(file, "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
     return {str(name): str(sql) for name, sql in rows if name != "alembic_version"}
+
+
+def test_a_start_on_a_current_ledger_knows_its_revision_without_loading_the_migrations(file: Path) -> None:
+    assert upgrade.head() == HEAD
+    code = (
+        "import sys; from archiver.edge.ledger import SqlLedger; SqlLedger.open(sys.argv[1]).close();"
+        "print([name for name in sys.modules if name.startswith('alembic')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, f"sqlite:///{file}"], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == "[]\n"
 
 
 def test_the_migrations_lead_to_the_tables_as_they_are_declared(file: Path, tmp_path: Path) -> None:

@@ -1,0 +1,41 @@
+"""What needs Alembic: running the revisions in `migrations/`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+
+from archiver.ports import Checkpoint
+
+_SCRIPTS = Path(__file__).with_name("migrations")
+
+
+def knows(revision: str) -> bool:
+    """Whether `revision` is one of ours."""
+    return revision in {script.revision for script in _scripts().walk_revisions()}
+
+
+def head() -> str | None:
+    """Return the newest revision."""
+    return _scripts().get_current_head()
+
+
+def to_head(db: Connection, checkpoint: Checkpoint) -> None:
+    """Run every revision that is missing, inside the caller's transaction."""
+    config = _config()
+    config.attributes.update(connection=db, checkpoint=checkpoint)
+    command.upgrade(config, "head")
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory.from_config(_config())
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
+    return config
