@@ -369,10 +369,11 @@ def _intakes(file: str | None, queue: Path) -> Iterator[Iterator[Intake]]:
         return
     path = queue if file is None else Path(file)
     try:
-        with path.open("rb") as stream:
-            yield read_ids(stream, str(path))
+        stream = path.open("rb")
     except OSError as error:
         raise QueueUnreadable(str(path), error.strerror or str(error), "name a file that can be read") from None
+    with stream:
+        yield read_ids(stream, str(path))
 
 
 def _backfill(loaded: Loaded, asked: BackfillOptions) -> int:
