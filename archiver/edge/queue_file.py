@@ -37,7 +37,7 @@ class Limits:
     """Bytes of the longest line that is read; a longer one is rejected without being held in memory."""
     chunk: int = 1 << 20
     """Bytes after which a batch ends, at the next end of a line."""
-    results: int = 50_000
+    results: int = 5_000
     """Ids and rejects after which a batch ends."""
 
 
