@@ -26,6 +26,7 @@ from archiver.edge.downloader import HttpDownloader
 from archiver.edge.downloader.address import Resolve, system_resolve
 from archiver.edge.downloader.dialer import Connect, tcp_connect
 from archiver.edge.ledger import SqlLedger
+from archiver.edge.ledger.sql import PATIENCE
 from archiver.edge.object_store import S3Store, s3_client
 from archiver.edge.owners import OwnerLock
 from archiver.edge.queue_file import QueueFile
@@ -67,6 +68,8 @@ class Machine:
     """Looks up the names of the CDN's hosts."""
     connect: Connect = tcp_connect
     """Opens connections to the CDN."""
+    patience: timedelta = PATIENCE
+    """How long another process may keep the ledger locked."""
     s3_client: Callable[..., S3Client] = s3_client
     """Makes the client of the store; see archiver.edge.object_store.s3_client."""
 
@@ -89,9 +92,9 @@ def policy_of(settings: Settings) -> Policy:
     )
 
 
-def open_ledger(settings: Settings, checkpoint: Checkpoint = unobserved) -> SqlLedger:
+def open_ledger(settings: Settings, checkpoint: Checkpoint = unobserved, machine: Machine = THIS_MACHINE) -> SqlLedger:
     """Open and, where needed, create or migrate the ledger; raise LedgerFault."""
-    return SqlLedger.open(settings.ledger.url, checkpoint=checkpoint)
+    return SqlLedger.open(settings.ledger.url, checkpoint=checkpoint, patience=machine.patience)
 
 
 def open_api(
@@ -215,7 +218,7 @@ class Service:
 
     def run(self, stopping: Stopping) -> None:
         """Run the daemon until asked to stop; raises LedgerFault when the ledger ended it."""
-        daemon = Daemon(self.jobs(), stopping=stopping, log=self.log)
+        daemon = Daemon(self.jobs(), stopping=stopping, clock=self.clock, log=self.log)
         self.log.info("daemon.started", version=__version__, owner=self.owner, queue=str(self.settings.queue.path))
         fault = daemon.run(lambda: self.dispatcher.fault)
         try:

@@ -16,7 +16,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from archiver.core.errors import LedgerFault
 from archiver.dispatch import Dispatcher
-from archiver.ports import EventLog
+from archiver.ports import Clock, EventLog
 
 CANCEL_PATIENCE = timedelta(seconds=5)
 """How long transfers get to notice that the grace is over and to abort what they had begun."""
@@ -97,8 +97,9 @@ class Job:
 class Daemon:
     """Runs jobs until asked to stop, or until the ledger fails."""
 
-    def __init__(self, jobs: Mapping[str, Job], *, stopping: Stopping, log: EventLog) -> None:
+    def __init__(self, jobs: Mapping[str, Job], *, stopping: Stopping, clock: Clock, log: EventLog) -> None:
         self._jobs = jobs
+        self._clock = clock
         self._stopping = stopping
         self._log = log
         self._fault: LedgerFault | None = None
@@ -107,8 +108,10 @@ class Daemon:
         """Run until a signal, or until `fault()` or a job's LedgerFault; return that fault, if any."""
         scheduler = self._scheduler()
         scheduler.start()
+        before = self._clock()
         try:
             while not self._stopping.wait(0.5):
+                before = self._kept_going(scheduler, before)
                 self._fault = self._fault or fault()
                 if self._fault is not None:
                     self._log.error("ledger.fault", error=str(self._fault), hint=self._fault.hint)
@@ -116,6 +119,18 @@ class Daemon:
         finally:
             scheduler.shutdown(wait=False)
         return self._fault
+
+    def _kept_going(self, scheduler: BackgroundScheduler, before: datetime) -> datetime:
+        """Return the time; where it is earlier than `before`, run all jobs now.
+
+        APScheduler keeps their next times by the wall clock, and would sleep until it has caught up.
+        """
+        now = self._clock()
+        if now < before:
+            self._log.warning("clock.set_back", seconds=(before - now).total_seconds())
+            for job in scheduler.get_jobs():
+                job.modify(next_run_time=datetime.now(UTC))
+        return now
 
     def _scheduler(self) -> BackgroundScheduler:
         # The defaults skip a run silently when a second is busy; a late run is right here, a lost one is not.

@@ -20,6 +20,9 @@ Archive = Callable[[Claim], Outcome]
 FAILURES_TO_PAUSE = 8
 """How many failures in a row, over all tasks, make an outage."""
 
+FARTHEST_PROBE = timedelta(minutes=1)
+"""A pause whose probe is due later than this was written down before the clock was set back."""
+
 PROBE_PATIENCE = timedelta(minutes=1)
 """How long a probe may stay without a verdict (its task met another trouble) before the next is let through."""
 
@@ -120,11 +123,15 @@ class Breakers:
 
     def _is_open(self, dependency: Dependency) -> bool:
         pause = self._pauses.get(dependency)
-        return pause is None or (not self._is_probed(dependency) and self._clock() >= pause.next_probe)
+        if pause is None:
+            return True
+        now = self._clock()
+        waits = now < pause.next_probe <= now + FARTHEST_PROBE
+        return not waits and not self._is_probed(dependency)
 
     def _is_probed(self, dependency: Dependency) -> bool:
-        taken = self._probes.get(dependency)
-        return taken is not None and self._clock() < taken + PROBE_PATIENCE
+        taken, now = self._probes.get(dependency), self._clock()
+        return taken is not None and taken <= now < taken + PROBE_PATIENCE
 
     def worked(self, dependency: Dependency) -> None:
         """End the pause, if any, and the row of failures."""

@@ -61,6 +61,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "daemon.started": "the daemon is at work",
         "daemon.draining": "a signal came: no new work is begun, what fits into shutdown_grace is finished",
         "daemon.stopped": "the daemon ended, its leases given back",
+        "clock.set_back": "this machine's clock was set back; all jobs of the daemon run at once",
         "job.failed": "a job of the daemon failed; it runs again at its next time",
         "owner.reaped": "what a dead process held was given back",
         "ledger.fault": "the ledger cannot be used; no work is done without it",

@@ -225,7 +225,7 @@ class _Journey:
         if self._pause is not None:
             return
         for row in self._rows.values():
-            due = row.not_before is None or row.not_before <= now
+            due = plan.is_due(row.not_before, now)
             again = row.state is StemState.REFUSED and row.not_before is not None
             if row.name not in self._tried and due and (row.state is StemState.WANTED or again):
                 yield row

@@ -36,6 +36,10 @@ SLOW_RETRY = timedelta(hours=6)
 """How often a refused stem is looked at again by itself, as long as it may still be had."""
 
 
+CLOCK_SET_BACK = timedelta(days=7)
+"""No wait and no lease is this long: a moment further ahead was written while the clock was wrong."""
+
+
 @dataclass(frozen=True, slots=True)
 class Listed:
     """The record names audio; the rest of the path can begin."""
@@ -136,6 +140,11 @@ def _in_time(wait: timedelta, now: datetime, deadline: datetime | None, policy: 
     if deadline is None or now >= deadline:
         return wait
     return min(wait, max((deadline - now) / 2, policy.retry_first))
+
+
+def is_due(not_before: datetime | None, now: datetime) -> bool:
+    """Say whether the time has come; a moment that the clock's being set back left far ahead does not count."""
+    return not_before is None or not now < not_before <= now + CLOCK_SET_BACK
 
 
 def gone_for_good(gone_answers: int, now: datetime, deadline: datetime | None, policy: Policy) -> bool:

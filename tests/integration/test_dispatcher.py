@@ -197,6 +197,18 @@ def test_breaker_when_a_probe_brings_no_verdict_lets_another_through_after_a_whi
     assert breakers.admits(Dependency.STORE)
 
 
+def test_breaker_when_the_clock_is_set_back_does_not_wait_for_it_to_catch_up(ledger: SqlLedger, clock: Clock) -> None:
+    _, breakers, _ = dispatcher_of(ledger, clock, lambda _: Archived())
+    breakers.refused(Paused(Dependency.STORE, "r", "h", lasting=False))
+    clock.now = ledger.pauses()[0].next_probe
+    assert breakers.admits(Dependency.STORE)
+    clock.now -= timedelta(hours=1)
+    assert breakers.admits(Dependency.STORE), "the probe that was taken in the future does not count"
+    breakers.refused(Paused(Dependency.STORE, "r", "h", lasting=False))
+    assert not breakers.admits(Dependency.STORE)
+    assert timedelta() < ledger.pauses()[0].next_probe - clock.now <= timedelta(seconds=30)
+
+
 def test_breaker_after_many_failures_in_a_row_opens_and_a_success_between_them_prevents_it(
     ledger: SqlLedger, clock: Clock
 ) -> None:

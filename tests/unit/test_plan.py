@@ -525,3 +525,20 @@ def sealed_anew(change: Callable[[dict[str, object]], object]) -> bytes:
 def test_same_manifest_when_theirs_is_no_manifest_is_false(theirs: bytes) -> None:
     assert not plan.same_manifest(manifest(STORED), theirs)
     assert not plan.same_manifest(theirs, theirs)
+
+
+@pytest.mark.parametrize(
+    ("wait", "due"),
+    [
+        (None, True),
+        (timedelta(seconds=-1), True),
+        (timedelta(), True),
+        (timedelta(seconds=1), False),
+        (plan.CLOCK_SET_BACK, False),
+        (plan.CLOCK_SET_BACK + timedelta(seconds=1), True),
+    ],
+)
+def test_moment_is_due_once_it_has_come_or_lies_farther_ahead_than_any_wait(
+    wait: timedelta | None, *, due: bool
+) -> None:
+    assert plan.is_due(None if wait is None else NOW + wait, NOW) is due

@@ -8,15 +8,13 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select, true, union, update
 
 from archiver.core.model import Claim
+from archiver.core.plan import CLOCK_SET_BACK
 from archiver.core.states import TaskState
 from archiver.edge.ledger.intake import dismiss
 from archiver.edge.ledger.moves import LEASE_ENDS
 from archiver.edge.ledger.rows import AnyRow, claim_of
 from archiver.edge.ledger.schema import enlisted, tasks
 from archiver.ports import Stage
-
-CLOCK_SET_BACK = timedelta(days=7)
-"""No wait and no lease is this long: a moment further ahead was written while the clock was wrong."""
 
 
 def open_tasks() -> ColumnElement[bool]:

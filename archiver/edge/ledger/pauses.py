@@ -22,13 +22,14 @@ def pause(db: Connection, dependency: Dependency, *, reason: str, hint: str, las
     """Open a pause, or prolong it after a failed probe.
 
     A call before next_probe is no probe but a straggler, of many threads or processes that met the
-    same refusal at once: it changes the reason, not the wait.
+    same refusal at once: it changes the reason, not the wait. A next_probe that is farther away than any
+    wait was written down before the clock was set back, and does not count.
     """
     row = db.execute(select(pauses).where(pauses.c.dependency == dependency).with_for_update()).first()
     since, probes, next_probe = now, 0, now + FIRST_WAIT
     if row is not None:
         since, probes, next_probe = row.since, row.probes, row.next_probe
-        if now >= next_probe:
+        if now >= next_probe or next_probe > now + LONGEST_WAIT:
             probes += 1
             next_probe = now + min(FIRST_WAIT * (1 << min(probes, 10)), LONGEST_WAIT)
     values = {

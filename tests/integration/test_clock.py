@@ -1,0 +1,38 @@
+"""The daemon on a machine whose clock is set back."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+
+from archiver.daemon import Daemon, Job, Stopping
+from tests.fakes.events import Events
+
+HOUR = timedelta(hours=1)
+
+
+class Clock:
+    """Right, until it is set back."""
+
+    def __init__(self) -> None:
+        self.wrong_by = timedelta()
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) - self.wrong_by
+
+
+def test_daemon_when_the_clock_is_set_back_runs_its_jobs_and_says_so() -> None:
+    stopping, events, clock, runs = Stopping(), Events(), Clock(), threading.Semaphore(0)
+    daemon = Daemon({"intake": Job(runs.release, HOUR)}, stopping=stopping, clock=clock, log=events)
+    thread = threading.Thread(target=daemon.run, args=(lambda: None,))
+    thread.start()
+    try:
+        assert runs.acquire(timeout=10), "each job runs at the start"
+        assert not runs.acquire(timeout=1), "and then once an hour"
+        clock.wrong_by = HOUR
+        assert runs.acquire(timeout=10)
+    finally:
+        stopping.ask()
+        thread.join()
+    [said] = events.of("clock.set_back")
+    assert abs(float(str(said["seconds"])) - 3600) < 5
