@@ -26,6 +26,7 @@ class End(StrEnum):
     FAILED = "failed with an alarm, archived on `retry`"
     MISSING = "missing with an alarm, archived on `retry`"
     LOST = "lost with an alarm, archived on `retry`"
+    UNREAD = "warned of, read as soon as it can be"
     STOPPED = "stopped with exit code 3, archived after the next start"
 
 
@@ -38,6 +39,7 @@ _EVENTS: Mapping[End, tuple[set[str], set[str]]] = {
     End.FAILED: ({"task.failed"}, {"error"}),
     End.MISSING: ({"task.missing"}, {"error"}),
     End.LOST: ({"task.lost"}, {"error"}),
+    End.UNREAD: ({"queue.unreadable"}, {"warning"}),
 }
 """What the log says of each end (one of these events), and at which level."""
 
@@ -80,6 +82,8 @@ class Fault:
     tls: bool = False
     restarts: bool = False
     """Whether the operator must start the service anew to mend it."""
+    midway: Callable[[World], None] = nothing
+    """Happens when half the time is over."""
     mend: Callable[[World], None] = nothing
     """Ends what `World.mend` does not end by itself."""
     after: Callable[[World], None] = nothing
@@ -100,18 +104,20 @@ def carry_out(fault: Fault, world: World) -> Seen:
     world.accept(VICTIM)
     fault.begin(world)
     with world.running() as running:
-        running.pass_time(fault.lasts, fault.step)
+        running.pass_time(fault.lasts / 2, fault.step)
+        fault.midway(world)
+        running.pass_time(fault.lasts / 2, fault.step)
         end, reason = observed(running)
         _is_loud(world, end)
         oracles.secrecy(world, running.status())
         if not fault.restarts:
             _mend(fault, world)
-            fresh_after = _aftermath(running, end)
+            fresh_after = aftermath(running, end)
     if fault.restarts:
         _mend(fault, world)
         with world.running() as running:
-            fresh_after = _aftermath(running, end)
-    _next_start(world)
+            fresh_after = aftermath(running, end)
+    next_start(world)
     assert (end, fault.reason in reason) == (fault.end, True), f"{end}: {reason!r}"
     fault.after(world)
     return Seen(end, reason[:90], fresh_after)
@@ -120,7 +126,8 @@ def carry_out(fault: Fault, world: World) -> Seen:
 def observed(running: Running) -> tuple[End, str]:
     """Say how the task stands, and why."""
     row = running.show(VICTIM)
-    assert row is not None
+    if row is None:
+        return End.UNREAD, next(line["error"] for line in running.world.events if line["event"] == "queue.unreadable")
     if row.state is TaskState.ARCHIVED:
         return End.ARCHIVED, ""
     oracles.conservation(running, [VICTIM])
@@ -150,7 +157,7 @@ def _mend(fault: Fault, world: World) -> None:
     fault.mend(world)
 
 
-def _aftermath(running: Running, end: End) -> timedelta:
+def aftermath(running: Running, end: End) -> timedelta:
     """Go on after the fault; return how long a fresh id took."""
     world = running.world
     if end in _NEEDS_OPERATOR:
@@ -163,7 +170,7 @@ def _aftermath(running: Running, end: End) -> timedelta:
     return took
 
 
-def _next_start(world: World) -> None:
+def next_start(world: World) -> None:
     """Start once more: nothing is left to do, and nothing is left over."""
     with world.running() as running:
         running.step()

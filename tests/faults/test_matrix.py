@@ -12,11 +12,18 @@ from pathlib import Path
 import pytest
 
 from archiver.demo.seaweed import S3Server
-from tests.faults import api_faults, cdn_faults, s3_faults
+from tests.faults import api_faults, cdn_faults, host_faults, s3_faults
+from tests.faults.host_faults import Damage, carry_out_damage
 from tests.faults.matrix import Fault, carry_out
 from tests.faults.world import World, certificates, world
 
-FAULTS = (*api_faults.FAULTS, *cdn_faults.FAULTS, *s3_faults.FAULTS)
+FAULTS: tuple[Fault | Damage, ...] = (
+    *api_faults.FAULTS,
+    *cdn_faults.FAULTS,
+    *s3_faults.FAULTS,
+    *host_faults.FAULTS,
+    *host_faults.DAMAGES,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -57,5 +64,8 @@ def made(
     ids=[fault.title for fault in FAULTS],
     indirect=["made"],
 )
-def test_fault(fault: Fault, made: World) -> None:
-    carry_out(fault, made)
+def test_fault(fault: Fault | Damage, made: World) -> None:
+    if isinstance(fault, Damage):
+        carry_out_damage(fault, made)
+    else:
+        carry_out(fault, made)

@@ -89,6 +89,8 @@ class Time:
     """The service's time: `at` moves only by `advance`, and waits inside a call cost nothing."""
 
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    elapsed: float = 0.0
+    """Seconds that really passed, however the wall clock jumped."""
     _skipped: float = 0.0
     _speed: float = 1.0
     _since: float = field(default_factory=time.monotonic)
@@ -112,6 +114,7 @@ class Time:
 
     def advance(self, seconds: float) -> None:
         self.at += timedelta(seconds=seconds)
+        self.elapsed += seconds
         self._skipped += seconds
 
     def jump(self, span: timedelta) -> None:
@@ -316,6 +319,7 @@ class World:
             wait=self.time.wait,
             resolve=self.resolve,
             connect=self.connect,
+            patience=timedelta(milliseconds=300),
             s3_client=self._client,
         )
         with service(settings, observer=Tally(), log=log, machine=machine) as ready:
@@ -391,7 +395,7 @@ class Running:
     world: World
     service: Service
     _jobs: dict[str, Job] = field(init=False)
-    _due: dict[str, datetime] = field(default_factory=dict)
+    _due: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._jobs = self.service.jobs()
@@ -399,11 +403,11 @@ class Running:
     def step(self, seconds: float = 1.0) -> None:
         """Let time pass, and run the jobs whose time has come."""
         self.world.time.advance(seconds)
-        now = self.world.time.at
+        now = self.world.time.elapsed
         for name, job in self._jobs.items():
             if self._due.get(name, now) <= now:
                 job.run()
-                self._due[name] = now + job.every
+                self._due[name] = now + job.every.total_seconds()
         if not self.service.dispatcher.wait_idle(20):
             raise AssertionError("a task hangs")
         if self.service.dispatcher.fault is not None:
