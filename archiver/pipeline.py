@@ -317,7 +317,10 @@ class _Journey:
                     receipt = _receipt(stored, body, self._a.clock())
                     self._twins.stored(replace(row, receipt=receipt))
             except _SameBytes as same:
-                return self._alias(row, same.twin)
+                receipt = self._second(key, same.twin)
+                if receipt.alias_of is not None:
+                    self._a.log.info("stem.aliased", task_id=task_id, stem=row.name, alias_of=receipt.alias_of)
+                    return receipt
         self._out.gate.worked(Dependency.STORE)
         seconds = time.monotonic() - began
         self._a.observer.stem_stored(receipt.size, seconds)
@@ -332,11 +335,18 @@ class _Journey:
         )
         return receipt
 
-    def _alias(self, row: StemRow, twin: StemRow) -> Receipt:
-        if twin.receipt is None:
+    def _second(self, key: str, twin: StemRow) -> Receipt:
+        """Return the receipt of a stem whose bytes are stored already: an alias of its twin.
+
+        Unless it has an object of its own, from a try that died before it was written down.
+        """
+        known = twin.receipt
+        if known is None:
             raise AssertionError("a twin always has its receipt")
-        self._a.log.info("stem.aliased", task_id=self._claim.task_id, stem=row.name, alias_of=twin.name)
-        return replace(twin.receipt, alias_of=twin.name, stored_at=self._a.clock())
+        own = self._out.store.find(key, size=known.size, sha256=known.sha256)
+        if own is None:
+            return replace(known, alias_of=twin.name, stored_at=self._a.clock())
+        return replace(known, key=own.key, etag=own.etag, stored_at=self._a.clock())
 
     def _stem_failed(self, row: StemRow, error: ArchiverError) -> None:
         if error.verdict in (Verdict.PAUSE_PROVIDER, Verdict.PAUSE_STORE):
@@ -400,7 +410,7 @@ class _Journey:
         store.put_document(
             plan.manifest_key(prefix, claim.task_id),
             manifest,
-            same=lambda theirs: plan.same_manifest(manifest, theirs),
+            same=lambda theirs: plan.says_as_much(theirs, manifest),
         )
         self._out.gate.worked(Dependency.STORE)
         self._a.checkpoint("manifest.put")

@@ -217,6 +217,12 @@ class ObjectStore(Protocol):
         object and no part is left behind, or the journal still names the upload.
         """
 
+    def find(self, key: str, *, size: int, sha256: str) -> StoredObject | None:
+        """Return the object under `key` if it has just these bytes (hex SHA-256), else None.
+
+        Raises StoreBusy or StorePaused.
+        """
+
     def put_document(self, key: str, data: bytes, *, same: Callable[[bytes], bool]) -> StoredObject:
         """Store a JSON sidecar, create-only.
 

@@ -277,17 +277,28 @@ def _iso(moment: datetime | None) -> str | None:
 _WITNESS = ("name", "state", "key", "bytes", "sha256", "alias_of")
 
 
-def same_manifest(ours: bytes, theirs: bytes) -> bool:
-    """Say whether two manifests state the same of every stem, and theirs is whole."""
-    return _testimony(ours) == _testimony(theirs) is not None
+def says_as_much(theirs: bytes, ours: bytes) -> bool:
+    """Say whether `theirs` is whole and says of each stem what `ours` says, or that it is stored after all.
+
+    One that says more was written by a process that took the task over from us, or from a ledger that
+    is no more: it is not to be replaced by ours.
+    """
+    known, told = _testimony(theirs), _testimony(ours)
+    if known is None or told is None:
+        return False
+    return all(name in known and (known[name] == stem or _is_news(stem, known[name])) for name, stem in told.items())
 
 
-def _testimony(manifest: bytes) -> list[tuple[object, ...]] | None:
+def _is_news(ours: Mapping[str, object], theirs: Mapping[str, object]) -> bool:
+    return theirs["state"] == StemState.STORED != ours["state"]
+
+
+def _testimony(manifest: bytes) -> Mapping[str, Mapping[str, object]] | None:
     try:
         document = json.loads(manifest)
         if document["seal"] != f"sha256:{seal_of(document)}":
             return None
-        return [tuple(stem.get(name) for name in _WITNESS) for stem in document["stems"]]
+        return {stem["name"]: {name: stem.get(name) for name in _WITNESS} for stem in document["stems"]}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 

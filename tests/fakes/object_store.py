@@ -116,6 +116,14 @@ class FakeStore:
                 journal.closed(*upload)
         return stored
 
+    def find(self, key: str, *, size: int, sha256: str) -> StoredObject | None:
+        self._strike("find", after=False)
+        with self._lock:
+            data = self.objects.get(key)
+            if data is None or len(data) != size or hashlib.sha256(data).hexdigest() != sha256:
+                return None
+            return self._described(key)
+
     def put_document(self, key: str, data: bytes, *, same: Callable[[bytes], bool]) -> StoredObject:
         self._strike("put_document", after=False)
         with self._lock:

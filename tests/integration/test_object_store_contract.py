@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import threading
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from archiver.core.errors import BodyEmpty, BodyLong, BodyShort, KeyTaken
 from archiver.demo.seaweed import S3Server
 from archiver.edge.buffers import BufferBudget
 from archiver.edge.object_store import S3Store
-from archiver.ports import ObjectStore
+from archiver.ports import ObjectStore, StoredObject
 from tests.fakes.object_store import FakeStore, MemoryBody, MemoryJournal
 
 MIB = 1024 * 1024
@@ -244,3 +245,15 @@ def test_buffers_are_given_back_after_success_and_failure(rig: Rig) -> None:
     if rig.budget:
         assert rig.budget.lent_bytes == 0
         assert rig.budget.held_bytes <= 2 * PART
+
+
+@pytest.mark.parametrize("size", [1, SINGLE, PART + 1])
+def test_find_returns_the_object_that_has_just_these_bytes(rig: Rig, size: int) -> None:
+    data, other = noise(size), noise(size, seed=2)
+    sha256, another = (hashlib.sha256(each).hexdigest() for each in (data, other))
+    assert rig.store.find("a/b.mp3", size=size, sha256=sha256) is None
+    etag = rig.put("a/b.mp3", data)
+    found = rig.store.find("a/b.mp3", size=size, sha256=sha256)
+    assert found == StoredObject("a/b.mp3", size, etag)
+    assert rig.store.find("a/b.mp3", size=size, sha256=another) is None
+    assert rig.store.find("a/b.mp3", size=size + 1, sha256=sha256) is None

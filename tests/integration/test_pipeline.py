@@ -6,7 +6,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -470,3 +470,55 @@ def test_task_whose_links_are_kept_nowhere_gives_way_once_and_not_in_circles(wor
         assert claim is not None
         outcomes.append(world.archiver.archive(claim))
     assert outcomes == [Yielded(), Archived()]
+
+
+# ------------------------------------------------------------------ a process that slept past its lease, or died
+
+
+class Killed(BaseException):
+    """The process dies at a checkpoint."""
+
+
+def test_manifest_of_a_sleeper_that_knows_less_does_not_replace_one_that_knows_more(world: World) -> None:
+    world.lists(world.serves("vocal", VOCAL), world.serves("drums", LinkSpent(status=404)))
+    world.now = START + timedelta(days=20)
+
+    def sleep(step: str) -> None:
+        if step != "record.put":
+            return
+        world.store.checkpoint = lambda _: None
+        world.now += timedelta(hours=1)
+        world.origin["https://cdn.example/drums.mp3"] = [Audio(DRUMS)]
+        world.ledger.retry([TASK], now=world.now)
+        assert world.go() == Archived()
+
+    claim = world.claim()
+    assert claim is not None
+    sleeper = replace(world.archiver, checkpoint=sleep)
+    with pytest.raises(LeaseLost):
+        sleeper.archive(claim)
+    assert {stem["state"] for stem in world.manifest().values()} == {"stored"}
+
+
+def test_object_stored_just_before_a_death_is_found_though_a_twin_came_first_this_time(world: World) -> None:
+    fx, brass = world.serves("fx", VOCAL), world.serves("brass", VOCAL)
+    world.lists(fx, brass)
+
+    def die(step: str) -> None:
+        if step == "put.done":
+            raise Killed
+
+    world.store.checkpoint = die
+    claim = world.claim()
+    assert claim is not None
+    with pytest.raises(Killed):
+        world.archiver.archive(claim)
+    world.store.checkpoint = lambda _: None
+    world.ledger.release("me", now=world.now)
+    [orphan] = world.store.objects
+    first = fx if "fx" in orphan else brass
+    world.origin[first.url].insert(0, OriginBusy("503"))
+    world.downloader.opened.clear()
+    world.go_until(lambda outcome: outcome == Archived())
+    audio = {key for key in world.store.objects if key.endswith(".mp3")}
+    assert {stem["key"] for stem in world.manifest().values()} == audio, "an object that no manifest names"

@@ -461,12 +461,12 @@ def test_seal_does_not_depend_on_order_nor_on_itself() -> None:
     assert document["seal"] == f"sha256:{plan.seal_of(document)}" == f"sha256:{plan.seal_of(backwards)}"
 
 
-def test_same_manifest_when_only_the_telling_differs() -> None:
+def test_says_as_much_when_only_the_telling_differs() -> None:
     ours = manifest(STORED, LOST)
     theirs = manifest(LOST, STORED, now=NOW + DAY, version="2")
     reordered = json.dumps(dict(reversed(reopened(theirs).items())), indent=7).encode()
-    assert plan.same_manifest(ours, theirs)
-    assert plan.same_manifest(ours, reordered)
+    assert plan.says_as_much(theirs, ours)
+    assert plan.says_as_much(reordered, ours)
 
 
 @pytest.mark.parametrize(
@@ -481,19 +481,26 @@ def test_same_manifest_when_only_the_telling_differs() -> None:
     ],
     ids=["sha256", "size", "key", "alias", "state", "name"],
 )
-def test_same_manifest_when_a_stem_differs_is_false(other: StemRow) -> None:
-    assert not plan.same_manifest(manifest(STORED), manifest(other))
+def test_says_as_much_when_a_stored_stem_differs_is_false(other: StemRow) -> None:
+    assert not plan.says_as_much(manifest(other), manifest(STORED))
 
 
-def test_same_manifest_when_a_stem_is_added_is_false() -> None:
-    assert not plan.same_manifest(manifest(STORED), manifest(STORED, LOST))
-    assert not plan.same_manifest(manifest(STORED, LOST), manifest(STORED))
+def test_says_as_much_when_a_stem_is_missing_is_false_and_when_there_is_one_more_is_true() -> None:
+    assert not plan.says_as_much(manifest(STORED), manifest(STORED, LOST))
+    assert plan.says_as_much(manifest(STORED, LOST), manifest(STORED))
 
 
-def test_same_manifest_when_theirs_was_tampered_with_is_false() -> None:
+def test_says_as_much_when_it_knows_as_stored_what_we_thought_lost() -> None:
+    had = replace(STORED, name=LOST.name)
+    assert plan.says_as_much(manifest(STORED, had), manifest(STORED, LOST))
+    refused = replace(LOST, state=StemState.REFUSED)
+    assert not plan.says_as_much(manifest(STORED, refused), manifest(STORED, LOST))
+
+
+def test_says_as_much_when_theirs_was_tampered_with_is_false() -> None:
     document = reopened(manifest(STORED))
     for field, value in (("seal", "sha256:00"), ("deadline", None), ("extra", 1), ("stems", [])):
-        assert not plan.same_manifest(manifest(STORED), json.dumps(document | {field: value}).encode())
+        assert not plan.says_as_much(json.dumps(document | {field: value}).encode(), manifest(STORED))
 
 
 def sealed_anew(change: Callable[[dict[str, object]], object]) -> bytes:
@@ -522,9 +529,9 @@ def sealed_anew(change: Callable[[dict[str, object]], object]) -> bytes:
     ],
     ids=lambda theirs: repr(theirs[:12]),
 )
-def test_same_manifest_when_theirs_is_no_manifest_is_false(theirs: bytes) -> None:
-    assert not plan.same_manifest(manifest(STORED), theirs)
-    assert not plan.same_manifest(theirs, theirs)
+def test_says_as_much_when_theirs_is_no_manifest_is_false(theirs: bytes) -> None:
+    assert not plan.says_as_much(theirs, manifest(STORED))
+    assert not plan.says_as_much(theirs, theirs)
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,20 @@ class S3Store:
             upload = Multipart(self._calls, self._settler, self._patience, self._checkpoint, self._log, journal, key)
             return upload.put(source, first, labels)
 
+    def find(self, key: str, *, size: int, sha256: str) -> StoredObject | None:
+        """See `archiver.ports.ObjectStore`; reads back an object that has the right size."""
+
+        def look() -> StoredObject | None:
+            answer = self._calls.head(key)
+            if answer["ContentLength"] != size or self._calls.sha256(key, answer["ETag"]) != sha256:
+                return None
+            return stored_object(key, Content(size, sha256), answer)
+
+        try:
+            return self._patience.over(look)
+        except Absent:
+            return None
+
     def put_document(self, key: str, data: bytes, *, same: Callable[[bytes], bool]) -> StoredObject:
         """See `archiver.ports.ObjectStore`; raises KeyTaken for an object too large to be a sidecar."""
         tries = self._patience.begin()
