@@ -1,0 +1,531 @@
+"""The whole service against any sequence of events: lines, answers, outages, deaths, sleeps, time.
+
+The oracles, after every step: no accepted id vanishes or is forgotten; what is stored equals its source;
+manifests are sealed and true; nothing is stored that no manifest will name; nothing is claimed before it
+is done; no planted secret is kept or said. At the end all faults stop, and everything that can still be
+had must be archived within a bounded time; what is lost, the origin called gone past its deadline.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import Phase as Phases
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from archiver.core import errors
+from archiver.core.model import TaskId, task_id
+from archiver.core.plan import SLOW_RETRY, seal_of
+from archiver.core.states import OPEN_TASK_STATES, StemState, TaskState
+from tests.fakes.audio import mp3
+from tests.fakes.downloader import Audio, Scripted
+from tests.property.universe import (
+    LEASE,
+    POLICY,
+    PREFIX,
+    READY,
+    SECRETS,
+    Fate,
+    Phase,
+    Process,
+    SeenStem,
+    SeenTask,
+    Song,
+    Universe,
+)
+
+MOST_SONGS = 20
+FRESH = task_id("song-fresh")
+NAMES = ("vocal", "drums", "bass")
+POLL = timedelta(seconds=30)
+STEPS = 5_000
+LENGTH = 80
+MANY_STEPS = int(os.environ.get("ARCHIVER_MACHINE_STEPS", "1000000"))
+"""How long the slow run is."""
+
+API_TROUBLES: Mapping[str, Callable[[], errors.ArchiverError]] = {
+    "busy": lambda: errors.ApiBusy("502"),
+    "throttled": lambda: errors.ApiThrottled("429", retry_after=90),
+    "key": lambda: errors.KeyRefused("401"),
+    "agent": lambda: errors.AgentBlocked("1010"),
+    "disabled": lambda: errors.FeatureDisabled("505"),
+    "credit": lambda: errors.NoCredit("402"),
+    "maintenance": lambda: errors.Maintenance("455"),
+}
+CDN_TROUBLES: Mapping[str, Callable[[bytes], Scripted]] = {
+    "busy": lambda _: errors.OriginBusy("503"),
+    "throttled": lambda _: errors.OriginBusy("429", retry_after=7200),
+    "401": lambda _: errors.LinkSpent(status=401),
+    "404": lambda _: errors.LinkSpent(status=404),
+    "410": lambda _: errors.LinkSpent(status=410),
+    "html": lambda _: errors.BodyNotAudio("text/html"),
+    "empty": lambda _: errors.BodyEmpty(),
+    "large": lambda _: errors.BodyTooLarge("3 GiB"),
+    "private": lambda _: errors.AddressForbidden("10.0.0.1"),
+    "short": lambda data: Audio(data, after=len(data) // 2, then=errors.BodyShort("cut")),
+    "slow": lambda data: Audio(data, after=1, then=errors.BodySlow("stalled")),
+    "long": lambda data: Audio(data, after=len(data), then=errors.BodyLong("more")),
+    "changed": lambda data: Audio(data, after=len(data), then=errors.BodyChanged("another ETag")),
+}
+S3_TROUBLES: Mapping[str, tuple[Callable[[], errors.ArchiverError], bool]] = {
+    "busy": (lambda: errors.StoreBusy("503"), False),
+    "busy after the commit": (lambda: errors.StoreBusy("reset"), True),
+    "corrupt": (lambda: errors.StoreCorrupt("BadDigest"), False),
+    "denied": (lambda: errors.AccessRefused("403"), False),
+    "no bucket": (lambda: errors.BucketMissing("404"), False),
+    "skewed": (lambda: errors.ClockSkewed("403"), False),
+    "full": (lambda: errors.StoreFull("507"), False),
+    "misfit": (lambda: errors.StoreMisfit("501"), False),
+    "taken": (lambda: errors.KeyTaken("another stands there"), False),
+}
+SPANS = [
+    timedelta(seconds=1),
+    POLL,
+    timedelta(minutes=5),
+    LEASE + timedelta(seconds=1),
+    timedelta(hours=1),
+    SLOW_RETRY,
+    timedelta(days=1),
+    timedelta(days=5),
+]
+BAD_LINES = [
+    b"no id at all\n",
+    b"{broken\n",
+    b"\xff\xfe\x00\n",
+    b"short\n",
+    b'{"taskId": 7}\n',
+    b"\x1b[31mred\x1b[0m\n",
+]
+GOOD_LINES = ["{}\n", " {} \r\n", '{{"taskId": "{}"}}\n', "{}", "\n{}\n"]
+BLANK_LINES = [b"\n", b"# a comment\n", b"   \r\n"]
+
+BODIES = st.sampled_from([(1, 1), (700, 1), (700, 2), (1501, 1), (1501, 2), (70_000, 1)])
+"""Sizes and seeds; few, so that two stems of a song often have the same bytes."""
+SONG = st.fixed_dictionaries(
+    {
+        "stems": st.dictionaries(st.sampled_from(NAMES), BODIES, min_size=2),
+        "signed": st.booleans(),
+        "days": st.integers(0, 13),
+        "phase": st.sampled_from([*[Phase.SUCCESS] * 5, Phase.PENDING, *Phase]),
+        "links": st.sampled_from(["good", "good", "stale", "only rescue", "dead"]),
+    }
+)
+LATER_PHASES = st.sampled_from([Phase.PENDING, Phase.SUCCESS, Phase.SUCCESS, Phase.EXCEPTION, Phase.FAILED])
+TURNS = st.sampled_from(["links change", "only rescue", "record hides", "record is back", "deleted"])
+HAPPENINGS = st.sampled_from(["all are retried", "one is retried", "one is killed", "all start again"])
+WHICH = st.integers(0, MOST_SONGS - 1)
+"""A song, the newest for 0."""
+SPAN = st.sampled_from(SPANS)
+
+
+@dataclass(frozen=True)
+class Shift:
+    """A process works, and again after each of some spans; at a checkpoint it may die, or sleep for very long."""
+
+    who: int
+    spans: Sequence[timedelta]
+    fate: str
+    at: int
+    nap: timedelta
+    """Beyond the lease."""
+
+
+SHIFT = st.builds(
+    Shift,
+    who=st.sampled_from([0, 1]),
+    spans=st.lists(SPAN, max_size=1),
+    fate=st.sampled_from(["lives", "dies", "sleeps", "sleeps while all are retried", "sleeps and dies"]),
+    at=st.integers(1, 16),
+    nap=SPAN,
+)
+
+
+class Machine(RuleBasedStateMachine):
+    """See the module."""
+
+    steps = 0
+    events: ClassVar[Counter[str]] = Counter()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.universe = Universe()
+        self.said = 0
+
+    @initialize(songs=st.lists(SONG, min_size=1, max_size=4))
+    def begin(self, songs: list[dict[str, Any]]) -> None:
+        for drawn in songs:
+            self.new_song(drawn, "{}\n", None)
+
+    # --- the queue
+
+    def may_append(self) -> bool:
+        # The queue file promises to know a file again by its first KiB, so it is kept shorter.
+        return self.universe.queue.stat().st_size < 800
+
+    @precondition(lambda self: len(self.universe.songs) < MOST_SONGS and self.may_append())
+    @rule(drawn=SONG, form=st.sampled_from(GOOD_LINES), shift=SHIFT)
+    def new_song(self, drawn: dict[str, Any], form: str, shift: Shift | None) -> None:
+        """A song of any kind, asked for in any way."""
+        universe = self.universe
+        name = task_id(f"song-{len(universe.songs):04}")
+        truth = {stem: mp3(size, seed) for stem, (size, seed) in drawn["stems"].items()}
+        created = universe.now - timedelta(days=drawn["days"])
+        song = universe.songs[name] = Song(name, created, truth, signed=drawn["signed"])
+        links = {"stale": drawn["links"] == "stale", "only_rescue": drawn["links"] == "only rescue"}
+        universe.change(song, phase=drawn["phase"], listed=len(truth) if drawn["phase"] in READY else 0, **links)
+        if drawn["links"] == "dead":
+            self.delete(song)
+        universe.append(form.format(name).encode())
+        if shift is not None:
+            self.work(shift)
+
+    @precondition(may_append)
+    @rule(which=WHICH, form=st.sampled_from(GOOD_LINES), junk=st.sampled_from(BAD_LINES + BLANK_LINES))
+    def append(self, which: int, form: str, junk: bytes) -> None:
+        """Something else than an id, and an id a second time."""
+        self.universe.append(junk + form.format(self.song(which).task_id).encode())
+
+    @rule(truncate=st.booleans(), keeps=st.booleans())
+    def rotate(self, truncate: bool, keeps: bool) -> None:
+        queue = self.universe.queue
+        kept = queue.read_bytes() if keeps else b""
+        if truncate:
+            os.truncate(queue, 0)
+            queue.write_bytes(kept)
+            return
+        fresh = queue.with_name("fresh")
+        fresh.write_bytes(kept)
+        fresh.replace(queue)
+
+    @rule(shift=SHIFT)
+    def take_in(self, shift: Shift) -> None:
+        if self.run(shift, lambda process: process.take_in()):
+            assert self.universe.whole_lines() <= self.universe.rows().keys(), "a line that was read is nowhere"
+
+    # --- the provider
+
+    def song(self, which: int) -> Song:
+        songs = list(self.universe.songs.values())
+        return songs[-1 - which % len(songs)]
+
+    @rule(
+        which=WHICH,
+        to=st.sampled_from([Phase.PENDING, Phase.SUCCESS, Phase.EXCEPTION, Phase.FAILED]),
+        listed=st.integers(0, 3),
+        shift=SHIFT,
+    )
+    def song_goes_on(self, which: int, to: Phase, listed: int, shift: Shift) -> None:
+        """It comes to be known, gets stems, is finished, fails; what is finished stays so."""
+        song = self.song(which)
+        bare_success = song.phase is Phase.SUCCESS and song.listed == 0
+        if song.phase not in (Phase.ABSENT, Phase.PENDING) and not (bare_success and to is Phase.SUCCESS):
+            return
+        count = len(song.stems)
+        if to is Phase.PENDING:
+            count = max(song.listed, min(listed, count))
+        if to is Phase.SUCCESS and listed == 0 and song.listed == 0:
+            count = 0
+        if to is Phase.FAILED:
+            count = song.listed
+        self.universe.change(song, phase=to, listed=count)
+        self.work(shift)
+
+    @rule(
+        which=WHICH,
+        turn=st.sampled_from(["links change", "only rescue", "record hides", "record is back", "deleted"]),
+        shift=SHIFT,
+    )
+    def song_takes_a_turn(self, which: int, turn: str, shift: Shift) -> None:
+        song = self.song(which)
+        match turn:
+            case "links change":
+                self.universe.change(song, generation=song.generation + 1, only_rescue=False)
+            case "only rescue":
+                self.universe.change(song, only_rescue=True)
+            case "record hides" | "record is back":
+                self.universe.change(song, hidden=turn == "record hides")
+            case _:
+                self.delete(song)
+        self.work(shift)
+
+    def delete(self, song: Song) -> None:
+        """The CDN throws the audio away, no sooner than it said."""
+        self.universe.passes(max(song.created + POLICY.retention - self.universe.now, timedelta()))
+        self.universe.change(song, deleted=True)
+
+    # --- trouble, for a while, and work under it
+
+    @rule(kind=st.sampled_from(sorted(API_TROUBLES)), span=SPAN, shift=SHIFT)
+    def api_fails(self, kind: str, span: timedelta, shift: Shift) -> None:
+        self.universe.api.trouble = API_TROUBLES[kind]()
+        self.universe.ends_after(span, "api")
+        self.work(shift)
+
+    @rule(kind=st.sampled_from(sorted(CDN_TROUBLES)), only=st.sampled_from(["", *NAMES]), span=SPAN, shift=SHIFT)
+    def cdn_fails(self, kind: str, only: str, span: timedelta, shift: Shift) -> None:
+        self.universe.cdn.trouble, self.universe.cdn.only = CDN_TROUBLES[kind], only
+        self.universe.ends_after(span, "cdn")
+        self.work(shift)
+
+    @rule(
+        kind=st.sampled_from(sorted(S3_TROUBLES)),
+        method=st.sampled_from(["put", "put", "put_document", "abort"]),
+        times=st.sampled_from([1, 2, 12, 10_000]),
+        span=SPAN,
+        shift=SHIFT,
+    )
+    def s3_fails(self, kind: str, method: str, times: int, span: timedelta, shift: Shift) -> None:
+        error, after = S3_TROUBLES[kind]
+        self.universe.store.fail(method, error(), times=times, after=after)
+        self.universe.ends_after(span, "s3")
+        self.work(shift)
+
+    # --- the service
+
+    @rule(shift=SHIFT)
+    def work_once(self, shift: Shift) -> None:
+        self.run(shift, Process.work_once)
+
+    @rule(shift=SHIFT)
+    def work(self, shift: Shift) -> None:
+        self.run(shift, Process.tick)
+        for span in shift.spans:
+            self.universe.passes(span)
+            self.run(shift, Process.tick)
+
+    def run(self, shift: Shift, work: Callable[[Process], object]) -> bool:
+        """Let the process work to its fate; True when it lived."""
+        universe = self.universe
+        process, other = universe.processes[shift.who], universe.processes[1 - shift.who]
+
+        def sleep() -> None:
+            """Stop in the middle for longer than the lease, while the other goes on; then wake and write."""
+            with universe.acts(None):
+                universe.passes(LEASE + shift.nap)
+                if shift.fate == "sleeps while all are retried":
+                    universe.ledger.retry(None, now=universe.now)
+            with universe.acts(other):
+                other.tick()
+            if shift.fate == "sleeps and dies":
+                process.die()
+
+        blow = {"lives": None, "dies": process.die}.get(shift.fate, sleep)
+        return universe.run(shift.who, work, None if blow is None else Fate(shift.at, blow))
+
+    @rule(what=HAPPENINGS, which=WHICH, shift=SHIFT)
+    def something_happens(self, what: str, which: int, shift: Shift) -> None:
+        universe = self.universe
+        match what:
+            case "all start again":
+                universe.ledger.close()
+                universe.ledger = universe.open_ledger()
+                for number in range(len(universe.processes)):
+                    universe.restart(number)
+            case "one is killed":
+                universe.restart(shift.who)
+            case "one is retried":
+                universe.ledger.retry([self.song(which).task_id], now=universe.now)
+            case _:
+                universe.ledger.retry(None, now=universe.now)
+        self.work(shift)
+
+    # --- the oracles
+
+    @invariant()
+    def every_oracle_holds(self) -> None:
+        type(self).steps += 1
+        universe = self.universe
+        self.check_what_was_said()
+        if not universe.has_changed():
+            return
+        rows = universe.rows()
+        assert universe.accepted <= rows.keys(), "an accepted id vanished"
+        assert rows.keys() <= universe.written, "an id came from nowhere"
+        universe.accepted = set(rows)
+        for name, row in rows.items():
+            self.check_task(name, row)
+        self.check_objects(rows)
+        self.check_what_is_kept()
+
+    def check_task(self, name: TaskId, row: SeenTask) -> None:
+        states = {stem.state for stem in row.stems}
+        if row.state in OPEN_TASK_STATES:
+            assert row.not_before is not None or StemState.REFUSED in states, "nobody will take it up again"
+            assert row.attempts + row.asks == 0 or row.reason or row.owner, "it waits without a reason"
+        elif row.state != TaskState.ARCHIVED:
+            assert row.reason, "it ended without a reason"
+        if row.state in (TaskState.ARCHIVED, TaskState.LOST):
+            told = {entry["name"]: entry["state"] for entry in self.manifest(name).values()}
+            assert told == {stem.name: stem.state for stem in row.stems}
+        if row.state == TaskState.ARCHIVED:
+            assert states == {StemState.STORED}
+        for stem in row.stems:
+            self.check_stem(name, row, stem)
+
+    def check_stem(self, name: TaskId, row: SeenTask, stem: SeenStem) -> None:
+        truth = self.universe.songs[name].stems[stem.name]
+        if stem.state == StemState.STORED:
+            assert stem.key is not None
+            assert self.universe.store.objects[stem.key] == truth, "STORED, and is not"
+            assert (stem.size, stem.sha256) == (len(truth), hashlib.sha256(truth).hexdigest())
+        if stem.state in (StemState.LOST, StemState.REFUSED):
+            assert stem.reason
+        if stem.state == StemState.LOST:
+            gone = self.universe.cdn.gone.get((name, stem.name))
+            assert gone is not None, "lost, and the origin never said so"
+            assert row.deadline is not None
+            assert gone.timestamp() * 1e6 >= row.deadline, "lost before its deadline"
+
+    def manifest(self, name: TaskId) -> dict[str, dict[str, Any]]:
+        document = json.loads(self.universe.store.objects[f"{PREFIX}{name}/manifest.json"])
+        assert document["seal"] == f"sha256:{seal_of(document)}"
+        assert document["task_id"] == name
+        return {stem["name"]: stem for stem in document["stems"]}
+
+    def check_objects(self, rows: Mapping[TaskId, SeenTask]) -> None:
+        objects = self.universe.store.objects
+        for key, data in objects.items():
+            folder, _, file = key.removeprefix(PREFIX).partition("/")
+            name = TaskId(folder)
+            if file == "manifest.json":
+                self.check_manifest(name, rows[name])
+            elif file != "record-info.json":
+                self.check_audio(name, rows[name], key, data)
+        for name, row in rows.items():
+            assert row.state != TaskState.ARCHIVED or f"{PREFIX}{name}/record-info.json" in objects
+
+    def check_manifest(self, name: TaskId, row: SeenTask) -> None:
+        """What it says is stored is stored, and was written down before."""
+        stems = {stem.name: stem for stem in row.stems}
+        for entry in self.manifest(name).values():
+            stem = stems[entry["name"]]
+            if entry["state"] == StemState.STORED:
+                assert stem.state == StemState.STORED, "in the manifest before the ledger"
+                assert (entry["key"], entry["bytes"], entry["sha256"]) == (stem.key, stem.size, stem.sha256)
+
+    def check_audio(self, name: TaskId, row: SeenTask, key: str, data: bytes) -> None:
+        stem, dot, extension = key.rpartition("/")[2].partition(".")
+        assert (dot, extension) == (".", "mp3")
+        assert data == self.universe.songs[name].stems[stem], "not what its source is"
+        assert self.universe.store.written[key] == 1, "an object was overwritten"
+        if row.state in (TaskState.ARCHIVED, TaskState.LOST):
+            assert key in {entry.get("key") for entry in self.manifest(name).values()}, "in no manifest"
+
+    def check_what_is_kept(self) -> None:
+        universe = self.universe
+        kept = [path.read_bytes() for path in universe.folder.iterdir() if path.name.startswith("ledger.db")]
+        kept += universe.store.objects.values()
+        kept += [repr(universe.store.metadata).encode()]
+        assert not any(secret.encode() in text for secret in SECRETS for text in kept), "a secret was kept"
+
+    def check_what_was_said(self) -> None:
+        events = self.universe.events.seen
+        for level, name, fields in events[self.said :]:
+            type(self).events[name] += 1
+            assert not any(secret in repr(fields) for secret in SECRETS), "a secret was said"
+            assert level != "exception", fields
+        self.said = len(events)
+
+    # --- the end
+
+    def teardown(self) -> None:
+        try:
+            if sys.exception() is None:
+                self.everything_ends_well()
+        finally:
+            self.universe.close()
+
+    def everything_ends_well(self) -> None:
+        """All faults stop, an operator looks in; then a fresh song is archived at once, and the rest soon."""
+        universe = self.universe
+        universe.mend()
+        for song in universe.songs.values():
+            phase = Phase.SUCCESS if song.phase is Phase.PENDING else song.phase
+            listed = len(song.stems) if phase in READY else song.listed
+            universe.change(song, phase=phase, listed=listed, hidden=False)
+        universe.append(b"\n")
+        universe.ledger.retry(None, now=universe.now)
+        self.a_fresh_song_is_archived_within_two_polls()
+        self.all_end_within_days()
+
+    def tick(self) -> None:
+        for who in range(len(self.universe.processes)):
+            assert self.universe.run(who, Process.tick)
+        self.every_oracle_holds()
+
+    def a_fresh_song_is_archived_within_two_polls(self) -> None:
+        universe = self.universe
+        song = Song(FRESH, universe.now, {"vocal": mp3(3000, 9)})
+        universe.songs[FRESH] = song
+        universe.change(song, phase=Phase.SUCCESS, listed=1)
+        universe.append(f"{FRESH}\n".encode())
+        self.tick()
+        for _ in range(2):
+            universe.passes(POLL)
+            self.tick()
+        assert universe.rows()[FRESH].state == TaskState.ARCHIVED, universe.rows()[FRESH]
+
+    def all_end_within_days(self) -> None:
+        universe = self.universe
+        for _ in range(12):
+            if all(row.state not in OPEN_TASK_STATES for row in universe.rows().values()):
+                break
+            universe.passes(timedelta(hours=7))
+            self.tick()
+        for name, row in universe.rows().items():
+            assert row.state in self.possible_ends(name, row), row
+        assert not universe.store.uploads
+
+    def possible_ends(self, name: TaskId, row: SeenTask) -> set[TaskState]:
+        song = self.universe.songs.get(name)
+        if song is None or song.phase is Phase.ABSENT:
+            return {TaskState.MISSING}
+        if song.phase is Phase.FAILED and not row.stems:
+            return {TaskState.FAILED}
+        return {TaskState.ARCHIVED, TaskState.LOST} if song.deleted else {TaskState.ARCHIVED}
+
+
+def _run(steps: int) -> None:
+    Machine.steps = 0
+    Machine.events.clear()
+    while Machine.steps < steps:
+        run_state_machine_as_test(
+            Machine,
+            settings=settings(
+                max_examples=max(1, min(100, (steps - Machine.steps) // LENGTH + 1)),
+                stateful_step_count=LENGTH,
+                deadline=None,
+                database=None,
+                phases=[Phases.generate, Phases.shrink],
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+    print(f"\n{Machine.steps} steps, every oracle after each; what happened on the way:")
+    print(", ".join(f"{count} {name}" for name, count in sorted(Machine.events.items())))
+
+
+def test_whole_service_under_any_sequence_of_events_holds_every_oracle() -> None:
+    _run(STEPS)
+
+
+@pytest.mark.slow
+def test_whole_service_under_a_million_steps_holds_every_oracle() -> None:
+    _run(MANY_STEPS)
