@@ -132,6 +132,9 @@ class Simulation:
         self.stored.add(key)
         return StoredObject(key, body.size, "etag")
 
+    def find(self, key: str, *, size: int, sha256: str) -> StoredObject | None:
+        return None
+
     def put_document(self, key: str, data: bytes, *, same: Callable[[bytes], bool]) -> StoredObject:
         self._meet(Dependency.STORE, StoreBusy("down"))
         return StoredObject(key, len(data), hashlib.md5(data).hexdigest())
