@@ -16,14 +16,16 @@ from typing import Self, TextIO, cast
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from archiver.app import Preview
 from archiver.backfill import Ending
 from archiver.core.model import Archived, Outcome
 from archiver.core.states import StemState, TaskState
 from archiver.ports import Finding, Overview, TaskRow
+from archiver.redaction import visible
 
-_MARK = {"ok": "[green]ok  [/]", "warn": "[yellow]warn[/]", "fail": "[bold red]fail[/]"}
+_STYLE = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 _PLAIN_EVERY = 10.0
 
 
@@ -45,8 +47,13 @@ def jsonable(value: object) -> object:
 
 
 def print_json(value: object, out: TextIO) -> None:
-    """Print one JSON object on one line."""
-    out.write(json.dumps(jsonable(value), ensure_ascii=False) + "\n")
+    """Print one JSON object on one line, in ASCII: no character of it can steer a terminal."""
+    out.write(json.dumps(jsonable(value)) + "\n")
+
+
+def _say(console: Console, text: str, *, mark: str = "", style: str = "bold red") -> None:
+    """Print a line that may hold words from outside: as text, not markup, and with nothing unprintable in it."""
+    console.print(Text.assemble((mark, style), visible(text)))
 
 
 def span(delta: timedelta | None) -> str:
@@ -189,11 +196,11 @@ def print_ending(console: Console, ending: Ending, tally: Tally) -> None:
     )
     for row in ending.unfinished:
         again = f"; next try {row.not_before:%Y-%m-%d %H:%M:%S} UTC" if row.not_before else ""
-        console.print(f"  {row.task_id}  {row.state.value}: {row.reason or 'not reached'}{again}", highlight=False)
+        _say(console, f"  {row.task_id}  {row.state.value}: {row.reason or 'not reached'}{again}")
     if ending.rejected:
-        console.print(f"  {ending.rejected} lines are no task ids: see `stem-archiver status`", highlight=False)
+        _say(console, f"  {ending.rejected} lines are no task ids: see `stem-archiver status`")
     for pause in ending.pauses:
-        console.print(f"  {pause.dependency.value} is paused: {pause.reason}; {pause.hint}", highlight=False)
+        _say(console, f"  {pause.dependency.value} is paused: {pause.reason}; {pause.hint}")
 
 
 def ending_summary(ending: Ending, tally: Tally, exit_code: int) -> dict[str, object]:
@@ -239,13 +246,13 @@ def print_overview(console: Console, overview: Overview, now: datetime) -> None:
     if overview.forecast_late:
         console.print(f"[bold red]forecast[/] {_forecast(overview)}")
     for pause in overview.pauses:
-        console.print(f"[bold red]paused[/] {pause.dependency.value}: {pause.reason}", highlight=False)
-        console.print(f"       {pause.hint} (next probe {span(pause.next_probe - now)})", highlight=False)
+        _say(console, f" {pause.dependency.value}: {pause.reason}", mark="paused")
+        _say(console, f"       {pause.hint} (next probe {span(pause.next_probe - now)})")
     _print_at_risk(console, overview, now)
     if overview.rejected_lines:
         console.print(f"[yellow]rejected[/] {overview.rejected_lines} lines of the queue:")
         for reject in overview.rejects:
-            console.print(f"  {reject.path} at byte {reject.offset}: {reject.excerpt!r}: {reject.reason}", markup=False)
+            _say(console, f"  {reject.path} at byte {reject.offset}: {reject.excerpt!r}: {reject.reason}")
 
 
 def _forecast(overview: Overview) -> str:
@@ -270,20 +277,20 @@ def _print_at_risk(console: Console, overview: Overview, now: datetime) -> None:
     console.print(f"[bold red]at risk[/] {overview.at_risk_count} tasks:")
     for risk in overview.at_risk:
         left = span(risk.deadline - now)
-        console.print(f"  {risk.task_id}  {left}  {risk.missing_stems} stems missing  {risk.reason}", markup=False)
+        _say(console, f"  {risk.task_id}  {left}  {risk.missing_stems} stems missing  {risk.reason}")
 
 
 def print_preview(console: Console, previews: Iterable[Preview]) -> None:
     """Print what `backfill --dry-run` says, as each task is looked at."""
     for task in previews:
-        console.print(f"{task.task_id}  {task.says}", highlight=False, markup=False)
+        _say(console, f"{task.task_id}  {task.says}")
         for stem in task.stems:
-            console.print(f"  {stem.url} -> {stem.key}", highlight=False, markup=False)
+            _say(console, f"  {stem.url} -> {stem.key}")
 
 
 def print_task(console: Console, row: TaskRow, now: datetime) -> None:
     """Print what `show` says of one task."""
-    console.print(f"[bold]{row.task_id}[/]  {row.state.value}", highlight=False)
+    _say(console, f"  {row.state.value}", mark=row.task_id, style="bold")
     facts = {
         "reason": row.reason or None,
         "accepted": f"{row.accepted_at:%Y-%m-%d %H:%M:%S} UTC from {row.source}",
@@ -295,28 +302,27 @@ def print_task(console: Console, row: TaskRow, now: datetime) -> None:
     }
     for name, fact in facts.items():
         if fact is not None:
-            console.print(f"  {name}: {fact}", highlight=False, markup=False)
+            _say(console, f"  {name}: {fact}")
     for stem in row.stems:
         receipt = stem.receipt
         what = f"{size(receipt.size)}  sha256 {receipt.sha256}  {receipt.key}" if receipt else stem.reason
         alias = f" (same bytes as {receipt.alias_of})" if receipt and receipt.alias_of else ""
-        console.print(f"  {stem.name:<18} {stem.state.value:<8} {what}{alias}", highlight=False, markup=False)
+        _say(console, f"  {stem.name:<18} {stem.state.value:<8} {what}{alias}")
         if receipt is None:
-            console.print(f"  {'':<18} {'':<8} {stem.url_shown}", highlight=False, markup=False)
+            _say(console, f"  {'':<18} {'':<8} {stem.url_shown}")
     for move in row.history:
         where = move.stem or "task"
         detail = " ".join(f"{key}={value}" for key, value in move.detail.items())
         line = f"  {move.at:%Y-%m-%d %H:%M:%S}  {where:<18} {move.before} -{move.event}-> {move.after}  {detail}"
-        console.print(line.rstrip(), highlight=False, markup=False)
+        _say(console, line.rstrip())
 
 
 def print_findings(console: Console, findings: Iterable[Finding]) -> bool:
     """Print one line a finding, its hint below; return whether none failed."""
     passed = True
     for finding in findings:
-        console.print(f"{_MARK[finding.level]} {finding.subject}: ", end="", highlight=False)
-        console.print(finding.detail, highlight=False, markup=False)
+        _say(console, f" {finding.subject}: {finding.detail}", mark=f"{finding.level:<4}", style=_STYLE[finding.level])
         if finding.hint and finding.level != "ok":
-            console.print(f"     {finding.hint}", highlight=False, markup=False)
+            _say(console, f"     {finding.hint}")
         passed = passed and finding.level != "fail"
     return passed

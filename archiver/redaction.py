@@ -41,7 +41,7 @@ class Cleaner:
         """Return `text` on one line, without secrets, URL queries, fragments and user infos, and not too long."""
         text = _BEARER.sub(f"Bearer {MASK}", _without_queries(self._masked(text)))
         # Once more: what was cut out or made visible may have brought a secret's halves together.
-        text = self._masked(_visible(text))
+        text = self._masked(visible(text))
         return text if len(text) <= LONGEST else f"{text[: LONGEST - 40]}... ({len(text)} characters)"
 
     def value(self, value: object, depth: int = 0) -> Plain:
@@ -101,7 +101,7 @@ def _bare(match: re.Match[str]) -> str:
     return f"://{authority.rpartition('@')[2]}{slash}{path}{closing}"
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
     """Write every character that is not printable (controls, direction marks, line ends) as its escape."""
     if text.isprintable():
         return text

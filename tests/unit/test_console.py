@@ -1,0 +1,113 @@
+"""What commands print of words that came from outside."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from rich.console import Console
+
+from archiver.app import Preview, PreviewedStem
+from archiver.backfill import Ending, Verdict
+from archiver.console import (
+    Tally,
+    print_ending,
+    print_findings,
+    print_json,
+    print_overview,
+    print_preview,
+    print_task,
+)
+from archiver.core.model import Dependency, Moved, Receipt, Reject, StemName, TaskId
+from archiver.core.model import StemRow as Stem
+from archiver.core.states import StemState, TaskState
+from archiver.ports import AtRisk, Finding, Overview, Pause, TaskRow
+
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+HOSTILE = (
+    "[red]r[/red] [link=https://evil.example]l[/link] :bomb: [/] "
+    "\x1b]0;title\x07\x1b[2J\x9b31m\x9d8;;https://evil.example\x9c\u202eevil\u2066 \r\n2026-11-01 forged line\x00"
+)
+OURS = re.compile(r"\x1b\[[0-9;]*m")
+"""The colours that the console itself sets."""
+
+STEMS = (
+    Stem(StemName("vocal"), StemState.REFUSED, None, HOSTILE, HOSTILE, reason=HOSTILE),
+    Stem(
+        StemName("drums"),
+        StemState.STORED,
+        None,
+        HOSTILE,
+        HOSTILE,
+        receipt=Receipt(HOSTILE, 1, "ab" * 32, HOSTILE, HOSTILE, NOW, alias_of=StemName(HOSTILE)),
+    ),
+)
+ROW = TaskRow(
+    task_id=TaskId("task-0001"),
+    state=TaskState.LISTED,
+    accepted_at=NOW,
+    source=HOSTILE,
+    first_asked_at=NOW,
+    created_at=NOW,
+    completed_at=NOW,
+    deadline=NOW,
+    not_before=NOW,
+    asks=1,
+    attempts=1,
+    flag=HOSTILE,
+    reason=HOSTILE,
+    ended_at=None,
+    leased_until=NOW,
+    stems=STEMS,
+    history=(Moved(NOW, StemName("vocal"), "refused", "wanted", "refused", {HOSTILE: HOSTILE}),),
+)
+PAUSE = Pause(Dependency.STORE, NOW, HOSTILE, HOSTILE, lasting=True, probes=1, next_probe=NOW)
+OVERVIEW = Overview(
+    tasks={TaskState.LISTED: 1},
+    stems={StemState.WANTED: 1},
+    bytes_stored=1,
+    due=0,
+    working=0,
+    next_due=NOW,
+    nearest_deadline=NOW,
+    at_risk_count=1,
+    at_risk=(AtRisk(TaskId("task-0001"), NOW, 1, HOSTILE),),
+    pauses=(PAUSE,),
+    rejected_lines=1,
+    rejects=(Reject(HOSTILE, 0, HOSTILE, HOSTILE),),
+    last_archived_at=NOW,
+    stems_an_hour=1.0,
+    forecast_late=1,
+)
+ENDING = Ending(Verdict.PAUSED, 1, 0, 1, (ROW,), (PAUSE,))
+PREVIEW = Preview(TaskId("task-0001"), HOSTILE, (PreviewedStem(HOSTILE, HOSTILE),))
+FINDINGS = [Finding(level, HOSTILE, HOSTILE, HOSTILE) for level in ("ok", "warn", "fail")]
+
+PRINTERS = {
+    "status": lambda console: print_overview(console, OVERVIEW, NOW + timedelta(hours=1)),
+    "show": lambda console: print_task(console, ROW, NOW + timedelta(hours=1)),
+    "backfill": lambda console: print_ending(console, ENDING, Tally()),
+    "dry run": lambda console: print_preview(console, [PREVIEW]),
+    "check": lambda console: print_findings(console, FINDINGS),
+}
+
+
+@pytest.mark.parametrize("command", PRINTERS)
+def test_words_from_outside_are_printed_as_they_are_and_steer_nothing(command: str) -> None:
+    out = io.StringIO()
+    PRINTERS[command](Console(file=out, force_terminal=True, color_system="truecolor", soft_wrap=True))
+    text = OURS.sub("", out.getvalue())
+    assert "[red]r[/red] [link=https://evil.example]l[/link] :bomb: [/]" in text
+    assert [char for char in text if not (char.isprintable() or char == "\n")] == []
+    assert not any(line.startswith("2026-11-01 forged") for line in text.splitlines())
+
+
+def test_json_of_words_from_outside_holds_no_character_that_steers_a_terminal() -> None:
+    out = io.StringIO()
+    print_json(ROW, out)
+    assert out.getvalue().removesuffix("\n").isprintable()
+    assert out.getvalue().isascii()
+    assert json.loads(out.getvalue())["reason"] == HOSTILE
