@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -86,7 +87,7 @@ ENDING = Ending(Verdict.PAUSED, 1, 0, 1, (ROW,), (PAUSE,))
 PREVIEW = Preview(TaskId("task-0001"), HOSTILE, (PreviewedStem(HOSTILE, HOSTILE),))
 FINDINGS = [Finding(level, HOSTILE, HOSTILE, HOSTILE) for level in ("ok", "warn", "fail")]
 
-PRINTERS = {
+PRINTERS: dict[str, Callable[[Console], object]] = {
     "status": lambda console: print_overview(console, OVERVIEW, NOW + timedelta(hours=1)),
     "show": lambda console: print_task(console, ROW, NOW + timedelta(hours=1)),
     "backfill": lambda console: print_ending(console, ENDING, Tally()),
