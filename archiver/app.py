@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from archiver import __version__
 from archiver.backfill import Backfill, Ending, end, enrol
 from archiver.core import plan
-from archiver.core.errors import ArchiverError
+from archiver.core.errors import ArchiverError, LedgerFault
 from archiver.core.model import Intake, Policy, TaskId
 from archiver.core.record import shown_url
 from archiver.daemon import Daemon, Job, Stopping, drain
@@ -179,6 +179,16 @@ def owners_folder(ledger_url: str) -> Path:
     return database.with_name(database.name + ".owners")
 
 
+def own_lock(settings: Settings) -> OwnerLock:
+    """Return this process's proof of life; raise LedgerFault where it cannot be written down."""
+    folder = owners_folder(settings.ledger.url)
+    try:
+        return OwnerLock(folder)
+    except OSError as error:
+        hint = "the service needs room for, and the right to write, a small file in that folder"
+        raise LedgerFault(f"the ledger's folder of locks {folder} cannot be used: {error.strerror}", hint) from error
+
+
 @dataclass(frozen=True, slots=True)
 class Service:
     """What `run` and `backfill` work with, wired together."""
@@ -323,8 +333,8 @@ def service(
     Raises LedgerFault when the ledger cannot be opened.
     """
     with ExitStack() as stack:
-        ledger = stack.enter_context(closing(open_ledger(settings, checkpoint)))
-        owners = stack.enter_context(closing(OwnerLock(owners_folder(settings.ledger.url))))
+        ledger = stack.enter_context(closing(open_ledger(settings, checkpoint, machine)))
+        owners = stack.enter_context(closing(own_lock(settings)))
         api = stack.enter_context(closing(open_api(settings, log, checkpoint, machine)))
         downloader = stack.enter_context(closing(open_downloader(settings, checkpoint, machine)))
         store = stack.enter_context(closing(open_store(settings, log, checkpoint, machine)))

@@ -558,3 +558,15 @@ def test_a_ledger_reads_on_while_another_process_writes(file: Path) -> None:
     assert shown(reader, 1).state is TaskState.ARCHIVED
     reader.close()
     writer.close()
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_ledger_whose_file_is_deleted_or_replaced_under_it_writes_no_more(tmp_path: Path, *, replaced: bool) -> None:
+    file = tmp_path / "ledger.db"
+    with closing(SqlLedger.open(f"sqlite:///{file}")) as ledger:
+        ledger.renew("owner", now=NOW, lease=timedelta(minutes=1))
+        file.rename(tmp_path / "moved.db")
+        if replaced:
+            SqlLedger.open(f"sqlite:///{file}").close()
+        with pytest.raises(LedgerFault, match="deleted or replaced"):
+            ledger.renew("owner", now=NOW, lease=timedelta(minutes=1))

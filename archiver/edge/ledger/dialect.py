@@ -69,6 +69,15 @@ def create_file(path: Path) -> None:
         raise _cannot_create(path, error) from error
 
 
+def identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from any other, whatever their names; None when there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 @contextmanager
 def one_at_a_time(path: Path, patience: timedelta) -> Iterator[None]:
     """Keep other processes from starting on `path` meanwhile; the kernel ends it should we die.

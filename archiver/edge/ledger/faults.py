@@ -24,7 +24,10 @@ _FAULTS: Mapping[str, tuple[str, str]] = {
     "SQLITE_READONLY": ("cannot be written to", "give the service write permission on the file and its folder"),
     "SQLITE_PERM": ("cannot be opened", "give the service permission on the file and its folder"),
     "SQLITE_AUTH": ("cannot be opened", "give the service permission on the file and its folder"),
-    "SQLITE_CANTOPEN": ("cannot be opened", "check that ledger.url names a file in a folder the service can write to"),
+    "SQLITE_CANTOPEN": (
+        "cannot be opened",
+        "check that the service can write to the folder of ledger.url, and may open enough files (`ulimit -n`)",
+    ),
     "SQLITE_NOTADB": (
         "is not a database",
         "check ledger.url; the file was left as it is. If it was the ledger, restore it from a backup",

@@ -28,7 +28,7 @@ from archiver.core.model import (
 from archiver.core.states import StemEvent, TaskState
 from archiver.edge.ledger import intake as intakes
 from archiver.edge.ledger import leases, path, pauses, views
-from archiver.edge.ledger.dialect import WRITES, adopt, create_file, one_at_a_time, sqlite_engine
+from archiver.edge.ledger.dialect import WRITES, adopt, create_file, identity, one_at_a_time, sqlite_engine
 from archiver.edge.ledger.faults import translated
 from archiver.edge.ledger.migrate import migrate
 from archiver.edge.ledger.rows import chunks
@@ -57,6 +57,7 @@ class SqlLedger:
         self._new_token = new_token
         # One writer a process: threads wait here in line instead of polling the database's lock.
         self._writer = threading.Lock()
+        self._identity = identity(Path(where))
 
     @classmethod
     def open(
@@ -102,7 +103,17 @@ class SqlLedger:
             self._engine.connect().execution_options(**{WRITES: True}) as db,
             db.begin(),
         ):
+            self._refuse_if_gone()
             yield db
+
+    def _refuse_if_gone(self) -> None:
+        """Raise LedgerFault where the file was deleted or replaced: what is written then is kept by nobody."""
+        if identity(Path(self._where)) != self._identity:
+            raise LedgerFault(
+                f"the ledger {self._where} was deleted or replaced while it was in use",
+                "stop all that uses it, and restore it from a backup if there is one; "
+                "in a new one the queue file is read from its start",
+            )
 
     # --- intake
     def cursor(self, path: str) -> Cursor | None:
