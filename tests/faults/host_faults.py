@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
@@ -155,6 +156,8 @@ class Damage:
     """What the command says of it."""
     damage: Callable[[World], None]
     mend: Callable[[World], None]
+    refusing: Sequence[str] = ("backfill", "status")
+    """The commands that end with 3 for it."""
     hop: Hop = "host"
     tls: bool = False
 
@@ -170,7 +173,7 @@ def carry_out_damage(row: Damage, world: World) -> Seen:
     said = ""
     if row.end is End.STOPPED:
         before = _bytes(world)
-        said = _refusal(world)
+        said = _refusal(world, row.refusing)
         assert _bytes(world) == before, "the damaged ledger was touched"
         assert row.reason in said, said
     row.mend(world)
@@ -213,11 +216,11 @@ def _bytes(world: World) -> dict[str, bytes]:
     }
 
 
-def _refusal(world: World) -> str:
-    """Run the command; return what it says, having checked that it ends with 3 and shows no secret."""
+def _refusal(world: World, commands: Sequence[str]) -> str:
+    """Run the commands; return what the first says, having checked that each ends with 3 and shows no secret."""
     said = ""
-    for words in (["backfill"], ["status"]):
-        done = CliRunner().invoke(cli.app, words, env=_environment(world))
+    for command in commands:
+        done = CliRunner().invoke(cli.app, [command], env=_environment(world))
         assert done.exit_code == cli.Exit.PAUSED, done.output
         assert "Traceback" not in done.output
         said = said or done.output.removeprefix("stem-archiver: ")
@@ -248,6 +251,12 @@ def _damages() -> Iterator[Damage]:
     yield stopped("the ledger is a text file", reason="is not a database", damage=_text)
     yield stopped("the ledger is a folder", reason="cannot be opened", damage=_ledger_folder)
     yield stopped("the ledger's folder is a file", reason="cannot be created", damage=_folder_is_file)
+    yield stopped(
+        "the folder of the processes' locks is a file",
+        reason="folder of locks",
+        damage=_locks_are_file,
+        refusing=["backfill"],
+    )
     yield stopped("the ledger has a newer schema", reason="newer", damage=_newer)
     yield survived("the ledger's write-ahead log is torn", damage=_torn_wal)
     yield survived("the ledger's write-ahead log is garbage", damage=_garbage_wal)
@@ -311,6 +320,13 @@ def _folder_is_file(world: World) -> None:
     world.ledger.parent.write_text("no folder")
 
 
+def _locks_are_file(world: World) -> None:
+    _alone(world)
+    locks = world.ledger.with_name("ledger.db.owners")
+    shutil.rmtree(locks)
+    locks.write_text("no folder")
+
+
 def _newer(world: World) -> None:
     with closing(sqlite3.connect(world.ledger)) as db, db:
         db.execute("UPDATE alembic_version SET version_num = '9999'")
@@ -336,5 +352,52 @@ def _old_copy(world: World) -> None:
     _restored(world)
 
 
-FAULTS = (*_network(), *_clock(), *_queue())
+# ---------------------------------------------------------------- the ledger under a running service
+
+
+def _under_way() -> Iterator[Fault]:
+    stopped = partial(_host, end=End.STOPPED, restarts=True)
+    yield stopped(
+        "another process locks the ledger for good", reason="locked by another", begin=nothing, midway=_locked
+    )
+    yield _host("another process locks the ledger for a moment", End.ARCHIVED, "", nothing, midway=_locked_briefly)
+    yield stopped(
+        "the ledger is deleted under the service",
+        reason="was deleted",
+        begin=status(503),
+        midway=_deleted,
+        mend=_emptied,
+    )
+    yield stopped(
+        "the ledger is overwritten under the service",
+        reason="is damaged",
+        begin=nothing,
+        midway=_every_page,
+        mend=_emptied,
+    )
+
+
+def _lock(world: World) -> sqlite3.Connection:
+    other = world.later.enter_context(
+        closing(sqlite3.connect(world.ledger, isolation_level=None, check_same_thread=False))
+    )
+    other.execute("BEGIN EXCLUSIVE")
+    return other
+
+
+def _locked(world: World) -> None:
+    world.repairs.append(_lock(world).rollback)
+
+
+def _locked_briefly(world: World) -> None:
+    threading.Timer(0.1, _lock(world).rollback).start()
+
+
+def _deleted(world: World) -> None:
+    for file in world.ledger.parent.glob("ledger.db*"):
+        if file.is_file():
+            file.unlink()
+
+
+FAULTS = (*_network(), *_clock(), *_queue(), *_under_way())
 DAMAGES = tuple(_damages())

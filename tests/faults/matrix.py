@@ -8,6 +8,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Literal
 
+from archiver.core.errors import LedgerFault
 from archiver.core.states import StemState, TaskState
 from tests.faults import oracles
 from tests.faults.world import FRESH, LIVENESS, RECOVERY, VICTIM, Running, World
@@ -104,12 +105,7 @@ def carry_out(fault: Fault, world: World) -> Seen:
     world.accept(VICTIM)
     fault.begin(world)
     with world.running() as running:
-        running.pass_time(fault.lasts / 2, fault.step)
-        fault.midway(world)
-        running.pass_time(fault.lasts / 2, fault.step)
-        end, reason = observed(running)
-        _is_loud(world, end)
-        oracles.secrecy(world, running.status())
+        end, reason = _meet(fault, running)
         if not fault.restarts:
             _mend(fault, world)
             fresh_after = aftermath(running, end)
@@ -121,6 +117,19 @@ def carry_out(fault: Fault, world: World) -> Seen:
     assert (end, fault.reason in reason) == (fault.end, True), f"{end}: {reason!r}"
     fault.after(world)
     return Seen(end, reason[:90], fresh_after)
+
+
+def _meet(fault: Fault, running: Running) -> tuple[End, str]:
+    try:
+        running.pass_time(fault.lasts / 2, fault.step)
+        fault.midway(running.world)
+        running.pass_time(fault.lasts / 2, fault.step)
+        end, reason = observed(running)
+        oracles.secrecy(running.world, running.status())
+    except LedgerFault as fatal:
+        return End.STOPPED, f"{fatal}; {fatal.hint}".replace(str(running.world.folder), "")
+    _is_loud(running.world, end)
+    return end, reason
 
 
 def observed(running: Running) -> tuple[End, str]:

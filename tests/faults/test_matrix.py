@@ -11,11 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from archiver.demo.emulator import Emulator
 from archiver.demo.seaweed import S3Server
-from tests.faults import api_faults, cdn_faults, host_faults, s3_faults
+from tests.faults import api_faults, cdn_faults, host_faults, process_faults, s3_faults
 from tests.faults.host_faults import Damage, carry_out_damage
 from tests.faults.matrix import Fault, carry_out
+from tests.faults.process_faults import Limit, carry_out_limit
 from tests.faults.world import World, certificates, world
+from tests.integration.site import Site
 
 FAULTS: tuple[Fault | Damage, ...] = (
     *api_faults.FAULTS,
@@ -69,3 +72,9 @@ def test_fault(fault: Fault | Damage, made: World) -> None:
         carry_out_damage(fault, made)
     else:
         carry_out(fault, made)
+
+
+@pytest.mark.parametrize("limit", process_faults.FAULTS, ids=[limit.title for limit in process_faults.FAULTS])
+def test_limit(limit: Limit, tmp_path: Path, s3_server: S3Server, bucket: str) -> None:
+    with Emulator() as emulator:
+        carry_out_limit(limit, Site(tmp_path, s3_server, bucket, emulator))

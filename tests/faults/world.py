@@ -15,7 +15,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
@@ -27,6 +27,7 @@ import boto3
 
 from archiver.app import Machine, Service, service
 from archiver.console import Tally, jsonable
+from archiver.core.errors import LedgerFault
 from archiver.core.model import TaskId
 from archiver.core.states import TaskState
 from archiver.daemon import Job
@@ -328,8 +329,8 @@ class World:
             finally:
                 ready.dispatcher.stop()
                 ready.dispatcher.wait_idle(10)
-                ready.ledger.release(ready.owner, now=self.time.at)
-                ready.store.close()
+                with suppress(LedgerFault):
+                    ready.ledger.release(ready.owner, now=self.time.at)
 
     # --- what came of it
 
