@@ -98,9 +98,16 @@ def plain(urls: Path, bucket: str, endpoint: str) -> None:
 
     def one(line: str) -> None:
         url, key = line.split()
-        with http.stream("GET", url) as response:
-            response.raise_for_status()
-            client.upload_fileobj(Reader(response), bucket, key)  # type: ignore[arg-type]  # all it needs is read()
+        for left in (2, 1, 0):
+            try:
+                with http.stream("GET", url) as response:
+                    response.raise_for_status()
+                    client.upload_fileobj(Reader(response), bucket, key)  # type: ignore[arg-type]  # all it needs is read()
+            except httpx.TransportError:
+                if not left:
+                    raise
+            else:
+                return
 
     with ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(one, urls.read_text().splitlines()))
