@@ -1,0 +1,133 @@
+"""Which bytes leave the machine, and what stays on its disk: every socket is tapped, every file's mode looked at."""
+
+from __future__ import annotations
+
+import base64
+import os
+import socket
+import stat
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from archiver.demo.emulator import API_KEY, EmulatedTask, Emulator
+from archiver.demo.seaweed import S3Server
+from tests.integration.site import Site, stems_of
+
+
+@dataclass
+class Tap:
+    """A relay to `upstream` that keeps every byte that a client sends."""
+
+    upstream: str
+    sent: bytearray = field(default_factory=bytearray)
+    url: str = ""
+
+    @contextmanager
+    def running(self) -> Iterator[Tap]:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            self.url = f"http://127.0.0.1:{server.getsockname()[1]}"
+            acceptor = threading.Thread(target=self._accept, args=(server,))
+            acceptor.start()
+            try:
+                yield self
+            finally:
+                server.shutdown(socket.SHUT_RDWR)
+                acceptor.join()
+
+    def _accept(self, server: socket.socket) -> None:
+        with ExitStack() as threads, suppress(OSError):
+            while True:
+                client, _ = server.accept()
+                thread = threading.Thread(target=self._relay, args=(client,))
+                thread.start()
+                threads.callback(thread.join)
+
+    def _relay(self, client: socket.socket) -> None:
+        parts = urlsplit(self.upstream)
+        with client, socket.create_connection((str(parts.hostname), int(parts.port or 80))) as server:
+            back = threading.Thread(target=_pump, args=(server, client, bytearray()))
+            back.start()
+            _pump(client, server, self.sent)
+            back.join()
+
+
+def _pump(source: socket.socket, sink: socket.socket, kept: bytearray) -> None:
+    with suppress(OSError):
+        while data := source.recv(1 << 16):
+            kept += data
+            sink.sendall(data)
+    with suppress(OSError):
+        sink.shutdown(socket.SHUT_WR)
+
+
+@dataclass
+class Tapped:
+    """A site whose three ways out are tapped."""
+
+    site: Site
+    api: Tap
+    cdn: Tap
+    s3: Tap
+
+
+@pytest.fixture
+def tapped(tmp_path: Path, s3_server: S3Server, bucket: str) -> Iterator[Tapped]:
+    with Emulator() as emulator, ExitStack() as stack:
+        urls = (emulator.base_url, emulator.cdn_url, s3_server.endpoint_url)
+        api, cdn, s3 = (stack.enter_context(Tap(url).running()) for url in urls)
+        emulator.cdn_url = cdn.url
+        site = Site(tmp_path, s3_server, bucket, emulator)
+        site.configure(provider={"base_url": api.url}, store={"endpoint_url": s3.url})
+        yield Tapped(site, api, cdn, s3)
+
+
+def spellings(secret: str) -> list[bytes]:
+    raw = secret.encode()
+    return [raw, base64.b64encode(raw).rstrip(b"="), raw.hex().encode()]
+
+
+def test_key_reaches_the_api_alone_and_the_stores_secret_reaches_nobody(tapped: Tapped) -> None:
+    site = tapped.site
+    plain = EmulatedTask(task_id="plain-task", stems=stems_of("vocal", "drums"))
+    spent = EmulatedTask(task_id="rescued-task", stems=stems_of("bass"), link_status=404)
+    site.emulator.add(plain, spent)
+    assert site.run("check").code == 0
+    assert site.run("backfill", "-", stdin=f"{plain.task_id}\n{spent.task_id}\n").code == 0
+    assert API_KEY.encode() in tapped.api.sent
+    for tap in (tapped.cdn, tapped.s3):
+        assert tap.sent
+        assert not any(spelling in tap.sent for spelling in spellings(API_KEY))
+    for tap in (tapped.api, tapped.cdn, tapped.s3):
+        assert not any(spelling in tap.sent for spelling in spellings(site.s3.secret_key))
+    assert b"authorization:" not in tapped.cdn.sent.lower()
+    assert b"cookie:" not in tapped.cdn.sent.lower()
+
+
+def test_every_file_and_folder_of_ours_is_closed_to_others_whatever_the_umask(tapped: Tapped) -> None:
+    site = tapped.site
+    task = EmulatedTask(task_id="private-task", stems=stems_of("vocal"))
+    site.emulator.add(task)
+    ours = Path(__file__), *site.folder.rglob("*")
+    shell = ["sh", "-c", 'umask 0; exec "$@"', "sh"]
+    for words in (["enqueue", task.task_id], ["backfill"]):
+        subprocess.run([*shell, *site.command(*words)], env=site.env, cwd=site.folder, check=True, timeout=90)
+    with site.daemon(argv=[*shell, *site.command("run")]) as process:
+        process.wait_event("daemon.started")
+        modes = {path: path.stat().st_mode for path in site.folder.rglob("*") if path not in ours}
+        process.stop()
+    made = {
+        os.fspath(path.relative_to(site.folder)): mode for path, mode in modes.items() if "daemon-" not in path.name
+    }
+    assert {"queue.txt", "state", "state/ledger.db", "state/ledger.db-wal", "state/ledger.db-shm"} <= made.keys()
+    assert any(name.endswith(".lock") for name in made)
+    wrong = {
+        name: oct(mode) for name, mode in made.items() if stat.S_IMODE(mode) != (0o700 if stat.S_ISDIR(mode) else 0o600)
+    }
+    assert wrong == {}
