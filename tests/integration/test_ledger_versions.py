@@ -1,0 +1,95 @@
+"""Every schema that was ever released must open, whole, in every later version.
+
+`tests/fixtures/schemas/REVISION.sql` is a ledger as the release that brought the revision wrote it. A new
+revision brings a new file; none is ever changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from archiver.core.states import StemState, TaskState
+from archiver.edge.ledger import upgrade
+from archiver.edge.ledger.migrate import HEAD
+from tests.fixtures.ledgers import DAY, NOW, claim, open_ledger, shown, tid
+
+SCHEMAS = sorted((Path(__file__).parents[1] / "fixtures" / "schemas").glob("*.sql"))
+FROZEN = {"0001": "0bfb9e10478b9d0a"}
+"""The first digits of each file's SHA-256."""
+
+STATES = [
+    TaskState.ARCHIVED,
+    TaskState.LISTED,
+    TaskState.LOST,
+    TaskState.FAILED,
+    TaskState.MISSING,
+    TaskState.QUEUED,
+    TaskState.QUEUED,
+]
+"""Of the tasks 1 to 7 in every such file."""
+
+
+@pytest.fixture(params=SCHEMAS, ids=lambda path: path.stem)
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as db:
+        db.executescript(request.param.read_text(encoding="utf-8"))
+    return tmp_path
+
+
+def _content(folder: Path) -> list[str]:
+    with closing(sqlite3.connect(folder / "ledger.db")) as db:
+        return list(db.iterdump())
+
+
+def test_every_revision_has_its_ledger_and_none_was_changed() -> None:
+    assert [path.stem for path in SCHEMAS] == sorted(FROZEN)
+    assert HEAD in FROZEN
+    assert all(upgrade.knows(revision) for revision in FROZEN)
+    for path in SCHEMAS:
+        assert hashlib.sha256(path.read_bytes()).hexdigest().startswith(FROZEN[path.stem]), path
+
+
+def test_ledger_of_any_version_opens_with_all_that_it_knew(folder: Path) -> None:
+    with closing(open_ledger(folder)) as ledger:
+        assert [shown(ledger, number).state for number in range(1, 8)] == STATES
+        mixed = shown(ledger, 2)
+        assert {stem.state for stem in mixed.stems} == {StemState.STORED, StemState.REFUSED}
+        [stored] = [stem for stem in mixed.stems if stem.state is StemState.STORED]
+        assert stored.receipt is not None
+        assert stored.receipt.sha256 == "ab" * 32
+        assert [move.event for move in shown(ledger, 1).history] == ["listed", "stored", "all_stored"]
+        cursor = ledger.cursor("q.txt")
+        assert cursor is not None
+        assert (cursor.inode, cursor.offset) == (2**63 + 1, 9)
+        assert [pause.hint for pause in ledger.pauses()] == ["h"]
+        assert ledger.uploads_of_dead(lambda _: False) == [("k", "u")]
+        seen = ledger.overview(now=NOW, at_risk=DAY)
+        assert (seen.rejected_lines, seen.bytes_stored, seen.stems[StemState.STORED]) == (1, 2000, 2)
+
+
+def test_ledger_of_any_version_can_be_worked_with(folder: Path) -> None:
+    with closing(open_ledger(folder)) as ledger:
+        assert list(ledger.release_dead(lambda _: False, now=NOW)) == ["us"]
+        assert {claim(ledger).task_id for _ in range(2)} == {tid(6), tid(7)}
+        assert set(ledger.retry(None, now=NOW)) == {tid(number) for number in (2, 3, 4, 5)}
+
+
+def test_ledger_of_any_version_whose_migration_is_cut_is_as_it_was_and_opens_the_next_time(folder: Path) -> None:
+    before = _content(folder)
+
+    def cut(step: str) -> None:
+        if step == "ledger.migrating":
+            raise KeyboardInterrupt
+
+    try:
+        open_ledger(folder, cut).close()
+    except KeyboardInterrupt:
+        assert _content(folder) == before
+    open_ledger(folder).close()
+    with closing(sqlite3.connect(folder / "ledger.db")) as db:
+        assert db.execute("SELECT version_num FROM alembic_version").fetchall() == [(HEAD,)]
