@@ -41,3 +41,18 @@ def test_readme_names_every_exit_code() -> None:
     table = dict(re.findall(r"^\| ([\d, ]+) \| (.+) \|$", README, re.MULTILINE))
     assert list(table) == ["0", "1", "2", "3", "130, 143"]
     assert {int(code) for code in Exit} == {0, 1, 2, 3, 128}
+
+
+def test_security_names_for_every_threat_a_module_and_tests_that_exist() -> None:
+    text = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    threats = re.split(r"(?m)^### ", text.partition("## Known limits")[0])[1:]
+    assert len(threats) >= 15
+    for threat in threats:
+        title = threat.splitlines()[0]
+        modules = re.findall(r"`((?:archiver|deploy)/[\w/.]+)`", threat)
+        tests = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", threat)
+        assert modules, title
+        assert tests, title
+        assert [module for module in modules if not (ROOT / module).is_file()] == []
+        missing = [name for file, name in tests if f"def {name}(" not in (ROOT / file).read_text(encoding="utf-8")]
+        assert missing == [], title
