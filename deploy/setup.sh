@@ -43,7 +43,7 @@ with_uv() {
         uv venv --quiet --no-project --python "$("$base" -c 'import sys; print(sys.executable)')" "$1" || return
     fi
     # shellcheck disable=SC2086 # $quiet is one word or none
-    uv pip install $quiet --python "$1/bin/python" --require-hashes -r "$2" || {
+    uv pip install $quiet --python "$1/bin/python" --no-deps --require-hashes -r "$2" || {
         # uv reads neither pip's settings nor, by default, the system's certificates.
         say "uv could not install ${2##*/}; trying pip"
         return 1
@@ -56,8 +56,10 @@ with_pip() {
         rm -rf "$1"
         "$base" -m venv "$1" || fail "$base could not make the virtual environment $1"
     fi
+    # The lock is complete. Without --no-deps pip's resolver looks for what `pytest-cov` wants as `coverage[toml]`
+    # beside the pinned `coverage`, takes the newest release, and stops for want of its hash.
     # shellcheck disable=SC2086
-    "$1/bin/python" -m pip install $quiet --disable-pip-version-check --no-input --require-hashes -r "$2" ||
+    "$1/bin/python" -m pip install $quiet --disable-pip-version-check --no-input --no-deps --require-hashes -r "$2" ||
         fail "could not install ${2##*/} (the reason stands above): can this machine reach its package index?"
 }
 

@@ -1,9 +1,11 @@
 """deploy/demo.sh and tests/run.sh, in a copy of the checkout whose locks name nothing: no index is asked."""
 
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -155,6 +157,36 @@ def test_failing_install_is_told_and_tried_again(checkout: Path, path: Path, tem
         " can this machine reach its package index?"
     )
     assert mended.returncode == 0
+
+
+def wheel(folder: Path, name: str, version: str, *metadata: str) -> str:
+    """Build an empty wheel; return the line of a lock that names it."""
+    folder.mkdir(exist_ok=True)
+    file = folder / f"{name}-{version}-py3-none-any.whl"
+    about = f"{name}-{version}.dist-info"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(f"{name}.py", "")
+        archive.writestr(f"{about}/METADATA", "\n".join(["Metadata-Version: 2.1", f"Name: {name}", *metadata, ""]))
+        archive.writestr(
+            f"{about}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        archive.writestr(f"{about}/RECORD", "")
+    return f"{name}=={version} --hash=sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}\n"
+
+
+def test_release_newer_than_the_lock_does_not_stop_the_set_up(checkout: Path, path: Path, template: Path) -> None:
+    quick_python(path, template)
+    index = path.parent / "index"
+    version = ("Version: 1.0", "Provides-Extra: more")
+    lock = wheel(index, "pinned", "1.0", *version) + wheel(
+        index, "wanting", "1.0", "Version: 1.0", "Requires-Dist: pinned[more]>=1.0"
+    )
+    wheel(index, "pinned", "1.1", "Version: 1.1", "Provides-Extra: more")
+    (checkout / "requirements-demo.lock").write_text(lock)
+
+    done = run(checkout, path, "deploy/demo.sh", PIP_FIND_LINKS=str(index))
+
+    assert done.returncode == 0, done.stderr
 
 
 def test_requirement_without_a_hash_is_not_installed(checkout: Path, path: Path, template: Path) -> None:
