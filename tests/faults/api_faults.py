@@ -94,14 +94,14 @@ def _busy() -> Iterator[Fault]:
 def _odd_bodies() -> Iterator[Fault]:
     busy = "api.busy"
     good = json.dumps({"code": 200, "msg": "success", "data": None})
-    bomb = Reply(_packed(gzip.compress(bytes(64 << 20))))
+    bomb = Reply(_packed(gzip.compress(bytes(16 << 20))))
     padded = record(lambda data: data | {"padding": "x" * (2 << 20)})
     yield _api("JSON cut short", End.RETRIED, busy, says(reply(good[:-9].encode())))
     yield _api("connection closed before the announced end", End.RETRIED, busy, says(reply(good.encode(), cut=9)))
     yield _api("JSON, but a list", End.RETRIED, busy, says(reply([{"code": 200}])))
     yield _api("empty 200", End.RETRIED, busy, says(reply(b"")))
     yield _api("2 MB of JSON", End.RETRIED, busy, padded)
-    yield _api("gzip bomb: 64 MiB in 64 kB", End.RETRIED, busy, says(bomb))
+    yield _api("gzip bomb: 16 MiB in 16 kB", End.RETRIED, busy, says(bomb))
     yield _api("gzip cut short", End.RETRIED, busy, says(Reply(_packed(gzip.compress(good.encode())[:-12]))))
     yield _api("answer about another task", End.RETRIED, busy, with_fields(taskId="another-task-0001"))
 
@@ -165,7 +165,7 @@ def _records() -> Iterator[Fault]:
     yield _api("404 in both layers: no such record", End.WAITED, "does not know", _http(404))
     yield _api("422 in the body: no such record", End.WAITED, "does not know", _body(422))
     yield _api("PENDING, then SUCCESS", End.WAITED, "not ready", with_fields(**_PENDING))
-    yield _api("PENDING for 17 days", End.FAILED, "never finished", _pending_since_now, lasts=17 * DAY, step=6 * HOUR)
+    yield _api("PENDING for 17 days", End.FAILED, "never finished", _pending_since_now, lasts=17 * DAY, step=12 * HOUR)
     yield _api("PENDING with an error, then SUCCESS", End.WAITED, "413", with_fields(**_PENDING_ERROR))
     yield _api(
         "PENDING with an error for 25 hours",

@@ -40,9 +40,9 @@ def _host(name: str, end: End, reason: str, begin: Callable[[World], None], **mo
 
 
 def _network() -> Iterator[Fault]:
-    yield _host("the network is down for an hour", End.PAUSED, "busy", _unplugged, lasts=HOUR, step=30)
-    yield _host("only the API can be reached for an hour", End.PAUSED, "busy", _no_way_to_audio, lasts=HOUR, step=30)
-    yield _host("the network is down for 12 days", End.PAUSED, "busy", _unplugged, lasts=12 * DAY, step=4 * 3600)
+    yield _host("the network is down for an hour", End.PAUSED, "busy", _unplugged, lasts=HOUR, step=60)
+    yield _host("only the API can be reached for an hour", End.PAUSED, "busy", _no_way_to_audio, lasts=HOUR, step=60)
+    yield _host("the network is down for 12 days", End.PAUSED, "busy", _unplugged, lasts=12 * DAY, step=12 * 3600)
 
 
 def _unplugged(world: World) -> None:
@@ -82,7 +82,7 @@ def _clock() -> Iterator[Fault]:
         on("*", drop_before),
         midway=_jumped(-HOUR),
         lasts=HOUR,
-        step=30,
+        step=60,
     )
 
 

@@ -60,7 +60,7 @@ class Seen:
 
     def __str__(self) -> str:
         why = f" ({self.reason})" if self.reason else ""
-        return f"{self.end}{why}; a fresh id {self.fresh_after.total_seconds():.0f} s later"
+        return f"{self.end.partition(',')[0]}{why}; a fresh id after {self.fresh_after.total_seconds():.0f} s"
 
 
 def nothing(_: World) -> None:
@@ -78,7 +78,7 @@ class Fault:
     """Stands in what `show` or `status` say of the task while the fault lasts; empty when it is archived."""
     begin: Callable[[World], None]
     lasts: timedelta = timedelta(seconds=12)
-    step: float = 1.0
+    step: float = 2.0
     """Seconds of the world's time between two runs of the dispatcher, while the fault lasts."""
     tls: bool = False
     restarts: bool = False

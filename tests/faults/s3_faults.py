@@ -87,10 +87,15 @@ def _puts() -> Iterator[Fault]:
     yield _saved("put: 200 that names no checksum", begin=on(PUT, without("x-amz-checksum-sha256"), times=4))
     yield _saved("put: 200 without any header", begin=on(PUT, without("x-amz-checksum-sha256", "etag"), times=4))
     yield _saved("put: the answer is late, once", begin=on(PUT, hold(1.5), times=1))
-    yield _retried("everything: silence", begin=on("*", hold(5)), lasts=_ONCE)
+    yield _retried("everything: silence", begin=_silent, lasts=_ONCE)
     yield _retried("everything: connection dropped", begin=on("*", drop_before))
     yield _retried("everything: an HTML page of a gateway", begin=on("*", _page(502)))
     yield _retried("everything: 200 with an HTML page", begin=on("*", _page(200)))
+
+
+def _silent(world: World) -> None:
+    world.store_timeout = 0.2
+    on("*", hold(5))(world)
 
 
 def _page(status: int) -> Action:

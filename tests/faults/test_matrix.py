@@ -17,8 +17,9 @@ from tests.faults import api_faults, cdn_faults, host_faults, process_faults, s3
 from tests.faults.host_faults import Damage, carry_out_damage
 from tests.faults.matrix import Fault, carry_out
 from tests.faults.process_faults import Limit, carry_out_limit
+from tests.faults.table import Row, document, rows_of
 from tests.faults.world import World, certificates, world
-from tests.integration.site import Site
+from tests.integration.site import ROOT, Site
 
 FAULTS: tuple[Fault | Damage, ...] = (
     *api_faults.FAULTS,
@@ -27,6 +28,20 @@ FAULTS: tuple[Fault | Damage, ...] = (
     *host_faults.FAULTS,
     *host_faults.DAMAGES,
 )
+
+
+ROWS: tuple[Row, ...] = (*FAULTS, *process_faults.FAULTS)
+README = Path(__file__).with_name("README.md")
+OUTPUT = ROOT / "var" / "test-output" / "fault-matrix.md"
+
+
+@pytest.fixture(scope="module")
+def seen() -> Iterator[dict[str, str]]:
+    """What came of each row, by its title; written down at the end."""
+    came: dict[str, str] = {}
+    yield came
+    OUTPUT.parent.mkdir(parents=True, exist_ok=True)
+    OUTPUT.write_text(document(ROWS, came))
 
 
 @pytest.fixture(autouse=True)
@@ -67,14 +82,22 @@ def made(
     ids=[fault.title for fault in FAULTS],
     indirect=["made"],
 )
-def test_fault(fault: Fault | Damage, made: World) -> None:
-    if isinstance(fault, Damage):
-        carry_out_damage(fault, made)
-    else:
-        carry_out(fault, made)
+def test_fault(fault: Fault | Damage, made: World, seen: dict[str, str]) -> None:
+    came = carry_out_damage(fault, made) if isinstance(fault, Damage) else carry_out(fault, made)
+    seen[fault.title] = str(came)
 
 
 @pytest.mark.parametrize("limit", process_faults.FAULTS, ids=[limit.title for limit in process_faults.FAULTS])
-def test_limit(limit: Limit, tmp_path: Path, s3_server: S3Server, bucket: str) -> None:
+def test_limit(limit: Limit, tmp_path: Path, s3_server: S3Server, bucket: str, seen: dict[str, str]) -> None:
     with Emulator() as emulator:
-        carry_out_limit(limit, Site(tmp_path, s3_server, bucket, emulator))
+        seen[limit.title] = str(carry_out_limit(limit, Site(tmp_path, s3_server, bucket, emulator)))
+
+
+def test_matrix_has_rows_of_every_hop_and_no_two_of_one_name() -> None:
+    titles = [row.title for row in ROWS]
+    assert len(set(titles)) == len(titles) >= 60
+    assert {row.hop for row in ROWS} == {"API", "CDN", "S3", "host"}
+
+
+def test_readme_lists_every_fault_and_what_is_expected_of_it() -> None:
+    assert rows_of(README.read_text()) == [(row.hop, row.name, row.end) for row in ROWS]

@@ -164,6 +164,8 @@ class World:
     api: ScriptedProvider
     cdn: Origin
     proxy: S3Proxy
+    client: S3Client
+    """Goes to the bucket past the proxy."""
     certificates: Mapping[str, ssl.SSLContext | None]
     """`good`, `wrong` (of another host), `expired`, and `none` for no TLS at all."""
     later: ExitStack
@@ -183,6 +185,8 @@ class World:
     """Changes the `data` of a good record."""
     cdn_fault: CdnFault | None = None
     session: boto3.session.Session | None = None
+    store_timeout: float = 1.0
+    """Seconds that the service waits for an answer of the store."""
     repairs: list[Callable[[], object]] = field(default_factory=list)
     """What `mend` does beside lifting the faults."""
     asked: dict[str, int] = field(default_factory=dict)
@@ -305,7 +309,9 @@ class World:
 
     def _client(self, **options: Any) -> S3Client:  # noqa: ANN401 - what the service gives to s3_client
         # One try of botocore's own: its waits between tries are real, and would hide what S3Store does.
-        return s3_client(**options, session=self.session or self.s3.session, read_timeout=1.0, attempts=1)
+        return s3_client(
+            **options, session=self.session or self.s3.session, read_timeout=self.store_timeout, attempts=1
+        )
 
     @contextmanager
     def running(self) -> Iterator[Running]:
@@ -341,27 +347,22 @@ class World:
 
     def objects(self) -> dict[str, bytes]:
         """Every object in the bucket, read back."""
-        with closing(self.s3.client()) as client:
-            found = client.list_objects_v2(Bucket=self.bucket).get("Contents", ())
-            return {
-                entry["Key"]: client.get_object(Bucket=self.bucket, Key=entry["Key"])["Body"].read() for entry in found
-            }
+        found = self.client.list_objects_v2(Bucket=self.bucket).get("Contents", ())
+        keys = [entry["Key"] for entry in found]
+        return {key: self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read() for key in keys}
 
     def uploads(self) -> list[str]:
         """Keys of the multipart uploads that are still open."""
-        with closing(self.s3.client()) as client:
-            found = client.list_multipart_uploads(Bucket=self.bucket)
+        found = self.client.list_multipart_uploads(Bucket=self.bucket)
         return [upload["Key"] for upload in found.get("Uploads", ())]
 
     def put(self, key: str, body: bytes) -> None:
         """Put an object into the bucket, past the service."""
-        with closing(self.s3.client()) as client:
-            client.put_object(Bucket=self.bucket, Key=key, Body=body)
+        self.client.put_object(Bucket=self.bucket, Key=key, Body=body)
 
     def delete(self, key: str) -> None:
         """Take an object out of the bucket, as an operator does."""
-        with closing(self.s3.client()) as client:
-            client.delete_object(Bucket=self.bucket, Key=key)
+        self.client.delete_object(Bucket=self.bucket, Key=key)
 
 
 @contextmanager
@@ -374,9 +375,10 @@ def world(
         ScriptedProvider(lambda _: reply(), tls=secured) as api,
         origin(secured) as cdn,
         s3_proxy(s3.endpoint_url) as proxy,
+        closing(s3.client()) as client,
         ExitStack() as later,
     ):
-        whole = World(folder, s3, bucket, api, cdn, proxy, certificates, later, tls)
+        whole = World(folder, s3, bucket, api, cdn, proxy, client, certificates, later, tls)
         api.answer = whole.answer_api
         yield whole
 
@@ -427,7 +429,7 @@ class Running:
             waited = self.world.time.at - began
             if waited > within:
                 raise AssertionError(f"{task_id} is not archived {within} after the fault: {self.show(task_id)}")
-            self.step(1 if waited < LIVENESS else 60)
+            self.step(3 if waited < LIVENESS else 60)
         return self.world.time.at - began
 
     def show(self, task_id: str) -> TaskRow | None:
