@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
@@ -18,11 +20,34 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
         yield server
 
 
-@pytest.fixture
-def bucket(s3_server: S3Server) -> Iterator[str]:
-    """Name a fresh, empty bucket on `s3_server`; it is dropped, full or not, after the test."""
-    name = f"test-{uuid.uuid4().hex[:20]}"
-    with closing(s3_server.client()) as client:
+@pytest.fixture(scope="session")
+def fresh_buckets(s3_server: S3Server) -> Iterator[Callable[[], str]]:
+    """Make buckets ahead of need.
+
+    SeaweedFS makes a bucket's volumes at its first write: that one takes 0.2 s, and those beside it a second.
+    """
+
+    def make() -> str:
+        name = f"test-{uuid.uuid4().hex[:20]}"
         client.create_bucket(Bucket=name)
-        yield name
+        client.put_object(Bucket=name, Key="first", Body=b"x")
+        client.delete_object(Bucket=name, Key="first")
+        return name
+
+    with closing(s3_server.client()) as client, ThreadPoolExecutor(1) as maker:
+        ahead = deque(maker.submit(make) for _ in range(2))
+
+        def take() -> str:
+            ahead.append(maker.submit(make))
+            return ahead.popleft().result()
+
+        yield take
+
+
+@pytest.fixture
+def bucket(s3_server: S3Server, fresh_buckets: Callable[[], str]) -> Iterator[str]:
+    """Name a fresh, empty bucket on `s3_server`; it is dropped, full or not, after the test."""
+    name = fresh_buckets()
+    yield name
+    with closing(s3_server.client()) as client:
         client.delete_bucket(Bucket=name)

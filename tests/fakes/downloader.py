@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -23,7 +23,9 @@ class Audio:
     then: ArchiverError | None = None
 
 
-Scripted = Audio | ArchiverError
+Answer = Audio | ArchiverError
+Scripted = Answer | Callable[[], Answer]
+"""What is answered, or what finds that out, at its own time."""
 
 
 @dataclass(slots=True)
@@ -73,7 +75,8 @@ class FakeDownloader:
         asked = self.opened.count(url)
         self.opened.append(url)
         answers = self.answers.get(url) or [LinkSpent(status=404)]
-        answer = answers[min(asked, len(answers) - 1)]
+        scripted = answers[min(asked, len(answers) - 1)]
+        answer = scripted() if callable(scripted) else scripted
         if isinstance(answer, ArchiverError):
             raise answer
         body = FakeBody(answer)

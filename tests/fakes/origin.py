@@ -161,6 +161,8 @@ class Origin:
             if self.tls is not None:
                 wire = self.tls.wrap_socket(conn, server_side=True)
                 self._live.add(wire)
+                if self._closed.is_set():
+                    return
             with wire.makefile("rb") as lines:
                 while (seen := _request(lines.readline, number)) is not None:
                     self.seen.append(seen)
@@ -198,8 +200,8 @@ class Origin:
             wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     def close(self) -> None:
+        """End all connections; `serve` has returned already."""
         self._closed.set()
-        _shut(self.listener)
         for wire in list(self._live):
             _shut(wire)
         for thread in self._threads:
@@ -214,8 +216,8 @@ def _shut(wire: socket.socket) -> None:
 
 def _request(readline: Callable[[], bytes], connection: int) -> Seen | None:
     first = readline().decode("latin-1").split()
-    if not first:
-        return None
+    if len(first) < 2:
+        return None  # the connection was closed, or TLS is spoken to a server that knows none
     fields = []
     while line := readline().decode("latin-1").strip():
         name, _, value = line.partition(":")
@@ -232,5 +234,6 @@ def origin(tls: ssl.SSLContext | None = None, host: str = "127.0.0.1") -> Iterat
     try:
         yield server
     finally:
-        server.close()
+        _shut(server.listener)
         thread.join()
+        server.close()

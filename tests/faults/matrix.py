@@ -158,7 +158,8 @@ def _is_loud(world: World, end: End) -> None:
     said = [line for line in world.events if line["event"] in names]
     assert said, f"the log says nothing of {end}"
     assert {line["level"] for line in said} <= levels
-    assert [line for line in world.events if line["event"] in _BUGS] == []
+    bugs = [line for line in world.events if line["event"] in _BUGS]
+    assert bugs == [], bugs
 
 
 def _mend(fault: Fault, world: World) -> None:

@@ -64,19 +64,23 @@ def test_stem_that_fails_unforeseen_does_not_end_the_try_under_its_siblings(fail
     def hold(step: str) -> None:
         if step == "put.begun":
             putting.set()
-            assert go_on.wait(10)
+            assert go_on.wait(60)
+
+    def busy_once_vocal_is_put() -> OriginBusy:
+        assert putting.wait(60)
+        return OriginBusy("503")
 
     world.store.checkpoint = hold
-    world.lists(world.serves("bass", OriginBusy("503"), DRUMS), world.serves("vocal", VOCAL))
+    world.lists(world.serves("bass", busy_once_vocal_is_put, DRUMS), world.serves("vocal", VOCAL))
     with ThreadPoolExecutor(1) as pool:
         outcome = pool.submit(world.go)
-        assert putting.wait(10)
+        assert putting.wait(60)
         try:
             with pytest.raises(TimeoutError):
                 outcome.result(0.3)
         finally:
             go_on.set()
-        assert isinstance(outcome.result(10), Later)
+        assert isinstance(outcome.result(60), Later)
     world.pool.close()
     states = {stem.name: stem.state for stem in world.task.stems}
     assert states == {"bass": "wanted", "vocal": "stored"}
