@@ -20,7 +20,7 @@ check lint "$bin/ruff" check .
 check format "$bin/ruff" format --check .
 check types "$bin/mypy"
 check imports "$bin/lint-imports"
-check tests "$python" -m pytest -q -n 2 --dist loadfile
+check tests "$python" -m pytest -q -n 3 --dist loadfile
 
 [ -z "$failed" ] || { printf '\nFAILED:%s\n' "$failed" >&2; exit 1; }
 printf '\nAll checks passed.\n'

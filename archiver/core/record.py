@@ -467,8 +467,8 @@ def _slug(text: str) -> str:
 
 
 def _field(key: str) -> str:
-    """Return a key as it may be shown: no more than a word of a path."""
-    return re.sub(r"[^A-Za-z0-9_-]", "_", scrub(key))[:MAX_NAME]
+    """Return a key as it may be shown: no more than a word of a path, and no less."""
+    return re.sub(r"[^A-Za-z0-9_-]", "_", scrub(key))[:MAX_NAME] or "_"
 
 
 # ---------------------------------------------------------------------- flags, codes, times

@@ -116,7 +116,7 @@ def carry_out(fault: Fault, world: World) -> Seen:
     next_start(world)
     assert (end, fault.reason in reason) == (fault.end, True), f"{end}: {reason!r}"
     fault.after(world)
-    return Seen(end, reason[:90], fresh_after)
+    return Seen(end, reason.replace(f"{world.folder}/", "")[:90], fresh_after)
 
 
 def _meet(fault: Fault, running: Running) -> tuple[End, str]:

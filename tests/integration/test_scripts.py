@@ -247,7 +247,7 @@ def test_run_names_every_check_that_failed_and_runs_them_all(checkout: Path, pat
 
     assert failed.returncode == 1
     assert failed.stderr.splitlines()[-1] == "FAILED: lint types"
-    for line in ("ruff check .", "ruff format --check .", "mypy", "lint-imports", "['-q', '-n', '2', "):
+    for line in ("ruff check .", "ruff format --check .", "mypy", "lint-imports", "['-q', '-n', '3', "):
         assert line in failed.stdout
     assert passed.returncode == 0
     assert passed.stdout.splitlines()[-1] == "All checks passed."
