@@ -26,6 +26,7 @@ RULES: list[Json] = [
     for rule in group["rules"]
 ]
 DASHBOARD: Json = json.loads((FOLDER / "dashboard.json").read_text(encoding="utf-8"))
+TESTS = ("alerts_test.yml", "alerts_day_test.yml")
 TARGETS = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
 
 needs_promtool = pytest.mark.skipif(
@@ -83,14 +84,15 @@ def test_runbook_names_only_events_and_commands_that_exist() -> None:
 
     commands = set(getattr(get_command(app), "commands"))  # noqa: B009 - typer's type does not say that it is a group
     assert set(re.findall(r"`stem-archiver ([a-z]+)", RUNBOOK)) <= commands
-    dotted = set(re.findall(r"`([a-z_]+\.[a-z_]+)`", RUNBOOK)) - {"prometheus.yml", "alerts.yml", "alerts_test.yml"}
+    dotted = set(re.findall(r"`([a-z_]+\.[a-z_]+)`", RUNBOOK)) - {"prometheus.yml", "alerts.yml", *TESTS}
     errors = {"cdn.busy", "store.busy", "api.busy"}
     assert dotted - {"dashboard.json"} - set(EVENTS) - set(KEYS) - errors == set()
 
 
 def test_every_alert_has_a_test_in_which_it_fires_and_one_in_which_it_does_not() -> None:
     asked: dict[str, set[bool]] = {}
-    for case in yaml.safe_load((FOLDER / "alerts_test.yml").read_text(encoding="utf-8"))["tests"]:
+    cases = [case for file in TESTS for case in yaml.safe_load((FOLDER / file).read_text(encoding="utf-8"))["tests"]]
+    for case in cases:
         for check in case.get("promql_expr_test", ()):
             [alert] = re.findall(r'alertname="(\w+)"', check["expr"])
             asked.setdefault(alert, set()).add(bool(check["exp_samples"]))
@@ -105,7 +107,7 @@ def test_rules_and_configuration_satisfy_promtool() -> None:
 
 @needs_promtool
 def test_every_alert_fires_when_it_must_and_not_else() -> None:
-    assert "SUCCESS" in promtool("test", "rules", "alerts_test.yml")
+    assert "SUCCESS" in promtool("test", "rules", *TESTS)
 
 
 # --- the dashboard
