@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -117,6 +119,18 @@ def test_daemon_whose_port_is_taken_says_so_and_archives_all_the_same(site: Site
             assert daemon.wait_event("http.unavailable", seconds=WAIT)["level"] == "error"
             site.wait_for([one.task_id], seconds=WAIT)
             assert daemon.stop() == 0
+
+
+def test_health_loads_nothing_of_the_service_itself(site: Site) -> None:
+    site.configure(http={"listen": f"{HERE}:1"})
+    words = [sys.executable, "-X", "importtime", *site.command("health")[1:]]
+    done = subprocess.run(
+        words, env=site.env, cwd=site.folder, capture_output=True, text=True, check=False, timeout=WAIT
+    )
+    assert done.returncode == 1
+    assert "archiver.health" in done.stderr
+    heavy = ["archiver.app", "boto3", "sqlalchemy", "apscheduler", "httpx", "prometheus_client", "rich.progress"]
+    assert [name for name in heavy if name in done.stderr] == []
 
 
 @pytest.mark.parametrize("listen", ["", f"{HERE}:0"])

@@ -124,7 +124,7 @@ def test_counters_tell_what_the_observer_was_told() -> None:
     metrics.received(10)
     metrics.stem_stored(2_000_000, 0.2)
     metrics.unknown_name()
-    metrics.try_failed(BodyShort())
+    metrics.try_failed(BodyShort("words of an error are no label"))
     metrics.api_answered("api.busy")
     metrics.task_ended(Later(START, "", fault=True), timedelta(hours=1))
     metrics.task_ended(Archived(), timedelta(minutes=3))
