@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
@@ -19,6 +20,7 @@ from archiver.core.states import StemState, TaskState
 from archiver.ports import Clock, Overview
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+PREFIX = "stem_archiver"
 
 REMEMBERED = timedelta(seconds=10)
 """How long one look into the ledger is told again."""
@@ -61,48 +63,24 @@ class Metrics:
     def __init__(self, version: str) -> None:
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
-        self._received = Counter(
-            "stem_archiver_received_bytes_total",
-            "Bytes of audio that came in, also of tries that failed",
-            registry=registry,
+        count = partial(Counter, namespace=PREFIX, registry=registry)
+        spread = partial(Histogram, namespace=PREFIX, registry=registry)
+        self._received = count("received_bytes_total", "Bytes of audio that came in, also of tries that failed")
+        self._sizes = spread("stem_size_bytes", "Sizes of the stems that were stored", buckets=_BYTES)
+        self._transfers = spread(
+            "stem_transfer_seconds", "From the begin of a stem's fetch until it is complete", buckets=_SECONDS
         )
-        self._sizes = Histogram(
-            "stem_archiver_stem_size_bytes", "Sizes of the stems that were stored", buckets=_BYTES, registry=registry
+        self._ages = spread(
+            "task_lag_seconds", "From a task's creation at the provider until it is archived", buckets=_AGES
         )
-        self._transfers = Histogram(
-            "stem_archiver_stem_transfer_seconds",
-            "From the begin of a stem's fetch until it is complete in the store",
-            buckets=_SECONDS,
-            registry=registry,
-        )
-        self._ages = Histogram(
-            "stem_archiver_task_lag_seconds",
-            "From a task's creation at the provider until it is archived",
-            buckets=_AGES,
-            registry=registry,
-        )
-        self._tries = Counter(
-            "stem_archiver_task_tries_total", "Tries at tasks by what they came to", ["outcome"], registry=registry
-        )
+        self._tries = count("task_tries_total", "Tries at tasks by what they came to", ["outcome"])
+        self._failures = count("failed_tries_total", "Failed tries at a stem or a task, by the error's code", ["cause"])
+        self._calls = count("api_calls_total", "Requests to the provider: ok, or the error's code", ["outcome"])
+        self._unknown = count("unknown_stem_names_total", "Stems listed under a name nobody has heard of")
         for outcome in get_args(Outcome):
             self._tries.labels(outcome.kind)
-        self._failures = Counter(
-            "stem_archiver_failed_tries_total",
-            "Tries at a stem or a whole task that failed, by the code of the error",
-            ["cause"],
-            registry=registry,
-        )
-        self._calls = Counter(
-            "stem_archiver_api_calls_total",
-            "Requests to the provider by what came of them: ok, or the code of the error",
-            ["outcome"],
-            registry=registry,
-        )
         self._calls.labels("ok")
-        self._unknown = Counter(
-            "stem_archiver_unknown_stem_names_total", "Stems listed under a name nobody has heard of", registry=registry
-        )
-        build = GaugeMetricFamily("stem_archiver_build_info", "1, with the version that runs", labels=["version"])
+        build = GaugeMetricFamily(f"{PREFIX}_build_info", "1, with the version that runs", labels=["version"])
         build.add_metric([version], 1)
         registry.register(_Fixed(build))
 
@@ -251,11 +229,11 @@ def _of_ledger(overview: Overview, now: datetime) -> Iterator[Metric]:
 
 
 def _one(name: str, meaning: str, value: float) -> Metric:
-    return GaugeMetricFamily(f"stem_archiver_{name}", meaning, value=value)
+    return GaugeMetricFamily(f"{PREFIX}_{name}", meaning, value=value)
 
 
 def _by(name: str, meaning: str, label: str, values: Mapping[str, float]) -> Metric:
-    metric = GaugeMetricFamily(f"stem_archiver_{name}", meaning, labels=[label])
+    metric = GaugeMetricFamily(f"{PREFIX}_{name}", meaning, labels=[label])
     for value, number in values.items():
         metric.add_metric([value], number)
     return metric

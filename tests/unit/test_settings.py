@@ -580,6 +580,8 @@ def test_listen_is_host_and_port_or_off(text: str, address: tuple[str, int] | No
     assert from_env({"ARCHIVER_HTTP__LISTEN": text}).settings.http.address() == address
 
 
-@pytest.mark.parametrize("text", ["9464", ":9464", "::1:9464", "host", "host:", "host:65536", "http://host:1", "a b:1"])
+@pytest.mark.parametrize(
+    "text", ["9464", ":9464", "::1:9464", "host", "host:", "host:65536", "http://host:1", "a b:1", "a..b:1"]
+)
 def test_listen_that_is_no_host_and_port_is_refused(text: str) -> None:
     assert "http.listen: must be host:port" in fault_of({"ARCHIVER_HTTP__LISTEN": text})
