@@ -278,6 +278,17 @@ class Service:
             READYZ: lambda: _json_page(*readyz(self.breakers.paused())),
         }
 
+    def sources(self, budget: Callable[[], int]) -> Sources:
+        """Return what the gauges are read from; `budget` is what the pace of requests allows."""
+        return Sources(
+            overview=self.overview,
+            unread=self.unread,
+            paused=self.breakers.paused,
+            late=self.pulse.late,
+            budget=budget,
+            clock=self.clock,
+        )
+
     def overview(self) -> Overview:
         """Return what `status` says; raise LedgerFault."""
         return self.ledger.overview(now=self.clock(), at_risk=self.settings.schedule.at_risk)
@@ -433,15 +444,7 @@ def service(
             clock=machine.clock,
             checkpoint=checkpoint,
         )
-        sources = Sources(
-            overview=whole.overview,
-            unread=whole.unread,
-            paused=breakers.paused,
-            late=whole.pulse.late,
-            budget=api.budget,
-            clock=machine.clock,
-        )
-        metrics.watch(sources)
+        metrics.watch(whole.sources(api.budget))
         whole.free_leases()
         yield whole
 
