@@ -62,15 +62,28 @@ TASK = TaskId("task-0001")
 VOCAL, DRUMS = b"vocal" * 9000, b"drums" * 8000
 
 
+@dataclass
 class Watcher:
+    """An Observer that keeps what it is told."""
+
+    unknown: int = 0
+    failed: list[str] = field(default_factory=list)
+    ages: list[timedelta | None] = field(default_factory=list)
+
     def received(self, size: int) -> None:
         pass
 
     def stem_stored(self, size: int, seconds: float) -> None:
         pass
 
-    def task_ended(self, outcome: Outcome) -> None:
-        pass
+    def unknown_name(self) -> None:
+        self.unknown += 1
+
+    def try_failed(self, error: ArchiverError) -> None:
+        self.failed.append(error.code)
+
+    def task_ended(self, outcome: Outcome, age: timedelta | None) -> None:
+        self.ages.append(age)
 
 
 @dataclass
@@ -83,6 +96,7 @@ class World:
     store: FakeStore = field(default_factory=FakeStore)
     origin: dict[str, list[Scripted]] = field(default_factory=dict)
     events: Events = field(default_factory=Events)
+    watcher: Watcher = field(default_factory=Watcher)
     cancelled: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
@@ -98,7 +112,7 @@ class World:
             clock=self.clock,
             jitter=lambda: 0.5,
             log=self.events,
-            observer=Watcher(),
+            observer=self.watcher,
             cancelled=self.cancelled.is_set,
         )
         self.accept(TASK)
@@ -201,6 +215,38 @@ def test_stem_of_a_name_nobody_has_heard_of_is_archived_and_warned_about(world: 
     world.lists(StemSource(source.name, source.url, "kazooUrl", known=False))
     assert world.go() == Archived()
     assert [fields["stem"] for fields in world.events.of("stem.unknown_name")] == ["kazoo"]
+    assert world.watcher.unknown == 1
+
+
+def test_observer_is_told_each_failed_try_once_by_its_error(world: World) -> None:
+    world.lists(world.serves("vocal", OriginBusy("503"), VOCAL))
+    outcome = world.go()
+    assert isinstance(outcome, Later)
+    world.store.fail("put", ZeroDivisionError("bug"))
+    world.now = outcome.at
+    again = world.go()
+    assert isinstance(again, Later)
+    world.now = again.at
+    assert world.go() == Archived()
+    assert world.watcher.failed == ["cdn.busy", "error"]
+
+
+def test_observer_is_told_once_of_the_error_that_pauses_a_dependency(world: World) -> None:
+    world.lists(world.serves("vocal", VOCAL))
+    world.api.trouble = KeyRefused("401")
+    assert isinstance(world.go(), Paused)
+    assert world.watcher.failed == ["provider.key_refused"]
+
+
+def test_observer_is_told_how_old_a_task_is_once_the_provider_has_said_when_it_was_created(world: World) -> None:
+    world.api.trouble = ApiBusy("503")
+    outcome = world.go()
+    assert isinstance(outcome, Later)
+    world.api.trouble = None
+    world.lists(world.serves("vocal", VOCAL), created=START - timedelta(hours=1))
+    world.now = outcome.at
+    assert world.go() == Archived()
+    assert world.watcher.ages == [None, timedelta(hours=1) + (outcome.at - START)]
 
 
 def test_two_stems_with_equal_bytes_are_one_object_and_an_alias(world: World) -> None:

@@ -115,6 +115,22 @@ def test_read_when_the_last_line_is_unfinished_waits_for_its_newline(path: Path,
     assert read_on(queue, cursor)[0] == ["task-00000001"]
 
 
+def test_unread_counts_what_read_has_not_passed_yet(path: Path, queue: QueueFile) -> None:
+    path.write_bytes(lines(ids_of(0, 2)))
+    assert queue.unread(None) == path.stat().st_size
+    cursor = queue.read(None).cursor
+    assert queue.unread(cursor) == 0
+    with path.open("ab") as file:
+        file.write(b"unfinished")
+    assert queue.unread(cursor) == 10
+    path.unlink()
+    path.write_bytes(b"# another file\n")
+    assert queue.unread(cursor) == 15
+    path.unlink()
+    with pytest.raises(QueueUnreadable):
+        queue.unread(cursor)
+
+
 def test_read_when_final_takes_the_unfinished_line_and_leaves_the_cursor_before_it(
     path: Path, queue: QueueFile
 ) -> None:

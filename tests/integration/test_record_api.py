@@ -545,6 +545,28 @@ def test_fetch_when_busy_twice_comes_through_at_the_third_try(
     assert {each["task_id"] for each in retries} == {TASK}
 
 
+def test_every_request_is_told_by_what_came_of_it(make: Make, provider: ScriptedProvider) -> None:
+    told: list[str] = []
+    api = make(answered=told.append)
+    provider.says(reply("<h1>Bad gateway</h1>", status=502), reply({"code": 429, "msg": "slow down"}), reply(PENDING))
+    api.fetch(TASK)
+    provider.says(reply({"code": 401, "msg": "no"}))
+    with pytest.raises(KeyRefused):
+        api.fetch(TASK)
+    assert told == ["api.busy", "api.throttled", "ok", "provider.key_refused"]
+    api.close()
+    with pytest.raises(ApiBusy):
+        api.fetch(TASK)
+    assert len(told) == 4, "what was never sent is not counted"
+
+
+def test_budget_is_what_the_pace_leaves(make: Make) -> None:
+    api = make(requests_per_10s=3)
+    assert api.budget() == 3
+    api.fetch(TASK)
+    assert api.budget() == 2
+
+
 def test_fetch_when_busy_for_good_raises_after_three_tries(api: KieApi, provider: ScriptedProvider) -> None:
     provider.says(BUSY)
     with pytest.raises(ApiBusy, match="code 500: Server Error"):

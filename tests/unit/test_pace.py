@@ -168,3 +168,18 @@ def test_slot_when_closed_is_refused() -> None:
     pace.close()
     with pytest.raises(ApiBusy), pace.slot(30):
         pass
+
+
+def test_left_counts_the_slots_that_could_be_taken_at_once() -> None:
+    fake = FakeTime()
+    pace = Pace(3, 10, clock=fake.clock, wait=fake.wait)
+    assert pace.left() == 3
+    with pace.slot(30):
+        assert pace.left() == 2
+    assert pace.left() == 2, "it rests for a window"
+    fake.now += 10
+    assert pace.left() == 3
+    pace.cool_down(5)
+    assert pace.left() == 0
+    fake.now += 5
+    assert pace.left() == 3

@@ -561,3 +561,27 @@ def test_secrets_are_those_of_settings_and_environment() -> None:
 def test_value_of_reads_dotted_and_plain_keys() -> None:
     assert value_of(Settings(), "log.level") == "info"
     assert value_of(Settings(), "shutdown_grace") == timedelta(seconds=30)
+
+
+# --- http.listen
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("127.0.0.1:9464", ("127.0.0.1", 9464)),
+        ("[::1]:1", ("::1", 1)),
+        ("localhost:0", ("localhost", 0)),
+        ("0.0.0.0:65535", ("0.0.0.0", 65535)),
+        ("", None),
+    ],
+)
+def test_listen_is_host_and_port_or_off(text: str, address: tuple[str, int] | None) -> None:
+    assert from_env({"ARCHIVER_HTTP__LISTEN": text}).settings.http.address() == address
+
+
+@pytest.mark.parametrize(
+    "text", ["9464", ":9464", "::1:9464", "host", "host:", "host:65536", "http://host:1", "a b:1", "a..b:1"]
+)
+def test_listen_that_is_no_host_and_port_is_refused(text: str) -> None:
+    assert "http.listen: must be host:port" in fault_of({"ARCHIVER_HTTP__LISTEN": text})
