@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import json
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -27,13 +28,17 @@ from archiver.edge.downloader.address import Resolve, system_resolve
 from archiver.edge.downloader.dialer import Connect, tcp_connect
 from archiver.edge.ledger import SqlLedger
 from archiver.edge.ledger.sql import PATIENCE
+from archiver.edge.metrics import CONTENT_TYPE, Metrics, Sources
 from archiver.edge.object_store import S3Store, s3_client
 from archiver.edge.owners import OwnerLock
+from archiver.edge.pages import Page, PageServer
 from archiver.edge.queue_file import QueueFile
-from archiver.edge.record_api import KieApi
+from archiver.edge.record_api import Answered, KieApi
 from archiver.edge.record_api.pace import Wait
+from archiver.health import HEALTHZ, READYZ, healthz, readyz
 from archiver.pipeline import Archiver, Outside
-from archiver.ports import Checkpoint, Clock, EventLog, Observer, OpenWork, unobserved
+from archiver.ports import Checkpoint, Clock, EventLog, Observer, OpenWork, Overview, unobserved
+from archiver.pulse import Pulse
 from archiver.settings import Settings
 from archiver.upkeep import DeadlineWatch, QueueIntake, abort_strays, abort_uploads, free_leases
 
@@ -98,7 +103,11 @@ def open_ledger(settings: Settings, checkpoint: Checkpoint = unobserved, machine
 
 
 def open_api(
-    settings: Settings, log: EventLog, checkpoint: Checkpoint = unobserved, machine: Machine = THIS_MACHINE
+    settings: Settings,
+    log: EventLog,
+    checkpoint: Checkpoint = unobserved,
+    machine: Machine = THIS_MACHINE,
+    answered: Answered = lambda _: None,
 ) -> KieApi:
     """Return the client that holds the provider's key."""
     provider = settings.provider
@@ -115,6 +124,7 @@ def open_api(
         clock=machine.monotonic,
         wait=machine.wait,
         checkpoint=checkpoint,
+        answered=answered,
     )
 
 
@@ -203,6 +213,8 @@ class Service:
     log: EventLog
     cancel: Callable[[], None]
     """Makes transfers and calls under way end at once, their tasks given back."""
+    pulse: Pulse
+    metrics: Metrics
     clock: Clock = utc_now
     checkpoint: Checkpoint = unobserved
 
@@ -230,13 +242,50 @@ class Service:
         """Run the daemon until asked to stop; raises LedgerFault when the ledger ended it."""
         daemon = Daemon(self.jobs(), stopping=stopping, clock=self.clock, log=self.log)
         self.log.info("daemon.started", version=__version__, owner=self.owner, queue=str(self.settings.queue.path))
-        fault = daemon.run(lambda: self.dispatcher.fault)
-        try:
-            self.stop(stopping)
-        finally:
-            self.log.info("daemon.stopped")
+        with self.watched():
+            fault = daemon.run(lambda: self.dispatcher.fault)
+            try:
+                self.stop(stopping)
+            finally:
+                self.log.info("daemon.stopped")
         if fault is not None:
             raise fault
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Serve metrics and health while this lasts; where that cannot be, say so and go on."""
+        address = self.settings.http.address()
+        if address is None:
+            yield
+            return
+        try:
+            server = PageServer(*address, self.pages(), self.log)
+        except OSError as error:
+            hint = "set http.listen to a free port; until then this process answers neither /metrics nor /healthz"
+            report = self.log.error
+            report("http.unavailable", listen=self.settings.http.listen, error=error.strerror, hint=hint)
+            yield
+            return
+        with closing(server):
+            self.log.info("http.listening", address=server.address)
+            yield
+
+    def pages(self) -> Mapping[str, Callable[[], Page]]:
+        """Return what is served at http.listen."""
+        return {
+            "/metrics": lambda: Page(200, CONTENT_TYPE, self.metrics.page()),
+            HEALTHZ: lambda: _json_page(*healthz(self.pulse.late())),
+            READYZ: lambda: _json_page(*readyz(self.breakers.paused())),
+        }
+
+    def overview(self) -> Overview:
+        """Return what `status` says; raise LedgerFault."""
+        return self.ledger.overview(now=self.clock(), at_risk=self.settings.schedule.at_risk)
+
+    def unread(self) -> int:
+        """Return how many bytes of the queue file are not taken in yet; raise QueueUnreadable or LedgerFault."""
+        path = str(self.settings.queue.path)
+        return QueueFile(path).unread(self.ledger.cursor(path))
 
     def jobs(self) -> dict[str, Job]:
         """Return the daemon's work by name."""
@@ -318,24 +367,30 @@ class Service:
         return ending
 
 
+def _json_page(status: int, answer: Mapping[str, object]) -> Page:
+    return Page(status, "application/json", (json.dumps(answer) + "\n").encode("ascii"))
+
+
 @contextmanager
 def service(
     settings: Settings,
     *,
-    observer: Observer,
     log: EventLog,
+    observer: Observer | None = None,
     enlisted_only: bool = False,
     checkpoint: Checkpoint = unobserved,
     machine: Machine = THIS_MACHINE,
 ) -> Iterator[Service]:
     """Wire everything together, free what dead processes held, and close it all at the end.
 
+    `observer` is told what moves in place of the metrics, which otherwise are.
     Raises LedgerFault when the ledger cannot be opened.
     """
+    metrics = Metrics(__version__)
     with ExitStack() as stack:
         ledger = stack.enter_context(closing(open_ledger(settings, checkpoint, machine)))
         owners = stack.enter_context(closing(own_lock(settings)))
-        api = stack.enter_context(closing(open_api(settings, log, checkpoint, machine)))
+        api = stack.enter_context(closing(open_api(settings, log, checkpoint, machine, metrics.api_answered)))
         downloader = stack.enter_context(closing(open_downloader(settings, checkpoint, machine)))
         store = stack.enter_context(closing(open_store(settings, log, checkpoint, machine)))
         pool = stack.enter_context(closing(StemPool(settings.download.concurrency)))
@@ -350,7 +405,7 @@ def service(
             clock=machine.clock,
             jitter=random.random,
             log=log,
-            observer=observer,
+            observer=observer or metrics,
             cancelled=cancelled.is_set,
             checkpoint=checkpoint,
         )
@@ -373,9 +428,20 @@ def service(
             dispatcher=dispatcher,
             log=log,
             cancel=cancel,
+            pulse=Pulse(machine.monotonic),
+            metrics=metrics,
             clock=machine.clock,
             checkpoint=checkpoint,
         )
+        sources = Sources(
+            overview=whole.overview,
+            unread=whole.unread,
+            paused=breakers.paused,
+            late=whole.pulse.late,
+            budget=api.budget,
+            clock=machine.clock,
+        )
+        metrics.watch(sources)
         whole.free_leases()
         yield whole
 

@@ -38,7 +38,8 @@ class Exit(IntEnum):
 
 _HELP = """Archives the stems an AI music provider made for you into S3 before they expire.
 
-Exit codes: 0 all done; 1 some task ended or stands without its audio archived; 2 usage or settings;
+Exit codes: 0 all done; 1 some task ended or stands without its audio archived, or, from health, the
+daemon is not alive; 2 usage or settings;
 3 a paused dependency (bad key, no bucket) or a failing ledger stopped the work; 130 or 143 after a
 signal in backfill (0 for run)."""
 
@@ -169,14 +170,13 @@ def run(context: typer.Context) -> None:
     """
     loaded = _load(context, *_FOR_WORK)
     from archiver.app import service
-    from archiver.console import Tally
     from archiver.daemon import Stopping
     from archiver.logs import configure
 
     settings = loaded.settings
     log = configure(settings.log.level, settings.log.format, secrets=settings.secrets())
     stopping = Stopping()
-    with stopping.on_signals(), _faults(), service(settings, observer=Tally(), log=log) as ready:
+    with stopping.on_signals(), _faults(), service(settings, log=log) as ready:
         ready.run(stopping)
 
 
@@ -289,6 +289,22 @@ def retry(
     for task_id in untouched:
         typer.echo(f"{task_id} was left alone: it is unknown, archived or still being worked on", err=True)
     raise typer.Exit(Exit.UNARCHIVED if untouched else Exit.DONE)
+
+
+@app.command()
+def health(
+    context: typer.Context,
+    timeout: Annotated[float, typer.Option("--timeout", min=0.1, metavar="SECONDS", help="How long to wait.")] = 3,
+) -> None:
+    """Ask the running daemon at http.listen whether it is alive and progressing; exit 1 when not. For supervisors."""
+    address = _load(context).settings.http.address()
+    from archiver.health import ask
+
+    if address is None or not address[1]:
+        _fail("http.listen names no port to ask at", Exit.USAGE, "set it to host:port, for the daemon and for this")
+    alive, said = ask(*address, seconds=timeout)
+    typer.echo(said, err=not alive)
+    raise typer.Exit(Exit.DONE if alive else Exit.UNARCHIVED)
 
 
 @app.command()

@@ -20,6 +20,7 @@ from rich.text import Text
 
 from archiver.app import Preview
 from archiver.backfill import Ending
+from archiver.core.errors import ArchiverError
 from archiver.core.model import Archived, Outcome
 from archiver.core.states import StemState, TaskState
 from archiver.ports import Finding, Overview, TaskRow
@@ -117,7 +118,13 @@ class Tally:
             self.stems += 1
             self.bytes_stored += size
 
-    def task_ended(self, outcome: Outcome) -> None:
+    def unknown_name(self) -> None:
+        """The log says it."""
+
+    def try_failed(self, error: ArchiverError) -> None:
+        """The log says it."""
+
+    def task_ended(self, outcome: Outcome, age: timedelta | None) -> None:  # noqa: ARG002 - the Observer's signature
         """Count the outcome of a try."""
         with self._lock:
             self.outcomes[outcome.kind] = self.outcomes.get(outcome.kind, 0) + 1

@@ -6,7 +6,7 @@ import heapq
 import itertools
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -120,6 +120,11 @@ class Breakers:
         """Whether one of them is paused and nobody is probing it."""
         with self._lock:
             return any(name in self._pauses and not self._is_probed(name) for name in dependencies)
+
+    def paused(self) -> Sequence[Dependency]:
+        """Return what is paused, probed or not, in the order of Dependency."""
+        with self._lock:
+            return [name for name in Dependency if name in self._pauses]
 
     def _is_open(self, dependency: Dependency) -> bool:
         pause = self._pauses.get(dependency)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import assert_never
 
@@ -107,15 +107,19 @@ class Archiver:
         except Interrupted:
             outcome = Yielded()
         except ArchiverError as error:
+            self.observer.try_failed(error)
             outcome = journey.outcome_of(error)
         except (LeaseLost, LedgerFault):
             raise
         except Exception as bug:
             self.log.exception("task.crashed", task_id=claim.task_id, error=repr(bug))
-            outcome = journey.outcome_of(ArchiverError(f"a bug: {bug!r}"))
-        self.outside.ledger.finish(claim, outcome, record=journey.record, now=self.clock())
+            fault = ArchiverError(f"a bug: {bug!r}")
+            self.observer.try_failed(fault)
+            outcome = journey.outcome_of(fault)
+        now = self.clock()
+        self.outside.ledger.finish(claim, outcome, record=journey.record, now=now)
         self.checkpoint("task.finished")
-        self.observer.task_ended(outcome)
+        self.observer.task_ended(outcome, journey.age(now))
         _report(self.log, claim.task_id, outcome)
         return outcome
 
@@ -209,6 +213,7 @@ class _Journey:
             self._rows = {row.name: row for row in claim.stems}
         for source in record.stems:
             if not source.known and source.name not in known:
+                self._a.observer.unknown_name()
                 self._a.log.warning("stem.unknown_name", task_id=claim.task_id, stem=source.name, field=source.field)
         self._a.log.info(
             "task.listed",
@@ -349,6 +354,7 @@ class _Journey:
         return replace(known, key=own.key, etag=own.etag, stored_at=self._a.clock())
 
     def _stem_failed(self, row: StemRow, error: ArchiverError) -> None:
+        self._a.observer.try_failed(error)
         if error.verdict in (Verdict.PAUSE_PROVIDER, Verdict.PAUSE_STORE):
             self._pause = self._pause or error
             return
@@ -414,6 +420,11 @@ class _Journey:
         )
         self._out.gate.worked(Dependency.STORE)
         self._a.checkpoint("manifest.put")
+
+    def age(self, now: datetime) -> timedelta | None:
+        """Return how long ago the provider created the task, as far as that is known by now."""
+        created = self._claim.created_at
+        return None if created is None else now - created
 
     def outcome_of(self, error: ArchiverError) -> Outcome:
         """Say what an error that stopped the whole try means for the task."""

@@ -72,8 +72,14 @@ class Observer(Protocol):
     def stem_stored(self, size: int, seconds: float) -> None:
         """A stem of `size` bytes is complete in the store, `seconds` after its transfer began."""
 
-    def task_ended(self, outcome: Outcome) -> None:
-        """A try at a task came to this outcome."""
+    def unknown_name(self) -> None:
+        """A record named a stem nobody has heard of."""
+
+    def try_failed(self, error: ArchiverError) -> None:
+        """A try at a stem, or at a whole task, ended in this error."""
+
+    def task_ended(self, outcome: Outcome, age: timedelta | None) -> None:
+        """A try at a task came to this outcome, `age` after the provider created the task (None: not known)."""
 
 
 class Gate(Protocol):

@@ -70,6 +70,15 @@ class QueueFile:
             batch.fill(file, final=final)
             return batch.intake(cursor=_cursor(self._path, file, batch.complete), restarted=restarted)
 
+    def unread(self, cursor: Cursor | None) -> int:
+        """Return how many bytes `read` has still to read, a last line without its newline among them.
+
+        Raises QueueUnreadable.
+        """
+        with _naming_faults(self._path, "read"), self._opened() as file:
+            start, _ = _where_to_start(file, cursor)
+            return os.fstat(file.fileno()).st_size - start
+
     def append(self, ids: Sequence[TaskId]) -> None:
         """Append `ids`, each by one write, and return once they are durable.
 

@@ -162,6 +162,17 @@ class Schedule(Section):
     grace_after_deadline: Duration = timedelta(days=2)
 
 
+class Http(Section):
+    """Where the daemon answers Prometheus and supervisors."""
+
+    listen: Annotated[str, AfterValidator(rules.listen)] = "127.0.0.1:9464"
+
+    def address(self) -> tuple[str, int] | None:
+        """Return host and port, or None for not at all."""
+        host, _, port = self.listen.rpartition(":")
+        return (host.strip("[]"), int(port)) if port else None
+
+
 class Log(Section):
     """What is logged, and how it looks."""
 
@@ -185,6 +196,7 @@ class Settings(Section):
     download: Download = Download()
     ledger: Ledger = Ledger()
     schedule: Schedule = Schedule()
+    http: Http = Http()
     log: Log = Log()
     shutdown_grace: Duration = timedelta(seconds=30)
 

@@ -68,7 +68,13 @@ class Watcher:
     def stem_stored(self, size: int, seconds: float) -> None:
         pass
 
-    def task_ended(self, outcome: Outcome) -> None:
+    def unknown_name(self) -> None:
+        pass
+
+    def try_failed(self, error: ArchiverError) -> None:
+        pass
+
+    def task_ended(self, outcome: Outcome, age: timedelta | None) -> None:
         pass
 
 

@@ -22,7 +22,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
-from archiver.core.errors import LinkSpent
+from archiver.core.errors import ArchiverError, LinkSpent
 from archiver.core.model import Outcome, Policy, TaskId, task_id
 from archiver.core.record import record_of
 from archiver.dispatch import Breakers, Dispatcher, Shift
@@ -214,7 +214,13 @@ class Silent:
     def stem_stored(self, size: int, seconds: float) -> None:
         pass
 
-    def task_ended(self, outcome: Outcome) -> None:
+    def unknown_name(self) -> None:
+        pass
+
+    def try_failed(self, error: ArchiverError) -> None:
+        pass
+
+    def task_ended(self, outcome: Outcome, age: timedelta | None) -> None:
         pass
 
 

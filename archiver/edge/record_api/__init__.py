@@ -9,13 +9,14 @@ import math
 import re
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import httpx
 import tenacity
 
-from archiver.core.errors import ApiBusy, ApiThrottled, KeyRefused
+from archiver.core.errors import ApiBusy, ApiThrottled, ArchiverError, KeyRefused
 from archiver.core.model import RecordInfo, TaskId
 from archiver.core.record import Envelope, NotAnAnswer, record_of, usable_url
 from archiver.edge.record_api.pace import Pace, Wait
@@ -41,6 +42,8 @@ FIRST_WAIT = 1.0
 LONGEST_COOL_DOWN = 300.0
 """Seconds that one answer can keep all threads from sending, whatever its Retry-After says."""
 
+Answered = Callable[[str], None]
+
 _HEADER_SAFE = re.compile(r"[\x21-\x7e]+")
 
 
@@ -48,8 +51,9 @@ class KieApi:
     """`ports.RecordApi` over HTTP.
 
     `api_key` is asked for at every request, so a rotated key file needs no restart; `timeout` is in
-    seconds for one whole exchange; `wait` waits on a condition, so that close() can end it. Raises
-    ValueError when `base_url` or `proxy` cannot be used. Checkpoint: `api.answered`.
+    seconds for one whole exchange; `wait` waits on a condition, so that close() can end it; `answered`
+    is told what came of each request: `ok`, or the error's code. Raises ValueError when `base_url` or
+    `proxy` cannot be used. Checkpoint: `api.answered`.
     """
 
     def __init__(
@@ -67,12 +71,14 @@ class KieApi:
         clock: Callable[[], float] = time.monotonic,
         wait: Wait = threading.Condition.wait,
         checkpoint: Checkpoint = unobserved,
+        answered: Answered = lambda _: None,
     ) -> None:
         self._timeout = timeout
         self._jitter = jitter
         self._log = log
         self._clock = clock
         self._checkpoint = checkpoint
+        self._answered = answered
         self._pace = Pace(requests_per_10s, WINDOW, clock=clock, wait=wait)
         self._wire = Wire(
             base_url,
@@ -119,6 +125,10 @@ class KieApi:
             raise ApiBusy("the API's answer names no credit")
         return credit
 
+    def budget(self) -> int:
+        """How many requests may be sent at once now."""
+        return self._pace.left()
+
     def close(self) -> None:
         """End every wait with ApiBusy and close all connections."""
         self._pace.close()
@@ -139,7 +149,7 @@ class KieApi:
 
     def _try(self, call: _Call) -> Envelope | None:
         call.status = call.code = None
-        with self._pace.slot(call.left):
+        with self._pace.slot(call.left), self._telling():
             began = self._clock()
             try:
                 answer = self._wire.exchange(
@@ -150,10 +160,21 @@ class KieApi:
         envelope = opened(answer)
         call.status, call.code = answer.status, None if isinstance(envelope, NotAnAnswer) else envelope.code
         try:
-            return judge(answer, envelope)
+            with self._telling():
+                judged = judge(answer, envelope)
         except ApiThrottled as error:
             seconds = WINDOW * (1 + self._jitter() / 4) if error.retry_after is None else error.retry_after
             self._pace.cool_down(min(seconds, LONGEST_COOL_DOWN))
+            raise
+        self._answered("ok")
+        return judged
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        try:
+            yield
+        except ArchiverError as error:
+            self._answered(error.code)
             raise
 
     def _wait_before_next(self, state: tenacity.RetryCallState) -> float:

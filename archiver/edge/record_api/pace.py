@@ -57,6 +57,12 @@ class Pace:
         """Seconds left of the cool-down."""
         return max(0.0, self._cool_until - self._clock())
 
+    def left(self) -> int:
+        """Slots that could be taken now without waiting."""
+        with self._changed:
+            now = self._clock()
+            return 0 if self._cool_until > now else self._free + sum(rested <= now for rested in self._resting)
+
     def pause(self, seconds: float) -> None:
         """Wait so many seconds without a slot; raises ApiBusy when the pace is closed meanwhile."""
         until = self._clock() + seconds

@@ -1,0 +1,261 @@
+"""What the service tells Prometheus: counters fed as things happen, gauges read when it asks."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import get_args
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from archiver.core.errors import ArchiverError, LedgerFault, QueueUnreadable
+from archiver.core.model import Archived, Dependency, Outcome
+from archiver.core.states import StemState, TaskState
+from archiver.ports import Clock, Overview
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+REMEMBERED = timedelta(seconds=10)
+"""How long one look into the ledger is told again."""
+
+LOOKING_SHARE = 20
+"""Looking into a ledger of a million tasks takes a while; it may take one part in so many of the time."""
+
+_SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900)
+_BYTES = (1e5, 1e6, 2e6, 5e6, 1e7, 2e7, 5e7, 1e8, 5e8, 2e9)
+_MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
+_AGES = (
+    *(minutes * _MINUTE for minutes in (1, 2, 5, 10, 30)),
+    *(hours * _HOUR for hours in (1, 3, 6, 12)),
+    *(days * _DAY for days in (1, 2, 4, 7, 10, 14)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where gauges are read from, at the moment of asking."""
+
+    overview: Callable[[], Overview]
+    """May raise LedgerFault."""
+    unread: Callable[[], int]
+    """Bytes of the queue file that are not taken in yet; may raise QueueUnreadable or LedgerFault."""
+    paused: Callable[[], Collection[Dependency]]
+    late: Callable[[], Mapping[str, float]]
+    """The loops that do not progress; see archiver.pulse."""
+    budget: Callable[[], int]
+    """Requests to the provider that may be sent at once."""
+    clock: Clock
+
+
+class Metrics:
+    """`ports.Observer` that counts for Prometheus. Safe to share between threads.
+
+    No label holds anything from outside: states, outcomes, dependencies and error codes are closed sets.
+    """
+
+    def __init__(self, version: str) -> None:
+        self._registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        self._received = Counter(
+            "stem_archiver_received_bytes_total",
+            "Bytes of audio that came in, also of tries that failed",
+            registry=registry,
+        )
+        self._sizes = Histogram(
+            "stem_archiver_stem_size_bytes", "Sizes of the stems that were stored", buckets=_BYTES, registry=registry
+        )
+        self._transfers = Histogram(
+            "stem_archiver_stem_transfer_seconds",
+            "From the begin of a stem's fetch until it is complete in the store",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._ages = Histogram(
+            "stem_archiver_task_lag_seconds",
+            "From a task's creation at the provider until it is archived",
+            buckets=_AGES,
+            registry=registry,
+        )
+        self._tries = Counter(
+            "stem_archiver_task_tries_total", "Tries at tasks by what they came to", ["outcome"], registry=registry
+        )
+        for outcome in get_args(Outcome):
+            self._tries.labels(outcome.kind)
+        self._failures = Counter(
+            "stem_archiver_failed_tries_total",
+            "Tries at a stem or a whole task that failed, by the code of the error",
+            ["cause"],
+            registry=registry,
+        )
+        self._calls = Counter(
+            "stem_archiver_api_calls_total",
+            "Requests to the provider by what came of them: ok, or the code of the error",
+            ["outcome"],
+            registry=registry,
+        )
+        self._calls.labels("ok")
+        self._unknown = Counter(
+            "stem_archiver_unknown_stem_names_total", "Stems listed under a name nobody has heard of", registry=registry
+        )
+        build = GaugeMetricFamily("stem_archiver_build_info", "1, with the version that runs", labels=["version"])
+        build.add_metric([version], 1)
+        registry.register(_Fixed(build))
+
+    def watch(self, sources: Sources) -> None:
+        """From now on tell what is read from these too; to be called once."""
+        self._registry.register(_Gauges(sources))
+
+    def page(self) -> bytes:
+        """Return everything in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+    def api_answered(self, outcome: str) -> None:
+        """Count a request to the provider: `ok`, or the code of the error."""
+        self._calls.labels(outcome).inc()
+
+    # --- ports.Observer
+
+    def received(self, size: int) -> None:
+        """Count bytes as they come in."""
+        self._received.inc(size)
+
+    def stem_stored(self, size: int, seconds: float) -> None:
+        """Count a stem that is complete."""
+        self._sizes.observe(size)
+        self._transfers.observe(seconds)
+
+    def unknown_name(self) -> None:
+        """Count a stem nobody has heard of."""
+        self._unknown.inc()
+
+    def try_failed(self, error: ArchiverError) -> None:
+        """Count the error by its code."""
+        self._failures.labels(error.code).inc()
+
+    def task_ended(self, outcome: Outcome, age: timedelta | None) -> None:
+        """Count the outcome of a try, and how old a task is when it is archived."""
+        self._tries.labels(outcome.kind).inc()
+        if isinstance(outcome, Archived) and age is not None:
+            self._ages.observe(age.total_seconds())
+
+
+class _Fixed(Collector):
+    def __init__(self, metric: Metric) -> None:
+        self._metric = metric
+
+    def collect(self) -> Iterator[Metric]:
+        yield self._metric
+
+
+class _Gauges(Collector):
+    """What is so at the moment. A ledger that fails takes away only what comes from it."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+        self._ledger = _Ledger(sources)
+
+    def collect(self) -> Iterator[Metric]:
+        paused, now = self._sources.paused(), self._sources.clock()
+        yield _by(
+            "paused",
+            "1 while this dependency is paused, else 0",
+            "dependency",
+            {name: name in paused for name in Dependency},
+        )
+        yield _one(
+            "late_loops", "Loops of the service that do not progress; /healthz names them", len(self._sources.late())
+        )
+        yield _one(
+            "api_budget_requests", "Requests to the provider that the pace allows at once", self._sources.budget()
+        )
+        overview = self._ledger.look(now)
+        yield _one("ledger_up", "1 when the last look into the ledger worked, else 0", overview is not None)
+        if overview is not None:
+            yield from _of_ledger(overview, now)
+            yield from self._unread()
+
+    def _unread(self) -> Iterator[Metric]:
+        try:
+            unread = self._sources.unread()
+        except (QueueUnreadable, LedgerFault):
+            return
+        yield _one(
+            "queue_unread_bytes", "Bytes of the queue file not taken in yet; none when it cannot be read", unread
+        )
+
+
+class _Ledger:
+    """Looks into the ledger, and remembers for a while what it saw, or that it failed."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+        self._lock = threading.Lock()
+        self._seen: Overview | None = None
+        self._look_at: datetime | None = None
+        self._looked_at: datetime | None = None
+
+    def look(self, now: datetime) -> Overview | None:
+        """Return what the ledger says, not much older than REMEMBERED; None when it cannot be used."""
+        with self._lock:
+            if not self._is_fresh(now):
+                self._seen = self._overview()
+                ended = self._sources.clock()
+                self._looked_at = now
+                self._look_at = ended + max(REMEMBERED, LOOKING_SHARE * (ended - now))
+            return self._seen
+
+    def _is_fresh(self, now: datetime) -> bool:
+        # A clock that was set back must not make a look last for ever.
+        return self._look_at is not None and self._looked_at is not None and self._looked_at <= now < self._look_at
+
+    def _overview(self) -> Overview | None:
+        try:
+            return self._sources.overview()
+        except LedgerFault:
+            return None
+
+
+def _of_ledger(overview: Overview, now: datetime) -> Iterator[Metric]:
+    yield _by("tasks", "Tasks by state", "state", {state: overview.tasks.get(state, 0) for state in TaskState})
+    yield _by("stems", "Stems by state", "state", {state: overview.stems.get(state, 0) for state in StemState})
+    yield _one("stored_bytes", "Bytes of all stems in the store", overview.bytes_stored)
+    yield _one("tasks_due", "Tasks that could be worked on now and wait for a slot", overview.due)
+    yield _one("tasks_working", "Tasks being worked on, by whatever process", overview.working)
+    yield _one(
+        "tasks_at_risk", "Open tasks that lack a stem and whose deadline is nearer than at_risk", overview.at_risk_count
+    )
+    yield _one(
+        "forecast_late_stems",
+        "Stems that will expire before they are reached at the present pace",
+        overview.forecast_late or 0,
+    )
+    yield _one("rejected_lines", "Lines of the queue file that are no task ids", overview.rejected_lines)
+    archived = overview.last_archived_at
+    yield _one(
+        "last_success_timestamp_seconds",
+        "When a task was last archived; 0 for never",
+        archived.timestamp() if archived else 0,
+    )
+    if overview.nearest_deadline is not None:
+        slack = (overview.nearest_deadline - now).total_seconds()
+        yield _one(
+            "deadline_slack_seconds",
+            "Until the nearest deadline of an open task; negative once past, none without",
+            slack,
+        )
+
+
+def _one(name: str, meaning: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"stem_archiver_{name}", meaning, value=value)
+
+
+def _by(name: str, meaning: str, label: str, values: Mapping[str, float]) -> Metric:
+    metric = GaugeMetricFamily(f"stem_archiver_{name}", meaning, labels=[label])
+    for value, number in values.items():
+        metric.add_metric([value], number)
+    return metric

@@ -1,0 +1,56 @@
+"""What supervisors are told: whether the service is alive and progressing, and whether anything is paused.
+
+Imports little: `stem-archiver health` is run every few seconds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
+
+HEALTHZ = "/healthz"
+READYZ = "/readyz"
+
+LONGEST_ANSWER = 4096
+"""Bytes of an answer that `ask` reads."""
+
+
+def healthz(late: Mapping[str, float]) -> tuple[int, Mapping[str, object]]:
+    """Return status and JSON of /healthz: 200, or 503 with the late loops and the seconds since each last moved."""
+    if not late:
+        return HTTPStatus.OK, {"status": "alive"}
+    return HTTPStatus.SERVICE_UNAVAILABLE, {
+        "status": "stalled",
+        "late": {name: round(seconds, 1) for name, seconds in late.items()},
+    }
+
+
+def readyz(paused: Collection[str]) -> tuple[int, Mapping[str, object]]:
+    """Return status and JSON of /readyz: 200, or 503 with the paused dependencies."""
+    if not paused:
+        return HTTPStatus.OK, {"status": "ready"}
+    return HTTPStatus.SERVICE_UNAVAILABLE, {"status": "paused", "paused": list(paused)}
+
+
+def ask(host: str, port: int, *, seconds: float) -> tuple[bool, str]:
+    """Ask a running service for its /healthz; return whether it is alive, and what it said or why nothing came."""
+    # What listens on every address is reached by loopback.
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not listened on
+    connection = HTTPConnection(host, port, timeout=seconds)
+    try:
+        connection.request("GET", HEALTHZ)
+        answer = connection.getresponse()
+        said = answer.read(LONGEST_ANSWER).decode("ascii", errors="replace").strip()
+    except (OSError, HTTPException) as error:
+        return False, f"no answer from {host}:{port}: {error!r}"
+    finally:
+        connection.close()
+    try:
+        ours = isinstance(json.loads(said), dict)
+    except ValueError:
+        ours = False
+    if not ours:
+        return False, f"something else listens on {host}:{port}: it answered {answer.status}"
+    return answer.status == HTTPStatus.OK, said

@@ -1,0 +1,17 @@
+from archiver.health import healthz, readyz
+
+
+def test_service_without_a_late_loop_is_alive() -> None:
+    assert healthz({}) == (200, {"status": "alive"})
+
+
+def test_service_with_a_late_loop_is_not_and_names_it() -> None:
+    assert healthz({"intake": 65.04}) == (503, {"status": "stalled", "late": {"intake": 65.0}})
+
+
+def test_service_with_nothing_paused_is_ready() -> None:
+    assert readyz([]) == (200, {"status": "ready"})
+
+
+def test_service_with_something_paused_is_not_and_names_it() -> None:
+    assert readyz(["store"]) == (503, {"status": "paused", "paused": ["store"]})
