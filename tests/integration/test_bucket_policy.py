@@ -28,7 +28,6 @@ from moto.core import set_initial_no_auth_action_count
 from archiver.app import service, utc_now
 from archiver.backfill import Ending, Verdict
 from archiver.check import findings
-from archiver.console import Tally
 from archiver.core.model import Intake, TaskId
 from archiver.daemon import Stopping
 from archiver.demo.emulator import API_KEY, EmulatedTask, Emulator
@@ -134,7 +133,7 @@ class Account:
 
     def backfill(self, *tasks: EmulatedTask) -> tuple[Ending, Events]:
         events = Events()
-        with service(self.loaded().settings, observer=Tally(), log=events, enlisted_only=True) as ready:
+        with service(self.loaded().settings, log=events, enlisted_only=True) as ready:
             ending = ready.backfill(
                 [Intake(ids=tuple(TaskId(task.task_id) for task in tasks))],
                 stopping=Stopping(),
