@@ -42,6 +42,8 @@ exec unshare --root="$root" --wd=/var/lib/stem-archiver --setgid="${user#*:}" --
 """
 """Runs a command in the container's file system; only the state folder can be written to."""
 
+CLIENTS = "[boto3.client(name, 'us-east-1') for name in ('s3', 'sts', 'sso', 'sso-oidc', 'signin')]"
+
 TASK = EmulatedTask(
     task_id="in-a-container-0001", kind="separate_vocal", stems=stems_of("vocal", "instrumental", size=9 << 20)
 )
@@ -191,6 +193,11 @@ def test_every_module_of_the_service_is_compiled(image: Image) -> None:
     package = image.root / "opt/stem-archiver/archiver"
     compiled = {file.name.partition(".")[0] for file in package.rglob("__pycache__/*.pyc")}
     assert {file.stem for file in package.rglob("*.py")} == compiled
+
+
+def test_clients_that_the_finding_of_credentials_needs_can_be_made(image: Image) -> None:
+    made = f"import sys; sys.path.insert(0, '/opt/stem-archiver'); import boto3; {CLIENTS}"
+    subprocess.run(["chroot", str(image.root), "/usr/bin/python3", "-I", "-c", made], check=True)
 
 
 def test_settings_are_read_and_judged(container: Container) -> None:
