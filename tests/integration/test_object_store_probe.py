@@ -66,7 +66,7 @@ def proxied(s3_server: S3Server, proxy: S3Proxy) -> S3Server:
     return replace(s3_server, endpoint_url=proxy.url)
 
 
-RIGHT = {"bucket", "clock", "write", "read", "create-only", "checksum", "multipart"}
+RIGHT = {"bucket", "clock", "write", "read", "create-only", "checksum", "multipart", "open uploads"}
 
 
 def test_a_right_store_passes_twice_and_nothing_is_deleted(proxied: S3Server, proxy: S3Proxy, bucket: str) -> None:
@@ -146,6 +146,14 @@ def test_a_store_without_conditional_completion_fails_and_its_upload_is_aborted(
 def test_a_missing_right_to_multipart_fails(proxied: S3Server, proxy: S3Proxy, bucket: str, operation: str) -> None:
     proxy.on(operation, refuse(403, "AccessDenied"))
     assert levels(store_on(proxied, bucket))["multipart"] == "fail"
+
+
+@pytest.mark.parametrize("fault", [refuse(403, "AccessDenied"), refuse(501, "NotImplemented")])
+def test_open_uploads_that_cannot_be_listed_are_warned_about(
+    proxied: S3Server, proxy: S3Proxy, bucket: str, fault: object
+) -> None:
+    proxy.on("ListMultipartUploads", fault)  # type: ignore[arg-type]  # an Action
+    assert levels(store_on(proxied, bucket))["open uploads"] == "warn"
 
 
 def test_a_network_that_drops_is_a_failure_not_a_crash(proxied: S3Server, proxy: S3Proxy, bucket: str) -> None:

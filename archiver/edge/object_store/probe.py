@@ -39,6 +39,7 @@ def probe(calls: S3Calls, key: str, *, clock: Clock) -> Iterator[Finding]:
     yield _found("create-only", bench.create_only)
     yield _found("checksum", bench.checksum)
     yield _found("multipart", bench.multipart)
+    yield _found("open uploads", bench.open_uploads)
     yield _found("lifecycle", bench.lifecycle)
 
 
@@ -123,6 +124,17 @@ class _Bench:
             self._calls.abort(self._key, upload_id)
         except Absent:
             return
+
+    def open_uploads(self) -> Finding:
+        """List the uploads of the probe's key, by the right that the sweep for forgotten ones needs."""
+        try:
+            left = len(list(self._calls.uploads(self._key)))
+        except (AccessRefused, StoreMisfit) as error:
+            return Finding(
+                "warn", "open uploads", f"cannot be listed: {error}",
+                "grant s3:ListBucketMultipartUploads; until then only a lifecycle rule clears what a crash left open",
+            )  # fmt: skip
+        return Finding("ok", "open uploads", f"can be listed ({left} of this probe)")
 
     def lifecycle(self) -> Finding:
         hint = "add a lifecycle rule with AbortIncompleteMultipartUpload after 7 days"
