@@ -112,6 +112,8 @@ def prepare(site: Ground, work: Work, number: int, budget: str) -> Run:
     run.urls.write_text("\n".join(lines) + "\n")
     run.config.touch(mode=0o600)
     run.config.write_text(settings(site, folder, run.sink, budget))
+    # A ledger is made once, when the service is set up: that is not what is compared.
+    measured([sys.executable, "-m", "archiver", "--config", str(run.config), "status"], site.env())
     return run
 
 

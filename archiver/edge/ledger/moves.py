@@ -29,6 +29,21 @@ LEASE_ENDS: Mapping[str, None] = {"token": None, "owner": None, "leased_until": 
 """The columns that give a task back."""
 
 
+# Written once: making a statement costs as much as running it.
+_HELD = (
+    select(tasks.c.task_id, tasks.c.token, tasks.c.state, tasks.c.settled, tasks.c.attempts, tasks.c.stage)
+    .where(tasks.c.task_id.in_(bindparam("ids", expanding=True)))
+    .with_for_update()
+)
+_ITS_STEM = update(stems).where(stems.c.task_id == bindparam("its_task"), stems.c.name == bindparam("its_name"))
+_NEW_LINE = insert(history)
+_TALLY = (
+    update(tallies)
+    .where(tallies.c.state == bindparam("its_state"))
+    .values(stems=tallies.c.stems + bindparam("count"), bytes=tallies.c.bytes + bindparam("size"))
+)
+
+
 def hold(db: Connection, claim: Claim) -> AnyRow:
     """Return the claim's task, locked; raise LeaseLost when its token no longer holds it."""
     mine = (tasks.c.task_id == claim.task_id) & (tasks.c.token == claim.token)
@@ -48,9 +63,8 @@ def stem_of(db: Connection, task_id: TaskId, name: StemName) -> AnyRow:
 
 def hold_all(db: Connection, claims: Sequence[Claim]) -> Mapping[TaskId, AnyRow]:
     """Return state, settled, attempts and stage of the claims' tasks, locked; raise LeaseLost as `hold` does."""
-    ids = {claim.task_id for claim in claims}
-    columns = (tasks.c.task_id, tasks.c.token, tasks.c.state, tasks.c.settled, tasks.c.attempts, tasks.c.stage)
-    held = {row.task_id: row for row in db.execute(select(*columns).where(tasks.c.task_id.in_(ids)).with_for_update())}
+    ids = list({claim.task_id for claim in claims})
+    held = {row.task_id: row for row in db.execute(_HELD, {"ids": ids})}
     for claim in claims:
         if claim.task_id not in held or held[claim.task_id].token != claim.token:
             raise LeaseLost(f"task {claim.task_id} was taken over or ended meanwhile")
@@ -70,7 +84,7 @@ def move_task(
     change_task(db, row.task_id, {"state": after, **values})
     if after is row.state and _repeated(db, row.task_id, event, at, detail):
         return
-    db.execute(insert(history), [_line(row.task_id, None, (event, row.state, after), at, detail)])
+    db.execute(_NEW_LINE, [_line(row.task_id, None, (event, row.state, after), at, detail)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +102,6 @@ class StemMove:
         """Bytes that it adds to the bucket; an alias has none of its own there."""
         size = self.values.get("size")
         return size if isinstance(size, int) and self.values.get("alias_of") is None else 0
-
-
-_ITS_STEM = update(stems).where(stems.c.task_id == bindparam("its_task"), stems.c.name == bindparam("its_name"))
 
 
 def move_stem(
@@ -111,15 +122,14 @@ def move_stems(db: Connection, moves: Sequence[StemMove]) -> None:
         counts[before] -= 1
         counts[after] += 1
     db.execute(_ITS_STEM, rows)
-    for state, count in counts.items():
-        tally(db, state, count, sum(move.size for move in moves) if count > 0 else 0)
-    db.execute(insert(history), lines)
+    size = sum(move.size for move in moves)
+    tally(db, *((state, count, size if count > 0 else 0) for state, count in counts.items()))
+    db.execute(_NEW_LINE, lines)
 
 
-def tally(db: Connection, state: StemState, count: int, size: int = 0) -> None:
-    """Move the running totals."""
-    more = {"stems": tallies.c.stems + count, "bytes": tallies.c.bytes + size}
-    db.execute(update(tallies).where(tallies.c.state == state).values(more))
+def tally(db: Connection, *changes: tuple[StemState, int, int]) -> None:
+    """Move the running totals of each state by so many stems and bytes."""
+    db.execute(_TALLY, [{"its_state": state, "count": count, "size": size} for state, count, size in changes])
 
 
 def stage_of(db: Connection, task_id: TaskId, state: TaskState, *, settled: bool) -> Stage:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import assert_never
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from archiver.core import plan
 from archiver.core.model import (
@@ -81,7 +81,7 @@ def _list_stems(db: Connection, task_id: TaskId, sources: tuple[StemSource, ...]
     ]
     if fresh:
         db.execute(insert(stems), fresh)
-        tally(db, StemState.WANTED, len(fresh))
+        tally(db, (StemState.WANTED, len(fresh), 0))
     for source in sources:
         # A stored stem keeps the URL that its bytes came from.
         if states.get(source.name, StemState.STORED) is not StemState.STORED:
@@ -129,13 +129,15 @@ class Finished:
     receipt: Receipt
 
 
+_STEMS = select(stems.c.task_id, stems.c.name, stems.c.state, stems.c.url_cut).where(
+    stems.c.task_id.in_(bindparam("ids", expanding=True))
+)
+
+
 def stored(db: Connection, finished: Sequence[Finished]) -> None:
     """Write down finished objects: successes, so their tasks' failures are forgotten."""
     held = hold_all(db, [each.claim for each in finished])
-    rows = db.execute(
-        select(stems.c.task_id, stems.c.name, stems.c.state, stems.c.url_cut).where(stems.c.task_id.in_(held))
-    )
-    known = {(row.task_id, row.name): row for row in rows}
+    known = {(row.task_id, row.name): row for row in db.execute(_STEMS, {"ids": list(held)})}
     move_stems(db, [_stored(known.get((each.claim.task_id, each.name)), each) for each in finished])
     done = {(each.claim.task_id, each.name) for each in finished}
     left = [row for name, row in known.items() if row.state is StemState.WANTED and name not in done]
