@@ -9,14 +9,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import FrameType
-
-from apscheduler.events import EVENT_JOB_ERROR, JobExecutionEvent
-from apscheduler.executors.pool import ThreadPoolExecutor
-from apscheduler.schedulers.background import BackgroundScheduler
+from typing import TYPE_CHECKING
 
 from archiver.core.errors import LedgerFault
 from archiver.dispatch import Dispatcher
 from archiver.ports import Clock, EventLog
+
+if TYPE_CHECKING:
+    from apscheduler.events import JobExecutionEvent
+    from apscheduler.schedulers.background import BackgroundScheduler
 
 CANCEL_PATIENCE = timedelta(seconds=5)
 """How long transfers get to notice that the grace is over and to abort what they had begun."""
@@ -133,6 +134,11 @@ class Daemon:
         return now
 
     def _scheduler(self) -> BackgroundScheduler:
+        # Loaded here, for `backfill` needs of this module only Stopping.
+        from apscheduler.events import EVENT_JOB_ERROR  # noqa: PLC0415 - see above
+        from apscheduler.executors.pool import ThreadPoolExecutor  # noqa: PLC0415 - see above
+        from apscheduler.schedulers.background import BackgroundScheduler  # noqa: PLC0415 - see above
+
         # The defaults skip a run silently when a second is busy; a late run is right here, a lost one is not.
         scheduler = BackgroundScheduler(
             executors={"default": ThreadPoolExecutor(max(len(self._jobs), 1))},

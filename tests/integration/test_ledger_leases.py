@@ -12,7 +12,7 @@ import pytest
 from archiver.core.errors import LeaseLost
 from archiver.core.model import Archived, Claim, Later, Paused, Refused, StemName, Yielded
 from archiver.core.model import Dependency as Dep
-from archiver.core.states import StemEvent, TaskState
+from archiver.core.states import StemEvent, StemState, TaskState
 from archiver.edge.ledger import SqlLedger
 from archiver.ports import Stage
 from tests.fixtures.ledgers import (
@@ -292,6 +292,33 @@ def test_24_threads_claiming_500_tasks_get_each_exactly_once(ledger: SqlLedger) 
         taken = [task for got in pool.map(work, range(24)) for task in got]
     assert len(taken) == 500
     assert set(taken) == {tid(number) for number in range(500)}
+
+
+def test_stems_of_several_tasks_stored_at_once_are_all_written_but_for_those_of_a_lost_lease(ledger: SqlLedger) -> None:
+    names = [f"stem-{number}" for number in range(8)]
+    mine = [listed(ledger, number, *names) for number in range(1, 4)]
+    theirs = claim(ledger, owner="them", now=NOW + LEASE)
+    sizes = {name: 1000 + number for number, name in enumerate(names)}
+    lost = [each for each in mine if each.task_id == theirs.task_id]
+
+    def store(each: Claim, name: str) -> bool:
+        try:
+            ledger.stored(each, StemName(name), receipt(name, size=sizes[name]))
+        except LeaseLost:
+            return False
+        return True
+
+    with ThreadPoolExecutor(24) as pool:
+        wrote = list(pool.map(lambda both: store(*both), [(each, name) for name in names for each in mine]))
+    assert wrote == [each not in lost for _ in names for each in mine]
+    for number in range(1, 4):
+        row = shown(ledger, number)
+        stored = {stem.name: stem.receipt.size for stem in row.stems if stem.receipt}
+        assert stored == ({} if row.task_id == theirs.task_id else sizes)
+        assert sum(move.event == "stored" for move in row.history) == len(stored)
+    seen = ledger.overview(now=NOW, at_risk=LEASE)
+    assert (seen.stems[StemState.STORED], seen.stems[StemState.WANTED]) == (16, 8)
+    assert seen.bytes_stored == 2 * sum(sizes.values())
 
 
 def test_two_ledgers_on_one_file_never_hand_out_a_task_twice(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import tracemalloc
 from collections.abc import Iterator
@@ -28,6 +29,9 @@ from archiver.core.errors import (
 from archiver.demo.seaweed import S3Server
 from archiver.edge.buffers import BufferBudget
 from archiver.edge.object_store import S3Store, s3_client
+from archiver.edge.object_store.calls import Labels, S3Calls
+from archiver.edge.object_store.content import Content
+from archiver.edge.object_store.faults import Conflict
 from archiver.ports import Checkpoint, EventLog, unobserved
 from tests.fakes.object_store import MemoryBody, MemoryJournal
 from tests.fakes.s3_proxy import (
@@ -109,6 +113,11 @@ class Bench:
     def put(self, data: bytes) -> None:
         stored = self.store.put(KEY, MemoryBody(data), metadata={}, journal=self.journal)
         assert stored.size == len(data)
+
+    def warm_up(self) -> None:
+        """Put another object first: from then on boto3 has shown the way."""
+        self.store.put("a/first", MemoryBody(b"1"), metadata={}, journal=self.journal)
+        self.proxy.calm()
 
     def versions(self) -> list[bytes]:
         """The bytes of every version that ever stood under KEY."""
@@ -195,6 +204,45 @@ def test_a_single_put_under_a_passing_fault_ends_right_and_alone(bench: Bench, o
     bench.put(noise(SMALL))
     assert bench.versions() == [noise(SMALL)]
     assert operation in bench.proxy.operations()
+
+
+@pytest.mark.parametrize(
+    ("operation", "action"), cases("PutObject", UNSEEN, COMMITTED, CORRUPTED, {"301": refuse(301, "PermanentRedirect")})
+)
+def test_a_put_after_others_under_a_passing_fault_ends_right_and_alone(
+    bench: Bench, operation: str, action: Action
+) -> None:
+    bench.warm_up()
+    bench.proxy.on(operation, action)
+    bench.put(noise(SMALL))
+    assert bench.versions() == [noise(SMALL)]
+    assert bench.store.put("a/third", MemoryBody(b"3"), metadata={}, journal=bench.journal).size == 1
+
+
+def test_a_put_after_others_is_one_request_that_says_what_boto3_would_say(bench: Bench, s3_server: S3Server) -> None:
+    wishes = {"storage_class": "STANDARD", "sse": None, "kms_key_id": None, "tags": {"app": "stems", "a b": "c/d"}}
+    data = noise(SMALL)
+    content = Content(len(data), hashlib.sha256(data).hexdigest(), memoryview(data))
+    labels = Labels("audio/mpeg", {"task-id": "t", "stem": "vocal"})
+    with closing(replace(s3_server, endpoint_url=bench.proxy.url).client()) as client:
+        calls = S3Calls.of(client, bench.bucket, **wishes)  # type: ignore[arg-type]  # a mixed dictionary
+        for key in ("a/(1) *'!=~.mp3", "a/(2) *'!=~.mp3"):
+            assert content.named_by(calls.put(key, content, labels, IfNoneMatch="*"))
+        with pytest.raises(Conflict):
+            calls.put("a/(2) *'!=~.mp3", content, labels, IfNoneMatch="*")
+    first, second, third = ({name.lower(): value for name, value in sent.headers} for sent in bench.proxy.requests)
+    of_boto3 = {"expect", "amz-sdk-invocation-id", "amz-sdk-request"}
+    of_this_call = {"authorization", "x-amz-date"}
+    assert "expect" in first
+    assert not of_boto3 & set(second)
+    assert {name: first[name] for name in set(first) - of_boto3 - of_this_call} == {
+        name: second[name] for name in set(second) - of_this_call
+    }
+    assert set(second) == set(third)
+    keys = {entry["Key"] for entry in bench.direct.list_objects_v2(Bucket=bench.bucket)["Contents"]}
+    assert keys == {"a/(1) *'!=~.mp3", "a/(2) *'!=~.mp3"}
+    tags = bench.direct.get_object_tagging(Bucket=bench.bucket, Key="a/(2) *'!=~.mp3")["TagSet"]
+    assert {tag["Key"]: tag["Value"] for tag in tags} == wishes["tags"]
 
 
 @pytest.mark.parametrize(

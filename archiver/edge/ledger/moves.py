@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from archiver.core.errors import LeaseLost
 from archiver.core.model import Claim, StemName, TaskId
@@ -27,6 +29,21 @@ LEASE_ENDS: Mapping[str, None] = {"token": None, "owner": None, "leased_until": 
 """The columns that give a task back."""
 
 
+# Written once: making a statement costs as much as running it.
+_HELD = (
+    select(tasks.c.task_id, tasks.c.token, tasks.c.state, tasks.c.settled, tasks.c.attempts, tasks.c.stage)
+    .where(tasks.c.task_id.in_(bindparam("ids", expanding=True)))
+    .with_for_update()
+)
+_ITS_STEM = update(stems).where(stems.c.task_id == bindparam("its_task"), stems.c.name == bindparam("its_name"))
+_NEW_LINE = insert(history)
+_TALLY = (
+    update(tallies)
+    .where(tallies.c.state == bindparam("its_state"))
+    .values(stems=tallies.c.stems + bindparam("count"), bytes=tallies.c.bytes + bindparam("size"))
+)
+
+
 def hold(db: Connection, claim: Claim) -> AnyRow:
     """Return the claim's task, locked; raise LeaseLost when its token no longer holds it."""
     mine = (tasks.c.task_id == claim.task_id) & (tasks.c.token == claim.token)
@@ -44,6 +61,16 @@ def stem_of(db: Connection, task_id: TaskId, name: StemName) -> AnyRow:
     return row
 
 
+def hold_all(db: Connection, claims: Sequence[Claim]) -> Mapping[TaskId, AnyRow]:
+    """Return state, settled, attempts and stage of the claims' tasks, locked; raise LeaseLost as `hold` does."""
+    ids = list({claim.task_id for claim in claims})
+    held = {row.task_id: row for row in db.execute(_HELD, {"ids": ids})}
+    for claim in claims:
+        if claim.task_id not in held or held[claim.task_id].token != claim.token:
+            raise LeaseLost(f"task {claim.task_id} was taken over or ended meanwhile")
+    return held
+
+
 def change_task(db: Connection, task_id: TaskId, values: Mapping[str, Any]) -> None:
     """Write columns of a task that are not its state."""
     db.execute(update(tasks).where(tasks.c.task_id == task_id).values(**values))
@@ -57,27 +84,52 @@ def move_task(
     change_task(db, row.task_id, {"state": after, **values})
     if after is row.state and _repeated(db, row.task_id, event, at, detail):
         return
-    _record(db, row.task_id, None, (event, row.state, after), at, detail)
+    db.execute(_NEW_LINE, [_line(row.task_id, None, (event, row.state, after), at, detail)])
+
+
+@dataclass(frozen=True, slots=True)
+class StemMove:
+    """What happens to a stem, and the other columns that are written with it."""
+
+    row: AnyRow
+    event: StemEvent
+    at: datetime
+    detail: Mapping[str, object]
+    values: Mapping[str, object]
+
+    @property
+    def size(self) -> int:
+        """Bytes that it adds to the bucket; an alias has none of its own there."""
+        size = self.values.get("size")
+        return size if isinstance(size, int) and self.values.get("alias_of") is None else 0
 
 
 def move_stem(
     db: Connection, row: AnyRow, event: StemEvent, *, at: datetime, detail: Mapping[str, object], **values: object
 ) -> None:
     """Let `event` happen to the stem and write its other columns with it; raise IllegalMove."""
-    after = step_stem(row.state, event)
-    mine = (stems.c.task_id == row.task_id) & (stems.c.name == row.name)
-    db.execute(update(stems).where(mine).values(state=after, **values))
-    tally(db, row.state, -1)
-    # An alias has no bytes of its own in the bucket.
-    size = values.get("size")
-    tally(db, after, 1, size if isinstance(size, int) and values.get("alias_of") is None else 0)
-    _record(db, row.task_id, row.name, (event, row.state, after), at, detail)
+    move_stems(db, [StemMove(row, event, at, detail, values)])
 
 
-def tally(db: Connection, state: StemState, count: int, size: int = 0) -> None:
-    """Move the running totals."""
-    more = {"stems": tallies.c.stems + count, "bytes": tallies.c.bytes + size}
-    db.execute(update(tallies).where(tallies.c.state == state).values(more))
+def move_stems(db: Connection, moves: Sequence[StemMove]) -> None:
+    """Let all of `moves`, which write the same columns, happen; raise IllegalMove."""
+    rows, lines = [], []
+    counts: Counter[StemState] = Counter()
+    for move in moves:
+        before, after = move.row.state, step_stem(move.row.state, move.event)
+        rows.append({"its_task": move.row.task_id, "its_name": move.row.name, "state": after, **move.values})
+        lines.append(_line(move.row.task_id, move.row.name, (move.event, before, after), move.at, move.detail))
+        counts[before] -= 1
+        counts[after] += 1
+    db.execute(_ITS_STEM, rows)
+    size = sum(move.size for move in moves)
+    tally(db, *((state, count, size if count > 0 else 0) for state, count in counts.items()))
+    db.execute(_NEW_LINE, lines)
+
+
+def tally(db: Connection, *changes: tuple[StemState, int, int]) -> None:
+    """Move the running totals of each state by so many stems and bytes."""
+    db.execute(_TALLY, [{"its_state": state, "count": count, "size": size} for state, count, size in changes])
 
 
 def stage_of(db: Connection, task_id: TaskId, state: TaskState, *, settled: bool) -> Stage:
@@ -89,22 +141,27 @@ def stage_of(db: Connection, task_id: TaskId, state: TaskState, *, settled: bool
         )
     ).one()
     to_fetch, without_url = counts
+    return stage(state, to_fetch, without_url, settled=settled)
+
+
+def stage(state: TaskState, to_fetch: int, without_url: int, *, settled: bool) -> Stage:
+    """Say the same of a task with so many stems to fetch, so many of them without a whole URL."""
     if state is TaskState.QUEUED or without_url or not (to_fetch or settled):
         return Stage.LIST
     return Stage.STORE
 
 
-def _record(
-    db: Connection,
+def _line(
     task_id: TaskId,
     stem: StemName | None,
     move: tuple[TaskEvent, TaskState, TaskState] | tuple[StemEvent, StemState, StemState],
     at: datetime,
     detail: Mapping[str, object],
-) -> None:
+) -> dict[str, object]:
+    """A row of `history`."""
     event, before, after = (word.value for word in move)
     row = {"task_id": task_id, "stem": stem, "at": at, "event": event, "before": before, "after": after}
-    db.execute(insert(history).values(**row, detail=dict(detail)))
+    return {**row, "detail": dict(detail)}
 
 
 def _repeated(db: Connection, task_id: TaskId, event: TaskEvent, at: datetime, detail: Mapping[str, object]) -> bool:

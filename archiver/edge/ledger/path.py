@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import assert_never
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from archiver.core import plan
 from archiver.core.model import (
@@ -32,10 +32,14 @@ from archiver.core.record import shown_url
 from archiver.core.states import IllegalMove, StemEvent, StemState, TaskEvent, TaskState
 from archiver.edge.ledger.moves import (
     LEASE_ENDS,
+    StemMove,
     change_task,
     hold,
+    hold_all,
     move_stem,
+    move_stems,
     move_task,
+    stage,
     stage_of,
     stem_of,
     tally,
@@ -77,7 +81,7 @@ def _list_stems(db: Connection, task_id: TaskId, sources: tuple[StemSource, ...]
     ]
     if fresh:
         db.execute(insert(stems), fresh)
-        tally(db, StemState.WANTED, len(fresh))
+        tally(db, (StemState.WANTED, len(fresh), 0))
     for source in sources:
         # A stored stem keeps the URL that its bytes came from.
         if states.get(source.name, StemState.STORED) is not StemState.STORED:
@@ -116,27 +120,56 @@ def _answer(task: AnyRow, record: RecordInfo | None, now: datetime) -> dict[str,
     }
 
 
-def stored(db: Connection, claim: Claim, name: StemName, receipt: Receipt) -> None:
-    """Write down a finished object: a success, so the task's failures are forgotten."""
-    task = hold(db, claim)
-    move_stem(
-        db,
-        stem_of(db, claim.task_id, name),
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A stem whose object is complete."""
+
+    claim: Claim
+    name: StemName
+    receipt: Receipt
+
+
+_STEMS = select(stems.c.task_id, stems.c.name, stems.c.state, stems.c.url_cut).where(
+    stems.c.task_id.in_(bindparam("ids", expanding=True))
+)
+
+
+def stored(db: Connection, finished: Sequence[Finished]) -> None:
+    """Write down finished objects: successes, so their tasks' failures are forgotten."""
+    held = hold_all(db, [each.claim for each in finished])
+    known = {(row.task_id, row.name): row for row in db.execute(_STEMS, {"ids": list(held)})}
+    move_stems(db, [_stored(known.get((each.claim.task_id, each.name)), each) for each in finished])
+    done = {(each.claim.task_id, each.name) for each in finished}
+    left = [row for name, row in known.items() if row.state is StemState.WANTED and name not in done]
+    for task in held.values():
+        to_fetch = [row for row in left if row.task_id == task.task_id]
+        next_stage = stage(task.state, len(to_fetch), sum(row.url_cut for row in to_fetch), settled=task.settled)
+        if task.attempts or task.stage is not next_stage:
+            change_task(db, task.task_id, {"attempts": 0, "stage": next_stage})
+
+
+def _stored(row: AnyRow | None, finished: Finished) -> StemMove:
+    receipt = finished.receipt
+    if row is None:
+        raise IllegalMove(f"task {finished.claim.task_id} has no stem {finished.name}")
+    return StemMove(
+        row,
         StemEvent.STORED,
         at=receipt.stored_at,
         detail={"key": receipt.key, "bytes": receipt.size, "sha256": receipt.sha256},
-        key=receipt.key,
-        size=receipt.size,
-        sha256=receipt.sha256,
-        etag=receipt.etag,
-        content_type=receipt.content_type,
-        stored_at=receipt.stored_at,
-        alias_of=receipt.alias_of,
-        attempts=0,
-        not_before=None,
-        reason="",
+        values={
+            "key": receipt.key,
+            "size": receipt.size,
+            "sha256": receipt.sha256,
+            "etag": receipt.etag,
+            "content_type": receipt.content_type,
+            "stored_at": receipt.stored_at,
+            "alias_of": receipt.alias_of,
+            "attempts": 0,
+            "not_before": None,
+            "reason": "",
+        },
     )
-    change_task(db, claim.task_id, {"attempts": 0, **_stage(db, task)})
 
 
 def stem_failed(

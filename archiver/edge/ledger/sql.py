@@ -32,6 +32,7 @@ from archiver.edge.ledger.dialect import WRITES, adopt, create_file, identity, o
 from archiver.edge.ledger.faults import translated
 from archiver.edge.ledger.migrate import migrate
 from archiver.edge.ledger.rows import chunks
+from archiver.edge.ledger.together import Together
 from archiver.ports import Checkpoint, OpenWork, Overview, Pause, Stage, TaskRow, unobserved
 
 PATIENCE = timedelta(seconds=30)
@@ -57,6 +58,7 @@ class SqlLedger:
         self._new_token = new_token
         # One writer a process: threads wait here in line instead of polling the database's lock.
         self._writer = threading.Lock()
+        self._stored = Together(self._commit_stored, self._writer)
         self._identity = identity(Path(where))
 
     @classmethod
@@ -97,8 +99,13 @@ class SqlLedger:
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
+        with self._writer, self._transaction() as db:
+            yield db
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        """A transaction that writes; the caller holds `_writer`."""
         with (
-            self._writer,
             translated(self._where),
             self._engine.connect().execution_options(**{WRITES: True}) as db,
             db.begin(),
@@ -224,9 +231,12 @@ class SqlLedger:
 
     def stored(self, claim: Claim, stem: StemName, receipt: Receipt) -> None:
         """Write down that the stem's object is complete; at the receipt's stored_at."""
-        with self._writing() as db:
-            path.stored(db, claim, stem, receipt)
+        self._stored.write(path.Finished(claim, stem, receipt))
         self._checkpoint("ledger.stem_stored")
+
+    def _commit_stored(self, finished: Sequence[path.Finished]) -> None:
+        with self._transaction() as db:
+            path.stored(db, finished)
 
     def stem_failed(
         self,

