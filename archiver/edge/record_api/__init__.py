@@ -119,6 +119,10 @@ class KieApi:
             raise ApiBusy("the API's answer names no credit")
         return credit
 
+    def set_pace(self, requests_per_10s: int) -> None:
+        """Keep another pace from now on."""
+        self._pace.resize(requests_per_10s)
+
     def close(self) -> None:
         """End every wait with ApiBusy and close all connections."""
         self._pace.close()
