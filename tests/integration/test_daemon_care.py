@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import re
 import signal
+import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
+from archiver.app import Machine, service
+from archiver.console import Tally
 from archiver.daemon import HUNG_AFTER, Care, Daemon, Job, Stopping
 from archiver.demo.emulator import EmulatedTask, Emulator
 from archiver.demo.seaweed import S3Server
+from archiver.edge.downloader.address import SockAddr
+from archiver.edge.object_store import s3_client
 from archiver.edge.service_manager import Systemd
 from archiver.pulse import Pulse
+from archiver.settings import Settings, load
+from archiver.settings.model import Ledger, Provider, Store
 from tests.fakes.events import Events
 from tests.fakes.service_manager import Listener, listening
-from tests.integration.site import Process, Site, stems_of
+from tests.integration.site import ROOT, Process, Site, stems_of
 
 OFTEN = timedelta(seconds=0.1)
 
@@ -123,11 +134,17 @@ def test_daemon_tells_systemd_of_its_start_its_work_and_its_end(site: Site) -> N
         listener.wait_for("STOPPING=1", after=fed)
 
 
-def test_sighup_lets_what_can_change_take_effect_and_names_what_needs_a_restart(site: Site) -> None:
+def test_sighup_tells_all_faults_or_lets_what_can_change_take_effect_and_names_what_needs_a_restart(site: Site) -> None:
     address = str(site.folder / "notify")
     site.extra_env = {"NOTIFY_SOCKET": address}
     with listening(address) as listener, site.daemon() as daemon:
         ready = listener.wait_for("READY=1")
+        site.configure(log={"level": "loud"}, download={"concurrency": 0})
+        daemon.signal(signal.SIGHUP)
+        faults = "\n".join(daemon.wait_event("settings.refused")["faults"])
+        assert "log.level" in faults
+        assert "download.concurrency" in faults
+        ready = listener.wait_for("READY=1", after=ready)
         new: Mapping[str, Mapping[str, object]] = {
             "log": {"level": "info"},
             "provider": {"requests_per_10s": 500},
@@ -158,20 +175,6 @@ def daemon_says(daemon: Process, event: str) -> bool:
     return any(line["event"] == event for line in daemon.events)
 
 
-def test_sighup_with_faulty_settings_says_every_fault_and_keeps_the_old_ones(site: Site) -> None:
-    with site.daemon() as daemon:
-        daemon.wait_event("daemon.started")
-        site.configure(log={"level": "loud"}, download={"concurrency": 0})
-        daemon.signal(signal.SIGHUP)
-        faults = "\n".join(daemon.wait_event("settings.refused")["faults"])
-        assert "log.level" in faults
-        assert "download.concurrency" in faults
-        task = enqueued(site, "kept-00001")
-        site.wait_for([task.task_id])
-        assert daemon.stop() == 0
-    site.oracles(task)
-
-
 def test_sighup_in_mid_work_disturbs_no_transfer(site: Site) -> None:
     tasks = [enqueued(site, f"undisturbed-{number}", "vocal", "drums", size=4 << 20) for number in range(2)]
     with site.daemon() as daemon:
@@ -185,3 +188,55 @@ def test_sighup_in_mid_work_disturbs_no_transfer(site: Site) -> None:
         assert not daemon_says(daemon, "stem.retry")
         assert daemon.stop() == 0
     site.oracles(*tasks)
+
+
+def test_transfers_that_hang_for_ever_are_late_though_all_jobs_go_on(site: Site) -> None:
+    clock, stopping, connecting, release = Clock(), Stopping(), threading.Event(), threading.Event()
+
+    def hang(_address: SockAddr, _seconds: float) -> socket.socket:
+        connecting.set()
+        release.wait()
+        raise ConnectionRefusedError
+
+    enqueued(site, "hung-00001")
+    settings = load(site.folder / "archiver.toml", {}).settings
+    machine = Machine(monotonic=clock, connect=hang, s3_client=partial(s3_client, session=site.s3.session))
+    with service(settings, observer=Tally(), log=Events(), machine=machine) as ready:
+        thread = threading.Thread(target=ready.run, args=(stopping,))
+        thread.start()
+        try:
+            assert connecting.wait(30)
+            clock.pass_by(timedelta(minutes=11))
+            until(lambda: set(ready.pulse.late()) & {"work", "dispatch", "intake"} == {"work"})
+            release.set()
+            until(lambda: "work" not in ready.pulse.late())
+        finally:
+            release.set()
+            stopping.ask()
+            thread.join()
+
+
+def until(condition: Callable[[], bool], *, seconds: float = 60) -> None:
+    give_up = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < give_up
+        time.sleep(0.02)
+
+
+def test_example_marks_just_the_settings_that_can_change_while_the_service_is_at_work(tmp_path: Path) -> None:
+    settings = Settings(
+        provider=Provider(api_key=SecretStr("0" * 32)),
+        store=Store(bucket="any", region="us-east-1"),
+        ledger=Ledger(url=f"sqlite:///{tmp_path}/ledger.db"),
+    )
+    with service(settings, observer=Tally(), log=Events()) as ready:
+        tunable = set(ready.tunes)
+    sections = re.split(r"(?m)^\[(\w+)\]$", (ROOT / "config/archiver.example.toml").read_text(encoding="utf-8"))
+    marked = {
+        f"{section}.{key}"
+        for section, text in zip(sections[1::2], sections[2::2], strict=True)
+        for block in text.split("\n\n")
+        for key in re.findall(r"(?m)^#(\w+) = ", block)
+        if "SIGHUP" in block
+    }
+    assert marked == tunable

@@ -1,6 +1,11 @@
+from collections.abc import Callable
 from datetime import timedelta
 
-from archiver.pulse import Pulse
+import pytest
+
+from archiver.core.model import Archived, Outcome
+from archiver.ports import Observer
+from archiver.pulse import Beating, Pulse
 
 
 class Clock:
@@ -45,3 +50,38 @@ def test_loop_that_nothing_is_expected_of_is_never_late() -> None:
     pulse.beat("one-off")
     clock.now += 1e6
     assert pulse.late() == {}
+
+
+class Told:
+    """An Observer that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.heard: list[object] = []
+
+    def received(self, size: int) -> None:
+        self.heard.append(size)
+
+    def stem_stored(self, size: int, seconds: float) -> None:
+        self.heard.append((size, seconds))
+
+    def task_ended(self, outcome: Outcome) -> None:
+        self.heard.append(outcome)
+
+
+@pytest.mark.parametrize(
+    ("tell", "heard"),
+    [
+        (lambda observer: observer.received(10), 10),
+        (lambda observer: observer.stem_stored(10, 0.5), (10, 0.5)),
+        (lambda observer: observer.task_ended(Archived()), Archived()),
+    ],
+    ids=["bytes", "stem", "task"],
+)
+def test_whatever_moves_is_progress_and_is_passed_on(tell: Callable[[Observer], None], heard: object) -> None:
+    clock, told = Clock(), Told()
+    pulse = Pulse(clock)
+    pulse.expect("work", timedelta(seconds=10))
+    clock.now += 11
+    tell(Beating(told, pulse, "work"))
+    assert pulse.late() == {}
+    assert told.heard == [heard]
