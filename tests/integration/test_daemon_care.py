@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from archiver.app import Machine, service
+from archiver.app import Machine, Service, service
 from archiver.console import Tally
 from archiver.daemon import HUNG_AFTER, Care, Daemon, Job, Stopping
 from archiver.demo.emulator import EmulatedTask, Emulator
@@ -24,6 +25,7 @@ from archiver.demo.seaweed import S3Server
 from archiver.edge.downloader.address import SockAddr
 from archiver.edge.object_store import s3_client
 from archiver.edge.service_manager import Systemd
+from archiver.ports import Checkpoint, unobserved
 from archiver.pulse import Pulse
 from archiver.settings import Settings, load
 from archiver.settings.model import Ledger, Provider, Store
@@ -191,7 +193,7 @@ def test_sighup_in_mid_work_disturbs_no_transfer(site: Site) -> None:
 
 
 def test_transfers_that_hang_for_ever_are_late_though_all_jobs_go_on(site: Site) -> None:
-    clock, stopping, connecting, release = Clock(), Stopping(), threading.Event(), threading.Event()
+    clock, connecting, release = Clock(), threading.Event(), threading.Event()
 
     def hang(_address: SockAddr, _seconds: float) -> socket.socket:
         connecting.set()
@@ -199,11 +201,7 @@ def test_transfers_that_hang_for_ever_are_late_though_all_jobs_go_on(site: Site)
         raise ConnectionRefusedError
 
     enqueued(site, "hung-00001")
-    settings = load(site.folder / "archiver.toml", {}).settings
-    machine = Machine(monotonic=clock, connect=hang, s3_client=partial(s3_client, session=site.s3.session))
-    with service(settings, observer=Tally(), log=Events(), machine=machine) as ready:
-        thread = threading.Thread(target=ready.run, args=(stopping,))
-        thread.start()
+    with running(site, Machine(monotonic=clock, connect=hang)) as ready:
         try:
             assert connecting.wait(30)
             clock.pass_by(timedelta(minutes=11))
@@ -212,6 +210,35 @@ def test_transfers_that_hang_for_ever_are_late_though_all_jobs_go_on(site: Site)
             until(lambda: "work" not in ready.pulse.late())
         finally:
             release.set()
+
+
+def test_transfer_whose_bytes_flow_is_not_late_however_long_it_takes(site: Site) -> None:
+    clock, late, fetched = Clock(), list[Mapping[str, float]](), threading.Event()
+
+    def step(name: str) -> None:
+        if name == "download.opened":
+            clock.pass_by(timedelta(minutes=11))
+        if name == "put.begun":
+            late.append(ready.pulse.late())
+            fetched.set()
+
+    enqueued(site, "slow-00001")
+    with running(site, Machine(monotonic=clock), step) as ready:
+        assert fetched.wait(60)
+    assert "work" not in late[0]
+
+
+@contextmanager
+def running(site: Site, machine: Machine, checkpoint: Checkpoint = unobserved) -> Iterator[Service]:
+    """Run the daemon in a thread of this process."""
+    settings, stopping = load(site.folder / "archiver.toml", {}).settings, Stopping()
+    machine = replace(machine, s3_client=partial(s3_client, session=site.s3.session))
+    with service(settings, observer=Tally(), log=Events(), machine=machine, checkpoint=checkpoint) as ready:
+        thread = threading.Thread(target=ready.run, args=(stopping,))
+        thread.start()
+        try:
+            yield ready
+        finally:
             stopping.ask()
             thread.join()
 

@@ -127,6 +127,7 @@ def test_frozen_service_is_killed_by_the_watchdog_and_loses_nothing(machine: Mac
     tasks = started_with_work(machine, site)
     machine.systemctl("kill", "--signal=STOP", UNIT)
     eventually(lambda: machine.said("Watchdog timeout"), "the watchdog bites")
+    eventually(lambda: machine.said("Fatal Python error: Aborted"), "it says where it stood")
     eventually(lambda: machine.shown("NRestarts") == "1", "systemd starts it again")
     site.wait_for(ids(tasks), seconds=300)
     assert machine.shown("NRestarts") == "1", "the watchdog leaves it alone while it works"

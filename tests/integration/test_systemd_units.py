@@ -64,7 +64,7 @@ def test_services_run_as_one_user_that_owns_nothing_but_the_state() -> None:
     for name in SERVICES:
         assert value(name, "DynamicUser") == "yes"
         assert value(name, "User") == value(name, "StateDirectory") == "stem-archiver"
-        assert value(name, "UMask") == "0077"
+        assert (value(name, "UMask"), value(name, "LimitCORE")) == ("0077", "0")
 
 
 @pytest.mark.parametrize("name", ["stem-archiver.service", "stem-archiver-backfill@.service"])
