@@ -121,21 +121,6 @@ def enqueued(site: Site, name: str, *stems: str, size: int = 50_000) -> Emulated
     return task
 
 
-def test_daemon_tells_systemd_of_its_start_its_work_and_its_end(site: Site) -> None:
-    address = str(site.folder / "notify")
-    site.extra_env = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "3000000"}
-    task = enqueued(site, "watched-01")
-    with listening(address) as listener, site.daemon() as daemon:
-        ready = listener.wait_for("READY=1")
-        listener.wait_for("WATCHDOG=1", after=ready)
-        site.wait_for([task.task_id])
-        listener.wait_for("STATUS=waiting for work", after=ready)
-        fed = len(listener.hear())
-        listener.wait_for("WATCHDOG=1", after=fed)
-        assert daemon.stop() == 0
-        listener.wait_for("STOPPING=1", after=fed)
-
-
 def test_sighup_tells_all_faults_or_lets_what_can_change_take_effect_and_names_what_needs_a_restart(site: Site) -> None:
     address = str(site.folder / "notify")
     site.extra_env = {"NOTIFY_SOCKET": address}
@@ -177,9 +162,12 @@ def daemon_says(daemon: Process, event: str) -> bool:
     return any(line["event"] == event for line in daemon.events)
 
 
-def test_sighup_in_mid_work_disturbs_no_transfer(site: Site) -> None:
+def test_daemon_tells_systemd_of_start_work_and_end_and_a_sighup_in_between_disturbs_no_transfer(site: Site) -> None:
+    address = str(site.folder / "notify")
+    site.extra_env = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "3000000"}
     tasks = [enqueued(site, f"undisturbed-{number}", "vocal", "drums", size=4 << 20) for number in range(2)]
-    with site.daemon() as daemon:
+    with listening(address) as listener, site.daemon() as daemon:
+        ready = listener.wait_for("READY=1")
         daemon.wait_event("stem.started")
         site.configure(download={"concurrency": 1, "tasks_in_flight": 1})
         daemon.signal(signal.SIGHUP)
@@ -188,7 +176,10 @@ def test_sighup_in_mid_work_disturbs_no_transfer(site: Site) -> None:
         daemon.signal(signal.SIGHUP)
         site.wait_for([task.task_id for task in tasks], seconds=120)
         assert not daemon_says(daemon, "stem.retry")
+        idle = listener.wait_for("STATUS=waiting for work", after=ready)
+        fed = listener.wait_for("WATCHDOG=1", after=idle)
         assert daemon.stop() == 0
+        listener.wait_for("STOPPING=1", after=fed)
     site.oracles(*tasks)
 
 
