@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import random
 import threading
 import time
@@ -20,7 +21,7 @@ from archiver.core import plan
 from archiver.core.errors import ArchiverError, LedgerFault
 from archiver.core.model import Intake, Policy, TaskId
 from archiver.core.record import shown_url
-from archiver.daemon import Daemon, Job, Stopping, drain
+from archiver.daemon import Care, Daemon, Hangup, Job, Stopping, drain
 from archiver.dispatch import Breakers, Dispatcher, Shift, StemPool
 from archiver.edge.buffers import BufferBudget
 from archiver.edge.downloader import HttpDownloader
@@ -35,10 +36,13 @@ from archiver.edge.pages import Page, PageServer
 from archiver.edge.queue_file import QueueFile
 from archiver.edge.record_api import Answered, KieApi
 from archiver.edge.record_api.pace import Wait
+from archiver.edge.service_manager import Systemd
 from archiver.health import HEALTHZ, READYZ, healthz, readyz
+from archiver.logs import set_level
 from archiver.pipeline import Archiver, Outside
 from archiver.ports import Checkpoint, Clock, EventLog, Observer, OpenWork, Overview, unobserved
-from archiver.pulse import Pulse
+from archiver.pulse import Beating, Pulse
+from archiver.reload import Reload, Tune
 from archiver.settings import Settings
 from archiver.upkeep import DeadlineWatch, QueueIntake, abort_strays, abort_uploads, free_leases
 
@@ -49,6 +53,14 @@ _DISPATCH_EVERY = timedelta(seconds=1)
 _HOUSEKEEPING_EVERY = timedelta(seconds=30)
 _STRAYS_EVERY = timedelta(minutes=10)
 _DEADLINES_EVERY = timedelta(minutes=1)
+
+_WORK = "work"
+"""What the dispatcher and the transfers are called in the pulse, beside the jobs of the daemon."""
+_WORK_WITHIN = timedelta(minutes=10)
+"""How long all tasks in flight may be silent together: transfers to a slow store are so for minutes."""
+
+_S3_CONNECTIONS = 256
+"""How many idle ones the store's client may keep at least, so that a reload can raise the concurrency."""
 
 
 Progress = Callable[[int, int, timedelta | None], None]
@@ -137,7 +149,7 @@ def open_store(
         endpoint_url=store.endpoint_url,
         region=store.region,
         addressing_style=store.addressing_style,
-        max_connections=settings.download.concurrency + settings.download.tasks_in_flight,
+        max_connections=max(settings.download.concurrency + settings.download.tasks_in_flight, _S3_CONNECTIONS),
         user_agent_extra=f"stem-archiver/{__version__}",
     )
     return S3Store(
@@ -214,7 +226,10 @@ class Service:
     cancel: Callable[[], None]
     """Makes transfers and calls under way end at once, their tasks given back."""
     pulse: Pulse
+    """Which loops make progress: the daemon's jobs by name, and `work`."""
     metrics: Metrics
+    tunes: Mapping[str, Tune]
+    """By name, the settings that can change while the service is at work, and how."""
     clock: Clock = utc_now
     checkpoint: Checkpoint = unobserved
 
@@ -238,9 +253,23 @@ class Service:
 
     # --- the daemon
 
-    def run(self, stopping: Stopping) -> None:
+    def care(self, environ: Mapping[str, str], hangup: Hangup, read: Callable[[], Settings]) -> Care:
+        """Return how `run` is to be looked after; `read` reads the settings again, on SIGHUP."""
+        reload = Reload(self.settings, read=read, tunes=self.tunes, log=self.log)
+        return Care(Systemd.of(environ, os.getpid()), status=self._status, hangup=hangup, reload=reload)
+
+    def _status(self) -> str:
+        working = self.dispatcher.working
+        says = f"{working} task{'s' if working > 1 else ''} in flight" if working else "waiting for work"
+        paused = ", ".join(self.breakers.paused())
+        return f"{says}; paused: {paused}" if paused else says
+
+    def run(self, stopping: Stopping, care: Care | None = None) -> None:
         """Run the daemon until asked to stop; raises LedgerFault when the ledger ended it."""
-        daemon = Daemon(self.jobs(), stopping=stopping, clock=self.clock, log=self.log)
+        self.pulse.expect(_WORK, _WORK_WITHIN)
+        daemon = Daemon(
+            self.jobs(), stopping=stopping, clock=self.clock, log=self.log, pulse=self.pulse, care=care or Care()
+        )
         self.log.info("daemon.started", version=__version__, owner=self.owner, queue=str(self.settings.queue.path))
         with self.watched():
             fault = daemon.run(lambda: self.dispatcher.fault)
@@ -308,6 +337,7 @@ class Service:
             clock=self.clock,
             log=self.log,
             checkpoint=self.checkpoint,
+            progress=lambda: self.pulse.beat("intake"),
         )
         watch = DeadlineWatch(
             ledger=self.ledger, clock=self.clock, at_risk=self.settings.schedule.at_risk, log=self.log
@@ -406,6 +436,7 @@ def service(
         store = stack.enter_context(closing(open_store(settings, log, checkpoint, machine)))
         pool = stack.enter_context(closing(StemPool(settings.download.concurrency)))
         breakers = Breakers(ledger, machine.clock, log)
+        pulse = Pulse(machine.monotonic)
         cancelled = threading.Event()
         archiver = Archiver(
             outside=Outside(api=api, downloader=downloader, store=store, ledger=ledger, gate=breakers, pool=pool),
@@ -416,13 +447,19 @@ def service(
             clock=machine.clock,
             jitter=random.random,
             log=log,
-            observer=observer or metrics,
+            observer=Beating(observer or metrics, pulse, _WORK),
             cancelled=cancelled.is_set,
             checkpoint=checkpoint,
         )
         shift = Shift(owners.owner, settings.download.tasks_in_flight, enlisted_only=enlisted_only)
         dispatcher = Dispatcher(
-            ledger=ledger, archive=archiver.archive, breakers=breakers, shift=shift, clock=machine.clock, log=log
+            ledger=ledger,
+            archive=archiver.archive,
+            breakers=breakers,
+            shift=shift,
+            clock=machine.clock,
+            log=log,
+            progress=lambda: pulse.beat(_WORK),
         )
 
         def cancel() -> None:
@@ -439,14 +476,25 @@ def service(
             dispatcher=dispatcher,
             log=log,
             cancel=cancel,
-            pulse=Pulse(machine.monotonic),
+            pulse=pulse,
             metrics=metrics,
+            tunes=_tunes(api, downloader, pool, dispatcher),
             clock=machine.clock,
             checkpoint=checkpoint,
         )
         metrics.watch(whole.sources(api.budget))
         whole.free_leases()
         yield whole
+
+
+def _tunes(api: KieApi, downloader: HttpDownloader, pool: StemPool, dispatcher: Dispatcher) -> Mapping[str, Tune]:
+    return {
+        "log.level": lambda new: set_level(new.log.level),
+        "provider.requests_per_10s": lambda new: api.set_pace(new.provider.requests_per_10s),
+        "download.concurrency": lambda new: pool.resize(new.download.concurrency),
+        "download.tasks_in_flight": lambda new: dispatcher.resize(new.download.tasks_in_flight),
+        "download.allowed_hosts": lambda new: downloader.allow_hosts(new.download.allowed_hosts),
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from archiver.backfill import Ending
     from archiver.core.model import Intake, TaskId
     from archiver.edge.ledger import SqlLedger
-    from archiver.settings import Loaded
+    from archiver.settings import Loaded, Settings
 
 
 class Exit(IntEnum):
@@ -166,18 +166,24 @@ def _ids(texts: list[str]) -> list[TaskId]:
 def run(context: typer.Context) -> None:
     """Run the daemon: take in the queue file, archive what is due, watch deadlines; until SIGTERM or SIGINT.
 
-    A first signal drains (what fits into shutdown_grace), a second stops at once.
+    A first signal drains (what fits into shutdown_grace), a second stops at once. SIGHUP reads the
+    settings again. Under systemd it tells how it fares and feeds the watchdog, while it makes progress.
     """
     loaded = _load(context, *_FOR_WORK)
     from archiver.app import service
-    from archiver.daemon import Stopping
+    from archiver.daemon import Hangup, Stopping
     from archiver.logs import configure
+    from archiver.settings import load
 
     settings = loaded.settings
     log = configure(settings.log.level, settings.log.format, secrets=settings.secrets())
-    stopping = Stopping()
-    with stopping.on_signals(), _faults(), service(settings, log=log) as ready:
-        ready.run(stopping)
+    stopping, hangup = Stopping(), Hangup()
+
+    def read() -> Settings:
+        return load(context.obj.config, os.environ, require=frozenset(_FOR_WORK)).settings
+
+    with stopping.on_signals(), hangup.on_signal(), _faults(), service(settings, log=log) as ready:
+        ready.run(stopping, ready.care(os.environ, hangup, read))
 
 
 @app.command()

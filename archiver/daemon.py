@@ -5,15 +5,17 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from archiver.core.errors import LedgerFault
 from archiver.dispatch import Dispatcher
-from archiver.ports import Clock, EventLog
+from archiver.ports import Clock, EventLog, ServiceManager
+from archiver.pulse import Pulse
 
 if TYPE_CHECKING:
     from apscheduler.events import JobExecutionEvent
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
 
 CANCEL_PATIENCE = timedelta(seconds=5)
 """How long transfers get to notice that the grace is over and to abort what they had begun."""
+
+
+HUNG_AFTER = timedelta(minutes=5)
+"""How long a run of a job, or a step within it that it tells of, may take; longer counts as hung."""
 
 
 class Stopping:
@@ -68,6 +74,63 @@ class Stopping:
                 signal.signal(number, handler)
 
 
+class Hangup:
+    """The operator's wish that the settings be read again: SIGHUP."""
+
+    def __init__(self) -> None:
+        self._heard = threading.Event()
+
+    def hear(self) -> None:
+        """Take note of the wish."""
+        self._heard.set()
+
+    def taken(self) -> bool:
+        """Whether there was such a wish since this was last asked."""
+        heard = self._heard.is_set()
+        if heard:
+            self._heard.clear()
+        return heard
+
+    @contextmanager
+    def on_signal(self) -> Iterator[None]:
+        """Listen to SIGHUP while this lasts."""
+        before = signal.signal(signal.SIGHUP, lambda _number, _frame: self.hear())
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGHUP, before)
+
+
+class Unmanaged:
+    """The ServiceManager of a process that nobody looks after."""
+
+    def ready(self) -> None:
+        """Say nothing."""
+
+    def reloading(self) -> None:
+        """Say nothing."""
+
+    def stopping(self) -> None:
+        """Say nothing."""
+
+    def status(self, text: str) -> None:
+        """Say nothing."""
+
+    def progress(self) -> None:
+        """Say nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Care:
+    """How the daemon is looked after: by whom, what it tells them, and what it does on SIGHUP."""
+
+    manager: ServiceManager = field(default_factory=Unmanaged)
+    status: Callable[[], str] = lambda: ""
+    """What the daemon does now, in a few words."""
+    hangup: Hangup = field(default_factory=Hangup)
+    reload: Callable[[], None] = lambda: None
+
+
 def drain(
     dispatcher: Dispatcher, stopping: Stopping, *, grace: timedelta, cancel: Callable[[], None], log: EventLog
 ) -> bool:
@@ -96,30 +159,69 @@ class Job:
 
 
 class Daemon:
-    """Runs jobs until asked to stop, or until the ledger fails."""
+    """Runs jobs until asked to stop, or until the ledger fails.
 
-    def __init__(self, jobs: Mapping[str, Job], *, stopping: Stopping, clock: Clock, log: EventLog) -> None:
+    Each job beats `pulse` when a run of it has succeeded. While nothing in `pulse` is late, and only
+    then, the service manager is told of progress.
+    """
+
+    def __init__(
+        self,
+        jobs: Mapping[str, Job],
+        *,
+        stopping: Stopping,
+        clock: Clock,
+        log: EventLog,
+        pulse: Pulse | None = None,
+        care: Care | None = None,
+    ) -> None:
         self._jobs = jobs
         self._clock = clock
         self._stopping = stopping
         self._log = log
+        self._pulse = pulse or Pulse()
+        self._care = care or Care()
+        self._stalled: AbstractSet[str] = frozenset()
         self._fault: LedgerFault | None = None
 
     def run(self, fault: Callable[[], LedgerFault | None]) -> LedgerFault | None:
         """Run until a signal, or until `fault()` or a job's LedgerFault; return that fault, if any."""
+        for name, job in self._jobs.items():
+            self._pulse.expect(name, job.every + HUNG_AFTER)
         scheduler = self._scheduler()
         scheduler.start()
+        self._care.manager.ready()
         before = self._clock()
         try:
             while not self._stopping.wait(0.5):
                 before = self._kept_going(scheduler, before)
+                self._attend()
                 self._fault = self._fault or fault()
                 if self._fault is not None:
                     self._log.error("ledger.fault", error=str(self._fault), hint=self._fault.hint)
                     self._stopping.ask()
         finally:
+            self._care.manager.stopping()
             scheduler.shutdown(wait=False)
         return self._fault
+
+    def _attend(self) -> None:
+        """Do what SIGHUP asked for, and tell whoever looks after us how things stand."""
+        manager = self._care.manager
+        if self._care.hangup.taken():
+            manager.reloading()
+            self._care.reload()
+            manager.ready()
+        late = self._pulse.late()
+        if fresh := late.keys() - self._stalled:
+            silent = {name: round(late[name]) for name in sorted(fresh)}
+            self._log.error("daemon.stalled", loops=sorted(fresh), silent_seconds=silent)
+        if self._stalled and not late:
+            self._log.info("daemon.recovered", loops=sorted(self._stalled))
+        self._stalled = frozenset(late)
+        manager.status(f"stalled: {', '.join(sorted(late))}" if late else self._care.status())
+        if not late:
+            manager.progress()
 
     def _kept_going(self, scheduler: BackgroundScheduler, before: datetime) -> datetime:
         """Return the time; where it is earlier than `before`, run all jobs now.
@@ -135,7 +237,7 @@ class Daemon:
 
     def _scheduler(self) -> BackgroundScheduler:
         # Loaded here, for `backfill` needs of this module only Stopping.
-        from apscheduler.events import EVENT_JOB_ERROR  # noqa: PLC0415 - see above
+        from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_EXECUTED  # noqa: PLC0415 - see above
         from apscheduler.executors.pool import ThreadPoolExecutor  # noqa: PLC0415 - see above
         from apscheduler.schedulers.background import BackgroundScheduler  # noqa: PLC0415 - see above
 
@@ -145,6 +247,7 @@ class Daemon:
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
             timezone="UTC",
         )
+        scheduler.add_listener(lambda event: self._pulse.beat(event.job_id), EVENT_JOB_EXECUTED)
         scheduler.add_listener(self._job_failed, EVENT_JOB_ERROR)
         for name, job in self._jobs.items():
             scheduler.add_job(

@@ -35,10 +35,22 @@ class StemPool:
         self._order = itertools.count()
         self._changed = threading.Condition()
         self._closed = False
-        self._threads = [
-            threading.Thread(target=self._serve, name=f"stem-{number}", daemon=True) for number in range(threads)
-        ]
-        for thread in self._threads:
+        self._wanted = 0
+        self._numbers = itertools.count()
+        self._threads: list[threading.Thread] = []
+        self.resize(threads)
+
+    def resize(self, threads: int) -> None:
+        """Have so many threads: more at once, fewer as they end the work they are at."""
+        with self._changed:
+            self._wanted = threads
+            fresh = [
+                threading.Thread(target=self._serve, name=f"stem-{next(self._numbers)}", daemon=True)
+                for _ in range(threads - len(self._threads))
+            ]
+            self._threads += fresh
+            self._changed.notify_all()
+        for thread in fresh:
             thread.start()
 
     def submit(self, deadline: datetime, work: Callable[[], None]) -> Future[None]:
@@ -69,7 +81,10 @@ class StemPool:
 
     def _next(self) -> tuple[Callable[[], None], Future[None]] | None:
         with self._changed:
-            while not self._waiting:
+            while not self._waiting or len(self._threads) > self._wanted:
+                if len(self._threads) > self._wanted:
+                    self._threads.remove(threading.current_thread())
+                    return None
                 if self._closed:
                     return None
                 self._changed.wait()
@@ -122,7 +137,7 @@ class Breakers:
             return any(name in self._pauses and not self._is_probed(name) for name in dependencies)
 
     def paused(self) -> Sequence[Dependency]:
-        """Return what is paused, probed or not, in the order of Dependency."""
+        """Return what is paused as far as this process knows, probed or not, in the order of Dependency."""
         with self._lock:
             return [name for name in Dependency if name in self._pauses]
 
@@ -190,10 +205,21 @@ class Shift:
 
 
 class Dispatcher:
-    """Runs up to `tasks_in_flight` tasks at once; a slot that frees takes the next claim by itself."""
+    """Runs up to `tasks_in_flight` tasks at once; a slot that frees takes the next claim by itself.
+
+    Calls `progress` when a claim is taken, when a task has ended, and when there is nothing to do.
+    """
 
     def __init__(
-        self, *, ledger: Ledger, archive: Archive, breakers: Breakers, shift: Shift, clock: Clock, log: EventLog
+        self,
+        *,
+        ledger: Ledger,
+        archive: Archive,
+        breakers: Breakers,
+        shift: Shift,
+        clock: Clock,
+        log: EventLog,
+        progress: Callable[[], None] = lambda: None,
     ) -> None:
         self._ledger = ledger
         self._archive = archive
@@ -201,6 +227,8 @@ class Dispatcher:
         self._shift = shift
         self._clock = clock
         self._log = log
+        self._progress = progress
+        self._at_most = shift.tasks_in_flight
         self._changed = threading.Condition()
         self._stages: dict[int, Stage] = {}
         self._slots = itertools.count()
@@ -226,7 +254,14 @@ class Dispatcher:
             slot, claim = found
             threading.Thread(target=self._work, args=(slot, claim), name=f"task-{slot}", daemon=True).start()
             started += 1
+        if not self.working:
+            self._progress()
         return started
+
+    def resize(self, tasks_in_flight: int) -> None:
+        """Run so many tasks at once: more from the next `pump`, fewer as those in flight end."""
+        with self._changed:
+            self._at_most = tasks_in_flight
 
     def renew(self) -> None:
         """Prolong the leases held; call it several times a lease."""
@@ -274,12 +309,13 @@ class Dispatcher:
         with self._changed:
             self._spent[self._stages.pop(slot)] += spent
             self._changed.notify_all()
+        self._progress()
         found = self._next_claim(slot)
         return None if found is None else found[1]
 
     def _next_claim(self, slot: int | None = None) -> tuple[int, Claim] | None:
         with self._changed:
-            if not self._accepting or len(self._stages) >= self._shift.tasks_in_flight:
+            if not self._accepting or len(self._stages) >= self._at_most:
                 return None
             number = next(self._slots) if slot is None else slot
             stage = self._preferred()
@@ -297,7 +333,10 @@ class Dispatcher:
                     self._changed.notify_all()
                 else:
                     self._stages[number] = stage
-        return None if claim is None else (number, claim)
+        if claim is None:
+            return None
+        self._progress()
+        return number, claim
 
     def _preferred(self) -> Stage:
         """Share slots, and then time, evenly between finding out deadlines and meeting the nearest known one."""

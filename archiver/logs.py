@@ -60,7 +60,11 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "deadline.forecast": "how many stems will expire before they are reached, at the present pace",
         "daemon.started": "the daemon is at work",
         "daemon.draining": "a signal came: no new work is begun, what fits into shutdown_grace is finished",
+        "daemon.stalled": "jobs or transfers of the daemon make no progress; systemd kills it and starts it again",
+        "daemon.recovered": "what made no progress goes on again",
         "daemon.stopped": "the daemon ended, its leases given back",
+        "settings.reloaded": "SIGHUP: the settings were read again; which took effect, and which need a restart",
+        "settings.refused": "SIGHUP: the settings have faults; those in effect stay in effect",
         "clock.set_back": "this machine's clock was set back; all jobs of the daemon run at once",
         "job.failed": "a job of the daemon failed; it runs again at its next time",
         "owner.reaped": "what a dead process held was given back",
@@ -124,6 +128,13 @@ def configure(
     log = cast("FilteringBoundLogger", structlog.get_logger("archiver"))
     _report_crashes(log)
     return log
+
+
+def set_level(level: Level) -> None:
+    """Hear events from `level` up from now on; all else stays as `configure` made it."""
+    threshold = logging.getLevelNamesMapping()[level.upper()]
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(threshold))
+    _set_thresholds(threshold)
 
 
 class _Shape:
@@ -195,14 +206,18 @@ def _take_over_stdlib(handler: logging.Handler, threshold: int) -> None:
     for other in list(root.handlers):
         root.removeHandler(other)
     root.addHandler(handler)
-    root.setLevel(max(threshold, logging.WARNING))
     for name in _NOISY:
         library = logging.getLogger(name)
         library.handlers.clear()
         library.propagate = True
-        library.setLevel(max(threshold, logging.WARNING))
-    logging.getLogger("archiver").setLevel(threshold)
+    _set_thresholds(threshold)
     logging.captureWarnings(capture=True)
+
+
+def _set_thresholds(threshold: int) -> None:
+    for name in (None, *_NOISY):
+        logging.getLogger(name).setLevel(max(threshold, logging.WARNING))
+    logging.getLogger("archiver").setLevel(threshold)
 
 
 def _report_crashes(log: FilteringBoundLogger) -> None:

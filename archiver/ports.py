@@ -82,6 +82,25 @@ class Observer(Protocol):
         """A try at a task came to this outcome, `age` after the provider created the task (None: not known)."""
 
 
+class ServiceManager(Protocol):
+    """Whoever started the process and looks after it; none of its methods fails or waits."""
+
+    def ready(self) -> None:
+        """Say that the service is at work, or back at it after `reloading`."""
+
+    def reloading(self) -> None:
+        """Say that the settings are being read again; `ready` must follow."""
+
+    def stopping(self) -> None:
+        """Say that the service is about to end."""
+
+    def status(self, text: str) -> None:
+        """Say in a few words what the service does."""
+
+    def progress(self) -> None:
+        """Say that all is going on; without it for too long, the service is ended by force."""
+
+
 class Gate(Protocol):
     """Knows which dependency is paused."""
 

@@ -23,6 +23,8 @@ class QueueIntake:
     clock: Clock
     log: EventLog
     checkpoint: Checkpoint = unobserved
+    progress: Callable[[], None] = lambda: None
+    """Called after each batch: a million lines take a while, and that is no standstill."""
     _complaint: str = field(default="", init=False)
 
     def __call__(self) -> None:
@@ -44,6 +46,7 @@ class QueueIntake:
             return False
         self.checkpoint("queue.read")
         accept(intake, source="queue", ledger=self.ledger, now=self.clock(), log=self.log)
+        self.progress()
         return True
 
 

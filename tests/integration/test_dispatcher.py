@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -328,3 +329,62 @@ def test_dispatcher_while_nothing_can_be_stored_asks_for_no_links_of_listed_task
     dispatcher.pump()
     assert dispatcher.wait_idle(20)
     assert archive.order == ["queued-0001", "task-0001"]
+
+
+def test_dispatcher_makes_progress_when_idle_when_it_claims_and_when_a_task_ends_and_not_in_between(
+    ledger: SqlLedger, clock: Clock
+) -> None:
+    at_work, release = threading.Event(), threading.Event()
+
+    def archived_late(_: Claim) -> Outcome:
+        at_work.set()
+        release.wait(30)
+        return Archived()
+
+    beats: list[str] = []
+    dispatcher = Dispatcher(
+        ledger=ledger,
+        archive=Archive(ledger, archived_late),
+        breakers=Breakers(ledger, clock, Events()),
+        shift=Shift("me", 2),
+        clock=clock,
+        log=Events(),
+        progress=lambda: beats.append("beat"),
+    )
+    dispatcher.pump()
+    assert len(beats) == 1, "idle"
+    listed(ledger, "task-0001", NOW + timedelta(days=1))
+    dispatcher.pump()
+    assert at_work.wait(30)
+    assert len(beats) == 2, "a claim"
+    for _ in range(5):
+        dispatcher.pump()
+    assert len(beats) == 2, "workers that do nothing are no progress"
+    release.set()
+    assert dispatcher.wait_idle(30)
+    dispatcher.pump()
+    assert len(beats) >= 4, "an end, and idle again"
+
+
+def test_dispatcher_made_larger_and_smaller_holds_as_many_tasks_as_it_was_told_last(
+    ledger: SqlLedger, clock: Clock
+) -> None:
+    for number in range(8):
+        listed(ledger, f"task-{number:04}", NOW + timedelta(days=1))
+    permits = threading.Semaphore(0)
+    archive = Archive(ledger, lambda _: Archived() if permits.acquire(timeout=30) else Yielded())
+    dispatcher, _, _ = dispatcher_of(ledger, clock, archive, slots=1)
+    dispatcher.pump()
+    dispatcher.resize(3)
+    dispatcher.pump()
+    assert dispatcher.working == 3
+    dispatcher.resize(1)
+    permits.release(2)
+    give_up = time.monotonic() + 30
+    while dispatcher.working > 1 and time.monotonic() < give_up:
+        time.sleep(0.01)
+    dispatcher.pump()
+    assert dispatcher.working == 1
+    permits.release(20)
+    assert dispatcher.wait_idle(30)
+    assert len(archive.order) == 8

@@ -256,3 +256,14 @@ def test_addresses_of_a_name_that_cannot_be_resolved_are_a_passing_failure(error
 def test_system_resolve_gives_socket_addresses() -> None:
     assert ("127.0.0.1", 80) in system_resolve("127.0.0.1", 80)
     assert ("::1", 80, 0, 0) in system_resolve("::1", 80)
+
+
+def test_hosts_that_are_allowed_later_are_the_only_ones_from_then_on() -> None:
+    guard = Guard(resolve=lambda _host, _port: [], allow_http=False, allow_private_addresses=False, allowed_hosts=())
+    guard.admit(httpx.URL("https://anywhere.example/a.mp3"))
+    guard.allow(["*.Example.com"])
+    guard.admit(httpx.URL("https://cdn.example.com/a.mp3"))
+    with pytest.raises(AddressForbidden, match="allowed_hosts"):
+        guard.admit(httpx.URL("https://anywhere.example/a.mp3"))
+    guard.allow([])
+    guard.admit(httpx.URL("https://anywhere.example/a.mp3"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -56,3 +57,50 @@ def test_stem_pool_after_close_takes_nothing_more_and_ends_its_threads() -> None
     for thread in pool._threads:  # white box: that they end is the promise
         thread.join(5)
         assert not thread.is_alive()
+
+
+def test_stem_pool_when_made_larger_takes_more_at_once() -> None:
+    pool = StemPool(1)
+    both = threading.Barrier(2)
+    futures = [pool.submit(NOW, lambda: both.wait(30)) for _ in range(2)]  # type: ignore[arg-type]  # see above
+    assert not any(future.done() for future in futures)
+    pool.resize(2)
+    for future in futures:
+        future.result(30)
+    pool.close()
+
+
+def test_stem_pool_when_made_smaller_finishes_what_it_is_at_and_keeps_to_the_new_size() -> None:
+    pool = StemPool(3)
+    gate, at_work, most = threading.Event(), threading.Semaphore(0), Most()
+
+    def begun() -> None:
+        at_work.release()
+        gate.wait(30)
+
+    early = [pool.submit(NOW, begun) for _ in range(3)]
+    for _ in early:
+        assert at_work.acquire(timeout=30)
+    pool.resize(1)
+    late = [pool.submit(NOW, most) for _ in range(6)]
+    gate.set()
+    for future in early + late:
+        future.result(30)
+    assert most.seen == 1
+    pool.close()
+
+
+class Most:
+    """Work that notes how much of it ran at one time."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.now = self.seen = 0
+
+    def __call__(self) -> None:
+        with self.lock:
+            self.now += 1
+            self.seen = max(self.seen, self.now)
+        time.sleep(0.02)  # gives others the chance to overlap
+        with self.lock:
+            self.now -= 1

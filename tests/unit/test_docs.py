@@ -49,7 +49,7 @@ def test_security_names_for_every_threat_a_module_and_tests_that_exist() -> None
     assert len(threats) >= 15
     for threat in threats:
         title = threat.splitlines()[0]
-        modules = re.findall(r"`((?:archiver|deploy)/[\w/.]+)`", threat)
+        modules = re.findall(r"`((?:archiver|deploy)/[\w/.-]+)`", threat)
         tests = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", threat)
         assert modules, title
         assert tests, title

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from structlog.typing import FilteringBoundLogger
 
-from archiver.logs import Format, Level, configure
+from archiver.logs import Format, Level, configure, set_level
 from archiver.ports import EventLog
 
 SECRET = "planted-secret"
@@ -257,3 +257,16 @@ def test_end_that_was_asked_for_is_no_crash(crash: Callable[[BaseException], Non
     _, lines = set_up()
     crash(error)
     assert lines.text() == ""
+
+
+def test_level_that_is_set_later_holds_for_loggers_that_are_out_already_and_keeps_secrets_masked() -> None:
+    log, lines = set_up("info")
+    log.debug("task.claimed")
+    set_level("debug")
+    log.debug("task.claimed", task_id=SECRET)
+    logging.getLogger("httpx").info("GET a whole URL")
+    set_level("error")
+    log.warning("task.later")
+    logging.getLogger("botocore").warning("a library's")
+    (event,) = lines.events()
+    assert (event["event"], event["task_id"]) == ("task.claimed", "***")

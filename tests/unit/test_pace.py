@@ -183,3 +183,36 @@ def test_left_counts_the_slots_that_could_be_taken_at_once() -> None:
     assert pace.left() == 0
     fake.now += 5
     assert pace.left() == 3
+
+
+def test_pace_when_raised_lets_those_go_who_wait() -> None:
+    pace = real_pace(1, 60)
+    with pace.slot(30):
+        pass
+    gone = threading.Event()
+
+    def request() -> None:
+        with pace.slot(30):
+            gone.set()
+
+    thread = threading.Thread(target=request)
+    thread.start()
+    assert not gone.wait(0.2)
+    pace.resize(2)
+    assert gone.wait(30)
+    thread.join()
+
+
+def test_pace_when_lowered_counts_what_is_out_already() -> None:
+    time_ = FakeTime()
+    pace = Pace(4, 10.0, clock=time_.clock, wait=time_.wait)
+    for _ in range(3):
+        with pace.slot(30):
+            time_.now += 1
+    pace.resize(2)
+    sent = []
+    for _ in range(4):
+        with pace.slot(60):
+            sent.append(time_.now)
+    # The three before ended at 1001, 1002 and 1003: two of them must have aged before the next may go.
+    assert sent == [1012.0, 1013.0, 1022.0, 1023.0]

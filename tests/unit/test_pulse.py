@@ -1,6 +1,12 @@
+from collections.abc import Callable
 from datetime import timedelta
 
-from archiver.pulse import Pulse
+import pytest
+
+from archiver.core.errors import ApiBusy, ArchiverError
+from archiver.core.model import Archived, Outcome
+from archiver.ports import Observer
+from archiver.pulse import Beating, Pulse
 
 
 class Clock:
@@ -45,3 +51,56 @@ def test_loop_that_nothing_is_expected_of_is_never_late() -> None:
     pulse.beat("one-off")
     clock.now += 1e6
     assert pulse.late() == {}
+
+
+class Told:
+    """An Observer that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.heard: list[object] = []
+
+    def received(self, size: int) -> None:
+        self.heard.append(size)
+
+    def stem_stored(self, size: int, seconds: float) -> None:
+        self.heard.append((size, seconds))
+
+    def unknown_name(self) -> None:
+        self.heard.append("unknown")
+
+    def try_failed(self, error: ArchiverError) -> None:
+        self.heard.append(error)
+
+    def task_ended(self, outcome: Outcome, age: timedelta | None) -> None:
+        self.heard.append((outcome, age))
+
+
+@pytest.mark.parametrize(
+    ("tell", "heard"),
+    [
+        (lambda observer: observer.received(10), 10),
+        (lambda observer: observer.stem_stored(10, 0.5), (10, 0.5)),
+        (lambda observer: observer.task_ended(Archived(), None), (Archived(), None)),
+    ],
+    ids=["bytes", "stem", "task"],
+)
+def test_whatever_moves_is_progress_and_is_passed_on(tell: Callable[[Observer], None], heard: object) -> None:
+    clock, told = Clock(), Told()
+    pulse = Pulse(clock)
+    pulse.expect("work", timedelta(seconds=10))
+    clock.now += 11
+    tell(Beating(told, pulse, "work"))
+    assert pulse.late() == {}
+    assert told.heard == [heard]
+
+
+def test_what_tells_of_no_work_done_is_passed_on_and_is_no_progress() -> None:
+    clock, told, error = Clock(), Told(), ApiBusy("503")
+    pulse = Pulse(clock)
+    pulse.expect("work", timedelta(seconds=10))
+    clock.now += 11
+    observer = Beating(told, pulse, "work")
+    observer.unknown_name()
+    observer.try_failed(error)
+    assert told.heard == ["unknown", error]
+    assert list(pulse.late()) == ["work"]

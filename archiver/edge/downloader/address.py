@@ -106,7 +106,11 @@ class Guard:
         self._resolve = resolve
         self._schemes = {"https", "http"} if allow_http else {"https"}
         self._private = allow_private_addresses
-        self._hosts = tuple(host.lower().removeprefix("*").strip(".") for host in allowed_hosts)
+        self.allow(allowed_hosts)
+
+    def allow(self, hosts: Sequence[str]) -> None:
+        """Admit only these hosts and their subdomains from now on; any, when there are none."""
+        self._hosts = tuple(host.lower().removeprefix("*").strip(".") for host in hosts)
 
     def admit(self, url: httpx.URL) -> None:
         """Raise AddressForbidden when the URL alone shows that we do not go there."""

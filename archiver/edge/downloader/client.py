@@ -96,7 +96,7 @@ class HttpDownloader:
         self._sleep = sleep
         self._jitter = jitter
         self._checkpoint = checkpoint
-        guard = Guard(
+        self._guard = guard = Guard(
             resolve=resolve,
             allow_http=allow_http,
             allow_private_addresses=allow_private_addresses,
@@ -183,6 +183,10 @@ class HttpDownloader:
             return self._client.send(request, stream=True, follow_redirects=False)
         except httpx.TransportError as error:
             raise fault(error) from error
+
+    def allow_hosts(self, hosts: Sequence[str]) -> None:
+        """Go to these hosts alone from now on (see `allowed_hosts`); bodies that are open are read on."""
+        self._guard.allow(hosts)
 
     def close(self) -> None:
         """Close the idle connections; bodies that are open may be read on."""

@@ -129,6 +129,10 @@ class KieApi:
         """How many requests may be sent at once now."""
         return self._pace.left()
 
+    def set_pace(self, requests_per_10s: int) -> None:
+        """Keep another pace from now on."""
+        self._pace.resize(requests_per_10s)
+
     def close(self) -> None:
         """End every wait with ApiBusy and close all connections."""
         self._pace.close()

@@ -25,6 +25,7 @@ class Pace:
     """
 
     def __init__(self, limit: int, window: float, *, clock: Callable[[], float], wait: Wait) -> None:
+        self._limit = limit
         self._window = window
         self._clock = clock
         self._wait = wait
@@ -47,6 +48,13 @@ class Pace:
             yield
         finally:
             self._give_back()
+
+    def resize(self, limit: int) -> None:
+        """Have another limit from now on; requests that are out count towards it."""
+        with self._changed:
+            self._free += limit - self._limit
+            self._limit = limit
+            self._changed.notify_all()
 
     def cool_down(self, seconds: float) -> None:
         """Let nobody send for so many seconds."""
@@ -103,7 +111,7 @@ class Pace:
         while self._resting and self._resting[0] <= now:
             self._resting.popleft()
             self._free += 1
-        if self._free:
+        if self._free > 0:
             return 0
         return self._resting[0] - now if self._resting else LONGEST_WAIT
 

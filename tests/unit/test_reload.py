@@ -1,0 +1,58 @@
+"""Settings that are read again while the service is at work."""
+
+from __future__ import annotations
+
+from archiver.core.errors import SettingsFault
+from archiver.reload import Reload
+from archiver.settings import Settings, value_of
+from archiver.settings.model import Download, Log, Store
+from tests.fakes.events import Events
+
+
+class File:
+    """Stands for the settings file."""
+
+    def __init__(self) -> None:
+        self.settings = Settings()
+        self.fault: SettingsFault | None = None
+
+    def read(self) -> Settings:
+        if self.fault is not None:
+            raise self.fault
+        return self.settings
+
+
+def test_reload_of_unchanged_settings_changes_nothing() -> None:
+    events, file, tuned = Events(), File(), list[Settings]()
+    Reload(Settings(), file.read, {"log.level": tuned.append}, events)()
+    assert tuned == []
+    assert events.seen == [("info", "settings.reloaded", {"changed": [], "needs_restart": []})]
+
+
+def test_reload_tunes_what_can_change_and_names_the_rest_until_it_is_changed_back() -> None:
+    events, file, tuned = Events(), File(), list[Settings]()
+    reload = Reload(Settings(), file.read, {"log.level": tuned.append}, events)
+    file.settings = Settings(log=Log(level="debug"), store=Store(prefix="new/"))
+    reload()
+    reload()
+    file.settings = Settings(log=Log(level="debug"))
+    reload()
+    assert tuned == [Settings(log=Log(level="debug"), store=Store(prefix="new/"))], "once"
+    assert events.of("settings.reloaded") == [
+        {"changed": ["log.level"], "needs_restart": ["store.prefix"]},
+        {"changed": [], "needs_restart": ["store.prefix"]},
+        {"changed": [], "needs_restart": []},
+    ]
+    assert value_of(reload.settings, "log.level") == "debug"
+
+
+def test_reload_of_faulty_settings_says_every_fault_and_tunes_nothing() -> None:
+    events, file, tuned = Events(), File(), list[Settings]()
+    reload = Reload(Settings(), file.read, {"download.concurrency": tuned.append}, events)
+    file.settings, file.fault = Settings(download=Download(concurrency=3)), SettingsFault("2 faults:\n  one\n  two")
+    reload()
+    assert tuned == []
+    assert events.seen == [("error", "settings.refused", {"faults": ["2 faults:", "  one", "  two"]})]
+    file.fault = None
+    reload()
+    assert len(tuned) == 1
