@@ -306,10 +306,10 @@ class Dispatcher:
 
     def _exchange(self, slot: int, spent: timedelta) -> Claim | None:
         """Give the slot back and take the next claim into it, if there is one."""
+        self._progress()
         with self._changed:
             self._spent[self._stages.pop(slot)] += spent
             self._changed.notify_all()
-        self._progress()
         found = self._next_claim(slot)
         return None if found is None else found[1]
 
