@@ -261,10 +261,10 @@ class Service:
         }
 
     def _dispatch(self) -> None:
+        self.breakers.reload()
         self.dispatcher.pump()
 
     def _housekeeping(self) -> None:
-        self.breakers.reload()
         self.dispatcher.renew()
         self.free_leases()
         self.abort_uploads()

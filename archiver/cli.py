@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from archiver.backfill import Ending
-    from archiver.core.model import Intake, TaskId
+    from archiver.core.model import Dependency, Intake, TaskId
     from archiver.edge.ledger import SqlLedger
     from archiver.settings import Loaded
 
@@ -289,6 +289,59 @@ def retry(
     for task_id in untouched:
         typer.echo(f"{task_id} was left alone: it is unknown, archived or still being worked on", err=True)
     raise typer.Exit(Exit.UNARCHIVED if untouched else Exit.DONE)
+
+
+ProviderFlag = Annotated[bool, typer.Option("--provider", help="Only the provider: nothing is asked.")]
+StoreFlag = Annotated[bool, typer.Option("--store", help="Only the store: nothing is fetched or stored.")]
+
+
+@app.command()
+def pause(
+    context: typer.Context,
+    provider: ProviderFlag = False,
+    store: StoreFlag = False,
+    span: Annotated[str, typer.Option("--for", metavar="SPAN", help="End by itself after 90s, 15m, 2h ...")] = "",
+) -> None:
+    """Leave the provider, the store or both alone until `resume`, here and in every process on this ledger.
+
+    A running daemon begins nothing more within seconds and goes on taking ids in; a backfill ends with 3.
+    Deadlines go on, too.
+
+    Example: stem-archiver pause --store --for 2h
+    """
+    from archiver.app import utc_now
+    from archiver.settings import parse_duration
+
+    try:
+        until = utc_now() + parse_duration(span) if span else None
+    except (ValueError, OverflowError) as error:
+        _fail(f"--for {error}", Exit.USAGE, "write it like 90s, 15m or 2h")
+    with _ledger(_load(context)) as ledger:
+        for dependency in _dependencies(provider=provider, store=store):
+            ledger.hold(dependency, until=until, now=utc_now())
+            ending = "until `stem-archiver resume`" if until is None else f"until {until:%Y-%m-%d %H:%M:%S} UTC"
+            typer.echo(f"{dependency.value} is paused {ending}")
+
+
+@app.command()
+def resume(context: typer.Context, provider: ProviderFlag = False, store: StoreFlag = False) -> None:
+    """End the pause of the provider, the store or all, whether `pause` began it or a refusal.
+
+    What is still refused is paused again at the next try.
+
+    Example: stem-archiver resume
+    """
+    with _ledger(_load(context)) as ledger:
+        for dependency in _dependencies(provider=provider, store=store):
+            if ledger.lift(dependency):
+                typer.echo(f"{dependency.value} is no longer paused")
+
+
+def _dependencies(*, provider: bool, store: bool) -> list[Dependency]:
+    from archiver.core.model import Dependency
+
+    flags = {Dependency.PROVIDER: provider, Dependency.STORE: store, Dependency.ORIGIN: False}
+    return [dependency for dependency, wanted in flags.items() if wanted or not (provider or store)]
 
 
 @app.command()

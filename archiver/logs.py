@@ -53,6 +53,8 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "api.retry": "a call to the provider failed and is repeated",
         "dependency.paused": "the provider or the store refuses us; it is left alone and probed again",
         "dependency.resumed": "a paused dependency works again",
+        "dependency.held": "the operator paused a dependency: it is left alone until `resume`, or the time given",
+        "dependency.released": "the operator's pause of a dependency is over",
         "upload.aborted": "a multipart upload that nobody owned any more was aborted",
         "upload.abort_failed": "such an upload could not be aborted now; it is tried again at the next sweep",
         "store.upload_left": "an upload that failed could not be aborted at once; the next sweep does it",

@@ -133,6 +133,23 @@ def test_run_and_backfill_side_by_side_work_on_each_task_once(site: Site) -> Non
     assert [site.emulator.calls(each.task_id) for each in tasks] == [1] * 12
 
 
+def test_daemon_leaves_alone_what_the_operator_pauses_while_it_runs_until_resume(site: Site) -> None:
+    later = task("held-00001")
+    site.emulator.add(later)
+    with site.daemon() as daemon:
+        daemon.wait_event("daemon.started")
+        assert site.run("pause").code == 0
+        daemon.wait_event("dependency.held", dependency="store")
+        append(site, later)
+        daemon.wait_event("queue.accepted", task_id=later.task_id)
+        assert {pause["dependency"] for pause in site.status()["pauses"]} == {"provider", "origin", "store"}
+        assert site.emulator.calls(later.task_id) == 0
+        assert site.run("resume").code == 0
+        site.wait_for([later.task_id])
+        assert daemon.stop() == 0
+    site.oracles(later)
+
+
 def test_daemon_with_a_bad_key_pauses_the_provider_shows_it_and_recovers_on_restart(site: Site) -> None:
     later = task("paused-0001")
     site.emulator.add(later)

@@ -281,7 +281,8 @@ class SqlLedger:
     def pause(self, dependency: Dependency, *, reason: str, hint: str, lasting: bool, now: datetime) -> Pause:
         """Open or prolong a pause: each call from next_probe on is a failed probe and doubles the wait.
 
-        5 s to 30 s. A call before next_probe is a straggler: it only renews the reason.
+        5 s to 30 s. A call before next_probe is a straggler: it only renews the reason. What the operator
+        holds stays as it is.
         """
         with self._writing() as db:
             pause = pauses.pause(db, dependency, reason=reason, hint=hint, lasting=lasting, now=now)
@@ -289,9 +290,23 @@ class SqlLedger:
         return pause
 
     def resume(self, dependency: Dependency) -> bool:
-        """End a pause; True when there was one."""
+        """End a pause that nobody holds; True when there was one."""
         with self._writing() as db:
             ended = pauses.resume(db, dependency)
+        self._checkpoint("ledger.resumed")
+        return ended
+
+    def hold(self, dependency: Dependency, *, until: datetime | None, now: datetime) -> Pause:
+        """Pause it for the operator until then, None for until it is lifted; a pause before it is replaced."""
+        with self._writing() as db:
+            pause = pauses.hold(db, dependency, until=until, now=now)
+        self._checkpoint("ledger.paused")
+        return pause
+
+    def lift(self, dependency: Dependency, *, over_at: datetime | None = None) -> bool:
+        """End its pause, held or not, or only one that is over at that time; True when there was one."""
+        with self._writing() as db:
+            ended = pauses.lift(db, dependency, over_at=over_at)
         self._checkpoint("ledger.resumed")
         return ended
 
