@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from archiver import __version__
 from archiver.backfill import Backfill, Ending, end, enrol
 from archiver.core import plan
-from archiver.core.errors import ArchiverError, LedgerFault
+from archiver.core.errors import ArchiverError, LedgerFault, SettingsFault
 from archiver.core.model import Intake, Policy, TaskId
 from archiver.core.record import shown_url
 from archiver.daemon import Daemon, Job, Stopping, drain
@@ -35,7 +35,7 @@ from archiver.edge.record_api.pace import Wait
 from archiver.pipeline import Archiver, Outside
 from archiver.ports import Checkpoint, Clock, EventLog, Observer, OpenWork, unobserved
 from archiver.settings import Settings
-from archiver.upkeep import DeadlineWatch, QueueIntake, abort_strays, abort_uploads, free_leases
+from archiver.upkeep import DeadlineWatch, QueueIntake, Waking, abort_strays, abort_uploads, free_leases
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -77,13 +77,16 @@ class Machine:
 THIS_MACHINE = Machine()
 
 
-def policy_of(settings: Settings) -> Policy:
-    """Return the spans that decisions are made by."""
+def policy_of(settings: Settings, *, called: bool = False) -> Policy:
+    """Return the spans that decisions are made by.
+
+    Where the provider's callbacks come in (`called`), asking by ourselves is but a safety net.
+    """
     schedule = settings.schedule
     return Policy(
         retention=settings.provider.retention,
         grace_after_deadline=schedule.grace_after_deadline,
-        pending_first=schedule.pending_first,
+        pending_first=schedule.pending_max if called else schedule.pending_first,
         pending_max=schedule.pending_max,
         retry_first=schedule.retry_first,
         retry_max=schedule.retry_max,
@@ -200,6 +203,7 @@ class Service:
     store: S3Store
     breakers: Breakers
     dispatcher: Dispatcher
+    waking: Waking
     log: EventLog
     cancel: Callable[[], None]
     """Makes transfers and calls under way end at once, their tasks given back."""
@@ -227,16 +231,47 @@ class Service:
     # --- the daemon
 
     def run(self, stopping: Stopping) -> None:
-        """Run the daemon until asked to stop; raises LedgerFault when the ledger ended it."""
+        """Run the daemon until asked to stop; raises LedgerFault when the ledger ended it.
+
+        Raises SettingsFault, before anything is begun, when an extra that the settings need is not installed.
+        """
         daemon = Daemon(self.jobs(), stopping=stopping, clock=self.clock, log=self.log)
-        self.log.info("daemon.started", version=__version__, owner=self.owner, queue=str(self.settings.queue.path))
-        fault = daemon.run(lambda: self.dispatcher.fault)
+        with self.called():
+            self.log.info("daemon.started", version=__version__, owner=self.owner, queue=str(self.settings.queue.path))
+            fault = daemon.run(lambda: self.dispatcher.fault)
         try:
             self.stop(stopping)
         finally:
             self.log.info("daemon.stopped")
         if fault is not None:
             raise fault
+
+    @contextmanager
+    def called(self) -> Iterator[None]:
+        """Take the provider's callbacks while this lasts, if so set; where that cannot be, say so and go on.
+
+        Raises SettingsFault when what it takes is not installed.
+        """
+        address = self.settings.callback.address()
+        if not self.settings.callback.enabled or address is None:
+            yield
+            return
+        with _extra("callback.enabled", "callback"):
+            from archiver.edge.callbacks import Callbacks, CallbackServer  # noqa: PLC0415 - an extra
+        key = self.settings.callback.key()
+        try:
+            server = CallbackServer(
+                *address, Callbacks(key=key, heard=self.waking.heard, clock=self.clock, log=self.log)
+            )
+        except OSError as error:
+            hint = "set callback.listen to an address of this machine and a free port; until then tasks are polled"
+            report = self.log.error
+            report("callback.unavailable", listen=self.settings.callback.listen, error=error.strerror, hint=hint)
+            yield
+            return
+        with closing(server):
+            self.log.info("callback.listening", address=server.address)
+            yield
 
     def jobs(self) -> dict[str, Job]:
         """Return the daemon's work by name."""
@@ -262,6 +297,7 @@ class Service:
 
     def _dispatch(self) -> None:
         self.breakers.reload()
+        self.waking()
         self.dispatcher.pump()
 
     def _housekeeping(self) -> None:
@@ -319,6 +355,17 @@ class Service:
 
 
 @contextmanager
+def _extra(setting: str, extra: str) -> Iterator[None]:
+    """Turn a failing import of what is installed only on demand into a SettingsFault that says how."""
+    try:
+        yield
+    except ImportError as missing:
+        raise SettingsFault(
+            f"{setting} needs {missing.name}; install it with: pip install 'stem-archiver[{extra}]'"
+        ) from missing
+
+
+@contextmanager
 def service(
     settings: Settings,
     *,
@@ -345,7 +392,7 @@ def service(
             outside=Outside(api=api, downloader=downloader, store=store, ledger=ledger, gate=breakers, pool=pool),
             owner=owners.owner,
             prefix=settings.store.prefix,
-            policy=policy_of(settings),
+            policy=policy_of(settings, called=settings.callback.enabled and not enlisted_only),
             version=__version__,
             clock=machine.clock,
             jitter=random.random,
@@ -371,6 +418,7 @@ def service(
             store=store,
             breakers=breakers,
             dispatcher=dispatcher,
+            waking=Waking(ledger, machine.clock, log, add_unknown=settings.callback.add_unknown),
             log=log,
             cancel=cancel,
             clock=machine.clock,

@@ -116,10 +116,12 @@ _FOR_WORK = ("store.bucket", "provider.api_key")
 @contextmanager
 def _faults() -> Iterator[None]:
     """Turn what an operator can mend into one clear line and an exit code."""
-    from archiver.core.errors import LedgerFault, QueueUnreadable
+    from archiver.core.errors import LedgerFault, QueueUnreadable, SettingsFault
 
     try:
         yield
+    except SettingsFault as fault:
+        _fail(str(fault), Exit.USAGE)
     except LedgerFault as fault:
         _fail(str(fault), Exit.PAUSED, fault.hint)
     except QueueUnreadable as unreadable:

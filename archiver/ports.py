@@ -361,6 +361,13 @@ class Ledger(Protocol):
     def enlist(self, owner: str, ids: Iterable[TaskId]) -> None:
         """Name the tasks that `owner`'s claims are limited to (a backfill's own)."""
 
+    def wake(self, ids: Sequence[TaskId], *, now: datetime) -> Sequence[TaskId]:
+        """Make those of `ids` due that wait only because the provider was not finished.
+
+        Returns these, and those that are being asked about now. A task that waits after a failed try, or has
+        ended, is left alone.
+        """
+
     def known(self, ids: Sequence[TaskId]) -> Mapping[TaskId, TaskState]:
         """The states of those of `ids` that the ledger knows."""
 

@@ -149,6 +149,20 @@ def tags(pairs: Mapping[str, str]) -> Mapping[str, str]:
     return pairs
 
 
+def listen(text: str) -> str:
+    """Judge host:port, an IPv6 address in brackets; empty means off, port 0 any free one."""
+    found = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):([0-9]{1,5})", text)
+    if text and not (found and int(found[2]) <= 65535):  # noqa: PLR2004 - the highest port
+        raise ValueError("must be host:port such as 127.0.0.1:9464 or [::1]:9464, or empty for off")
+    return text
+
+
+def web_address(secret: SecretStr) -> SecretStr:
+    """Judge an http or https URL, also one with a query, whose every part may be a secret."""
+    _split(secret.get_secret_value().partition("?")[0], "https", "http")
+    return secret
+
+
 def ledger_url(url: str) -> str:
     """Judge the ledger's URL: SQLite in a file, since a ledger in memory forgets."""
     if url.startswith(("postgresql:", "postgresql+")):

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import signal
+import socket
 import time
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 
+from archiver.core.callback import signature_of
+from archiver.core.model import TaskId
 from archiver.demo.emulator import EmulatedTask, Emulator
 from archiver.demo.seaweed import S3Server
-from tests.integration.site import Site, stems_of
+from tests.integration.site import ROOT, Site, stems_of
 
 
 @pytest.fixture
@@ -148,6 +154,64 @@ def test_daemon_leaves_alone_what_the_operator_pauses_while_it_runs_until_resume
         site.wait_for([later.task_id])
         assert daemon.stop() == 0
     site.oracles(later)
+
+
+HOOK_KEY = "whk_test_0123456789abcdef"
+
+
+def call_back(address: str, task_id: str) -> int:
+    """Call as the provider does, with links that are not its own, and return the status."""
+    stamp = str(int(time.time()))
+    data = {"task_id": task_id, "vocal_separation_info": {"vocal_url": "http://127.0.0.1:1/evil.mp3"}}
+    signed = {
+        "X-Webhook-Timestamp": stamp,
+        "X-Webhook-Signature": signature_of(HOOK_KEY, TaskId(task_id), stamp),
+    }
+    url = f"http://{address}/callbacks/vocal-removal"
+    return httpx.post(url, json={"code": 200, "data": data}, headers=signed, timeout=60).status_code
+
+
+def test_daemon_archives_a_task_as_soon_as_the_provider_calls_about_it(site: Site) -> None:
+    waiting, unheard = replace(task("called-0001"), pending_asks=1), task("unheard-001")
+    site.emulator.add(waiting, unheard)
+    append(site, waiting)
+    site.configure(
+        schedule={"pending_max": "1h"},
+        callback={"enabled": True, "listen": "127.0.0.1:0", "hmac_key": HOOK_KEY, "add_unknown": True},
+    )
+    with site.daemon() as daemon:
+        daemon.wait_event("record.not_ready", task_id=waiting.task_id)
+        address = daemon.wait_event("callback.listening")["address"]
+        assert call_back(address, waiting.task_id) == 200
+        assert call_back(address, unheard.task_id) == 200
+        site.wait_for([waiting.task_id, unheard.task_id])
+        assert daemon.stop() == 0
+    site.oracles(waiting, unheard)
+    assert site.emulator.calls(waiting.task_id) == 2
+    assert HOOK_KEY not in daemon.log
+
+
+def test_daemon_whose_address_for_callbacks_is_taken_says_so_and_works_on(site: Site) -> None:
+    polled = task("polled-0001")
+    site.emulator.add(polled)
+    append(site, polled)
+    with closing(socket.create_server(("127.0.0.1", 0))) as other:
+        listen = f"127.0.0.1:{other.getsockname()[1]}"
+        site.configure(callback={"enabled": True, "listen": listen, "hmac_key": HOOK_KEY})
+        with site.daemon() as daemon:
+            assert daemon.wait_event("callback.unavailable")["listen"] == listen
+            site.wait_for([polled.task_id])
+            assert daemon.stop() == 0
+
+
+def test_daemon_without_what_callbacks_need_exits_2_with_the_command_that_installs_it(site: Site) -> None:
+    (site.folder / "uvicorn.py").write_text("raise ImportError(name='uvicorn')\n")
+    site.extra_env["PYTHONPATH"] = f"{site.folder}:{ROOT}"
+    site.configure(callback={"enabled": True, "hmac_key": HOOK_KEY})
+    done = site.run("run")
+    assert done.code == 2
+    assert "callback.enabled needs uvicorn; install it with: pip install 'stem-archiver[callback]'" in done.err
+    assert "Traceback" not in done.err
 
 
 def test_daemon_with_a_bad_key_pauses_the_provider_shows_it_and_recovers_on_restart(site: Site) -> None:

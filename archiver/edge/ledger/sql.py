@@ -142,6 +142,15 @@ class SqlLedger:
                 intakes.enlist(db, owner, chunk)
         self._checkpoint("ledger.enlisted")
 
+    def wake(self, ids: Sequence[TaskId], *, now: datetime) -> Sequence[TaskId]:
+        """Make those of `ids` due that wait only because the provider was not finished.
+
+        Returns these, and those that are being asked about now. A task that waits after a failed try, or has
+        ended, is left alone.
+        """
+        with self._writing() as db:
+            return leases.wake(db, ids, now=now)
+
     def known(self, ids: Sequence[TaskId]) -> Mapping[TaskId, TaskState]:
         """The states of those of `ids` that the ledger knows."""
         with self._reading() as db:
