@@ -25,6 +25,7 @@ from archiver.edge.buffers import BufferBudget
 from archiver.edge.downloader import HttpDownloader
 from archiver.edge.downloader.address import Resolve, system_resolve
 from archiver.edge.downloader.dialer import Connect, tcp_connect
+from archiver.edge.heartbeat import Ping
 from archiver.edge.ledger import SqlLedger
 from archiver.edge.ledger.sql import PATIENCE
 from archiver.edge.object_store import S3Store, s3_client
@@ -32,8 +33,11 @@ from archiver.edge.owners import OwnerLock
 from archiver.edge.queue_file import QueueFile
 from archiver.edge.record_api import KieApi
 from archiver.edge.record_api.pace import Wait
+from archiver.notices import Heartbeat, Notices, ToldLog
 from archiver.pipeline import Archiver, Outside
 from archiver.ports import Checkpoint, Clock, EventLog, Observer, OpenWork, unobserved
+from archiver.pulse import Pulse
+from archiver.redaction import Cleaner
 from archiver.settings import Settings
 from archiver.upkeep import DeadlineWatch, QueueIntake, Waking, abort_strays, abort_uploads, free_leases
 
@@ -44,6 +48,9 @@ _DISPATCH_EVERY = timedelta(seconds=1)
 _HOUSEKEEPING_EVERY = timedelta(seconds=30)
 _STRAYS_EVERY = timedelta(minutes=10)
 _DEADLINES_EVERY = timedelta(minutes=1)
+_NOTICES_EVERY = timedelta(seconds=1)
+_LAST_WORDS = 5.0
+"""Seconds that a message may take while the daemon ends."""
 
 
 Progress = Callable[[int, int, timedelta | None], None]
@@ -176,6 +183,26 @@ def open_downloader(
     )
 
 
+def open_notices(settings: Settings, log: EventLog, machine: Machine = THIS_MACHINE) -> Notices | None:
+    """Return what tells people, or None where nobody is to be told; raise SettingsFault."""
+    urls = settings.notify.services()
+    if not urls:
+        return None
+    with _extra("notify.urls", "notify"):
+        from archiver.edge.messenger import Messenger  # noqa: PLC0415 - an extra, and slow to load
+    try:
+        messenger = Messenger(urls)
+    except ValueError as error:
+        raise SettingsFault(f"notify.urls: {error}") from None
+    return Notices(
+        send=messenger,
+        cleaner=Cleaner(settings.secrets()),
+        clock=machine.clock,
+        min_interval=settings.notify.min_interval,
+        log=log,
+    )
+
+
 def owners_folder(ledger_url: str) -> Path:
     """Return where the processes that share this ledger keep their locks."""
     database = Path(ledger_url.removeprefix("sqlite:///"))
@@ -207,6 +234,8 @@ class Service:
     log: EventLog
     cancel: Callable[[], None]
     """Makes transfers and calls under way end at once, their tasks given back."""
+    pulse: Pulse
+    notices: Notices | None = None
     clock: Clock = utc_now
     checkpoint: Checkpoint = unobserved
 
@@ -243,6 +272,8 @@ class Service:
             self.stop(stopping)
         finally:
             self.log.info("daemon.stopped")
+            if self.notices is not None:
+                self.notices.close(_LAST_WORDS)
         if fault is not None:
             raise fault
 
@@ -287,13 +318,27 @@ class Service:
         watch = DeadlineWatch(
             ledger=self.ledger, clock=self.clock, at_risk=self.settings.schedule.at_risk, log=self.log
         )
-        return {
+        heartbeat = self._heartbeat()
+
+        def deadlines() -> None:
+            watch()
+            heartbeat()
+
+        jobs = {
             "intake": Job(intake, self.settings.queue.poll_interval),
             "dispatch": Job(self._dispatch, _DISPATCH_EVERY),
-            "deadlines": Job(watch, _DEADLINES_EVERY),
+            "deadlines": Job(deadlines, _DEADLINES_EVERY),
             "housekeeping": Job(self._housekeeping, _HOUSEKEEPING_EVERY),
             "strays": Job(self.abort_strays, _STRAYS_EVERY),
         }
+        return jobs if self.notices is None else jobs | {"notices": Job(self.notices.flush, _NOTICES_EVERY)}
+
+    def _heartbeat(self) -> Callable[[], None]:
+        """Return what is called after each sweep that worked."""
+        url = self.settings.notify.heartbeat()
+        if url is None:
+            return lambda: None
+        return Heartbeat(Ping(url, user_agent=self.settings.provider.user_agent), self.pulse.late, self.log)
 
     def _dispatch(self) -> None:
         self.breakers.reload()
@@ -377,8 +422,10 @@ def service(
 ) -> Iterator[Service]:
     """Wire everything together, free what dead processes held, and close it all at the end.
 
-    Raises LedgerFault when the ledger cannot be opened.
+    Raises LedgerFault when the ledger cannot be opened, SettingsFault when people cannot be told as set.
     """
+    notices = None if enlisted_only else open_notices(settings, log, machine)
+    log = log if notices is None else ToldLog(log, notices.tell)
     with ExitStack() as stack:
         ledger = stack.enter_context(closing(open_ledger(settings, checkpoint, machine)))
         owners = stack.enter_context(closing(own_lock(settings)))
@@ -421,6 +468,8 @@ def service(
             waking=Waking(ledger, machine.clock, log, add_unknown=settings.callback.add_unknown),
             log=log,
             cancel=cancel,
+            pulse=Pulse(machine.monotonic),
+            notices=notices,
             clock=machine.clock,
             checkpoint=checkpoint,
         )

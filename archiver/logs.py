@@ -60,6 +60,8 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "callback.heard": "the provider called about a task; it is asked about at once, if it was waiting for that",
         "callback.unknown": "the provider called about a task that the ledger does not know",
         "callback.refused": "requests were no callback, or not signed by the provider; said once a minute at most",
+        "notify.failed": "people could not be told; it is tried again with the next message",
+        "heartbeat.failed": "the dead man's switch could not be pinged; said again once a ping got through",
         "upload.aborted": "a multipart upload that nobody owned any more was aborted",
         "upload.abort_failed": "such an upload could not be aborted now; it is tried again at the next sweep",
         "store.upload_left": "an upload that failed could not be aborted at once; the next sweep does it",
@@ -205,6 +207,8 @@ def _take_over_stdlib(handler: logging.Handler, threshold: int) -> None:
         library.handlers.clear()
         library.propagate = True
         library.setLevel(max(threshold, logging.WARNING))
+    # Its lines may quote the URLs of its services; what came of a message is told by events of ours.
+    logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)
     logging.getLogger("archiver").setLevel(threshold)
     logging.captureWarnings(capture=True)
 

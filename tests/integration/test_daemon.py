@@ -17,6 +17,7 @@ from archiver.core.callback import signature_of
 from archiver.core.model import TaskId
 from archiver.demo.emulator import EmulatedTask, Emulator
 from archiver.demo.seaweed import S3Server
+from tests.fakes.web_hook import web_hook
 from tests.integration.site import ROOT, Site, stems_of
 
 
@@ -212,6 +213,36 @@ def test_daemon_without_what_callbacks_need_exits_2_with_the_command_that_instal
     assert done.code == 2
     assert "callback.enabled needs uvicorn; install it with: pip install 'stem-archiver[callback]'" in done.err
     assert "Traceback" not in done.err
+
+
+def test_daemon_beats_and_tells_people_and_shows_nobody_their_addresses(site: Site) -> None:
+    with web_hook() as hook:
+        site.configure(
+            notify={
+                "heartbeat_url": f"http://{hook.host}/beat/planted-beat",
+                "urls": [f"json://me:planted-password@{hook.host}/planted-hook"],
+            }
+        )
+        with site.daemon() as daemon:
+            hook.wait_for("/beat/planted-beat")
+            assert site.run("pause", "--provider").code == 0
+            assert "dependency.held: paused by the operator; dependency=provider" in hook.wait_for("dependency.held")
+            hook.status = 500
+            assert site.run("resume").code == 0
+            daemon.wait_event("dependency.released")
+            assert daemon.stop() == 0
+            assert daemon.wait_event("notify.failed")["events"] == 1
+        assert "planted" not in daemon.log
+        shown = site.run("config", "show")
+        assert "planted" not in shown.out + shown.err
+
+
+def test_daemon_whose_notifications_go_nowhere_that_is_known_exits_2_without_repeating_them(site: Site) -> None:
+    site.configure(notify={"urls": ["planted-nonsense://planted"]})
+    done = site.run("run")
+    assert (done.code, done.out) == (2, "")
+    assert "notify.urls: number 1 of them is no URL that apprise knows" in done.err
+    assert "planted" not in done.err
 
 
 def test_daemon_with_a_bad_key_pauses_the_provider_shows_it_and_recovers_on_restart(site: Site) -> None:
