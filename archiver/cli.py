@@ -168,6 +168,10 @@ def run(context: typer.Context) -> None:
     """Run the daemon: take in the queue file, archive what is due, watch deadlines; until SIGTERM or SIGINT.
 
     A first signal drains (what fits into shutdown_grace), a second stops at once.
+
+    Exit codes: 0 after a signal; 2 settings; 3 the ledger failed.
+
+    Example: stem-archiver --config /etc/stem-archiver/archiver.toml run
     """
     loaded = _load(context, *_FOR_WORK)
     from archiver.app import service
@@ -202,6 +206,10 @@ def backfill(
     """Archive the ids of FILE, of standard input (-), or of the queue file, and end when each has ended.
 
     Running it again does no work twice.
+
+    Exit codes: 0 all archived; 1 some task not; 2 usage or settings; 3 paused, or the ledger failed; 130, 143 signal.
+
+    Example: echo 3e63b4cc88d52611159371f6af5571e7 | stem-archiver backfill -
     """
     loaded = _load(context, *_FOR_WORK)
     from archiver.settings import parse_duration
@@ -216,7 +224,12 @@ def backfill(
 
 @app.command()
 def enqueue(context: typer.Context, ids: Ids) -> None:
-    """Append task ids to the queue file."""
+    """Append task ids to the queue file.
+
+    Exit codes: 0 they are on the disk; 2 no id, or a file that cannot be written.
+
+    Example: stem-archiver enqueue 3e63b4cc88d52611159371f6af5571e7
+    """
     loaded = _load(context)
     from archiver.edge.queue_file import QueueFile
 
@@ -232,7 +245,9 @@ def enqueue(context: typer.Context, ids: Ids) -> None:
 def status(context: typer.Context, as_json: JsonFlag = False) -> None:
     """Count tasks by state; say what is at risk, paused or rejected.
 
-    Exit 1 when anything is lost, refused or at risk.
+    Exit codes: 0 all is well; 1 anything is lost, refused or at risk; 2 settings; 3 the ledger failed.
+
+    Example: stem-archiver status --json
     """
     loaded = _load(context)
     from archiver.app import utc_now
@@ -252,7 +267,12 @@ def status(context: typer.Context, as_json: JsonFlag = False) -> None:
 
 @app.command()
 def show(context: typer.Context, task: Annotated[str, typer.Argument(metavar="ID")], as_json: JsonFlag = False) -> None:
-    """Show one task: its stems, receipts, attempts, history and next try."""
+    """Show one task: its stems, receipts, attempts, history and next try.
+
+    Exit codes: 0 shown; 1 the ledger does not know it; 2 no id, or settings; 3 the ledger failed.
+
+    Example: stem-archiver show 3e63b4cc88d52611159371f6af5571e7
+    """
     loaded = _load(context)
     from archiver.app import utc_now
     from archiver.console import print_json, print_task
@@ -276,7 +296,12 @@ def retry(
         bool, typer.Option("--all-failed", help="All refused, failed, missing and lost tasks.")
     ] = False,
 ) -> None:
-    """Put refused, failed, missing or lost tasks back to work."""
+    """Put refused, failed, missing or lost tasks back to work.
+
+    Exit codes: 0 all that were named; 1 some were left alone; 2 usage or settings; 3 the ledger failed.
+
+    Example: stem-archiver retry --all-failed
+    """
     if bool(ids) == all_failed:
         _fail("name task ids, or say --all-failed", Exit.USAGE)
     loaded = _load(context)
@@ -307,7 +332,10 @@ def pause(
     """Leave the provider, the store or both alone until `resume`, here and in every process on this ledger.
 
     A running daemon begins nothing more within seconds and goes on taking ids in; a backfill ends with 3.
-    Deadlines go on, too.
+
+    Deadlines go on all the same.
+
+    Exit codes: 0 paused; 2 usage or settings; 3 the ledger failed.
 
     Example: stem-archiver pause --store --for 2h
     """
@@ -331,6 +359,8 @@ def resume(context: typer.Context, provider: ProviderFlag = False, store: StoreF
 
     What is still refused is paused again at the next try.
 
+    Exit codes: 0 also when nothing was paused; 2 settings; 3 the ledger failed.
+
     Example: stem-archiver resume
     """
     with _ledger(_load(context)) as ledger:
@@ -348,7 +378,12 @@ def _dependencies(*, provider: bool, store: bool) -> list[Dependency]:
 
 @app.command()
 def check(context: typer.Context, as_json: JsonFlag = False) -> None:
-    """Try everything before you rely on it: settings, provider, bucket, clock, file modes. Exit 1 on a failure."""
+    """Try everything before you rely on it: settings, provider, bucket, clock, file modes.
+
+    Exit codes: 0 nothing failed; 1 something did; 2 settings.
+
+    Example: stem-archiver check
+    """
     loaded = _load(context, *_FOR_WORK)
     from archiver.check import findings
     from archiver.console import print_findings, print_json
@@ -369,7 +404,12 @@ def demo(
         Path | None, typer.Option("--keep", metavar="DIR", help="Where to leave the archived files.")
     ] = None,
 ) -> None:
-    """Do the main job for real on embedded parts: an emulated provider and a real S3 server, on loopback."""
+    """Do the main job for real on embedded parts: an emulated provider and a real S3 server, on loopback.
+
+    Exit codes: 0 it worked; 1 it did not; 2 the extra `demo` is not installed.
+
+    Example: stem-archiver demo --keep stems
+    """
     try:
         from archiver.demo.show import run_demo
     except ImportError as missing:
@@ -379,7 +419,12 @@ def demo(
 
 @config_app.command("show")
 def config_show(context: typer.Context, as_json: JsonFlag = False) -> None:
-    """Print the effective settings, secrets masked, and where each came from."""
+    """Print the effective settings, secrets masked, and where each came from.
+
+    Exit codes: 0 they can be used; 2 they cannot.
+
+    Example: stem-archiver config show --json
+    """
     loaded = _load(context)
     from archiver.console import print_json
     from archiver.settings import masked
@@ -394,7 +439,12 @@ def config_show(context: typer.Context, as_json: JsonFlag = False) -> None:
 
 @config_app.command("validate")
 def config_validate(context: typer.Context) -> None:
-    """Read the settings as `run` would; exit 2 with every fault when they cannot be used."""
+    """Read the settings as `run` would, and say every fault at once.
+
+    Exit codes: 0 they can be used; 2 they cannot.
+
+    Example: stem-archiver --config archiver.toml config validate
+    """
     _load(context, *_FOR_WORK)
     typer.echo("the settings are valid")
 
