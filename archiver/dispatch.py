@@ -94,14 +94,17 @@ class Breakers:
         self._log = log
         self._lock = threading.Lock()
         # Whoever starts us has probably just mended what was paused: probe at once.
-        self._pauses = {pause.dependency: replace(pause, next_probe=clock()) for pause in ledger.pauses()}
+        self._found_at_start = {
+            pause: replace(pause, next_probe=clock()) for pause in ledger.pauses() if not pause.held
+        }
+        self._pauses = self._read()
         self._probes: dict[Dependency, datetime] = {}
         self._failures: Counter[Dependency] = Counter()
         self._tell_held({}, self._pauses)
 
     def reload(self) -> None:
         """Look into the ledger for what other processes and the operator decided; call it every few seconds."""
-        found = {pause.dependency: pause for pause in self._ledger.pauses()}
+        found = self._read()
         now = self._clock()
         for name in [name for name, pause in found.items() if pause.over(now)]:
             self._ledger.lift(name, over_at=now)
@@ -110,6 +113,9 @@ class Breakers:
             before, self._pauses = self._pauses, found
             self._probes = {name: taken for name, taken in self._probes.items() if name in found}
         self._tell_held(before, found)
+
+    def _read(self) -> dict[Dependency, Pause]:
+        return {pause.dependency: self._found_at_start.get(pause, pause) for pause in self._ledger.pauses()}
 
     def _tell_held(self, before: Mapping[Dependency, Pause], found: Mapping[Dependency, Pause]) -> None:
         was, now = ({name for name, pause in each.items() if pause.held} for each in (before, found))

@@ -242,7 +242,15 @@ def test_breaker_asked_for_two_takes_no_probe_when_one_of_them_is_shut(ledger: S
 def test_breakers_at_a_new_start_probe_at_once(ledger: SqlLedger, clock: Clock) -> None:
     _, breakers, _ = dispatcher_of(ledger, clock, lambda _: Archived())
     breakers.refused(Paused(Dependency.PROVIDER, "r", "h", lasting=True))
-    assert Breakers(ledger, clock, Events()).admits(Dependency.PROVIDER)
+    breakers = Breakers(ledger, clock, Events())
+    breakers.reload()
+    assert breakers.admits(Dependency.PROVIDER), "also once it has looked into the ledger again"
+    ledger.pause(Dependency.PROVIDER, reason="401", hint="key", lasting=True, now=clock.now)
+    breakers.reload()
+    clock.now += timedelta(minutes=1, seconds=1)
+    ledger.pause(Dependency.PROVIDER, reason="401", hint="key", lasting=True, now=clock.now)
+    breakers.reload()
+    assert not breakers.admits(Dependency.PROVIDER), "and not before the next probe is due, once one has failed"
 
 
 def test_breaker_of_what_the_operator_holds_is_never_probed_and_opens_when_it_is_lifted(
@@ -270,6 +278,7 @@ def test_breaker_of_what_is_held_for_a_while_opens_when_the_time_is_over(ledger:
     ledger.hold(Dependency.PROVIDER, until=NOW + timedelta(hours=2), now=NOW)
     _, breakers, events = dispatcher_of(ledger, clock, lambda _: Archived())
     assert len(events.of("dependency.held")) == 1, "said at a start, too"
+    assert not breakers.admits(Dependency.PROVIDER), "a start does not end it"
     clock.now += timedelta(hours=2, seconds=-1)
     breakers.reload()
     assert not breakers.admits(Dependency.PROVIDER)
