@@ -40,8 +40,8 @@ class Endpoint:
     def post(self, body: bytes, headers: Headers) -> int:
         return self.ask("POST", PATH, headers, [body])
 
-    def ask(self, method: str, path: str, headers: Headers, chunks: Sequence[bytes]) -> int:
-        """Send one request as an ASGI server would, and return the status."""
+    def ask(self, method: str, path: str, headers: Headers, chunks: Sequence[bytes], *, cut: bool = False) -> int:
+        """Send one request as an ASGI server would, or all but its end, and return the status."""
         scope = {
             "type": "http",
             "asgi": {"version": "3.0"},
@@ -61,6 +61,8 @@ class Endpoint:
 
         async def receive() -> MutableMapping[str, Any]:
             chunk = next(coming, None)
+            if chunk is None and cut:
+                return {"type": "http.disconnect"}
             return {"type": "http.request", "body": chunk or b"", "more_body": chunk is not None}
 
         async def send(message: Mapping[str, Any]) -> None:
@@ -150,6 +152,11 @@ def test_anything_but_a_post_to_the_one_path_is_refused(
     endpoint: Endpoint, method: str, path: str, status: int
 ) -> None:
     assert endpoint.ask(method, path, signed(), [body_of()]) == status
+    assert endpoint.heard == []
+
+
+def test_callback_that_is_cut_off_is_no_fault_of_ours(endpoint: Endpoint) -> None:
+    assert endpoint.ask("POST", PATH, signed(), [body_of()[:-1]], cut=True) == 400
     assert endpoint.heard == []
 
 
