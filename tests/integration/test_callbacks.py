@@ -9,16 +9,21 @@ import threading
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
+from hypothesis import settings as run_with
 from hypothesis import strategies as st
 
+from archiver.app import service
+from archiver.console import Tally
 from archiver.core.callback import WINDOW, signature_of
 from archiver.core.model import TaskId
 from archiver.edge.callbacks import BODY_MAX, CONNECTION_MAX, PATH, Callbacks, CallbackServer
+from archiver.settings import Settings
 from tests.fakes.events import Events
 
 KEY = "whk_test_0123456789abcdef"
@@ -195,7 +200,7 @@ PATHS = st.just(PATH) | st.text(max_size=40).map(lambda text: f"/{text}")
     headers=HEADERS,
     chunks=st.lists(BODIES, max_size=3),
 )
-@settings(max_examples=150, deadline=None)
+@run_with(max_examples=150, deadline=None)
 def test_whatever_comes_is_never_a_fault_of_ours_and_never_heard_without_its_signature(
     method: str, path: str, headers: Headers, chunks: Sequence[bytes]
 ) -> None:
@@ -269,6 +274,20 @@ def test_address_in_use_is_an_os_error(listener: Listener) -> None:
     callbacks = Callbacks(key=KEY, heard=lambda _: None, clock=lambda: NOW, log=Events())
     with pytest.raises(OSError, match="in use"):
         CallbackServer(listener.host, listener.port, callbacks)
+
+
+def test_service_whose_address_for_callbacks_is_taken_says_so_and_works_on(listener: Listener, tmp_path: Path) -> None:
+    events, listen = Events(), listener.server.address
+    settings = Settings.model_validate(
+        {
+            "store": {"bucket": "stems", "region": "us-east-1"},
+            "ledger": {"url": f"sqlite:///{tmp_path}/ledger.db"},
+            "callback": {"enabled": True, "listen": listen, "hmac_key": KEY},
+        }
+    )
+    with service(settings, observer=Tally(), log=events) as ready, ready.called():
+        [said] = events.of("callback.unavailable")
+    assert said["listen"] == listen
 
 
 def test_closed_listener_takes_no_more_connections() -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import signal
-import socket
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -192,19 +190,6 @@ def test_daemon_archives_a_task_as_soon_as_the_provider_calls_about_it(site: Sit
     assert HOOK_KEY not in daemon.log
 
 
-def test_daemon_whose_address_for_callbacks_is_taken_says_so_and_works_on(site: Site) -> None:
-    polled = task("polled-0001")
-    site.emulator.add(polled)
-    append(site, polled)
-    with closing(socket.create_server(("127.0.0.1", 0))) as other:
-        listen = f"127.0.0.1:{other.getsockname()[1]}"
-        site.configure(callback={"enabled": True, "listen": listen, "hmac_key": HOOK_KEY})
-        with site.daemon() as daemon:
-            assert daemon.wait_event("callback.unavailable")["listen"] == listen
-            site.wait_for([polled.task_id])
-            assert daemon.stop() == 0
-
-
 def test_daemon_without_what_callbacks_need_exits_2_with_the_command_that_installs_it(site: Site) -> None:
     (site.folder / "uvicorn.py").write_text("raise ImportError(name='uvicorn')\n")
     site.extra_env["PYTHONPATH"] = f"{site.folder}:{ROOT}"
@@ -235,14 +220,6 @@ def test_daemon_beats_and_tells_people_and_shows_nobody_their_addresses(site: Si
         assert "planted" not in daemon.log
         shown = site.run("config", "show")
         assert "planted" not in shown.out + shown.err
-
-
-def test_daemon_whose_notifications_go_nowhere_that_is_known_exits_2_without_repeating_them(site: Site) -> None:
-    site.configure(notify={"urls": ["planted-nonsense://planted"]})
-    done = site.run("run")
-    assert (done.code, done.out) == (2, "")
-    assert "notify.urls: number 1 of them is no URL that apprise knows" in done.err
-    assert "planted" not in done.err
 
 
 def test_daemon_with_a_bad_key_pauses_the_provider_shows_it_and_recovers_on_restart(site: Site) -> None:

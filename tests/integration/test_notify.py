@@ -8,8 +8,12 @@ from contextlib import closing
 
 import pytest
 
+from archiver.app import open_notices
+from archiver.core.errors import SettingsFault
 from archiver.edge.heartbeat import Ping
 from archiver.edge.messenger import Messenger
+from archiver.settings import Settings
+from tests.fakes.events import Events
 from tests.fakes.web_hook import WebHook, web_hook
 
 # One of apprise's many services still asks for a module that Python 3.13 no longer has.
@@ -49,3 +53,11 @@ def test_url_of_no_service_is_refused_by_its_place_alone() -> None:
     with pytest.raises(ValueError, match=r"^number 2 of them is no URL that apprise knows$") as caught:
         Messenger(["json://localhost/", "planted-nonsense://secret"])
     assert "planted" not in repr(caught.value)
+
+
+def test_settings_with_such_a_url_are_a_fault_that_does_not_repeat_it() -> None:
+    settings = Settings.model_validate({"notify": {"urls": ["planted-nonsense://secret"]}})
+    with pytest.raises(SettingsFault, match=r"^notify\.urls: number 1 of them is no URL") as caught:
+        open_notices(settings, Events())
+    assert "planted" not in repr(caught.value)
+    assert open_notices(Settings(), Events()) is None
