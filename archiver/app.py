@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from archiver import __version__
 from archiver.backfill import Backfill, Ending, end, enrol
 from archiver.core import plan
-from archiver.core.errors import ArchiverError, LedgerFault
+from archiver.core.errors import ArchiverError, LedgerFault, SettingsFault
 from archiver.core.model import Intake, Policy, TaskId
 from archiver.core.record import shown_url
 from archiver.daemon import Care, Daemon, Hangup, Job, Stopping, drain
@@ -27,6 +27,7 @@ from archiver.edge.buffers import BufferBudget
 from archiver.edge.downloader import HttpDownloader
 from archiver.edge.downloader.address import Resolve, system_resolve
 from archiver.edge.downloader.dialer import Connect, tcp_connect
+from archiver.edge.heartbeat import Ping
 from archiver.edge.ledger import SqlLedger
 from archiver.edge.ledger.sql import PATIENCE
 from archiver.edge.metrics import CONTENT_TYPE, Metrics, Sources
@@ -39,12 +40,14 @@ from archiver.edge.record_api.pace import Wait
 from archiver.edge.service_manager import Systemd
 from archiver.health import HEALTHZ, READYZ, healthz, readyz
 from archiver.logs import set_level
+from archiver.notices import Heartbeat, Notices, ToldLog
 from archiver.pipeline import Archiver, Outside
 from archiver.ports import Checkpoint, Clock, EventLog, Observer, OpenWork, Overview, unobserved
 from archiver.pulse import Beating, Pulse
+from archiver.redaction import Cleaner
 from archiver.reload import Reload, Tune
 from archiver.settings import Settings
-from archiver.upkeep import DeadlineWatch, QueueIntake, abort_strays, abort_uploads, free_leases
+from archiver.upkeep import DeadlineWatch, QueueIntake, Waking, abort_strays, abort_uploads, free_leases
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -53,6 +56,9 @@ _DISPATCH_EVERY = timedelta(seconds=1)
 _HOUSEKEEPING_EVERY = timedelta(seconds=30)
 _STRAYS_EVERY = timedelta(minutes=10)
 _DEADLINES_EVERY = timedelta(minutes=1)
+_NOTICES_EVERY = timedelta(seconds=1)
+_LAST_WORDS = 5.0
+"""Seconds that a message may take while the daemon ends."""
 
 _WORK = "work"
 """What the dispatcher and the transfers are called in the pulse, beside the jobs of the daemon."""
@@ -94,13 +100,16 @@ class Machine:
 THIS_MACHINE = Machine()
 
 
-def policy_of(settings: Settings) -> Policy:
-    """Return the spans that decisions are made by."""
+def policy_of(settings: Settings, *, called: bool = False) -> Policy:
+    """Return the spans that decisions are made by.
+
+    Where the provider's callbacks come in (`called`), asking by ourselves is but a safety net.
+    """
     schedule = settings.schedule
     return Policy(
         retention=settings.provider.retention,
         grace_after_deadline=schedule.grace_after_deadline,
-        pending_first=schedule.pending_first,
+        pending_first=schedule.pending_max if called else schedule.pending_first,
         pending_max=schedule.pending_max,
         retry_first=schedule.retry_first,
         retry_max=schedule.retry_max,
@@ -195,6 +204,26 @@ def open_downloader(
     )
 
 
+def open_notices(settings: Settings, log: EventLog, machine: Machine = THIS_MACHINE) -> Notices | None:
+    """Return what tells people, or None where nobody is to be told; raise SettingsFault."""
+    urls = settings.notify.services()
+    if not urls:
+        return None
+    with _extra("notify.urls", "notify"):
+        from archiver.edge.messenger import Messenger  # noqa: PLC0415 - an extra, and slow to load
+    try:
+        messenger = Messenger(urls)
+    except ValueError as error:
+        raise SettingsFault(f"notify.urls: {error}") from None
+    return Notices(
+        send=messenger,
+        cleaner=Cleaner(settings.secrets()),
+        clock=machine.clock,
+        min_interval=settings.notify.min_interval,
+        log=log,
+    )
+
+
 def owners_folder(ledger_url: str) -> Path:
     """Return where the processes that share this ledger keep their locks."""
     database = Path(ledger_url.removeprefix("sqlite:///"))
@@ -222,6 +251,7 @@ class Service:
     store: S3Store
     breakers: Breakers
     dispatcher: Dispatcher
+    waking: Waking
     log: EventLog
     cancel: Callable[[], None]
     """Makes transfers and calls under way end at once, their tasks given back."""
@@ -230,6 +260,7 @@ class Service:
     metrics: Metrics
     tunes: Mapping[str, Tune]
     """By name, the settings that can change while the service is at work, and how."""
+    notices: Notices | None = None
     clock: Clock = utc_now
     checkpoint: Checkpoint = unobserved
 
@@ -265,18 +296,25 @@ class Service:
         return f"{says}; paused: {paused}" if paused else says
 
     def run(self, stopping: Stopping, care: Care | None = None) -> None:
-        """Run the daemon until asked to stop; raises LedgerFault when the ledger ended it."""
+        """Run the daemon until asked to stop; raises LedgerFault when the ledger ended it.
+
+        Raises SettingsFault, before anything is begun, when an extra that the settings need is not installed.
+        """
         self.pulse.expect(_WORK, _WORK_WITHIN)
         daemon = Daemon(
             self.jobs(), stopping=stopping, clock=self.clock, log=self.log, pulse=self.pulse, care=care or Care()
         )
-        self.log.info("daemon.started", version=__version__, owner=self.owner, queue=str(self.settings.queue.path))
         with self.watched():
-            fault = daemon.run(lambda: self.dispatcher.fault)
+            with self.called():
+                path = str(self.settings.queue.path)
+                self.log.info("daemon.started", version=__version__, owner=self.owner, queue=path)
+                fault = daemon.run(lambda: self.dispatcher.fault)
             try:
                 self.stop(stopping)
             finally:
                 self.log.info("daemon.stopped")
+                if self.notices is not None:
+                    self.notices.close(_LAST_WORDS)
         if fault is not None:
             raise fault
 
@@ -327,6 +365,33 @@ class Service:
         path = str(self.settings.queue.path)
         return QueueFile(path).unread(self.ledger.cursor(path))
 
+    @contextmanager
+    def called(self) -> Iterator[None]:
+        """Take the provider's callbacks while this lasts, if so set; where that cannot be, say so and go on.
+
+        Raises SettingsFault when what it takes is not installed.
+        """
+        address = self.settings.callback.address()
+        if not self.settings.callback.enabled or address is None:
+            yield
+            return
+        with _extra("callback.enabled", "callback"):
+            from archiver.edge.callbacks import Callbacks, CallbackServer  # noqa: PLC0415 - an extra
+        key = self.settings.callback.key()
+        try:
+            server = CallbackServer(
+                *address, Callbacks(key=key, heard=self.waking.heard, clock=self.clock, log=self.log)
+            )
+        except OSError as error:
+            hint = "set callback.listen to an address of this machine and a free port; until then tasks are polled"
+            report = self.log.error
+            report("callback.unavailable", listen=self.settings.callback.listen, error=error.strerror, hint=hint)
+            yield
+            return
+        with closing(server):
+            self.log.info("callback.listening", address=server.address)
+            yield
+
     def jobs(self) -> dict[str, Job]:
         """Return the daemon's work by name."""
         path = self.settings.queue.path
@@ -342,19 +407,34 @@ class Service:
         watch = DeadlineWatch(
             ledger=self.ledger, clock=self.clock, at_risk=self.settings.schedule.at_risk, log=self.log
         )
-        return {
+        heartbeat = self._heartbeat()
+
+        def deadlines() -> None:
+            watch()
+            heartbeat()
+
+        jobs = {
             "intake": Job(intake, self.settings.queue.poll_interval),
             "dispatch": Job(self._dispatch, _DISPATCH_EVERY),
-            "deadlines": Job(watch, _DEADLINES_EVERY),
+            "deadlines": Job(deadlines, _DEADLINES_EVERY),
             "housekeeping": Job(self._housekeeping, _HOUSEKEEPING_EVERY),
             "strays": Job(self.abort_strays, _STRAYS_EVERY),
         }
+        return jobs if self.notices is None else jobs | {"notices": Job(self.notices.flush, _NOTICES_EVERY)}
+
+    def _heartbeat(self) -> Callable[[], None]:
+        """Return what is called after each sweep that worked."""
+        url = self.settings.notify.heartbeat()
+        if url is None:
+            return lambda: None
+        return Heartbeat(Ping(url, user_agent=self.settings.provider.user_agent), self.pulse.late, self.log)
 
     def _dispatch(self) -> None:
+        self.breakers.reload()
+        self.waking()
         self.dispatcher.pump()
 
     def _housekeeping(self) -> None:
-        self.breakers.reload()
         self.dispatcher.renew()
         self.free_leases()
         self.abort_uploads()
@@ -413,6 +493,17 @@ def _json_page(status: int, answer: Mapping[str, object]) -> Page:
 
 
 @contextmanager
+def _extra(setting: str, extra: str) -> Iterator[None]:
+    """Turn a failing import of what is installed only on demand into a SettingsFault that says how."""
+    try:
+        yield
+    except ImportError as missing:
+        raise SettingsFault(
+            f"{setting} needs {missing.name}; install it with: pip install 'stem-archiver[{extra}]'"
+        ) from missing
+
+
+@contextmanager
 def service(
     settings: Settings,
     *,
@@ -425,9 +516,11 @@ def service(
     """Wire everything together, free what dead processes held, and close it all at the end.
 
     `observer` is told what moves in place of the metrics, which otherwise are.
-    Raises LedgerFault when the ledger cannot be opened.
+    Raises LedgerFault when the ledger cannot be opened, SettingsFault when people cannot be told as set.
     """
     metrics = Metrics(__version__)
+    notices = None if enlisted_only else open_notices(settings, log, machine)
+    log = log if notices is None else ToldLog(log, notices.tell)
     with ExitStack() as stack:
         ledger = stack.enter_context(closing(open_ledger(settings, checkpoint, machine)))
         owners = stack.enter_context(closing(own_lock(settings)))
@@ -442,7 +535,7 @@ def service(
             outside=Outside(api=api, downloader=downloader, store=store, ledger=ledger, gate=breakers, pool=pool),
             owner=owners.owner,
             prefix=settings.store.prefix,
-            policy=policy_of(settings),
+            policy=policy_of(settings, called=settings.callback.enabled and not enlisted_only),
             version=__version__,
             clock=machine.clock,
             jitter=random.random,
@@ -474,11 +567,13 @@ def service(
             store=store,
             breakers=breakers,
             dispatcher=dispatcher,
+            waking=Waking(ledger, machine.clock, log, add_unknown=settings.callback.add_unknown),
             log=log,
             cancel=cancel,
             pulse=pulse,
             metrics=metrics,
             tunes=_tunes(api, downloader, pool, dispatcher),
+            notices=notices,
             clock=machine.clock,
             checkpoint=checkpoint,
         )

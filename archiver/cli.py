@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from archiver.backfill import Ending
-    from archiver.core.model import Intake, TaskId
+    from archiver.core.model import Dependency, Intake, TaskId
     from archiver.edge.ledger import SqlLedger
     from archiver.settings import Loaded, Settings
 
@@ -117,10 +117,12 @@ _FOR_WORK = ("store.bucket", "provider.api_key")
 @contextmanager
 def _faults() -> Iterator[None]:
     """Turn what an operator can mend into one clear line and an exit code."""
-    from archiver.core.errors import LedgerFault, QueueUnreadable
+    from archiver.core.errors import LedgerFault, QueueUnreadable, SettingsFault
 
     try:
         yield
+    except SettingsFault as fault:
+        _fail(str(fault), Exit.USAGE)
     except LedgerFault as fault:
         _fail(str(fault), Exit.PAUSED, fault.hint)
     except QueueUnreadable as unreadable:
@@ -168,6 +170,10 @@ def run(context: typer.Context) -> None:
 
     A first signal drains (what fits into shutdown_grace), a second stops at once. SIGHUP reads the
     settings again. Under systemd it tells how it fares and feeds the watchdog, while it makes progress.
+
+    Exit codes: 0 after a signal; 2 settings; 3 the ledger failed.
+
+    Example: stem-archiver --config /etc/stem-archiver/archiver.toml run
     """
     loaded = _load(context, *_FOR_WORK)
     from archiver.app import service
@@ -206,6 +212,10 @@ def backfill(
     """Archive the ids of FILE, of standard input (-), or of the queue file, and end when each has ended.
 
     Running it again does no work twice.
+
+    Exit codes: 0 all archived; 1 some task not; 2 usage or settings; 3 paused, or the ledger failed; 130, 143 signal.
+
+    Example: echo 3e63b4cc88d52611159371f6af5571e7 | stem-archiver backfill -
     """
     loaded = _load(context, *_FOR_WORK)
     from archiver.settings import parse_duration
@@ -220,7 +230,12 @@ def backfill(
 
 @app.command()
 def enqueue(context: typer.Context, ids: Ids) -> None:
-    """Append task ids to the queue file."""
+    """Append task ids to the queue file.
+
+    Exit codes: 0 they are on the disk; 2 no id, or a file that cannot be written.
+
+    Example: stem-archiver enqueue 3e63b4cc88d52611159371f6af5571e7
+    """
     loaded = _load(context)
     from archiver.edge.queue_file import QueueFile
 
@@ -236,7 +251,9 @@ def enqueue(context: typer.Context, ids: Ids) -> None:
 def status(context: typer.Context, as_json: JsonFlag = False) -> None:
     """Count tasks by state; say what is at risk, paused or rejected.
 
-    Exit 1 when anything is lost, refused or at risk.
+    Exit codes: 0 all is well; 1 anything is lost, refused or at risk; 2 settings; 3 the ledger failed.
+
+    Example: stem-archiver status --json
     """
     loaded = _load(context)
     from archiver.app import utc_now
@@ -256,7 +273,12 @@ def status(context: typer.Context, as_json: JsonFlag = False) -> None:
 
 @app.command()
 def show(context: typer.Context, task: Annotated[str, typer.Argument(metavar="ID")], as_json: JsonFlag = False) -> None:
-    """Show one task: its stems, receipts, attempts, history and next try."""
+    """Show one task: its stems, receipts, attempts, history and next try.
+
+    Exit codes: 0 shown; 1 the ledger does not know it; 2 no id, or settings; 3 the ledger failed.
+
+    Example: stem-archiver show 3e63b4cc88d52611159371f6af5571e7
+    """
     loaded = _load(context)
     from archiver.app import utc_now
     from archiver.console import print_json, print_task
@@ -280,7 +302,12 @@ def retry(
         bool, typer.Option("--all-failed", help="All refused, failed, missing and lost tasks.")
     ] = False,
 ) -> None:
-    """Put refused, failed, missing or lost tasks back to work."""
+    """Put refused, failed, missing or lost tasks back to work.
+
+    Exit codes: 0 all that were named; 1 some were left alone; 2 usage or settings; 3 the ledger failed.
+
+    Example: stem-archiver retry --all-failed
+    """
     if bool(ids) == all_failed:
         _fail("name task ids, or say --all-failed", Exit.USAGE)
     loaded = _load(context)
@@ -297,12 +324,75 @@ def retry(
     raise typer.Exit(Exit.UNARCHIVED if untouched else Exit.DONE)
 
 
+ProviderFlag = Annotated[bool, typer.Option("--provider", help="Only the provider: nothing is asked.")]
+StoreFlag = Annotated[bool, typer.Option("--store", help="Only the store: nothing is fetched or stored.")]
+
+
+@app.command()
+def pause(
+    context: typer.Context,
+    provider: ProviderFlag = False,
+    store: StoreFlag = False,
+    span: Annotated[str, typer.Option("--for", metavar="SPAN", help="End by itself after 90s, 15m, 2h ...")] = "",
+) -> None:
+    """Leave the provider, the store or both alone until `resume`, here and in every process on this ledger.
+
+    A running daemon begins nothing more within seconds and goes on taking ids in; a backfill ends with 3.
+
+    Deadlines go on all the same.
+
+    Exit codes: 0 paused; 2 usage or settings; 3 the ledger failed.
+
+    Example: stem-archiver pause --store --for 2h
+    """
+    from archiver.app import utc_now
+    from archiver.settings import parse_duration
+
+    try:
+        until = utc_now() + parse_duration(span) if span else None
+    except (ValueError, OverflowError) as error:
+        _fail(f"--for {error}", Exit.USAGE, "write it like 90s, 15m or 2h")
+    with _ledger(_load(context)) as ledger:
+        for dependency in _dependencies(provider=provider, store=store):
+            ledger.hold(dependency, until=until, now=utc_now())
+            ending = "until `stem-archiver resume`" if until is None else f"until {until:%Y-%m-%d %H:%M:%S} UTC"
+            typer.echo(f"{dependency.value} is paused {ending}")
+
+
+@app.command()
+def resume(context: typer.Context, provider: ProviderFlag = False, store: StoreFlag = False) -> None:
+    """End the pause of the provider, the store or all, whether `pause` began it or a refusal.
+
+    What is still refused is paused again at the next try.
+
+    Exit codes: 0 also when nothing was paused; 2 settings; 3 the ledger failed.
+
+    Example: stem-archiver resume
+    """
+    with _ledger(_load(context)) as ledger:
+        for dependency in _dependencies(provider=provider, store=store):
+            if ledger.lift(dependency):
+                typer.echo(f"{dependency.value} is no longer paused")
+
+
+def _dependencies(*, provider: bool, store: bool) -> list[Dependency]:
+    from archiver.core.model import Dependency
+
+    flags = {Dependency.PROVIDER: provider, Dependency.STORE: store, Dependency.ORIGIN: False}
+    return [dependency for dependency, wanted in flags.items() if wanted or not (provider or store)]
+
+
 @app.command()
 def health(
     context: typer.Context,
     timeout: Annotated[float, typer.Option("--timeout", min=0.1, metavar="SECONDS", help="How long to wait.")] = 3,
 ) -> None:
-    """Ask the running daemon at http.listen whether it is alive and progressing; exit 1 when not. For supervisors."""
+    """Ask the running daemon at http.listen whether it is alive and progressing. For supervisors.
+
+    Exit codes: 0 it is; 1 it is not, or does not answer; 2 usage or settings.
+
+    Example: stem-archiver health --timeout 2
+    """
     address = _load(context).settings.http.address()
     from archiver.health import ask
 
@@ -315,7 +405,12 @@ def health(
 
 @app.command()
 def check(context: typer.Context, as_json: JsonFlag = False) -> None:
-    """Try everything before you rely on it: settings, provider, bucket, clock, file modes. Exit 1 on a failure."""
+    """Try everything before you rely on it: settings, provider, bucket, clock, file modes.
+
+    Exit codes: 0 nothing failed; 1 something did; 2 settings.
+
+    Example: stem-archiver check
+    """
     loaded = _load(context, *_FOR_WORK)
     from archiver.check import findings
     from archiver.console import print_findings, print_json
@@ -336,7 +431,12 @@ def demo(
         Path | None, typer.Option("--keep", metavar="DIR", help="Where to leave the archived files.")
     ] = None,
 ) -> None:
-    """Do the main job for real on embedded parts: an emulated provider and a real S3 server, on loopback."""
+    """Do the main job for real on embedded parts: an emulated provider and a real S3 server, on loopback.
+
+    Exit codes: 0 it worked; 1 it did not; 2 the extra `demo` is not installed.
+
+    Example: stem-archiver demo --keep stems
+    """
     try:
         from archiver.demo.show import run_demo
     except ImportError as missing:
@@ -346,7 +446,12 @@ def demo(
 
 @config_app.command("show")
 def config_show(context: typer.Context, as_json: JsonFlag = False) -> None:
-    """Print the effective settings, secrets masked, and where each came from."""
+    """Print the effective settings, secrets masked, and where each came from.
+
+    Exit codes: 0 they can be used; 2 they cannot.
+
+    Example: stem-archiver config show --json
+    """
     loaded = _load(context)
     from archiver.console import print_json
     from archiver.settings import masked
@@ -361,7 +466,12 @@ def config_show(context: typer.Context, as_json: JsonFlag = False) -> None:
 
 @config_app.command("validate")
 def config_validate(context: typer.Context) -> None:
-    """Read the settings as `run` would; exit 2 with every fault when they cannot be used."""
+    """Read the settings as `run` would, and say every fault at once.
+
+    Exit codes: 0 they can be used; 2 they cannot.
+
+    Example: stem-archiver --config archiver.toml config validate
+    """
     _load(context, *_FOR_WORK)
     typer.echo("the settings are valid")
 

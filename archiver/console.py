@@ -23,7 +23,7 @@ from archiver.backfill import Ending
 from archiver.core.errors import ArchiverError
 from archiver.core.model import Archived, Outcome
 from archiver.core.states import StemState, TaskState
-from archiver.ports import Finding, Overview, TaskRow
+from archiver.ports import Finding, Overview, Pause, TaskRow
 from archiver.redaction import visible
 
 _STYLE = {"ok": "green", "warn": "yellow", "fail": "bold red"}
@@ -254,12 +254,18 @@ def print_overview(console: Console, overview: Overview, now: datetime) -> None:
         console.print(f"[bold red]forecast[/] {_forecast(overview)}")
     for pause in overview.pauses:
         _say(console, f" {pause.dependency.value}: {pause.reason}", mark="paused")
-        _say(console, f"       {pause.hint} (next probe {span(pause.next_probe - now)})")
+        _say(console, f"       {pause.hint}{_when(pause, now)}")
     _print_at_risk(console, overview, now)
     if overview.rejected_lines:
         console.print(f"[yellow]rejected[/] {overview.rejected_lines} lines of the queue:")
         for reject in overview.rejects:
             _say(console, f"  {reject.path} at byte {reject.offset}: {reject.excerpt!r}: {reject.reason}")
+
+
+def _when(pause: Pause, now: datetime) -> str:
+    if pause.held:
+        return "" if pause.lasting else f" (ends by itself: {span(pause.next_probe - now)})"
+    return f" (next probe {span(pause.next_probe - now)})"
 
 
 def _forecast(overview: Overview) -> str:

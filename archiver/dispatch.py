@@ -6,14 +6,14 @@ import heapq
 import itertools
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from archiver.core.errors import ArchiverError, LeaseLost, LedgerFault
 from archiver.core.model import Claim, Dependency, Outcome, Paused
-from archiver.ports import Clock, EventLog, Ledger, Stage
+from archiver.ports import Clock, EventLog, Ledger, Pause, Stage
 
 Archive = Callable[[Claim], Outcome]
 
@@ -95,6 +95,8 @@ class StemPool:
 class Breakers:
     """The Gate: one circuit breaker a dependency, kept in the ledger so that every process sees it.
 
+    What the operator holds is shut until it is lifted, or its time is over; nothing probes it.
+
     It opens when a dependency refuses us, or fails FAILURES_TO_PAUSE times in a row for whatever
     tasks: an outage then costs a probe now and then, not every task its tries. While it is open the
     dependency is admitted once each time a probe is due; a probe that fails doubles the wait, one that
@@ -107,16 +109,36 @@ class Breakers:
         self._log = log
         self._lock = threading.Lock()
         # Whoever starts us has probably just mended what was paused: probe at once.
-        self._pauses = {pause.dependency: replace(pause, next_probe=clock()) for pause in ledger.pauses()}
+        self._found_at_start = {
+            pause: replace(pause, next_probe=clock()) for pause in ledger.pauses() if not pause.held
+        }
+        self._pauses = self._read()
         self._probes: dict[Dependency, datetime] = {}
         self._failures: Counter[Dependency] = Counter()
+        self._tell_held({}, self._pauses)
 
     def reload(self) -> None:
-        """Look into the ledger for what other processes and the operator decided."""
-        found = {pause.dependency: pause for pause in self._ledger.pauses()}
+        """Look into the ledger for what other processes and the operator decided; call it every few seconds."""
+        found = self._read()
+        now = self._clock()
+        for name in [name for name, pause in found.items() if pause.over(now)]:
+            self._ledger.lift(name, over_at=now)
+            del found[name]
         with self._lock:
-            self._pauses = found
+            before, self._pauses = self._pauses, found
             self._probes = {name: taken for name, taken in self._probes.items() if name in found}
+        self._tell_held(before, found)
+
+    def _read(self) -> dict[Dependency, Pause]:
+        return {pause.dependency: self._found_at_start.get(pause, pause) for pause in self._ledger.pauses()}
+
+    def _tell_held(self, before: Mapping[Dependency, Pause], found: Mapping[Dependency, Pause]) -> None:
+        was, now = ({name for name, pause in each.items() if pause.held} for each in (before, found))
+        for name in now - was:
+            until = None if found[name].lasting else found[name].next_probe.isoformat()
+            self._log.warning("dependency.held", dependency=name.value, until=until)
+        for name in was - now:
+            self._log.info("dependency.released", dependency=name.value)
 
     def admits(self, *dependencies: Dependency) -> bool:
         """Whether all of them may be used now; takes the probe of each that is due for one."""
@@ -146,6 +168,8 @@ class Breakers:
         if pause is None:
             return True
         now = self._clock()
+        if pause.held:
+            return pause.over(now)
         waits = now < pause.next_probe <= now + FARTHEST_PROBE
         return not waits and not self._is_probed(dependency)
 
@@ -154,9 +178,11 @@ class Breakers:
         return taken is not None and taken <= now < taken + PROBE_PATIENCE
 
     def worked(self, dependency: Dependency) -> None:
-        """End the pause, if any, and the row of failures."""
+        """End the pause, if any that is not held, and the row of failures."""
         with self._lock:
             self._failures.pop(dependency, None)
+            if dependency in self._pauses and self._pauses[dependency].held:
+                return
             paused = self._pauses.pop(dependency, None)
             self._probes.pop(dependency, None)
         if paused is not None and self._ledger.resume(dependency):

@@ -53,6 +53,15 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "api.retry": "a call to the provider failed and is repeated",
         "dependency.paused": "the provider or the store refuses us; it is left alone and probed again",
         "dependency.resumed": "a paused dependency works again",
+        "dependency.held": "the operator paused a dependency: it is left alone until `resume`, or the time given",
+        "dependency.released": "the operator's pause of a dependency is over",
+        "callback.listening": "callbacks of the provider are taken at this address",
+        "callback.unavailable": "callbacks cannot be taken: callback.listen cannot be used; tasks are polled meanwhile",
+        "callback.heard": "the provider called about a task; it is asked about at once, if it was waiting for that",
+        "callback.unknown": "the provider called about a task that the ledger does not know",
+        "callback.refused": "requests were no callback, or not signed by the provider; said once a minute at most",
+        "notify.failed": "people could not be told; it is tried again with the next message",
+        "heartbeat.failed": "the dead man's switch could not be pinged; said again once a ping got through",
         "upload.aborted": "a multipart upload that nobody owned any more was aborted",
         "upload.abort_failed": "such an upload could not be aborted now; it is tried again at the next sweep",
         "store.upload_left": "an upload that failed could not be aborted at once; the next sweep does it",
@@ -210,6 +219,8 @@ def _take_over_stdlib(handler: logging.Handler, threshold: int) -> None:
         library = logging.getLogger(name)
         library.handlers.clear()
         library.propagate = True
+    # Its lines may quote the URLs of its services; what came of a message is told by events of ours.
+    logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)
     _set_thresholds(threshold)
     logging.captureWarnings(capture=True)
 

@@ -280,7 +280,7 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """A dependency that refused us, and when it is probed again."""
+    """A dependency that is left alone: it refused us, or the operator holds it."""
 
     dependency: Dependency
     since: datetime
@@ -289,6 +289,13 @@ class Pause:
     lasting: bool
     probes: int
     next_probe: datetime
+    """When it is tried again; a held one that is not lasting ends by then without a try."""
+    held: bool = False
+    """The operator's own wish: nothing but `lift`, or its end, ends it."""
+
+    def over(self, now: datetime) -> bool:
+        """Whether it was held until a time that has come."""
+        return self.held and not self.lasting and now >= self.next_probe
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,6 +386,13 @@ class Ledger(Protocol):
     def enlist(self, owner: str, ids: Iterable[TaskId]) -> None:
         """Name the tasks that `owner`'s claims are limited to (a backfill's own)."""
 
+    def wake(self, ids: Sequence[TaskId], *, now: datetime) -> Sequence[TaskId]:
+        """Make those of `ids` due that wait only because the provider was not finished.
+
+        Returns these, and those that are being asked about now. A task that waits after a failed try, or has
+        ended, is left alone.
+        """
+
     def known(self, ids: Sequence[TaskId]) -> Mapping[TaskId, TaskState]:
         """The states of those of `ids` that the ledger knows."""
 
@@ -453,10 +467,19 @@ class Ledger(Protocol):
 
     # --- pauses
     def pause(self, dependency: Dependency, *, reason: str, hint: str, lasting: bool, now: datetime) -> Pause:
-        """Open or prolong a pause; each further call is a failed probe and doubles the wait (5 s to 30 s)."""
+        """Open or prolong a pause; each further call is a failed probe and doubles the wait (5 s to 30 s).
+
+        What the operator holds stays as it is.
+        """
 
     def resume(self, dependency: Dependency) -> bool:
-        """End a pause; True when there was one."""
+        """End a pause that nobody holds; True when there was one."""
+
+    def hold(self, dependency: Dependency, *, until: datetime | None, now: datetime) -> Pause:
+        """Pause it for the operator until then, None for until it is lifted; a pause before it is replaced."""
+
+    def lift(self, dependency: Dependency, *, over_at: datetime | None = None) -> bool:
+        """End its pause, held or not, or only one that is over at that time; True when there was one."""
 
     def pauses(self) -> Sequence[Pause]:
         """All open pauses."""

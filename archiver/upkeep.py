@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -95,6 +96,71 @@ def abort_strays(*, ledger: Ledger, store: UploadList, prefix: str, log: EventLo
                 log.info("upload.aborted", key=key)
     except ArchiverError as error:
         log.info("upload.abort_failed", key=prefix, reason=f"{error.code}: {error}")
+
+
+_AGAIN = (timedelta(seconds=10), timedelta(seconds=30), timedelta(minutes=1))
+"""After how long a task that was woken is woken again: the record may come a little later than the callback."""
+
+_CALLED_AT_MOST = 10_000
+
+
+@dataclass(slots=True)
+class _Call:
+    due: datetime
+    tries: int = 0
+
+
+@dataclass(slots=True)
+class Waking:
+    """Brings forward tasks that the provider called about: each at most once in ten seconds, whoever calls."""
+
+    ledger: Ledger
+    clock: Clock
+    log: EventLog
+    add_unknown: bool
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _calls: dict[TaskId, _Call] = field(default_factory=dict, init=False)
+
+    def heard(self, task_id: TaskId) -> None:
+        """Note that the task is done; returns at once. One call too many is dropped: it is polled all the same."""
+        with self._lock:
+            if len(self._calls) < _CALLED_AT_MOST:
+                self._calls.setdefault(task_id, _Call(self.clock()))
+
+    def __call__(self) -> None:
+        """Make due what was called about; take in, or name in the log, what nobody knows; raise LedgerFault."""
+        now = self.clock()
+        with self._lock:
+            # A time far ahead was noted before the clock was set back.
+            due = [name for name, call in self._calls.items() if call.due <= now or call.due > now + 2 * _AGAIN[-1]]
+            spent = [name for name in due if self._calls[name].tries == len(_AGAIN)]
+            for name in spent:
+                del self._calls[name]
+        fresh = [name for name in due if name not in spent]
+        if not fresh:
+            return
+        known = self.ledger.known(fresh)
+        self._meet_unknown([name for name in fresh if name not in known], now)
+        woken = set(self.ledger.wake(fresh, now=now))
+        with self._lock:
+            for name in fresh:
+                self._after(name, now, woken=name in woken)
+
+    def _meet_unknown(self, unknown: Sequence[TaskId], now: datetime) -> None:
+        if self.add_unknown and unknown:
+            accept(Intake(ids=tuple(unknown)), source="callback", ledger=self.ledger, now=now, log=self.log)
+            return
+        for task_id in unknown:
+            self.log.info("callback.unknown", task_id=task_id)
+
+    def _after(self, task_id: TaskId, now: datetime, *, woken: bool) -> None:
+        call = self._calls[task_id]
+        if call.tries == 0:
+            self.log.info("callback.heard", task_id=task_id, woken=woken)
+        call.due, call.tries = now + _AGAIN[call.tries], call.tries + 1
+        if not woken:
+            # Nothing is left to wake; what was noted goes on keeping the next call at its distance.
+            call.tries = len(_AGAIN)
 
 
 @dataclass(slots=True)

@@ -28,6 +28,27 @@ def task_id(text: str) -> TaskId:
     return TaskId(text)
 
 
+_ID_FIELDS = ("taskId", "task_id")
+
+
+def task_named_in(document: object) -> TaskId:
+    """Return the one task that an answer or a callback of the provider names, at the top or under `data`.
+
+    Raises ValueError, without echoing anything of it, when it names none, no valid one, or several.
+    """
+    below = document.get("data") if isinstance(document, Mapping) else None
+    objects = [each for each in (document, below) if isinstance(each, Mapping)]
+    named = {each[name] for each in objects for name in _ID_FIELDS if isinstance(each.get(name), str)}
+    if len(named) > 1:
+        raise ValueError("JSON that names more than one task; expected one")
+    if not named:
+        raise ValueError("JSON without taskId or task_id, at the top or under data")
+    try:
+        return task_id(named.pop())
+    except ValueError:
+        raise ValueError(f"JSON whose taskId is no task id (expected {TASK_ID_RULE})") from None
+
+
 class Phase(StrEnum):
     """What a record says about the task as a whole, once its odd spellings are read."""
 

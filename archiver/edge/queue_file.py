@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from archiver.core.errors import QueueUnreadable
-from archiver.core.model import TASK_ID_RULE, Cursor, Intake, Reject, TaskId, task_id
+from archiver.core.model import TASK_ID_RULE, Cursor, Intake, Reject, TaskId, task_id, task_named_in
 from archiver.core.record import scrub
 
 HEAD = 1024
@@ -224,7 +224,6 @@ def parse_line(line: bytes) -> TaskId | None:
 
 
 _COMMENT = re.compile(r"(?<=\S)\s+#.*", re.DOTALL)
-_ID_FIELDS = ("taskId", "task_id")
 
 
 def _id_in_json(text: str) -> TaskId:
@@ -232,17 +231,7 @@ def _id_in_json(text: str) -> TaskId:
         top = json.loads(text)
     except (ValueError, RecursionError):
         raise ValueError(f"broken JSON; {EXPECTED}") from None
-    below = top.get("data")
-    objects = [top, below] if isinstance(below, Mapping) else [top]
-    named = {each[name] for each in objects for name in _ID_FIELDS if isinstance(each.get(name), str)}
-    if len(named) > 1:
-        raise ValueError("JSON that names more than one task; expected one task a line")
-    if not named:
-        raise ValueError("JSON without taskId or task_id, at the top or under data")
-    try:
-        return task_id(named.pop())
-    except ValueError:
-        raise ValueError(f"JSON whose taskId is no task id (expected {TASK_ID_RULE})") from None
+    return task_named_in(top)
 
 
 _LONG_WORD = re.compile(r"""([^\s"',:{}\[\]]{6})[^\s"',:{}\[\]]{14,}""")

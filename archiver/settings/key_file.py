@@ -1,16 +1,30 @@
-"""The API key from its file or from systemd's credential."""
+"""Keys from their files or from systemd's credentials."""
 
 from __future__ import annotations
 
 import os
 import stat
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from archiver.settings.rules import key
 
-CREDENTIAL = "kie-api-key"
-"""The name of the systemd credential that may hold the API key."""
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A secret that is given outright, or by a file of its own, or by systemd."""
+
+    setting: str
+    file_setting: str
+    credential: str
+    """The name of the systemd credential that may hold it."""
+
+
+KEYS_IN_FILES = (
+    Key("provider.api_key", "provider.api_key_file", "kie-api-key"),
+    Key("callback.hmac_key", "callback.hmac_key_file", "kie-webhook-key"),
+)
 
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 """The mode bits that a file with a secret must not have."""
@@ -18,10 +32,10 @@ OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _LONGEST = 4096
 
 
-def credential_of(environ: Mapping[str, str]) -> Path | None:
-    """Return the file of systemd's credential, when systemd handed one over."""
+def credential_of(environ: Mapping[str, str], name: str) -> Path | None:
+    """Return the file of systemd's credential `name`, when systemd handed one over."""
     folder = environ.get("CREDENTIALS_DIRECTORY")
-    path = Path(folder, CREDENTIAL) if folder else None
+    path = Path(folder, name) if folder else None
     return path if path is not None and stands(path) else None
 
 

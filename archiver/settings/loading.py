@@ -11,10 +11,10 @@ from types import MappingProxyType
 from pydantic import SecretStr, ValidationError
 
 from archiver.core.errors import SettingsFault
-from archiver.settings.key_file import CREDENTIAL, credential_of, guarded_by_systemd, read_key, stands
-from archiver.settings.model import FIELDS, KEYS, SECTIONS, Settings, value_of, variable
+from archiver.settings.key_file import KEYS_IN_FILES, Key, credential_of, guarded_by_systemd, read_key, stands
+from archiver.settings.model import FIELDS, KEYS, SECTIONS, Callback, Settings, value_of, variable
 from archiver.settings.rules import SQLITE
-from archiver.settings.sources import CONFIG_VARIABLE, KEY_SETTINGS, Entry, Faults, from_environ, from_file, merged
+from archiver.settings.sources import CONFIG_VARIABLE, Entry, Faults, from_environ, from_file, merged
 from archiver.settings.units import GIB, MIB, show_size
 
 SEARCH: Sequence[Path] = (Path("archiver.toml"), Path("/etc/stem-archiver/archiver.toml"))
@@ -32,7 +32,7 @@ class Loaded:
 
     settings: Settings
     sources: Mapping[str, str]
-    """Key to `default`, `file PATH`, `env NAME`, `key file PATH` or `credential kie-api-key`."""
+    """Key to `default`, `file PATH`, `env NAME`, `key file PATH` or `credential NAME`."""
     config: Path | None
     """The settings file that was read."""
 
@@ -57,7 +57,10 @@ def load(
     for key in ("queue.path", "ledger.url"):
         entries.setdefault(key, Entry(str(FIELDS[key].default), "default", data))
     settings = _validated(entries, faults)
-    settings, origin = _with_key(settings, entries, environ, faults)
+    origin: dict[str, str] = {}
+    for wanted in KEYS_IN_FILES:
+        settings, found = _with_key(wanted, settings, entries, environ, faults)
+        origin |= found
     for keys, wrong in _contradictions(settings):
         if not faults.keys & set(keys):
             faults.add(keys[0], wrong, entries.get(keys[0]))
@@ -113,7 +116,7 @@ def _prepared(key: str, entry: Entry) -> object:
     value = entry.value
     if value == "" and FIELDS[key].default is None:
         return None
-    if isinstance(value, str) and value and key in {"queue.path", "provider.api_key_file"}:
+    if isinstance(value, str) and value and key in {"queue.path", *(each.file_setting for each in KEYS_IN_FILES)}:
         return str(_anchored(entry.folder, value))
     if isinstance(value, str) and key == "ledger.url":
         path = value.removeprefix(SQLITE)
@@ -138,25 +141,24 @@ def _said(message: str) -> str:
 
 
 def _with_key(
-    settings: Settings, entries: Mapping[str, Entry], environ: Mapping[str, str], faults: Faults
+    key: Key, settings: Settings, entries: Mapping[str, Entry], environ: Mapping[str, str], faults: Faults
 ) -> tuple[Settings, dict[str, str]]:
-    """Fill in the key from its file or systemd's credential; a key that is given outright stands."""
-    provider = settings.provider
-    if faults.keys & set(KEY_SETTINGS) or provider.api_key is not None:
+    """Fill in a key from its file or systemd's credential; a key that is given outright stands."""
+    if faults.keys & {key.setting, key.file_setting} or value_of(settings, key.setting) is not None:
         return settings, {}
-    path = provider.api_key_file or credential_of(environ)
+    file = value_of(settings, key.file_setting)
+    path = file if isinstance(file, Path) else credential_of(environ, key.credential)
     if path is None:
         return settings, {}
-    credential = f"credential {CREDENTIAL}"
+    credential = f"credential {key.credential}"
     try:
         secret = SecretStr(read_key(path, guarded=guarded_by_systemd(path, environ)))
     except ValueError as error:
-        name = "provider.api_key_file"
-        faults.add(name, str(error), entries.get(name, Entry("", credential, path)))
+        faults.add(key.file_setting, str(error), entries.get(key.file_setting, Entry("", credential, path)))
         return settings, {}
-    with_key = provider.model_copy(update={"api_key": secret})
-    source = f"key file {path}" if provider.api_key_file else credential
-    return settings.model_copy(update={"provider": with_key}), {"provider.api_key": source}
+    section, _, name = key.setting.partition(".")
+    with_key = getattr(settings, section).model_copy(update={name: secret})
+    return settings.model_copy(update={section: with_key}), {key.setting: f"key file {path}" if file else credential}
 
 
 def _contradictions(settings: Settings) -> Iterator[tuple[Sequence[str], str]]:
@@ -179,5 +181,14 @@ def _contradictions(settings: Settings) -> Iterator[tuple[Sequence[str], str]]:
         yield ("download.buffer_budget", "store.single_put_max", "store.part_size"), wrong
     if store.kms_key_id is not None and store.sse not in {"aws:kms", "aws:kms:dsse"}:
         yield ("store.kms_key_id", "store.sse"), "needs store.sse to be aws:kms or aws:kms:dsse"
+    yield from _of_callbacks(settings.callback)
     if settings.provider.base_url.startswith("http://") and not download.allow_http:
         yield ("provider.base_url", "download.allow_http"), "is http://, which needs download.allow_http"
+
+
+def _of_callbacks(callback: Callback) -> Iterator[tuple[Sequence[str], str]]:
+    if callback.enabled and callback.hmac_key is None:
+        needs = "needs callback.hmac_key or callback.hmac_key_file: unsigned callbacks are not taken"
+        yield ("callback.enabled", "callback.hmac_key", "callback.hmac_key_file"), needs
+    if callback.enabled and callback.address() is None:
+        yield ("callback.listen",), "is empty, and callback.enabled needs it"

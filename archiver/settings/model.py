@@ -162,15 +162,55 @@ class Schedule(Section):
     grace_after_deadline: Duration = timedelta(days=2)
 
 
-class Http(Section):
-    """Where the daemon answers Prometheus and supervisors."""
+class Listener(Section):
+    """Where something of the daemon's can be reached."""
 
-    listen: Annotated[str, AfterValidator(rules.listen)] = "127.0.0.1:9464"
+    listen: Annotated[str, AfterValidator(rules.listen)]
 
     def address(self) -> tuple[str, int] | None:
         """Return host and port, or None for not at all."""
         host, _, port = self.listen.rpartition(":")
         return (host.strip("[]"), int(port)) if port else None
+
+
+class Http(Listener):
+    """Where the daemon answers Prometheus and supervisors."""
+
+    listen: Annotated[str, AfterValidator(rules.listen)] = "127.0.0.1:9464"
+
+
+class Notify(Section):
+    """Who is told when something needs a person."""
+
+    heartbeat_url: Annotated[SecretStr, AfterValidator(rules.web_address)] | None = Field(
+        None, examples=["https://ping.example.com/0123456789abcdef"]
+    )
+    urls: Annotated[tuple[SecretStr, ...], BeforeValidator(parse_list)] = Field(
+        (), examples=[["mailtos://user:password@example.com"]]
+    )
+    min_interval: Duration = timedelta(minutes=5)
+
+    def heartbeat(self) -> str | None:
+        """Return the URL to ping, or None for none."""
+        return _revealed(self.heartbeat_url) or None
+
+    def services(self) -> Sequence[str]:
+        """Return where notifications go, one URL of apprise's each."""
+        return [_revealed(url) for url in self.urls]
+
+
+class Callback(Listener):
+    """Where the provider's callbacks come in."""
+
+    enabled: bool = False
+    listen: Annotated[str, AfterValidator(rules.listen)] = "127.0.0.1:9465"
+    hmac_key: Annotated[SecretStr, AfterValidator(rules.secret_key)] | None = None
+    hmac_key_file: Path | None = Field(None, examples=["/etc/stem-archiver/kie-webhook-key"])
+    add_unknown: bool = False
+
+    def key(self) -> str:
+        """Return the key that callbacks are signed with; empty when none is set."""
+        return _revealed(self.hmac_key)
 
 
 class Log(Section):
@@ -180,14 +220,33 @@ class Log(Section):
     format: Annotated[Literal["auto", "json", "console"], BeforeValidator(rules.lower)] = "auto"
 
 
+_SHORTEST_PART = 8
+"""Characters; what is shorter in a URL is a word such as `ping` or `api`."""
+
+
+def _secret_parts(url: str) -> AbstractSet[str]:
+    """Return what may be a token or a password in a URL that is a secret as a whole: all but the name of a host."""
+    parts = urlsplit(url)
+    user, _, host = parts.netloc.rpartition("@")
+    # In some of apprise's URLs a token stands where others have the host.
+    token = "" if "." in host or host.startswith("localhost") else host
+    words = {
+        token,
+        *user.split(":"),
+        *parts.path.split("/"),
+        *(word.partition("=")[2] for word in parts.query.split("&")),
+    }
+    return {way for word in words if len(word) >= _SHORTEST_PART for way in (word, unquote(word))}
+
+
 _AWS_SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 
 class Settings(Section):
     """Every setting. Frozen; its repr shows no secret.
 
-    Spans are timedeltas, sizes bytes, rates bytes a second. From `load`, all paths are absolute and
-    `provider.api_key` holds the key wherever it was found.
+    Spans are timedeltas, sizes bytes, rates bytes a second. From `load`, all paths are absolute, and
+    `provider.api_key` and `callback.hmac_key` hold the keys wherever they were found.
     """
 
     provider: Provider = Provider()
@@ -197,12 +256,16 @@ class Settings(Section):
     ledger: Ledger = Ledger()
     schedule: Schedule = Schedule()
     http: Http = Http()
+    notify: Notify = Notify()
+    callback: Callback = Callback()
     log: Log = Log()
     shutdown_grace: Duration = timedelta(seconds=30)
 
     def secrets(self, environ: Mapping[str, str] = os.environ) -> AbstractSet[str]:
         """Return every secret that the settings and the environment hold, for the log's redaction."""
-        found = {self.provider.key()} | {environ.get(name, "") for name in _AWS_SECRETS}
+        found = {self.provider.key(), self.callback.key()} | {environ.get(name, "") for name in _AWS_SECRETS}
+        for url in (*self.notify.services(), self.notify.heartbeat() or ""):
+            found |= {url, *_secret_parts(url)}
         if proxy := self.download.proxy_url():
             password = urlsplit(proxy).password or ""
             found |= {password, unquote(password)}

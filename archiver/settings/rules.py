@@ -158,6 +158,12 @@ def listen(text: str) -> str:
     return text
 
 
+def web_address(secret: SecretStr) -> SecretStr:
+    """Judge an http or https URL, also one with a query, whose every part may be a secret."""
+    _split(secret.get_secret_value().partition("?")[0], "https", "http")
+    return secret
+
+
 def ledger_url(url: str) -> str:
     """Judge the ledger's URL: SQLite in a file, since a ledger in memory forgets."""
     if url.startswith(("postgresql:", "postgresql+")):

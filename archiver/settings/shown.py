@@ -35,7 +35,7 @@ def _masked(settings: Settings, key: str) -> str:
     if isinstance(value, Mapping):
         return ",".join(f"{name}={text}" for name, text in value.items())
     if isinstance(value, tuple):
-        return ",".join(value)
+        return ",".join(map(str, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

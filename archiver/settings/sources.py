@@ -13,12 +13,15 @@ from pathlib import Path
 
 from pydantic.fields import FieldInfo
 
-from archiver.settings.key_file import OTHERS
+from archiver.settings.key_file import KEYS_IN_FILES, OTHERS
 from archiver.settings.model import FIELDS, KEYS, PREFIX, SECTIONS, Written, variable
 from archiver.settings.units import shown
 
 CONFIG_VARIABLE = f"{PREFIX}CONFIG"
 """Names the settings file, when --config does not."""
+
+SECRETS = ("provider.api_key", "callback.hmac_key", "notify.heartbeat_url", "notify.urls")
+"""Settings that must not stand in a file that others can read."""
 
 
 def _example(field: FieldInfo) -> str:
@@ -79,9 +82,8 @@ def from_file(path: Path, faults: Faults) -> dict[str, Entry]:
         faults.lines.append(f"{path}: is not TOML: {error}")
         return {}
     entries = _flattened(tree, path, _lines_of(text), faults)
-    if open_to_others and "provider.api_key" in entries:
-        wrong = f"stands in a file that others can read; run: chmod 600 {path}"
-        faults.add("provider.api_key", wrong, entries["provider.api_key"])
+    for name in [name for name in SECRETS if open_to_others and name in entries]:
+        faults.add(name, f"stands in a file that others can read; run: chmod 600 {path}", entries[name])
     return entries
 
 
@@ -134,18 +136,17 @@ def from_environ(environ: Mapping[str, str], faults: Faults) -> dict[str, Entry]
     return entries
 
 
-KEY_SETTINGS = ("provider.api_key", "provider.api_key_file")
-
-
 def merged(file: Mapping[str, Entry], environ: Mapping[str, Entry], faults: Faults) -> dict[str, Entry]:
-    """Let the environment win; the key and the key file count as one setting, given in one way."""
-    for layer in (file, environ):
-        if all(_given(layer.get(key)) for key in KEY_SETTINGS):
-            faults.add(
-                "provider.api_key", "and provider.api_key_file are both set; keep one", layer["provider.api_key"]
-            )
-    ours = any(_given(environ.get(key)) for key in KEY_SETTINGS)
-    return {key: entry for key, entry in file.items() if not (ours and key in KEY_SETTINGS)} | dict(environ)
+    """Let the environment win; a key and its key file count as one setting, given in one way."""
+    kept = dict(file)
+    for key in KEYS_IN_FILES:
+        both = (key.setting, key.file_setting)
+        for layer in (file, environ):
+            if all(_given(layer.get(name)) for name in both):
+                faults.add(key.setting, f"and {key.file_setting} are both set; keep one", layer[key.setting])
+        if any(_given(environ.get(name)) for name in both):
+            kept = {name: entry for name, entry in kept.items() if name not in both}
+    return kept | dict(environ)
 
 
 def _given(entry: Entry | None) -> bool:

@@ -94,8 +94,8 @@ class Site:
         for name, section in sections.items():
             self.settings.setdefault(name, {}).update(section)
         lines = []
-        for name, defaults in base.items():
-            values = defaults | self.settings.get(name, {})
+        for name in dict.fromkeys([*base, *self.settings]):
+            values = base.get(name, {}) | self.settings.get(name, {})
             lines.append(f"[{name}]")
             lines += [f"{key} = {json.dumps(value)}" for key, value in values.items() if value is not None]
         file = self.folder / "archiver.toml"

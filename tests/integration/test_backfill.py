@@ -103,6 +103,25 @@ def test_backfill_without_the_bucket_exits_3_with_a_hint(site: Site) -> None:
     assert site.show(TWO.task_id)["state"] == "listed"
 
 
+def test_backfill_of_what_the_operator_paused_exits_3_naming_it_and_works_after_resume(site: Site) -> None:
+    site.emulator.add(TWO)
+    paused = site.run("pause", "--store")
+    assert (paused.code, paused.out) == (0, "store is paused until `stem-archiver resume`\n")
+    [pause] = site.status()["pauses"]
+    assert (pause["dependency"], pause["held"], pause["lasting"]) == ("store", True, True)
+    done = site.run("backfill", "-", stdin=f"{TWO.task_id}\n")
+    assert done.code == 3
+    assert "store is paused: held by the operator; run: stem-archiver resume" in done.err
+    assert site.objects() == {}
+    assert site.run("resume").out == "store is no longer paused\n"
+    assert site.run("backfill", "-", stdin=f"{TWO.task_id}\n").code == 0
+    site.oracles(TWO)
+
+
+def test_pause_for_no_span_exits_2(site: Site) -> None:
+    assert site.run("pause", "--for", "soon").code == 2
+
+
 def test_backfill_of_a_missing_file_exits_2_naming_it(site: Site) -> None:
     done = site.run("backfill", "nowhere.txt")
     assert done.code == 2

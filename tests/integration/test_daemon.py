@@ -5,13 +5,18 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 
+from archiver.core.callback import signature_of
+from archiver.core.model import TaskId
 from archiver.demo.emulator import EmulatedTask, Emulator
 from archiver.demo.seaweed import S3Server
-from tests.integration.site import Site, stems_of
+from tests.fakes.web_hook import web_hook
+from tests.integration.site import ROOT, Site, stems_of
 
 
 @pytest.fixture
@@ -131,6 +136,90 @@ def test_run_and_backfill_side_by_side_work_on_each_task_once(site: Site) -> Non
     fetched = [seen.path for seen in site.emulator.requests if seen.listener == "cdn" and seen.method == "GET"]
     assert sorted(fetched) == sorted(set(fetched)), "no stem is fetched twice"
     assert [site.emulator.calls(each.task_id) for each in tasks] == [1] * 12
+
+
+def test_daemon_leaves_alone_what_the_operator_pauses_while_it_runs_until_resume(site: Site) -> None:
+    later = task("held-00001")
+    site.emulator.add(later)
+    with site.daemon() as daemon:
+        daemon.wait_event("daemon.started")
+        assert site.run("pause").code == 0
+        daemon.wait_event("dependency.held", dependency="store")
+        append(site, later)
+        daemon.wait_event("queue.accepted", task_id=later.task_id)
+        assert {pause["dependency"] for pause in site.status()["pauses"]} == {"provider", "origin", "store"}
+        assert site.emulator.calls(later.task_id) == 0
+        assert site.run("resume").code == 0
+        site.wait_for([later.task_id])
+        assert daemon.stop() == 0
+    site.oracles(later)
+
+
+HOOK_KEY = "whk_test_0123456789abcdef"
+
+
+def call_back(address: str, task_id: str) -> int:
+    """Call as the provider does, with links that are not its own, and return the status."""
+    stamp = str(int(time.time()))
+    data = {"task_id": task_id, "vocal_separation_info": {"vocal_url": "http://127.0.0.1:1/evil.mp3"}}
+    signed = {
+        "X-Webhook-Timestamp": stamp,
+        "X-Webhook-Signature": signature_of(HOOK_KEY, TaskId(task_id), stamp),
+    }
+    url = f"http://{address}/callbacks/vocal-removal"
+    return httpx.post(url, json={"code": 200, "data": data}, headers=signed, timeout=60).status_code
+
+
+def test_daemon_archives_a_task_as_soon_as_the_provider_calls_about_it(site: Site) -> None:
+    waiting, unheard = replace(task("called-0001"), pending_asks=1), task("unheard-001")
+    site.emulator.add(waiting, unheard)
+    append(site, waiting)
+    site.configure(
+        schedule={"pending_max": "1h"},
+        callback={"enabled": True, "listen": "127.0.0.1:0", "hmac_key": HOOK_KEY, "add_unknown": True},
+    )
+    with site.daemon() as daemon:
+        daemon.wait_event("record.not_ready", task_id=waiting.task_id)
+        address = daemon.wait_event("callback.listening")["address"]
+        assert call_back(address, waiting.task_id) == 200
+        assert call_back(address, unheard.task_id) == 200
+        site.wait_for([waiting.task_id, unheard.task_id])
+        assert daemon.stop() == 0
+    site.oracles(waiting, unheard)
+    assert site.emulator.calls(waiting.task_id) == 2
+    assert HOOK_KEY not in daemon.log
+
+
+def test_daemon_without_what_callbacks_need_exits_2_with_the_command_that_installs_it(site: Site) -> None:
+    (site.folder / "uvicorn.py").write_text("raise ImportError(name='uvicorn')\n")
+    site.extra_env["PYTHONPATH"] = f"{site.folder}:{ROOT}"
+    site.configure(callback={"enabled": True, "hmac_key": HOOK_KEY})
+    done = site.run("run")
+    assert done.code == 2
+    assert "callback.enabled needs uvicorn; install it with: pip install 'stem-archiver[callback]'" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_daemon_beats_and_tells_people_and_shows_nobody_their_addresses(site: Site) -> None:
+    with web_hook() as hook:
+        site.configure(
+            notify={
+                "heartbeat_url": f"http://{hook.host}/beat/planted-beat",
+                "urls": [f"json://me:planted-password@{hook.host}/planted-hook"],
+            }
+        )
+        with site.daemon() as daemon:
+            hook.wait_for("/beat/planted-beat")
+            assert site.run("pause", "--provider").code == 0
+            assert "dependency.held: paused by the operator; dependency=provider" in hook.wait_for("dependency.held")
+            hook.status = 500
+            assert site.run("resume").code == 0
+            daemon.wait_event("dependency.released")
+            assert daemon.stop() == 0
+            assert daemon.wait_event("notify.failed")["events"] == 1
+        assert "planted" not in daemon.log
+        shown = site.run("config", "show")
+        assert "planted" not in shown.out + shown.err
 
 
 def test_daemon_with_a_bad_key_pauses_the_provider_shows_it_and_recovers_on_restart(site: Site) -> None:

@@ -243,7 +243,64 @@ def test_breaker_asked_for_two_takes_no_probe_when_one_of_them_is_shut(ledger: S
 def test_breakers_at_a_new_start_probe_at_once(ledger: SqlLedger, clock: Clock) -> None:
     _, breakers, _ = dispatcher_of(ledger, clock, lambda _: Archived())
     breakers.refused(Paused(Dependency.PROVIDER, "r", "h", lasting=True))
-    assert Breakers(ledger, clock, Events()).admits(Dependency.PROVIDER)
+    breakers = Breakers(ledger, clock, Events())
+    breakers.reload()
+    assert breakers.admits(Dependency.PROVIDER), "also once it has looked into the ledger again"
+    ledger.pause(Dependency.PROVIDER, reason="401", hint="key", lasting=True, now=clock.now)
+    breakers.reload()
+    clock.now += timedelta(minutes=1, seconds=1)
+    ledger.pause(Dependency.PROVIDER, reason="401", hint="key", lasting=True, now=clock.now)
+    breakers.reload()
+    assert not breakers.admits(Dependency.PROVIDER), "and not before the next probe is due, once one has failed"
+
+
+def test_breaker_of_what_the_operator_holds_is_never_probed_and_opens_when_it_is_lifted(
+    ledger: SqlLedger, clock: Clock
+) -> None:
+    _, breakers, events = dispatcher_of(ledger, clock, lambda _: Archived())
+    ledger.hold(Dependency.STORE, until=None, now=clock.now)
+    breakers.reload()
+    clock.now += timedelta(days=30)
+    assert not breakers.admits(Dependency.STORE)
+    assert breakers.shut(Dependency.STORE)
+    for _ in range(FAILURES_TO_PAUSE):
+        breakers.failed(Dependency.STORE, OriginBusy("503"))
+    breakers.worked(Dependency.STORE)
+    assert not breakers.admits(Dependency.STORE), "a transfer that was under way ends no hold"
+    assert not Breakers(ledger, clock, Events()).admits(Dependency.STORE), "nor does a new start"
+    assert breakers.admits(Dependency.PROVIDER)
+    ledger.lift(Dependency.STORE)
+    breakers.reload()
+    assert breakers.admits(Dependency.STORE)
+    assert [len(events.of(f"dependency.{what}")) for what in ("held", "released", "paused", "resumed")] == [1, 1, 0, 0]
+
+
+def test_breaker_of_what_is_held_for_a_while_opens_when_the_time_is_over(ledger: SqlLedger, clock: Clock) -> None:
+    ledger.hold(Dependency.PROVIDER, until=NOW + timedelta(hours=2), now=NOW)
+    _, breakers, events = dispatcher_of(ledger, clock, lambda _: Archived())
+    assert len(events.of("dependency.held")) == 1, "said at a start, too"
+    assert not breakers.admits(Dependency.PROVIDER), "a start does not end it"
+    clock.now += timedelta(hours=2, seconds=-1)
+    breakers.reload()
+    assert not breakers.admits(Dependency.PROVIDER)
+    clock.now += timedelta(seconds=1)
+    breakers.reload()
+    assert breakers.admits(Dependency.PROVIDER)
+    assert ledger.pauses() == ()
+
+
+def test_dispatcher_while_all_is_held_claims_nothing(ledger: SqlLedger, clock: Clock) -> None:
+    queued(ledger, "fresh-0001")
+    listed(ledger, "known-0001", NOW + timedelta(days=1))
+    for dependency in Dependency:
+        ledger.hold(dependency, until=None, now=NOW)
+    dispatcher, breakers, _ = dispatcher_of(ledger, clock, lambda _: Archived())
+    assert dispatcher.pump() == 0
+    for dependency in Dependency:
+        ledger.lift(dependency)
+    breakers.reload()
+    assert dispatcher.pump() > 0
+    assert dispatcher.wait_idle(30)
 
 
 def test_dispatcher_when_the_ledger_fails_stops_claiming_and_says_why(ledger: SqlLedger, clock: Clock) -> None:

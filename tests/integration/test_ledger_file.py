@@ -465,7 +465,18 @@ def test_processes_that_start_at_once_on_no_file_all_find_a_ledger(tmp_path: Pat
     file = tmp_path / "state" / "ledger.db"
     started = [_start(_open_and_close, file) for _ in range(6)]
     assert [_ended(process) for process in started] == [0] * 6
-    assert _sql(file, "SELECT version_num FROM alembic_version") == [("0001",)]
+    assert _sql(file, "SELECT version_num FROM alembic_version") == [(HEAD,)]
+
+
+def test_processes_that_start_at_once_on_an_old_ledger_migrate_it_once(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.db"
+    old = Path(__file__).parents[1] / "fixtures" / "schemas" / "0001.sql"
+    with closing(sqlite3.connect(file)) as db:
+        db.executescript(old.read_text(encoding="utf-8"))
+    started = [_start(_open_and_close, file) for _ in range(6)]
+    assert [_ended(process) for process in started] == [0] * 6
+    assert _sql(file, "SELECT version_num FROM alembic_version") == [(HEAD,)]
+    assert _sql(file, "SELECT count(*) FROM pauses") == [(1,)]
 
 
 def _work(folder: Path, fatal: str, blow: str) -> None:
@@ -545,7 +556,7 @@ def test_a_migration_cut_by_an_exception_leaves_no_table_behind(tmp_path: Path) 
     steps: list[str] = []
     open_ledger(tmp_path, steps.append).close()
     open_ledger(tmp_path, steps.append).close()
-    assert [step for step in steps if "migrat" in step] == ["ledger.migrating", "ledger.migrated"]
+    assert [step for step in steps if "migrat" in step] == ["ledger.migrating"] * int(HEAD) + ["ledger.migrated"]
 
 
 def test_a_ledger_reads_on_while_another_process_writes(file: Path) -> None:

@@ -257,6 +257,28 @@ def test_pauses_of_two_dependencies_are_apart_and_resume_ends_one(ledger: SqlLed
     assert (again.since, again.probes) == (NOW + DAY, 0)
 
 
+def test_what_the_operator_holds_is_changed_by_no_refusal_and_ended_by_no_success(ledger: SqlLedger) -> None:
+    ledger.pause(Dependency.STORE, reason="403", hint="grant", lasting=True, now=NOW)
+    held = ledger.hold(Dependency.STORE, until=None, now=NOW + SECOND)
+    assert (held.held, held.lasting, held.since) == (True, True, NOW + SECOND)
+    assert ledger.pause(Dependency.STORE, reason="404", hint="", lasting=False, now=NOW + DAY) == held
+    assert not ledger.resume(Dependency.STORE)
+    assert ledger.pauses() == ledger.overview(now=NOW, at_risk=DAY).pauses == (held,)
+    assert ledger.lift(Dependency.STORE)
+    assert not ledger.lift(Dependency.STORE)
+    assert ledger.pauses() == ()
+
+
+def test_lift_of_what_is_over_ends_neither_one_held_for_longer_nor_one_that_nobody_holds(ledger: SqlLedger) -> None:
+    for_a_day = ledger.hold(Dependency.STORE, until=NOW + DAY, now=NOW)
+    for_ever = ledger.hold(Dependency.PROVIDER, until=None, now=NOW)
+    refused = ledger.pause(Dependency.ORIGIN, reason="503", hint="", lasting=False, now=NOW)
+    for dependency in Dependency:
+        assert not ledger.lift(dependency, over_at=NOW + DAY - SECOND)
+    assert set(ledger.pauses()) == {for_a_day, for_ever, refused}
+    assert [name for name in Dependency if ledger.lift(name, over_at=NOW + DAY)] == [Dependency.STORE]
+
+
 # --- multiparts
 
 

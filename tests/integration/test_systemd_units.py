@@ -11,7 +11,7 @@ import pytest
 
 from archiver.daemon import CANCEL_PATIENCE
 from archiver.settings import Settings, parse_duration
-from archiver.settings.key_file import CREDENTIAL
+from archiver.settings.key_file import KEYS_IN_FILES
 from tests.integration.site import ROOT
 
 FOLDER = ROOT / "deploy/systemd"
@@ -75,4 +75,4 @@ def test_service_gets_longer_to_stop_than_it_asks_for(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["stem-archiver.service", "stem-archiver-backfill@.service"])
 def test_service_gets_the_key_as_the_credential_that_is_looked_for(name: str) -> None:
-    assert value(name, "LoadCredential").partition(":")[0] == CREDENTIAL
+    assert value(name, "LoadCredential").partition(":")[0] == KEYS_IN_FILES[0].credential

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from typer.main import get_command
+from typer.testing import CliRunner
 
 from archiver.cli import Exit, app
 
@@ -35,6 +37,39 @@ def test_readme_names_every_command() -> None:
     command = get_command(app)
     commands = getattr(command, "commands")  # noqa: B009 - typer's type does not say that it is a group
     assert {name for name in commands if not re.search(rf"^\| `{name}\b", README, re.MULTILINE)} == set()
+
+
+def _commands(group: object, *path: str) -> Iterator[tuple[tuple[str, ...], str]]:
+    for name, command in getattr(group, "commands").items():  # noqa: B009 - as above
+        if hasattr(command, "commands"):
+            yield from _commands(command, *path, name)
+        else:
+            yield (*path, name), str(command.help)
+
+
+@pytest.mark.parametrize(("path", "help_text"), list(_commands(get_command(app))))
+def test_help_of_a_command_names_its_exit_codes_and_an_example_that_can_be_read(
+    path: tuple[str, ...], help_text: str
+) -> None:
+    [codes] = re.findall(r"(?m)^\s*Exit codes: (.+)$", help_text)
+    assert {int(code) for code in re.findall(r"\b(\d+)\b", codes)} <= {0, 1, 2, 3, 130, 143}
+    [example] = re.findall(r"(?m)^\s*Example: (.+)$", help_text)
+    words = example.rpartition("| ")[2].split()
+    assert words[0] == "stem-archiver"
+    assert " ".join(path) in example
+    understood = CliRunner().invoke(app, [*words[1:], "--help"])
+    assert understood.exit_code == 0, understood.output
+
+
+@pytest.mark.parametrize(("begun", "completed"), [("pa", "pause"), ("config v", "validate"), ("--ver", "--version")])
+def test_completion_of_a_shell_completes_commands_and_options(begun: str, completed: str) -> None:
+    environ = {
+        "_STEM_ARCHIVER_COMPLETE": "complete_bash",
+        "COMP_WORDS": f"stem-archiver {begun}",
+        "COMP_CWORD": str(len(begun.split())),
+    }
+    done = CliRunner().invoke(app, [], prog_name="stem-archiver", env=environ)
+    assert done.output.split() == [completed]
 
 
 def test_readme_names_every_exit_code() -> None:

@@ -182,9 +182,12 @@ def test_example_file_with_its_defaults_uncommented_changes_nothing(tmp_path: Pa
 
 
 def test_example_file_shows_every_setting_and_its_examples_are_valid(tmp_path: Path) -> None:
-    text = re.sub(r"^api_key_file.*$", "", uncommented(examples=True), flags=re.MULTILINE)
+    text = re.sub(r"^(api|hmac)_key_file.*$", "", uncommented(examples=True), flags=re.MULTILINE)
     loaded = load(written(tmp_path, text), HOME, search=())
-    assert {key for key, source in loaded.sources.items() if source == "default"} == {"provider.api_key_file"}
+    assert {key for key, source in loaded.sources.items() if source == "default"} == {
+        "provider.api_key_file",
+        "callback.hmac_key_file",
+    }
     assert "#api_key_file = " in EXAMPLE.read_text(encoding="utf-8")
 
 
@@ -504,6 +507,31 @@ def test_systemd_credential_is_used_where_nothing_else_is_set(tmp_path: Path) ->
     assert from_env(environ | {"ARCHIVER_PROVIDER__API_KEY": "abc"}).settings.provider.key() == "abc"
 
 
+def test_webhook_key_comes_from_its_setting_its_file_or_its_credential(tmp_path: Path) -> None:
+    path = key_file(tmp_path, b"hook-key\n", name="kie-webhook-key")
+    loaded = from_env({"ARCHIVER_CALLBACK__HMAC_KEY_FILE": str(path), "ARCHIVER_CALLBACK__ENABLED": "true"})
+    assert (loaded.settings.callback.key(), loaded.sources["callback.hmac_key"]) == ("hook-key", f"key file {path}")
+    loaded = from_env({"CREDENTIALS_DIRECTORY": str(tmp_path)})
+    assert loaded.settings.callback.key() == "hook-key"
+    assert loaded.sources["callback.hmac_key"] == "credential kie-webhook-key"
+    assert loaded.settings.provider.key() == ""
+
+
+def test_callbacks_without_a_key_or_an_address_are_a_fault() -> None:
+    said = fault_of({"ARCHIVER_CALLBACK__ENABLED": "true", "ARCHIVER_CALLBACK__LISTEN": ""})
+    assert "callback.enabled: needs callback.hmac_key or callback.hmac_key_file" in said
+    assert "callback.listen: is empty" in said
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("CALLBACK__HMAC_KEY", "pasted key"), ("NOTIFY__HEARTBEAT_URL", "ftp://pasted/key")]
+)
+def test_webhook_key_or_heartbeat_that_cannot_be_one_is_a_fault_that_does_not_repeat_it(key: str, value: str) -> None:
+    said = fault_of({f"ARCHIVER_{key}": value})
+    assert key.lower().replace("__", ".") in said
+    assert "pasted" not in said
+
+
 def test_systemd_folder_without_our_credential_is_no_fault(tmp_path: Path) -> None:
     assert from_env({"CREDENTIALS_DIRECTORY": str(tmp_path)}).settings.provider.key() == ""
 
@@ -527,6 +555,9 @@ def test_settings_folder_that_may_not_be_entered_is_told_not_skipped(tmp_path: P
 SECRETS = {
     "ARCHIVER_PROVIDER__API_KEY": "planted-key",
     "ARCHIVER_DOWNLOAD__PROXY": "http://me:planted%2Dword@proxy.example.com:3128",
+    "ARCHIVER_CALLBACK__HMAC_KEY": "planted-hmac",
+    "ARCHIVER_NOTIFY__HEARTBEAT_URL": "https://ping.example.com/planted-ping?rid=planted-rid",
+    "ARCHIVER_NOTIFY__URLS": "json://me:planted-hook@example.com,tgram://planted-bot:token/planted-chat/",
 }
 
 
@@ -537,6 +568,7 @@ def test_neither_repr_nor_masked_rows_hold_a_secret() -> None:
     rows = {row.key: row for row in masked(loaded.settings, loaded.sources)}
     assert rows["download.proxy"].value == "http://me:***@proxy.example.com:3128"
     assert rows["provider.api_key"].value == "**********"
+    assert rows["notify.urls"].value == "**********,**********"
     assert rows["provider.api_key"].source == "env ARCHIVER_PROVIDER__API_KEY"
 
 
@@ -554,7 +586,11 @@ def test_masked_rows_show_every_setting_as_it_is_written() -> None:
 def test_secrets_are_those_of_settings_and_environment() -> None:
     settings = from_env(SECRETS).settings
     found = settings.secrets({"AWS_SECRET_ACCESS_KEY": "aws", "AWS_SESSION_TOKEN": "session", "PATH": "/bin"})
-    assert found == {"planted-key", "planted%2Dword", "planted-word", "aws", "session"}
+    assert found == {
+        *("planted-key", "planted%2Dword", "planted-word", "aws", "session", "planted-hmac"),
+        *(SECRETS["ARCHIVER_NOTIFY__HEARTBEAT_URL"], "planted-ping", "planted-rid"),
+        *(*SECRETS["ARCHIVER_NOTIFY__URLS"].split(","), "planted-hook", "planted-bot:token", "planted-chat"),
+    }
     assert Settings().secrets({}) == frozenset()
 
 

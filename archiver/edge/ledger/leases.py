@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select, true, union, update
+from sqlalchemy import ColumnElement, Connection, and_, exists, not_, or_, select, true, union, update
 
-from archiver.core.model import Claim
+from archiver.core.model import Claim, TaskId
 from archiver.core.plan import CLOCK_SET_BACK
 from archiver.core.states import TaskState
 from archiver.edge.ledger.intake import dismiss
 from archiver.edge.ledger.moves import LEASE_ENDS
-from archiver.edge.ledger.rows import AnyRow, claim_of
+from archiver.edge.ledger.rows import AnyRow, chunks, claim_of
 from archiver.edge.ledger.schema import enlisted, tasks
 from archiver.ports import Stage
 
@@ -103,6 +103,18 @@ def more_urgent_waits(db: Connection, mine: Claim, deadline: datetime, now: date
         and_(open_tasks(), each, tasks.c.task_id != mine.task_id, due(now), free(now)) for each in (unknown, listed)
     ]
     return any(db.execute(select(tasks.c.task_id).where(each).limit(1)).first() is not None for each in waits)
+
+
+def wake(db: Connection, ids: Sequence[TaskId], *, now: datetime) -> Sequence[TaskId]:
+    """Make due what waits for the provider; return that, and what is being asked about now."""
+    woken: list[TaskId] = []
+    for chunk in chunks(ids):
+        named = and_(open_tasks(), tasks.c.task_id.in_(chunk))
+        waiting = and_(named, free(now), tasks.c.awaited)
+        db.execute(update(tasks).where(waiting, tasks.c.not_before > now).values(not_before=now))
+        asked = and_(named, not_(free(now)), not_(tasks.c.settled))
+        woken += db.execute(select(tasks.c.task_id).where(or_(waiting, asked))).scalars()
+    return woken
 
 
 def renew(db: Connection, owner: str, *, now: datetime, lease: timedelta) -> None:

@@ -8,7 +8,7 @@ from archiver.core.errors import LedgerFault
 from archiver.edge.ledger.dialect import WRITES
 from archiver.ports import Checkpoint
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest revision in `migrations/`; written here so that a start need not load Alembic to know it."""
 
 

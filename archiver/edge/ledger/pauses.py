@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, not_, select
 
 from archiver.core.model import Dependency
 from archiver.edge.ledger.dialect import insert
@@ -23,31 +24,44 @@ def pause(db: Connection, dependency: Dependency, *, reason: str, hint: str, las
 
     A call before next_probe is no probe but a straggler, of many threads or processes that met the
     same refusal at once: it changes the reason, not the wait. A next_probe that is farther away than any
-    wait was written down before the clock was set back, and does not count.
+    wait was written down before the clock was set back, and does not count. One that is held stays as it is.
     """
     row = db.execute(select(pauses).where(pauses.c.dependency == dependency).with_for_update()).first()
+    if row is not None and row.held:
+        return _pause(row)
     since, probes, next_probe = now, 0, now + FIRST_WAIT
     if row is not None:
         since, probes, next_probe = row.since, row.probes, row.next_probe
         if now >= next_probe or next_probe > now + LONGEST_WAIT:
             probes += 1
             next_probe = now + min(FIRST_WAIT * (1 << min(probes, 10)), LONGEST_WAIT)
-    values = {
-        "since": since,
-        "reason": reason,
-        "hint": hint,
-        "lasting": lasting,
-        "probes": probes,
-        "next_probe": next_probe,
-    }
-    statement = insert(db, pauses).values(dependency=dependency, **values)
+    return _write(db, Pause(dependency, since, reason, hint, lasting, probes, next_probe))
+
+
+def hold(db: Connection, dependency: Dependency, *, until: datetime | None, now: datetime) -> Pause:
+    """Write down the operator's pause in the place of any other."""
+    reason, hint = "held by the operator", "run: stem-archiver resume"
+    return _write(db, Pause(dependency, now, reason, hint, until is None, 0, until or now, held=True))
+
+
+def _write(db: Connection, pause: Pause) -> Pause:
+    values = asdict(pause)
+    statement = insert(db, pauses).values(values)
     db.execute(statement.on_conflict_do_update(index_elements=[pauses.c.dependency], set_=values))
-    return Pause(dependency, since, reason, hint, lasting, probes, next_probe)
+    return pause
 
 
 def resume(db: Connection, dependency: Dependency) -> bool:
-    """End the pause, if there is one."""
-    return db.execute(delete(pauses).where(pauses.c.dependency == dependency)).rowcount > 0
+    """End the pause, if there is one that is not held."""
+    return db.execute(delete(pauses).where(pauses.c.dependency == dependency, not_(pauses.c.held))).rowcount > 0
+
+
+def lift(db: Connection, dependency: Dependency, *, over_at: datetime | None) -> bool:
+    """End the pause, if there is one; where a time is given, only one held that is over by then."""
+    statement = delete(pauses).where(pauses.c.dependency == dependency)
+    if over_at is not None:
+        statement = statement.where(pauses.c.held, not_(pauses.c.lasting), pauses.c.next_probe <= over_at)
+    return db.execute(statement).rowcount > 0
 
 
 def all_pauses(db: Connection) -> tuple[Pause, ...]:
@@ -56,7 +70,7 @@ def all_pauses(db: Connection) -> tuple[Pause, ...]:
 
 
 def _pause(row: AnyRow) -> Pause:
-    return Pause(row.dependency, row.since, row.reason, row.hint, row.lasting, row.probes, row.next_probe)
+    return Pause(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name
 
 
 def upload_opened(db: Connection, owner: str, key: str, upload_id: str, *, now: datetime) -> None:

@@ -250,4 +250,6 @@ pauses = Table(
     Column("lasting", Boolean, nullable=False),
     Column("probes", Integer, nullable=False),
     Column("next_probe", UtcTime, nullable=False),
+    # True for the operator's own: never probed, and not ended by work that succeeds.
+    Column("held", Boolean, nullable=False),
 )

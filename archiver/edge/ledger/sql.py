@@ -149,6 +149,15 @@ class SqlLedger:
                 intakes.enlist(db, owner, chunk)
         self._checkpoint("ledger.enlisted")
 
+    def wake(self, ids: Sequence[TaskId], *, now: datetime) -> Sequence[TaskId]:
+        """Make those of `ids` due that wait only because the provider was not finished.
+
+        Returns these, and those that are being asked about now. A task that waits after a failed try, or has
+        ended, is left alone.
+        """
+        with self._writing() as db:
+            return leases.wake(db, ids, now=now)
+
     def known(self, ids: Sequence[TaskId]) -> Mapping[TaskId, TaskState]:
         """The states of those of `ids` that the ledger knows."""
         with self._reading() as db:
@@ -291,7 +300,8 @@ class SqlLedger:
     def pause(self, dependency: Dependency, *, reason: str, hint: str, lasting: bool, now: datetime) -> Pause:
         """Open or prolong a pause: each call from next_probe on is a failed probe and doubles the wait.
 
-        5 s to 30 s. A call before next_probe is a straggler: it only renews the reason.
+        5 s to 30 s. A call before next_probe is a straggler: it only renews the reason. What the operator
+        holds stays as it is.
         """
         with self._writing() as db:
             pause = pauses.pause(db, dependency, reason=reason, hint=hint, lasting=lasting, now=now)
@@ -299,9 +309,23 @@ class SqlLedger:
         return pause
 
     def resume(self, dependency: Dependency) -> bool:
-        """End a pause; True when there was one."""
+        """End a pause that nobody holds; True when there was one."""
         with self._writing() as db:
             ended = pauses.resume(db, dependency)
+        self._checkpoint("ledger.resumed")
+        return ended
+
+    def hold(self, dependency: Dependency, *, until: datetime | None, now: datetime) -> Pause:
+        """Pause it for the operator until then, None for until it is lifted; a pause before it is replaced."""
+        with self._writing() as db:
+            pause = pauses.hold(db, dependency, until=until, now=now)
+        self._checkpoint("ledger.paused")
+        return pause
+
+    def lift(self, dependency: Dependency, *, over_at: datetime | None = None) -> bool:
+        """End its pause, held or not, or only one that is over at that time; True when there was one."""
+        with self._writing() as db:
+            ended = pauses.lift(db, dependency, over_at=over_at)
         self._checkpoint("ledger.resumed")
         return ended
 

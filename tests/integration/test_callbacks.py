@@ -1,0 +1,297 @@
+"""The listener for callbacks: over its ASGI application for breadth, over real sockets for what only those show."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import threading
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from contextlib import ExitStack, closing, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import settings as run_with
+from hypothesis import strategies as st
+
+from archiver.app import service
+from archiver.console import Tally
+from archiver.core.callback import WINDOW, signature_of
+from archiver.core.model import TaskId
+from archiver.edge.callbacks import BODY_MAX, CONNECTION_MAX, PATH, Callbacks, CallbackServer
+from archiver.settings import Settings
+from tests.fakes.events import Events
+
+KEY = "whk_test_0123456789abcdef"
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+TASK = TaskId("3e63b4cc88d52611159371f6af5571e7")
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+
+class Endpoint:
+    """The application with its time in our hands."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+        self.heard: list[TaskId] = []
+        self.events = Events()
+        self.callbacks = Callbacks(key=KEY, heard=self.heard.append, clock=lambda: self.now, log=self.events)
+
+    def post(self, body: bytes, headers: Headers) -> int:
+        return self.ask("POST", PATH, headers, [body])
+
+    def ask(self, method: str, path: str, headers: Headers, chunks: Sequence[bytes], *, cut: bool = False) -> int:
+        """Send one request as an ASGI server would, or all but its end, and return the status."""
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": method,
+            "scheme": "http",
+            "path": path,
+            "raw_path": path.encode("utf-8", "surrogateescape"),
+            "query_string": b"",
+            "root_path": "",
+            "headers": [(name.lower(), value) for name, value in headers],
+            "client": ("192.0.2.1", 1),
+            "server": ("127.0.0.1", 9465),
+        }
+        coming = iter(chunks)
+        sent: list[Mapping[str, Any]] = []
+
+        async def receive() -> MutableMapping[str, Any]:
+            chunk = next(coming, None)
+            if chunk is None and cut:
+                return {"type": "http.disconnect"}
+            return {"type": "http.request", "body": chunk or b"", "more_body": chunk is not None}
+
+        async def send(message: Mapping[str, Any]) -> None:
+            sent.append(message)
+
+        asyncio.run(self.callbacks.app(scope, receive, send))
+        return int(sent[0]["status"])
+
+
+@pytest.fixture
+def endpoint() -> Endpoint:
+    return Endpoint()
+
+
+def body_of(task: str = TASK) -> bytes:
+    urls = {"vocal_url": "https://evil.example/vocal.mp3?token=planted"}
+    return json.dumps({"code": 200, "data": {"task_id": task, "vocal_separation_info": urls}}).encode()
+
+
+def signed(at: datetime = NOW, task: TaskId = TASK) -> Headers:
+    stamp = str(int(at.timestamp()))
+    return [
+        (b"X-Webhook-Timestamp", stamp.encode()),
+        (b"X-Webhook-Signature", signature_of(KEY, task, stamp).encode()),
+    ]
+
+
+def test_callback_that_the_provider_signed_is_heard_and_answered_200(endpoint: Endpoint) -> None:
+    assert endpoint.post(body_of(), signed()) == 200
+    assert endpoint.heard == [TASK]
+
+
+def test_callback_told_again_is_answered_200_and_not_heard_again(endpoint: Endpoint) -> None:
+    for _ in range(3):
+        assert endpoint.post(body_of(), signed()) == 200
+    assert endpoint.post(body_of().replace(b"vocal.mp3", b"other.mp3"), signed()) == 200
+    assert endpoint.heard == [TASK]
+    assert endpoint.post(body_of(), signed(NOW + timedelta(seconds=1))) == 200, "the provider calls once more"
+    assert endpoint.heard == [TASK, TASK]
+
+
+def test_replay_of_a_callback_from_the_future_is_not_heard_for_as_long_as_it_is_valid(endpoint: Endpoint) -> None:
+    ahead = signed(NOW + WINDOW)
+    for wait in (timedelta(), WINDOW, 2 * WINDOW):
+        endpoint.now = NOW + wait
+        assert endpoint.post(body_of(), ahead) == 200
+    assert endpoint.heard == [TASK]
+    endpoint.now = NOW + 2 * WINDOW + timedelta(seconds=1)
+    assert endpoint.post(body_of(), ahead) == 401
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        signed()[:1],
+        signed()[1:],
+        signed(task=TaskId("another-task")),
+        signed(NOW - WINDOW - timedelta(seconds=1)),
+        signed(NOW + WINDOW + timedelta(seconds=1)),
+        [signed()[0], (b"X-Webhook-Signature", b"\xff\xfe")],
+    ],
+)
+def test_callback_without_a_signature_of_its_own_and_of_now_is_refused_401(
+    endpoint: Endpoint, headers: Headers
+) -> None:
+    assert endpoint.post(body_of(), headers) == 401
+    assert endpoint.heard == []
+
+
+def test_body_of_more_than_64_kib_is_refused_413(endpoint: Endpoint) -> None:
+    assert endpoint.ask("POST", PATH, signed(), list(padded(body_of(), BODY_MAX))) == 200
+    assert endpoint.ask("POST", PATH, signed(), list(padded(body_of(), BODY_MAX + 1))) == 413
+    assert endpoint.heard == [TASK]
+
+
+def padded(body: bytes, length: int) -> Iterator[bytes]:
+    """Pad a body to a length, in pieces."""
+    whole = body.ljust(length)
+    yield from (whole[start : start + 5000] for start in range(0, length, 5000))
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"), [("GET", PATH, 405), ("POST", "/", 404), ("POST", "/metrics", 404)]
+)
+def test_anything_but_a_post_to_the_one_path_is_refused(
+    endpoint: Endpoint, method: str, path: str, status: int
+) -> None:
+    assert endpoint.ask(method, path, signed(), [body_of()]) == status
+    assert endpoint.heard == []
+
+
+def test_callback_that_is_cut_off_is_no_fault_of_ours(endpoint: Endpoint) -> None:
+    assert endpoint.ask("POST", PATH, signed(), [body_of()[:-1]], cut=True) == 400
+    assert endpoint.heard == []
+
+
+def test_refusals_are_logged_once_a_minute_with_their_number_and_nothing_of_the_request(endpoint: Endpoint) -> None:
+    for _ in range(5):
+        endpoint.post(body_of(), [])
+    endpoint.now += timedelta(minutes=1)
+    endpoint.post(b"planted", [])
+    first, second = endpoint.events.of("callback.refused")
+    assert (first["requests"], second["requests"]) == (1, 5)
+    assert "planted" not in repr(endpoint.events.seen)
+    assert TASK not in repr(endpoint.events.seen)
+
+
+# --- whatever comes
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text() | st.just(TASK),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from(["taskId", "task_id", "data"]) | st.text(), inner, max_size=4)
+    ),
+    max_leaves=20,
+)
+BODIES = st.binary(max_size=400) | JSON.map(json.dumps).map(str.encode) | st.just(body_of())
+NAMES = st.sampled_from([b"x-webhook-timestamp", b"x-webhook-signature", b"content-length", b"content-type"])
+STAMPS = st.sampled_from([value for _, value in signed()])
+FIELDS = st.tuples(NAMES | st.binary(max_size=20), STAMPS | st.binary(max_size=80))
+HEADERS = st.just(signed()) | st.lists(FIELDS, max_size=6)
+PATHS = st.just(PATH) | st.text(max_size=40).map(lambda text: f"/{text}")
+
+
+@given(
+    method=st.sampled_from(["POST", "GET", "PUT", "HEAD", "OPTIONS", "BREW"]),
+    path=PATHS,
+    headers=HEADERS,
+    chunks=st.lists(BODIES, max_size=3),
+)
+@run_with(max_examples=150, deadline=None)
+def test_whatever_comes_is_never_a_fault_of_ours_and_never_heard_without_its_signature(
+    method: str, path: str, headers: Headers, chunks: Sequence[bytes]
+) -> None:
+    endpoint = Endpoint()
+    status = endpoint.ask(method, path, headers, chunks)
+    assert 200 <= status < 500
+    first = [next((value for each, value in headers if each.lower() == name.lower()), None) for name, _ in signed()]
+    if (method, path, first) != ("POST", PATH, [value for _, value in signed()]):
+        assert endpoint.heard == []
+        assert status >= 400
+    assert set(endpoint.heard) <= {TASK}
+
+
+# --- real sockets
+
+
+class Listener:
+    def __init__(self, *, connection_max: float = CONNECTION_MAX) -> None:
+        self.heard: list[TaskId] = []
+        self.was_heard = threading.Event()
+        self.events = Events()
+        callbacks = Callbacks(key=KEY, heard=self.hear, clock=lambda: datetime.now(UTC), log=self.events)
+        self.server = CallbackServer("127.0.0.1", 0, callbacks, connection_max=connection_max)
+        self.host, port = self.server.address.split(":")
+        self.port = int(port)
+
+    def hear(self, task: TaskId) -> None:
+        self.heard.append(task)
+        self.was_heard.set()
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection((self.host, self.port), timeout=60)
+
+
+@pytest.fixture(scope="module")
+def listener() -> Iterator[Listener]:
+    listener = Listener()
+    with closing(listener.server):
+        yield listener
+
+
+def test_callback_over_a_socket_is_answered_and_heard(listener: Listener) -> None:
+    headers = {name.decode(): value.decode() for name, value in signed(datetime.now(UTC))}
+    answer = httpx.post(f"http://{listener.server.address}{PATH}", content=body_of(), headers=headers, timeout=60)
+    assert (answer.status_code, answer.json()) == (200, {"status": "received"})
+    assert "server" not in answer.headers
+    assert listener.was_heard.wait(60)
+    assert listener.heard == [TASK]
+
+
+def test_connections_that_send_too_slowly_are_ended() -> None:
+    head = b"POST /callbacks/vocal-removal HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n{"
+    listener = Listener(connection_max=1.0)
+    with closing(listener.server), ExitStack() as stack:
+        clients = [stack.enter_context(closing(listener.connect())) for _ in range(3)]
+        for client, begun in zip(clients, (b"", b"POST", head), strict=True):
+            client.sendall(begun)
+        for client in clients:
+            with suppress(ConnectionResetError):
+                assert client.recv(1) == b"", "nothing was asked"
+
+
+def test_request_that_is_no_http_or_has_an_endless_head_gets_no_5xx(listener: Listener) -> None:
+    for rubbish in (b"\x16\x03\x01\x00\r\n\r\n", b"GET / HTTP/1.1\r\nX: " + b"a" * (1 << 20)):
+        with closing(listener.connect()) as client, suppress(ConnectionError):
+            client.sendall(rubbish)
+            assert client.recv(12)[9:10] in (b"", b"4")
+
+
+def test_address_in_use_is_an_os_error(listener: Listener) -> None:
+    callbacks = Callbacks(key=KEY, heard=lambda _: None, clock=lambda: NOW, log=Events())
+    with pytest.raises(OSError, match="in use"):
+        CallbackServer(listener.host, listener.port, callbacks)
+
+
+def test_service_whose_address_for_callbacks_is_taken_says_so_and_works_on(listener: Listener, tmp_path: Path) -> None:
+    events, listen = Events(), listener.server.address
+    settings = Settings.model_validate(
+        {
+            "store": {"bucket": "stems", "region": "us-east-1"},
+            "ledger": {"url": f"sqlite:///{tmp_path}/ledger.db"},
+            "callback": {"enabled": True, "listen": listen, "hmac_key": KEY},
+        }
+    )
+    with service(settings, observer=Tally(), log=events) as ready, ready.called():
+        [said] = events.of("callback.unavailable")
+    assert said["listen"] == listen
+
+
+def test_closed_listener_takes_no_more_connections() -> None:
+    listener = Listener()
+    listener.server.close()
+    with pytest.raises(ConnectionRefusedError):
+        listener.connect()

@@ -1,0 +1,120 @@
+"""What a callback does to the ledger: a task that waits for the provider is due at once, and not too often."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from archiver.core.model import Later
+from archiver.edge.ledger import SqlLedger
+from archiver.upkeep import Waking
+from tests.fakes.events import Events
+from tests.fixtures.ledgers import DAY, LEASE, NOW, SECOND, claim, no_claim, open_ledger, record, shown, take_in, tid
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[SqlLedger]:
+    ledger = open_ledger(tmp_path)
+    yield ledger
+    ledger.close()
+
+
+def pending(ledger: SqlLedger, number: int = 1, *, fault: bool = False) -> None:
+    """Have a task that waits for an hour."""
+    take_in(ledger, number)
+    mine = claim(ledger)
+    ledger.finish(mine, Later(NOW + HOUR, "wait", fault=fault), record=record(), now=NOW)
+
+
+@dataclass
+class Woken:
+    ledger: SqlLedger
+    add_unknown: bool = False
+    now = NOW + SECOND
+    events: Events = field(default_factory=Events)
+
+    def __post_init__(self) -> None:
+        self.waking = Waking(self.ledger, lambda: self.now, self.events, add_unknown=self.add_unknown)
+
+    def call(self, *numbers: int) -> None:
+        for number in numbers:
+            self.waking.heard(tid(number))
+        self.waking()
+
+
+def test_task_that_waits_for_the_provider_is_due_at_once_when_it_calls(ledger: SqlLedger) -> None:
+    pending(ledger)
+    woken = Woken(ledger)
+    assert no_claim(ledger, now=woken.now)
+    woken.call(1)
+    assert shown(ledger).not_before == woken.now
+    assert woken.events.of("callback.heard") == [{"task_id": tid(1), "woken": True}]
+
+
+def test_task_that_was_called_about_is_woken_again_in_case_the_record_came_late(ledger: SqlLedger) -> None:
+    pending(ledger)
+    woken = Woken(ledger)
+    wakings = []
+    for second in range(100):
+        woken.now = NOW + second * SECOND
+        woken.call(1)
+        asked = ledger.claim(owner="us", now=woken.now, lease=LEASE)
+        if asked is not None:
+            wakings.append(second)
+            ledger.finish(asked, Later(NOW + HOUR, "wait"), record=record(), now=woken.now)
+    assert wakings == [0, 10, 40], "however often the provider calls meanwhile"
+
+
+def test_task_that_waits_after_a_failed_try_or_is_worked_on_or_has_ended_is_left_alone(ledger: SqlLedger) -> None:
+    pending(ledger, 1, fault=True)
+    before = shown(ledger).not_before
+    woken = Woken(ledger)
+    woken.call(1)
+    assert shown(ledger).not_before == before
+    assert woken.events.of("callback.heard") == [{"task_id": tid(1), "woken": False}]
+
+
+def test_task_that_is_being_asked_about_is_woken_when_that_was_too_early(ledger: SqlLedger) -> None:
+    take_in(ledger, 1)
+    mine = claim(ledger)
+    woken = Woken(ledger)
+    woken.call(1)
+    ledger.finish(mine, Later(NOW + HOUR, "wait"), record=record(), now=woken.now)
+    woken.now += timedelta(seconds=10)
+    woken.waking()
+    assert shown(ledger).not_before == woken.now
+
+
+def test_task_that_nobody_knows_is_named_in_the_log_or_taken_in_as_configured(ledger: SqlLedger) -> None:
+    woken = Woken(ledger)
+    woken.call(1)
+    assert woken.events.of("callback.unknown") == [{"task_id": tid(1)}]
+    assert ledger.show(tid(1)) is None
+    adding = Woken(ledger, add_unknown=True)
+    adding.call(1, 2)
+    assert [shown(ledger, number).source for number in (1, 2)] == ["callback", "callback"]
+    assert ledger.claim(owner="us", now=adding.now, lease=LEASE) is not None
+
+
+def test_calls_beyond_the_bound_are_dropped(ledger: SqlLedger) -> None:
+    woken = Woken(ledger)
+    for number in range(10_002):
+        woken.waking.heard(tid(number))
+    woken.waking()
+    assert len(woken.events.of("callback.unknown")) == 10_000
+
+
+def test_call_that_was_noted_before_the_clock_was_set_back_does_not_wait_for_it(ledger: SqlLedger) -> None:
+    pending(ledger)
+    woken = Woken(ledger)
+    woken.now += DAY
+    woken.waking.heard(tid(1))
+    woken.now -= DAY
+    woken.waking()
+    assert shown(ledger).not_before == woken.now

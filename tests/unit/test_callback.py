@@ -1,0 +1,91 @@
+"""Which callbacks are taken for the provider's own."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from archiver.core.callback import WINDOW, is_genuine, signature_of, task_of
+from archiver.core.model import TaskId
+
+KEY = "whk_test_0123456789abcdef"
+VECTORS = [
+    ("3e63b4cc88d52611159371f6af5571e7", "1753782937", "f+oG5Xc+VOiXQT+XvPt/pgI2/km3L0i6hwVFxPcBx+s="),
+    ("e649edb7abfd759285bd41a47a634b10", "1753782459", "xWfF5o+Y6R+SwvpVJaKBhNygbs0Vo99NpluRKlybpOw="),
+]
+TASK, STAMP, SIGNATURE = VECTORS[0]
+THEN = datetime.fromtimestamp(int(STAMP), UTC)
+
+
+def genuine(*, task: str = TASK, stamp: str = STAMP, signature: str = SIGNATURE, now: datetime = THEN) -> bool:
+    return is_genuine(KEY, TaskId(task), timestamp=stamp, signature=signature, now=now)
+
+
+@pytest.mark.parametrize(("task", "stamp", "signature"), VECTORS)
+def test_signature_is_that_of_the_known_vectors(task: str, stamp: str, signature: str) -> None:
+    assert signature_of(KEY, TaskId(task), stamp) == signature
+    assert genuine(task=task, stamp=stamp, signature=signature, now=datetime.fromtimestamp(int(stamp), UTC))
+
+
+def test_signature_of_another_task_time_or_key_is_not_genuine() -> None:
+    assert not genuine(task=VECTORS[1][0])
+    assert not genuine(stamp=str(int(STAMP) + 1))
+    assert not genuine(signature=VECTORS[1][2])
+    assert not is_genuine("another", TaskId(TASK), timestamp=STAMP, signature=SIGNATURE, now=THEN)
+
+
+@pytest.mark.parametrize("signature", ["", SIGNATURE[:-1], SIGNATURE + "=", SIGNATURE.lower(), "é", "\ud800"])
+def test_signature_that_is_not_exactly_the_one_is_not_genuine(signature: str) -> None:
+    assert not genuine(signature=signature)
+
+
+def test_signature_is_genuine_for_five_minutes_either_way() -> None:
+    for moment in (THEN - WINDOW, THEN + WINDOW):
+        assert genuine(now=moment)
+    for moment in (THEN - WINDOW - timedelta(seconds=1), THEN + WINDOW + timedelta(seconds=1)):
+        assert not genuine(now=moment)
+
+
+@pytest.mark.parametrize(
+    "stamp", ["", " 1753782937", "1753782937\n", "+1753782937", "1753782937.0", "\uff11", "9" * 5000]
+)
+def test_timestamp_that_is_no_number_of_seconds_is_not_genuine_even_if_signed(stamp: str) -> None:
+    signature = signature_of(KEY, TaskId(TASK), stamp) if stamp.isascii() else SIGNATURE
+    assert not genuine(stamp=stamp, signature=signature)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"code": 200, "data": {"task_id": TASK, "vocal_separation_info": {"vocal_url": "https://evil.example/"}}},
+        {"code": 200, "data": {"task_id": TASK, "vocal_removal_info": {"origin_data": [{"extract": {}}]}}},
+        {"code": 500, "msg": "Vocal separation failed", "data": {"task_id": TASK, "vocal_separation_info": None}},
+        {"code": 200, "data": {"taskId": TASK}},
+        {"taskId": TASK, "data": None},
+    ],
+)
+def test_task_is_found_in_every_shape_of_callback(document: object) -> None:
+    assert task_of(json.dumps(document).encode()) == TASK
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b'"3e63b4cc88d52611159371f6af5571e7"',
+        b'{"data": {}}',
+        b'{"data": {"task_id": 7}}',
+        b'{"data": {"task_id": "../../etc"}}',
+        b'{"taskId": "3e63b4cc88d52611159371f6af5571e7", "data": {"task_id": "e649edb7abfd759285bd41a47a634b10"}}',
+        b"\xff\xfe",
+        b"[" * 60_000,
+        b'{"data": {"task_id": ' + b"9" * 5000 + b"}}",
+    ],
+)
+def test_body_that_names_no_task_is_refused_without_an_echo(body: bytes) -> None:
+    with pytest.raises(ValueError, match=r"^(broken )?JSON"):
+        task_of(body)
