@@ -168,8 +168,9 @@ def _ids(texts: list[str]) -> list[TaskId]:
 def run(context: typer.Context) -> None:
     """Run the daemon: take in the queue file, archive what is due, watch deadlines; until SIGTERM or SIGINT.
 
-    A first signal drains (what fits into shutdown_grace), a second stops at once. SIGHUP reads the
-    settings again. Under systemd it tells how it fares and feeds the watchdog, while it makes progress.
+    A first signal drains (what fits into shutdown_grace), a second stops at once. SIGHUP reads the settings again.
+
+    Under systemd it tells how it fares, and feeds the watchdog while it makes progress.
 
     Exit codes: 0 after a signal; 2 settings; 3 the ledger failed.
 
