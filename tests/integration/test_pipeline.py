@@ -48,7 +48,7 @@ from archiver.core.model import (
     Yielded,
 )
 from archiver.core.states import StemState
-from archiver.dispatch import Breakers, StemPool
+from archiver.dispatch import FAILURES_TO_PAUSE, Breakers, StemPool
 from archiver.edge.ledger import SqlLedger
 from archiver.pipeline import Archiver, Outside
 from archiver.ports import Stage, TaskRow
@@ -211,6 +211,8 @@ def test_two_stems_with_equal_bytes_are_one_object_and_an_alias(world: World) ->
     [holder] = [name for name, stem in world.manifest().items() if stem["alias_of"] is None]
     assert [stem["alias_of"] for stem in world.manifest().values()].count(holder) == 2
     assert {stem["key"] for stem in world.manifest().values()} == set(audio)
+    assert [fields["stem"] for fields in world.events.of("stem.stored")] == [holder]
+    assert [fields["alias_of"] for fields in world.events.of("stem.aliased")] == [holder] * 2
 
 
 def test_equal_bytes_whose_first_put_fails_are_stored_by_the_other(world: World) -> None:
@@ -248,6 +250,23 @@ def test_record_that_lists_stems_while_pending_is_asked_again_for_more(world: Wo
     world.now = outcome.at
     assert world.go() == Archived()
     assert set(world.manifest()) == {"vocal", "drums"}
+
+
+def test_provider_that_gives_up_after_listing_stems_leaves_those_that_were_had(world: World) -> None:
+    early = RecordInfo(Phase.PENDING, (world.serves("vocal", VOCAL),), created_at=START, document="{}")
+    world.api.knows(TASK, early, RecordInfo(Phase.FAILED, flag="GENERATE_AUDIO_FAILED"))
+    outcome = world.go()
+    assert isinstance(outcome, Later)
+    world.now = outcome.at
+    assert world.go() == Archived()
+    assert set(world.manifest()) == {"vocal"}
+
+
+def test_record_that_stands_in_the_bucket_and_is_not_the_last_one_is_replaced(world: World) -> None:
+    world.store.objects[f"p/{TASK}/record-info.json"] = b'{"stems": 0}'
+    world.lists(world.serves("vocal", VOCAL))
+    assert world.go() == Archived()
+    assert world.store.objects[f"p/{TASK}/record-info.json"] == b'{"stems": 1}'
 
 
 def test_unknown_id_is_waited_for_a_day_and_then_missing(world: World) -> None:
@@ -293,6 +312,31 @@ def test_paused_store_lets_records_be_read_but_nothing_be_fetched(world: World) 
     assert world.go() == Yielded()
     assert world.task.state == "listed"
     assert world.downloader.opened == []
+
+
+@pytest.mark.parametrize("dependency", [Dependency.ORIGIN, Dependency.PROVIDER])
+def test_dependency_that_fails_again_and_again_is_paused(world: World, dependency: Dependency) -> None:
+    world.lists(world.serves("vocal", OriginBusy("503")))
+    world.api.trouble = ApiBusy("502") if dependency is Dependency.PROVIDER else None
+    for _ in range(FAILURES_TO_PAUSE):
+        assert not world.breakers.shut(dependency)
+        outcome = world.go()
+        assert isinstance(outcome, Later)
+        world.now = outcome.at
+    assert world.breakers.shut(dependency)
+
+
+def test_spent_link_while_the_provider_is_paused_waits_and_is_not_held_against_the_stem(world: World) -> None:
+    world.lists(world.serves("vocal", OriginBusy("503"), LinkSpent(status=403)))
+    outcome = world.go()
+    assert isinstance(outcome, Later)
+    world.now = outcome.at
+    world.breakers.refused(Paused(Dependency.PROVIDER, "r", "h", lasting=True))
+    outcome = world.go()
+    assert isinstance(outcome, Later)
+    assert "the provider is paused" in outcome.reason
+    assert world.task.stems[0].gone == 0
+    assert len(world.api.fetched) == 1
 
 
 def test_busy_api_is_a_failed_try_with_growing_waits(world: World) -> None:
@@ -422,6 +466,19 @@ def test_cancelled_transfer_gives_the_task_back_untouched(world: World) -> None:
     world.cancelled.set()
     assert world.go() == Yielded()
     assert world.store.objects == {}
+    world.cancelled.clear()
+    assert world.go() == Archived()
+
+
+def test_transfer_that_is_cancelled_inside_the_body_stores_nothing(world: World) -> None:
+    def stopped() -> Audio:
+        world.cancelled.set()
+        return Audio(VOCAL)
+
+    world.lists(world.serves("vocal", stopped, VOCAL))
+    assert world.go() == Yielded()
+    assert world.store.objects == {}
+    assert world.task.stems[0].attempts == 0
     world.cancelled.clear()
     assert world.go() == Archived()
 
