@@ -306,6 +306,16 @@ def test_refused_account_pauses_the_dependency_and_blames_no_task(
     assert world.go() == Archived()
 
 
+def test_paused_store_that_takes_the_manifest_is_paused_no_more(world: World) -> None:
+    world.lists(world.serves("vocal", VOCAL))
+    world.store.fail("put_document", AccessRefused("403"))
+    outcome = world.go()
+    assert isinstance(outcome, Paused)
+    world.breakers.refused(outcome)
+    assert world.go() == Archived()
+    assert not world.ledger.pauses()
+
+
 def test_paused_store_lets_records_be_read_but_nothing_be_fetched(world: World) -> None:
     world.lists(world.serves("vocal", VOCAL))
     world.breakers.refused(Paused(Dependency.STORE, "r", "h", lasting=True))
