@@ -112,8 +112,7 @@ class Bench:
         with subprocess.Popen(
             command, cwd=self.root, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         ) as self._forks:
-            quickest = sorted(self._seconds, key=lambda test: self._seconds[test])[:50]
-            if self._code_of(quickest, PATIENCE) != 0:
+            if self._code_of(self._by_cost(self._seconds)[:50], PATIENCE) != 0:
                 raise ValueError("tests fail in a fork, without any mutant")
             yield
 
@@ -125,17 +124,23 @@ class Bench:
         lines = self._lines.get(str(mutant.path), {})
         at = max((line for line in lines if line <= mutant.line), default=0)
         if found := lines.get(at, set()) - {""}:
-            return sorted(found, key=self._seconds.__getitem__)
-        everyone = sorted(self._seconds, key=self._seconds.__getitem__)
-        spent = accumulate(self._seconds[test] for test in everyone)
+            return self._by_cost(found)
+        everyone = self._by_cost(self._seconds)
+        spent = accumulate(map(self._cost, everyone))
         return [test for test, seconds in zip(everyone, spent, strict=True) if seconds < IMPORTS]
+
+    def _by_cost(self, tests: Iterable[str]) -> list[str]:
+        return sorted(tests, key=lambda test: (self._cost(test), test))
+
+    def _cost(self, test: str) -> float:
+        return self._seconds.get(test, 0.0)
 
     def killed(self, mutant: Mutant) -> bool:
         """Say whether a test fails, or does not end, with the mutant in place."""
         tests = self.tests_of(mutant)
         if not tests:
             return False
-        limit = PATIENCE + 2 * sum(self._seconds.get(test, 0.0) for test in tests)
+        limit = PATIENCE + 2 * sum(map(self._cost, tests))
         file = self.root / mutant.path
         source = file.read_text(encoding="utf-8")
         file.write_text(mutant.applied(source), encoding="utf-8")
