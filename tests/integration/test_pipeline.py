@@ -143,6 +143,10 @@ class World:
         assert row is not None
         return row
 
+    def told(self, prefix: str) -> list[tuple[str, str]]:
+        """Level and name of each event whose name begins so, in order."""
+        return [(level, event) for level, event, _ in self.events.seen if event.startswith(prefix)]
+
     def manifest(self) -> dict[str, dict[str, object]]:
         document = json.loads(self.store.objects[f"p/{TASK}/manifest.json"])
         assert document["seal"] == f"sha256:{plan.seal_of(document)}"
@@ -169,6 +173,7 @@ def test_task_with_audio_is_archived_with_objects_record_and_manifest(world: Wor
     assert world.store.objects[f"p/{TASK}/record-info.json"] == b'{"stems": 1}'
     assert world.manifest()["vocal"]["sha256"] == hashlib.sha256(VOCAL).hexdigest()
     assert world.task.state == "archived"
+    assert world.told("task.") == [("info", "task.listed"), ("info", "task.archived")]
 
 
 def test_manifest_is_written_after_every_stem_is_in_the_ledger(world: World) -> None:
@@ -236,6 +241,8 @@ def test_pending_task_is_asked_again_ever_less_often_and_then_archived(world: Wo
         waits.append((outcome.at - world.now).total_seconds())
         world.now = outcome.at
     assert waits == [20, 40, 80]
+    assert len(world.events.of("record.not_ready")) == 3
+    assert world.events.of("task.later") == []
 
 
 def test_record_that_lists_stems_while_pending_is_asked_again_for_more(world: World) -> None:
@@ -274,11 +281,13 @@ def test_unknown_id_is_waited_for_a_day_and_then_missing(world: World) -> None:
     assert isinstance(outcome, Missing)
     assert world.now - START > timedelta(hours=24)
     assert world.task.state == "missing"
+    assert world.told("task.") == [("error", "task.missing")]
 
 
 def test_failed_task_ends_failed_with_the_providers_words(world: World) -> None:
     world.api.knows(TASK, RecordInfo(Phase.FAILED, flag="GENERATE_AUDIO_FAILED", error_code=500, error_message="no"))
     assert world.go() == Failed("GENERATE_AUDIO_FAILED 500: no")
+    assert world.told("task.") == [("error", "task.failed")]
 
 
 # ------------------------------------------------------------------ things go wrong
@@ -300,6 +309,7 @@ def test_refused_account_pauses_the_dependency_and_blames_no_task(
     assert isinstance(outcome, Paused)
     assert outcome.dependency is dependency
     assert outcome.hint
+    assert world.told("task.")[-1] == ("warning", "task.released")
     assert (world.task.attempts, world.task.asks) == (0, 0)
     assert all(stem.attempts == 0 for stem in world.task.stems)
     world.api.trouble = None
@@ -359,6 +369,7 @@ def test_busy_api_is_a_failed_try_with_growing_waits(world: World) -> None:
         waits.append((outcome.at - world.now).total_seconds())
         world.now = outcome.at
     assert waits == [5, 10, 20, 40]
+    assert world.told("task.") == [("info", "task.later")] * 4
 
 
 def test_api_that_names_a_wait_is_not_asked_before(world: World) -> None:
@@ -403,6 +414,7 @@ def test_gone_stem_before_the_deadline_is_retried_and_after_it_is_lost_with_the_
     assert world.manifest()["vocal"]["state"] == "stored"
     assert world.manifest()["drums"]["state"] == "lost"
     assert world.task.state == "lost"
+    assert world.told("task.")[-1] == ("error", "task.lost")
 
 
 def test_lost_stem_that_is_had_after_all_replaces_the_manifest(world: World) -> None:
@@ -444,6 +456,7 @@ def test_body_that_is_no_audio_is_refused_after_some_tries_and_looked_at_again_s
 def test_stem_that_only_an_operator_can_mend_waits_for_one(world: World, error: ArchiverError) -> None:
     world.lists(world.serves("vocal", error, VOCAL))
     assert world.go() == Refused(f"{error.code}: {error}", None)
+    assert world.told("task.")[-1] == ("error", "task.refused")
     world.now += timedelta(days=1)
     assert world.claim() is None
     assert list(world.ledger.retry([TASK], now=world.now)) == [TASK]
