@@ -8,9 +8,10 @@ lock() {
     file=$1
     shift
     uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-        --output-file "$file" pyproject.toml "$@" >/dev/null
+        --output-file "$file" "$@" >/dev/null
 }
 
-lock requirements.lock --extra callback --extra notify "$@"
-lock requirements-demo.lock --extra demo "$@"
-lock requirements-dev.lock --all-extras --group dev "$@"
+lock requirements.lock pyproject.toml --extra callback --extra notify "$@"
+lock requirements-demo.lock pyproject.toml --extra demo "$@"
+lock requirements-dev.lock pyproject.toml --all-extras --group dev "$@"
+lock requirements-mutation.lock --group mutation "$@"

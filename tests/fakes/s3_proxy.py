@@ -164,6 +164,11 @@ def without(*names: str) -> Action:
     return act
 
 
+def renamed(headers: dict[str, str]) -> Action:
+    """Let the answer say something else in these headers."""
+    return lambda exchange: with_headers(exchange.forward(), headers)
+
+
 def answer(status: int, headers: dict[str, str]) -> Action:
     """Answer with this; the server never sees the request."""
     scripted = Response(status, list(headers.items()))

@@ -111,6 +111,7 @@ class Site:
             "AWS_ACCESS_KEY_ID": self.s3.access_key,
             "AWS_SECRET_ACCESS_KEY": self.s3.secret_key,
             "ARCHIVER_CONFIG": str(self.folder / "archiver.toml"),
+            **measured(),
             **self.extra_env,
         }
 
@@ -246,6 +247,11 @@ class Process:
                 break
             time.sleep(0.05)
         raise AssertionError(f"no {name} {fields} (exit {self.popen.poll()}) in:\n{self.log[-4000:]}")
+
+
+def measured() -> dict[str, str]:
+    """What a child process must be told to be part of a measurement of coverage; nothing when there is none."""
+    return {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
 
 
 def stems_of(*names: str, size: int = 50_000, seed: str = "") -> dict[str, EmulatedStem]:

@@ -13,6 +13,7 @@ import pytest
 
 from archiver.core.plan import seal_of
 from archiver.demo import show, song
+from tests.integration.site import measured
 
 DEMO = [sys.executable, "-m", "archiver", "demo"]
 AUDIO = b"audio"
@@ -22,6 +23,7 @@ def environment(folder: Path) -> dict[str, str]:
     """What a user may have set, all of which would lead the service astray."""
     return {
         **{name: value for name, value in os.environ.items() if name in {"PATH", "HOME"}},
+        **measured(),
         "TMPDIR": str(folder),
         "PYTHONPATH": str(Path(show.__file__).parents[2]),
         "COLUMNS": "80",

@@ -13,10 +13,12 @@ from archiver.core.errors import (
     BodyLong,
     BodyShort,
     BodySlow,
+    LinkSpent,
     OriginBusy,
     Verdict,
 )
 from archiver.edge.downloader import HttpDownloader
+from archiver.edge.downloader.answer import ClientBlocked
 from tests.fakes.audio import mp3
 from tests.fakes.origin import Headers, Origin, RangedFile, Reply, Seen, origin, partial
 from tests.integration.fetching import Naps, downloader, drain, fetch
@@ -220,6 +222,14 @@ def test_cut_among_the_first_bytes_is_tried_again_from_the_start(cdn: Origin, cl
     assert ranges(cdn) == [None, None, None]
 
 
+def test_refusal_whose_page_is_cut_is_judged_by_what_came(cdn: Origin, client: HttpDownloader) -> None:
+    page = b"<html>error code: 1010</html>" + bytes(1000)
+    with pytest.raises(ClientBlocked, match="1010"):
+        fetch(client, cdn.script(Reply(page, status=403, cut=100)))
+    with pytest.raises(LinkSpent):
+        fetch(client, cdn.script(Reply(page, status=403, cut=10)))
+
+
 def test_body_always_shorter_than_announced_is_short(cdn: Origin, client: HttpDownloader) -> None:
     for size in (0, 500, 4096, 100_000):
         with pytest.raises(BodyShort):
@@ -398,6 +408,16 @@ def test_unresolvable_name_is_busy() -> None:
 
     with downloader(resolve=resolve) as client, pytest.raises(OriginBusy, match=r"cannot resolve cdn\.test: Name"):
         fetch(client, "http://cdn.test/x")
+
+
+def test_proxy_whose_name_cannot_be_resolved_is_busy() -> None:
+    def resolve(host: str, port: int) -> list[tuple[str, int]]:
+        raise OSError(-2, "Name or service not known")
+
+    proxied = downloader(resolve=resolve, proxy="http://user:secret@way.test:1")
+    with proxied as client, pytest.raises(OriginBusy, match="the proxy's name cannot be resolved") as caught:
+        fetch(client, "http://cdn.test/x")
+    assert "secret" not in str(caught.value)
 
 
 def test_name_without_addresses_is_busy() -> None:

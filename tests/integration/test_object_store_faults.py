@@ -46,6 +46,7 @@ from tests.fakes.s3_proxy import (
     hold,
     refuse,
     refuse_after,
+    renamed,
     s3_proxy,
     truncate,
     without,
@@ -360,6 +361,21 @@ def test_a_put_whose_answer_proves_nothing_is_looked_at(bench: Bench) -> None:
     bench.proxy.on("PutObject", without("x-amz-checksum-sha256", "etag"))
     bench.put(noise(SMALL))
     assert bench.proxy.operations() == ["PutObject", "HeadObject"]
+
+
+@pytest.mark.parametrize("odd", [without("etag"), renamed({"x-amz-checksum-crc32": "AAAAAA=="})])
+def test_a_part_whose_answer_does_not_name_it_is_sent_again(bench: Bench, odd: Action) -> None:
+    bench.proxy.on("UploadPart", odd)
+    bench.put(noise(LARGE))
+    assert bench.versions() == [noise(LARGE)]
+    assert bench.proxy.operations().count("UploadPart") == 3
+
+
+def test_a_document_that_the_store_took_but_does_not_show_is_busy(bench: Bench) -> None:
+    bench.proxy.on("PutObject", answer(200, {"ETag": '"of something else"'}), times=EVER)
+    with pytest.raises(StoreBusy, match="shows no such object"):
+        bench.store.put_document(KEY, b"{}", same=lambda theirs: False)
+    assert bench.versions() == []
 
 
 def test_a_read_back_that_breaks_off_is_tried_again(bench: Bench) -> None:

@@ -48,7 +48,7 @@ from archiver.core.model import (
     Yielded,
 )
 from archiver.core.states import StemState
-from archiver.dispatch import Breakers, StemPool
+from archiver.dispatch import FAILURES_TO_PAUSE, Breakers, StemPool
 from archiver.edge.ledger import SqlLedger
 from archiver.pipeline import Archiver, Outside
 from archiver.ports import Stage, TaskRow
@@ -157,6 +157,10 @@ class World:
         assert row is not None
         return row
 
+    def told(self, prefix: str) -> list[tuple[str, str]]:
+        """Level and name of each event whose name begins so, in order."""
+        return [(level, event) for level, event, _ in self.events.seen if event.startswith(prefix)]
+
     def manifest(self) -> dict[str, dict[str, object]]:
         document = json.loads(self.store.objects[f"p/{TASK}/manifest.json"])
         assert document["seal"] == f"sha256:{plan.seal_of(document)}"
@@ -183,6 +187,7 @@ def test_task_with_audio_is_archived_with_objects_record_and_manifest(world: Wor
     assert world.store.objects[f"p/{TASK}/record-info.json"] == b'{"stems": 1}'
     assert world.manifest()["vocal"]["sha256"] == hashlib.sha256(VOCAL).hexdigest()
     assert world.task.state == "archived"
+    assert world.told("task.") == [("info", "task.listed"), ("info", "task.archived")]
 
 
 def test_manifest_is_written_after_every_stem_is_in_the_ledger(world: World) -> None:
@@ -257,6 +262,8 @@ def test_two_stems_with_equal_bytes_are_one_object_and_an_alias(world: World) ->
     [holder] = [name for name, stem in world.manifest().items() if stem["alias_of"] is None]
     assert [stem["alias_of"] for stem in world.manifest().values()].count(holder) == 2
     assert {stem["key"] for stem in world.manifest().values()} == set(audio)
+    assert [fields["stem"] for fields in world.events.of("stem.stored")] == [holder]
+    assert [fields["alias_of"] for fields in world.events.of("stem.aliased")] == [holder] * 2
 
 
 def test_equal_bytes_whose_first_put_fails_are_stored_by_the_other(world: World) -> None:
@@ -280,6 +287,8 @@ def test_pending_task_is_asked_again_ever_less_often_and_then_archived(world: Wo
         waits.append((outcome.at - world.now).total_seconds())
         world.now = outcome.at
     assert waits == [20, 40, 80]
+    assert len(world.events.of("record.not_ready")) == 3
+    assert world.events.of("task.later") == []
 
 
 def test_record_that_lists_stems_while_pending_is_asked_again_for_more(world: World) -> None:
@@ -296,16 +305,35 @@ def test_record_that_lists_stems_while_pending_is_asked_again_for_more(world: Wo
     assert set(world.manifest()) == {"vocal", "drums"}
 
 
+def test_provider_that_gives_up_after_listing_stems_leaves_those_that_were_had(world: World) -> None:
+    early = RecordInfo(Phase.PENDING, (world.serves("vocal", VOCAL),), created_at=START, document="{}")
+    world.api.knows(TASK, early, RecordInfo(Phase.FAILED, flag="GENERATE_AUDIO_FAILED"))
+    outcome = world.go()
+    assert isinstance(outcome, Later)
+    world.now = outcome.at
+    assert world.go() == Archived()
+    assert set(world.manifest()) == {"vocal"}
+
+
+def test_record_that_stands_in_the_bucket_and_is_not_the_last_one_is_replaced(world: World) -> None:
+    world.store.objects[f"p/{TASK}/record-info.json"] = b'{"stems": 0}'
+    world.lists(world.serves("vocal", VOCAL))
+    assert world.go() == Archived()
+    assert world.store.objects[f"p/{TASK}/record-info.json"] == b'{"stems": 1}'
+
+
 def test_unknown_id_is_waited_for_a_day_and_then_missing(world: World) -> None:
     outcome = world.go_until(lambda outcome: isinstance(outcome, Missing), most=200)
     assert isinstance(outcome, Missing)
     assert world.now - START > timedelta(hours=24)
     assert world.task.state == "missing"
+    assert world.told("task.") == [("error", "task.missing")]
 
 
 def test_failed_task_ends_failed_with_the_providers_words(world: World) -> None:
     world.api.knows(TASK, RecordInfo(Phase.FAILED, flag="GENERATE_AUDIO_FAILED", error_code=500, error_message="no"))
     assert world.go() == Failed("GENERATE_AUDIO_FAILED 500: no")
+    assert world.told("task.") == [("error", "task.failed")]
 
 
 # ------------------------------------------------------------------ things go wrong
@@ -327,10 +355,21 @@ def test_refused_account_pauses_the_dependency_and_blames_no_task(
     assert isinstance(outcome, Paused)
     assert outcome.dependency is dependency
     assert outcome.hint
+    assert world.told("task.")[-1] == ("warning", "task.released")
     assert (world.task.attempts, world.task.asks) == (0, 0)
     assert all(stem.attempts == 0 for stem in world.task.stems)
     world.api.trouble = None
     assert world.go() == Archived()
+
+
+def test_paused_store_that_takes_the_manifest_is_paused_no_more(world: World) -> None:
+    world.lists(world.serves("vocal", VOCAL))
+    world.store.fail("put_document", AccessRefused("403"))
+    outcome = world.go()
+    assert isinstance(outcome, Paused)
+    world.breakers.refused(outcome)
+    assert world.go() == Archived()
+    assert not world.ledger.pauses()
 
 
 def test_paused_store_lets_records_be_read_but_nothing_be_fetched(world: World) -> None:
@@ -339,6 +378,31 @@ def test_paused_store_lets_records_be_read_but_nothing_be_fetched(world: World) 
     assert world.go() == Yielded()
     assert world.task.state == "listed"
     assert world.downloader.opened == []
+
+
+@pytest.mark.parametrize("dependency", [Dependency.ORIGIN, Dependency.PROVIDER])
+def test_dependency_that_fails_again_and_again_is_paused(world: World, dependency: Dependency) -> None:
+    world.lists(world.serves("vocal", OriginBusy("503")))
+    world.api.trouble = ApiBusy("502") if dependency is Dependency.PROVIDER else None
+    for _ in range(FAILURES_TO_PAUSE):
+        assert not world.breakers.shut(dependency)
+        outcome = world.go()
+        assert isinstance(outcome, Later)
+        world.now = outcome.at
+    assert world.breakers.shut(dependency)
+
+
+def test_spent_link_while_the_provider_is_paused_waits_and_is_not_held_against_the_stem(world: World) -> None:
+    world.lists(world.serves("vocal", OriginBusy("503"), LinkSpent(status=403)))
+    outcome = world.go()
+    assert isinstance(outcome, Later)
+    world.now = outcome.at
+    world.breakers.refused(Paused(Dependency.PROVIDER, "r", "h", lasting=True))
+    outcome = world.go()
+    assert isinstance(outcome, Later)
+    assert "the provider is paused" in outcome.reason
+    assert world.task.stems[0].gone == 0
+    assert len(world.api.fetched) == 1
 
 
 def test_busy_api_is_a_failed_try_with_growing_waits(world: World) -> None:
@@ -351,6 +415,7 @@ def test_busy_api_is_a_failed_try_with_growing_waits(world: World) -> None:
         waits.append((outcome.at - world.now).total_seconds())
         world.now = outcome.at
     assert waits == [5, 10, 20, 40]
+    assert world.told("task.") == [("info", "task.later")] * 4
 
 
 def test_api_that_names_a_wait_is_not_asked_before(world: World) -> None:
@@ -395,6 +460,7 @@ def test_gone_stem_before_the_deadline_is_retried_and_after_it_is_lost_with_the_
     assert world.manifest()["vocal"]["state"] == "stored"
     assert world.manifest()["drums"]["state"] == "lost"
     assert world.task.state == "lost"
+    assert world.told("task.")[-1] == ("error", "task.lost")
 
 
 def test_lost_stem_that_is_had_after_all_replaces_the_manifest(world: World) -> None:
@@ -436,6 +502,7 @@ def test_body_that_is_no_audio_is_refused_after_some_tries_and_looked_at_again_s
 def test_stem_that_only_an_operator_can_mend_waits_for_one(world: World, error: ArchiverError) -> None:
     world.lists(world.serves("vocal", error, VOCAL))
     assert world.go() == Refused(f"{error.code}: {error}", None)
+    assert world.told("task.")[-1] == ("error", "task.refused")
     world.now += timedelta(days=1)
     assert world.claim() is None
     assert list(world.ledger.retry([TASK], now=world.now)) == [TASK]
@@ -468,6 +535,19 @@ def test_cancelled_transfer_gives_the_task_back_untouched(world: World) -> None:
     world.cancelled.set()
     assert world.go() == Yielded()
     assert world.store.objects == {}
+    world.cancelled.clear()
+    assert world.go() == Archived()
+
+
+def test_transfer_that_is_cancelled_inside_the_body_stores_nothing(world: World) -> None:
+    def stopped() -> Audio:
+        world.cancelled.set()
+        return Audio(VOCAL)
+
+    world.lists(world.serves("vocal", stopped, VOCAL))
+    assert world.go() == Yielded()
+    assert world.store.objects == {}
+    assert world.task.stems[0].attempts == 0
     world.cancelled.clear()
     assert world.go() == Archived()
 

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import traceback
 import zlib
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from botocore import exceptions as boto
@@ -25,6 +26,7 @@ from archiver.core.errors import (
 )
 from archiver.edge.object_store.content import BLOCK, Content, opened
 from archiver.edge.object_store.faults import Absent, Conflict, translated
+from archiver.edge.object_store.patience import Patience
 from archiver.edge.object_store.source import Source
 from tests.fakes.object_store import MemoryBody
 
@@ -247,3 +249,47 @@ def test_a_source_whose_body_counted_otherwise_is_corrupt() -> None:
     body.size += 1
     with pytest.raises(StoreCorrupt):
         source.content()
+
+
+@pytest.mark.parametrize(
+    ("faults", "waits"),
+    [
+        ([None] * 5, [0.5, 1.0, 2.0, 4.0]),  # five tries
+        ([None, 7.0, None, None], [0.5, 7.0, 2.0, 4.0]),  # the store's wish counts where it is the longer
+        ([0.1, 30.0], [0.5]),  # but not beyond 20 s altogether
+        ([15.0, None, None], [15.0, 1.0, 2.0]),
+        ([15.0, None, None, None], [15.0, 1.0, 2.0]),
+    ],
+)
+def test_tries_of_a_call_grow_apart_and_end_within_twenty_seconds(
+    faults: list[float | None], waits: list[float]
+) -> None:
+    slept: list[float] = []
+    began = datetime(2026, 11, 1, tzinfo=UTC)
+    patience = Patience(slept.append, lambda: 0.5, lambda: began + timedelta(seconds=sum(slept)))
+    told = iter(faults)
+
+    def call() -> bool:
+        for wait in told:
+            raise StoreBusy("503", retry_after=wait)
+        return True
+
+    ends_well = len(waits) == len(faults)
+    if ends_well:
+        assert patience.over(call)
+    else:
+        with pytest.raises(StoreBusy):
+            patience.over(call)
+    assert slept == waits
+
+
+def test_what_is_absent_is_not_asked_for_again() -> None:
+    slept: list[float] = []
+    patience = Patience(slept.append, lambda: 0.5, lambda: datetime(2026, 11, 1, tzinfo=UTC))
+
+    def call() -> bool:
+        raise Absent("404")
+
+    with pytest.raises(Absent):
+        patience.over(call)
+    assert slept == []

@@ -420,6 +420,7 @@ def test_error_code(value: object, code: int | None) -> None:
     [
         (194.92, 194.92),
         (3, 3.0),
+        (0.5, 0.5),
         (0, None),
         (-1, None),
         (True, None),

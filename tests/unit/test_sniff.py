@@ -93,6 +93,12 @@ def test_sniff_tag_with_an_impossible_header_is_no_audio(header: str) -> None:
     assert sniff(bytes.fromhex(header).ljust(10, b"\xff") + bytes(100)) is None
 
 
+@pytest.mark.parametrize("wrong", [b"\0\0\0\0", b"zzzz"])
+@pytest.mark.parametrize("kind", [b"WAVE", b"AIFF", b"AIFC"])
+def test_sniff_kind_without_its_form_before_it_is_no_audio(wrong: bytes, kind: bytes) -> None:
+    assert sniff(wrong + b"\0\0\0\x20" + kind + b"fmt COMM") is None
+
+
 @pytest.mark.parametrize(
     "second",
     ["fffb0000", "fffbf000", "fffb9c00", "ffeb9000", "fff99000", "fff39000", "fffd9000", "fffb9400", "7ffb9000"],

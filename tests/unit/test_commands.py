@@ -1,0 +1,76 @@
+"""The commands that work on nothing but settings and the ledger, called in this process."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from archiver import __version__, cli
+
+SECRET = "k" * 32
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """Settings with which every command works, and a ledger of their own."""
+    file = tmp_path / "archiver.toml"
+    file.touch(mode=0o600)
+    file.write_text(
+        f"""
+[provider]
+api_key = "{SECRET}"
+[queue]
+path = "{tmp_path}/queue.txt"
+[store]
+bucket = "my-bucket"
+[ledger]
+url = "sqlite:///{tmp_path}/ledger.db"
+"""
+    )
+    return file
+
+
+def called(config: Path, *words: str) -> Result:
+    return CliRunner().invoke(cli.app, ["--config", str(config), *words], env={"ARCHIVER_CONFIG": None})
+
+
+def test_config_show_says_where_each_value_is_from_and_no_secret(config: Path) -> None:
+    text, document = called(config, "config", "show"), called(config, "config", "show", "--json")
+    assert (text.exit_code, document.exit_code) == (0, 0)
+    assert f"store.bucket = my-bucket  # file {config}" in text.output
+    assert json.loads(document.stdout)["store.bucket"] == {"value": "my-bucket", "source": f"file {config}"}
+    assert SECRET not in text.output + document.output
+
+
+def test_config_validate_accepts_what_run_would_and_refuses_the_rest(config: Path) -> None:
+    assert called(config, "config", "validate").exit_code == cli.Exit.DONE
+    config.write_text("[store]\nbucket = 3\n")
+    refused = called(config, "config", "validate")
+    assert refused.exit_code == cli.Exit.USAGE
+    assert "store.bucket" in refused.stderr
+    assert "provider.api_key" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["retry"], cli.Exit.USAGE, "--all-failed"),
+        (["retry", "task-0001", "--all-failed"], cli.Exit.USAGE, "--all-failed"),
+        (["retry", "task-0001"], cli.Exit.UNARCHIVED, "task-0001 was left alone"),
+        (["show", "task-0001"], cli.Exit.UNARCHIVED, "does not know task-0001"),
+        (["enqueue", "short", "task-0001"], cli.Exit.USAGE, "no task id: 'short'"),
+        (["backfill", "--max-wait", "soon"], cli.Exit.USAGE, "90s"),
+    ],
+)
+def test_command_that_cannot_do_what_was_asked_says_why(config: Path, words: list[str], code: int, told: str) -> None:
+    done = called(config, *words)
+    assert done.exit_code == code
+    assert told in done.stderr
+
+
+def test_version_is_told_without_any_settings() -> None:
+    done = CliRunner().invoke(cli.app, ["--version"])
+    assert (done.exit_code, done.stdout.split()[-1]) == (0, __version__)

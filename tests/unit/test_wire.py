@@ -1,0 +1,100 @@
+"""One connection of the download client, and what waits on it: a real pair of sockets, and time in our hands."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import closing
+
+import httpx
+import pytest
+
+from archiver.core.errors import BodySlow
+from archiver.edge.downloader.body import Limits, Pace
+from archiver.edge.downloader.transport import Stream
+from archiver.edge.downloader.wire import LengthReader, Wire, request_head
+
+SECONDS = 0.2
+"""How long a wire waits here for what never comes."""
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[Wire, socket.socket]]:
+    """A wire, and the socket at its other end."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        near = socket.create_connection(listener.getsockname())
+        far, _ = listener.accept()
+    with closing(Wire(near, read_timeout=SECONDS, clock=lambda: 0.0)) as wire, far:
+        yield wire, far
+
+
+def test_request_that_nobody_takes_is_a_timeout(ends: tuple[Wire, socket.socket]) -> None:
+    with pytest.raises(httpx.WriteTimeout):
+        ends[0].send(bytes(64 * 1024 * 1024))
+
+
+def test_request_into_a_connection_that_was_reset_is_a_write_error(ends: tuple[Wire, socket.socket]) -> None:
+    wire, far = ends
+    reset(far)
+    with pytest.raises(httpx.WriteError):
+        wire.send(bytes(64 * 1024 * 1024))
+
+
+def test_silent_wire_is_told_from_one_that_speaks_ends_or_was_reset(ends: tuple[Wire, socket.socket]) -> None:
+    wire, far = ends
+    assert wire.heard() is None
+    far.sendall(b"!")
+    assert wire.heard(10.0) == 1
+    reset(far)
+    assert wire.heard(10.0) == 0
+
+
+def reset(far: socket.socket) -> None:
+    """Close with a RST."""
+    far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    far.close()
+
+
+@pytest.mark.parametrize("sign", ["\r", "\n", "\0"])
+def test_request_whose_lines_would_break_is_not_made(sign: str) -> None:
+    with pytest.raises(httpx.LocalProtocolError):
+        request_head(b"GET", b"/", [(b"Host", f"a{sign}b".encode())])
+
+
+def test_stream_is_given_back_once_when_it_was_read_to_its_end(ends: tuple[Wire, socket.socket]) -> None:
+    wire, far = ends
+    given_back: list[Wire] = []
+    stream = Stream(LengthReader(wire, 5), wire, given_back.append, keeps_alive=True)
+    far.sendall(b"bytes")
+    assert b"".join(stream) == b"bytes"
+    stream.close()
+    stream.close()
+    assert given_back == [wire]
+
+
+def test_rate_is_judged_by_the_window_alone_and_not_by_what_came_before() -> None:
+    times = iter([0.0, 10.0, 20.0])
+    pace = Pace(Limits(max_bytes=1, min_rate=10, window=10), lambda: next(times))
+    pace.start()
+    pace.count(1000)
+    with pytest.raises(BodySlow, match="5 bytes/s over 10 s"):
+        pace.count(50)
+
+
+def test_rate_that_is_just_enough_is_enough() -> None:
+    times = iter([0.0, 10.0])
+    pace = Pace(Limits(max_bytes=1, min_rate=10, window=10), lambda: next(times))
+    pace.start()
+    pace.count(100)
+
+
+def test_time_before_the_next_start_does_not_count() -> None:
+    times = iter([0.0, 9.0, 1000.0, 1000.5, 1001.0])
+    pace = Pace(Limits(max_bytes=1, min_rate=10, window=10), lambda: next(times))
+    pace.start()
+    pace.count(0)
+    pace.start()
+    pace.count(0)
+    with pytest.raises(BodySlow, match="over 10 s"):
+        pace.count(0)
