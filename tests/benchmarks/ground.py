@@ -103,12 +103,12 @@ class Ground:
             block = b"".join(frame + noise[at : at + 381] for at in range(0, len(noise), 381))
             (folder / f"{stem}.mp3").write_bytes((block * (size // len(block) + 1))[:size])
 
-    def tasks(self, stems: int, size: int, *, tls: bool = False) -> list[str]:
+    def tasks(self, stems: int, size: int, *, tls: bool = False, each: int = len(STEMS)) -> list[str]:
         """Let the API know tasks with so many stems in all, each of `size` bytes; return their ids."""
         self.sounds(size)
-        ids = [uuid.uuid4().hex for _ in range(-(-stems // len(STEMS)))]
+        ids = [uuid.uuid4().hex for _ in range(-(-stems // each))]
         for number, task_id in enumerate(ids):
-            names = STEMS[: stems - number * len(STEMS)]
+            names = STEMS[: min(each, stems - number * each)]
             urls = {name: self.url(size, task_id, name, tls=tls) for name in names}
             (self.records / f"{task_id}.json").write_text(json.dumps(_record(task_id, urls)))
         return ids

@@ -98,12 +98,12 @@ class Run:
     sink: str
 
 
-def prepare(site: Ground, work: Work, number: int, budget: str) -> Run:
+def prepare(site: Ground, work: Work, number: int, budget: str, *, stems_a_task: int = len(STEMS)) -> Run:
     """Write down what one pair is to do; every pair has ids, keys and a ledger of its own."""
     folder = site.folder / f"run-{work.size}-{work.tls}-{number}"
     folder.mkdir()
-    ids = site.tasks(work.stems, work.size, tls=work.tls)
-    named = [(task_id, stem) for task_id in ids for stem in STEMS][: work.stems]
+    ids = site.tasks(work.stems, work.size, tls=work.tls, each=stems_a_task)
+    named = [(task_id, stem) for task_id in ids for stem in STEMS[:stems_a_task]][: work.stems]
     run = Run(
         folder, folder / "archiver.toml", folder / "ids", folder / "urls", site.sink_tls if work.tls else site.sink
     )

@@ -29,7 +29,7 @@ def _timed(what: str, act: Callable[[], T]) -> tuple[float, T]:
     return seconds, result
 
 
-def _finish_all(db: Connection) -> None:
+def finish_all(db: Connection) -> None:
     """What a million archived tasks of two stems leave behind, without the hours of archiving them."""
     db.exec_driver_sql("UPDATE tasks SET state = 'archived', ended_at = accepted_at, not_before = NULL")
     for name in ("bass", "vocal"):
@@ -53,7 +53,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _timed("a claim among a million waiting", lambda: claim(ledger))
     ledger.release("us", now=NOW)
     with ledger._writing() as db:
-        _finish_all(db)
+        finish_all(db)
     ledger.close()
     return folder
 

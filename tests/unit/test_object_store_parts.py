@@ -27,7 +27,7 @@ from archiver.core.errors import (
 from archiver.edge.object_store.content import BLOCK, Content, opened
 from archiver.edge.object_store.faults import Absent, Conflict, translated
 from archiver.edge.object_store.patience import Patience
-from archiver.edge.object_store.source import Source
+from archiver.edge.object_store.source import Source, joined
 from tests.fakes.object_store import MemoryBody
 
 DATA = b"the bytes of a stem"
@@ -293,3 +293,13 @@ def test_what_is_absent_is_not_asked_for_again() -> None:
     with pytest.raises(Absent):
         patience.over(call)
     assert slept == []
+
+
+@given(first=st.binary(max_size=200), second=st.binary(max_size=200))
+def test_joined_crc_is_that_of_both_one_after_the_other(first: bytes, second: bytes) -> None:
+    assert joined(zlib.crc32(first), zlib.crc32(second), len(second)) == zlib.crc32(first + second)
+
+
+def test_joined_crc_of_parts_as_large_as_they_are_in_use() -> None:
+    first, second = bytes(range(256)) * 7, b"stem" * (2 * 1024 * 1024) + b"!"
+    assert joined(zlib.crc32(first), zlib.crc32(second), len(second)) == zlib.crc32(first + second)

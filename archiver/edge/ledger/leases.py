@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import product
+from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, not_, or_, select, true, union, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    bindparam,
+    exists,
+    not_,
+    or_,
+    select,
+    true,
+    union,
+    update,
+)
 
 from archiver.core.model import Claim, TaskId
 from archiver.core.plan import CLOCK_SET_BACK
@@ -13,8 +29,10 @@ from archiver.core.states import TaskState
 from archiver.edge.ledger.intake import dismiss
 from archiver.edge.ledger.moves import LEASE_ENDS
 from archiver.edge.ledger.rows import AnyRow, chunks, claim_of
-from archiver.edge.ledger.schema import enlisted, tasks
+from archiver.edge.ledger.schema import UtcTime, enlisted, tasks
 from archiver.ports import Stage
+
+Moment: TypeAlias = "datetime | BindParameter[datetime]"
 
 
 def open_tasks() -> ColumnElement[bool]:
@@ -24,16 +42,24 @@ def open_tasks() -> ColumnElement[bool]:
 
 def free(now: datetime) -> ColumnElement[bool]:
     """Tasks that nobody works on, or whose lease has run out."""
+    return _free(now, now + CLOCK_SET_BACK)
+
+
+def _free(now: Moment, far: Moment) -> ColumnElement[bool]:
     until = tasks.c.leased_until
-    return or_(until.is_(None), until <= now, until > now + CLOCK_SET_BACK)
+    return or_(until.is_(None), until <= now, until > far)
 
 
 def due(now: datetime) -> ColumnElement[bool]:
     """Tasks whose time has come. A task without not_before waits for an operator."""
-    return or_(tasks.c.not_before <= now, tasks.c.not_before > now + CLOCK_SET_BACK)
+    return _due(now, now + CLOCK_SET_BACK)
 
 
-def enlisted_by(owner: str) -> ColumnElement[bool]:
+def _due(now: Moment, far: Moment) -> ColumnElement[bool]:
+    return or_(tasks.c.not_before <= now, tasks.c.not_before > far)
+
+
+def enlisted_by(owner: str | BindParameter[str]) -> ColumnElement[bool]:
     """Tasks that the owner named its own."""
     return exists().where(enlisted.c.owner == owner, enlisted.c.task_id == tasks.c.task_id)
 
@@ -51,44 +77,60 @@ def claim(
 ) -> Claim | None:
     """Lease the most urgent due task under `token`, or None."""
     stages = tuple(Stage) if stage is None else (stage,)
-    only = enlisted_by(owner) if enlisted_only else true()
-    if fresh_only:
-        only = and_(only, tasks.c.state == TaskState.QUEUED)
-    found = [row for each in stages if (row := _next(db, each, now, only)) is not None]
+    asked = {"now": now, "far": now + CLOCK_SET_BACK, "me": owner}
+    found = [
+        row
+        for each in stages
+        if (row := _next(db, each, asked, enlisted_only=enlisted_only, fresh_only=fresh_only)) is not None
+    ]
     if not found:
         return None
     best = min(found, key=lambda row: (_expired(row, now), row.urgency, row.task_id))
-    leased = db.execute(
-        update(tasks)
-        .where(tasks.c.task_id == best.task_id)
-        .values(token=token, owner=owner, leased_until=now + lease)
-        .returning(*tasks.c)
-    ).one()
-    return claim_of(db, leased)
+    lease_it = {"its_task": best.task_id, "token": token, "owner": owner, "leased_until": now + lease}
+    return claim_of(db, db.execute(_LEASE, lease_it).one())
 
 
-def _next(db: Connection, stage: Stage, now: datetime, only: ColumnElement[bool]) -> AnyRow | None:
+def _next(
+    db: Connection, stage: Stage, asked: Mapping[str, object], *, enlisted_only: bool, fresh_only: bool
+) -> AnyRow | None:
     """The task with the nearest deadline; one whose deadline has passed only when no other is left.
 
     An expired task can hardly be saved by haste, and would cost others their chance.
     """
-    in_time = _most_urgent(db, stage, now, and_(only, tasks.c.urgency > now)) if stage is Stage.STORE else None
-    return in_time or _most_urgent(db, stage, now, only)
+    for in_time in (True, False) if stage is Stage.STORE else (False,):
+        if row := db.execute(_SEARCHES[stage, enlisted_only, fresh_only, in_time], asked).first():
+            return row
+    return None
 
 
 def _expired(row: AnyRow, now: datetime) -> bool:
     return row.deadline is not None and row.deadline <= now
 
 
-def _most_urgent(db: Connection, stage: Stage, now: datetime, only: ColumnElement[bool]) -> AnyRow | None:
-    wanted = and_(open_tasks(), tasks.c.stage == stage, due(now), free(now), only)
-    return db.execute(
+def _search(stage: Stage, enlisted_only: bool, fresh_only: bool, in_time: bool) -> Select[Any]:
+    """The most urgent task to be had; `now`, `far` and `me` are filled in when it is run."""
+    now, far = bindparam("now", type_=UtcTime), bindparam("far", type_=UtcTime)
+    wanted = [open_tasks(), tasks.c.stage == stage, _due(now, far), _free(now, far)]
+    wanted += [enlisted_by(bindparam("me"))] if enlisted_only else []
+    wanted += [tasks.c.state == TaskState.QUEUED] if fresh_only else []
+    wanted += [tasks.c.urgency > now] if in_time else []
+    return (
         select(tasks.c.task_id, tasks.c.urgency, tasks.c.deadline)
-        .where(wanted)
+        .where(*wanted)
         .order_by(tasks.c.urgency, tasks.c.task_id)
         .limit(1)
         .with_for_update(skip_locked=True)
-    ).first()
+    )
+
+
+# Written once: making such a statement costs more than running it.
+_SEARCHES = {asked: _search(*asked) for asked in product(Stage, (False, True), (False, True), (False, True))}
+_LEASE = (
+    update(tasks)
+    .where(tasks.c.task_id == bindparam("its_task"))
+    .values({name: bindparam(name) for name in ("token", "owner", "leased_until")})
+    .returning(*tasks.c)
+)
 
 
 def more_urgent_waits(db: Connection, mine: Claim, deadline: datetime, now: datetime) -> bool:

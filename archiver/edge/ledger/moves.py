@@ -30,12 +30,21 @@ LEASE_ENDS: Mapping[str, None] = {"token": None, "owner": None, "leased_until": 
 
 
 # Written once: making a statement costs as much as running it.
+_MINE = (
+    select(tasks)
+    .where(tasks.c.task_id == bindparam("its_task"), tasks.c.token == bindparam("its_token"))
+    .with_for_update()
+)
 _HELD = (
     select(tasks.c.task_id, tasks.c.token, tasks.c.state, tasks.c.settled, tasks.c.attempts, tasks.c.stage)
     .where(tasks.c.task_id.in_(bindparam("ids", expanding=True)))
     .with_for_update()
 )
 _ITS_STEM = update(stems).where(stems.c.task_id == bindparam("its_task"), stems.c.name == bindparam("its_name"))
+_WANTED = stems.c.state == StemState.WANTED
+_TO_FETCH = select(func.count().filter(_WANTED), func.count().filter(_WANTED & stems.c.url_cut)).where(
+    stems.c.task_id == bindparam("its_task")
+)
 _NEW_LINE = insert(history)
 _TALLY = (
     update(tallies)
@@ -46,8 +55,7 @@ _TALLY = (
 
 def hold(db: Connection, claim: Claim) -> AnyRow:
     """Return the claim's task, locked; raise LeaseLost when its token no longer holds it."""
-    mine = (tasks.c.task_id == claim.task_id) & (tasks.c.token == claim.token)
-    row = db.execute(select(tasks).where(mine).with_for_update()).first()
+    row = db.execute(_MINE, {"its_task": claim.task_id, "its_token": claim.token}).first()
     if row is None:
         raise LeaseLost(f"task {claim.task_id} was taken over or ended meanwhile")
     return row
@@ -134,13 +142,7 @@ def tally(db: Connection, *changes: tuple[StemState, int, int]) -> None:
 
 def stage_of(db: Connection, task_id: TaskId, state: TaskState, *, settled: bool) -> Stage:
     """Say which half of the path the task needs next, as its stems stand now."""
-    wanted = stems.c.state == StemState.WANTED
-    counts = db.execute(
-        select(func.count().filter(wanted), func.count().filter(wanted & stems.c.url_cut)).where(
-            stems.c.task_id == task_id
-        )
-    ).one()
-    to_fetch, without_url = counts
+    to_fetch, without_url = db.execute(_TO_FETCH, {"its_task": task_id}).one()
     return stage(state, to_fetch, without_url, settled=settled)
 
 

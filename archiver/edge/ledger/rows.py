@@ -8,7 +8,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, TypeAlias, TypeVar
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, bindparam, select
 
 from archiver.core.model import Claim, Moved, Receipt, StemName, StemRow, TaskId
 from archiver.core.states import StemState
@@ -29,11 +29,14 @@ def chunks(items: Iterable[T]) -> Iterable[list[T]]:
         yield chunk
 
 
+_STEMS = select(stems).where(stems.c.task_id.in_(bindparam("ids", expanding=True))).order_by(stems.c.name)
+
+
 def stems_of(db: Connection, ids: Sequence[TaskId]) -> Mapping[TaskId, tuple[StemRow, ...]]:
     """The stems of the tasks `ids`, by name."""
     found: dict[TaskId, list[StemRow]] = defaultdict(list)
     for chunk in chunks(ids):
-        for row in db.execute(select(stems).where(stems.c.task_id.in_(chunk)).order_by(stems.c.name)):
+        for row in db.execute(_STEMS, {"ids": chunk}):
             found[row.task_id].append(stem_row(row))
     return {task_id: tuple(found[task_id]) for task_id in ids}
 

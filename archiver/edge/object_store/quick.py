@@ -25,6 +25,17 @@ OF_EVERY_OBJECT = (
     "x-amz-server-side-encryption-aws-kms-key-id",
     "x-amz-tagging",
 )
+_SIGNED_BY = (
+    "auth_options",
+    "auth_type",
+    "client_config",
+    "client_region",
+    "endpoint_properties",
+    "has_streaming_input",
+    "signing",
+    "unsigned_payload",
+)
+"""What botocore's signers look at; the rest of a request's context holds its body and its tries."""
 _OK = 200
 _PRECONDITION_FAILED = 412
 _ANSWERS = {
@@ -88,7 +99,8 @@ class QuickPut:
         if sent is None or not sent.url.endswith(f"/{_quoted(key)}"):
             return
         headers = {name: _text(sent.headers[name]) for name in OF_EVERY_OBJECT if name in sent.headers}
-        self._way = _Way(sent.url.removesuffix(_quoted(key)), headers, sent.context)
+        context = {name: sent.context[name] for name in _SIGNED_BY if name in sent.context}
+        self._way = _Way(sent.url.removesuffix(_quoted(key)), headers, context)
 
     def _note(self, request: AWSPreparedRequest, **_: object) -> None:
         self._sent.request = request

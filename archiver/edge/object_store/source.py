@@ -47,7 +47,7 @@ class Source:
     def crc32_of(self, piece: memoryview) -> int:
         """Return the CRC-32 of `piece` and take it into that of the whole; call it once for each piece."""
         alone = zlib.crc32(piece)
-        self._crc32 = zlib.crc32(piece, self._crc32) if self._size > len(piece) else alone
+        self._crc32 = joined(self._crc32, alone, len(piece))
         return alone
 
     def content(self, data: memoryview | None = None) -> Content:
@@ -55,3 +55,37 @@ class Source:
         if self._body.size != self._size:
             raise StoreCorrupt(f"the body counted {self._body.size} bytes, but {self._size} came through")
         return Content(self._size, self._body.sha256, data, None if data is not None else self._crc32)
+
+
+def joined(first: int, second: int, length: int) -> int:
+    """Return the CRC-32 of two runs of bytes, one after the other, from theirs and the `length` of the second.
+
+    A CRC is a polynomial modulo a fixed one, and what follows multiplies it by a power of x. (0 is that of no bytes.)
+    """
+    return _product(_power(8 * length), first) ^ second
+
+
+_MODULUS = 0xEDB88320
+"""CRC-32's, less its highest term. The highest bit of a number is the coefficient of x**0."""
+_ONE, _X = 1 << 31, 1 << 30
+
+
+def _power(exponent: int) -> int:
+    """Return x to the power of `exponent`."""
+    result, square = _ONE, _X
+    while exponent:
+        if exponent & 1:
+            result = _product(square, result)
+        square = _product(square, square)
+        exponent >>= 1
+    return result
+
+
+def _product(left: int, right: int) -> int:
+    product = 0
+    while left:
+        if left & _ONE:
+            product ^= right
+        left = left << 1 & 0xFFFFFFFF
+        right = right >> 1 ^ (_MODULUS if right & 1 else 0)
+    return product
