@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from archiver.app import open_api, open_store
+from archiver.app.adapters import open_api, open_store
 from archiver.core.errors import ArchiverError
 from archiver.ports import EventLog, Finding
 from archiver.settings import Loaded, Settings

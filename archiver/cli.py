@@ -131,7 +131,7 @@ def _faults() -> Iterator[None]:
 
 @contextmanager
 def _ledger(loaded: Loaded) -> Iterator[SqlLedger]:
-    from archiver.app import open_ledger
+    from archiver.app.adapters import open_ledger
 
     with _faults():
         ledger = open_ledger(loaded.settings)
@@ -177,7 +177,7 @@ def run(context: typer.Context) -> None:
     Example: stem-archiver --config /etc/stem-archiver/archiver.toml run
     """
     loaded = _load(context, *_FOR_WORK)
-    from archiver.app import service
+    from archiver.app.service import service
     from archiver.daemon import Hangup, Stopping
     from archiver.logs import configure
     from archiver.settings import load
@@ -257,7 +257,7 @@ def status(context: typer.Context, as_json: JsonFlag = False) -> None:
     Example: stem-archiver status --json
     """
     loaded = _load(context)
-    from archiver.app import utc_now
+    from archiver.app.machine import utc_now
     from archiver.console import print_json, print_overview
     from archiver.core.states import StemState, TaskState
 
@@ -281,7 +281,7 @@ def show(context: typer.Context, task: Annotated[str, typer.Argument(metavar="ID
     Example: stem-archiver show 3e63b4cc88d52611159371f6af5571e7
     """
     loaded = _load(context)
-    from archiver.app import utc_now
+    from archiver.app.machine import utc_now
     from archiver.console import print_json, print_task
 
     [task_id] = _ids([task])
@@ -312,7 +312,7 @@ def retry(
     if bool(ids) == all_failed:
         _fail("name task ids, or say --all-failed", Exit.USAGE)
     loaded = _load(context)
-    from archiver.app import utc_now
+    from archiver.app.machine import utc_now
 
     wanted = _ids(ids) if ids else None
     with _ledger(loaded) as ledger:
@@ -346,7 +346,7 @@ def pause(
 
     Example: stem-archiver pause --store --for 2h
     """
-    from archiver.app import utc_now
+    from archiver.app.machine import utc_now
     from archiver.settings import parse_duration
 
     try:
@@ -510,7 +510,7 @@ def _intakes(file: str | None, queue: Path) -> Iterator[Iterator[Intake]]:
 
 
 def _backfill(loaded: Loaded, asked: BackfillOptions) -> int:
-    from archiver.app import service
+    from archiver.app.service import service
     from archiver.console import Screen, Tally, current_stderr, ending_summary, print_ending, print_json
     from archiver.daemon import Stopping
     from archiver.logs import configure
@@ -553,7 +553,7 @@ def _exit_code(ending: Ending, signal_number: int | None) -> int:
 
 
 def _dry_run(loaded: Loaded, asked: BackfillOptions) -> int:
-    from archiver.app import preview
+    from archiver.app.preview import preview
     from archiver.console import print_json, print_preview
     from archiver.logs import configure
 

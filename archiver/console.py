@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
-from archiver.app import Preview
+from archiver.app.preview import Preview
 from archiver.backfill import Ending
 from archiver.core.errors import ArchiverError
 from archiver.core.model import Archived, Outcome

@@ -24,8 +24,10 @@ from typing import Literal, NoReturn
 
 import typer
 
-from archiver import app as composition
 from archiver import cli
+from archiver.app.adapters import open_ledger
+from archiver.app.machine import utc_now
+from archiver.app.service import service
 from archiver.console import Tally
 from archiver.daemon import Stopping
 from archiver.logs import configure
@@ -169,8 +171,8 @@ def _settings() -> Settings:
 
 def _retry(stop: Stop, reached: Path) -> int:
     """Do what `archiver.cli` does for `retry --all-failed`, with a checkpoint."""
-    with closing(composition.open_ledger(_settings(), Stopper(stop, None, reached))) as ledger:
-        ledger.retry(None, now=composition.utc_now())
+    with closing(open_ledger(_settings(), Stopper(stop, None, reached))) as ledger:
+        ledger.retry(None, now=utc_now())
     return 0
 
 
@@ -186,7 +188,7 @@ def _observed(argv: list[str], stop: Stop, reached: Path) -> int:
             stopping.on_signals(),
             cli._faults(),
             cli._intakes(file, settings.queue.path) as intakes,
-            composition.service(
+            service(
                 settings, observer=Tally(), log=log, enlisted_only=command == "backfill", checkpoint=checkpoint
             ) as ready,
         ):

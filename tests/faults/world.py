@@ -25,7 +25,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import boto3
 
-from archiver.app import Machine, Service, service
+from archiver.app.machine import Machine
+from archiver.app.service import Service, service
 from archiver.console import Tally, jsonable
 from archiver.core.errors import LedgerFault
 from archiver.core.model import TaskId

@@ -18,8 +18,8 @@ from hypothesis import given
 from hypothesis import settings as run_with
 from hypothesis import strategies as st
 
-from archiver.app import service
-from archiver.console import Tally
+from archiver.app.listeners import called
+from archiver.app.machine import utc_now
 from archiver.core.callback import WINDOW, signature_of
 from archiver.core.model import TaskId
 from archiver.edge.callbacks import BODY_MAX, CONNECTION_MAX, PATH, Callbacks, CallbackServer
@@ -285,7 +285,7 @@ def test_service_whose_address_for_callbacks_is_taken_says_so_and_works_on(liste
             "callback": {"enabled": True, "listen": listen, "hmac_key": KEY},
         }
     )
-    with service(settings, observer=Tally(), log=events) as ready, ready.called():
+    with called(settings.callback, heard=lambda _: None, clock=utc_now, log=events):
         [said] = events.of("callback.unavailable")
     assert said["listen"] == listen
 

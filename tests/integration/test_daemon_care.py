@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from archiver.app import Machine, Service, service
+from archiver.app.machine import Machine
+from archiver.app.service import Service, service
 from archiver.console import Tally
 from archiver.daemon import HUNG_AFTER, Care, Daemon, Job, Stopping
 from archiver.demo.emulator import EmulatedTask, Emulator

@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from archiver.app import open_notices
+from archiver.app.adapters import open_notices
 from archiver.core.errors import SettingsFault
 from archiver.edge.heartbeat import Ping
 from archiver.edge.messenger import Messenger

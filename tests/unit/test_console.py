@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from rich.console import Console
 
-from archiver.app import Preview, PreviewedStem
+from archiver.app.preview import Preview, PreviewedStem
 from archiver.backfill import Ending, Verdict
 from archiver.console import (
     Tally,

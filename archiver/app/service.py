@@ -1,56 +1,48 @@
-"""The composition root: the only module that names real adapters."""
+"""`run` and `backfill`, wired together."""
 
 from __future__ import annotations
 
-import itertools
-import json
 import os
 import random
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING
+from datetime import timedelta
 
 from archiver import __version__
+from archiver.app.adapters import (
+    open_api,
+    open_downloader,
+    open_ledger,
+    open_notices,
+    open_store,
+    own_lock,
+    policy_of,
+)
+from archiver.app.listeners import called, pages, watched
+from archiver.app.machine import THIS_MACHINE, Machine, utc_now
 from archiver.backfill import Backfill, Ending, end, enrol
-from archiver.core import plan
-from archiver.core.errors import ArchiverError, LedgerFault, SettingsFault
-from archiver.core.model import Intake, Policy, TaskId
-from archiver.core.record import shown_url
+from archiver.core.model import Intake
 from archiver.daemon import Care, Daemon, Hangup, Job, Stopping, drain
 from archiver.dispatch import Breakers, Dispatcher, Shift, StemPool
-from archiver.edge.buffers import BufferBudget
 from archiver.edge.downloader import HttpDownloader
-from archiver.edge.downloader.address import Resolve, system_resolve
-from archiver.edge.downloader.dialer import Connect, tcp_connect
 from archiver.edge.heartbeat import Ping
 from archiver.edge.ledger import SqlLedger
-from archiver.edge.ledger.sql import PATIENCE
-from archiver.edge.metrics import CONTENT_TYPE, Metrics, Sources
-from archiver.edge.object_store import S3Store, s3_client
+from archiver.edge.metrics import Metrics, Sources
+from archiver.edge.object_store import S3Store
 from archiver.edge.owners import OwnerLock
-from archiver.edge.pages import Page, PageServer
 from archiver.edge.queue_file import QueueFile
-from archiver.edge.record_api import Answered, KieApi
-from archiver.edge.record_api.pace import Wait
+from archiver.edge.record_api import KieApi
 from archiver.edge.service_manager import Systemd
-from archiver.health import HEALTHZ, READYZ, healthz, readyz
 from archiver.logs import set_level
 from archiver.notices import Heartbeat, Notices, ToldLog
 from archiver.pipeline import Archiver, Outside
 from archiver.ports import Checkpoint, Clock, EventLog, Observer, OpenWork, Overview, unobserved
 from archiver.pulse import Beating, Pulse
-from archiver.redaction import Cleaner
 from archiver.reload import Reload, Tune
 from archiver.settings import Settings
 from archiver.upkeep import DeadlineWatch, QueueIntake, Waking, abort_strays, abort_uploads, free_leases
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
 
 _DISPATCH_EVERY = timedelta(seconds=1)
 _HOUSEKEEPING_EVERY = timedelta(seconds=30)
@@ -65,179 +57,9 @@ _WORK = "work"
 _WORK_WITHIN = timedelta(minutes=10)
 """How long all tasks in flight may be silent together: transfers to a slow store are so for minutes."""
 
-_S3_CONNECTIONS = 256
-"""How many idle ones the store's client may keep at least, so that a reload can raise the concurrency."""
-
 
 Progress = Callable[[int, int, timedelta | None], None]
 """Is told, several times a second: tasks done, tasks in all, and the time to the nearest deadline."""
-
-
-def utc_now() -> datetime:
-    """Now, as an aware UTC datetime."""
-    return datetime.now(UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """What the service takes from the machine that it runs on: its time, its network."""
-
-    clock: Clock = utc_now
-    monotonic: Callable[[], float] = time.monotonic
-    """Seconds: by them requests are paced, and bodies and answers found too slow."""
-    sleep: Callable[[float], None] = time.sleep
-    wait: Wait = threading.Condition.wait
-    resolve: Resolve = system_resolve
-    """Looks up the names of the CDN's hosts."""
-    connect: Connect = tcp_connect
-    """Opens connections to the CDN."""
-    patience: timedelta = PATIENCE
-    """How long another process may keep the ledger locked."""
-    s3_client: Callable[..., S3Client] = s3_client
-    """Makes the client of the store; see archiver.edge.object_store.s3_client."""
-
-
-THIS_MACHINE = Machine()
-
-
-def policy_of(settings: Settings, *, called: bool = False) -> Policy:
-    """Return the spans that decisions are made by.
-
-    Where the provider's callbacks come in (`called`), asking by ourselves is but a safety net.
-    """
-    schedule = settings.schedule
-    return Policy(
-        retention=settings.provider.retention,
-        grace_after_deadline=schedule.grace_after_deadline,
-        pending_first=schedule.pending_max if called else schedule.pending_first,
-        pending_max=schedule.pending_max,
-        retry_first=schedule.retry_first,
-        retry_max=schedule.retry_max,
-        missing_after=schedule.missing_after,
-        at_risk=schedule.at_risk,
-    )
-
-
-def open_ledger(settings: Settings, checkpoint: Checkpoint = unobserved, machine: Machine = THIS_MACHINE) -> SqlLedger:
-    """Open and, where needed, create or migrate the ledger; raise LedgerFault."""
-    return SqlLedger.open(settings.ledger.url, checkpoint=checkpoint, patience=machine.patience)
-
-
-def open_api(
-    settings: Settings,
-    log: EventLog,
-    checkpoint: Checkpoint = unobserved,
-    machine: Machine = THIS_MACHINE,
-    answered: Answered = lambda _: None,
-) -> KieApi:
-    """Return the client that holds the provider's key."""
-    provider = settings.provider
-    return KieApi(
-        base_url=provider.base_url,
-        api_key=provider.key(),
-        user_agent=provider.user_agent,
-        requests_per_10s=provider.requests_per_10s,
-        timeout=provider.timeout.total_seconds(),
-        proxy=settings.download.proxy_url(),
-        allow_http=settings.download.allow_http,
-        jitter=random.random,
-        log=log,
-        clock=machine.monotonic,
-        wait=machine.wait,
-        checkpoint=checkpoint,
-        answered=answered,
-    )
-
-
-def open_store(
-    settings: Settings, log: EventLog, checkpoint: Checkpoint = unobserved, machine: Machine = THIS_MACHINE
-) -> S3Store:
-    """Return the bucket, with credentials from boto3's own chain."""
-    store = settings.store
-    client = machine.s3_client(
-        endpoint_url=store.endpoint_url,
-        region=store.region,
-        addressing_style=store.addressing_style,
-        max_connections=max(settings.download.concurrency + settings.download.tasks_in_flight, _S3_CONNECTIONS),
-        user_agent_extra=f"stem-archiver/{__version__}",
-    )
-    return S3Store(
-        client,
-        bucket=store.bucket,
-        storage_class=store.storage_class,
-        sse=store.sse,
-        kms_key_id=store.kms_key_id,
-        tags=store.tags,
-        single_put_max=store.single_put_max,
-        part_size=store.part_size,
-        buffers=BufferBudget(settings.download.buffer_budget),
-        jitter=random.random,
-        clock=machine.clock,
-        sleep=machine.sleep,
-        log=log,
-        checkpoint=checkpoint,
-    )
-
-
-def open_downloader(
-    settings: Settings, checkpoint: Checkpoint = unobserved, machine: Machine = THIS_MACHINE
-) -> HttpDownloader:
-    """Return the anonymous client of the CDN."""
-    download = settings.download
-    return HttpDownloader(
-        user_agent=settings.provider.user_agent,
-        max_bytes=download.max_stem_bytes,
-        min_rate=download.min_rate,
-        connect_timeout=download.connect_timeout.total_seconds(),
-        read_timeout=download.read_timeout.total_seconds(),
-        allowed_hosts=download.allowed_hosts,
-        allow_http=download.allow_http,
-        allow_private_addresses=download.allow_private_addresses,
-        proxy=download.proxy_url(),
-        max_connections=download.concurrency,
-        resolve=machine.resolve,
-        connect=machine.connect,
-        clock=machine.monotonic,
-        sleep=machine.sleep,
-        jitter=random.random,
-        checkpoint=checkpoint,
-    )
-
-
-def open_notices(settings: Settings, log: EventLog, machine: Machine = THIS_MACHINE) -> Notices | None:
-    """Return what tells people, or None where nobody is to be told; raise SettingsFault."""
-    urls = settings.notify.services()
-    if not urls:
-        return None
-    with _extra("notify.urls", "notify"):
-        from archiver.edge.messenger import Messenger  # noqa: PLC0415 - an extra, and slow to load
-    try:
-        messenger = Messenger(urls)
-    except ValueError as error:
-        raise SettingsFault(f"notify.urls: {error}") from None
-    return Notices(
-        send=messenger,
-        cleaner=Cleaner(settings.secrets()),
-        clock=machine.clock,
-        min_interval=settings.notify.min_interval,
-        log=log,
-    )
-
-
-def owners_folder(ledger_url: str) -> Path:
-    """Return where the processes that share this ledger keep their locks."""
-    database = Path(ledger_url.removeprefix("sqlite:///"))
-    return database.with_name(database.name + ".owners")
-
-
-def own_lock(settings: Settings) -> OwnerLock:
-    """Return this process's proof of life; raise LedgerFault where it cannot be written down."""
-    folder = owners_folder(settings.ledger.url)
-    try:
-        return OwnerLock(folder)
-    except OSError as error:
-        hint = "the service needs room for, and the right to write, a small file in that folder"
-        raise LedgerFault(f"the ledger's folder of locks {folder} cannot be used: {error.strerror}", hint) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,14 +122,15 @@ class Service:
 
         Raises SettingsFault, before anything is begun, when an extra that the settings need is not installed.
         """
+        settings, served = self.settings, pages(self.metrics, self.pulse, self.breakers)
         self.pulse.expect(_WORK, _WORK_WITHIN)
         daemon = Daemon(
             self.jobs(), stopping=stopping, clock=self.clock, log=self.log, pulse=self.pulse, care=care or Care()
         )
-        with self.watched():
-            with self.called():
-                path = str(self.settings.queue.path)
-                self.log.info("daemon.started", version=__version__, owner=self.owner, queue=path)
+        with watched(settings.http, served, self.log):
+            with called(settings.callback, heard=self.waking.heard, clock=self.clock, log=self.log):
+                queue = str(settings.queue.path)
+                self.log.info("daemon.started", version=__version__, owner=self.owner, queue=queue)
                 fault = daemon.run(lambda: self.dispatcher.fault)
             try:
                 self.stop(stopping)
@@ -317,33 +140,6 @@ class Service:
                     self.notices.close(_LAST_WORDS)
         if fault is not None:
             raise fault
-
-    @contextmanager
-    def watched(self) -> Iterator[None]:
-        """Serve metrics and health while this lasts; where that cannot be, say so and go on."""
-        address = self.settings.http.address()
-        if address is None:
-            yield
-            return
-        try:
-            server = PageServer(*address, self.pages(), self.log)
-        except OSError as error:
-            hint = "set http.listen to a free port; until then this process answers neither /metrics nor /healthz"
-            report = self.log.error
-            report("http.unavailable", listen=self.settings.http.listen, error=error.strerror, hint=hint)
-            yield
-            return
-        with closing(server):
-            self.log.info("http.listening", address=server.address)
-            yield
-
-    def pages(self) -> Mapping[str, Callable[[], Page]]:
-        """Return what is served at http.listen."""
-        return {
-            "/metrics": lambda: Page(200, CONTENT_TYPE, self.metrics.page()),
-            HEALTHZ: lambda: _json_page(*healthz(self.pulse.late())),
-            READYZ: lambda: _json_page(*readyz(self.breakers.paused())),
-        }
 
     def sources(self, budget: Callable[[], int]) -> Sources:
         """Return what the gauges are read from; `budget` is what the pace of requests allows."""
@@ -364,33 +160,6 @@ class Service:
         """Return how many bytes of the queue file are not taken in yet; raise QueueUnreadable or LedgerFault."""
         path = str(self.settings.queue.path)
         return QueueFile(path).unread(self.ledger.cursor(path))
-
-    @contextmanager
-    def called(self) -> Iterator[None]:
-        """Take the provider's callbacks while this lasts, if so set; where that cannot be, say so and go on.
-
-        Raises SettingsFault when what it takes is not installed.
-        """
-        address = self.settings.callback.address()
-        if not self.settings.callback.enabled or address is None:
-            yield
-            return
-        with _extra("callback.enabled", "callback"):
-            from archiver.edge.callbacks import Callbacks, CallbackServer  # noqa: PLC0415 - an extra
-        key = self.settings.callback.key()
-        try:
-            server = CallbackServer(
-                *address, Callbacks(key=key, heard=self.waking.heard, clock=self.clock, log=self.log)
-            )
-        except OSError as error:
-            hint = "set callback.listen to an address of this machine and a free port; until then tasks are polled"
-            report = self.log.error
-            report("callback.unavailable", listen=self.settings.callback.listen, error=error.strerror, hint=hint)
-            yield
-            return
-        with closing(server):
-            self.log.info("callback.listening", address=server.address)
-            yield
 
     def jobs(self) -> dict[str, Job]:
         """Return the daemon's work by name."""
@@ -488,21 +257,6 @@ class Service:
         return ending
 
 
-def _json_page(status: int, answer: Mapping[str, object]) -> Page:
-    return Page(status, "application/json", (json.dumps(answer) + "\n").encode("ascii"))
-
-
-@contextmanager
-def _extra(setting: str, extra: str) -> Iterator[None]:
-    """Turn a failing import of what is installed only on demand into a SettingsFault that says how."""
-    try:
-        yield
-    except ImportError as missing:
-        raise SettingsFault(
-            f"{setting} needs {missing.name}; install it with: pip install 'stem-archiver[{extra}]'"
-        ) from missing
-
-
 @contextmanager
 def service(
     settings: Settings,
@@ -590,39 +344,3 @@ def _tunes(api: KieApi, downloader: HttpDownloader, pool: StemPool, dispatcher: 
         "download.tasks_in_flight": lambda new: dispatcher.resize(new.download.tasks_in_flight),
         "download.allowed_hosts": lambda new: downloader.allow_hosts(new.download.allowed_hosts),
     }
-
-
-@dataclass(frozen=True, slots=True)
-class PreviewedStem:
-    """A stem that would be fetched from `url` and stored under `key`."""
-
-    url: str
-    key: str
-    """Its extension is known only from the first bytes, and shown as `*`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Preview:
-    """What a backfill would do with one id."""
-
-    task_id: TaskId
-    says: str
-    stems: tuple[PreviewedStem, ...] = ()
-
-
-def preview(settings: Settings, intakes: Iterable[Intake], *, limit: int | None, log: EventLog) -> Iterator[Preview]:
-    """Ask for each record and say what would be stored; writes nothing anywhere."""
-    api = open_api(settings, log)
-    with closing(api):
-        ids = dict.fromkeys(task_id for intake in intakes for task_id in intake.ids)
-        for task_id in itertools.islice(ids, limit):
-            try:
-                record = api.fetch(task_id)
-            except ArchiverError as error:
-                yield Preview(task_id, f"{error.code}: {error}")
-                continue
-            stems = tuple(
-                PreviewedStem(shown_url(stem.url), plan.object_key(settings.store.prefix, task_id, stem.name, "*"))
-                for stem in record.stems
-            )
-            yield Preview(task_id, f"{record.phase.value}, {len(stems)} stems", stems)

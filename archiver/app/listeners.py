@@ -1,0 +1,73 @@
+"""What the daemon answers to: Prometheus and supervisors, and the provider's callbacks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+
+from archiver.app.adapters import extra
+from archiver.core.model import TaskId
+from archiver.dispatch import Breakers
+from archiver.edge.metrics import CONTENT_TYPE, Metrics
+from archiver.edge.pages import Page, PageServer
+from archiver.health import HEALTHZ, READYZ, healthz, readyz
+from archiver.ports import Clock, EventLog
+from archiver.pulse import Pulse
+from archiver.settings.model import Callback, Http
+
+
+def pages(metrics: Metrics, pulse: Pulse, breakers: Breakers) -> Mapping[str, Callable[[], Page]]:
+    """Return what is served at http.listen."""
+    return {
+        "/metrics": lambda: Page(200, CONTENT_TYPE, metrics.page()),
+        HEALTHZ: lambda: _json_page(*healthz(pulse.late())),
+        READYZ: lambda: _json_page(*readyz(breakers.paused())),
+    }
+
+
+def _json_page(status: int, answer: Mapping[str, object]) -> Page:
+    return Page(status, "application/json", (json.dumps(answer) + "\n").encode("ascii"))
+
+
+@contextmanager
+def watched(http: Http, served: Mapping[str, Callable[[], Page]], log: EventLog) -> Iterator[None]:
+    """Serve metrics and health while this lasts; where that cannot be, say so and go on."""
+    address = http.address()
+    if address is None:
+        yield
+        return
+    try:
+        server = PageServer(*address, served, log)
+    except OSError as error:
+        hint = "set http.listen to a free port; until then this process answers neither /metrics nor /healthz"
+        log.error("http.unavailable", listen=http.listen, error=error.strerror, hint=hint)  # noqa: TRY400 - an event
+        yield
+        return
+    with closing(server):
+        log.info("http.listening", address=server.address)
+        yield
+
+
+@contextmanager
+def called(callback: Callback, *, heard: Callable[[TaskId], None], clock: Clock, log: EventLog) -> Iterator[None]:
+    """Take the provider's callbacks while this lasts, if so set; where that cannot be, say so and go on.
+
+    Raises SettingsFault when what it takes is not installed.
+    """
+    address = callback.address()
+    if not callback.enabled or address is None:
+        yield
+        return
+    with extra("callback.enabled", "callback"):
+        from archiver.edge.callbacks import Callbacks, CallbackServer  # noqa: PLC0415 - an extra
+    try:
+        server = CallbackServer(*address, Callbacks(key=callback.key(), heard=heard, clock=clock, log=log))
+    except OSError as error:
+        hint = "set callback.listen to an address of this machine and a free port; until then tasks are polled"
+        log.error("callback.unavailable", listen=callback.listen, error=error.strerror, hint=hint)  # noqa: TRY400 - an event
+        yield
+        return
+    with closing(server):
+        log.info("callback.listening", address=server.address)
+        yield

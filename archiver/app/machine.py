@@ -1,0 +1,47 @@
+"""What the service takes from the machine that it runs on."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from archiver.edge.downloader.address import Resolve, system_resolve
+from archiver.edge.downloader.dialer import Connect, tcp_connect
+from archiver.edge.ledger.sql import PATIENCE
+from archiver.edge.object_store import s3_client
+from archiver.edge.record_api.pace import Wait
+from archiver.ports import Clock
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+def utc_now() -> datetime:
+    """Now, as an aware UTC datetime."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What the service takes from the machine that it runs on: its time, its network."""
+
+    clock: Clock = utc_now
+    monotonic: Callable[[], float] = time.monotonic
+    """Seconds: by them requests are paced, and bodies and answers found too slow."""
+    sleep: Callable[[float], None] = time.sleep
+    wait: Wait = threading.Condition.wait
+    resolve: Resolve = system_resolve
+    """Looks up the names of the CDN's hosts."""
+    connect: Connect = tcp_connect
+    """Opens connections to the CDN."""
+    patience: timedelta = PATIENCE
+    """How long another process may keep the ledger locked."""
+    s3_client: Callable[..., S3Client] = s3_client
+    """Makes the client of the store; see archiver.edge.object_store.s3_client."""
+
+
+THIS_MACHINE = Machine()

@@ -1,0 +1,52 @@
+"""What a backfill would do: `--dry-run`."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+
+from archiver.app.adapters import open_api
+from archiver.core import plan
+from archiver.core.errors import ArchiverError
+from archiver.core.model import Intake, TaskId
+from archiver.core.record import shown_url
+from archiver.ports import EventLog
+from archiver.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewedStem:
+    """A stem that would be fetched from `url` and stored under `key`."""
+
+    url: str
+    key: str
+    """Its extension is known only from the first bytes, and shown as `*`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a backfill would do with one id."""
+
+    task_id: TaskId
+    says: str
+    stems: tuple[PreviewedStem, ...] = ()
+
+
+def preview(settings: Settings, intakes: Iterable[Intake], *, limit: int | None, log: EventLog) -> Iterator[Preview]:
+    """Ask for each record and say what would be stored; writes nothing anywhere."""
+    api = open_api(settings, log)
+    with closing(api):
+        ids = dict.fromkeys(task_id for intake in intakes for task_id in intake.ids)
+        for task_id in itertools.islice(ids, limit):
+            try:
+                record = api.fetch(task_id)
+            except ArchiverError as error:
+                yield Preview(task_id, f"{error.code}: {error}")
+                continue
+            stems = tuple(
+                PreviewedStem(shown_url(stem.url), plan.object_key(settings.store.prefix, task_id, stem.name, "*"))
+                for stem in record.stems
+            )
+            yield Preview(task_id, f"{record.phase.value}, {len(stems)} stems", stems)
