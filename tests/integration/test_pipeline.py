@@ -6,6 +6,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -471,6 +472,34 @@ def test_record_that_no_longer_lists_a_task_keeps_the_stems_that_are_known(world
     world.api.knows(TASK, listing, RecordInfo(Phase.ABSENT), listing)
     world.go_until(lambda outcome: outcome == Archived())
     assert "sig=1" not in str(world.task) + json.dumps(world.events.seen, default=str)
+
+
+def test_record_that_lists_nothing_any_more_is_a_failed_try_while_stems_are_wanted(world: World) -> None:
+    source = world.serves("vocal", OriginBusy("503"))
+    signed = StemSource(source.name, source.url + "?sig=1", source.field)
+    world.origin[signed.url] = world.origin[source.url]
+    world.api.knows(TASK, RecordInfo(Phase.DONE, (signed,), document="{}"), RecordInfo(Phase.ABSENT))
+    for _ in range(2):
+        outcome = world.go()
+        assert isinstance(outcome, Later)
+        assert outcome.fault
+        world.now = outcome.at
+    assert world.task.attempts == 2
+
+
+def test_transfers_queue_up_by_the_deadline_of_their_task(world: World) -> None:
+    class Noting(StemPool):
+        def submit(self, deadline: datetime, work: Callable[[], None]) -> Future[None]:
+            deadlines.append(deadline)
+            return super().submit(deadline, work)
+
+    deadlines: list[datetime] = []
+    world.lists(world.serves("vocal", VOCAL))
+    claim = world.claim()
+    assert claim is not None
+    with closing(Noting(1)) as pool:
+        replace(world.archiver, outside=replace(world.archiver.outside, pool=pool)).archive(claim)
+    assert deadlines == [START + Policy().retention]
 
 
 def test_lease_that_was_lost_stops_the_work_and_writes_nothing(world: World) -> None:
