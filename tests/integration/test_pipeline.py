@@ -53,6 +53,7 @@ from archiver.dispatch import FAILURES_TO_PAUSE, Breakers, StemPool
 from archiver.edge.ledger import SqlLedger
 from archiver.pipeline import Archiver, Outside
 from archiver.ports import Stage, TaskRow
+from archiver.upkeep import DeadlineWatch
 from tests.fakes.downloader import Audio, FakeDownloader, Scripted
 from tests.fakes.events import Events
 from tests.fakes.object_store import FakeStore
@@ -416,6 +417,23 @@ def test_gone_stem_before_the_deadline_is_retried_and_after_it_is_lost_with_the_
     assert world.manifest()["drums"]["state"] == "lost"
     assert world.task.state == "lost"
     assert world.told("task.")[-1] == ("error", "task.lost")
+
+
+def test_task_near_its_deadline_raises_the_alarm_once_and_its_end_ends_it(world: World) -> None:
+    world.lists(world.serves("vocal", OriginBusy("503"), VOCAL))
+    outcome = world.go()
+    assert isinstance(outcome, Later)
+    watch = DeadlineWatch(world.ledger, world.clock, timedelta(days=2), world.events)
+    watch()
+    assert world.told("deadline.at_risk") == []
+    world.now = START + Policy().retention - timedelta(days=1)
+    watch()
+    watch()
+    [alarm] = world.events.of("deadline.at_risk")
+    assert (alarm["tasks"], alarm["first_task_id"]) == (1, TASK)
+    assert world.go() == Archived()
+    watch()
+    assert world.told("deadline.at_risk") == [("error", "deadline.at_risk"), ("info", "deadline.at_risk")]
 
 
 def test_lost_stem_that_is_had_after_all_replaces_the_manifest(world: World) -> None:
