@@ -64,15 +64,22 @@ TASK = TaskId("task-0001")
 VOCAL, DRUMS = b"vocal" * 9000, b"drums" * 8000
 
 
+@dataclass
 class Watcher:
+    """Notes what progress is made of."""
+
+    bytes_in: int = 0
+    stored: list[int] = field(default_factory=list)
+    ended: list[Outcome] = field(default_factory=list)
+
     def received(self, size: int) -> None:
-        pass
+        self.bytes_in += size
 
     def stem_stored(self, size: int, seconds: float) -> None:
-        pass
+        self.stored.append(size)
 
     def task_ended(self, outcome: Outcome) -> None:
-        pass
+        self.ended.append(outcome)
 
 
 @dataclass
@@ -86,6 +93,7 @@ class World:
     origin: dict[str, list[Scripted]] = field(default_factory=dict)
     events: Events = field(default_factory=Events)
     cancelled: threading.Event = field(default_factory=threading.Event)
+    watcher: Watcher = field(default_factory=Watcher)
 
     def __post_init__(self) -> None:
         self.downloader = FakeDownloader(self.origin)
@@ -100,7 +108,7 @@ class World:
             clock=self.clock,
             jitter=lambda: 0.5,
             log=self.events,
-            observer=Watcher(),
+            observer=self.watcher,
             cancelled=self.cancelled.is_set,
         )
         self.accept(TASK)
@@ -176,6 +184,14 @@ def test_task_with_audio_is_archived_with_objects_record_and_manifest(world: Wor
     assert world.manifest()["vocal"]["sha256"] == hashlib.sha256(VOCAL).hexdigest()
     assert world.task.state == "archived"
     assert world.told("task.") == [("info", "task.listed"), ("info", "task.archived")]
+
+
+def test_progress_is_told_of_every_byte_stem_and_task(world: World) -> None:
+    world.lists(world.serves("vocal", VOCAL), world.serves("drums", DRUMS))
+    world.go()
+    assert world.watcher.bytes_in == len(VOCAL) + len(DRUMS)
+    assert sorted(world.watcher.stored) == sorted([len(VOCAL), len(DRUMS)])
+    assert world.watcher.ended == [Archived()]
 
 
 def test_manifest_is_written_after_every_stem_is_in_the_ledger(world: World) -> None:
