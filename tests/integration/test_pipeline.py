@@ -287,6 +287,33 @@ def test_provider_that_gives_up_after_listing_stems_leaves_those_that_were_had(w
     assert set(world.manifest()) == {"vocal"}
 
 
+def test_record_that_lists_nothing_any_more_once_all_is_stored_is_no_failed_try(world: World) -> None:
+    early = RecordInfo(Phase.PENDING, (world.serves("vocal", VOCAL),), created_at=START, document="{}")
+    world.api.knows(TASK, early, RecordInfo(Phase.ABSENT))
+    for _ in range(2):
+        outcome = world.go()
+        assert isinstance(outcome, Later)
+        assert not outcome.fault
+        world.now = outcome.at
+
+
+def test_name_nobody_has_heard_of_is_warned_about_once_and_a_known_one_never(world: World) -> None:
+    kazoo, vocal = world.serves("kazoo", DRUMS), world.serves("vocal", VOCAL)
+    odd = StemSource(kazoo.name, kazoo.url, kazoo.field, known=False)
+    early = RecordInfo(Phase.PENDING, (odd, vocal), created_at=START, document="{}")
+    world.api.knows(TASK, early, RecordInfo(Phase.DONE, (odd, vocal), created_at=START, document="{}"))
+    world.go_until(lambda outcome: outcome == Archived())
+    assert [fields["stem"] for fields in world.events.of("stem.unknown_name")] == ["kazoo"]
+
+
+def test_task_is_taken_up_again_when_the_first_of_its_stems_is_due(world: World) -> None:
+    slow, soon = OriginBusy("503", retry_after=500), OriginBusy("503")
+    world.lists(world.serves("bass", slow), world.serves("drums", soon), world.serves("vocal", slow))
+    outcome = world.go()
+    assert isinstance(outcome, Later)
+    assert outcome.at == START + timedelta(seconds=5)
+
+
 def test_record_that_stands_in_the_bucket_and_is_not_the_last_one_is_replaced(world: World) -> None:
     world.store.objects[f"p/{TASK}/record-info.json"] = b'{"stems": 0}'
     world.lists(world.serves("vocal", VOCAL))
