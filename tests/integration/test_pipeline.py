@@ -6,6 +6,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -52,6 +53,7 @@ from archiver.dispatch import FAILURES_TO_PAUSE, Breakers, StemPool
 from archiver.edge.ledger import SqlLedger
 from archiver.pipeline import Archiver, Outside
 from archiver.ports import Stage, TaskRow
+from archiver.upkeep import DeadlineWatch
 from tests.fakes.downloader import Audio, FakeDownloader, Scripted
 from tests.fakes.events import Events
 from tests.fakes.object_store import FakeStore
@@ -66,15 +68,18 @@ VOCAL, DRUMS = b"vocal" * 9000, b"drums" * 8000
 class Watcher:
     """An Observer that keeps what it is told."""
 
+    bytes_in: int = 0
+    stored: list[int] = field(default_factory=list)
+    ended: list[Outcome] = field(default_factory=list)
     unknown: int = 0
     failed: list[str] = field(default_factory=list)
     ages: list[timedelta | None] = field(default_factory=list)
 
     def received(self, size: int) -> None:
-        pass
+        self.bytes_in += size
 
     def stem_stored(self, size: int, seconds: float) -> None:
-        pass
+        self.stored.append(size)
 
     def unknown_name(self) -> None:
         self.unknown += 1
@@ -83,6 +88,7 @@ class Watcher:
         self.failed.append(error.code)
 
     def task_ended(self, outcome: Outcome, age: timedelta | None) -> None:
+        self.ended.append(outcome)
         self.ages.append(age)
 
 
@@ -188,6 +194,14 @@ def test_task_with_audio_is_archived_with_objects_record_and_manifest(world: Wor
     assert world.manifest()["vocal"]["sha256"] == hashlib.sha256(VOCAL).hexdigest()
     assert world.task.state == "archived"
     assert world.told("task.") == [("info", "task.listed"), ("info", "task.archived")]
+
+
+def test_progress_is_told_of_every_byte_stem_and_task(world: World) -> None:
+    world.lists(world.serves("vocal", VOCAL), world.serves("drums", DRUMS))
+    world.go()
+    assert world.watcher.bytes_in == len(VOCAL) + len(DRUMS)
+    assert sorted(world.watcher.stored) == sorted([len(VOCAL), len(DRUMS)])
+    assert world.watcher.ended == [Archived()]
 
 
 def test_manifest_is_written_after_every_stem_is_in_the_ledger(world: World) -> None:
@@ -313,6 +327,33 @@ def test_provider_that_gives_up_after_listing_stems_leaves_those_that_were_had(w
     world.now = outcome.at
     assert world.go() == Archived()
     assert set(world.manifest()) == {"vocal"}
+
+
+def test_record_that_lists_nothing_any_more_once_all_is_stored_is_no_failed_try(world: World) -> None:
+    early = RecordInfo(Phase.PENDING, (world.serves("vocal", VOCAL),), created_at=START, document="{}")
+    world.api.knows(TASK, early, RecordInfo(Phase.ABSENT))
+    for _ in range(2):
+        outcome = world.go()
+        assert isinstance(outcome, Later)
+        assert not outcome.fault
+        world.now = outcome.at
+
+
+def test_name_nobody_has_heard_of_is_warned_about_once_and_a_known_one_never(world: World) -> None:
+    kazoo, vocal = world.serves("kazoo", DRUMS), world.serves("vocal", VOCAL)
+    odd = StemSource(kazoo.name, kazoo.url, kazoo.field, known=False)
+    early = RecordInfo(Phase.PENDING, (odd, vocal), created_at=START, document="{}")
+    world.api.knows(TASK, early, RecordInfo(Phase.DONE, (odd, vocal), created_at=START, document="{}"))
+    world.go_until(lambda outcome: outcome == Archived())
+    assert [fields["stem"] for fields in world.events.of("stem.unknown_name")] == ["kazoo"]
+
+
+def test_task_is_taken_up_again_when_the_first_of_its_stems_is_due(world: World) -> None:
+    slow, soon = OriginBusy("503", retry_after=500), OriginBusy("503")
+    world.lists(world.serves("bass", slow), world.serves("drums", soon), world.serves("vocal", slow))
+    outcome = world.go()
+    assert isinstance(outcome, Later)
+    assert outcome.at == START + timedelta(seconds=5)
 
 
 def test_record_that_stands_in_the_bucket_and_is_not_the_last_one_is_replaced(world: World) -> None:
@@ -463,6 +504,23 @@ def test_gone_stem_before_the_deadline_is_retried_and_after_it_is_lost_with_the_
     assert world.told("task.")[-1] == ("error", "task.lost")
 
 
+def test_task_near_its_deadline_raises_the_alarm_once_and_its_end_ends_it(world: World) -> None:
+    world.lists(world.serves("vocal", OriginBusy("503"), VOCAL))
+    outcome = world.go()
+    assert isinstance(outcome, Later)
+    watch = DeadlineWatch(world.ledger, world.clock, timedelta(days=2), world.events)
+    watch()
+    assert world.told("deadline.at_risk") == []
+    world.now = START + Policy().retention - timedelta(days=1)
+    watch()
+    watch()
+    [alarm] = world.events.of("deadline.at_risk")
+    assert (alarm["tasks"], alarm["first_task_id"]) == (1, TASK)
+    assert world.go() == Archived()
+    watch()
+    assert world.told("deadline.at_risk") == [("error", "deadline.at_risk"), ("info", "deadline.at_risk")]
+
+
 def test_lost_stem_that_is_had_after_all_replaces_the_manifest(world: World) -> None:
     world.lists(world.serves("vocal", VOCAL), world.serves("drums", LinkSpent(status=404)))
     world.now = START + timedelta(days=20)
@@ -517,6 +575,34 @@ def test_record_that_no_longer_lists_a_task_keeps_the_stems_that_are_known(world
     world.api.knows(TASK, listing, RecordInfo(Phase.ABSENT), listing)
     world.go_until(lambda outcome: outcome == Archived())
     assert "sig=1" not in str(world.task) + json.dumps(world.events.seen, default=str)
+
+
+def test_record_that_lists_nothing_any_more_is_a_failed_try_while_stems_are_wanted(world: World) -> None:
+    source = world.serves("vocal", OriginBusy("503"))
+    signed = StemSource(source.name, source.url + "?sig=1", source.field)
+    world.origin[signed.url] = world.origin[source.url]
+    world.api.knows(TASK, RecordInfo(Phase.DONE, (signed,), document="{}"), RecordInfo(Phase.ABSENT))
+    for _ in range(2):
+        outcome = world.go()
+        assert isinstance(outcome, Later)
+        assert outcome.fault
+        world.now = outcome.at
+    assert world.task.attempts == 2
+
+
+def test_transfers_queue_up_by_the_deadline_of_their_task(world: World) -> None:
+    class Noting(StemPool):
+        def submit(self, deadline: datetime, work: Callable[[], None]) -> Future[None]:
+            deadlines.append(deadline)
+            return super().submit(deadline, work)
+
+    deadlines: list[datetime] = []
+    world.lists(world.serves("vocal", VOCAL))
+    claim = world.claim()
+    assert claim is not None
+    with closing(Noting(1)) as pool:
+        replace(world.archiver, outside=replace(world.archiver.outside, pool=pool)).archive(claim)
+    assert deadlines == [START + Policy().retention]
 
 
 def test_lease_that_was_lost_stops_the_work_and_writes_nothing(world: World) -> None:

@@ -1,0 +1,42 @@
+"""What `check` says of the files, before it asks anybody."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from archiver.check import findings
+from archiver.settings import load
+from tests.fakes.events import Events
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    file = tmp_path / "archiver.toml"
+    file.write_text(f'[queue]\npath = "{tmp_path}/queue.txt"\n[ledger]\nurl = "sqlite:///{tmp_path}/ledger.db"\n')
+    return file
+
+
+def levels(config: Path) -> dict[str, str]:
+    """The level of each finding up to those of the files."""
+    found = islice(findings(load(config, {}), Events()), 3)
+    return {finding.subject: finding.level for finding in found}
+
+
+def test_files_that_are_not_there_yet_are_no_failure(config: Path) -> None:
+    assert levels(config) == {"settings": "ok", "queue file": "warn", "ledger": "ok"}
+
+
+@pytest.mark.parametrize(("mode", "level"), [(0o600, "ok"), (0o640, "warn"), (0o604, "warn")])
+def test_ledger_that_others_may_read_is_warned_about(config: Path, mode: int, level: str) -> None:
+    (config.parent / "queue.txt").touch()
+    (config.parent / "ledger.db").touch()
+    (config.parent / "ledger.db").chmod(mode)
+    assert levels(config) == {"settings": "ok", "queue file": "ok", "ledger": level}
+
+
+def test_queue_file_that_cannot_be_read_is_a_failure(config: Path) -> None:
+    (config.parent / "queue.txt").mkdir()
+    assert levels(config)["queue file"] == "fail"
