@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -79,7 +80,8 @@ def plain(urls: Path, bucket: str, endpoint: str) -> None:
         region_name="us-east-1",
         config=Config(max_pool_connections=THREADS * 10, s3={"addressing_style": "path"}),
     )
-    http = httpx.Client(limits=httpx.Limits(max_connections=THREADS), timeout=60, trust_env=False)
+    trust = ssl.create_default_context(cafile=os.environ.get("SSL_CERT_FILE"))
+    http = httpx.Client(limits=httpx.Limits(max_connections=THREADS), timeout=60, trust_env=False, verify=trust)
 
     class Reader:
         def __init__(self, response: httpx.Response) -> None:

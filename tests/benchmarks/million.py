@@ -30,9 +30,7 @@ def main() -> None:
         command = [sys.executable, "-m", "archiver", "--config", str(config)]
         for words in (["status"], ["status"], ["backfill", str(folder / "ids")]):
             cost = measured([*command, *words], site.env())
-            print(
-                f"{words[0]:<10} {cost.seconds:6.2f} s {cost.cpu:6.2f} CPU-s {cost.peak_rss / 1024:5.0f} MB", flush=True
-            )
+            print(f"{words[0]:<10} {cost.seconds:6.2f} s {cost.cpu:6.2f} CPU-s", flush=True)
 
 
 if __name__ == "__main__":

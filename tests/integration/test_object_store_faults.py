@@ -231,6 +231,8 @@ def test_a_put_after_others_is_one_request_that_says_what_boto3_would_say(bench:
             assert content.named_by(calls.put(key, content, labels, IfNoneMatch="*"))
         with pytest.raises(Conflict):
             calls.put("a/(2) *'!=~.mp3", content, labels, IfNoneMatch="*")
+    assert calls.quick._way is not None
+    assert "input_params" not in calls.quick._way.context, "a buffer would be held on to"
     first, second, third = ({name.lower(): value for name, value in sent.headers} for sent in bench.proxy.requests)
     of_boto3 = {"expect", "amz-sdk-invocation-id", "amz-sdk-request"}
     of_this_call = {"authorization", "x-amz-date"}

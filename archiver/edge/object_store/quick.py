@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from botocore.awsrequest import AWSPreparedRequest, AWSRequest
+from botocore.awsrequest import AWSRequest
 from botocore.exceptions import BotoCoreError
 from urllib3.exceptions import HTTPError
 
@@ -51,6 +51,7 @@ class _Way:
     """What boto3 made of the client's settings for this bucket: where to send, with which fields, signed how."""
 
     base: str
+    """The URL, as far as the key."""
     headers: Mapping[str, str]
     context: Mapping[str, Any]
 
@@ -95,15 +96,14 @@ class QuickPut:
 
     def learn(self, key: str) -> None:
         """Take over what boto3 sent in this thread last, for the object `key`: it worked."""
-        sent: Any = self._sent.__dict__.pop("request", None)  # the stubs know no context
-        if sent is None or not sent.url.endswith(f"/{_quoted(key)}"):
-            return
-        headers = {name: _text(sent.headers[name]) for name in OF_EVERY_OBJECT if name in sent.headers}
-        context = {name: sent.context[name] for name in _SIGNED_BY if name in sent.context}
-        self._way = _Way(sent.url.removesuffix(_quoted(key)), headers, context)
+        sent: _Way | None = self._sent.__dict__.pop("way", None)
+        if sent is not None and sent.base.endswith(f"/{_quoted(key)}"):
+            self._way = replace(sent, base=sent.base.removesuffix(_quoted(key)))
 
-    def _note(self, request: AWSPreparedRequest, **_: object) -> None:
-        self._sent.request = request
+    def _note(self, request: Any, **_: object) -> None:  # noqa: ANN401 - the stubs of AWSPreparedRequest know no context
+        headers = {name: _text(request.headers[name]) for name in OF_EVERY_OBJECT if name in request.headers}
+        context = {name: request.context[name] for name in _SIGNED_BY if name in request.context}
+        self._sent.way = _Way(request.url, headers, context)
 
 
 def _quoted(key: str) -> str:
