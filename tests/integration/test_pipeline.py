@@ -217,6 +217,21 @@ def test_manifest_is_written_after_every_stem_is_in_the_ledger(world: World) -> 
     assert seen == ["stored,stored", "stored,stored"]
 
 
+def test_upload_in_parts_stands_in_the_ledger_under_our_name_as_long_as_it_is_open(world: World) -> None:
+    open_then: list[int] = []
+
+    def note(step: str) -> None:
+        if step == "multipart.completed":
+            open_then.append(len(world.ledger.uploads_of_dead(lambda owner: owner != "me")))
+
+    world.store.single_put_max = 1000
+    world.store.checkpoint = note
+    world.lists(world.serves("vocal", VOCAL))
+    assert world.go() == Archived()
+    assert open_then == [1]
+    assert not world.ledger.uploads_of_dead(lambda owner: False)
+
+
 def test_task_taken_up_again_with_stems_missing_asks_nobody_and_fetches_only_those(world: World) -> None:
     world.lists(world.serves("vocal", VOCAL), world.serves("drums", OriginBusy("503"), DRUMS))
     outcome = world.go()
