@@ -378,6 +378,17 @@ def test_record_that_stands_in_the_bucket_and_is_not_the_last_one_is_replaced(wo
     assert world.store.objects[f"p/{TASK}/record-info.json"] == b'{"stems": 1}'
 
 
+def test_stem_of_a_listing_that_may_grow_is_tried_again_without_asking(world: World) -> None:
+    source = world.serves("vocal", OriginBusy("503"), VOCAL)
+    world.api.knows(TASK, RecordInfo(Phase.PENDING, (source,), created_at=START, document="{}"))
+    for _ in range(2):
+        outcome = world.go()
+        assert isinstance(outcome, Later)
+        world.now = outcome.at
+    assert f"p/{TASK}/vocal.mp3" in world.store.objects
+    assert len(world.api.fetched) == 1
+
+
 def test_unknown_id_is_waited_for_a_day_and_then_missing(world: World) -> None:
     outcome = world.go_until(lambda outcome: isinstance(outcome, Missing), most=200)
     assert isinstance(outcome, Missing)
@@ -517,6 +528,9 @@ def test_gone_stem_before_the_deadline_is_retried_and_after_it_is_lost_with_the_
     assert world.manifest()["drums"]["state"] == "lost"
     assert world.task.state == "lost"
     assert world.told("task.")[-1] == ("error", "task.lost")
+    ends = [(level, event) for level, event in world.told("stem.") if event in {"stem.retry", "stem.lost"}]
+    assert set(ends[:-1]) == {("info", "stem.retry")}
+    assert ends[-1] == ("error", "stem.lost")
 
 
 def test_task_near_its_deadline_raises_the_alarm_once_and_its_end_ends_it(world: World) -> None:

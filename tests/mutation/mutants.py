@@ -17,6 +17,8 @@ from parso.tree import NodeOrLeaf as Node
 
 Span = tuple[tuple[int, int], tuple[int, int]]
 
+SAME = ("Is_Eq", "IsNot_NotEq")
+"""Operators that change nothing for None, True, False and the members of an enum, which alone are compared so."""
 LOG_METHODS = {"debug", "info", "warning", "error", "exception"}
 
 
@@ -112,7 +114,7 @@ def mutants_of(root: Path, path: Path, choose: random.Random) -> list[Mutant]:
 def _operators() -> Iterator[tuple[str, Operator]]:
     for name in operator_names():
         operator = get_operator(name)
-        if not operator.arguments() and operator is not ExceptionReplacer:
+        if not operator.arguments() and operator is not ExceptionReplacer and not name.endswith(SAME):
             yield name.removeprefix("core/"), operator()
     for own in (RemoveCall, CatchNothing):
         yield own.__name__, own()
