@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import closing
@@ -765,3 +766,34 @@ def test_object_stored_just_before_a_death_is_found_though_a_twin_came_first_thi
     world.go_until(lambda outcome: outcome == Archived())
     audio = {key for key in world.store.objects if key.endswith(".mp3")}
     assert {stem["key"] for stem in world.manifest().values()} == audio, "an object that no manifest names"
+
+
+def test_provider_that_answers_ends_its_pause(world: World) -> None:
+    world.lists(world.serves("vocal", VOCAL))
+    world.ledger.pause(Dependency.PROVIDER, reason="busy", hint="wait", lasting=False, now=world.now)
+    world.breakers.reload()
+    world.now += timedelta(minutes=1)
+    assert world.go() == Archived()
+    assert not world.ledger.pauses()
+
+
+def test_stem_that_waits_for_its_twin_goes_on_when_the_twin_fails(world: World) -> None:
+    world.lists(world.serves("fx", VOCAL), world.serves("brass", VOCAL))
+
+    def fail_once_both_are_read(step: str) -> None:
+        if step != "put.done":
+            return
+        world.store.checkpoint = lambda _: None
+        bodies = world.downloader.bodies
+        while len(bodies) < 2 or any(body.size < len(VOCAL) for body in bodies):
+            time.sleep(0.01)
+        time.sleep(0.1)  # the other is on its last step into the wait; where it is not, nothing is asked of it
+        raise StoreBusy("503")
+
+    world.store.checkpoint = fail_once_both_are_read
+    outcomes: list[Outcome] = []
+    going = threading.Thread(target=lambda: outcomes.append(world.go()), daemon=True)
+    going.start()
+    going.join(30)
+    assert [type(outcome) for outcome in outcomes] == [Later]
+    assert sorted(stem.state for stem in world.task.stems) == [StemState.STORED, StemState.WANTED]
