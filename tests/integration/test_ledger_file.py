@@ -23,8 +23,8 @@ from archiver.core.errors import LedgerFault
 from archiver.core.model import Archived, Cursor, Dependency, Intake
 from archiver.core.states import TaskState
 from archiver.edge.ledger import SqlLedger, upgrade
+from archiver.edge.ledger.indexes import metadata
 from archiver.edge.ledger.migrate import HEAD
-from archiver.edge.ledger.schema import metadata
 from tests.fixtures.ledgers import (
     DAY,
     DEADLINE,

@@ -9,14 +9,18 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from archiver.core.errors import LedgerFault
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql
 
 APPLICATION_ID = 0x5354454D
 """`STEM`: what tells our file from any other SQLite database."""
@@ -32,7 +36,11 @@ _LOCK_POLL = 0.05
 
 def insert(db: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
     """An INSERT that knows ON CONFLICT; both dialects spell it alike."""
-    return postgresql.insert(table) if db.dialect.name == "postgresql" else sqlite.insert(table)
+    if db.dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - loads every driver's dialect
+
+        return postgresql.insert(table)
+    return sqlite.insert(table)
 
 
 def sqlite_engine(url: URL, patience: timedelta) -> Engine:

@@ -123,27 +123,6 @@ tasks = Table(
     CheckConstraint("asks >= 0 AND attempts >= 0", name="counters_count"),
 )
 
-# These serve open tasks only, so a million finished ones cost nothing here.
-Index(
-    "tasks_waiting",
-    *(tasks.c[name] for name in ("stage", "urgency", "task_id", "not_before", "leased_until", "awaited", "deadline")),
-    sqlite_where=tasks.c.ended_at.is_(None),
-    postgresql_where=tasks.c.ended_at.is_(None),
-)
-Index(
-    "tasks_deadline",
-    *(tasks.c[name] for name in ("deadline", "task_id", "state", "not_before", "leased_until")),
-    sqlite_where=tasks.c.ended_at.is_(None),
-    postgresql_where=tasks.c.ended_at.is_(None),
-)
-Index(
-    "tasks_leased",
-    tasks.c.owner,
-    sqlite_where=tasks.c.owner.is_not(None),
-    postgresql_where=tasks.c.owner.is_not(None),
-)
-Index("tasks_by_state", tasks.c.state, tasks.c.ended_at)
-
 stems = Table(
     "stems",
     metadata,
