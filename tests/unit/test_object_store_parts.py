@@ -5,10 +5,12 @@ import hashlib
 import traceback
 import zlib
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from botocore import exceptions as boto
 from botocore.exceptions import ClientError
+from botocore.session import get_session
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,6 +26,7 @@ from archiver.core.errors import (
     StoreFull,
     StoreMisfit,
 )
+from archiver.edge.object_store.client import _session
 from archiver.edge.object_store.content import BLOCK, Content, opened
 from archiver.edge.object_store.faults import Absent, Conflict, translated
 from archiver.edge.object_store.patience import Patience
@@ -303,3 +306,20 @@ def test_joined_crc_is_that_of_both_one_after_the_other(first: bytes, second: by
 def test_joined_crc_of_parts_as_large_as_they_are_in_use() -> None:
     first, second = bytes(range(256)) * 7, b"stem" * (2 * 1024 * 1024) + b"!"
     assert joined(zlib.crc32(first), zlib.crc32(second), len(second)) == zlib.crc32(first + second)
+
+
+def test_session_finds_the_services_that_botocore_finds_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "mine" / "2026-01-01"
+    own.mkdir(parents=True)
+    (own / "service-2.json").write_text('{"metadata": {"serviceId": "Mine"}, "operations": {}, "shapes": {}}')
+    monkeypatch.setenv("AWS_DATA_PATH", str(tmp_path))
+    ours, theirs = (session.get_component("data_loader") for session in (_session(), get_session()))
+    for service in ("s3", "sts", "sso", "sso-oidc", "mine"):
+        model = ours.load_service_model(service, "service-2")
+        assert model == theirs.load_service_model(service, "service-2")
+    with pytest.raises(boto.UnknownServiceError):
+        ours.load_service_model("nothing", "service-2")
+    with pytest.raises(boto.DataNotFoundError):
+        ours.load_service_model("mine", "paginators-1")

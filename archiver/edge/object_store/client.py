@@ -1,16 +1,19 @@
-"""The boto3 client that the store works with."""
+"""The S3 client that the store works with: boto3's own, made by botocore, of which boto3 is a layer on top."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+import os
+from typing import TYPE_CHECKING, Literal, cast
 
-import boto3
+import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
+from botocore.loaders import Loader, create_loader
 
 from archiver.core.errors import AccessRefused
 
 if TYPE_CHECKING:
+    import boto3
     from mypy_boto3_s3 import S3Client
 
 CONNECT_SECONDS = 15
@@ -52,13 +55,29 @@ def s3_client(
         s3={"addressing_style": addressing_style, "payload_signing_enabled": False},
     )
     try:
-        session = session or boto3.session.Session()
-        client = session.client("s3", endpoint_url=endpoint_url, region_name=region, config=config)
+        create = session.client if session is not None else _session().create_client
+        client = cast("S3Client", create("s3", endpoint_url=endpoint_url, region_name=region, config=config))
     except BotoCoreError as error:
         raise AccessRefused(f"the AWS configuration cannot be used ({type(error).__name__})") from None
     # Sent to another region, botocore asks HeadBucket for its name; were that redirected too, it would ask for ever.
     client.meta.events.register("before-call.s3.HeadBucket", _follow_no_redirect)
     return client
+
+
+def _session() -> botocore.session.Session:
+    session = botocore.session.get_session()
+    paths = create_loader(session.get_config_variable("data_path")).search_paths
+    session.register_component("data_loader", _Models(paths, include_default_search_paths=False))
+    return session
+
+
+class _Models(Loader):
+    """Finds the descriptions of services; botocore's own looks into all of the 400 to find one, three times."""
+
+    def list_available_services(self, type_name: str) -> list[str]:  # noqa: ARG002 - the name is botocore's
+        """Return what may be a service; one without such a description is found out when that is loaded."""
+        folders = [path for path in self.search_paths if os.path.isdir(path)]  # noqa: PTH112 - as botocore names them
+        return sorted({entry.name for folder in folders for entry in os.scandir(folder) if entry.is_dir()})
 
 
 def _follow_no_redirect(context: dict[str, dict[str, object]], **_: object) -> None:
