@@ -146,7 +146,7 @@ def _faults() -> Iterator[None]:
 
 @contextmanager
 def _ledger(loaded: Loaded) -> Iterator[SqlLedger]:
-    from archiver.app.adapters import open_ledger
+    from archiver.app.ledger import open_ledger
 
     with _faults():
         ledger = open_ledger(loaded.settings)
@@ -273,7 +273,7 @@ def status(context: typer.Context, as_json: JsonFlag = False) -> None:
     Example: stem-archiver status --json
     """
     loaded = _load(context)
-    from archiver.app.machine import utc_now
+    from archiver.app.clock import utc_now
     from archiver.console import print_json, print_overview
     from archiver.core.states import StemState, TaskState
 
@@ -297,7 +297,7 @@ def show(context: typer.Context, task: Annotated[str, typer.Argument(metavar="ID
     Example: stem-archiver show 3e63b4cc88d52611159371f6af5571e7
     """
     loaded = _load(context)
-    from archiver.app.machine import utc_now
+    from archiver.app.clock import utc_now
     from archiver.console import print_json, print_task
 
     [task_id] = _ids([task])
@@ -328,7 +328,7 @@ def retry(
     if bool(ids) == all_failed:
         _fail("name task ids, or say --all-failed", Exit.USAGE)
     loaded = _load(context)
-    from archiver.app.machine import utc_now
+    from archiver.app.clock import utc_now
 
     wanted = _ids(ids) if ids else None
     with _ledger(loaded) as ledger:
@@ -362,7 +362,7 @@ def pause(
 
     Example: stem-archiver pause --store --for 2h
     """
-    from archiver.app.machine import utc_now
+    from archiver.app.clock import utc_now
     from archiver.settings import parse_duration
 
     try:

@@ -11,20 +11,22 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, is_dataclass
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import Self, TextIO, cast
+from typing import TYPE_CHECKING, Self, TextIO, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from archiver.app.preview import Preview
-from archiver.backfill import Ending
 from archiver.core.errors import ArchiverError
 from archiver.core.model import Archived, Outcome
 from archiver.core.states import StemState, TaskState
 from archiver.ports import Finding, Overview, Pause, TaskRow
 from archiver.redaction import visible
+
+if TYPE_CHECKING:  # `status` and `show` need neither, and these load the whole service
+    from archiver.app.preview import Preview
+    from archiver.backfill import Ending
 
 _STYLE = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 _PLAIN_EVERY = 10.0

@@ -13,7 +13,6 @@ from archiver.core.errors import LedgerFault, SettingsFault
 from archiver.core.model import Policy
 from archiver.edge.buffers import BufferBudget
 from archiver.edge.downloader import HttpDownloader
-from archiver.edge.ledger import SqlLedger
 from archiver.edge.object_store import S3Store
 from archiver.edge.owners import OwnerLock
 from archiver.edge.record_api import Answered, KieApi
@@ -42,11 +41,6 @@ def policy_of(settings: Settings, *, called: bool = False) -> Policy:
         missing_after=schedule.missing_after,
         at_risk=schedule.at_risk,
     )
-
-
-def open_ledger(settings: Settings, checkpoint: Checkpoint = unobserved, machine: Machine = THIS_MACHINE) -> SqlLedger:
-    """Open and, where needed, create or migrate the ledger; raise LedgerFault."""
-    return SqlLedger.open(settings.ledger.url, checkpoint=checkpoint, patience=machine.patience)
 
 
 def open_api(

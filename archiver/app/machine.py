@@ -6,9 +6,10 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from archiver.app.clock import utc_now
 from archiver.edge.downloader.address import Resolve, system_resolve
 from archiver.edge.downloader.dialer import Connect, tcp_connect
 from archiver.edge.ledger.sql import PATIENCE
@@ -18,11 +19,6 @@ from archiver.ports import Clock
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-
-
-def utc_now() -> datetime:
-    """Now, as an aware UTC datetime."""
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,14 +14,15 @@ from archiver import __version__
 from archiver.app.adapters import (
     open_api,
     open_downloader,
-    open_ledger,
     open_notices,
     open_store,
     own_lock,
     policy_of,
 )
+from archiver.app.clock import utc_now
+from archiver.app.ledger import open_ledger
 from archiver.app.listeners import called, pages, watched
-from archiver.app.machine import THIS_MACHINE, Machine, utc_now
+from archiver.app.machine import THIS_MACHINE, Machine
 from archiver.backfill import Backfill, Ending, end, enrol
 from archiver.core.model import Intake
 from archiver.daemon import Care, Daemon, Hangup, Job, Stopping, drain
@@ -276,7 +277,7 @@ def service(
     notices = None if enlisted_only else open_notices(settings, log, machine)
     log = log if notices is None else ToldLog(log, notices.tell)
     with ExitStack() as stack:
-        ledger = stack.enter_context(closing(open_ledger(settings, checkpoint, machine)))
+        ledger = stack.enter_context(closing(open_ledger(settings, checkpoint, machine.patience)))
         owners = stack.enter_context(closing(own_lock(settings)))
         api = stack.enter_context(closing(open_api(settings, log, checkpoint, machine, metrics.api_answered)))
         downloader = stack.enter_context(closing(open_downloader(settings, checkpoint, machine)))

@@ -25,8 +25,8 @@ from typing import Literal, NoReturn
 import typer
 
 from archiver import cli
-from archiver.app.adapters import open_ledger
-from archiver.app.machine import utc_now
+from archiver.app.clock import utc_now
+from archiver.app.ledger import open_ledger
 from archiver.app.service import service
 from archiver.console import Tally
 from archiver.daemon import Stopping

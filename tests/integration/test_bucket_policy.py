@@ -25,7 +25,7 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 from moto.core import set_initial_no_auth_action_count
 
-from archiver.app.machine import utc_now
+from archiver.app.clock import utc_now
 from archiver.app.service import service
 from archiver.backfill import Ending, Verdict
 from archiver.check import findings

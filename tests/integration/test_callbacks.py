@@ -18,8 +18,8 @@ from hypothesis import given
 from hypothesis import settings as run_with
 from hypothesis import strategies as st
 
+from archiver.app.clock import utc_now
 from archiver.app.listeners import called
-from archiver.app.machine import utc_now
 from archiver.core.callback import WINDOW, signature_of
 from archiver.core.model import TaskId
 from archiver.edge.callbacks import BODY_MAX, CONNECTION_MAX, PATH, Callbacks, CallbackServer

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -74,3 +76,18 @@ def test_command_that_cannot_do_what_was_asked_says_why(config: Path, words: lis
 def test_version_is_told_without_any_settings() -> None:
     done = CliRunner().invoke(cli.app, ["--version"])
     assert (done.exit_code, done.stdout.split()[-1]) == (0, __version__)
+
+
+@pytest.mark.parametrize(
+    ("words", "heavy"),
+    [
+        (["enqueue", "task-0001"], ["archiver.app", "sqlalchemy", "httpx", "botocore", "prometheus_client"]),
+        (["status", "--json"], ["archiver.app.adapters", "httpx", "botocore", "prometheus_client", "apscheduler"]),
+    ],
+)
+def test_command_loads_nothing_that_it_does_not_need(config: Path, words: list[str], heavy: list[str]) -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "archiver", "--config", str(config), *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "archiver.cli" in loaded
+    assert loaded.isdisjoint(heavy)
