@@ -20,7 +20,7 @@ import pytest
 from sqlalchemy import Connection, create_engine, event
 
 from archiver.core.errors import LedgerFault
-from archiver.core.model import Archived, Cursor, Dependency, Intake
+from archiver.core.model import Archived, Cursor, Dependency, Intake, StemName, Yielded
 from archiver.core.states import TaskState
 from archiver.edge.ledger import SqlLedger, upgrade
 from archiver.edge.ledger.indexes import metadata
@@ -41,6 +41,8 @@ from tests.fixtures.ledgers import (
 )
 
 NOBODY = 65534
+FULL = 2
+"""Of PRAGMA synchronous."""
 SHORT = timedelta(seconds=0.2)
 
 
@@ -115,19 +117,35 @@ def test_a_url_that_names_no_sqlite_file_is_refused_with_a_hint(url: str) -> Non
     assert "topsecret" not in str(caught.value)
 
 
-def test_every_transaction_is_synced_and_checked(file: Path) -> None:
+def test_connection_is_synced_and_checked(file: Path) -> None:
     ledger = open_ledger(file.parent)
     with ledger._reading() as db:  # what the connection was set to cannot be seen from outside
         asked = ("synchronous", "journal_mode", "foreign_keys", "busy_timeout", "journal_size_limit")
         seen = {name: db.exec_driver_sql(f"PRAGMA {name}").scalar() for name in asked}
     ledger.close()
     assert seen == {
-        "synchronous": 2,
+        "synchronous": FULL,
         "journal_mode": "wal",
         "foreign_keys": 1,
         "busy_timeout": 30_000,
         "journal_size_limit": 16 * 1024 * 1024,
     }
+
+
+def test_only_leases_are_not_waited_for_until_they_are_on_the_disk(tmp_path: Path) -> None:
+    ledger = open_ledger(tmp_path)
+    waited: list[bool] = []
+
+    def note(db: Connection) -> None:
+        waited.append(db.exec_driver_sql("PRAGMA synchronous").scalar_one() == FULL)
+
+    event.listen(ledger._engine, "commit", note)
+    mine = listed(ledger, 1)
+    ledger.stored(mine, StemName("vocal"), receipt("vocal"))
+    ledger.renew("us", now=NOW, lease=DAY)
+    ledger.finish(mine, Yielded(), record=None, now=NOW)
+    ledger.close()
+    assert waited == [True, False, True, True, False, True]  # taken in, claimed, listed, stored, renewed, given back
 
 
 def test_the_write_ahead_log_shrinks_again_after_a_large_transaction(tmp_path: Path) -> None:

@@ -28,6 +28,9 @@ APPLICATION_ID = 0x5354454D
 WRITES = "stem_archiver_writes"
 """The execution option of a connection that is going to write."""
 
+PASSING = "stem_archiver_passing"
+"""The option of one that writes what a power cut may undo: the disk is not waited for. No crash of ours undoes it."""
+
 _WAL_PAGES = 1000
 _WAL_LIMIT = 16 * 1024 * 1024
 _CACHE_KIB = 8 * 1024
@@ -44,7 +47,7 @@ def insert(db: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
 
 
 def sqlite_engine(url: URL, patience: timedelta) -> Engine:
-    """An engine whose transactions are durable and, when they write, serial from their first statement."""
+    """An engine whose transactions are durable unless PASSING and, when they write, serial from the first statement."""
     engine = create_engine(url, hide_parameters=True, pool_size=4, max_overflow=-1, pool_use_lifo=True)
 
     def configure(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
@@ -59,8 +62,12 @@ def sqlite_engine(url: URL, patience: timedelta) -> Engine:
             cursor.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
 
     def begin(db: Connection) -> None:
-        writes = db.get_execution_options().get(WRITES, False)
-        db.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        options = db.get_execution_options()
+        if options.get(WRITES, False):
+            db.exec_driver_sql(f"PRAGMA synchronous = {'NORMAL' if options.get(PASSING, False) else 'FULL'}")
+            db.exec_driver_sql("BEGIN IMMEDIATE")
+        else:
+            db.exec_driver_sql("BEGIN")
 
     event.listen(engine, "connect", configure)
     event.listen(engine, "begin", begin)

@@ -28,7 +28,7 @@ from archiver.core.model import (
 from archiver.core.states import StemEvent, TaskState
 from archiver.edge.ledger import intake as intakes
 from archiver.edge.ledger import leases, path, pauses, views
-from archiver.edge.ledger.dialect import WRITES, adopt, create_file, identity, one_at_a_time, sqlite_engine
+from archiver.edge.ledger.dialect import PASSING, WRITES, adopt, create_file, identity, one_at_a_time, sqlite_engine
 from archiver.edge.ledger.faults import translated
 from archiver.edge.ledger.migrate import migrate
 from archiver.edge.ledger.rows import chunks
@@ -98,16 +98,16 @@ class SqlLedger:
             yield db
 
     @contextmanager
-    def _writing(self) -> Iterator[Connection]:
-        with self._writer, self._transaction() as db:
+    def _writing(self, *, passing: bool = False) -> Iterator[Connection]:
+        with self._writer, self._transaction(passing=passing) as db:
             yield db
 
     @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
-        """A transaction that writes; the caller holds `_writer`."""
+    def _transaction(self, *, passing: bool = False) -> Iterator[Connection]:
+        """A transaction that writes; the caller holds `_writer`. A power cut may undo one that is `passing`."""
         with (
             translated(self._where),
-            self._engine.connect().execution_options(**{WRITES: True}) as db,
+            self._engine.connect().execution_options(**{WRITES: True, PASSING: passing}) as db,
             db.begin(),
         ):
             self._refuse_if_gone()
@@ -179,7 +179,8 @@ class SqlLedger:
         A not_before more than 7 days ahead counts as due: it was written while the clock was wrong.
         """
         token = self._new_token()
-        with self._writing() as db:
+        # A lease is worth nothing once its holder is gone, and what the holder writes down later lasts with it.
+        with self._writing(passing=True) as db:
             claim = leases.claim(
                 db,
                 owner=owner,
@@ -201,7 +202,7 @@ class SqlLedger:
 
     def renew(self, owner: str, *, now: datetime, lease: timedelta) -> None:
         """Prolong every lease that `owner` holds."""
-        with self._writing() as db:
+        with self._writing(passing=True) as db:
             leases.renew(db, owner, now=now, lease=lease)
         self._checkpoint("ledger.renewed")
 
