@@ -63,11 +63,12 @@ def sqlite_engine(url: URL, patience: timedelta) -> Engine:
 
     def begin(db: Connection) -> None:
         options = db.get_execution_options()
-        if options.get(WRITES, False):
-            db.exec_driver_sql(f"PRAGMA synchronous = {'NORMAL' if options.get(PASSING, False) else 'FULL'}")
-            db.exec_driver_sql("BEGIN IMMEDIATE")
-        else:
-            db.exec_driver_sql("BEGIN")
+        with closing(db.connection.cursor()) as cursor:
+            if options.get(WRITES, False):
+                cursor.execute(f"PRAGMA synchronous = {'NORMAL' if options.get(PASSING, False) else 'FULL'}")
+                cursor.execute("BEGIN IMMEDIATE")
+            else:
+                cursor.execute("BEGIN")
 
     event.listen(engine, "connect", configure)
     event.listen(engine, "begin", begin)

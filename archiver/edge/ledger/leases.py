@@ -18,7 +18,6 @@ from sqlalchemy import (
     not_,
     or_,
     select,
-    true,
     union,
     update,
 )
@@ -91,16 +90,16 @@ def claim(
 
 
 def _next(
-    db: Connection, stage: Stage, asked: Mapping[str, object], *, enlisted_only: bool, fresh_only: bool
+    db: Connection, stage: Stage, asked: Mapping[str, Any], *, enlisted_only: bool, fresh_only: bool
 ) -> AnyRow | None:
     """The task with the nearest deadline; one whose deadline has passed only when no other is left.
 
     An expired task can hardly be saved by haste, and would cost others their chance.
     """
-    for in_time in (True, False) if stage is Stage.STORE else (False,):
-        if row := db.execute(_SEARCHES[stage, enlisted_only, fresh_only, in_time], asked).first():
-            return row
-    return None
+    row = db.execute(_SEARCHES[stage, enlisted_only, fresh_only, False], asked).first()
+    if row is None or stage is Stage.LIST or row.urgency > asked["now"]:
+        return row
+    return db.execute(_SEARCHES[stage, enlisted_only, fresh_only, True], asked).first() or row
 
 
 def _expired(row: AnyRow, now: datetime) -> bool:
@@ -133,18 +132,32 @@ _LEASE = (
 )
 
 
+def _waiting(which: ColumnElement[bool]) -> Select[Any]:
+    """Any task that could be claimed but `its_task`; `now` and `far` are filled in when it is run."""
+    now, far = bindparam("now", type_=UtcTime), bindparam("far", type_=UtcTime)
+    others = tasks.c.task_id != bindparam("its_task")
+    return select(tasks.c.task_id).where(open_tasks(), which, others, _due(now, far), _free(now, far)).limit(1)
+
+
+_LISTED = and_(tasks.c.state == TaskState.LISTED, tasks.c.deadline > bindparam("now", type_=UtcTime))
+_WAITING_IN_TIME = _waiting(_LISTED)
+_WAITING_BEFORE = _waiting(and_(_LISTED, tasks.c.deadline < bindparam("deadline", type_=UtcTime)))
+_WAITING_UNKNOWN = _waiting(
+    and_(tasks.c.state == TaskState.QUEUED, tasks.c.first_asked_at.is_(None), tasks.c.attempts == 0)
+)
+
+
 def more_urgent_waits(db: Connection, mine: Claim, deadline: datetime, now: datetime) -> bool:
     """Whether a task could be claimed that was never asked about, or has an earlier deadline that is not past.
 
     Once mine has passed, any that has not is more urgent.
     """
-    before = tasks.c.deadline < deadline if deadline > now else true()
-    listed = and_(tasks.c.deadline > now, before, tasks.c.state == TaskState.LISTED)
-    unknown = and_(tasks.c.state == TaskState.QUEUED, tasks.c.first_asked_at.is_(None), tasks.c.attempts == 0)
-    waits = [
-        and_(open_tasks(), each, tasks.c.task_id != mine.task_id, due(now), free(now)) for each in (unknown, listed)
-    ]
-    return any(db.execute(select(tasks.c.task_id).where(each).limit(1)).first() is not None for each in waits)
+    asked = {"now": now, "far": now + CLOCK_SET_BACK, "its_task": mine.task_id}
+    if db.execute(_WAITING_UNKNOWN, asked).first() is not None:
+        return True
+    if deadline > now:
+        return db.execute(_WAITING_BEFORE, {**asked, "deadline": deadline}).first() is not None
+    return db.execute(_WAITING_IN_TIME, asked).first() is not None
 
 
 def wake(db: Connection, ids: Sequence[TaskId], *, now: datetime) -> Sequence[TaskId]:

@@ -40,6 +40,7 @@ _HELD = (
     .where(tasks.c.task_id.in_(bindparam("ids", expanding=True)))
     .with_for_update()
 )
+_ITS_TASK = update(tasks).where(tasks.c.task_id == bindparam("its_task"))
 _ITS_STEM = update(stems).where(stems.c.task_id == bindparam("its_task"), stems.c.name == bindparam("its_name"))
 _WANTED = stems.c.state == StemState.WANTED
 _TO_FETCH = select(func.count().filter(_WANTED), func.count().filter(_WANTED & stems.c.url_cut)).where(
@@ -81,7 +82,7 @@ def hold_all(db: Connection, claims: Sequence[Claim]) -> Mapping[TaskId, AnyRow]
 
 def change_task(db: Connection, task_id: TaskId, values: Mapping[str, Any]) -> None:
     """Write columns of a task that are not its state."""
-    db.execute(update(tasks).where(tasks.c.task_id == task_id).values(**values))
+    db.execute(_ITS_TASK, {"its_task": task_id, **values})
 
 
 def move_task(

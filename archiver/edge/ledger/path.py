@@ -45,7 +45,7 @@ from archiver.edge.ledger.moves import (
     tally,
 )
 from archiver.edge.ledger.rows import AnyRow, claim_of, stem_row
-from archiver.edge.ledger.schema import stems, tasks
+from archiver.edge.ledger.schema import stems
 
 Columns = Mapping[str, object]
 
@@ -268,9 +268,9 @@ def _postpone(db: Connection, task: AnyRow, later: Later, record: RecordInfo | N
         **LEASE_ENDS,
     }
     if later.fault:
-        change_task(db, task.task_id, {**values, "attempts": tasks.c.attempts + 1})
+        change_task(db, task.task_id, {**values, "attempts": task.attempts + 1})
         return
-    values |= {"asks": tasks.c.asks + 1, "first_asked_at": task.first_asked_at or now}
+    values |= {"asks": task.asks + 1, "first_asked_at": task.first_asked_at or now}
     if task.state is TaskState.QUEUED:
         move_task(db, task, TaskEvent.NOT_READY, at=now, detail={"reason": later.reason}, **values)
     else:

@@ -59,7 +59,8 @@ class SqlLedger:
         # One writer a process: threads wait here in line instead of polling the database's lock.
         self._writer = threading.Lock()
         self._stored = Together(self._commit_stored, self._writer)
-        self._identity = identity(Path(where))
+        self._file = Path(where)
+        self._identity = identity(self._file)
 
     @classmethod
     def open(
@@ -115,7 +116,7 @@ class SqlLedger:
 
     def _refuse_if_gone(self) -> None:
         """Raise LedgerFault where the file was deleted or replaced: what is written then is kept by nobody."""
-        if identity(Path(self._where)) != self._identity:
+        if identity(self._file) != self._identity:
             raise LedgerFault(
                 f"the ledger {self._where} was deleted or replaced while it was in use",
                 "stop all that uses it, and restore it from a backup if there is one; "
