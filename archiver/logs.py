@@ -129,10 +129,15 @@ def configure(
     )
     _take_over_stdlib(handler, threshold)
     structlog.configure(
-        processors=[*pre, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        # The thresholds are those of `logging`, so that a logger can be made once and be heard as they change.
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *pre,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
         logger_factory=structlog.stdlib.LoggerFactory(),
-        cache_logger_on_first_use=False,
+        cache_logger_on_first_use=True,
     )
     log = cast("FilteringBoundLogger", structlog.get_logger("archiver"))
     _report_crashes(log)
@@ -141,9 +146,7 @@ def configure(
 
 def set_level(level: Level) -> None:
     """Hear events from `level` up from now on; all else stays as `configure` made it."""
-    threshold = logging.getLevelNamesMapping()[level.upper()]
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(threshold))
-    _set_thresholds(threshold)
+    _set_thresholds(logging.getLevelNamesMapping()[level.upper()])
 
 
 class _Shape:
