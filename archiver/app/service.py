@@ -172,7 +172,7 @@ class Service:
             clock=self.clock,
             log=self.log,
             checkpoint=self.checkpoint,
-            progress=lambda: self.pulse.beat("intake"),
+            progress=self._taken_in,
         )
         watch = DeadlineWatch(
             ledger=self.ledger, clock=self.clock, at_risk=self.settings.schedule.at_risk, log=self.log
@@ -198,6 +198,10 @@ class Service:
         if url is None:
             return lambda: None
         return Heartbeat(Ping(url, user_agent=self.settings.provider.user_agent), self.pulse.late, self.log)
+
+    def _taken_in(self) -> None:
+        self.pulse.beat("intake")
+        self.dispatcher.pump()
 
     def _dispatch(self) -> None:
         self.breakers.reload()

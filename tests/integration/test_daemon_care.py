@@ -220,6 +220,17 @@ def test_transfer_whose_bytes_flow_is_not_late_however_long_it_takes(site: Site)
     assert "work" not in late[0]
 
 
+def test_what_the_queue_file_brings_is_begun_with_the_reading_of_it(site: Site) -> None:
+    seen: list[str] = []
+    machine = Machine(s3_client=partial(s3_client, session=site.s3.session))
+    settings = load(site.folder / "archiver.toml", {}).settings
+    with service(settings, observer=Tally(), log=Events(), machine=machine, checkpoint=seen.append) as ready:
+        enqueued(site, "fresh-0001")
+        ready.jobs()["intake"].run()
+        assert seen.count("ledger.claimed") == 1
+        assert ready.dispatcher.wait_idle(60)
+
+
 @contextmanager
 def running(site: Site, machine: Machine, checkpoint: Checkpoint = unobserved) -> Iterator[Service]:
     """Run the daemon in a thread of this process."""
