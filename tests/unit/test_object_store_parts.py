@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from botocore import exceptions as boto
 from botocore.exceptions import ClientError
+from botocore.regions import EndpointResolver
 from botocore.session import get_session
 from hypothesis import given
 from hypothesis import strategies as st
@@ -323,3 +324,14 @@ def test_session_finds_the_services_that_botocore_finds_and_no_other(
         ours.load_service_model("nothing", "service-2")
     with pytest.raises(boto.DataNotFoundError):
         ours.load_service_model("mine", "paginators-1")
+
+
+@pytest.mark.parametrize("service", ["s3", "sts", "portal.sso", "oidc", "signin"])
+def test_session_knows_the_endpoints_of_what_we_use_as_botocore_does(service: str) -> None:
+    loaders = [session.get_component("data_loader") for session in (_session(), get_session())]
+    ours, theirs = (EndpointResolver(loader.load_data("endpoints")) for loader in loaders)
+    for partition in theirs.get_available_partitions():
+        regions = theirs.get_available_endpoints("ec2", partition)
+        assert regions
+        for region in regions:
+            assert ours.construct_endpoint(service, region) == theirs.construct_endpoint(service, region)

@@ -6,7 +6,8 @@ import gzip
 import json
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING, Literal, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import botocore.session
 from botocore.config import Config
@@ -24,6 +25,10 @@ CONNECT_SECONDS = 15
 READ_SECONDS = 60
 CALL_ATTEMPTS = 3
 """botocore's own quick tries of one call; the store's tries and the ledger's back-off lie around them."""
+
+
+_SERVICES = ("s3", "sts", "portal.sso", "oidc", "signin")
+"""S3, and whom credentials may come from."""
 
 
 def s3_client(
@@ -75,14 +80,22 @@ def _session() -> botocore.session.Session:
 
 
 class _Files(JSONFileLoader):
-    """Reads descriptions into plain dicts; botocore's own makes them OrderedDicts, of 4 MB more."""
+    """Reads descriptions into plain dicts, and endpoints of few services: botocore's own keeps 7 MB more."""
 
-    def load_file(self, file_path: str) -> object:
+    def load_file(self, file_path: str) -> Any:  # noqa: ANN401 - whatever is described
         """Return what stands in the file of that name, packed or not; None when there is none."""
         for suffix, opened in ((".json", open), (".json.gz", gzip.open)):
             with suppress(FileNotFoundError), opened(file_path + suffix, "rb") as file:
-                return json.load(file)
+                found = json.load(file)
+                return _of_few(found) if Path(file_path).name == "endpoints" else found
         return None
+
+
+def _of_few(endpoints: dict[str, Any]) -> dict[str, Any]:
+    for partition in endpoints["partitions"]:
+        of_all = partition["services"]
+        partition["services"] = {name: of_all[name] for name in _SERVICES if name in of_all}
+    return endpoints
 
 
 class _Models(Loader):
