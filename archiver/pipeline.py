@@ -16,7 +16,7 @@ from functools import partial
 from typing import assert_never
 
 from archiver.core import plan
-from archiver.core.errors import ApiBusy, ArchiverError, LeaseLost, LedgerFault, LinkSpent, Verdict
+from archiver.core.errors import ApiBusy, ArchiverError, Interrupted, LeaseLost, LedgerFault, LinkSpent, Verdict
 from archiver.core.model import (
     Archived,
     Claim,
@@ -53,10 +53,6 @@ from archiver.ports import (
     TransferPool,
     unobserved,
 )
-
-
-class Interrupted(Exception):
-    """The service is stopping and its grace is over; the task is given back untouched."""
 
 
 class _SameBytes(Exception):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from archiver.app.machine import THIS_MACHINE, Machine
 from archiver.core.errors import LedgerFault, SettingsFault
 from archiver.core.model import Policy
 from archiver.edge.buffers import BufferBudget
-from archiver.edge.downloader import HttpDownloader
+from archiver.edge.downloader import HttpDownloader, Throttle
 from archiver.edge.ledger import SqlLedger
 from archiver.edge.object_store import S3Store
 from archiver.edge.owners import OwnerLock
@@ -105,8 +105,22 @@ def open_store(
     )
 
 
+def throttle_of(settings: Settings, machine: Machine, progress: Callable[[], None]) -> Throttle:
+    """Return the limit on what comes in; `progress` is told while something does."""
+    return Throttle(
+        settings.download.bandwidth,
+        clock=machine.monotonic,
+        local=machine.local,
+        wait=machine.wait,
+        progress=progress,
+    )
+
+
 def open_downloader(
-    settings: Settings, checkpoint: Checkpoint = unobserved, machine: Machine = THIS_MACHINE
+    settings: Settings,
+    checkpoint: Checkpoint = unobserved,
+    machine: Machine = THIS_MACHINE,
+    throttle: Throttle | None = None,
 ) -> HttpDownloader:
     """Return the anonymous client of the CDN."""
     download = settings.download
@@ -121,6 +135,7 @@ def open_downloader(
         allow_private_addresses=download.allow_private_addresses,
         proxy=download.proxy_url(),
         max_connections=download.concurrency,
+        throttle=throttle,
         resolve=machine.resolve,
         connect=machine.connect,
         clock=machine.monotonic,

@@ -19,6 +19,7 @@ from archiver.app.adapters import (
     open_store,
     own_lock,
     policy_of,
+    throttle_of,
 )
 from archiver.app.listeners import called, pages, watched
 from archiver.app.machine import THIS_MACHINE, Machine, utc_now
@@ -26,7 +27,7 @@ from archiver.backfill import Backfill, Ending, end, enrol
 from archiver.core.model import Intake
 from archiver.daemon import Care, Daemon, Hangup, Job, Stopping, drain
 from archiver.dispatch import Breakers, Dispatcher, Shift, StemPool
-from archiver.edge.downloader import HttpDownloader
+from archiver.edge.downloader import HttpDownloader, Throttle
 from archiver.edge.heartbeat import Ping
 from archiver.edge.ledger import SqlLedger
 from archiver.edge.metrics import Metrics, Sources
@@ -279,11 +280,12 @@ def service(
         ledger = stack.enter_context(closing(open_ledger(settings, checkpoint, machine)))
         owners = stack.enter_context(closing(own_lock(settings)))
         api = stack.enter_context(closing(open_api(settings, log, checkpoint, machine, metrics.api_answered)))
-        downloader = stack.enter_context(closing(open_downloader(settings, checkpoint, machine)))
+        pulse = Pulse(machine.monotonic)
+        throttle = throttle_of(settings, machine, progress=lambda: pulse.beat(_WORK))
+        downloader = stack.enter_context(closing(open_downloader(settings, checkpoint, machine, throttle)))
         store = stack.enter_context(closing(open_store(settings, log, checkpoint, machine)))
         pool = stack.enter_context(closing(StemPool(settings.download.concurrency)))
         breakers = Breakers(ledger, machine.clock, log)
-        pulse = Pulse(machine.monotonic)
         cancelled = threading.Event()
         archiver = Archiver(
             outside=Outside(api=api, downloader=downloader, store=store, ledger=ledger, gate=breakers, pool=pool),
@@ -311,6 +313,7 @@ def service(
 
         def cancel() -> None:
             cancelled.set()
+            throttle.stop()
             api.close()
 
         whole = Service(
@@ -326,7 +329,7 @@ def service(
             cancel=cancel,
             pulse=pulse,
             metrics=metrics,
-            tunes=_tunes(api, downloader, pool, dispatcher),
+            tunes=_tunes(api, downloader, throttle, pool, dispatcher),
             notices=notices,
             clock=machine.clock,
             checkpoint=checkpoint,
@@ -336,11 +339,14 @@ def service(
         yield whole
 
 
-def _tunes(api: KieApi, downloader: HttpDownloader, pool: StemPool, dispatcher: Dispatcher) -> Mapping[str, Tune]:
+def _tunes(
+    api: KieApi, downloader: HttpDownloader, throttle: Throttle, pool: StemPool, dispatcher: Dispatcher
+) -> Mapping[str, Tune]:
     return {
         "log.level": lambda new: set_level(new.log.level),
         "provider.requests_per_10s": lambda new: api.set_pace(new.provider.requests_per_10s),
         "download.concurrency": lambda new: pool.resize(new.download.concurrency),
         "download.tasks_in_flight": lambda new: dispatcher.resize(new.download.tasks_in_flight),
+        "download.bandwidth": lambda new: throttle.change(new.download.bandwidth),
         "download.allowed_hosts": lambda new: downloader.allow_hosts(new.download.allowed_hosts),
     }

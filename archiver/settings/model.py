@@ -16,17 +16,20 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.fields import FieldInfo
 
 from archiver import __version__
+from archiver.core.bandwidth import Timetable
 from archiver.settings import rules
 from archiver.settings.units import (
     GIB,
     KIB,
     MIB,
+    parse_bandwidth,
     parse_count,
     parse_duration,
     parse_list,
     parse_pairs,
     parse_rate,
     parse_size,
+    show_bandwidth,
     show_duration,
     show_size,
 )
@@ -49,6 +52,7 @@ Size = Annotated[int, BeforeValidator(parse_size), AfterValidator(rules.at_least
 Rate = Annotated[
     int, BeforeValidator(parse_rate), AfterValidator(rules.at_least_one), Written(lambda rate: f"{show_size(rate)}/s")
 ]
+Bandwidth = Annotated[Timetable, BeforeValidator(parse_bandwidth), Written(show_bandwidth)]
 Count = Annotated[int, BeforeValidator(parse_count), AfterValidator(rules.at_least_one)]
 Host = Annotated[
     str,
@@ -125,6 +129,7 @@ class Download(Section):
 
     concurrency: Count = 16
     tasks_in_flight: Count = 8
+    bandwidth: Bandwidth = Field(Timetable(), examples=[parse_bandwidth("08:00,512KiB 23:00,off")])
     max_stem_bytes: Size = 2 * GIB
     min_rate: Rate = KIB
     connect_timeout: Duration = timedelta(seconds=10)

@@ -136,7 +136,12 @@ def test_sighup_tells_all_faults_or_lets_what_can_change_take_effect_and_names_w
         new: Mapping[str, Mapping[str, object]] = {
             "log": {"level": "info"},
             "provider": {"requests_per_10s": 500},
-            "download": {"concurrency": 3, "tasks_in_flight": 2, "allowed_hosts": ["cdn.example.com"]},
+            "download": {
+                "concurrency": 3,
+                "tasks_in_flight": 2,
+                "bandwidth": "9MiB",
+                "allowed_hosts": ["cdn.example.com"],
+            },
             "store": {"prefix": "elsewhere/"},
         }
         site.configure(**new)
@@ -149,6 +154,7 @@ def test_sighup_tells_all_faults_or_lets_what_can_change_take_effect_and_names_w
             "provider.requests_per_10s",
             "download.concurrency",
             "download.tasks_in_flight",
+            "download.bandwidth",
             "download.allowed_hosts",
         }
         assert told["needs_restart"] == ["store.prefix"]

@@ -381,6 +381,8 @@ def test_file_that_cannot_be_used_is_a_fault_beside_the_others(
         ("store.single_put_max", "6GiB", "is more than 5GiB"),
         ("download.max_stem_bytes", "100GiB", "store.part_size: is too small for download.max_stem_bytes"),
         ("download.min_rate", "0B/s", "must be 1 or more"),
+        ("download.bandwidth", "512", "is no bandwidth (a size with its unit, or off)"),
+        ("download.bandwidth", "08:00,512KiB 8:00,off", "names a time twice"),
         ("download.allowed_hosts", "https://a.example.com", "must be host names"),
         ("download.allow_http", "perhaps", "must be a valid boolean"),
         ("download.proxy", "socks5://proxy:1", "must begin with"),

@@ -17,6 +17,7 @@ from archiver.edge.downloader.address import Guard, Resolve, system_resolve
 from archiver.edge.downloader.answer import Hiccup, expect_audio, fault
 from archiver.edge.downloader.body import Limits, VerifyingBody
 from archiver.edge.downloader.dialer import Connect, Dialer, Proxy, tcp_connect
+from archiver.edge.downloader.throttle import Throttle
 from archiver.edge.downloader.transport import Pool, SocketTransport
 from archiver.ports import Body, Checkpoint, Jitter, unobserved
 
@@ -58,6 +59,7 @@ class HttpDownloader:
         max_connections: int = 16,
         connect_timeout: float = 10.0,
         read_timeout: float = 20.0,
+        throttle: Throttle | None = None,
         ssl_context: ssl.SSLContext | None = None,
         resolve: Resolve = system_resolve,
         connect: Connect = tcp_connect,
@@ -80,6 +82,7 @@ class HttpDownloader:
             max_connections: idle connections kept over all origins.
             connect_timeout: seconds for the connection, and again for its TLS handshake.
             read_timeout: seconds without a byte, and for an answer's whole head.
+            throttle: the bandwidth; without a limit when None.
             ssl_context: how certificates are verified; the system's way when None.
             resolve: looks up names.
             connect: opens a connection to an address that was judged.
@@ -91,6 +94,7 @@ class HttpDownloader:
         if not user_agent or not (user_agent.isascii() and user_agent.isprintable()):
             raise ValueError("user_agent must be printable ASCII")
         self._headers = {"User-Agent": user_agent, "Accept": "*/*", "Accept-Encoding": "identity"}
+        self._throttle = throttle or Throttle()
         self._limits = Limits(max_bytes=max_bytes, min_rate=min_rate, window=rate_window)
         self._clock = clock
         self._sleep = sleep
@@ -155,6 +159,7 @@ class HttpDownloader:
                 response,
                 reopen=lambda extra: self._get(url, extra),
                 limits=self._limits,
+                throttle=self._throttle,
                 clock=self._clock,
                 sleep=self._sleep,
                 checkpoint=self._checkpoint,
