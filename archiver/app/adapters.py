@@ -76,7 +76,11 @@ def open_api(
 
 
 def open_store(
-    settings: Settings, log: EventLog, checkpoint: Checkpoint = unobserved, machine: Machine = THIS_MACHINE
+    settings: Settings,
+    log: EventLog,
+    checkpoint: Checkpoint = unobserved,
+    machine: Machine = THIS_MACHINE,
+    busy: Callable[[], None] = lambda: None,
 ) -> S3Store:
     """Return the bucket, with credentials from boto3's own chain."""
     store = settings.store
@@ -84,7 +88,7 @@ def open_store(
         endpoint_url=store.endpoint_url,
         region=store.region,
         addressing_style=store.addressing_style,
-        max_connections=max(settings.download.concurrency + settings.download.tasks_in_flight, _S3_CONNECTIONS),
+        max_connections=max(settings.download.most_transfers + settings.download.tasks_in_flight, _S3_CONNECTIONS),
         user_agent_extra=f"stem-archiver/{__version__}",
     )
     return S3Store(
@@ -101,6 +105,7 @@ def open_store(
         clock=machine.clock,
         sleep=machine.sleep,
         log=log,
+        busy=busy,
         checkpoint=checkpoint,
     )
 
@@ -121,6 +126,7 @@ def open_downloader(
     checkpoint: Checkpoint = unobserved,
     machine: Machine = THIS_MACHINE,
     throttle: Throttle | None = None,
+    busy: Callable[[str], None] = lambda _: None,
 ) -> HttpDownloader:
     """Return the anonymous client of the CDN."""
     download = settings.download
@@ -134,13 +140,14 @@ def open_downloader(
         allow_http=download.allow_http,
         allow_private_addresses=download.allow_private_addresses,
         proxy=download.proxy_url(),
-        max_connections=download.concurrency,
+        max_connections=download.most_transfers,
         throttle=throttle,
         resolve=machine.resolve,
         connect=machine.connect,
         clock=machine.monotonic,
         sleep=machine.sleep,
         jitter=random.random,
+        busy=busy,
         checkpoint=checkpoint,
     )
 

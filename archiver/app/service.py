@@ -24,7 +24,7 @@ from archiver.app.adapters import (
 from archiver.app.listeners import called, pages, watched
 from archiver.app.machine import THIS_MACHINE, Machine, utc_now
 from archiver.backfill import Backfill, Ending, end, enrol
-from archiver.core.model import Intake
+from archiver.core.model import Dependency, Intake
 from archiver.daemon import Care, Daemon, Hangup, Job, Stopping, drain
 from archiver.dispatch import Breakers, Dispatcher, Shift, StemPool
 from archiver.edge.downloader import HttpDownloader, Throttle
@@ -142,14 +142,15 @@ class Service:
         if fault is not None:
             raise fault
 
-    def sources(self, budget: Callable[[], int]) -> Sources:
-        """Return what the gauges are read from; `budget` is what the pace of requests allows."""
+    def sources(self, budget: Callable[[], int], limits: Callable[[], Mapping[Dependency, int]]) -> Sources:
+        """Return what the gauges are read from; `budget` and `limits` are what the paces of others allow."""
         return Sources(
             overview=self.overview,
             unread=self.unread,
             paused=self.breakers.paused,
             late=self.pulse.late,
             budget=budget,
+            limits=limits,
             clock=self.clock,
         )
 
@@ -282,9 +283,11 @@ def service(
         api = stack.enter_context(closing(open_api(settings, log, checkpoint, machine, metrics.api_answered)))
         pulse = Pulse(machine.monotonic)
         throttle = throttle_of(settings, machine, progress=lambda: pulse.beat(_WORK))
-        downloader = stack.enter_context(closing(open_downloader(settings, checkpoint, machine, throttle)))
-        store = stack.enter_context(closing(open_store(settings, log, checkpoint, machine)))
-        pool = stack.enter_context(closing(StemPool(settings.download.concurrency)))
+        pool = stack.enter_context(closing(_pool(settings, machine, log)))
+        downloader = stack.enter_context(
+            closing(open_downloader(settings, checkpoint, machine, throttle, pool.refused))
+        )
+        store = stack.enter_context(closing(open_store(settings, log, checkpoint, machine, pool.store_refused)))
         breakers = Breakers(ledger, machine.clock, log)
         cancelled = threading.Event()
         archiver = Archiver(
@@ -334,18 +337,27 @@ def service(
             clock=machine.clock,
             checkpoint=checkpoint,
         )
-        metrics.watch(whole.sources(api.budget))
+        metrics.watch(whole.sources(api.budget, pool.limits))
         whole.free_leases()
         yield whole
+
+
+def _pool(settings: Settings, machine: Machine, log: EventLog) -> StemPool:
+    download = settings.download
+    return StemPool(download.most_transfers, adapts=download.adapts, clock=machine.monotonic, log=log)
 
 
 def _tunes(
     api: KieApi, downloader: HttpDownloader, throttle: Throttle, pool: StemPool, dispatcher: Dispatcher
 ) -> Mapping[str, Tune]:
+    def resize(new: Settings) -> None:
+        pool.resize(new.download.most_transfers, adapts=new.download.adapts)
+
     return {
         "log.level": lambda new: set_level(new.log.level),
         "provider.requests_per_10s": lambda new: api.set_pace(new.provider.requests_per_10s),
-        "download.concurrency": lambda new: pool.resize(new.download.concurrency),
+        "download.concurrency": resize,
+        "download.concurrency_max": resize,
         "download.tasks_in_flight": lambda new: dispatcher.resize(new.download.tasks_in_flight),
         "download.bandwidth": lambda new: throttle.change(new.download.bandwidth),
         "download.allowed_hosts": lambda new: downloader.allow_hosts(new.download.allowed_hosts),

@@ -157,6 +157,16 @@ def parse_count(value: object) -> int:
     raise ValueError(f"is no whole number: {shown(value)}")
 
 
+def parse_concurrency(value: object) -> int | str:
+    """Read a whole number or `auto`; raise ValueError for anything else."""
+    if isinstance(value, str) and value.strip().lower() == "auto":
+        return "auto"
+    try:
+        return parse_count(value)
+    except ValueError:
+        raise ValueError(f"is neither a whole number nor auto: {shown(value)}") from None
+
+
 def parse_list(value: object) -> object:
     """Read `a, b` as a list; leave what is no text alone."""
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value

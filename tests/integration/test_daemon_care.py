@@ -137,7 +137,8 @@ def test_sighup_tells_all_faults_or_lets_what_can_change_take_effect_and_names_w
             "log": {"level": "info"},
             "provider": {"requests_per_10s": 500},
             "download": {
-                "concurrency": 3,
+                "concurrency": "auto",
+                "concurrency_max": 3,
                 "tasks_in_flight": 2,
                 "bandwidth": "9MiB",
                 "allowed_hosts": ["cdn.example.com"],
@@ -153,6 +154,7 @@ def test_sighup_tells_all_faults_or_lets_what_can_change_take_effect_and_names_w
             "log.level",
             "provider.requests_per_10s",
             "download.concurrency",
+            "download.concurrency_max",
             "download.tasks_in_flight",
             "download.bandwidth",
             "download.allowed_hosts",

@@ -6,13 +6,14 @@ import random
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, stop_before_delay
 
 from archiver.core.errors import AddressForbidden, ArchiverError, BodyShort, OriginBusy
+from archiver.core.record import host_of
 from archiver.edge.downloader.address import Guard, Resolve, system_resolve
 from archiver.edge.downloader.answer import Hiccup, expect_audio, fault
 from archiver.edge.downloader.body import Limits, VerifyingBody
@@ -66,6 +67,7 @@ class HttpDownloader:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         jitter: Jitter = random.random,
+        busy: Callable[[str], None] = lambda _: None,
         checkpoint: Checkpoint = unobserved,
     ) -> None:
         """Build a client that opens no connection yet.
@@ -89,6 +91,7 @@ class HttpDownloader:
             clock: seconds, monotonic.
             sleep: waits between tries.
             jitter: spreads those waits.
+            busy: is told the host of a URL (see archiver.core.record.host_of) each time it did not answer as it should.
             checkpoint: see archiver.ports.Checkpoint.
         """
         if not user_agent or not (user_agent.isascii() and user_agent.isprintable()):
@@ -99,6 +102,7 @@ class HttpDownloader:
         self._clock = clock
         self._sleep = sleep
         self._jitter = jitter
+        self._busy = busy
         self._checkpoint = checkpoint
         self._guard = guard = Guard(
             resolve=resolve,
@@ -136,13 +140,15 @@ class HttpDownloader:
             wait=self._wait,
             retry=retry_if_exception_type((Hiccup, BodyShort)),
             sleep=self._sleep,
+            before_sleep=lambda _: self._busy(host_of(url)),
             reraise=True,
         )
-        body = retrying(self._begin, url)
         try:
-            yield body
-        finally:
-            body.close()
+            with closing(retrying(self._begin, url)) as body:
+                yield body
+        except OriginBusy:
+            self._busy(host_of(url))
+            raise
 
     def _wait(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome is not None else None
