@@ -123,6 +123,31 @@ def test_daemon_on_a_second_signal_stops_at_once(site: Site) -> None:
     assert site.uploads() == []
 
 
+def test_daemon_stopped_while_transfers_wait_for_bandwidth_ends_at_once_and_gives_them_back_untouched(
+    site: Site,
+) -> None:
+    slow = task("throttled-1", "vocal", "drums", size=1 << 20)
+    site.emulator.add(slow)
+    append(site, slow)
+    site.configure(download={"bandwidth": "1KiB"})
+    with site.daemon() as daemon:
+        daemon.wait_event("stem.started")
+        daemon.signal(signal.SIGTERM)
+        daemon.wait_event("daemon.draining")
+        began = time.monotonic()
+        daemon.signal(signal.SIGTERM)
+        assert daemon.popen.wait(15) == 0
+        assert time.monotonic() - began < 10, "at 1KiB it would be half an hour"
+    assert (site.show(slow.task_id)["attempts"], site.objects()) == (0, {})
+    with site.daemon() as daemon:
+        daemon.wait_event("stem.started")
+        site.configure(download={"bandwidth": "off"})
+        daemon.signal(signal.SIGHUP)
+        site.wait_for([slow.task_id])
+        assert daemon.stop() == 0
+    site.oracles(slow)
+
+
 def test_run_and_backfill_side_by_side_work_on_each_task_once(site: Site) -> None:
     tasks = [task(f"shared-{number:04}", "vocal", "drums", size=400_000) for number in range(12)]
     site.emulator.add(*tasks)
