@@ -7,7 +7,6 @@ import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, stop_before_delay
@@ -98,6 +97,14 @@ class HttpDownloader:
             raise ValueError("user_agent must be printable ASCII")
         self._headers = {"User-Agent": user_agent, "Accept": "*/*", "Accept-Encoding": "identity"}
         self._throttle = throttle or Throttle()
+        self._retrying = Retrying(
+            stop=stop_after_attempt(TRIES) | stop_before_delay(TRY_SECONDS),
+            wait=self._wait,
+            retry=retry_if_exception_type((Hiccup, BodyShort)),
+            sleep=sleep,
+            before_sleep=lambda state: busy(host_of(state.args[0])),
+            reraise=True,
+        )
         self._limits = Limits(max_bytes=max_bytes, min_rate=min_rate, window=rate_window)
         self._clock = clock
         self._sleep = sleep
@@ -122,11 +129,8 @@ class HttpDownloader:
             clock=clock,
         )
         pool = Pool(most=max_connections, clock=clock)
-        self._client = httpx.Client(
-            transport=SocketTransport(guard=guard, dialer=dialer, pool=pool, proxy=way_out),
-            cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),
-            trust_env=False,
-        )
+        # Without an httpx.Client around it: no cookies, no environment, no redirect and no URL in a log by its doing.
+        self._transport = SocketTransport(guard=guard, dialer=dialer, pool=pool, proxy=way_out)
 
     @contextmanager
     def open(self, url: str) -> Iterator[Body]:
@@ -135,16 +139,8 @@ class HttpDownloader:
         Network failures, 408, 429 and 5xx are tried again, three times within ten seconds at most.
         Raises OriginBusy, LinkSpent, BodyNotAudio, BodyEmpty, BodyTooLarge or AddressForbidden.
         """
-        retrying = Retrying(
-            stop=stop_after_attempt(TRIES) | stop_before_delay(TRY_SECONDS),
-            wait=self._wait,
-            retry=retry_if_exception_type((Hiccup, BodyShort)),
-            sleep=self._sleep,
-            before_sleep=lambda _: self._busy(host_of(url)),
-            reraise=True,
-        )
         try:
-            with closing(retrying(self._begin, url)) as body:
+            with closing(self._retrying(self._begin, url)) as body:
                 yield body
         except OriginBusy:
             self._busy(host_of(url))
@@ -191,9 +187,11 @@ class HttpDownloader:
     def _send(self, url: httpx.URL, extra: Mapping[str, str]) -> httpx.Response:
         request = httpx.Request("GET", url, headers={**self._headers, **extra})
         try:
-            return self._client.send(request, stream=True, follow_redirects=False)
+            response = self._transport.handle_request(request)
         except httpx.TransportError as error:
             raise fault(error) from error
+        response.request = request
+        return response
 
     def allow_hosts(self, hosts: Sequence[str]) -> None:
         """Go to these hosts alone from now on (see `allowed_hosts`); bodies that are open are read on."""
@@ -201,14 +199,16 @@ class HttpDownloader:
 
     def close(self) -> None:
         """Close the idle connections; bodies that are open may be read on."""
-        self._client.close()
+        self._transport.close()
 
 
 def _parsed(base: httpx.URL | None, url: str) -> httpx.URL:
     try:
         return httpx.URL(url) if base is None else base.join(url)
     except (httpx.InvalidURL, ValueError):
-        raise AddressForbidden("not a URL") from None
+        if base is None:
+            raise AddressForbidden("not a URL") from None
+        raise OriginBusy("a redirect to what is no URL") from None
 
 
 def _system_ssl() -> ssl.SSLContext:
