@@ -50,6 +50,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "task.released": "a task was given back unfinished",
         "task.crashed": "work on a task ended in a bug worth reporting; the task is taken up again later",
         "lease.lost": "another process took a task over; what was held for it is dropped",
+        "concurrency.changed": "how many transfers are let at one time with a host of the CDN, or the store, changed",
         "api.retry": "a call to the provider failed and is repeated",
         "dependency.paused": "the provider or the store refuses us; it is left alone and probed again",
         "dependency.resumed": "a paused dependency works again",

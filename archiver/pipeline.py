@@ -16,7 +16,7 @@ from functools import partial
 from typing import assert_never
 
 from archiver.core import plan
-from archiver.core.errors import ApiBusy, ArchiverError, LeaseLost, LedgerFault, LinkSpent, Verdict
+from archiver.core.errors import ApiBusy, ArchiverError, Interrupted, LeaseLost, LedgerFault, LinkSpent, Verdict
 from archiver.core.model import (
     Archived,
     Claim,
@@ -36,6 +36,7 @@ from archiver.core.model import (
     TaskId,
     Yielded,
 )
+from archiver.core.record import host_of
 from archiver.core.states import StemEvent, StemState, TaskState
 from archiver.ports import (
     Body,
@@ -53,10 +54,6 @@ from archiver.ports import (
     TransferPool,
     unobserved,
 )
-
-
-class Interrupted(Exception):
-    """The service is stopping and its grace is over; the task is given back untouched."""
 
 
 class _SameBytes(Exception):
@@ -241,7 +238,7 @@ class _Journey:
         futures = []
         for row in wanted:
             self._tried.add(row.name)
-            futures.append(self._out.pool.submit(deadline, partial(self._store_one, row)))
+            futures.append(self._out.pool.submit(deadline, partial(self._store_one, row), host_of(row.url or "")))
         for future in futures:
             future.result()
         if self._crash is not None:
@@ -317,7 +314,7 @@ class _Journey:
             metadata = {"task-id": task_id, "stem": row.name}
             try:
                 with self._twins.of(row):
-                    watched = _Watched(body, row, self._twins, self._a)
+                    watched = _Watched(body, row, self._twins, self._a, host_of(url))
                     stored = self._out.store.put(key, watched, metadata=metadata, journal=_Journal(self._a))
                     receipt = _receipt(stored, body, self._a.clock())
                     self._twins.stored(replace(row, receipt=receipt))
@@ -506,8 +503,9 @@ class _Twins:
 class _Watched:
     """A body that reports its bytes, stops when the service does, and ends in _SameBytes for a twin."""
 
-    def __init__(self, body: Body, row: StemRow, twins: _Twins, archiver: Archiver) -> None:
+    def __init__(self, body: Body, row: StemRow, twins: _Twins, archiver: Archiver, host: str) -> None:
         self._body = body
+        self._host = host
         self._row = row
         self._twins = twins
         self._archiver = archiver
@@ -528,6 +526,7 @@ class _Watched:
             raise Interrupted
         count = self._body.readinto(buffer)
         self._archiver.observer.received(count)
+        self._archiver.outside.pool.moved(self._host, count)
         if count < len(buffer):
             twin = self._twins.twin(self._row, self._body.sha256)
             if twin is not None:

@@ -120,8 +120,11 @@ class Gate(Protocol):
 class TransferPool(Protocol):
     """The threads that move stems, shared by all tasks."""
 
-    def submit(self, deadline: datetime, work: Callable[[], None]) -> Future[None]:
-        """Run `work` as soon as a thread is free; the earliest deadline goes first."""
+    def submit(self, deadline: datetime, work: Callable[[], None], host: str) -> Future[None]:
+        """Run `work`, which fetches from `host`, as soon as may be; the earliest deadline goes first."""
+
+    def moved(self, host: str, size: int) -> None:
+        """Note that `size` bytes came from `host`: by this the pool may find out how many at a time are worth it."""
 
 
 class RecordApi(Protocol):

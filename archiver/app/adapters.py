@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from archiver.app.machine import THIS_MACHINE, Machine
 from archiver.core.errors import LedgerFault, SettingsFault
 from archiver.core.model import Policy
 from archiver.edge.buffers import BufferBudget
-from archiver.edge.downloader import HttpDownloader
+from archiver.edge.downloader import HttpDownloader, Throttle
 from archiver.edge.object_store import S3Store
 from archiver.edge.owners import OwnerLock
 from archiver.edge.record_api import Answered, KieApi
@@ -70,7 +70,11 @@ def open_api(
 
 
 def open_store(
-    settings: Settings, log: EventLog, checkpoint: Checkpoint = unobserved, machine: Machine = THIS_MACHINE
+    settings: Settings,
+    log: EventLog,
+    checkpoint: Checkpoint = unobserved,
+    machine: Machine = THIS_MACHINE,
+    busy: Callable[[], None] = lambda: None,
 ) -> S3Store:
     """Return the bucket, with credentials from boto3's own chain."""
     store = settings.store
@@ -78,7 +82,7 @@ def open_store(
         endpoint_url=store.endpoint_url,
         region=store.region,
         addressing_style=store.addressing_style,
-        max_connections=max(settings.download.concurrency + settings.download.tasks_in_flight, _S3_CONNECTIONS),
+        max_connections=max(settings.download.most_transfers + settings.download.tasks_in_flight, _S3_CONNECTIONS),
         user_agent_extra=f"stem-archiver/{__version__}",
     )
     return S3Store(
@@ -95,12 +99,28 @@ def open_store(
         clock=machine.clock,
         sleep=machine.sleep,
         log=log,
+        busy=busy,
         checkpoint=checkpoint,
     )
 
 
+def throttle_of(settings: Settings, machine: Machine, progress: Callable[[], None]) -> Throttle:
+    """Return the limit on what comes in; `progress` is told while something does."""
+    return Throttle(
+        settings.download.bandwidth,
+        clock=machine.monotonic,
+        local=machine.local,
+        wait=machine.wait,
+        progress=progress,
+    )
+
+
 def open_downloader(
-    settings: Settings, checkpoint: Checkpoint = unobserved, machine: Machine = THIS_MACHINE
+    settings: Settings,
+    checkpoint: Checkpoint = unobserved,
+    machine: Machine = THIS_MACHINE,
+    throttle: Throttle | None = None,
+    busy: Callable[[str], None] = lambda _: None,
 ) -> HttpDownloader:
     """Return the anonymous client of the CDN."""
     download = settings.download
@@ -114,12 +134,14 @@ def open_downloader(
         allow_http=download.allow_http,
         allow_private_addresses=download.allow_private_addresses,
         proxy=download.proxy_url(),
-        max_connections=download.concurrency,
+        max_connections=download.most_transfers,
+        throttle=throttle,
         resolve=machine.resolve,
         connect=machine.connect,
         clock=machine.monotonic,
         sleep=machine.sleep,
         jitter=random.random,
+        busy=busy,
         checkpoint=checkpoint,
     )
 

@@ -6,12 +6,13 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from archiver.app.clock import utc_now
 from archiver.edge.downloader.address import Resolve, system_resolve
 from archiver.edge.downloader.dialer import Connect, tcp_connect
+from archiver.edge.downloader.throttle import local_now
 from archiver.edge.ledger.sql import PATIENCE
 from archiver.edge.object_store import s3_client
 from archiver.edge.record_api.pace import Wait
@@ -27,7 +28,9 @@ class Machine:
 
     clock: Clock = utc_now
     monotonic: Callable[[], float] = time.monotonic
-    """Seconds: by them requests are paced, and bodies and answers found too slow."""
+    """Seconds: by them requests and bytes are paced, and bodies and answers found too slow."""
+    local: Callable[[], datetime] = local_now
+    """The time on the wall here, by which the bandwidth's timetable goes."""
     sleep: Callable[[float], None] = time.sleep
     wait: Wait = threading.Condition.wait
     resolve: Resolve = system_resolve

@@ -18,16 +18,17 @@ from archiver.app.adapters import (
     open_store,
     own_lock,
     policy_of,
+    throttle_of,
 )
 from archiver.app.clock import utc_now
 from archiver.app.ledger import open_ledger
 from archiver.app.listeners import called, pages, watched
 from archiver.app.machine import THIS_MACHINE, Machine
 from archiver.backfill import Backfill, Ending, end, enrol
-from archiver.core.model import Intake
+from archiver.core.model import Dependency, Intake
 from archiver.daemon import Care, Daemon, Hangup, Job, Stopping, drain
 from archiver.dispatch import Breakers, Dispatcher, Shift, StemPool
-from archiver.edge.downloader import HttpDownloader
+from archiver.edge.downloader import HttpDownloader, Throttle
 from archiver.edge.heartbeat import Ping
 from archiver.edge.ledger import SqlLedger
 from archiver.edge.metrics import Metrics, Sources
@@ -142,14 +143,15 @@ class Service:
         if fault is not None:
             raise fault
 
-    def sources(self, budget: Callable[[], int]) -> Sources:
-        """Return what the gauges are read from; `budget` is what the pace of requests allows."""
+    def sources(self, budget: Callable[[], int], limits: Callable[[], Mapping[Dependency, int]]) -> Sources:
+        """Return what the gauges are read from; `budget` and `limits` are what the paces of others allow."""
         return Sources(
             overview=self.overview,
             unread=self.unread,
             paused=self.breakers.paused,
             late=self.pulse.late,
             budget=budget,
+            limits=limits,
             clock=self.clock,
         )
 
@@ -284,11 +286,14 @@ def service(
         ledger = stack.enter_context(closing(open_ledger(settings, checkpoint, machine.patience)))
         owners = stack.enter_context(closing(own_lock(settings)))
         api = stack.enter_context(closing(open_api(settings, log, checkpoint, machine, metrics.api_answered)))
-        downloader = stack.enter_context(closing(open_downloader(settings, checkpoint, machine)))
-        store = stack.enter_context(closing(open_store(settings, log, checkpoint, machine)))
-        pool = stack.enter_context(closing(StemPool(settings.download.concurrency)))
-        breakers = Breakers(ledger, machine.clock, log)
         pulse = Pulse(machine.monotonic)
+        throttle = throttle_of(settings, machine, progress=lambda: pulse.beat(_WORK))
+        pool = stack.enter_context(closing(_pool(settings, machine, log)))
+        downloader = stack.enter_context(
+            closing(open_downloader(settings, checkpoint, machine, throttle, pool.refused))
+        )
+        store = stack.enter_context(closing(open_store(settings, log, checkpoint, machine, pool.store_refused)))
+        breakers = Breakers(ledger, machine.clock, log)
         cancelled = threading.Event()
         archiver = Archiver(
             outside=Outside(api=api, downloader=downloader, store=store, ledger=ledger, gate=breakers, pool=pool),
@@ -316,6 +321,7 @@ def service(
 
         def cancel() -> None:
             cancelled.set()
+            throttle.stop()
             api.close()
 
         whole = Service(
@@ -331,21 +337,33 @@ def service(
             cancel=cancel,
             pulse=pulse,
             metrics=metrics,
-            tunes=_tunes(api, downloader, pool, dispatcher),
+            tunes=_tunes(api, downloader, throttle, pool, dispatcher),
             notices=notices,
             clock=machine.clock,
             checkpoint=checkpoint,
         )
-        metrics.watch(whole.sources(api.budget))
+        metrics.watch(whole.sources(api.budget, pool.limits))
         whole.free_leases()
         yield whole
 
 
-def _tunes(api: KieApi, downloader: HttpDownloader, pool: StemPool, dispatcher: Dispatcher) -> Mapping[str, Tune]:
+def _pool(settings: Settings, machine: Machine, log: EventLog) -> StemPool:
+    download = settings.download
+    return StemPool(download.most_transfers, adapts=download.adapts, clock=machine.monotonic, log=log)
+
+
+def _tunes(
+    api: KieApi, downloader: HttpDownloader, throttle: Throttle, pool: StemPool, dispatcher: Dispatcher
+) -> Mapping[str, Tune]:
+    def resize(new: Settings) -> None:
+        pool.resize(new.download.most_transfers, adapts=new.download.adapts)
+
     return {
         "log.level": lambda new: set_level(new.log.level),
         "provider.requests_per_10s": lambda new: api.set_pace(new.provider.requests_per_10s),
-        "download.concurrency": lambda new: pool.resize(new.download.concurrency),
+        "download.concurrency": resize,
+        "download.concurrency_max": resize,
         "download.tasks_in_flight": lambda new: dispatcher.resize(new.download.tasks_in_flight),
+        "download.bandwidth": lambda new: throttle.change(new.download.bandwidth),
         "download.allowed_hosts": lambda new: downloader.allow_hosts(new.download.allowed_hosts),
     }

@@ -251,6 +251,10 @@ class StoreMisfit(StorePaused):
     hint = "run `stem-archiver check`; the gateway may be too old for If-None-Match or checksums"
 
 
+class Interrupted(Exception):
+    """The service is stopping and its grace is over; what is under way is given back untouched."""
+
+
 class LeaseLost(Exception):
     """Another process took the task over; whatever we still hold for it must be dropped, not written."""
 

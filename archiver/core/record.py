@@ -189,6 +189,12 @@ def shown_url(url: str) -> str:
     return f"{parts['scheme'].lower()}://{_host_of(parts['authority'])}{_encoded(path)}"[:MAX_URL]
 
 
+def host_of(url: str) -> str:
+    """Return the host, and the port if any, that a URL names, in lower case; empty where it names none."""
+    parts = _URL.fullmatch(url.strip())
+    return "" if parts is None else _host_of(parts["authority"]).lower()
+
+
 def usable_url(text: str) -> str | None:
     """Return `text` as it must be requested, percent-encoded once, without fragment; None if it is no http(s) URL."""
     parts = _URL.fullmatch(text.strip())

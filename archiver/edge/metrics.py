@@ -51,6 +51,8 @@ class Sources:
     """The loops that do not progress; see archiver.pulse."""
     budget: Callable[[], int]
     """Requests to the provider that may be sent at once."""
+    limits: Callable[[], Mapping[Dependency, int]]
+    """Transfers that are let at one time: with one host of the origin, the most of any, and with the store."""
     clock: Clock
 
 
@@ -150,6 +152,12 @@ class _Gauges(Collector):
         )
         yield _one(
             "api_budget_requests", "Requests to the provider that the pace allows at once", self._sources.budget()
+        )
+        yield _by(
+            "transfers_allowed",
+            "Transfers let at one time with one host of the origin (the most of any), and with the store",
+            "dependency",
+            {name.value: limit for name, limit in self._sources.limits().items()},
         )
         overview = self._ledger.look(now)
         yield _one("ledger_up", "1 when the last look into the ledger worked, else 0", overview is not None)

@@ -16,17 +16,21 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.fields import FieldInfo
 
 from archiver import __version__
+from archiver.core.bandwidth import Timetable
 from archiver.settings import rules
 from archiver.settings.units import (
     GIB,
     KIB,
     MIB,
+    parse_bandwidth,
+    parse_concurrency,
     parse_count,
     parse_duration,
     parse_list,
     parse_pairs,
     parse_rate,
     parse_size,
+    show_bandwidth,
     show_duration,
     show_size,
 )
@@ -49,6 +53,7 @@ Size = Annotated[int, BeforeValidator(parse_size), AfterValidator(rules.at_least
 Rate = Annotated[
     int, BeforeValidator(parse_rate), AfterValidator(rules.at_least_one), Written(lambda rate: f"{show_size(rate)}/s")
 ]
+Bandwidth = Annotated[Timetable, BeforeValidator(parse_bandwidth), Written(show_bandwidth)]
 Count = Annotated[int, BeforeValidator(parse_count), AfterValidator(rules.at_least_one)]
 Host = Annotated[
     str,
@@ -123,8 +128,12 @@ class Store(Section):
 class Download(Section):
     """How audio is fetched."""
 
-    concurrency: Count = 16
+    concurrency: Annotated[
+        Annotated[int, AfterValidator(rules.at_least_one)] | Literal["auto"], BeforeValidator(parse_concurrency)
+    ] = 16
+    concurrency_max: Count = 64
     tasks_in_flight: Count = 8
+    bandwidth: Bandwidth = Field(Timetable(), examples=[parse_bandwidth("08:00,512KiB 23:00,off")])
     max_stem_bytes: Size = 2 * GIB
     min_rate: Rate = KIB
     connect_timeout: Duration = timedelta(seconds=10)
@@ -136,6 +145,16 @@ class Download(Section):
     proxy: Annotated[SecretStr, AfterValidator(rules.proxy)] | None = Field(
         None, examples=["http://user:password@proxy.example.com:3128"]
     )
+
+    @property
+    def adapts(self) -> bool:
+        """Whether the number of transfers at one time is found out by itself."""
+        return self.concurrency == "auto"
+
+    @property
+    def most_transfers(self) -> int:
+        """How many transfers there may be at one time."""
+        return self.concurrency_max if self.concurrency == "auto" else self.concurrency
 
     def proxy_url(self) -> str | None:
         """Return the proxy with its password, or None for none."""

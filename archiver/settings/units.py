@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 from datetime import timedelta
+
+from archiver.core.bandwidth import DAYS, Slot, Timetable
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
@@ -79,6 +82,72 @@ def parse_rate(value: object) -> int:
     return parse_size(value)
 
 
+_SLOT = re.compile(r"(?:([a-z]+)-)?([01]?\d|2[0-3]):([0-5]\d),(\S+)", re.ASCII | re.IGNORECASE)
+_WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+_BANDWIDTH = re.compile(r"([\d.]+)(b|([kmgt])(i?b)?)(?:/s)?", re.ASCII | re.IGNORECASE)
+
+
+def parse_bandwidth(value: object) -> Timetable:
+    """Read `10MiB`, `off`, or a timetable such as `08:00,512KiB Sat-10:00,off`; raise ValueError for anything else.
+
+    `/s` may follow a rate, and `M` is `MiB`, as rclone has it; entries are set apart by spaces or semicolons.
+    A bare number is refused: rclone would take it for KiB.
+    """
+    if isinstance(value, Timetable):
+        return value
+    entries = re.split(r"[\s;]+", value.strip(" ;\t\n")) if isinstance(value, str) else [""]
+    if len(entries) == 1 and "," not in entries[0]:
+        return Timetable((Slot(0, _bandwidth(entries[0], value)),))
+    slots = tuple(_slots(entries))
+    if len({(slot.day, slot.minute) for slot in slots}) < len(slots):
+        raise ValueError("names a time twice")
+    return Timetable(slots)
+
+
+def _slots(entries: list[str]) -> Iterator[Slot]:
+    for entry in entries:
+        found = _SLOT.fullmatch(entry)
+        if found is None:
+            raise ValueError(f"is no timetable (HH:MM,RATE or Mon-HH:MM,RATE): {shown(entry)}")
+        yield Slot(int(found[2]) * 60 + int(found[3]), _bandwidth(found[4], entry), _weekday(found[1]))
+
+
+def _weekday(name: str | None) -> int | None:
+    if name is None:
+        return None
+    for number, day in enumerate(_WEEKDAYS):
+        if name.lower() in {day, day[:3]}:
+            return number
+    raise ValueError(f"names no day of the week: {shown(name)}")
+
+
+def _bandwidth(text: str, whole: object) -> int | None:
+    if text.lower() == "off":
+        return None
+    found = _BANDWIDTH.fullmatch(text)
+    if found is None:
+        raise ValueError(f"is no bandwidth (a size with its unit, or off): {shown(whole)}")
+    rate = parse_size(found[1] + found[2] + ("iB" if found[3] and not found[4] else ""))
+    if rate < KIB:
+        raise ValueError(f"must be 1KiB a second or more, or off: {shown(whole)}")
+    return rate
+
+
+def show_bandwidth(timetable: Timetable) -> str:
+    """Write a timetable as `parse_bandwidth` reads it."""
+    if timetable.slots == (Slot(0, timetable.slots[0].rate),):
+        return _show_rate(timetable.slots[0].rate)
+    return " ".join(
+        f"{'' if slot.day is None else DAYS[slot.day] + '-'}{slot.minute // 60:02}:{slot.minute % 60:02},"
+        f"{_show_rate(slot.rate)}"
+        for slot in timetable.slots
+    )
+
+
+def _show_rate(rate: int | None) -> str:
+    return "off" if rate is None else f"{show_size(rate)}/s"
+
+
 def parse_count(value: object) -> int:
     """Read a whole number; raise ValueError for anything else."""
     if isinstance(value, int) and not isinstance(value, bool):
@@ -86,6 +155,16 @@ def parse_count(value: object) -> int:
     if isinstance(value, str) and re.fullmatch(r"\s*-?\d{1,18}\s*", value, re.ASCII):
         return int(value)
     raise ValueError(f"is no whole number: {shown(value)}")
+
+
+def parse_concurrency(value: object) -> int | str:
+    """Read a whole number or `auto`; raise ValueError for anything else."""
+    if isinstance(value, str) and value.strip().lower() == "auto":
+        return "auto"
+    try:
+        return parse_count(value)
+    except ValueError:
+        raise ValueError(f"is neither a whole number nor auto: {shown(value)}") from None
 
 
 def parse_list(value: object) -> object:

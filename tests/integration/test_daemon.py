@@ -13,6 +13,7 @@ import pytest
 
 from archiver.core.callback import signature_of
 from archiver.core.model import TaskId
+from archiver.daemon import CANCEL_PATIENCE
 from archiver.demo.emulator import EmulatedTask, Emulator
 from archiver.demo.seaweed import S3Server
 from tests.fakes.web_hook import web_hook
@@ -121,6 +122,31 @@ def test_daemon_on_a_second_signal_stops_at_once(site: Site) -> None:
         assert daemon.popen.wait(15) == 0
         assert time.monotonic() - began < 10
     assert site.uploads() == []
+
+
+def test_daemon_stopped_while_transfers_wait_for_bandwidth_ends_at_once_and_gives_them_back_untouched(
+    site: Site,
+) -> None:
+    slow = task("throttled-1", "vocal", "drums", size=1 << 20)
+    site.emulator.add(slow)
+    append(site, slow)
+    site.configure(download={"bandwidth": "1KiB"})
+    site.extra_env = {"ARCHIVER_SHUTDOWN_GRACE": "100ms"}
+    with site.daemon() as daemon:
+        daemon.wait_event("stem.started")
+        daemon.signal(signal.SIGTERM)
+        daemon.wait_event("daemon.draining")
+        began = time.monotonic()
+        assert daemon.popen.wait(15) == 0
+        assert time.monotonic() - began < CANCEL_PATIENCE.total_seconds(), "they were not waited for"
+    assert (site.show(slow.task_id)["attempts"], site.objects()) == (0, {})
+    with site.daemon() as daemon:
+        daemon.wait_event("stem.started")
+        site.configure(download={"bandwidth": "off"})
+        daemon.signal(signal.SIGHUP)
+        site.wait_for([slow.task_id])
+        assert daemon.stop() == 0
+    site.oracles(slow)
 
 
 def test_run_and_backfill_side_by_side_work_on_each_task_once(site: Site) -> None:

@@ -136,7 +136,13 @@ def test_sighup_tells_all_faults_or_lets_what_can_change_take_effect_and_names_w
         new: Mapping[str, Mapping[str, object]] = {
             "log": {"level": "info"},
             "provider": {"requests_per_10s": 500},
-            "download": {"concurrency": 3, "tasks_in_flight": 2, "allowed_hosts": ["cdn.example.com"]},
+            "download": {
+                "concurrency": "auto",
+                "concurrency_max": 3,
+                "tasks_in_flight": 2,
+                "bandwidth": "9MiB",
+                "allowed_hosts": ["cdn.example.com"],
+            },
             "store": {"prefix": "elsewhere/"},
         }
         site.configure(**new)
@@ -148,7 +154,9 @@ def test_sighup_tells_all_faults_or_lets_what_can_change_take_effect_and_names_w
             "log.level",
             "provider.requests_per_10s",
             "download.concurrency",
+            "download.concurrency_max",
             "download.tasks_in_flight",
+            "download.bandwidth",
             "download.allowed_hosts",
         }
         assert told["needs_restart"] == ["store.prefix"]

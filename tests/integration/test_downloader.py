@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -96,11 +96,13 @@ def test_container_comes_from_the_bytes_not_from_headers_or_url(cdn: Origin, cli
         assert (body.extension, body.content_type) == ("flac", "audio/flac")
 
 
-def test_nothing_of_ours_logs_the_url(cdn: Origin, client: HttpDownloader, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_download_at_the_most_talkative_level_logs_no_url(
+    cdn: Origin, client: HttpDownloader, caplog: pytest.LogCaptureFixture
+) -> None:
     for logger in (None, "httpx"):  # a test that set up the service's logs has silenced httpx
         caplog.set_level(logging.DEBUG, logger)
     fetch(client, cdn.script(Reply(SONG)) + "?Signature=secret")
-    assert [record.name for record in caplog.records if "secret" in record.getMessage()] == ["httpx"]
+    assert [record.name for record in caplog.records if "secret" in record.getMessage()] == []
 
 
 # --- connections
@@ -568,3 +570,26 @@ def test_strong_last_modified_needs_a_date_a_minute_later() -> None:
     assert validator({"etag": "unquoted"}) is None
     assert validator({"last-modified": "junk", "date": "junk"}) is None
     assert validator({}) is None
+
+
+# --- too busy
+
+
+@pytest.mark.parametrize(
+    ("replies", "told"),
+    [
+        ([Reply(SONG)], 0),
+        ([Reply(status=503), Reply(status=429), Reply(SONG)], 2),
+        ([Reply(status=503)], 3),
+        ([Reply(SONG, cut=100_000)], 1),
+        ([Reply(status=404)], 0),
+    ],
+    ids=["well", "at the third try", "never", "cut", "gone"],
+)
+def test_host_is_told_each_time_that_it_did_not_answer_as_it_should(
+    cdn: Origin, replies: list[Reply], told: int
+) -> None:
+    heard: list[str] = []
+    with downloader(busy=heard.append) as client, suppress(ArchiverError):
+        fetch(client, cdn.script(*replies))
+    assert heard == [f"127.0.0.1:{cdn.port}"] * told

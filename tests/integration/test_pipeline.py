@@ -622,17 +622,20 @@ def test_record_that_lists_nothing_any_more_is_a_failed_try_while_stems_are_want
 
 def test_transfers_queue_up_by_the_deadline_of_their_task(world: World) -> None:
     class Noting(StemPool):
-        def submit(self, deadline: datetime, work: Callable[[], None]) -> Future[None]:
+        def submit(self, deadline: datetime, work: Callable[[], None], host: str = "") -> Future[None]:
             deadlines.append(deadline)
-            return super().submit(deadline, work)
+            hosts.append(host)
+            return super().submit(deadline, work, host)
 
     deadlines: list[datetime] = []
+    hosts: list[str] = []
     world.lists(world.serves("vocal", VOCAL))
     claim = world.claim()
     assert claim is not None
     with closing(Noting(1)) as pool:
         replace(world.archiver, outside=replace(world.archiver.outside, pool=pool)).archive(claim)
     assert deadlines == [START + Policy().retention]
+    assert hosts == ["cdn.example"]
 
 
 def test_lease_that_was_lost_stops_the_work_and_writes_nothing(world: World) -> None:

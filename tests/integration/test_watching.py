@@ -68,6 +68,7 @@ def test_scrape_of_a_busy_daemon_counts_its_work_and_holds_no_id_no_secret_and_n
     whole, strange = task("wholly-0001", "vocal", "drums"), task("strange-0002", "planted_horn")
     broken = EmulatedTask(task_id="gone-0003", stems=stems_of("vocal"), link_status=500)
     enqueue(site, whole, strange, broken)
+    site.configure(download={"concurrency": "auto"})
     with site.daemon() as daemon:
         port = port_of(daemon)
         site.wait_for([whole.task_id, strange.task_id], seconds=WAIT)
@@ -82,6 +83,8 @@ def test_scrape_of_a_busy_daemon_counts_its_work_and_holds_no_id_no_secret_and_n
     assert sample(page, "stem_transfer_seconds_count") == 3
     assert sample(page, 'api_calls_total{outcome="ok"}') >= 3
     assert 0 < sample(page, "api_budget_requests") <= 1000
+    for name in ("origin", "store"):
+        assert 1 <= sample(page, f'transfers_allowed{{dependency="{name}"}}') <= 64
     assert sample(page, "queue_unread_bytes") == 0
     assert sample(page, "last_success_timestamp_seconds") == pytest.approx(time.time(), abs=10 * WAIT)
     assert 0 < sample(page, "deadline_slack_seconds") <= 14 * 86_400

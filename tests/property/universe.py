@@ -195,7 +195,10 @@ class Uploads(set[tuple[str, str]]):
 class Inline:
     """A TransferPool that runs what it is given at once."""
 
-    def submit(self, deadline: datetime, work: Callable[[], None]) -> Future[None]:
+    def moved(self, host: str, size: int) -> None:
+        pass
+
+    def submit(self, deadline: datetime, work: Callable[[], None], host: str) -> Future[None]:
         future: Future[None] = Future()
         work()
         future.set_result(None)

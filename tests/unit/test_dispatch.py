@@ -1,14 +1,20 @@
-"""The dispatcher's parts that need no ledger: the stem pool's order."""
+"""The dispatcher's parts that need no ledger: the stem pool's order, size and limits."""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from archiver.core.concurrency import FIRST
+from archiver.core.model import Dependency
 from archiver.dispatch import StemPool
+from archiver.lanes import HOSTS_KNOWN, Lanes
+from tests.fakes.events import Events
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
@@ -104,3 +110,149 @@ class Most:
         time.sleep(0.02)  # gives others the chance to overlap
         with self.lock:
             self.now -= 1
+
+
+# --- a limit for each host
+
+
+class Gated:
+    """Work that waits to be let go, and is counted while it runs."""
+
+    def __init__(self) -> None:
+        self.gate, self.begun = threading.Event(), threading.Semaphore(0)
+        self.names: list[str] = []
+
+    def of(self, name: str) -> Callable[[], None]:
+        def work() -> None:
+            self.names.append(name)
+            self.begun.release()
+            self.gate.wait(30)
+
+        return work
+
+    def wait_for(self, number: int) -> list[str]:
+        for _ in range(number):
+            assert self.begun.acquire(timeout=30)
+        return sorted(self.names)
+
+
+def refused_to_one(pool: StemPool, host: str) -> None:
+    while pool._lanes._lanes[host].limit.level > 1:  # type: ignore[union-attr]  # white box: what is refused is let less
+        pool.refused(host)
+
+
+def test_stem_pool_that_adapts_starts_with_few_of_its_threads() -> None:
+    work = Gated()
+    with closing(StemPool(64, adapts=True)) as pool:
+        futures = [pool.submit(NOW, work.of(f"a{n}"), "a") for n in range(9)]
+        assert work.wait_for(FIRST) == ["a0", "a1", "a2", "a3"]
+        assert pool.limits() == {Dependency.ORIGIN: FIRST, Dependency.STORE: FIRST}
+        assert not work.begun.acquire(timeout=0.05)
+        work.gate.set()
+        for future in futures:
+            future.result(30)
+
+
+def test_host_that_is_full_keeps_no_thread_from_the_stems_of_another() -> None:
+    work, later = Gated(), NOW + timedelta(days=1)
+    with closing(StemPool(64, adapts=True)) as pool:
+        pool.submit(NOW, lambda: None, "a").result(30)
+        refused_to_one(pool, "a")
+        futures = [pool.submit(NOW, work.of(f"a{n}"), "a") for n in range(3)]
+        futures += [pool.submit(later, work.of(f"b{n}"), "b") for n in range(3)]
+        assert work.wait_for(4) == ["a0", "b0", "b1", "b2"], "the one that is full has the nearer deadline"
+        work.gate.set()
+        for future in futures:
+            future.result(30)
+        assert len(work.names) == 6
+
+
+def test_host_that_has_room_again_is_served_by_threads_that_wait() -> None:
+    work, log = Gated(), Events()
+    with closing(StemPool(64, adapts=True, clock=Ticks(), log=log)) as pool:
+        pool.submit(NOW, lambda: None, "a").result(30)
+        refused_to_one(pool, "a")
+        futures = [pool.submit(NOW, work.of(f"a{n}"), "a") for n in range(9)]
+        work.wait_for(1)
+        while pool.limits()[Dependency.ORIGIN] == 1:
+            pool.moved("a", 1_000_000)
+        work.wait_for(1)
+        work.gate.set()
+        for future in futures:
+            future.result(30)
+    told = log.of("concurrency.changed")
+    assert told[0] == {"host": "a", "before": 4, "now": 2, "reason": "busy"}
+    assert {"host": "a", "before": 1, "now": 2, "reason": "trial"} in told
+
+
+def test_store_that_is_busy_lets_threads_end() -> None:
+    work = Gated()
+    with closing(StemPool(64, adapts=True)) as pool:
+        futures = [pool.submit(NOW, work.of(f"a{n}"), "a") for n in range(8)]
+        work.wait_for(4)
+        pool.store_refused()
+        assert pool.limits()[Dependency.STORE] == 2
+        work.gate.set()
+        for future in futures:
+            future.result(30)
+        alive = [thread for thread in list(pool._threads) if thread.is_alive()]
+        assert len(alive) == 2
+
+
+def test_stem_pool_that_is_resized_from_adapting_to_a_number_has_all_its_threads_for_one_host() -> None:
+    work = Gated()
+    with closing(StemPool(64, adapts=True)) as pool:
+        pool.submit(NOW, lambda: None, "a").result(30)
+        refused_to_one(pool, "a")
+        futures = [pool.submit(NOW, work.of(f"a{n}"), "a") for n in range(6)]
+        work.wait_for(1)
+        pool.resize(6)
+        work.wait_for(5)
+        pool.resize(2, adapts=True)
+        assert pool.limits() == {Dependency.ORIGIN: 2, Dependency.STORE: 2}
+        work.gate.set()
+        for future in futures:
+            future.result(30)
+
+
+def test_stem_pool_closed_while_a_host_is_full_still_runs_all_that_was_submitted() -> None:
+    work = Gated()
+    pool = StemPool(64, adapts=True)
+    pool.submit(NOW, lambda: None, "a").result(30)
+    refused_to_one(pool, "a")
+    futures = [pool.submit(NOW, work.of(f"a{n}"), "a") for n in range(5)]
+    work.wait_for(1)
+    pool.close()
+    work.gate.set()
+    for future in futures:
+        future.result(30)
+    for thread in list(pool._threads):
+        thread.join(30)
+        assert not thread.is_alive()
+
+
+def test_lanes_of_hosts_that_are_gone_are_forgotten_and_none_with_work_in_it() -> None:
+    lanes = Lanes[str](2, adapts=True, clock=Ticks())
+    lanes.put(NOW + timedelta(days=1), "kept", "waits")
+    for n in range(3 * HOSTS_KNOWN):
+        lanes.put(NOW, f"host-{n}", "passes")
+        taken = lanes.take()
+        assert taken is not None
+        assert taken[1] == "passes"
+        lanes.end(taken[0])
+    assert len(lanes._lanes) <= HOSTS_KNOWN  # white box: it bounds memory
+    last = lanes.take()
+    assert last is not None
+    assert last[1] == "waits"
+    assert not lanes.waiting
+
+
+class Ticks:
+    """A clock that goes on by a quarter of a second each time it is read."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 0.25
+        return self.now

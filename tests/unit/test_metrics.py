@@ -74,6 +74,7 @@ class Behind:
                 paused=lambda: self.paused,
                 late=lambda: self.late,
                 budget=lambda: 17,
+                limits=lambda: {Dependency.ORIGIN: 12, Dependency.STORE: 16},
                 clock=lambda: self.now,
             )
         )
@@ -104,6 +105,8 @@ def test_gauges_tell_what_the_service_and_its_ledger_say() -> None:
         "paused{dependency=store}": 1,
         "late_loops": 1,
         "api_budget_requests": 17,
+        "transfers_allowed{dependency=origin}": 12,
+        "transfers_allowed{dependency=store}": 16,
         "ledger_up": 1,
         **{f"tasks{{state={state}}}": {"archived": 7, "lost": 1}.get(state, 0) for state in TaskState},
         **{f"stems{{state={state}}}": {"wanted": 3}.get(state, 0) for state in StemState},

@@ -299,6 +299,22 @@ def test_what_is_absent_is_not_asked_for_again() -> None:
     assert slept == []
 
 
+@pytest.mark.parametrize(
+    ("fault", "told"), [(StoreBusy("503"), 5), (StoreCorrupt("BadDigest"), 0), (Conflict("409"), 0), (Absent("404"), 0)]
+)
+def test_each_answer_of_a_busy_store_is_told_also_of_tries_that_are_repeated(fault: StoreBusy, told: int) -> None:
+    heard: list[None] = []
+    now = datetime(2026, 11, 1, tzinfo=UTC)
+    patience = Patience(lambda _: None, lambda: 0.0, lambda: now, lambda: heard.append(None))
+
+    def call() -> bool:
+        raise fault
+
+    with pytest.raises(type(fault)):
+        patience.over(call)
+    assert len(heard) == told
+
+
 @given(first=st.binary(max_size=200), second=st.binary(max_size=200))
 def test_joined_crc_is_that_of_both_one_after_the_other(first: bytes, second: bytes) -> None:
     assert joined(zlib.crc32(first), zlib.crc32(second), len(second)) == zlib.crc32(first + second)

@@ -19,6 +19,7 @@ from archiver.core.record import (
     MAX_URL,
     NotAnAnswer,
     document_of,
+    host_of,
     parse_record,
     read_envelope,
     record_of,
@@ -869,3 +870,17 @@ def test_document_of_absurd_nesting_ends() -> None:
     for _ in range(14):
         text = json.dumps([text], ensure_ascii=False)
     assert len(document_of(text)) < 20 * len(text)
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("https://CDN.example.com/a.mp3?x=1", "cdn.example.com"),
+        ("https://user:pw@cdn.example.com:8443/a.mp3", "cdn.example.com:8443"),
+        ("http://[2001:DB8::1]:80/", "[2001:db8::1]:80"),
+        ("not a url", ""),
+        ("", ""),
+    ],
+)
+def test_host_of_a_url_is_in_lower_case_with_its_port_and_no_password(url: str, host: str) -> None:
+    assert host_of(url) == host

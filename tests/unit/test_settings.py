@@ -265,6 +265,18 @@ def test_byte_order_mark_is_tolerated(tmp_path: Path) -> None:
     assert load(written(tmp_path, '\ufeff[store]\nbucket = "abc"\n'), HOME, search=()).settings.store.bucket == "abc"
 
 
+@pytest.mark.parametrize(
+    ("given_value", "most", "adapts"), [("AUTO", 9, True), ("auto", 9, True), ("32", 32, False), ("", 0, False)]
+)
+def test_concurrency_is_a_number_or_found_out_up_to_its_most(given_value: str, most: int, adapts: bool) -> None:
+    environ = {"ARCHIVER_DOWNLOAD__CONCURRENCY": given_value, "ARCHIVER_DOWNLOAD__CONCURRENCY_MAX": "9"}
+    if not given_value:
+        assert "download.concurrency" in fault_of(environ)
+        return
+    download = from_env(environ).settings.download
+    assert (download.most_transfers, download.adapts) == (most, adapts)
+
+
 # --- faults
 
 
@@ -381,6 +393,11 @@ def test_file_that_cannot_be_used_is_a_fault_beside_the_others(
         ("store.single_put_max", "6GiB", "is more than 5GiB"),
         ("download.max_stem_bytes", "100GiB", "store.part_size: is too small for download.max_stem_bytes"),
         ("download.min_rate", "0B/s", "must be 1 or more"),
+        ("download.concurrency", "many", "is neither a whole number nor auto"),
+        ("download.concurrency", "0", "must be 1 or more"),
+        ("download.concurrency_max", "0", "must be 1 or more"),
+        ("download.bandwidth", "512", "is no bandwidth (a size with its unit, or off)"),
+        ("download.bandwidth", "08:00,512KiB 8:00,off", "names a time twice"),
         ("download.allowed_hosts", "https://a.example.com", "must be host names"),
         ("download.allow_http", "perhaps", "must be a valid boolean"),
         ("download.proxy", "socks5://proxy:1", "must begin with"),

@@ -29,6 +29,7 @@ from archiver.edge.downloader.answer import (
     whole_length,
 )
 from archiver.edge.downloader.sniff import ENOUGH, Container, looks_like, sniff
+from archiver.edge.downloader.throttle import Throttle
 from archiver.edge.downloader.transport import stream_of
 from archiver.edge.downloader.wire import Reader
 from archiver.ports import Checkpoint
@@ -54,7 +55,7 @@ class Limits:
     min_rate: float
     """Bytes a second, averaged over `window`; 0 for any."""
     window: float
-    """Seconds spent waiting for the origin; the time the caller takes between reads does not count."""
+    """Seconds spent waiting for the origin; neither the caller's time between reads nor the throttle's counts."""
 
 
 class Pace:
@@ -102,6 +103,7 @@ class VerifyingBody:
         *,
         reopen: Reopen,
         limits: Limits,
+        throttle: Throttle,
         clock: Callable[[], float],
         sleep: Callable[[float], None],
         checkpoint: Checkpoint,
@@ -111,6 +113,7 @@ class VerifyingBody:
         self._length = self._whole = self._reader.length
         self._reopen = reopen
         self._limits = limits
+        self._throttle = throttle
         self._pace = Pace(limits, clock)
         self._sleep = sleep
         self._checkpoint = checkpoint
@@ -150,7 +153,7 @@ class VerifyingBody:
         self._pace.start()
         try:
             while got < ENOUGH and not self._reader.ended:
-                size = self._reader.receive(view[got:])
+                size = self._take(self._reader, view[got:])
                 self._pace.count(size)
                 if size and not got:
                     self._checkpoint("download.first_byte")
@@ -226,7 +229,7 @@ class VerifyingBody:
 
     def _receive(self, view: memoryview, at: int) -> int:
         try:
-            size = self._reader.receive(view)
+            size = self._take(self._reader, view)
         except httpx.TransportError as cut:
             self._resume(cut, at)
             return 0
@@ -235,6 +238,18 @@ class VerifyingBody:
         if not self._midway and not self._reader.ended:
             self._midway = True
             self._checkpoint("download.mid_body")
+        return size
+
+    def _take(self, reader: Reader, view: memoryview) -> int:
+        """Receive some bytes, no more than the throttle allows; the wait for it is not the origin's."""
+        if not self._throttle.on:
+            return reader.receive(view)
+        share, size = self._throttle.take(len(view)), 0
+        self._pace.start()
+        try:
+            size = reader.receive(view[:share])
+        finally:
+            self._throttle.give_back(share - size)
         return size
 
     def _resume(self, cut: httpx.TransportError, at: int) -> None:
@@ -292,7 +307,7 @@ class VerifyingBody:
     def _compare(self, reader: Reader) -> int:
         digest, buffer, got = hashlib.sha256(), memoryview(bytearray(COMPARED)), 0
         try:
-            while (size := reader.receive(buffer)) and got <= self._limits.max_bytes:
+            while (size := self._take(reader, buffer)) and got <= self._limits.max_bytes:
                 self._pace.count(size)
                 digest.update(buffer[:size])
                 got += size

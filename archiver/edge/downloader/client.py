@@ -6,17 +6,18 @@ import random
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from http.cookiejar import CookieJar, DefaultCookiePolicy
+from contextlib import closing, contextmanager
 
 import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, stop_before_delay
 
 from archiver.core.errors import AddressForbidden, ArchiverError, BodyShort, OriginBusy
+from archiver.core.record import host_of
 from archiver.edge.downloader.address import Guard, Resolve, system_resolve
 from archiver.edge.downloader.answer import Hiccup, expect_audio, fault
 from archiver.edge.downloader.body import Limits, VerifyingBody
 from archiver.edge.downloader.dialer import Connect, Dialer, Proxy, tcp_connect
+from archiver.edge.downloader.throttle import Throttle
 from archiver.edge.downloader.transport import Pool, SocketTransport
 from archiver.ports import Body, Checkpoint, Jitter, unobserved
 
@@ -58,12 +59,14 @@ class HttpDownloader:
         max_connections: int = 16,
         connect_timeout: float = 10.0,
         read_timeout: float = 20.0,
+        throttle: Throttle | None = None,
         ssl_context: ssl.SSLContext | None = None,
         resolve: Resolve = system_resolve,
         connect: Connect = tcp_connect,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         jitter: Jitter = random.random,
+        busy: Callable[[str], None] = lambda _: None,
         checkpoint: Checkpoint = unobserved,
     ) -> None:
         """Build a client that opens no connection yet.
@@ -80,21 +83,33 @@ class HttpDownloader:
             max_connections: idle connections kept over all origins.
             connect_timeout: seconds for the connection, and again for its TLS handshake.
             read_timeout: seconds without a byte, and for an answer's whole head.
+            throttle: the bandwidth; without a limit when None.
             ssl_context: how certificates are verified; the system's way when None.
             resolve: looks up names.
             connect: opens a connection to an address that was judged.
             clock: seconds, monotonic.
             sleep: waits between tries.
             jitter: spreads those waits.
+            busy: is told the host of a URL (see archiver.core.record.host_of) each time it did not answer as it should.
             checkpoint: see archiver.ports.Checkpoint.
         """
         if not user_agent or not (user_agent.isascii() and user_agent.isprintable()):
             raise ValueError("user_agent must be printable ASCII")
         self._headers = {"User-Agent": user_agent, "Accept": "*/*", "Accept-Encoding": "identity"}
+        self._throttle = throttle or Throttle()
+        self._retrying = Retrying(
+            stop=stop_after_attempt(TRIES) | stop_before_delay(TRY_SECONDS),
+            wait=self._wait,
+            retry=retry_if_exception_type((Hiccup, BodyShort)),
+            sleep=sleep,
+            before_sleep=lambda state: busy(host_of(state.args[0])),
+            reraise=True,
+        )
         self._limits = Limits(max_bytes=max_bytes, min_rate=min_rate, window=rate_window)
         self._clock = clock
         self._sleep = sleep
         self._jitter = jitter
+        self._busy = busy
         self._checkpoint = checkpoint
         self._guard = guard = Guard(
             resolve=resolve,
@@ -114,11 +129,8 @@ class HttpDownloader:
             clock=clock,
         )
         pool = Pool(most=max_connections, clock=clock)
-        self._client = httpx.Client(
-            transport=SocketTransport(guard=guard, dialer=dialer, pool=pool, proxy=way_out),
-            cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),
-            trust_env=False,
-        )
+        # Without an httpx.Client around it: no cookies, no environment, no redirect and no URL in a log by its doing.
+        self._transport = SocketTransport(guard=guard, dialer=dialer, pool=pool, proxy=way_out)
 
     @contextmanager
     def open(self, url: str) -> Iterator[Body]:
@@ -127,18 +139,12 @@ class HttpDownloader:
         Network failures, 408, 429 and 5xx are tried again, three times within ten seconds at most.
         Raises OriginBusy, LinkSpent, BodyNotAudio, BodyEmpty, BodyTooLarge or AddressForbidden.
         """
-        retrying = Retrying(
-            stop=stop_after_attempt(TRIES) | stop_before_delay(TRY_SECONDS),
-            wait=self._wait,
-            retry=retry_if_exception_type((Hiccup, BodyShort)),
-            sleep=self._sleep,
-            reraise=True,
-        )
-        body = retrying(self._begin, url)
         try:
-            yield body
-        finally:
-            body.close()
+            with closing(self._retrying(self._begin, url)) as body:
+                yield body
+        except OriginBusy:
+            self._busy(host_of(url))
+            raise
 
     def _wait(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome is not None else None
@@ -155,6 +161,7 @@ class HttpDownloader:
                 response,
                 reopen=lambda extra: self._get(url, extra),
                 limits=self._limits,
+                throttle=self._throttle,
                 clock=self._clock,
                 sleep=self._sleep,
                 checkpoint=self._checkpoint,
@@ -180,9 +187,11 @@ class HttpDownloader:
     def _send(self, url: httpx.URL, extra: Mapping[str, str]) -> httpx.Response:
         request = httpx.Request("GET", url, headers={**self._headers, **extra})
         try:
-            return self._client.send(request, stream=True, follow_redirects=False)
+            response = self._transport.handle_request(request)
         except httpx.TransportError as error:
             raise fault(error) from error
+        response.request = request
+        return response
 
     def allow_hosts(self, hosts: Sequence[str]) -> None:
         """Go to these hosts alone from now on (see `allowed_hosts`); bodies that are open are read on."""
@@ -190,14 +199,16 @@ class HttpDownloader:
 
     def close(self) -> None:
         """Close the idle connections; bodies that are open may be read on."""
-        self._client.close()
+        self._transport.close()
 
 
 def _parsed(base: httpx.URL | None, url: str) -> httpx.URL:
     try:
         return httpx.URL(url) if base is None else base.join(url)
     except (httpx.InvalidURL, ValueError):
-        raise AddressForbidden("not a URL") from None
+        if base is None:
+            raise AddressForbidden("not a URL") from None
+        raise OriginBusy("a redirect to what is no URL") from None
 
 
 def _system_ssl() -> ssl.SSLContext:

@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode
 from archiver.core.errors import BucketMissing, StoreBusy, StoreCorrupt
 from archiver.edge.object_store.content import Content, crc32_header, opened
 from archiver.edge.object_store.faults import Absent, translated
-from archiver.edge.object_store.quick import QuickPut
+from archiver.edge.object_store.quick import QuickCalls
 from archiver.ports import StoredObject
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class S3Calls:
     client: S3Client
     bucket: str
     options: Mapping[str, Any]
-    quick: QuickPut
+    quick: QuickCalls
 
     @classmethod
     def of(
@@ -87,7 +87,7 @@ class S3Calls:
             "SSEKMSKeyId": kms_key_id,
             "Tagging": urlencode(tags or {}, quote_via=quote),
         }
-        return cls(client, bucket, {name: value for name, value in options.items() if value}, QuickPut(client))
+        return cls(client, bucket, {name: value for name, value in options.items() if value}, QuickCalls(client))
 
     def put(self, key: str, content: Content, labels: Labels, **condition: Any) -> Answer:  # noqa: ANN401 - a string
         """PutObject with the SHA-256 of `content` as its checksum; `condition` is IfNoneMatch or IfMatch."""
@@ -99,7 +99,7 @@ class S3Calls:
             **{f"x-amz-meta-{name}": value for name, value in labels.metadata.items()},
             **{_CONDITIONS[name]: value for name, value in condition.items()},
         }
-        if quick := self.quick.put(key, content, content.data, headers):
+        if quick := self.quick.send("PutObject", key, content.data, headers):
             return quick
         with translated("PutObject"), opened(content.data) as body:
             answer = self.client.put_object(
@@ -113,7 +113,7 @@ class S3Calls:
                 **self.options,
                 **condition,
             )
-            self.quick.learn(key)
+            self.quick.learn("PutObject", key)
             return answer
 
     def head(self, key: str) -> Answer:
@@ -159,17 +159,22 @@ class S3Calls:
 
     def part(self, key: str, upload_id: str, number: int, data: memoryview, crc32: int) -> Part:
         """UploadPart; sending the same number again replaces the part."""
-        with translated("UploadPart"), opened(data) as body:
-            answer = self.client.upload_part(
-                Bucket=self.bucket,
-                Key=key,
-                UploadId=upload_id,
-                PartNumber=number,
-                Body=body,
-                ContentLength=len(data),
-                ChecksumCRC32=crc32_header(crc32),
-            )
-        if answer.get("ChecksumCRC32", crc32_header(crc32)) != crc32_header(crc32):
+        checksum = crc32_header(crc32)
+        query = "?" + urlencode({"partNumber": number, "uploadId": upload_id}, quote_via=quote)
+        answer: Answer | None = self.quick.send("UploadPart", key, data, {"x-amz-checksum-crc32": checksum}, query)
+        if answer is None:
+            with translated("UploadPart"), opened(data) as body:
+                answer = self.client.upload_part(
+                    Bucket=self.bucket,
+                    Key=key,
+                    UploadId=upload_id,
+                    PartNumber=number,
+                    Body=body,
+                    ContentLength=len(data),
+                    ChecksumCRC32=checksum,
+                )
+                self.quick.learn("UploadPart", key)
+        if answer.get("ChecksumCRC32", checksum) != checksum:
             raise StoreCorrupt("UploadPart: the store names another checksum than ours")
         if not answer.get("ETag"):
             raise StoreBusy("UploadPart: the answer names no ETag")

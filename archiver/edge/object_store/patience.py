@@ -25,6 +25,8 @@ class Patience:
     sleep: Callable[[float], object]
     jitter: Jitter
     clock: Clock
+    busy: Callable[[], None] = lambda: None
+    """Is told each time the store was busy or did not answer."""
 
     def begin(self) -> Tries:
         """Return a fresh count of tries."""
@@ -52,6 +54,8 @@ class Tries:
 
     def after(self, fault: StoreBusy) -> None:
         """Sleep before the next try, or raise `fault` when there shall be none."""
+        if type(fault) is StoreBusy:  # its kinds say more: what stands there, or that bytes were damaged
+            self._patience.busy()
         self._made += 1
         wait = FIRST_SECONDS * 2**self._made * (0.5 + self._patience.jitter())
         wait = max(wait, fault.retry_after or 0)

@@ -1,4 +1,4 @@
-"""PutObject without boto3's preparations, once boto3 has shown the way."""
+"""PutObject and UploadPart without boto3's preparations, once boto3 has shown the way."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from botocore.awsrequest import AWSRequest
 from botocore.exceptions import BotoCoreError
 from urllib3.exceptions import HTTPError
 
-from archiver.edge.object_store.content import Content, opened
+from archiver.core.errors import StoreBusy
+from archiver.edge.object_store.content import opened
+from archiver.edge.object_store.exchange import exchange
 from archiver.edge.object_store.faults import Conflict
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from urllib3 import HTTPConnectionPool
 
+OPERATIONS = ("PutObject", "UploadPart")
 OF_EVERY_OBJECT = (
     "User-Agent",
     "x-amz-storage-class",
@@ -39,7 +43,7 @@ _SIGNED_BY = (
 _OK = 200
 _PRECONDITION_FAILED = 412
 _ANSWERS = {
-    "ETag": "ETag",
+    "ETag": "etag",
     "ChecksumSHA256": "x-amz-checksum-sha256",
     "ChecksumCRC32": "x-amz-checksum-crc32",
     "ChecksumType": "x-amz-checksum-type",
@@ -54,56 +58,81 @@ class _Way:
     """The URL, as far as the key."""
     headers: Mapping[str, str]
     context: Mapping[str, Any]
+    pool: HTTPConnectionPool
 
 
-class QuickPut:
-    """Sends an object as boto3 sent the last one; safe to share among threads.
+class QuickCalls:
+    """Sends objects and parts as boto3 sent the last ones; safe to share among threads.
 
-    For every call boto3 finds endpoint, region, addressing and signature anew: two thirds of what a small
-    PutObject costs. Here all that is taken over from a call of its own that worked, signed by the same
-    signer and sent over the same connections. Only a plain 200 or 412 counts. After any other answer, and
-    after none, boto3 is to be asked, with its retries, redirects and errors; it then shows the way anew.
+    For every call boto3 finds endpoint, region, addressing and signature anew, and copies header fields through
+    five layers: most of what a small PutObject costs. Here all that is taken over from a call of its own that
+    worked, signed by the same signer and sent over the same connections. Only a plain 200 or 412 counts. After any
+    other answer, and after none, boto3 is to be asked, with its retries, redirects and errors; it then shows the
+    way anew. Behind a proxy every call is boto3's.
     """
 
     def __init__(self, client: S3Client) -> None:
         self._client: Any = client  # the signer and the connections have no public name
         self._sent = threading.local()
-        self._way: _Way | None = None
-        client.meta.events.register_last("before-send.s3.PutObject", self._note)
+        self._ways: dict[str, _Way] = {}
+        for operation in OPERATIONS:
+            client.meta.events.register_last(f"before-send.s3.{operation}", self._note)
 
-    def put(self, key: str, content: Content, data: memoryview, headers: Mapping[str, str]) -> dict[str, str] | None:
-        """Put `data` under `key`; return what the answer says as PutObject would, None when boto3 is to be asked.
+    def send(
+        self, operation: str, key: str, data: memoryview, headers: Mapping[str, str], query: str = ""
+    ) -> dict[str, str] | None:
+        """PUT `data`; return what the answer says as boto3 would, None when boto3 is to be asked.
 
-        Raises Conflict.
+        `query` is sent as it is. Raises Conflict, and StoreBusy for a store that keeps silent.
         """
-        way = self._way
+        way = self._ways.get(operation)
         if way is None:
             return None
-        with opened(data) as body:
-            fields = {**way.headers, **headers, "Content-Length": str(content.size)}
-            request = AWSRequest("PUT", way.base + _quoted(key), fields, body)
-            request.context = dict(way.context)
-            try:
-                self._client._request_signer.sign("PutObject", request)  # noqa: SLF001 - see __init__
-                answer = self._client._endpoint.http_session.send(request.prepare())  # noqa: SLF001 - see __init__
-            except (BotoCoreError, HTTPError, OSError):
-                return None
-        if answer.status_code == _PRECONDITION_FAILED:
-            raise Conflict(f"PutObject: {_PRECONDITION_FAILED}")
-        if answer.status_code != _OK:
+        try:
+            head = self._signed(operation, way, _quoted(key) + query, data, headers)
+            answer = exchange(way.pool, head, data)
+        except TimeoutError:
+            raise StoreBusy(f"{operation}: no answer (TimeoutError)") from None
+        except (BotoCoreError, HTTPError, OSError):
+            return None
+        if answer.status == _PRECONDITION_FAILED:
+            raise Conflict(f"{operation}: {_PRECONDITION_FAILED}")
+        if answer.status != _OK:
             return None
         return {name: answer.headers[field] for name, field in _ANSWERS.items() if field in answer.headers}
 
-    def learn(self, key: str) -> None:
+    def _signed(self, operation: str, way: _Way, path: str, data: memoryview, headers: Mapping[str, str]) -> bytes:
+        """Return the request's head."""
+        url = urlsplit(way.base + path)
+        fields = {
+            "Host": url.netloc,
+            "Accept-Encoding": "identity",
+            **way.headers,
+            **headers,
+            "Content-Length": str(len(data)),
+        }
+        with opened(data) as body:
+            request = AWSRequest("PUT", way.base + path, fields, body)
+            request.context = dict(way.context)
+            self._client._request_signer.sign(operation, request)  # noqa: SLF001 - see __init__
+        target = f"{url.path}?{url.query}" if url.query else url.path
+        lines = [f"PUT {target} HTTP/1.1", *(f"{name}: {_text(value)}" for name, value in request.headers.items())]
+        return "\r\n".join([*lines, "\r\n"]).encode("latin-1")
+
+    def learn(self, operation: str, key: str) -> None:
         """Take over what boto3 sent in this thread last, for the object `key`: it worked."""
         sent: _Way | None = self._sent.__dict__.pop("way", None)
         if sent is not None and sent.base.endswith(f"/{_quoted(key)}"):
-            self._way = replace(sent, base=sent.base.removesuffix(_quoted(key)))
+            self._ways[operation] = replace(sent, base=sent.base.removesuffix(_quoted(key)))
 
     def _note(self, request: Any, **_: object) -> None:  # noqa: ANN401 - the stubs of AWSPreparedRequest know no context
+        session = self._client._endpoint.http_session  # noqa: SLF001 - see __init__
+        if session._proxy_config.proxy_url_for(request.url):  # noqa: SLF001 - see __init__
+            return
         headers = {name: _text(request.headers[name]) for name in OF_EVERY_OBJECT if name in request.headers}
         context = {name: request.context[name] for name in _SIGNED_BY if name in request.context}
-        self._sent.way = _Way(request.url, headers, context)
+        pool = session._manager.connection_from_url(request.url)  # noqa: SLF001 - see __init__
+        self._sent.way = _Way(request.url.partition("?")[0], headers, context, pool)
 
 
 def _quoted(key: str) -> str:

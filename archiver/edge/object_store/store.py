@@ -68,6 +68,7 @@ class S3Store:
         single_put_max: int = 16 * MIB,
         part_size: int = 8 * MIB,
         log: EventLog | None = None,
+        busy: Callable[[], None] = lambda: None,
         checkpoint: Checkpoint = unobserved,
     ) -> None:
         self._client = client
@@ -78,7 +79,7 @@ class S3Store:
         self._clock = clock
         self._log = log
         self._checkpoint = checkpoint
-        self._patience = Patience(sleep, jitter, clock)
+        self._patience = Patience(sleep, jitter, clock, busy)
         self._settler = Settler(self._calls, self._patience, checkpoint)
 
     def put(self, key: str, body: Body, *, metadata: Mapping[str, str], journal: UploadJournal) -> StoredObject:

@@ -1,0 +1,104 @@
+"""How many bytes a second may come in, by the time of the week."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+DAY = 24 * 60
+"""Minutes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """From this time of day on, each day or on one day of the week, this rate holds."""
+
+    minute: int
+    """Of the day, by the clock on the wall."""
+    rate: int | None
+    """Bytes a second; None for as many as come."""
+    day: int | None = None
+    """0 is Monday; None for every day."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timetable:
+    """Slots that follow each other round the week; a single slot for every day holds always."""
+
+    slots: tuple[Slot, ...] = (Slot(0, None),)
+
+    @property
+    def limits(self) -> bool:
+        """Whether there is a limit at any time."""
+        return any(slot.rate is not None for slot in self.slots)
+
+    def rate_at(self, local: datetime) -> int | None:
+        """Return the rate that holds at a time by the local clock, in bytes a second; None for no limit.
+
+        It is that of the slot that began last, if need be in the week before. On the same minute a slot
+        of one day comes before one for every day.
+        """
+        now = local.weekday() * DAY + local.hour * 60 + local.minute
+        return min(self.slots, key=lambda slot: (_since(slot, now), slot.day is None)).rate
+
+
+def _since(slot: Slot, now: int) -> int:
+    """Return how many minutes before `now`, a minute of the week, the slot began last."""
+    if slot.day is None:
+        return (now - slot.minute) % DAY
+    return (now - slot.day * DAY - slot.minute) % (7 * DAY)
+
+
+CATCH_UP = 0.25
+"""Seconds: what was not used in the last of them may be used on top of the rate, so that a late waker loses nothing."""
+
+_NOTHING = 0.5
+"""Bytes; less is an error of rounding, and a wait so short may leave a clock where it was."""
+
+
+class Allowance:
+    """Bytes promised in order of asking, and allowed as time goes by: never more than the rate, over any time.
+
+    Times are seconds of one clock that only goes forward. Not to be shared between threads without a lock.
+    """
+
+    def __init__(self, rate: int | None, now: float) -> None:
+        self._rate = rate
+        self._at = now
+        self._allowed = 0.0
+        self._promised = 0.0
+
+    @property
+    def rate(self) -> int | None:
+        """Bytes a second that are allowed; None for as many as are asked for."""
+        return self._rate
+
+    def change(self, rate: int | None, now: float) -> None:
+        """Allow this rate from now on, also those who wait already."""
+        self._advance(now)
+        self._rate = rate
+
+    def ask(self, size: int, now: float) -> float:
+        """Promise `size` bytes and return the ticket that `wait_of` takes."""
+        self._advance(now)
+        self._promised += size
+        return self._promised
+
+    def wait_of(self, ticket: float, now: float) -> float:
+        """Return how many seconds are left, at the present rate, until what the ticket stands for is allowed."""
+        self._advance(now)
+        missing = ticket - self._allowed
+        return 0.0 if self._rate is None or missing < _NOTHING else missing / self._rate
+
+    def give_back(self, size: int, now: float) -> None:
+        """Let others have `size` bytes that were allowed and not used."""
+        self._advance(now, extra=size)
+
+    def _advance(self, now: float, extra: float = 0.0) -> None:
+        if self._rate is None:
+            self._allowed = self._promised
+        else:
+            most = self._promised + CATCH_UP * self._rate
+            self._allowed = min(self._allowed + (now - self._at) * self._rate + extra, most)
+        self._at = now

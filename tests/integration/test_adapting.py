@@ -1,0 +1,121 @@
+"""Concurrency that finds itself, on real sockets: pool, downloader and an origin that takes only so many at a time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from archiver.core.errors import ArchiverError, OriginBusy
+from archiver.core.model import Dependency
+from archiver.core.record import host_of
+from archiver.dispatch import StemPool
+from archiver.edge.downloader import HttpDownloader
+from tests.fakes.audio import mp3
+from tests.fakes.origin import Origin, Reply, Seen, origin
+from tests.integration.fetching import downloader, fetch
+
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+SONG = mp3(20_000)
+SECONDS = 0.02
+"""What the origin needs for a stem."""
+FASTER = 8
+"""How much faster the pool's clock goes, so that its windows fit into a test."""
+
+
+@dataclass
+class Counter:
+    """Serves so many at a time; the others wait, or are sent away."""
+
+    at_once: int
+    refuses: bool
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    active: int = 0
+    refused: int = 0
+
+    def __post_init__(self) -> None:
+        self.places = threading.Semaphore(self.at_once)
+
+    def __call__(self, seen: Seen) -> Reply:
+        if not self.places.acquire(blocking=not self.refuses):
+            with self.lock:
+                self.refused += 1
+            return Reply(status=503)
+        try:
+            time.sleep(SECONDS)
+            return Reply(SONG)
+        finally:
+            self.places.release()
+
+
+@dataclass
+class Transfers:
+    """Keeps twenty stems waiting for a pool that moves them."""
+
+    client: HttpDownloader
+    pool: StemPool
+    url: str
+    fetched: int = 0
+    failed: list[ArchiverError] = field(default_factory=list)
+    going: bool = True
+
+    def one(self) -> None:
+        try:
+            fetch(self.client, self.url)
+        except ArchiverError as error:
+            self.failed.append(error)
+        else:
+            self.fetched += 1
+            self.pool.moved(host_of(self.url), len(SONG))
+        if self.going:
+            self.more()
+
+    def more(self) -> None:
+        self.pool.submit(NOW, self.one, host_of(self.url))
+
+
+@contextmanager
+def transfers(cdn: Origin, counter: Counter) -> Iterator[Transfers]:
+    pool = StemPool(20, adapts=True, clock=lambda: FASTER * time.monotonic())
+    with downloader(max_connections=20, busy=pool.refused) as client:
+        underway = Transfers(client, pool, cdn.script(counter))
+        with closing(pool):
+            for _ in range(40):
+                underway.more()
+            yield underway
+            underway.going = False
+        for thread in list(pool._threads):  # white box: none may outlive the client
+            thread.join(30)
+
+
+def levels(pool: StemPool, seconds: float) -> list[int]:
+    """Return the limit of the origin's host a hundred times over that while."""
+    seen = []
+    for _ in range(100):
+        time.sleep(seconds / 100)
+        seen.append(min(pool.limits()[name] for name in (Dependency.ORIGIN, Dependency.STORE)))
+    return seen
+
+
+def test_concurrency_grows_to_what_the_origin_takes_and_stays_near_it() -> None:
+    counter = Counter(8, refuses=False)
+    with origin() as cdn, transfers(cdn, counter) as underway:
+        levels(underway.pool, 4)
+        settled = levels(underway.pool, 3)
+        assert 5 <= sum(settled) / len(settled) <= 14, settled
+    assert not underway.failed
+
+
+def test_concurrency_backs_off_where_the_origin_refuses_more_and_nearly_all_is_fetched() -> None:
+    counter = Counter(6, refuses=True)
+    with origin() as cdn, transfers(cdn, counter) as underway:
+        levels(underway.pool, 3)
+        before = counter.refused
+        settled = levels(underway.pool, 3)
+        assert 2 <= sum(settled) / len(settled) <= 7, settled
+        assert counter.refused - before < 200, "with twenty at a time it would be thousands"
+    assert all(isinstance(error, OriginBusy) for error in underway.failed)
+    assert underway.fetched > 20 * len(underway.failed)

@@ -1,0 +1,144 @@
+"""One request and its answer over a lent connection: what is taken for an answer, and which connection is kept."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from typing import IO
+
+import pytest
+from urllib3 import HTTPConnectionPool, Timeout
+
+from archiver.edge.object_store.content import BLOCK
+from archiver.edge.object_store.exchange import HEAD_MAX, Answer, Unclear, exchange
+
+HEAD = b"PUT /b/k HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+OK = b'HTTP/1.1 200 OK\r\nETag: "e"\r\nContent-Length: 0\r\n\r\n'
+
+
+class Server:
+    """Answers each request with the next of its scripted bytes; notes what came, and over which connection."""
+
+    def __init__(self, answers: Sequence[bytes]) -> None:
+        self.bodies: list[bytes] = []
+        self.connections = 0
+        self._answers = list(answers)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    @property
+    def port(self) -> int:
+        port: int = self._listener.getsockname()[1]
+        return port
+
+    def _serve(self) -> None:
+        while self._answers:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            with suppress(ConnectionError), closing(client), client.makefile("rb") as stream:
+                while self._answers and (size := self._length(stream)) is not None:
+                    self.bodies.append(stream.read(size))
+                    answer = self._answers.pop(0)
+                    client.sendall(answer)
+                    if not answer:
+                        break
+
+    def _length(self, stream: IO[bytes]) -> int | None:
+        lines = []
+        while (line := stream.readline()) not in {b"\r\n", b""}:
+            lines.append(line.lower())
+        return next((int(line.split(b":")[1]) for line in lines if line.startswith(b"content-length")), None)
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+@contextmanager
+def talking(*answers: bytes, read: float = 5.0) -> Iterator[tuple[Server, HTTPConnectionPool]]:
+    timeout = Timeout(connect=5, read=read)
+    with closing(Server(answers)) as server, closing(HTTPConnectionPool("127.0.0.1", server.port, timeout)) as pool:
+        yield server, pool
+
+
+def put(pool: HTTPConnectionPool, data: bytes = b"audio") -> Answer:
+    return exchange(pool, HEAD % len(data), memoryview(data))
+
+
+def test_a_body_of_many_blocks_arrives_whole_and_the_answers_fields_are_told_in_lower_case() -> None:
+    data = bytes(range(256)) * (BLOCK // 100)
+    with talking(OK) as (server, pool):
+        answer = put(pool, data)
+    assert server.bodies == [data]
+    assert (answer.status, answer.headers) == (200, {"etag": '"e"', "content-length": "0"})
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        OK,
+        b"HTTP/1.1 412 Precondition Failed\r\nContent-Length: 4\r\n\r\n<no>",
+        b"HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n",
+    ],
+)
+def test_an_answer_that_was_read_to_its_end_leaves_its_connection_for_the_next(answer: bytes) -> None:
+    with talking(answer, OK) as (server, pool):
+        put(pool)
+        assert put(pool).status == 200
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nConnection: Close\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nmore than was said",
+        b"HTTP/1.1 500 Oh\r\nContent-Length: %d\r\n\r\n" % (HEAD_MAX + 1),
+        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+    ],
+)
+def test_an_answer_whose_end_is_not_sure_counts_and_its_connection_is_closed(answer: bytes) -> None:
+    with talking(answer, OK) as (server, pool):
+        assert put(pool).status in {200, 500}
+        assert put(pool).status == 200
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+        b"SSH-2.0-x\r\n\r\n",
+        b"HTTP/2 200\r\n\r\n",
+        b"HTTP/1.1 2000 OK\r\n\r\n",
+        b"\r\n\r\n",
+        b"",
+        b"HTTP/1.1 200 OK\r\nX: " + b"x" * (3 * HEAD_MAX),
+    ],
+)
+def test_what_is_no_final_answer_is_unclear_and_its_connection_is_closed(answer: bytes) -> None:
+    with talking(answer, OK) as (server, pool):
+        with pytest.raises(Unclear):
+            put(pool)
+        assert put(pool).status == 200
+    assert server.connections == 2
+
+
+def test_a_server_that_keeps_silent_is_given_up_after_the_pools_read_timeout() -> None:
+    with talking(b"HTTP/1.1 200", OK, read=0.2) as (_, pool), pytest.raises(TimeoutError):
+        put(pool)
+
+
+def test_a_server_that_cannot_be_reached_is_an_error_of_the_connection() -> None:
+    with talking() as (server, pool):
+        server.close()
+        with pytest.raises(Exception, match="refused"):
+            put(pool)
