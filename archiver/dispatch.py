@@ -406,44 +406,45 @@ class Dispatcher:
             self._changed.notify_all()
 
     def _exchange(self, slot: int, spent: timedelta) -> Claim | None:
-        """Give the slot back and take the next claim into it, if there is one."""
+        """Take the next claim into the slot; it is free when there is none. In between it is not idle."""
         self._progress()
         with self._changed:
-            self._ahead += spent if self._stages.pop(slot) is Stage.LIST else -spent
-            self._changed.notify_all()
-        found = self._next_claim(slot)
-        return None if found is None else found[1]
+            self._ahead += spent if self._stages[slot] is Stage.LIST else -spent
+            self._stages[slot] = None
+        return self._fill(slot)
 
-    def _next_claim(self, slot: int | None = None) -> tuple[int, Claim] | None:
-        number = self._hold_slot(slot)
-        if number is None:
-            return None
+    def _next_claim(self) -> tuple[int, Claim] | None:
+        with self._changed:
+            if not self._accepting or len(self._stages) >= self._at_most:
+                return None
+            slot = next(self._slots)
+            self._stages[slot] = None
+        claim = self._fill(slot)
+        return None if claim is None else (slot, claim)
+
+    def _fill(self, slot: int) -> Claim | None:
         claim: Claim | None = None
         stage: Stage | None = None
         try:
-            claim, stage = self._claim(self._preferred())
+            if self._may_claim():
+                claim, stage = self._claim(self._preferred())
         except LedgerFault as fault:
             self._break_down(fault)
         finally:
             # Also after an exception that nobody foresaw: a slot that is never freed is one task less for good.
             with self._changed:
                 if claim is None:
-                    del self._stages[number]
+                    del self._stages[slot]
                     self._changed.notify_all()
                 else:
-                    self._stages[number] = stage
-        if claim is None:
-            return None
-        self._progress()
-        return number, claim
+                    self._stages[slot] = stage
+        if claim is not None:
+            self._progress()
+        return claim
 
-    def _hold_slot(self, slot: int | None) -> int | None:
+    def _may_claim(self) -> bool:
         with self._changed:
-            if not self._accepting or len(self._stages) >= self._at_most:
-                return None
-            number = next(self._slots) if slot is None else slot
-            self._stages[number] = None
-            return number
+            return self._accepting and len(self._stages) <= self._at_most
 
     def _preferred(self) -> Stage:
         with self._changed:

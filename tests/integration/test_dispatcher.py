@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ from archiver.core.model import (
     TaskId,
     Yielded,
 )
+from archiver.core.states import TaskState
 from archiver.dispatch import FAILURES_TO_PAUSE, Breakers, Dispatcher, Shift
 from archiver.edge.ledger import SqlLedger
 from archiver.ports import Stage
@@ -490,6 +492,28 @@ def test_dispatcher_makes_progress_when_idle_when_it_claims_and_when_a_task_ends
     assert dispatcher.wait_idle(30)
     dispatcher.pump()
     assert len(beats) >= 4, "an end, and idle again"
+
+
+def test_dispatcher_between_two_claims_is_not_idle(tmp_path: Path, clock: Clock) -> None:
+    left = iter([Claim(TaskId("task-0001"), "token", TaskState.LISTED, NOW)] * 3000)
+
+    class Endless(SqlLedger):
+        """Has so many claims to give, at once: what is between them is most of the time."""
+
+        def claim(self, **_: object) -> Claim | None:
+            return next(left, None)
+
+    ledger = Endless.open(f"sqlite:///{tmp_path}/ledger.db")
+    dispatcher, _, _ = dispatcher_of(ledger, clock, lambda _: Archived(), slots=1)
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        dispatcher.pump()
+        assert dispatcher.wait_idle(60)
+        assert next(left, None) is None
+    finally:
+        sys.setswitchinterval(usual)
+        ledger.close()
 
 
 def test_dispatcher_made_larger_and_smaller_holds_as_many_tasks_as_it_was_told_last(
