@@ -35,6 +35,8 @@ SOURCE_MIX = "origin"
 SLOW_RETRY = timedelta(hours=6)
 """How often a refused stem is looked at again by itself, as long as it may still be had."""
 
+WAITS_TO_DEADLINE = 10
+"""No wait is longer than one part in so many of the time that is left: an outage may end meanwhile."""
 
 CLOCK_SET_BACK = timedelta(days=7)
 """No wait and no lease is this long: a moment further ahead was written while the clock was wrong."""
@@ -127,8 +129,8 @@ def next_try(
     """Return when to try again after `failures` failed tries in a row (0 for the first).
 
     Doubles from retry_first to retry_max, spread by a quarter either way, no earlier than
-    `retry_after` seconds; but before the deadline never waits longer than half the time that is left,
-    or than retry_first where that is more.
+    `retry_after` seconds; but before the deadline never waits longer than a tenth of the time that is
+    left, or than retry_first where that is more.
     """
     wait = _spread(_doubled(policy.retry_first, failures, policy.retry_max), jitter)
     if retry_after is not None:
@@ -139,7 +141,7 @@ def next_try(
 def _in_time(wait: timedelta, now: datetime, deadline: datetime | None, policy: Policy) -> timedelta:
     if deadline is None or now >= deadline:
         return wait
-    return min(wait, max((deadline - now) / 2, policy.retry_first))
+    return min(wait, max((deadline - now) / WAITS_TO_DEADLINE, policy.retry_first))
 
 
 def is_due(not_before: datetime | None, now: datetime) -> bool:
