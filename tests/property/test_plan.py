@@ -81,7 +81,7 @@ def test_next_try_keeps_its_bounds(
     wait = plan.next_try(failures, now, deadline, policy, jitter, retry_after) - now
     assert timedelta(0) < wait <= policy.retry_max * 1.25 + ROUNDING
     if deadline is not None and now < deadline:
-        assert wait <= max((deadline - now) / 10, policy.retry_first)
+        assert wait <= max((deadline - now) / 2, policy.retry_first)
         if deadline - now >= policy.retry_first:
             assert now + wait <= deadline
     else:
@@ -103,6 +103,7 @@ def test_next_try_never_comes_sooner_after_more_failures(
     sooner = plan.next_try(failures, now, deadline, policy, jitter, retry_after)
     assert sooner <= plan.next_try(failures + 1, now, deadline, policy, jitter, retry_after)
     assert sooner <= plan.next_try(failures, now, deadline, policy, 1.0, retry_after)
+    assert plan.next_try(failures, now, deadline, policy, jitter, retry_after, outage=True) <= sooner
 
 
 @RELAXED
@@ -171,7 +172,7 @@ def test_failed_try_leaves_a_stem_wanted_with_a_date_or_ends_it_for_a_reason(
         and now < deadline
     ):
         assert ruling.not_before is not None
-        assert ruling.not_before <= now + max((deadline - now) / 10, policy.retry_first)
+        assert ruling.not_before <= now + max((deadline - now) / 2, policy.retry_first)
     assert ruling.event is not StemEvent.RETRIED
 
 
