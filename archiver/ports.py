@@ -418,7 +418,7 @@ class Ledger(Protocol):
         """
 
     def next_deadline(self, owner: str, *, now: datetime, enlisted_only: bool = False) -> datetime | None:
-        """The deadline of what a claim for Stage.STORE would take; None for nothing, or only what is past its own."""
+        """The deadline of what a claim for Stage.STORE would take, None unless that is still to come."""
 
     def more_urgent_waits(self, claim: Claim, deadline: datetime, now: datetime) -> bool:
         """True when a due, unleased task was never asked about, or is LISTED with an earlier deadline not yet past."""

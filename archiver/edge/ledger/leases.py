@@ -108,7 +108,7 @@ def _expired(row: AnyRow, now: datetime) -> bool:
 
 
 def next_deadline(db: Connection, *, owner: str, now: datetime, enlisted_only: bool) -> datetime | None:
-    """The deadline of what a claim for Stage.STORE would take; None for nothing, or only what is past its own."""
+    """The deadline of what a claim for Stage.STORE would take, None unless that is still to come."""
     asked = {"now": now, "far": now + CLOCK_SET_BACK, "me": owner}
     row = db.execute(_TO_STORE[enlisted_only], asked).first()
     return None if row is None else row.deadline

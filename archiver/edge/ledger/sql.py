@@ -195,7 +195,7 @@ class SqlLedger:
         return claim
 
     def next_deadline(self, owner: str, *, now: datetime, enlisted_only: bool = False) -> datetime | None:
-        """The deadline of what a claim for Stage.STORE would take; None for nothing, or only what is past its own."""
+        """The deadline of what a claim for Stage.STORE would take, None unless that is still to come."""
         with self._reading() as db:
             return leases.next_deadline(db, owner=owner, now=now, enlisted_only=enlisted_only)
 
