@@ -28,6 +28,9 @@ FARTHEST_PROBE = timedelta(minutes=1)
 PROBE_PATIENCE = timedelta(minutes=1)
 """How long a probe may stay without a verdict (its task met another trouble) before the next is let through."""
 
+HEAD_START = 10
+"""Asking may be ahead of storing by one part in so many of the time that is left to the nearest deadline."""
+
 
 _Work = tuple[Callable[[], None], "Future[None]"]
 
@@ -286,6 +289,21 @@ class Shift:
     enlisted_only: bool = False
 
 
+def preferred(listing: int, storing: int, *, ahead: timedelta, left: timedelta) -> Stage:
+    """Say what a free slot had better do: find deadlines out, or meet the nearest one that is known.
+
+    `listing` and `storing` slots are at it; asking has had `ahead` more time than storing, and `left` is the
+    time to the nearest deadline of what can be stored, zero where none is known.
+
+    Slots are shared evenly, and where they are even (always, with one) time is, but for a head start of asking:
+    the provider may go down, and then what was asked about can still be stored. The head start shrinks to
+    nothing as the deadline comes near, so storing has had its half by then, whatever there is to ask.
+    """
+    if listing != storing:
+        return Stage.LIST if listing < storing else Stage.STORE
+    return Stage.LIST if ahead <= left / HEAD_START else Stage.STORE
+
+
 class Dispatcher:
     """Runs up to `tasks_in_flight` tasks at once; a slot that frees takes the next claim by itself.
 
@@ -312,9 +330,10 @@ class Dispatcher:
         self._progress = progress
         self._at_most = shift.tasks_in_flight
         self._changed = threading.Condition()
-        self._stages: dict[int, Stage] = {}
+        self._stages: dict[int, Stage | None] = {}
+        """What each slot is at; None while it looks for work."""
         self._slots = itertools.count()
-        self._spent = dict.fromkeys(Stage, timedelta())
+        self._ahead = timedelta()
         self._accepting = True
         self._fault: LedgerFault | None = None
 
@@ -387,65 +406,81 @@ class Dispatcher:
             self._changed.notify_all()
 
     def _exchange(self, slot: int, spent: timedelta) -> Claim | None:
-        """Give the slot back and take the next claim into it, if there is one."""
+        """Take the next claim into the slot; it is free when there is none. In between it is not idle."""
         self._progress()
         with self._changed:
-            self._spent[self._stages.pop(slot)] += spent
-            self._changed.notify_all()
-        found = self._next_claim(slot)
-        return None if found is None else found[1]
+            self._ahead += spent if self._stages[slot] is Stage.LIST else -spent
+            self._stages[slot] = None
+        return self._fill(slot)
 
-    def _next_claim(self, slot: int | None = None) -> tuple[int, Claim] | None:
+    def _next_claim(self) -> tuple[int, Claim] | None:
         with self._changed:
             if not self._accepting or len(self._stages) >= self._at_most:
                 return None
-            number = next(self._slots) if slot is None else slot
-            stage = self._preferred()
-            self._stages[number] = stage
+            slot = next(self._slots)
+            self._stages[slot] = None
+        claim = self._fill(slot)
+        return None if claim is None else (slot, claim)
+
+    def _fill(self, slot: int) -> Claim | None:
         claim: Claim | None = None
+        stage: Stage | None = None
         try:
-            claim, stage = self._claim(stage)
+            if self._may_claim():
+                claim, stage = self._claim(self._preferred())
         except LedgerFault as fault:
             self._break_down(fault)
         finally:
             # Also after an exception that nobody foresaw: a slot that is never freed is one task less for good.
             with self._changed:
                 if claim is None:
-                    del self._stages[number]
+                    del self._stages[slot]
                     self._changed.notify_all()
                 else:
-                    self._stages[number] = stage
-        if claim is None:
-            return None
-        self._progress()
-        return number, claim
+                    self._stages[slot] = stage
+        if claim is not None:
+            self._progress()
+        return claim
+
+    def _may_claim(self) -> bool:
+        with self._changed:
+            return self._accepting and len(self._stages) <= self._at_most
 
     def _preferred(self) -> Stage:
-        """Share slots, and then time, evenly between finding out deadlines and meeting the nearest known one."""
-        listing = sum(stage is Stage.LIST for stage in self._stages.values())
-        storing = len(self._stages) - listing
-        if listing == storing:
-            return min(Stage.LIST, Stage.STORE, key=self._spent.__getitem__)
-        return Stage.LIST if listing < storing else Stage.STORE
+        with self._changed:
+            at_it, ahead = Counter(self._stages.values()), self._ahead
+        listing, storing = at_it[Stage.LIST], at_it[Stage.STORE]
+        left = self._left() if listing == storing else timedelta()
+        return preferred(listing, storing, ahead=ahead, left=left)
 
-    def _claim(self, preferred: Stage) -> tuple[Claim | None, Stage]:
-        other = Stage.STORE if preferred is Stage.LIST else Stage.LIST
-        for stage in (preferred, other):
-            if not self._breakers.open_for(*_NEEDS[stage]):
-                continue
-            # Listed tasks are asked about again only for links to use at once: not while nothing can be stored.
-            fresh_only = not self._breakers.open_for(*_NEEDS[Stage.STORE])
-            claim = self._ledger.claim(
-                owner=self._shift.owner,
-                now=self._clock(),
-                lease=self._shift.lease,
-                stage=stage,
-                enlisted_only=self._shift.enlisted_only,
-                fresh_only=fresh_only,
-            )
-            if claim is not None:
-                return claim, stage
-        return None, preferred
+    def _left(self) -> timedelta:
+        now = self._clock()
+        nearest = self._ledger.next_deadline(self._shift.owner, now=now, enlisted_only=self._shift.enlisted_only)
+        return timedelta() if nearest is None else nearest - now
+
+    def _claim(self, wanted: Stage) -> tuple[Claim | None, Stage]:
+        other = Stage.STORE if wanted is Stage.LIST else Stage.LIST
+        for stage in (wanted, other):
+            if self._breakers.open_for(*_NEEDS[stage]):
+                # Listed tasks are asked about again only for links to use at once: not while nothing can be stored.
+                fresh_only = not self._breakers.open_for(*_NEEDS[Stage.STORE])
+                claim = self._ledger.claim(
+                    owner=self._shift.owner,
+                    now=self._clock(),
+                    lease=self._shift.lease,
+                    stage=stage,
+                    enlisted_only=self._shift.enlisted_only,
+                    fresh_only=fresh_only,
+                )
+                if claim is not None:
+                    return claim, stage
+            self._forfeit(stage)
+        return None, wanted
+
+    def _forfeit(self, stage: Stage) -> None:
+        """Let a stage that had nothing to do save up no time: days of it would starve the other later."""
+        with self._changed:
+            self._ahead = (max if stage is Stage.LIST else min)(self._ahead, timedelta())
 
 
 _NEEDS = {Stage.LIST: (Dependency.PROVIDER,), Stage.STORE: (Dependency.ORIGIN, Dependency.STORE)}

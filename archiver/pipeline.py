@@ -431,7 +431,15 @@ class _Journey:
             return Paused(Dependency.STORE, f"{error.code}: {error}", error.hint, error.lasting)
         self._count_against(error)
         claim, now = self._claim, self._a.clock()
-        at = plan.next_try(claim.attempts, now, claim.deadline, self._a.policy, self._a.jitter(), error.retry_after)
+        at = plan.next_try(
+            claim.attempts,
+            now,
+            claim.deadline,
+            self._a.policy,
+            self._a.jitter(),
+            error.retry_after,
+            outage=error.down is not None,
+        )
         return Later(at, f"{error.code}: {error}", fault=True)
 
 

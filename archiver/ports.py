@@ -417,6 +417,9 @@ class Ledger(Protocol):
         None takes either, the earliest deadline first. `fresh_only` takes no LISTED ones.
         """
 
+    def next_deadline(self, owner: str, *, now: datetime, enlisted_only: bool = False) -> datetime | None:
+        """The deadline of what a claim for Stage.STORE would take, None unless that is still to come."""
+
     def more_urgent_waits(self, claim: Claim, deadline: datetime, now: datetime) -> bool:
         """True when a due, unleased task was never asked about, or is LISTED with an earlier deadline not yet past."""
 

@@ -35,6 +35,8 @@ SOURCE_MIX = "origin"
 SLOW_RETRY = timedelta(hours=6)
 """How often a refused stem is looked at again by itself, as long as it may still be had."""
 
+OUTAGE_WAITS = 10
+"""What may be an outage's fault waits one part in so many of the time that is left at most: that may end any moment."""
 
 CLOCK_SET_BACK = timedelta(days=7)
 """No wait and no lease is this long: a moment further ahead was written while the clock was wrong."""
@@ -123,23 +125,28 @@ def next_try(
     policy: Policy,
     jitter: float,
     retry_after: float | None = None,
+    *,
+    outage: bool = False,
 ) -> datetime:
     """Return when to try again after `failures` failed tries in a row (0 for the first).
 
     Doubles from retry_first to retry_max, spread by a quarter either way, no earlier than
-    `retry_after` seconds; but before the deadline never waits longer than half the time that is left,
-    or than retry_first where that is more.
+    `retry_after` seconds; but before the deadline never waits longer than half the time that is left, or
+    than retry_first where that is more. In an outage, maybe, a tenth: whoever tried last, and is the most
+    urgent, had better not be waiting when it ends.
     """
     wait = _spread(_doubled(policy.retry_first, failures, policy.retry_max), jitter)
+    if outage:
+        wait = _in_time(wait, now, deadline, policy, part=OUTAGE_WAITS)
     if retry_after is not None:
         wait = max(wait, timedelta(seconds=min(retry_after, policy.retry_max.total_seconds())))
     return now + _in_time(wait, now, deadline, policy)
 
 
-def _in_time(wait: timedelta, now: datetime, deadline: datetime | None, policy: Policy) -> timedelta:
+def _in_time(wait: timedelta, now: datetime, deadline: datetime | None, policy: Policy, *, part: int = 2) -> timedelta:
     if deadline is None or now >= deadline:
         return wait
-    return min(wait, max((deadline - now) / 2, policy.retry_first))
+    return min(wait, max((deadline - now) / part, policy.retry_first))
 
 
 def is_due(not_before: datetime | None, now: datetime) -> bool:
@@ -166,7 +173,7 @@ def judge_stem(
     row: StemRow, error: ArchiverError, now: datetime, deadline: datetime | None, policy: Policy, jitter: float
 ) -> Ruling:
     """Rule on a failed try at a stem whose error is about the stem (no PAUSE verdict)."""
-    again = next_try(row.attempts, now, deadline, policy, jitter, error.retry_after)
+    again = next_try(row.attempts, now, deadline, policy, jitter, error.retry_after, outage=error.down is not None)
     match error.verdict:
         case Verdict.REFRESH if gone_for_good(row.gone + 1, now, deadline, policy):
             return Ruling(StemEvent.GONE, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ from archiver.core.model import (
     TaskId,
     Yielded,
 )
+from archiver.core.states import TaskState
 from archiver.dispatch import FAILURES_TO_PAUSE, Breakers, Dispatcher, Shift
 from archiver.edge.ledger import SqlLedger
 from archiver.ports import Stage
@@ -335,21 +337,90 @@ def test_dispatcher_when_a_task_hits_a_bug_goes_on_with_the_next(ledger: SqlLedg
     assert [fields["task_id"] for fields in events.of("task.crashed")] == ["task-0001"]
 
 
-def test_dispatcher_with_one_slot_shares_its_time_between_asking_and_storing(ledger: SqlLedger, clock: Clock) -> None:
+def slow_archive(ledger: SqlLedger, clock: Clock, *, asking: int = 1, storing: int = 4) -> Archive:
+    """Takes so many seconds for a task; no record is ready yet."""
+
+    def outcome(claim: Claim) -> Outcome:
+        clock.now += timedelta(seconds=storing if claim.stems else asking)
+        return Archived() if claim.stems else Later(clock() + timedelta(days=5), "later")
+
+    return Archive(ledger, outcome)
+
+
+def kinds(archive: Archive) -> str:
+    """One letter a task in the order of their turns: q was asked about, t was stored."""
+    return "".join(name[0] for name in archive.order)
+
+
+def test_dispatcher_with_one_slot_and_deadlines_far_away_asks_about_all_before_it_stores(
+    ledger: SqlLedger, clock: Clock
+) -> None:
     for number in range(3):
         listed(ledger, f"task-{number:04}", NOW + timedelta(days=number + 1))
     queued(ledger, *(f"queued-{number:04}" for number in range(8)))
-
-    def outcome(claim: Claim) -> Outcome:
-        clock.now += timedelta(seconds=4 if claim.stems else 1)
-        return Archived() if claim.stems else Later(clock() + timedelta(hours=1), "later")
-
-    archive = Archive(ledger, outcome)
+    archive = slow_archive(ledger, clock)
     dispatcher, _, _ = dispatcher_of(ledger, clock, archive, slots=1)
     dispatcher.pump()
     assert dispatcher.wait_idle(20)
-    kinds = "".join(name[0] for name in archive.order)
-    assert kinds == "qtqqqqtqqqt", "four asked for each stored, as storing takes four times as long"
+    assert kinds(archive) == "qqqqqqqqttt"
+
+
+def test_dispatcher_with_one_slot_near_a_deadline_shares_its_time_between_asking_and_storing(
+    ledger: SqlLedger, clock: Clock
+) -> None:
+    for number in range(3):
+        listed(ledger, f"task-{number:04}", NOW + timedelta(seconds=9 + 8 * number))
+    queued(ledger, *(f"queued-{number:04}" for number in range(40)))
+    archive = slow_archive(ledger, clock)
+    dispatcher, _, _ = dispatcher_of(ledger, clock, archive, slots=1)
+    dispatcher.pump()
+    assert dispatcher.wait_idle(20)
+    assert kinds(archive).startswith("qtqqqqtqqqqt"), "four asked for each stored, as storing takes four times as long"
+
+
+def test_dispatcher_that_had_nothing_to_ask_for_hours_owes_asking_nothing(ledger: SqlLedger, clock: Clock) -> None:
+    for number in range(3):
+        listed(ledger, f"task-{number:04}", NOW + timedelta(days=1))
+    archive = slow_archive(ledger, clock, storing=3600)
+    dispatcher, _, _ = dispatcher_of(ledger, clock, archive, slots=1)
+    dispatcher.pump()
+    assert dispatcher.wait_idle(20)
+    listed(ledger, "urgent-0001", clock() + timedelta(seconds=9))
+    queued(ledger, *(f"queued-{number:04}" for number in range(40)))
+    dispatcher.pump()
+    assert dispatcher.wait_idle(20)
+    assert kinds(archive).startswith("tttqu")
+
+
+def test_dispatcher_that_had_nothing_to_store_for_hours_owes_storing_nothing(ledger: SqlLedger, clock: Clock) -> None:
+    queued(ledger, *(f"queued-{number:04}" for number in range(3)))
+    archive = slow_archive(ledger, clock, asking=3600)
+    dispatcher, _, _ = dispatcher_of(ledger, clock, archive, slots=1)
+    dispatcher.pump()
+    assert dispatcher.wait_idle(20)
+    for number in range(3):
+        listed(ledger, f"task-{number:04}", clock() + timedelta(days=1))
+    queued(ledger, "early-0001")
+    dispatcher.pump()
+    assert dispatcher.wait_idle(20)
+    assert kinds(archive).startswith("qqqet")
+
+
+def test_dispatcher_when_the_ledger_cannot_tell_the_next_deadline_stops_and_says_why(
+    tmp_path: Path, clock: Clock
+) -> None:
+    fault = LedgerFault("disk full", "free some space")
+
+    class Broken(SqlLedger):
+        def next_deadline(self, owner: str, *, now: datetime, enlisted_only: bool = False) -> datetime | None:
+            raise fault
+
+    ledger = Broken.open(f"sqlite:///{tmp_path}/ledger.db")
+    dispatcher, _, _ = dispatcher_of(ledger, clock, Archive(ledger), slots=1)
+    assert dispatcher.pump() == 0
+    assert dispatcher.fault is fault
+    assert dispatcher.working == 0
+    ledger.close()
 
 
 def test_dispatcher_leaves_a_task_that_is_not_due_alone(ledger: SqlLedger, clock: Clock) -> None:
@@ -421,6 +492,28 @@ def test_dispatcher_makes_progress_when_idle_when_it_claims_and_when_a_task_ends
     assert dispatcher.wait_idle(30)
     dispatcher.pump()
     assert len(beats) >= 4, "an end, and idle again"
+
+
+def test_dispatcher_between_two_claims_is_not_idle(tmp_path: Path, clock: Clock) -> None:
+    left = iter([Claim(TaskId("task-0001"), "token", TaskState.LISTED, NOW)] * 3000)
+
+    class Endless(SqlLedger):
+        """Has so many claims to give, at once: what is between them is most of the time."""
+
+        def claim(self, **_: object) -> Claim | None:
+            return next(left, None)
+
+    ledger = Endless.open(f"sqlite:///{tmp_path}/ledger.db")
+    dispatcher, _, _ = dispatcher_of(ledger, clock, lambda _: Archived(), slots=1)
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        dispatcher.pump()
+        assert dispatcher.wait_idle(60)
+        assert next(left, None) is None
+    finally:
+        sys.setswitchinterval(usual)
+        ledger.close()
 
 
 def test_dispatcher_made_larger_and_smaller_holds_as_many_tasks_as_it_was_told_last(

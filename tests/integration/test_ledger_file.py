@@ -429,6 +429,8 @@ def test_claims_and_chores_read_no_finished_task(tmp_path: Path) -> None:
     event.listen(ledger._engine, "before_cursor_execute", note)
     ledger.claim(owner="us", now=NOW, lease=LEASE)
     ledger.claim(owner="us", now=NOW, lease=LEASE, enlisted_only=True)
+    ledger.next_deadline("us", now=NOW)
+    ledger.next_deadline("us", now=NOW, enlisted_only=True)
     ledger.more_urgent_waits(mine, NOW, NOW)
     ledger.renew("us", now=NOW, lease=LEASE)
     ledger.open_work(None)

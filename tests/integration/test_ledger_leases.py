@@ -240,6 +240,30 @@ def test_release_dead_frees_at_once_what_the_dead_held_and_nothing_else(ledger: 
     assert ledger.release_dead(lambda _: True, now=NOW) == []
 
 
+def test_next_deadline_is_that_of_the_free_due_task_that_would_be_stored_next(ledger: SqlLedger) -> None:
+    take_in(ledger, 1)
+    assert ledger.next_deadline("us", now=NOW) is None, "nobody knows its deadline"
+    ledger.finish(claim(ledger), Later(NOW + 6 * DAY, "not ready"), record=None, now=NOW)
+    _later(ledger, listed(ledger, 2, deadline=NOW + DAY, query="?sig=1"))
+    assert ledger.next_deadline("us", now=NOW) is None, "its links must be asked for"
+    _later(ledger, listed(ledger, 3, deadline=NOW + 5 * DAY))
+    _later(ledger, listed(ledger, 4, deadline=NOW + 3 * DAY), days=1)
+    assert ledger.next_deadline("us", now=NOW) == NOW + 5 * DAY, "the nearer one is not due"
+    assert ledger.next_deadline("us", now=NOW + DAY) == NOW + 3 * DAY
+    assert ledger.next_deadline("us", now=NOW + 3 * DAY) == NOW + 5 * DAY, "the nearer one is past"
+    assert ledger.next_deadline("us", now=NOW + 5 * DAY) is None
+    claim(ledger, stage=Stage.STORE)
+    assert ledger.next_deadline("us", now=NOW) is None, "it is leased"
+
+
+def test_next_deadline_of_what_one_has_enlisted_leaves_others_out(ledger: SqlLedger) -> None:
+    _later(ledger, listed(ledger, 1, deadline=NOW + DAY))
+    _later(ledger, listed(ledger, 2, deadline=NOW + 2 * DAY))
+    ledger.enlist("us", [tid(2)])
+    assert ledger.next_deadline("us", now=NOW, enlisted_only=True) == NOW + 2 * DAY
+    assert ledger.next_deadline("us", now=NOW) == NOW + DAY
+
+
 def test_more_urgent_waits_only_for_a_due_free_listed_task_with_an_earlier_deadline(ledger: SqlLedger) -> None:
     sooner = listed(ledger, 1, deadline=NOW + 2 * DAY)
     mine = listed(ledger, 2, deadline=NOW + 3 * DAY)

@@ -103,6 +103,7 @@ def test_next_try_never_comes_sooner_after_more_failures(
     sooner = plan.next_try(failures, now, deadline, policy, jitter, retry_after)
     assert sooner <= plan.next_try(failures + 1, now, deadline, policy, jitter, retry_after)
     assert sooner <= plan.next_try(failures, now, deadline, policy, 1.0, retry_after)
+    assert plan.next_try(failures, now, deadline, policy, jitter, retry_after, outage=True) <= sooner
 
 
 @RELAXED

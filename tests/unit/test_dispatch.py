@@ -1,4 +1,4 @@
-"""The dispatcher's parts that need no ledger: the stem pool's order, size and limits."""
+"""The dispatcher's parts that need no ledger: the stem pool's order, size and limits, and what a free slot does."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import pytest
 
 from archiver.core.concurrency import FIRST
 from archiver.core.model import Dependency
-from archiver.dispatch import StemPool
+from archiver.dispatch import HEAD_START, StemPool, preferred
 from archiver.lanes import HOSTS_KNOWN, Lanes
+from archiver.ports import Stage
 from tests.fakes.events import Events
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -256,3 +257,45 @@ class Ticks:
     def __call__(self) -> float:
         self.now += 0.25
         return self.now
+
+
+# --- what a free slot had better do
+
+
+@pytest.mark.parametrize(
+    ("listing", "storing", "ahead", "stage"),
+    [
+        (1, 0, -9, Stage.STORE),
+        (0, 1, 9, Stage.LIST),
+        (3, 4, 9, Stage.LIST),
+        (0, 0, -9, Stage.LIST),
+        (0, 0, 0, Stage.LIST),
+        (0, 0, 1, Stage.LIST),
+        (2, 2, 1, Stage.LIST),
+        (0, 0, 1.001, Stage.STORE),
+        (2, 2, 1.001, Stage.STORE),
+    ],
+)
+def test_free_slot_goes_to_whom_has_fewer_slots_and_else_to_asking_up_to_its_head_start(
+    listing: int, storing: int, ahead: float, stage: Stage
+) -> None:
+    left = timedelta(hours=HEAD_START)
+    assert preferred(listing, storing, ahead=timedelta(hours=ahead), left=left) is stage
+
+
+@pytest.mark.parametrize(("ahead", "stage"), [(-1, Stage.LIST), (0, Stage.LIST), (1, Stage.STORE)])
+def test_free_slot_without_a_known_deadline_shares_its_time_evenly(ahead: int, stage: Stage) -> None:
+    assert preferred(0, 0, ahead=timedelta(seconds=ahead), left=timedelta()) is stage
+
+
+@pytest.mark.parametrize("asking", [1, 60, 3600])
+def test_storing_has_half_of_the_time_by_the_nearest_deadline_whatever_there_is_to_ask(asking: int) -> None:
+    deadline = timedelta(days=2)
+    now, spent = timedelta(), dict.fromkeys(Stage, timedelta())
+    turns = {Stage.LIST: timedelta(seconds=asking), Stage.STORE: timedelta(seconds=600)}
+    while now < deadline:
+        ahead = spent[Stage.LIST] - spent[Stage.STORE]
+        stage = preferred(0, 0, ahead=ahead, left=deadline - now)
+        spent[stage] += turns[stage]
+        now += turns[stage]
+    assert spent[Stage.STORE] >= deadline / 2 - turns[Stage.LIST] - turns[Stage.STORE]

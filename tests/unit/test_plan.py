@@ -279,6 +279,34 @@ def test_next_try_waits_at_most_half_the_time_left(left: timedelta, seconds: flo
     assert plan.next_try(0, NOW, NOW + left, POLICY, EVEN, 3600) == NOW + seconds * SECOND
 
 
+@pytest.mark.parametrize(
+    ("left", "seconds"),
+    [
+        (36000 * SECOND, 3600),
+        (35990 * SECOND, 3599),
+        (100 * SECOND, 10),
+        (40 * SECOND, 4),
+        (SECOND, 4),
+        (timedelta(0), 3600),
+        (-DAY, 3600),
+    ],
+)
+def test_next_try_in_an_outage_waits_at_most_a_tenth_of_the_time_left(left: timedelta, seconds: float) -> None:
+    assert plan.next_try(20, NOW, NOW + left, POLICY, EVEN, outage=True) == NOW + seconds * SECOND
+
+
+def test_next_try_in_an_outage_still_waits_as_long_as_it_was_told_up_to_half_the_time_left() -> None:
+    assert plan.next_try(0, NOW, NOW + 100 * SECOND, POLICY, EVEN, 30, outage=True) == NOW + 30 * SECOND
+    assert plan.next_try(0, NOW, NOW + 100 * SECOND, POLICY, EVEN, 90, outage=True) == NOW + 50 * SECOND
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds"), [(OriginBusy(), 10), (StoreBusy(), 10), (BodyShort(), 10), (LinkSpent(status=404), 50)]
+)
+def test_stem_waits_less_where_an_outage_may_be_to_blame(error: ArchiverError, seconds: float) -> None:
+    assert judge(row(attempts=20), error, NOW + 100 * SECOND).not_before == NOW + seconds * SECOND
+
+
 def test_next_try_of_long_first_waits_does_not_overflow() -> None:
     patient = replace(POLICY, retry_first=30 * DAY, retry_max=60 * DAY)
     assert plan.next_try(10**9, NOW, None, patient, EVEN) == NOW + 60 * DAY

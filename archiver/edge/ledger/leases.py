@@ -106,6 +106,13 @@ def _expired(row: AnyRow, now: datetime) -> bool:
     return row.deadline is not None and row.deadline <= now
 
 
+def next_deadline(db: Connection, *, owner: str, now: datetime, enlisted_only: bool) -> datetime | None:
+    """The deadline of what a claim for Stage.STORE would take, None unless that is still to come."""
+    asked = {"now": now, "far": now + CLOCK_SET_BACK, "me": owner}
+    row = db.execute(_TO_STORE[enlisted_only], asked).first()
+    return None if row is None else row.deadline
+
+
 def _search(stage: Stage, enlisted_only: bool, fresh_only: bool, in_time: bool) -> Select[Any]:
     """The most urgent task to be had; `now`, `far` and `me` are filled in when it is run."""
     now, far = bindparam("now", type_=UtcTime), bindparam("far", type_=UtcTime)
@@ -118,12 +125,18 @@ def _search(stage: Stage, enlisted_only: bool, fresh_only: bool, in_time: bool) 
         .where(*wanted)
         .order_by(tasks.c.urgency, tasks.c.task_id)
         .limit(1)
-        .with_for_update(skip_locked=True)
     )
 
 
 # Written once: making such a statement costs more than running it.
-_SEARCHES = {asked: _search(*asked) for asked in product(Stage, (False, True), (False, True), (False, True))}
+_SEARCHES = {
+    asked: _search(*asked).with_for_update(skip_locked=True)
+    for asked in product(Stage, (False, True), (False, True), (False, True))
+}
+_TO_STORE = {
+    enlisted_only: _search(Stage.STORE, enlisted_only, fresh_only=False, in_time=True)
+    for enlisted_only in (False, True)
+}
 _LEASE = (
     update(tasks)
     .where(tasks.c.task_id == bindparam("its_task"))

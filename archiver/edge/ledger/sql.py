@@ -196,6 +196,11 @@ class SqlLedger:
             self._checkpoint("ledger.claimed")
         return claim
 
+    def next_deadline(self, owner: str, *, now: datetime, enlisted_only: bool = False) -> datetime | None:
+        """The deadline of what a claim for Stage.STORE would take, None unless that is still to come."""
+        with self._reading() as db:
+            return leases.next_deadline(db, owner=owner, now=now, enlisted_only=enlisted_only)
+
     def more_urgent_waits(self, claim: Claim, deadline: datetime, now: datetime) -> bool:
         """True when a due, unleased LISTED task has an earlier deadline."""
         with self._reading() as db:
