@@ -7,10 +7,13 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from archiver.demo.seaweed import S3Server, seaweed
+from archiver.edge.ledger import SqlLedger
+from tests.fixtures.postgres import PostgresServer, running
 
 
 @pytest.fixture(scope="session")
@@ -51,3 +54,43 @@ def bucket(s3_server: S3Server, fresh_buckets: Callable[[], str]) -> Iterator[st
     yield name
     with closing(s3_server.client()) as client:
         client.delete_bucket(Bucket=name)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """Run a real PostgreSQL server; one for each pytest-xdist worker. Whoever stops it starts it again."""
+    with running() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresServer) -> Iterator[str]:
+    """Name a fresh, empty database on `postgres`, as ledger.url would; it is dropped after the test."""
+    with postgres.database() as name:
+        yield postgres.url(name)
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres: PostgresServer) -> Iterator[str]:
+    """Name a database that holds an empty ledger: a copy of it is made quicker than it is migrated."""
+    with postgres.database() as name:
+        SqlLedger.open(postgres.url(name)).close()
+        yield name
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Name a fresh ledger, of either kind in turn: the contract is one."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/ledger.db"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    with server.database(template=request.getfixturevalue("postgres_template")) as name:
+        yield server.url(name)
+
+
+@pytest.fixture
+def ledger(ledger_url: str) -> Iterator[SqlLedger]:
+    """Open the fresh ledger."""
+    with closing(SqlLedger.open(ledger_url)) as ledger:
+        yield ledger

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,7 +21,8 @@ from archiver.edge.record_api import Answered, KieApi
 from archiver.notices import Notices
 from archiver.ports import Checkpoint, EventLog, unobserved
 from archiver.redaction import Cleaner
-from archiver.settings import Settings
+from archiver.settings import Settings, data_folder
+from archiver.settings.rules import SQLITE
 
 _S3_CONNECTIONS = 256
 """How many idle ones the store's client may keep at least, so that a reload can raise the concurrency."""
@@ -45,8 +47,9 @@ def policy_of(settings: Settings, *, called: bool = False) -> Policy:
 
 
 def open_ledger(settings: Settings, checkpoint: Checkpoint = unobserved, machine: Machine = THIS_MACHINE) -> SqlLedger:
-    """Open and, where needed, create or migrate the ledger; raise LedgerFault."""
-    return SqlLedger.open(settings.ledger.url, checkpoint=checkpoint, patience=machine.patience)
+    """Open and, where needed, create or migrate the ledger; raise LedgerFault, or SettingsFault without its driver."""
+    with extra("ledger.url", "cluster"):
+        return SqlLedger.open(settings.ledger.url, checkpoint=checkpoint, patience=machine.patience)
 
 
 def open_api(
@@ -150,9 +153,11 @@ def open_notices(settings: Settings, log: EventLog, machine: Machine = THIS_MACH
     )
 
 
-def owners_folder(ledger_url: str) -> Path:
-    """Return where the processes that share this ledger keep their locks."""
-    database = Path(ledger_url.removeprefix("sqlite:///"))
+def owners_folder(ledger_url: str, environ: Mapping[str, str] = os.environ) -> Path:
+    """Return where the processes of this machine that share the ledger keep their locks."""
+    if not ledger_url.startswith(SQLITE):
+        return data_folder(environ) / "owners"
+    database = Path(ledger_url.removeprefix(SQLITE))
     return database.with_name(database.name + ".owners")
 
 

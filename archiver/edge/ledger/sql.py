@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, make_url
+from sqlalchemy import Connection, make_url
 from sqlalchemy.exc import ArgumentError
 
 from archiver.core.errors import LedgerFault
@@ -28,9 +28,9 @@ from archiver.core.model import (
 from archiver.core.states import StemEvent, TaskState
 from archiver.edge.ledger import intake as intakes
 from archiver.edge.ledger import leases, path, pauses, views
-from archiver.edge.ledger.dialect import WRITES, adopt, create_file, identity, one_at_a_time, sqlite_engine
+from archiver.edge.ledger.dialect import Database, SqliteFile
 from archiver.edge.ledger.faults import translated
-from archiver.edge.ledger.migrate import migrate
+from archiver.edge.ledger.postgres import PostgresDatabase
 from archiver.edge.ledger.rows import chunks
 from archiver.edge.ledger.together import Together
 from archiver.ports import Checkpoint, OpenWork, Overview, Pause, Stage, TaskRow, unobserved
@@ -51,15 +51,14 @@ class SqlLedger:
     tables' own rules forbid: a bug. After any exception nothing of the call is written.
     """
 
-    def __init__(self, engine: Engine, where: str, *, checkpoint: Checkpoint, new_token: Callable[[], str]) -> None:
-        self._engine = engine
-        self._where = where
+    def __init__(self, database: Database, *, checkpoint: Checkpoint, new_token: Callable[[], str]) -> None:
+        self._database = database
+        self._engine = database.engine
         self._checkpoint = checkpoint
         self._new_token = new_token
         # One writer a process: threads wait here in line instead of polling the database's lock.
         self._writer = threading.Lock()
         self._stored = Together(self._commit_stored, self._writer)
-        self._identity = identity(Path(where))
 
     @classmethod
     def open(
@@ -70,31 +69,29 @@ class SqlLedger:
         new_token: Callable[[], str] = fresh_token,
         patience: timedelta = PATIENCE,
     ) -> SqlLedger:
-        """Open the ledger at `url` (sqlite:///path), create it where there is none, and migrate it.
+        """Open the ledger at `url`, create it where there is none, and migrate it.
 
-        Raises LedgerFault, with the file left as it is, for one that is corrupt, another program's,
-        of a newer schema, read-only, on a full disk, or locked for longer than `patience`.
+        `url` is sqlite:///path or postgresql+psycopg://user:password@host:port/database, which must exist.
+        Raises LedgerFault, with all left as it is, for one that is corrupt, another program's, of a newer
+        schema, read-only, on a full disk, out of reach, or locked for longer than `patience`; ImportError
+        where the server's driver is not installed.
         """
-        file = _file(url)
-        engine = sqlite_engine(make_url(f"sqlite:///{file}"), patience)
+        database = _database(url, patience)
         try:
-            create_file(file)
-            with translated(str(file)), one_at_a_time(file, patience):
-                adopt(engine, file)
-                checkpoint("ledger.adopted")
-                migrate(engine, str(file), checkpoint)
+            with translated(database.where):
+                database.prepare(checkpoint)
         except BaseException:
-            engine.dispose()
+            database.engine.dispose()
             raise
-        return cls(engine, str(file), checkpoint=checkpoint, new_token=new_token)
+        return cls(database, checkpoint=checkpoint, new_token=new_token)
 
     def close(self) -> None:
-        """Close every connection; the last process to do so folds the write-ahead log into the file."""
+        """Close every connection; the last process to do so folds SQLite's write-ahead log into the file."""
         self._engine.dispose()
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
-        with translated(self._where), self._engine.connect() as db, db.begin():
+        with translated(self._database.where), self._database.reading() as db:
             yield db
 
     @contextmanager
@@ -105,22 +102,8 @@ class SqlLedger:
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
         """A transaction that writes; the caller holds `_writer`."""
-        with (
-            translated(self._where),
-            self._engine.connect().execution_options(**{WRITES: True}) as db,
-            db.begin(),
-        ):
-            self._refuse_if_gone()
+        with translated(self._database.where), self._database.writing() as db:
             yield db
-
-    def _refuse_if_gone(self) -> None:
-        """Raise LedgerFault where the file was deleted or replaced: what is written then is kept by nobody."""
-        if identity(Path(self._where)) != self._identity:
-            raise LedgerFault(
-                f"the ledger {self._where} was deleted or replaced while it was in use",
-                "stop all that uses it, and restore it from a backup if there is one; "
-                "in a new one the queue file is read from its start",
-            )
 
     # --- intake
     def cursor(self, path: str) -> Cursor | None:
@@ -366,13 +349,23 @@ class SqlLedger:
             return views.open_work(db, owner)
 
 
-def _file(url: str) -> Path:
+_URLS = (
+    "set it to sqlite:///path/of/the/ledger.db (four slashes: absolute) "
+    "or postgresql+psycopg://user:password@host/database"
+)
+
+
+def _database(url: str, patience: timedelta) -> Database:
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
-        raise LedgerFault("ledger.url is no database URL", "set it to sqlite:///path/of/the/ledger.db") from error
-    if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
-        raise LedgerFault(
-            "ledger.url must name a SQLite file", "set it to sqlite:///path/of/the/ledger.db (four slashes: absolute)"
-        )
-    return Path(str(parsed.database)).absolute()
+    except (ArgumentError, ValueError) as error:
+        raise LedgerFault("ledger.url is no database URL", _URLS) from error
+    if parsed.database in {None, "", ":memory:"}:
+        raise LedgerFault("ledger.url names no database", _URLS)
+    match parsed.drivername:
+        case "sqlite":
+            return SqliteFile(Path(str(parsed.database)).absolute(), patience)
+        case "postgresql" | "postgresql+psycopg":
+            return PostgresDatabase(parsed, patience)
+        case _:
+            raise LedgerFault("ledger.url must name a SQLite file or a PostgreSQL database", _URLS)
