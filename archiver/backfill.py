@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from archiver.core.errors import LedgerFault
 from archiver.core.model import Intake
 from archiver.core.states import TaskState
 from archiver.daemon import Stopping
@@ -126,7 +127,7 @@ class Backfill:
             now = self.clock()
             if now >= care_at:
                 self.breakers.reload()
-                self.dispatcher.renew()
+                self.stay()
                 care_at = now + RELOAD
             yield now
             if self.dispatcher.working:
@@ -134,6 +135,14 @@ class Backfill:
             else:
                 self.stopping.wait(TICK.total_seconds())
             tick(self._work())
+
+    def stay(self) -> None:
+        """Prolong our leases; raise LedgerFault where others took us for dead: the list of our tasks is gone then."""
+        if not self.dispatcher.renew():
+            raise LedgerFault(
+                "this backfill was silent for too long, and another machine gave its tasks back",
+                "run it again: what is stored is not stored twice. If it was not held up, compare the machines' clocks",
+            )
 
     def _work(self) -> OpenWork:
         """Say what is left; counting a million tasks takes a while, so it is done less often the longer it takes."""
@@ -160,8 +169,10 @@ class Backfill:
 
 
 def end(backfill: Backfill, verdict: Verdict, roll: Roll) -> Ending:
-    """Sum up; a DONE whose tasks did not all end archived is UNFINISHED."""
+    """Sum up; a DONE whose tasks did not all end archived is UNFINISHED. Raises LedgerFault."""
     unfinished = tuple(backfill.ledger.unfinished(backfill.owner, limit=UNFINISHED_SHOWN))
+    # After the list was read: had it been gone by then, this tells.
+    backfill.stay()
     if verdict is Verdict.DONE and (unfinished or roll.rejected):
         verdict = Verdict.UNFINISHED
     return Ending(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -153,6 +154,17 @@ def open_notices(settings: Settings, log: EventLog, machine: Machine = THIS_MACH
     )
 
 
+def on_server(settings: Settings) -> bool:
+    """Whether processes on other machines may be at work on the same ledger."""
+    return not settings.ledger.url.startswith(SQLITE)
+
+
+def queue_name(settings: Settings) -> str:
+    """Return what the ledger calls the queue file: on each machine another may stand under the same path."""
+    path = str(settings.queue.path)
+    return f"{platform.node()}:{path}" if on_server(settings) else path
+
+
 def owners_folder(ledger_url: str, environ: Mapping[str, str] = os.environ) -> Path:
     """Return where the processes of this machine that share the ledger keep their locks."""
     if not ledger_url.startswith(SQLITE):
@@ -165,7 +177,7 @@ def own_lock(settings: Settings) -> OwnerLock:
     """Return this process's proof of life; raise LedgerFault where it cannot be written down."""
     folder = owners_folder(settings.ledger.url)
     try:
-        return OwnerLock(folder)
+        return OwnerLock(folder, shared=on_server(settings))
     except OSError as error:
         hint = "the service needs room for, and the right to write, a small file in that folder"
         raise LedgerFault(f"the ledger's folder of locks {folder} cannot be used: {error.strerror}", hint) from error

@@ -19,6 +19,7 @@ from archiver.app.adapters import (
     open_store,
     own_lock,
     policy_of,
+    queue_name,
 )
 from archiver.app.listeners import called, pages, watched
 from archiver.app.machine import THIS_MACHINE, Machine, utc_now
@@ -158,15 +159,15 @@ class Service:
 
     def unread(self) -> int:
         """Return how many bytes of the queue file are not taken in yet; raise QueueUnreadable or LedgerFault."""
-        path = str(self.settings.queue.path)
-        return QueueFile(path).unread(self.ledger.cursor(path))
+        queue = self.settings.queue.path
+        return QueueFile(str(queue)).unread(self.ledger.cursor(queue_name(self.settings)))
 
     def jobs(self) -> dict[str, Job]:
         """Return the daemon's work by name."""
-        path = self.settings.queue.path
+        name = queue_name(self.settings)
         intake = QueueIntake(
-            queue=QueueFile(str(path)),
-            path=str(path),
+            queue=QueueFile(str(self.settings.queue.path), name=name),
+            path=name,
             ledger=self.ledger,
             clock=self.clock,
             log=self.log,
@@ -332,6 +333,7 @@ def service(
             checkpoint=checkpoint,
         )
         metrics.watch(whole.sources(api.budget))
+        dispatcher.renew()
         whole.free_leases()
         yield whole
 

@@ -116,7 +116,7 @@ def test_a_start_removes_the_files_of_the_dead_and_no_other(lock: OwnerLock, tmp
 def test_processes_that_start_while_others_sweep_stay_alive(lock: OwnerLock, tmp_path: Path) -> None:
     def start(_: int) -> bool:
         born = OwnerLock(tmp_path / "owners")
-        seen = lock.alive(born.owner) and (tmp_path / "owners" / f"{born.owner}.lock").exists()
+        seen = lock.alive(born.owner) is True and (tmp_path / "owners" / f"{born.owner}.lock").exists()
         born.close()
         return seen
 

@@ -44,6 +44,9 @@ class Database(Protocol):
     def prepare(self, checkpoint: Checkpoint) -> None:
         """Make it ours where it is empty, and migrate it; raise LedgerFault, touching nothing, for a foreign one."""
 
+    def close(self) -> None:
+        """Close every connection."""
+
     def reading(self) -> AbstractContextManager[Connection]:
         """Read all of one moment."""
 
@@ -74,6 +77,10 @@ class SqliteFile:
             checkpoint("ledger.adopted")
             migrate(self.engine, self.where, checkpoint)
         self._identity = identity(self._path)
+
+    def close(self) -> None:
+        """Close every connection; the last process to do so folds the write-ahead log into the file."""
+        self.engine.dispose()
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

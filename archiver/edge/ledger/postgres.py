@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+import secrets
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from archiver.core.errors import LedgerFault
@@ -35,18 +39,42 @@ _CONNECTION: Mapping[str, object] = {
 }
 """What libpq is told, in seconds and milliseconds, where ledger.url says nothing else."""
 
+_LOOK_AGAIN = 0.5
+"""Seconds."""
+
 _SESSION = """SELECT set_config(name, value, false) FROM (VALUES
-    ('lock_timeout', %(patience)s), ('idle_in_transaction_session_timeout', %(patience)s),
+    ('lock_timeout', %(patience)s), ('idle_in_transaction_session_timeout', '10s'),
     ('tcp_keepalives_idle', '30'), ('tcp_keepalives_interval', '10'), ('tcp_keepalives_count', '3')
 ) AS wanted (name, value)"""
 """So that the server, too, soon ends the transaction of a machine that hangs or is gone, and frees its locks."""
 
 
-class PostgresDatabase:
-    """A Database on a PostgreSQL server, which must have it already; its user creates the tables."""
+_SIGN = text("""INSERT INTO writers (writer, serial, at)
+    SELECT :writer, :serial, CAST(1000000 * extract(epoch FROM clock_timestamp()) AS bigint)
+    WHERE pg_current_xact_id_if_assigned() IS NOT NULL
+    ON CONFLICT (writer) DO UPDATE SET serial = excluded.serial, at = excluded.at""")
+"""Written last in every transaction that has written anything."""
 
-    def __init__(self, url: URL, patience: timedelta) -> None:
+_LOOK = text("""INSERT INTO writers (writer, serial, at) VALUES (:writer, 0, 0)
+    ON CONFLICT (writer) DO UPDATE SET serial = writers.serial RETURNING serial""")
+"""Waits for the transaction whose end is not known, as it writes to the same row: then tells which was the last."""
+
+_FORGET = text("""DELETE FROM writers
+    WHERE writer = :writer OR at < 1000000 * extract(epoch FROM clock_timestamp() - interval '30 days')""")
+
+
+class PostgresDatabase:
+    """A Database on a PostgreSQL server, which must have it already; its user creates the tables.
+
+    Each transaction that writes leaves its number in `writers`. Where a connection breaks while a commit is under
+    way, that is looked at over another: a transaction counts as written if it is, and never else.
+    """
+
+    def __init__(self, url: URL, patience: timedelta, outage: timedelta) -> None:
         self.where = place(url)
+        self._outage = outage.total_seconds()
+        self._writer = secrets.token_hex(16)
+        self._serials = itertools.count(1)
         self.engine = _engine(url, patience)
         self._reader = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
@@ -69,8 +97,37 @@ class PostgresDatabase:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Write beside others; rows are locked, not the whole."""
-        with self.engine.connect() as db, db.begin():
+        with self.engine.connect() as db, db.begin() as transaction:
             yield db
+            serial = next(self._serials)
+            db.execute(_SIGN, {"writer": self._writer, "serial": serial})
+            try:
+                transaction.commit()
+            except DBAPIError as error:
+                if not (error.connection_invalidated and self._is_written(serial)):
+                    raise
+
+    def _is_written(self, serial: int) -> bool:
+        """Whether the transaction was committed though its answer is lost; raise LedgerFault where nobody can tell."""
+        give_up = time.monotonic() + self._outage
+        while True:
+            try:
+                with self.engine.begin() as db:
+                    return bool(db.execute(_LOOK, {"writer": self._writer}).scalar_one() == serial)
+            except DBAPIError as error:
+                if time.monotonic() > give_up:
+                    raise LedgerFault(
+                        f"the ledger {self.where} does not tell whether the last transaction was written "
+                        f"({' '.join(str(error.orig).split())})",
+                        "start the server, then the service: it goes on from what stands in the ledger",
+                    ) from error
+            time.sleep(_LOOK_AGAIN)
+
+    def close(self) -> None:
+        """Close every connection, and leave no trace of ours."""
+        with suppress(DBAPIError), self.engine.begin() as db:
+            db.execute(_FORGET, {"writer": self._writer})
+        self.engine.dispose()
 
 
 def place(url: URL) -> str:
