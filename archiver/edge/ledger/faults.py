@@ -102,7 +102,7 @@ _SAID: Sequence[tuple[str, str]] = (
     (r"database \S+ does not exist", "3D000"),
     (r"permission denied for database", "42501"),
     (r"too many clients|too many connections|connection slots are reserved", "53300"),
-    (r"starting up|shutting down|recovery mode|not (yet )?accepting connections", "57"),
+    (r"starting up|shutting down|recovery mode|not (yet )?accepting connections", "57P03"),
     (r"session is read-only|in hot standby mode", "25006"),
     (r"certificate|\bSSL\b", "tls"),
 )

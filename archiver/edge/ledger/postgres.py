@@ -44,10 +44,11 @@ _LOOK_AGAIN = 0.5
 
 _SESSION = """SELECT set_config(name, value, false) FROM (VALUES
     ('lock_timeout', %(patience)s), ('idle_in_transaction_session_timeout', '10s'),
-    ('tcp_keepalives_idle', '30'), ('tcp_keepalives_interval', '10'), ('tcp_keepalives_count', '3')
+    ('tcp_keepalives_idle', '30'), ('tcp_keepalives_interval', '10'), ('tcp_keepalives_count', '3'),
+    ('synchronous_commit', coalesce(nullif(current_setting('synchronous_commit'), 'off'), 'on'))
 ) AS wanted (name, value)"""
-"""So that the server, too, soon ends the transaction of a machine that hangs or is gone, and frees its locks."""
-
+"""So that the server, too, soon ends the transaction of a machine that hangs or is gone, and frees its locks; and
+answers a commit only once it would survive a crash."""
 
 _SIGN = text("""INSERT INTO writers (writer, serial, at)
     SELECT :writer, :serial, CAST(1000000 * extract(epoch FROM clock_timestamp()) AS bigint)
@@ -152,10 +153,14 @@ def _engine(url: URL, patience: timedelta) -> Engine:
     milliseconds = str(patience // timedelta(milliseconds=1))
 
     def configure(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
-        _show_nul(connection)
-        with closing(connection.cursor()) as cursor:
-            cursor.execute(_SESSION, {"patience": milliseconds})
-        connection.commit()
+        try:
+            _show_nul(connection)
+            with closing(connection.cursor()) as cursor:
+                cursor.execute(_SESSION, {"patience": milliseconds})
+            connection.commit()
+        except engine.dialect.loaded_dbapi.Error as error:  # which SQLAlchemy neither wraps nor cleans up after, here
+            connection.close()
+            raise DBAPIError("connecting", {}, error, connection_invalidated=True) from error
 
     event.listen(engine, "connect", configure)
     return engine
