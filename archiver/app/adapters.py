@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 import platform
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from archiver import __version__
-from archiver.app.machine import THIS_MACHINE, Machine
+from archiver.app.machine import THIS_MACHINE, Machine, utc_now
 from archiver.core.errors import LedgerFault, SettingsFault
 from archiver.core.model import Policy
 from archiver.edge.buffers import BufferBudget
 from archiver.edge.downloader import HttpDownloader
-from archiver.edge.ledger import SqlLedger
+from archiver.edge.ledger import SqlLedger, copy, database_of
 from archiver.edge.object_store import S3Store
 from archiver.edge.owners import OwnerLock
 from archiver.edge.record_api import Answered, KieApi
@@ -51,6 +51,20 @@ def open_ledger(settings: Settings, checkpoint: Checkpoint = unobserved, machine
     """Open and, where needed, create or migrate the ledger; raise LedgerFault, or SettingsFault without its driver."""
     with extra("ledger.url", "cluster"):
         return SqlLedger.open(settings.ledger.url, checkpoint=checkpoint, patience=machine.patience)
+
+
+def copy_ledger(source: str, target: str, progress: Callable[[str, int], None]) -> Mapping[str, int]:
+    """Copy the ledger at one URL into the empty one at another; return the number of rows by table.
+
+    Raises LedgerFault, with nothing copied, or SettingsFault without the driver.
+    """
+    with extra("a PostgreSQL ledger", "cluster"):
+        old, new = database_of(source), database_of(target)
+    try:
+        return copy(old, new, now=utc_now(), progress=progress)
+    finally:
+        new.close()
+        old.close()
 
 
 def open_api(

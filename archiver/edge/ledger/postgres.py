@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from archiver.core.errors import LedgerFault
-from archiver.edge.ledger.dialect import APPLICATION_ID
+from archiver.edge.ledger.dialect import APPLICATION_ID, NUL
 from archiver.edge.ledger.migrate import migrate
 from archiver.edge.ledger.schema import metadata
 from archiver.ports import Checkpoint
@@ -78,6 +78,11 @@ class PostgresDatabase:
         self._serials = itertools.count(1)
         self.engine = _engine(url, patience)
         self._reader = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+
+    def stands(self) -> bool:
+        """Whether the tables are there."""
+        with self.engine.connect() as db:
+            return inspect(db).has_table("alembic_version")
 
     def prepare(self, checkpoint: Checkpoint) -> None:
         """Create or migrate the tables, one process at a time."""
@@ -172,7 +177,7 @@ def _show_nul(connection: Any) -> None:  # noqa: ANN401 - psycopg's, an extra
 
     class Shown(StrDumper):
         def dump(self, obj: str) -> Any:  # noqa: ANN401 - psycopg's Buffer
-            return super().dump(obj.replace("\0", "\N{SYMBOL FOR NULL}"))
+            return super().dump(obj.replace("\0", NUL))
 
     connection.adapters.register_dumper(str, Shown)
 
