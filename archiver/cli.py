@@ -408,7 +408,7 @@ def health(
 
 @app.command()
 def check(context: typer.Context, as_json: JsonFlag = False) -> None:
-    """Try everything before you rely on it: settings, provider, bucket, clock, file modes.
+    """Try everything before you rely on it: settings, provider, bucket, clock, file modes, ledger's server.
 
     Exit codes: 0 nothing failed; 1 something did; 2 settings.
 
@@ -421,7 +421,8 @@ def check(context: typer.Context, as_json: JsonFlag = False) -> None:
 
     settings = loaded.settings
     log = configure("error", settings.log.format, secrets=settings.secrets())
-    found = list(findings(loaded, log))
+    with _faults():
+        found = list(findings(loaded, log))
     if as_json:
         print_json({"findings": found}, sys.stdout)
     passed = all(finding.level != "fail" for finding in found) if as_json else print_findings(_console(), found)

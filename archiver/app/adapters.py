@@ -6,7 +6,7 @@ import os
 import platform
 import random
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from archiver import __version__
@@ -15,12 +15,12 @@ from archiver.core.errors import LedgerFault, SettingsFault
 from archiver.core.model import Policy
 from archiver.edge.buffers import BufferBudget
 from archiver.edge.downloader import HttpDownloader
-from archiver.edge.ledger import SqlLedger, copy, database_of
+from archiver.edge.ledger import SqlLedger, copy, database_of, probe
 from archiver.edge.object_store import S3Store
 from archiver.edge.owners import OwnerLock
 from archiver.edge.record_api import Answered, KieApi
 from archiver.notices import Notices
-from archiver.ports import Checkpoint, EventLog, unobserved
+from archiver.ports import Checkpoint, EventLog, Finding, unobserved
 from archiver.redaction import Cleaner
 from archiver.settings import Settings, data_folder
 from archiver.settings.rules import SQLITE
@@ -47,10 +47,26 @@ def policy_of(settings: Settings, *, called: bool = False) -> Policy:
     )
 
 
-def open_ledger(settings: Settings, checkpoint: Checkpoint = unobserved, machine: Machine = THIS_MACHINE) -> SqlLedger:
+def open_ledger(
+    settings: Settings,
+    checkpoint: Checkpoint = unobserved,
+    machine: Machine = THIS_MACHINE,
+    log: EventLog | None = None,
+) -> SqlLedger:
     """Open and, where needed, create or migrate the ledger; raise LedgerFault, or SettingsFault without its driver."""
+
+    def heard(away: LedgerFault) -> None:
+        if log is not None:
+            log.warning("ledger.away", error=str(away), hint=away.hint)
+
     with extra("ledger.url", "cluster"):
-        return SqlLedger.open(settings.ledger.url, checkpoint=checkpoint, patience=machine.patience)
+        return SqlLedger.open(settings.ledger.url, checkpoint=checkpoint, patience=machine.patience, heard=heard)
+
+
+def probe_ledger(settings: Settings) -> Iterator[Finding]:
+    """Look at the server that the ledger is on; raise SettingsFault without its driver."""
+    with extra("ledger.url", "cluster"), closing(database_of(settings.ledger.url)) as database:
+        yield from probe(database)
 
 
 def copy_ledger(source: str, target: str, progress: Callable[[str, int], None]) -> Mapping[str, int]:

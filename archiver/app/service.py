@@ -277,7 +277,7 @@ def service(
     notices = None if enlisted_only else open_notices(settings, log, machine)
     log = log if notices is None else ToldLog(log, notices.tell)
     with ExitStack() as stack:
-        ledger = stack.enter_context(closing(open_ledger(settings, checkpoint, machine)))
+        ledger = stack.enter_context(closing(open_ledger(settings, checkpoint, machine, log)))
         owners = stack.enter_context(closing(own_lock(settings)))
         api = stack.enter_context(closing(open_api(settings, log, checkpoint, machine, metrics.api_answered)))
         downloader = stack.enter_context(closing(open_downloader(settings, checkpoint, machine)))
