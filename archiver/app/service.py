@@ -23,7 +23,7 @@ from archiver.app.adapters import (
 )
 from archiver.app.listeners import called, pages, watched
 from archiver.app.machine import THIS_MACHINE, Machine, utc_now
-from archiver.backfill import Backfill, Ending, end, enrol
+from archiver.backfill import Backfill, Ending, end, enrol, stay
 from archiver.core.model import Intake
 from archiver.daemon import Care, Daemon, Hangup, Job, Stopping, drain
 from archiver.dispatch import Breakers, Dispatcher, Shift, StemPool
@@ -230,6 +230,7 @@ class Service:
             clock=self.clock,
             log=self.log,
             checkpoint=self.checkpoint,
+            stay=lambda: stay(self.dispatcher),
         )
         self.log.info("backfill.started", tasks=roll.taken, already_archived=roll.already_archived)
         backfill = Backfill(

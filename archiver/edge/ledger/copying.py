@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from itertools import zip_longest
 from typing import Any
 
 from sqlalchemy import Connection, Result, String, Table, collate, delete, exists, func, insert, or_, select, text
+from sqlalchemy.exc import DBAPIError
 
 from archiver.core.errors import LedgerFault
 from archiver.edge.ledger.dialect import NUL, Database
@@ -91,13 +92,30 @@ def _refuse_full(new: Connection, where: str) -> None:
 
 def _copy_table(old: Connection, new: Connection, table: Table, progress: Progress) -> int:
     count = 0
-    statement = insert(table)
+    write = _stream if new.dialect.name == "postgresql" else _insert
     with _in_order(old, table) as found:
         for rows in found.partitions():
-            new.execute(statement, [dict(row._mapping) for row in rows])  # noqa: SLF001 - SQLAlchemy's public name
+            write(new, table, rows)
             count += len(rows)
     progress(table.name, count)
     return count
+
+
+def _insert(new: Connection, table: Table, rows: Sequence[AnyRow]) -> None:
+    new.execute(insert(table), [dict(row._mapping) for row in rows])  # noqa: SLF001 - SQLAlchemy's public name
+
+
+def _stream(new: Connection, table: Table, rows: Sequence[AnyRow]) -> None:
+    """Write by COPY, which takes a third of the time of INSERTs."""
+    types = [column.type.dialect_impl(new.dialect).bind_processor(new.dialect) for column in table.c]
+    names = ", ".join(f'"{column.name}"' for column in table.c)
+    driver: Any = new.connection.dbapi_connection
+    try:
+        with driver.cursor() as cursor, cursor.copy(f"COPY {table.name} ({names}) FROM STDIN") as copied:
+            for row in rows:
+                copied.write_row([kind(value) if kind else value for kind, value in zip(types, row, strict=True)])
+    except new.dialect.loaded_dbapi.Error as error:  # which SQLAlchemy does not wrap, here
+        raise DBAPIError("COPY", {}, error) from error
 
 
 def _in_order(db: Connection, table: Table) -> Result[Any]:
