@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from archiver.core.errors import LedgerFault
@@ -76,6 +76,7 @@ class PostgresDatabase:
         self._outage = outage.total_seconds()
         self._writer = secrets.token_hex(16)
         self._serials = itertools.count(1)
+        self._has_written = False
         self.engine = _engine(url, patience)
         self._reader = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
@@ -112,6 +113,7 @@ class PostgresDatabase:
             except DBAPIError as error:
                 if not (error.connection_invalidated and self._is_written(serial)):
                     raise
+            self._has_written = True
 
     def _is_written(self, serial: int) -> bool:
         """Whether the transaction was committed though its answer is lost; raise LedgerFault where nobody can tell."""
@@ -130,9 +132,10 @@ class PostgresDatabase:
             time.sleep(_LOOK_AGAIN)
 
     def close(self) -> None:
-        """Close every connection, and leave no trace of ours."""
-        with suppress(DBAPIError), self.engine.begin() as db:
-            db.execute(_FORGET, {"writer": self._writer})
+        """Close every connection; where we wrote, strike out our number, if the server is there."""
+        if self._has_written:
+            with suppress(SQLAlchemyError), self.engine.begin() as db:
+                db.execute(_FORGET, {"writer": self._writer})
         self.engine.dispose()
 
 
