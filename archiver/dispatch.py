@@ -364,9 +364,12 @@ class Dispatcher:
         with self._changed:
             self._at_most = tasks_in_flight
 
-    def renew(self) -> None:
-        """Prolong the leases held; call it several times a lease."""
-        self._ledger.renew(self._shift.owner, now=self._clock(), lease=self._shift.lease)
+    def renew(self) -> bool:
+        """Prolong the leases held; call it before all else, then several times a lease.
+
+        False when we were not on record: the first time, or others took us for dead and gave all of ours back.
+        """
+        return self._ledger.renew(self._shift.owner, now=self._clock(), lease=self._shift.lease)
 
     def stop(self) -> None:
         """Claim nothing more."""

@@ -372,6 +372,10 @@ class OpenWork:
     """The earliest deadline that is known among them."""
 
 
+Alive = Callable[[str], bool | None]
+"""Whether the owner of that name still works; None where that cannot be told here."""
+
+
 class Ledger(Protocol):
     """The memory of the service. Every method is one transaction, durable when it returns.
 
@@ -423,14 +427,14 @@ class Ledger(Protocol):
     def more_urgent_waits(self, claim: Claim, deadline: datetime, now: datetime) -> bool:
         """True when a due, unleased task was never asked about, or is LISTED with an earlier deadline not yet past."""
 
-    def renew(self, owner: str, *, now: datetime, lease: timedelta) -> None:
-        """Prolong every lease that `owner` holds."""
+    def renew(self, owner: str, *, now: datetime, lease: timedelta) -> bool:
+        """Prolong every lease that `owner` holds, and its own life; False when it was not on record (any more)."""
 
     def release(self, owner: str, *, now: datetime) -> int:
         """Give back all that `owner` holds, untouched, and forget what it enlisted; return how many leases."""
 
-    def release_dead(self, alive: Callable[[str], bool], *, now: datetime) -> Sequence[str]:
-        """Give back what owners that are not `alive` hold; return their names."""
+    def release_dead(self, alive: Alive, *, now: datetime) -> Sequence[str]:
+        """Give back what owners that are not `alive`, or did not renew in time, hold; return their names."""
 
     # --- the path
     def listed(self, claim: Claim, record: RecordInfo, deadline: datetime, *, settled: bool, now: datetime) -> Claim:
@@ -468,8 +472,8 @@ class Ledger(Protocol):
     def upload_closed(self, key: str, upload_id: str) -> None:
         """Strike it out: completed or aborted."""
 
-    def uploads_of_dead(self, alive: Callable[[str], bool]) -> Sequence[tuple[str, str]]:
-        """(key, upload id) of uploads whose owner is not `alive`."""
+    def uploads_of_dead(self, alive: Alive) -> Sequence[tuple[str, str]]:
+        """(key, upload id) of uploads whose owner is not `alive`, or was struck off the record."""
 
     # --- pauses
     def pause(self, dependency: Dependency, *, reason: str, hint: str, lasting: bool, now: datetime) -> Pause:

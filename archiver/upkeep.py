@@ -9,9 +9,7 @@ from datetime import datetime, timedelta
 
 from archiver.core.errors import ArchiverError, QueueUnreadable
 from archiver.core.model import Intake, TaskId
-from archiver.ports import Checkpoint, Clock, EventLog, Ledger, ObjectStore, Queue, UploadList, unobserved
-
-Alive = Callable[[str], bool]
+from archiver.ports import Alive, Checkpoint, Clock, EventLog, Ledger, ObjectStore, Queue, UploadList, unobserved
 
 
 @dataclass(slots=True)

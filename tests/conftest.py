@@ -7,10 +7,15 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from archiver.demo.seaweed import S3Server, seaweed
+from archiver.edge.ledger import SqlLedger
+from archiver.edge.ledger.schema import metadata
+from tests.fixtures.ledgers import rows
+from tests.fixtures.postgres import PostgresServer, running
 
 
 @pytest.fixture(scope="session")
@@ -51,3 +56,50 @@ def bucket(s3_server: S3Server, fresh_buckets: Callable[[], str]) -> Iterator[st
     yield name
     with closing(s3_server.client()) as client:
         client.delete_bucket(Bucket=name)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """Run a real PostgreSQL server; one for each pytest-xdist worker. Whoever stops it starts it again."""
+    with running() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresServer) -> Iterator[str]:
+    """Name a fresh, empty database on `postgres`, as ledger.url would; it is dropped after the test."""
+    with postgres.database() as name:
+        yield postgres.url(name)
+
+
+@pytest.fixture(scope="session")
+def _postgres_ledger(postgres: PostgresServer) -> Iterator[str]:
+    with postgres.database() as name:
+        SqlLedger.open(postgres.url(name)).close()
+        yield name
+
+
+@pytest.fixture
+def postgres_ledger(postgres: PostgresServer, _postgres_ledger: str) -> Iterator[str]:
+    """Name a database on `postgres` with an empty ledger. It is emptied after the test: quicker than a new one."""
+    yield _postgres_ledger
+    tables = [table.name for table in reversed(metadata.sorted_tables) if table.name != "tallies"]
+    statements = [*(f"DELETE FROM {name}" for name in tables), "UPDATE tallies SET stems = 0, bytes = 0"]
+    rows(postgres.url(_postgres_ledger), "; ".join(statements))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Name a fresh ledger, of either kind in turn: the contract is one."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/ledger.db"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    yield server.url(request.getfixturevalue("postgres_ledger"))
+
+
+@pytest.fixture
+def ledger(ledger_url: str) -> Iterator[SqlLedger]:
+    """Open the fresh ledger."""
+    with closing(SqlLedger.open(ledger_url)) as ledger:
+        yield ledger

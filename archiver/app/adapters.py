@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from archiver import __version__
+from archiver.app.extras import extra
 from archiver.app.machine import THIS_MACHINE, Machine
 from archiver.core.errors import LedgerFault, SettingsFault
 from archiver.core.model import Policy
@@ -19,7 +21,8 @@ from archiver.edge.record_api import Answered, KieApi
 from archiver.notices import Notices
 from archiver.ports import Checkpoint, EventLog, unobserved
 from archiver.redaction import Cleaner
-from archiver.settings import Settings
+from archiver.settings import Settings, data_folder
+from archiver.settings.rules import SQLITE
 
 _S3_CONNECTIONS = 256
 """How many idle ones the store's client may keep at least, so that a reload can raise the concurrency."""
@@ -166,9 +169,22 @@ def open_notices(settings: Settings, log: EventLog, machine: Machine = THIS_MACH
     )
 
 
-def owners_folder(ledger_url: str) -> Path:
-    """Return where the processes that share this ledger keep their locks."""
-    database = Path(ledger_url.removeprefix("sqlite:///"))
+def on_server(settings: Settings) -> bool:
+    """Whether processes on other machines may be at work on the same ledger."""
+    return not settings.ledger.url.startswith(SQLITE)
+
+
+def queue_name(settings: Settings) -> str:
+    """Return what the ledger calls the queue file: on each machine another may stand under the same path."""
+    path = str(settings.queue.path)
+    return f"{platform.node()}:{path}" if on_server(settings) else path
+
+
+def owners_folder(ledger_url: str, environ: Mapping[str, str] = os.environ) -> Path:
+    """Return where the processes of this machine that share the ledger keep their locks."""
+    if not ledger_url.startswith(SQLITE):
+        return data_folder(environ) / "owners"
+    database = Path(ledger_url.removeprefix(SQLITE))
     return database.with_name(database.name + ".owners")
 
 
@@ -176,18 +192,7 @@ def own_lock(settings: Settings) -> OwnerLock:
     """Return this process's proof of life; raise LedgerFault where it cannot be written down."""
     folder = owners_folder(settings.ledger.url)
     try:
-        return OwnerLock(folder)
+        return OwnerLock(folder, shared=on_server(settings))
     except OSError as error:
         hint = "the service needs room for, and the right to write, a small file in that folder"
         raise LedgerFault(f"the ledger's folder of locks {folder} cannot be used: {error.strerror}", hint) from error
-
-
-@contextmanager
-def extra(setting: str, extra: str) -> Iterator[None]:
-    """Turn a failing import of what is installed only on demand into a SettingsFault that says how."""
-    try:
-        yield
-    except ImportError as missing:
-        raise SettingsFault(
-            f"{setting} needs {missing.name}; install it with: pip install 'stem-archiver[{extra}]'"
-        ) from missing

@@ -2,14 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from datetime import timedelta
 
-from archiver.edge.ledger import SqlLedger
+from archiver.app.clock import utc_now
+from archiver.app.extras import extra
+from archiver.core.errors import LedgerFault
+from archiver.edge.ledger import SqlLedger, copy, database_of, probe
 from archiver.edge.ledger.sql import PATIENCE
-from archiver.ports import Checkpoint, unobserved
+from archiver.ports import Checkpoint, EventLog, Finding, unobserved
 from archiver.settings import Settings
 
 
-def open_ledger(settings: Settings, checkpoint: Checkpoint = unobserved, patience: timedelta = PATIENCE) -> SqlLedger:
-    """Open and, where needed, create or migrate the ledger; raise LedgerFault."""
-    return SqlLedger.open(settings.ledger.url, checkpoint=checkpoint, patience=patience)
+def open_ledger(
+    settings: Settings,
+    checkpoint: Checkpoint = unobserved,
+    patience: timedelta = PATIENCE,
+    log: EventLog | None = None,
+) -> SqlLedger:
+    """Open and, where needed, create or migrate the ledger; raise LedgerFault, or SettingsFault without its driver."""
+
+    def heard(away: LedgerFault) -> None:
+        if log is not None:
+            log.warning("ledger.away", error=str(away), hint=away.hint)
+
+    with extra("ledger.url", "cluster"):
+        return SqlLedger.open(settings.ledger.url, checkpoint=checkpoint, patience=patience, heard=heard)
+
+
+def probe_ledger(settings: Settings) -> Iterator[Finding]:
+    """Look at the server that the ledger is on; raise SettingsFault without its driver."""
+    with extra("ledger.url", "cluster"), closing(database_of(settings.ledger.url)) as database:
+        yield from probe(database)
+
+
+def copy_ledger(source: str, target: str, progress: Callable[[str, int], None]) -> Mapping[str, int]:
+    """Copy the ledger at one URL into the empty one at another; return the number of rows by table.
+
+    Raises LedgerFault, with nothing copied, or SettingsFault without the driver.
+    """
+    with extra("a PostgreSQL ledger", "cluster"):
+        old, new = database_of(source), database_of(target)
+    try:
+        return copy(old, new, now=utc_now(), progress=progress)
+    finally:
+        new.close()
+        old.close()

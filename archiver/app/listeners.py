@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 
-from archiver.app.adapters import extra
+from archiver.app.extras import extra
 from archiver.core.model import TaskId
 from archiver.dispatch import Breakers
 from archiver.edge.metrics import CONTENT_TYPE, Metrics

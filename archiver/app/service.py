@@ -18,13 +18,14 @@ from archiver.app.adapters import (
     open_store,
     own_lock,
     policy_of,
+    queue_name,
     throttle_of,
 )
 from archiver.app.clock import utc_now
 from archiver.app.ledger import open_ledger
 from archiver.app.listeners import called, pages, watched
 from archiver.app.machine import THIS_MACHINE, Machine
-from archiver.backfill import Backfill, Ending, end, enrol
+from archiver.backfill import Backfill, Ending, end, enrol, stay
 from archiver.core.model import Dependency, Intake
 from archiver.daemon import Care, Daemon, Hangup, Job, Stopping, drain
 from archiver.dispatch import Breakers, Dispatcher, Shift, StemPool
@@ -161,15 +162,15 @@ class Service:
 
     def unread(self) -> int:
         """Return how many bytes of the queue file are not taken in yet; raise QueueUnreadable or LedgerFault."""
-        path = str(self.settings.queue.path)
-        return QueueFile(path).unread(self.ledger.cursor(path))
+        queue = self.settings.queue.path
+        return QueueFile(str(queue)).unread(self.ledger.cursor(queue_name(self.settings)))
 
     def jobs(self) -> dict[str, Job]:
         """Return the daemon's work by name."""
-        path = self.settings.queue.path
+        name = queue_name(self.settings)
         intake = QueueIntake(
-            queue=QueueFile(str(path)),
-            path=str(path),
+            queue=QueueFile(str(self.settings.queue.path), name=name),
+            path=name,
             ledger=self.ledger,
             clock=self.clock,
             log=self.log,
@@ -236,6 +237,7 @@ class Service:
             clock=self.clock,
             log=self.log,
             checkpoint=self.checkpoint,
+            stay=lambda: stay(self.dispatcher),
         )
         self.log.info("backfill.started", tasks=roll.taken, already_archived=roll.already_archived)
         backfill = Backfill(
@@ -283,7 +285,7 @@ def service(
     notices = None if enlisted_only else open_notices(settings, log, machine)
     log = log if notices is None else ToldLog(log, notices.tell)
     with ExitStack() as stack:
-        ledger = stack.enter_context(closing(open_ledger(settings, checkpoint, machine.patience)))
+        ledger = stack.enter_context(closing(open_ledger(settings, checkpoint, machine.patience, log)))
         owners = stack.enter_context(closing(own_lock(settings)))
         api = stack.enter_context(closing(open_api(settings, log, checkpoint, machine, metrics.api_answered)))
         pulse = Pulse(machine.monotonic)
@@ -343,6 +345,7 @@ def service(
             checkpoint=checkpoint,
         )
         metrics.watch(whole.sources(api.budget, pool.limits))
+        dispatcher.renew()
         whole.free_leases()
         yield whole
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
+import platform
 import re
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-_OWNER = re.compile(r"[0-9a-f]{1,64}")
+_OWNER = re.compile(r"[0-9A-Za-z][0-9A-Za-z.-]{0,199}")
 _SUFFIX = ".lock"
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 def fresh_name() -> str:
@@ -19,17 +22,33 @@ def fresh_name() -> str:
     return secrets.token_hex(8)
 
 
+def place_of(folder: Path) -> str:
+    """Return what all owners whose locks are in `folder` have in common, and no other: on this boot of this machine.
+
+    The machine's name comes first, for people; machines may share that, and may have been copied from each other
+    with all their files.
+    """
+    found = folder.stat()
+    # Without a boot's id, two machines may look the same: then each process is a place of its own.
+    boot = _BOOT.read_text(encoding="ascii") if _BOOT.exists() else secrets.token_hex(16)
+    here = hashlib.sha256(f"{boot} {found.st_dev} {found.st_ino}".encode()).hexdigest()[:12]
+    name = re.sub(r"[^0-9A-Za-z.-]", "", platform.node()).strip(".-")[:100] or "machine"
+    return f"{name}-{here}"
+
+
 class OwnerLock:
     """This process's proof of life: an exclusive flock on `folder/<owner>.lock` until `close`.
 
     A process that was killed, by whatever, is known to be dead at once. The folder must be local to
-    the machine that runs all the processes. Raises OSError when the folder cannot be written to.
+    the machine. Where owners that have their locks elsewhere (`shared`) work on the same ledger, nothing can
+    be told of those. Raises OSError when the folder cannot be written to.
     """
 
-    def __init__(self, folder: Path, *, new_name: Callable[[], str] = fresh_name) -> None:
+    def __init__(self, folder: Path, *, shared: bool = False, new_name: Callable[[], str] = fresh_name) -> None:
         self._folder = folder
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.owner, self._descriptor = self._take(new_name)
+        self._place = f"{place_of(folder)}-" if shared else ""
+        self.owner, self._descriptor = self._take(lambda: f"{self._place}{new_name()}")
         self._sweep()
 
     def _take(self, new_name: Callable[[], str]) -> tuple[str, int]:
@@ -44,12 +63,16 @@ class OwnerLock:
                     return owner, descriptor
             os.close(descriptor)
 
-    def alive(self, owner: str) -> bool:
-        """Whether the process of that name still runs; a file found without its lock is removed.
+    def alive(self, owner: str) -> bool | None:
+        """Whether the process of that name still runs; None where its lock would be elsewhere.
 
-        Where that cannot be told (the file is another user's) the answer is True: nothing is taken
-        from a process that may be at work.
+        Where it cannot be told though it is here (the file is another user's) the answer is True: nothing is
+        taken from a process that may be at work.
         """
+        return self._locked(owner) if owner.startswith(self._place) else None
+
+    def _locked(self, owner: str) -> bool:
+        """Whether its file is locked; one found without its lock is removed."""
         if not _OWNER.fullmatch(owner):
             return False
         try:
@@ -79,7 +102,7 @@ class OwnerLock:
 
     def _sweep(self) -> None:
         for path in self._folder.glob(f"*{_SUFFIX}"):
-            self.alive(path.stem)
+            self._locked(path.stem)
 
     def _path(self, owner: str) -> Path:
         return self._folder / f"{owner}{_SUFFIX}"

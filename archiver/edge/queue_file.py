@@ -50,10 +50,13 @@ class QueueFile:
     A file is known again by device, inode and its first bytes. Not seen: a rewrite in place (same inode)
     that keeps the first KiB of what was read, leaves a line's end just before the offset, and does not
     shrink the file. Append, or put a new file in its place.
+
+    `name` is what cursors and rejects call it, where its path alone could mean several.
     """
 
-    def __init__(self, path: str, *, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(self, path: str, *, name: str | None = None, limits: Limits = DEFAULT_LIMITS) -> None:
         self._path = path
+        self._name = name or path
         self._limits = limits
 
     def read(self, cursor: Cursor | None, *, final: bool = False) -> Intake:
@@ -66,9 +69,9 @@ class QueueFile:
         with _naming_faults(self._path, "read"), self._opened() as file:
             start, restarted = _where_to_start(file, cursor)
             file.seek(start)
-            batch = _Batch(self._path, self._limits, start)
+            batch = _Batch(self._name, self._limits, start)
             batch.fill(file, final=final)
-            return batch.intake(cursor=_cursor(self._path, file, batch.complete), restarted=restarted)
+            return batch.intake(cursor=_cursor(self._name, file, batch.complete), restarted=restarted)
 
     def unread(self, cursor: Cursor | None) -> int:
         """Return how many bytes `read` has still to read, a last line without its newline among them.

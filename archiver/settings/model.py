@@ -165,7 +165,7 @@ class Ledger(Section):
     """The service's memory."""
 
     url: Annotated[str, AfterValidator(rules.ledger_url)] = Field(
-        "sqlite:///ledger.db", examples=["sqlite:////var/lib/stem-archiver/ledger.db"]
+        "sqlite:///ledger.db", examples=["sqlite:////var/lib/stem-archiver/ledger.db"], repr=False
     )
 
 
@@ -258,6 +258,17 @@ def _secret_parts(url: str) -> AbstractSet[str]:
     return {way for word in words if len(word) >= _SHORTEST_PART for way in (word, unquote(word))}
 
 
+def passwords(url: str) -> AbstractSet[str]:
+    """Return the passwords in a URL, as they are written there and as they are meant; none for what is no URL."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return frozenset()
+    query = [word.partition("=") for word in parts.query.split("&")]
+    words = {parts.password or "", *(word for name, _, word in query if name.endswith("password"))}
+    return {way for word in words - {""} for way in (word, unquote(word))}
+
+
 _AWS_SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 
@@ -285,9 +296,8 @@ class Settings(Section):
         found = {self.provider.key(), self.callback.key()} | {environ.get(name, "") for name in _AWS_SECRETS}
         for url in (*self.notify.services(), self.notify.heartbeat() or ""):
             found |= {url, *_secret_parts(url)}
-        if proxy := self.download.proxy_url():
-            password = urlsplit(proxy).password or ""
-            found |= {password, unquote(password)}
+        for url in (self.ledger.url, self.download.proxy_url() or ""):
+            found |= passwords(url)
         return frozenset(found - {""})
 
 

@@ -165,10 +165,26 @@ def web_address(secret: SecretStr) -> SecretStr:
 
 
 def ledger_url(url: str) -> str:
-    """Judge the ledger's URL: SQLite in a file, since a ledger in memory forgets."""
-    if url.startswith(("postgresql:", "postgresql+")):
-        raise ValueError("names PostgreSQL, which is not supported yet")
+    """Judge the ledger's URL: SQLite in a file, since a ledger in memory forgets, or a PostgreSQL database."""
+    if url.startswith("postgresql"):
+        return _server_url(url)
     path = url.removeprefix(SQLITE)
     if path in {url, "", ":memory:"} or "?" in path or "#" in path or not path.isprintable():
-        raise ValueError("must be sqlite:/// and the path of a file")
+        raise ValueError("must be sqlite:/// and the path of a file, or postgresql+psycopg://USER@HOST/DATABASE")
+    return url
+
+
+def _server_url(url: str) -> str:
+    """Judge what libpq is to connect to; no host is this machine's, a query holds more of libpq's parameters."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.port != 0 and re.fullmatch(r"[!-~]+", url) and not parts.fragment
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError("is no URL: write what is special in a user or password as %XX")
+    if parts.scheme not in {"postgresql", "postgresql+psycopg"}:
+        raise ValueError("must begin with postgresql+psycopg://")
+    if not re.fullmatch(r"/[^/]+", parts.path):
+        raise ValueError("must name the database after the host: postgresql+psycopg://USER@HOST/DATABASE")
     return url

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from archiver.settings.model import FIELDS, KEYS, Settings, Written, value_of
+
+_PASSWORD = re.compile(r"(?<=[?&])(\w*password=)[^&]*")
 
 
 class Row(NamedTuple):
@@ -31,7 +34,9 @@ def _masked(settings: Settings, key: str) -> str:
     if written is not None:
         return written.show(value)
     if key == "download.proxy":
-        return _masked_url(settings.download.proxy_url() or "")
+        return masked_url(settings.download.proxy_url() or "")
+    if key == "ledger.url":
+        return masked_url(settings.ledger.url)
     if isinstance(value, Mapping):
         return ",".join(f"{name}={text}" for name, text in value.items())
     if isinstance(value, tuple):
@@ -39,8 +44,12 @@ def _masked(settings: Settings, key: str) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _masked_url(url: str) -> str:
+def masked_url(url: str) -> str:
+    """Return `url` without its passwords, also those in its query."""
     parts = urlsplit(url)
     user, at, host = parts.netloc.rpartition("@")
     name = user.partition(":")[0]
-    return urlunsplit(parts._replace(netloc=f"{name}:***@{host}" if at else host))
+    netloc = f"{name}:***@{host}" if at and ":" in user else parts.netloc
+    # Not put together anew: that would lose slashes of a file's path, or of no host.
+    before, _, after = url.partition(parts.netloc) if parts.netloc else (url, "", "")
+    return _PASSWORD.sub(r"\1***", f"{before}{netloc}{after}")

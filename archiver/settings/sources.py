@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic.fields import FieldInfo
 
 from archiver.settings.key_file import KEYS_IN_FILES, OTHERS
-from archiver.settings.model import FIELDS, KEYS, PREFIX, SECTIONS, Written, variable
+from archiver.settings.model import FIELDS, KEYS, PREFIX, SECTIONS, Written, passwords, variable
 from archiver.settings.units import shown
 
 CONFIG_VARIABLE = f"{PREFIX}CONFIG"
@@ -82,9 +82,14 @@ def from_file(path: Path, faults: Faults) -> dict[str, Entry]:
         faults.lines.append(f"{path}: is not TOML: {error}")
         return {}
     entries = _flattened(tree, path, _lines_of(text), faults)
-    for name in [name for name in SECRETS if open_to_others and name in entries]:
+    secret = [name for name, entry in entries.items() if name in SECRETS or _holds_password(name, entry)]
+    for name in secret if open_to_others else ():
         faults.add(name, f"stands in a file that others can read; run: chmod 600 {path}", entries[name])
     return entries
+
+
+def _holds_password(name: str, entry: Entry) -> bool:
+    return name == "ledger.url" and bool(passwords(str(entry.value)))
 
 
 def _flattened(tree: Mapping[str, object], path: Path, lines: Mapping[str, int], faults: Faults) -> dict[str, Entry]:

@@ -108,12 +108,23 @@ def test_a_relative_url_names_the_file_where_it_was_opened(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "url", ["sqlite://", "sqlite:///:memory:", "postgresql://u:topsecret@h/db", "ledger.db", "", "nonsense://x"]
+    "url",
+    [
+        "sqlite://",
+        "sqlite:///:memory:",
+        "postgresql+psycopg://u:topsecret@h",
+        "postgresql+asyncpg://u:topsecret@h/db",
+        "postgresql://u:topsecret@h:port/db",
+        "ledger.db",
+        "",
+        "nonsense://x",
+    ],
 )
-def test_a_url_that_names_no_sqlite_file_is_refused_with_a_hint(url: str) -> None:
+def test_a_url_that_names_no_file_and_no_database_is_refused_with_a_hint(url: str) -> None:
     with pytest.raises(LedgerFault) as caught:
         SqlLedger.open(url)
     assert "sqlite:///" in caught.value.hint
+    assert "postgresql+psycopg://" in caught.value.hint
     assert "topsecret" not in str(caught.value)
 
 

@@ -1,11 +1,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -24,20 +23,12 @@ from tests.fixtures.ledgers import (
     claim,
     listed,
     no_claim,
-    open_ledger,
     receipt,
     record,
     shown,
     take_in,
     tid,
 )
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[SqlLedger]:
-    ledger = open_ledger(tmp_path)
-    yield ledger
-    ledger.close()
 
 
 def _later(ledger: SqlLedger, mine: Claim, *, days: float = 0, fault: bool = True) -> None:
@@ -345,8 +336,8 @@ def test_stems_of_several_tasks_stored_at_once_are_all_written_but_for_those_of_
     assert seen.bytes_stored == 2 * sum(sizes.values())
 
 
-def test_two_ledgers_on_one_file_never_hand_out_a_task_twice(tmp_path: Path) -> None:
-    ledgers = [open_ledger(tmp_path) for _ in range(2)]
+def test_two_ledgers_on_one_database_never_hand_out_a_task_twice(ledger_url: str) -> None:
+    ledgers = [SqlLedger.open(ledger_url) for _ in range(2)]
     take_in(ledgers[0], *range(100))
 
     def drain(ledger: SqlLedger) -> list[str]:

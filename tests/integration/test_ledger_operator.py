@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -21,7 +19,6 @@ from tests.fixtures.ledgers import (
     events,
     listed,
     no_claim,
-    open_ledger,
     receipt,
     record,
     shown,
@@ -30,13 +27,6 @@ from tests.fixtures.ledgers import (
 )
 
 VOCAL, BASS = StemName("vocal"), StemName("bass")
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[SqlLedger]:
-    ledger = open_ledger(tmp_path)
-    yield ledger
-    ledger.close()
 
 
 def _lose(ledger: SqlLedger, number: int = 1) -> None:

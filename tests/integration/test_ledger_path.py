@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -28,6 +26,7 @@ from archiver.core.model import (
 from archiver.core.model import Dependency as Dep
 from archiver.core.states import IllegalMove, StemEvent, StemState, TaskState
 from archiver.edge.ledger import SqlLedger
+from archiver.edge.ledger.schema import metadata
 from tests.fixtures.ledgers import (
     DAY,
     DEADLINE,
@@ -37,22 +36,15 @@ from tests.fixtures.ledgers import (
     events,
     listed,
     no_claim,
-    open_ledger,
     receipt,
     record,
+    rows,
     shown,
     take_in,
 )
 
 VOCAL, BASS, DRUMS = StemName("vocal"), StemName("bass"), StemName("drums")
 SECRET = "?X-Signature=topsecret"
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[SqlLedger]:
-    ledger = open_ledger(tmp_path)
-    yield ledger
-    ledger.close()
 
 
 def _fail(ledger: SqlLedger, mine: Claim, stem: StemName, event: StemEvent | None, *, gone: bool = False) -> None:
@@ -82,8 +74,8 @@ def test_listed_saves_answer_and_stems_and_returns_the_claim_as_it_stands(ledger
     assert shown(ledger).flag == "SUCCESS"
 
 
-def test_what_could_be_secret_in_a_url_is_in_the_claim_and_nowhere_in_the_files(
-    ledger: SqlLedger, tmp_path: Path
+def test_what_could_be_secret_in_a_url_is_in_the_claim_and_nowhere_in_the_tables_or_files(
+    ledger: SqlLedger, ledger_url: str, tmp_path: Path
 ) -> None:
     take_in(ledger, 1)
     urls = {
@@ -102,6 +94,7 @@ def test_what_could_be_secret_in_a_url_is_in_the_claim_and_nowhere_in_the_files(
     again = {stem.name: stem.url for stem in claim(ledger).stems}
     assert again == {"query": None, "fragment": None, "userinfo": None, "plain": urls["plain"]}
     assert not [file.name for file in tmp_path.iterdir() if b"topsecret" in file.read_bytes()]
+    assert "topsecret" not in str([rows(ledger_url, f"SELECT * FROM {table}") for table in metadata.tables])
 
 
 def test_relisted_gives_known_stems_fresh_urls_and_keeps_how_they_stand(ledger: SqlLedger) -> None:
@@ -320,10 +313,9 @@ def test_refused_is_illegal_for_a_queued_task(ledger: SqlLedger) -> None:
         ledger.finish(claim(ledger), Refused("x", NOW), record=None, now=NOW)
 
 
-def test_the_answer_is_kept_until_the_store_holds_it(ledger: SqlLedger, tmp_path: Path) -> None:
-    def kept() -> str:
-        with closing(sqlite3.connect(tmp_path / "ledger.db")) as db:
-            return str(db.execute("SELECT document FROM tasks").fetchone()[0])
+def test_the_answer_is_kept_until_the_store_holds_it(ledger: SqlLedger, ledger_url: str) -> None:
+    def kept() -> object:
+        return rows(ledger_url, "SELECT document FROM tasks")[0][0]
 
     mine = listed(ledger, 1, "vocal")
     ledger.stored(mine, VOCAL, receipt())
@@ -403,12 +395,12 @@ def test_paused_and_yielded_touch_no_counter(ledger: SqlLedger, outcome: Outcome
     assert shown(ledger) == before
 
 
-def test_an_outcome_written_by_one_process_is_seen_by_the_next(tmp_path: Path) -> None:
-    first = open_ledger(tmp_path)
+def test_an_outcome_written_by_one_process_is_seen_by_the_next(ledger_url: str) -> None:
+    first = SqlLedger.open(ledger_url)
     mine = listed(first, 1, "vocal")
     first.stored(mine, VOCAL, receipt())
     first.close()
-    second = open_ledger(tmp_path)
+    second = SqlLedger.open(ledger_url)
     taken = second.claim(owner="next", now=NOW + LEASE, lease=LEASE)
     assert taken is not None
     assert taken.stems[0].receipt == receipt()

@@ -401,7 +401,10 @@ def test_file_that_cannot_be_used_is_a_fault_beside_the_others(
         ("download.allowed_hosts", "https://a.example.com", "must be host names"),
         ("download.allow_http", "perhaps", "must be a valid boolean"),
         ("download.proxy", "socks5://proxy:1", "must begin with"),
-        ("ledger.url", "postgresql://u:pw@h/db", "not supported yet"),
+        ("ledger.url", "postgresql+psycopg://u:pw@h", "must name the database"),
+        ("ledger.url", "postgresql+psycopg://u:p/w@h/db", "is no URL"),
+        ("ledger.url", "postgresql+psycopg://u:p w@h/db", "is no URL"),
+        ("ledger.url", "postgresql+asyncpg://u:pw@h/db", "must begin with postgresql+psycopg://"),
         ("ledger.url", "sqlite://", "must be sqlite:///"),
         ("ledger.url", "sqlite:///:memory:", "must be sqlite:///"),
         ("ledger.url", "mysql://h/db", "must be sqlite:///"),
@@ -572,6 +575,7 @@ def test_settings_folder_that_may_not_be_entered_is_told_not_skipped(tmp_path: P
 SECRETS = {
     "ARCHIVER_PROVIDER__API_KEY": "planted-key",
     "ARCHIVER_DOWNLOAD__PROXY": "http://me:planted%2Dword@proxy.example.com:3128",
+    "ARCHIVER_LEDGER__URL": "postgresql+psycopg://me:planted%2Dpass@db.example.com/stems?sslpassword=planted-tls",
     "ARCHIVER_CALLBACK__HMAC_KEY": "planted-hmac",
     "ARCHIVER_NOTIFY__HEARTBEAT_URL": "https://ping.example.com/planted-ping?rid=planted-rid",
     "ARCHIVER_NOTIFY__URLS": "json://me:planted-hook@example.com,tgram://planted-bot:token/planted-chat/",
@@ -584,9 +588,19 @@ def test_neither_repr_nor_masked_rows_hold_a_secret() -> None:
     assert "planted" not in shown
     rows = {row.key: row for row in masked(loaded.settings, loaded.sources)}
     assert rows["download.proxy"].value == "http://me:***@proxy.example.com:3128"
+    assert rows["ledger.url"].value == "postgresql+psycopg://me:***@db.example.com/stems?sslpassword=***"
     assert rows["provider.api_key"].value == "**********"
     assert rows["notify.urls"].value == "**********,**********"
     assert rows["provider.api_key"].source == "env ARCHIVER_PROVIDER__API_KEY"
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite:////a/b.db", "postgresql+psycopg:///stems?host=/run/postgresql", "postgresql://me@db:5433/stems"]
+)
+def test_ledger_url_without_a_password_is_shown_as_it_is(url: str) -> None:
+    loaded = from_env({"ARCHIVER_LEDGER__URL": url})
+    assert loaded.settings.secrets({}) == frozenset()
+    assert {row.key: row.value for row in masked(loaded.settings, loaded.sources)}["ledger.url"] == url
 
 
 def test_masked_rows_show_every_setting_as_it_is_written() -> None:
@@ -605,6 +619,7 @@ def test_secrets_are_those_of_settings_and_environment() -> None:
     found = settings.secrets({"AWS_SECRET_ACCESS_KEY": "aws", "AWS_SESSION_TOKEN": "session", "PATH": "/bin"})
     assert found == {
         *("planted-key", "planted%2Dword", "planted-word", "aws", "session", "planted-hmac"),
+        *("planted%2Dpass", "planted-pass", "planted-tls"),
         *(SECRETS["ARCHIVER_NOTIFY__HEARTBEAT_URL"], "planted-ping", "planted-rid"),
         *(*SECRETS["ARCHIVER_NOTIFY__URLS"].split(","), "planted-hook", "planted-bot:token", "planted-chat"),
     }

@@ -1,4 +1,4 @@
-"""All that is SQLite's own: its file, its PRAGMAs, its way to begin a transaction."""
+"""What differs between databases, and all that is SQLite's own: its file, its PRAGMAs, how it begins a transaction."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event
 from sqlalchemy.dialects import sqlite
@@ -18,15 +18,14 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from archiver.core.errors import LedgerFault
+from archiver.edge.ledger.migrate import WRITES, migrate
+from archiver.ports import Checkpoint
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql
 
 APPLICATION_ID = 0x5354454D
 """`STEM`: what tells our file from any other SQLite database."""
-
-WRITES = "stem_archiver_writes"
-"""The execution option of a connection that is going to write."""
 
 PASSING = "stem_archiver_passing"
 """The option of one that writes what a power cut may undo: the disk is not waited for. No crash of ours undoes it."""
@@ -37,6 +36,37 @@ _CACHE_KIB = 8 * 1024
 _LOCK_POLL = 0.05
 
 
+NUL = "\N{SYMBOL FOR NULL}"
+"""What PostgreSQL, whose texts have no NUL, keeps in its place."""
+
+
+class Database(Protocol):
+    """Where a ledger is kept. `reading` and `writing` give a connection inside a transaction of its own."""
+
+    @property
+    def engine(self) -> Engine:
+        """What connections come from."""
+
+    @property
+    def where(self) -> str:
+        """What messages call it; holds no secret."""
+
+    def stands(self) -> bool:
+        """Whether there is a ledger already; makes none."""
+
+    def prepare(self, checkpoint: Checkpoint) -> None:
+        """Make it ours where it is empty, and migrate it; raise LedgerFault, touching nothing, for a foreign one."""
+
+    def close(self) -> None:
+        """Close every connection."""
+
+    def reading(self) -> AbstractContextManager[Connection]:
+        """Read all of one moment."""
+
+    def writing(self, *, passing: bool = False) -> AbstractContextManager[Connection]:
+        """Write all or nothing. A power cut may undo what is `passing`: the disk need not be waited for."""
+
+
 def insert(db: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
     """An INSERT that knows ON CONFLICT; both dialects spell it alike."""
     if db.dialect.name == "postgresql":
@@ -44,6 +74,57 @@ def insert(db: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
 
         return postgresql.insert(table)
     return sqlite.insert(table)
+
+
+class SqliteFile:
+    """A Database in a file on this machine's disk."""
+
+    def __init__(self, path: Path, patience: timedelta) -> None:
+        self.where = str(path)
+        self.engine = sqlite_engine(URL.create("sqlite", database=str(path)), patience)
+        self._path = path
+        self._patience = patience
+        self._identity: tuple[int, int] | None = None
+
+    def stands(self) -> bool:
+        """Whether the file is there and holds something."""
+        return self._path.exists() and self._path.stat().st_size > 0
+
+    def prepare(self, checkpoint: Checkpoint) -> None:
+        """Create the file where there is none, make it ours and migrate it, one process at a time."""
+        create_file(self._path)
+        with one_at_a_time(self._path, self._patience):
+            adopt(self.engine, self._path)
+            checkpoint("ledger.adopted")
+            migrate(self.engine, self.where, checkpoint)
+        self._identity = identity(self._path)
+
+    def close(self) -> None:
+        """Close every connection; the last process to do so folds the write-ahead log into the file."""
+        self.engine.dispose()
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Read what was committed before, beside whoever writes."""
+        with self.engine.connect() as db, db.begin():
+            yield db
+
+    @contextmanager
+    def writing(self, *, passing: bool = False) -> Iterator[Connection]:
+        """Write alone."""
+        options = {WRITES: True, PASSING: passing}
+        with self.engine.connect().execution_options(**options) as db, db.begin():
+            self._refuse_if_gone()
+            yield db
+
+    def _refuse_if_gone(self) -> None:
+        """Raise LedgerFault where the file was deleted or replaced: what is written then is kept by nobody."""
+        if identity(self._path) != self._identity:
+            raise LedgerFault(
+                f"the ledger {self.where} was deleted or replaced while it was in use",
+                "stop all that uses it, and restore it from a backup if there is one; "
+                "in a new one the queue file is read from its start",
+            )
 
 
 def sqlite_engine(url: URL, patience: timedelta) -> Engine:

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Select,
     and_,
     bindparam,
+    delete,
     exists,
     not_,
     or_,
@@ -25,10 +26,11 @@ from sqlalchemy import (
 from archiver.core.model import Claim, TaskId
 from archiver.core.plan import CLOCK_SET_BACK
 from archiver.core.states import TaskState
+from archiver.edge.ledger.dialect import insert
 from archiver.edge.ledger.intake import dismiss
 from archiver.edge.ledger.moves import LEASE_ENDS
 from archiver.edge.ledger.rows import AnyRow, chunks, claim_of
-from archiver.edge.ledger.schema import UtcTime, enlisted, tasks
+from archiver.edge.ledger.schema import UtcTime, enlisted, owners, tasks
 from archiver.ports import Stage
 
 Moment: TypeAlias = "datetime | BindParameter[datetime]"
@@ -185,25 +187,41 @@ def wake(db: Connection, ids: Sequence[TaskId], *, now: datetime) -> Sequence[Ta
     return woken
 
 
-def renew(db: Connection, owner: str, *, now: datetime, lease: timedelta) -> None:
-    """Prolong all leases of `owner`."""
+def renew(db: Connection, owner: str, *, now: datetime, lease: timedelta) -> bool:
+    """Prolong all leases of `owner` and its own life; False when it was not on record any more, or not yet."""
     db.execute(update(tasks).where(tasks.c.owner == owner).values(leased_until=now + lease))
+    alive = {"alive_until": now + lease}
+    if db.execute(update(owners).where(owners.c.owner == owner).values(**alive)).rowcount:
+        return True
+    db.execute(insert(db, owners).values(owner=owner, **alive).on_conflict_do_nothing())
+    return False
 
 
 def release(db: Connection, owner: str) -> int:
-    """End all leases of `owner` and forget its list."""
+    """End all leases of `owner`, forget its list and strike it off the record."""
     ended = db.execute(update(tasks).where(tasks.c.owner == owner).values(**LEASE_ENDS))
     dismiss(db, owner)
+    db.execute(delete(owners).where(owners.c.owner == owner))
     return ended.rowcount
 
 
-def release_all(db: Connection, owners: Iterable[str]) -> None:
-    """The same for several."""
-    for owner in owners:
-        release(db, owner)
+def release_silent(db: Connection, silent: Iterable[str], *, now: datetime) -> list[str]:
+    """Release those of the owners that have not renewed in time, and return them; their rows are locked first."""
+    gone = []
+    for owner in silent:
+        until = db.execute(select(owners.c.alive_until).where(owners.c.owner == owner).with_for_update()).scalar()
+        if until is None or not now < until <= now + CLOCK_SET_BACK:
+            release(db, owner)
+            gone.append(owner)
+    return gone
 
 
-def owners(db: Connection) -> list[str]:
-    """Everyone who holds a lease or has a list."""
+def on_record(db: Connection) -> set[str]:
+    """Everyone who signed on, and was neither released nor taken for dead."""
+    return set(db.execute(select(owners.c.owner)).scalars())
+
+
+def known_owners(db: Connection) -> list[str]:
+    """Everyone who holds a lease, has a list or signed on."""
     holding = select(tasks.c.owner).where(tasks.c.owner.is_not(None))
-    return sorted(db.execute(union(holding, select(enlisted.c.owner))).scalars())
+    return sorted(db.execute(union(holding, select(enlisted.c.owner), select(owners.c.owner))).scalars())

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sqlalchemy import Connection, Engine, inspect
 
 from archiver.core.errors import LedgerFault
-from archiver.edge.ledger.dialect import WRITES
 from archiver.ports import Checkpoint
 
-HEAD = "0002"
+WRITES = "stem_archiver_writes"
+"""The execution option of a connection that is going to write."""
+
+HEAD = "0003"
 """The newest revision in `migrations/`; written here so that a start need not load Alembic to know it."""
 
 
-def migrate(engine: Engine, where: str, checkpoint: Checkpoint) -> None:
+def migrate(
+    engine: Engine, where: str, checkpoint: Checkpoint, adopt: Callable[[Connection], None] = lambda _: None
+) -> None:
     """Upgrade in one transaction; raise LedgerFault for a schema newer than this program, or a read-only file.
 
-    Calls `ledger.migrating` after each revision, before the commit, and `ledger.migrated` after it.
+    Calls `adopt` first, in that transaction, `ledger.migrating` after each revision, before the commit, and
+    `ledger.migrated` after it.
     """
     with engine.connect().execution_options(**{WRITES: True}) as db, db.begin():
-        current = _revision(db)
+        adopt(db)
+        current = revision(db)
         if current == HEAD:
-            # SQLite lets a transaction begin on a read-only file; writing tells.
+            # A transaction may begin on what is read-only (a file, a standby); writing tells.
             db.exec_driver_sql("UPDATE alembic_version SET version_num = version_num")
             return
         from archiver.edge.ledger import upgrade  # noqa: PLC0415 - Alembic would be a fifth of every start
@@ -34,8 +42,9 @@ def migrate(engine: Engine, where: str, checkpoint: Checkpoint) -> None:
     checkpoint("ledger.migrated")
 
 
-def _revision(db: Connection) -> str | None:
+def revision(db: Connection) -> str | None:
+    """Return the schema's revision; None where there is none."""
     if not inspect(db).has_table("alembic_version"):
         return None
-    revision: str | None = db.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
-    return revision
+    found: str | None = db.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    return found

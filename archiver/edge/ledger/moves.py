@@ -138,7 +138,9 @@ def move_stems(db: Connection, moves: Sequence[StemMove]) -> None:
 
 def tally(db: Connection, *changes: tuple[StemState, int, int]) -> None:
     """Move the running totals of each state by so many stems and bytes."""
-    db.execute(_TALLY, [{"its_state": state, "count": count, "size": size} for state, count, size in changes])
+    # Always in one order: two transactions that lock them crosswise would stop each other.
+    in_order = sorted(changes)
+    db.execute(_TALLY, [{"its_state": state, "count": count, "size": size} for state, count, size in in_order])
 
 
 def stage_of(db: Connection, task_id: TaskId, state: TaskState, *, settled: bool) -> Stage:

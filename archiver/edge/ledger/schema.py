@@ -210,6 +210,23 @@ enlisted = Table(
     Column("task_id", String(128), primary_key=True),
 )
 
+# Until when whoever works under that name is taken to live, where no lock on this machine can tell.
+owners = Table(
+    "owners",
+    metadata,
+    Column("owner", Text, primary_key=True),
+    Column("alive_until", UtcTime, nullable=False),
+)
+
+# The last transaction of each process on a server, written within it: where the answer to a commit is lost, this tells.
+writers = Table(
+    "writers",
+    metadata,
+    Column("writer", Text, primary_key=True),
+    Column("serial", BigInteger, nullable=False),
+    Column("at", UtcTime, nullable=False),
+)
+
 uploads = Table(
     "uploads",
     metadata,

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, make_url
+from sqlalchemy import Connection, make_url
 from sqlalchemy.exc import ArgumentError
 
 from archiver.core.errors import LedgerFault
@@ -28,15 +28,19 @@ from archiver.core.model import (
 from archiver.core.states import StemEvent, TaskState
 from archiver.edge.ledger import intake as intakes
 from archiver.edge.ledger import leases, path, pauses, views
-from archiver.edge.ledger.dialect import PASSING, WRITES, adopt, create_file, identity, one_at_a_time, sqlite_engine
-from archiver.edge.ledger.faults import translated
-from archiver.edge.ledger.migrate import migrate
+from archiver.edge.ledger.dialect import Database, SqliteFile
+from archiver.edge.ledger.faults import LedgerAway, translated
+from archiver.edge.ledger.persevere import Heard, Outage, each_persevering, persevering
+from archiver.edge.ledger.postgres import PostgresDatabase
 from archiver.edge.ledger.rows import chunks
 from archiver.edge.ledger.together import Together
-from archiver.ports import Checkpoint, OpenWork, Overview, Pause, Stage, TaskRow, unobserved
+from archiver.ports import Alive, Checkpoint, OpenWork, Overview, Pause, Stage, TaskRow, unobserved
 
 PATIENCE = timedelta(seconds=30)
 """How long a transaction waits for another process's."""
+
+OUTAGE = timedelta(minutes=1)
+"""How long a server may be away: it is restarted, or another takes its place."""
 
 
 def fresh_token() -> str:
@@ -44,23 +48,26 @@ def fresh_token() -> str:
     return secrets.token_hex(16)
 
 
+@each_persevering(but=frozenset({"open", "close", "enlist"}))
 class SqlLedger:
     """The Ledger of `archiver.ports` in a SQL database; safe for many threads and processes.
 
     Besides LeaseLost and LedgerFault its methods raise IllegalMove for what `core.states` or the
-    tables' own rules forbid: a bug. After any exception nothing of the call is written.
+    tables' own rules forbid: a bug. After any exception nothing of the call is written. What a server cannot do
+    while it is away for a short time is done again.
     """
 
-    def __init__(self, engine: Engine, where: str, *, checkpoint: Checkpoint, new_token: Callable[[], str]) -> None:
-        self._engine = engine
-        self._where = where
+    def __init__(
+        self, database: Database, *, outage: Outage, checkpoint: Checkpoint, new_token: Callable[[], str]
+    ) -> None:
+        self.outage = outage
+        self._database = database
+        self._engine = database.engine
         self._checkpoint = checkpoint
         self._new_token = new_token
         # One writer a process: threads wait here in line instead of polling the database's lock.
         self._writer = threading.Lock()
-        self._stored = Together(self._commit_stored, self._writer)
-        self._file = Path(where)
-        self._identity = identity(self._file)
+        self._stored = Together(self._commit_stored, self._writer, of_all=LedgerAway)
 
     @classmethod
     def open(
@@ -70,32 +77,33 @@ class SqlLedger:
         checkpoint: Checkpoint = unobserved,
         new_token: Callable[[], str] = fresh_token,
         patience: timedelta = PATIENCE,
+        outage: timedelta = OUTAGE,
+        heard: Heard = lambda _: None,
     ) -> SqlLedger:
-        """Open the ledger at `url` (sqlite:///path), create it where there is none, and migrate it.
+        """Open the ledger at `url`, create it where there is none, and migrate it.
 
-        Raises LedgerFault, with the file left as it is, for one that is corrupt, another program's,
-        of a newer schema, read-only, on a full disk, or locked for longer than `patience`.
+        `url` is sqlite:///path or postgresql+psycopg://user:password@host:port/database, which must exist.
+        Raises LedgerFault, with all left as it is, for one that is corrupt, another program's, of a newer
+        schema, read-only, on a full disk, out of reach, or locked for longer than `patience`; ImportError
+        where the server's driver is not installed. Later on a server that is away for less than `outage` is waited
+        for, and `heard` told once.
         """
-        file = _file(url)
-        engine = sqlite_engine(make_url(f"sqlite:///{file}"), patience)
+        database = database_of(url, patience, outage)
         try:
-            create_file(file)
-            with translated(str(file)), one_at_a_time(file, patience):
-                adopt(engine, file)
-                checkpoint("ledger.adopted")
-                migrate(engine, str(file), checkpoint)
+            with translated(database.where):
+                database.prepare(checkpoint)
         except BaseException:
-            engine.dispose()
+            database.close()
             raise
-        return cls(engine, str(file), checkpoint=checkpoint, new_token=new_token)
+        return cls(database, outage=Outage(outage, heard), checkpoint=checkpoint, new_token=new_token)
 
     def close(self) -> None:
-        """Close every connection; the last process to do so folds the write-ahead log into the file."""
-        self._engine.dispose()
+        """Close every connection; the last process to do so folds SQLite's write-ahead log into the file."""
+        self._database.close()
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
-        with translated(self._where), self._engine.connect() as db, db.begin():
+        with translated(self._database.where), self._database.reading() as db:
             yield db
 
     @contextmanager
@@ -106,22 +114,8 @@ class SqlLedger:
     @contextmanager
     def _transaction(self, *, passing: bool = False) -> Iterator[Connection]:
         """A transaction that writes; the caller holds `_writer`. A power cut may undo one that is `passing`."""
-        with (
-            translated(self._where),
-            self._engine.connect().execution_options(**{WRITES: True, PASSING: passing}) as db,
-            db.begin(),
-        ):
-            self._refuse_if_gone()
+        with translated(self._database.where), self._database.writing(passing=passing) as db:
             yield db
-
-    def _refuse_if_gone(self) -> None:
-        """Raise LedgerFault where the file was deleted or replaced: what is written then is kept by nobody."""
-        if identity(self._file) != self._identity:
-            raise LedgerFault(
-                f"the ledger {self._where} was deleted or replaced while it was in use",
-                "stop all that uses it, and restore it from a backup if there is one; "
-                "in a new one the queue file is read from its start",
-            )
 
     # --- intake
     def cursor(self, path: str) -> Cursor | None:
@@ -146,9 +140,13 @@ class SqlLedger:
         two is harmless, as the list dies with its owner.
         """
         for chunk in chunks(ids):
-            with self._writing() as db:
-                intakes.enlist(db, owner, chunk)
+            self._enlist(owner, chunk)
         self._checkpoint("ledger.enlisted")
+
+    @persevering
+    def _enlist(self, owner: str, ids: Sequence[TaskId]) -> None:
+        with self._writing() as db:
+            intakes.enlist(db, owner, ids)
 
     def wake(self, ids: Sequence[TaskId], *, now: datetime) -> Sequence[TaskId]:
         """Make those of `ids` due that wait only because the provider was not finished.
@@ -206,11 +204,15 @@ class SqlLedger:
         with self._reading() as db:
             return leases.more_urgent_waits(db, claim, deadline, now)
 
-    def renew(self, owner: str, *, now: datetime, lease: timedelta) -> None:
-        """Prolong every lease that `owner` holds."""
+    def renew(self, owner: str, *, now: datetime, lease: timedelta) -> bool:
+        """Prolong every lease that `owner` holds, and put it on record as alive for as long.
+
+        False when it was not on record: a first time, or others took it for dead and released it.
+        """
         with self._writing(passing=True) as db:
-            leases.renew(db, owner, now=now, lease=lease)
+            known = leases.renew(db, owner, now=now, lease=lease)
         self._checkpoint("ledger.renewed")
+        return known
 
     def release(self, owner: str, *, now: datetime) -> int:  # noqa: ARG002 - the port's signature; leases end without a time
         """Give back all that `owner` holds, untouched, and forget what it enlisted; return how many leases."""
@@ -219,19 +221,26 @@ class SqlLedger:
         self._checkpoint("ledger.released")
         return count
 
-    def release_dead(self, alive: Callable[[str], bool], *, now: datetime) -> Sequence[str]:  # noqa: ARG002 - as in release
+    def release_dead(self, alive: Alive, *, now: datetime) -> Sequence[str]:
         """Give back what owners that are not `alive` hold; return their names.
 
+        Of whom `alive` cannot tell (None) it is decided by the record: who did not renew in time is dead.
         `alive` is asked outside the transaction: an owner that is dead stays dead.
         """
         with self._reading() as db:
-            owners = leases.owners(db)
-        dead = [owner for owner in owners if not alive(owner)]
+            known = leases.known_owners(db)
+        judged = {owner: alive(owner) for owner in known}
+        dead = [owner for owner, lives in judged.items() if lives is False]
+        unknown = [owner for owner, lives in judged.items() if lives is None]
+        if not dead and not unknown:
+            return []
+        with self._writing() as db:
+            for owner in dead:
+                leases.release(db, owner)
+            dead += leases.release_silent(db, unknown, now=now)
         if dead:
-            with self._writing() as db:
-                leases.release_all(db, dead)
             self._checkpoint("ledger.released")
-        return dead
+        return sorted(dead)
 
     # --- the path
     def listed(self, claim: Claim, record: RecordInfo, deadline: datetime, *, settled: bool, now: datetime) -> Claim:
@@ -296,11 +305,17 @@ class SqlLedger:
             pauses.upload_closed(db, key, upload_id)
         self._checkpoint("ledger.upload_closed")
 
-    def uploads_of_dead(self, alive: Callable[[str], bool]) -> Sequence[tuple[str, str]]:
-        """(key, upload id) of uploads whose owner is not `alive`, the oldest first."""
+    def uploads_of_dead(self, alive: Alive) -> Sequence[tuple[str, str]]:
+        """(key, upload id) of uploads whose owner is not `alive`, the oldest first.
+
+        Of whom `alive` cannot tell (None) it is decided by the record: whom `release_dead` struck off is dead.
+        """
         with self._reading() as db:
-            uploads = pauses.all_uploads(db)
-        dead = {owner for owner in {owner for owner, _, _ in uploads} if not alive(owner)}
+            uploads, on_record = pauses.all_uploads(db), leases.on_record(db)
+        judged = {owner: alive(owner) for owner in {owner for owner, _, _ in uploads}}
+        dead = {
+            owner for owner, lives in judged.items() if lives is False or (lives is None and owner not in on_record)
+        }
         return [(key, upload_id) for owner, key, upload_id in uploads if owner in dead]
 
     # --- pauses
@@ -373,13 +388,24 @@ class SqlLedger:
             return views.open_work(db, owner)
 
 
-def _file(url: str) -> Path:
+_URLS = (
+    "set it to sqlite:///path/of/the/ledger.db (four slashes: absolute) "
+    "or postgresql+psycopg://user:password@host/database"
+)
+
+
+def database_of(url: str, patience: timedelta = PATIENCE, outage: timedelta = OUTAGE) -> Database:
+    """Return where `url` leads, nothing opened yet; raise LedgerFault when it can be no ledger's."""
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
-        raise LedgerFault("ledger.url is no database URL", "set it to sqlite:///path/of/the/ledger.db") from error
-    if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
-        raise LedgerFault(
-            "ledger.url must name a SQLite file", "set it to sqlite:///path/of/the/ledger.db (four slashes: absolute)"
-        )
-    return Path(str(parsed.database)).absolute()
+    except (ArgumentError, ValueError) as error:
+        raise LedgerFault("ledger.url is no database URL", _URLS) from error
+    if parsed.database in {None, "", ":memory:"}:
+        raise LedgerFault("ledger.url names no database", _URLS)
+    match parsed.drivername:
+        case "sqlite":
+            return SqliteFile(Path(str(parsed.database)).absolute(), patience)
+        case "postgresql" | "postgresql+psycopg":
+            return PostgresDatabase(parsed, patience, outage)
+        case _:
+            raise LedgerFault("ledger.url must name a SQLite file or a PostgreSQL database", _URLS)

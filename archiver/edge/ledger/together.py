@@ -24,12 +24,20 @@ class Together(Generic[T]):
 
     The first to come leads: it commits all that have come until its turn, and the next leads after it.
     `commit` writes all it is given in one transaction, or raises and writes nothing. Where it raises for
-    several, each of them is committed alone, so that one that may not be written spoils no other.
+    several, each of them is committed alone, so that one that may not be written spoils no other; but not
+    after an error `of_all`, which none of them can help.
     """
 
-    def __init__(self, commit: Callable[[Sequence[T]], object], turn: threading.Lock) -> None:
+    def __init__(
+        self,
+        commit: Callable[[Sequence[T]], object],
+        turn: threading.Lock,
+        *,
+        of_all: type[BaseException] | tuple[type[BaseException], ...] = (),
+    ) -> None:
         self._commit = commit
         self._turn = turn
+        self._of_all = of_all
         self._lock = threading.Lock()
         self._wishes: list[_Wish[T]] = []
         self._led = False
@@ -61,11 +69,12 @@ class Together(Generic[T]):
         try:
             self._commit([wish.item for wish in wishes])
         except BaseException as error:  # noqa: BLE001 - raised in the thread whose wish it was
-            if len(wishes) > 1:
+            if len(wishes) > 1 and not isinstance(error, self._of_all):
                 for wish in wishes:
                     self._try([wish])
             else:
-                wishes[0].error = error
+                for wish in wishes:
+                    wish.error = error
 
     def _pass_on(self, wishes: Sequence[_Wish[T]]) -> None:
         with self._lock:
