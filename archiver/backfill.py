@@ -80,7 +80,8 @@ def enrol(
         archived = sum(states.get(task_id) is TaskState.ARCHIVED for task_id in ids)
         roll.taken += len(todo) + archived
         roll.already_archived += archived
-        batch = Intake(ids=tuple(todo), rejects=intake.rejects)
+        accounts = {task_id: intake.accounts[task_id] for task_id in todo if task_id in intake.accounts}
+        batch = Intake(ids=tuple(todo), accounts=accounts, rejects=intake.rejects)
         accept(batch, source="backfill", ledger=ledger, now=clock(), log=log)
         ledger.enlist(owner, todo)
         if room == 0:

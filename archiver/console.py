@@ -21,7 +21,7 @@ from rich.text import Text
 from archiver.app.preview import Preview
 from archiver.backfill import Ending
 from archiver.core.errors import ArchiverError
-from archiver.core.model import Archived, Outcome
+from archiver.core.model import DEFAULT_ACCOUNT, Archived, Outcome
 from archiver.core.states import StemState, TaskState
 from archiver.ports import Finding, Overview, Pause, TaskRow
 from archiver.redaction import visible
@@ -306,6 +306,7 @@ def print_task(console: Console, row: TaskRow, now: datetime) -> None:
     _say(console, f"  {row.state.value}", mark=row.task_id, style="bold")
     facts = {
         "reason": row.reason or None,
+        "account": None if row.account == DEFAULT_ACCOUNT else row.account,
         "accepted": f"{row.accepted_at:%Y-%m-%d %H:%M:%S} UTC from {row.source}",
         "created": row.created_at and f"{row.created_at:%Y-%m-%d %H:%M:%S} UTC",
         "deadline": row.deadline and f"{row.deadline:%Y-%m-%d %H:%M:%S} UTC ({span(row.deadline - now)})",

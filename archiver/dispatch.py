@@ -315,7 +315,7 @@ class Dispatcher:
             following = self._exchange(slot, self._clock() - began)
 
     def _archive_one(self, claim: Claim) -> None:
-        self._log.debug("task.claimed", task_id=claim.task_id, state=claim.state.value)
+        self._log.debug("task.claimed", task_id=claim.task_id, account=claim.account, state=claim.state.value)
         try:
             outcome = self._archive(claim)
             if isinstance(outcome, Paused):

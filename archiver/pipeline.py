@@ -38,6 +38,7 @@ from archiver.core.model import (
 )
 from archiver.core.states import StemEvent, StemState, TaskState
 from archiver.ports import (
+    Accounts,
     Body,
     Checkpoint,
     Clock,
@@ -71,7 +72,7 @@ class _SameBytes(Exception):
 class Outside:
     """What the path works with: the four outside things and the two guards."""
 
-    api: RecordApi
+    accounts: Accounts
     downloader: Downloader
     store: ObjectStore
     ledger: Ledger
@@ -189,12 +190,16 @@ class _Journey:
         self._claim = replace(self._claim, settled=True)
         return None
 
+    def _api(self) -> RecordApi:
+        return self._out.accounts.of(self._claim.account)
+
     def _fetch(self) -> RecordInfo:
-        record = self.record = self._out.api.fetch(self._claim.task_id)
+        record = self.record = self._api().fetch(self._claim.task_id)
         self._out.gate.worked(Dependency.PROVIDER)
         self._a.log.info(
             "record.fetched",
             task_id=self._claim.task_id,
+            account=self._claim.account,
             flag=record.flag,
             phase=record.phase.value,
             stems=len(record.stems),
@@ -303,7 +308,7 @@ class _Journey:
                 self._list(record, resolution, self._a.clock())
 
     def _rescue(self, row: StemRow, url: str) -> str | None:
-        link = self._out.api.fresh_link(url)
+        link = self._api().fresh_link(url)
         self._a.log.info("stem.link_rescue", task_id=self._claim.task_id, stem=row.name, offered=link is not None)
         return link
 
@@ -429,7 +434,8 @@ class _Journey:
     def outcome_of(self, error: ArchiverError) -> Outcome:
         """Say what an error that stopped the whole try means for the task."""
         if error.verdict is Verdict.PAUSE_PROVIDER:
-            return Paused(Dependency.PROVIDER, f"{error.code}: {error}", error.hint, error.lasting)
+            account = self._claim.account
+            return Paused(Dependency.PROVIDER, f"{error.code}: {error}", error.hint, error.lasting, account)
         if error.verdict is Verdict.PAUSE_STORE:
             return Paused(Dependency.STORE, f"{error.code}: {error}", error.hint, error.lasting)
         self._count_against(error)

@@ -15,6 +15,7 @@ from typing import Literal, Protocol
 
 from archiver.core.errors import ArchiverError
 from archiver.core.model import (
+    AccountName,
     Claim,
     Cursor,
     Dependency,
@@ -125,7 +126,7 @@ class TransferPool(Protocol):
 
 
 class RecordApi(Protocol):
-    """The provider's API. Holds the key, follows no redirect, keeps the pace."""
+    """The provider's API as one account has it. Holds the key, follows no redirect, keeps the pace."""
 
     def fetch(self, task_id: TaskId) -> RecordInfo:
         """Read record-info once, with short retries inside (at most 30 s).
@@ -142,6 +143,13 @@ class RecordApi(Protocol):
 
     def credit(self) -> float:
         """The account's credit; the free health check. Raises ApiBusy or ProviderPaused."""
+
+
+class Accounts(Protocol):
+    """The accounts at the provider that we have keys for."""
+
+    def of(self, account: AccountName) -> RecordApi:
+        """Return the API as that account has it; raise AccountUnknown."""
 
 
 class Queue(Protocol):
@@ -304,6 +312,7 @@ class TaskRow:
 
     task_id: TaskId
     state: TaskState
+    account: AccountName
     accepted_at: datetime
     source: str
     first_asked_at: datetime | None
@@ -385,7 +394,10 @@ class Ledger(Protocol):
         """How far the queue file at `path` was read."""
 
     def take_in(self, intake: Intake, *, source: str, now: datetime) -> Sequence[TaskId]:
-        """Accept ids and rejects and move the cursor, all in one transaction; return the ids that are new."""
+        """Accept ids and rejects and move the cursor, all in one transaction; return the ids that are new.
+
+        A known task for which another account is named moves to that, and is asked about anew if it has no stems yet.
+        """
 
     def enlist(self, owner: str, ids: Iterable[TaskId]) -> None:
         """Name the tasks that `owner`'s claims are limited to (a backfill's own)."""

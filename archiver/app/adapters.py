@@ -12,13 +12,14 @@ from pathlib import Path
 from archiver import __version__
 from archiver.app.machine import THIS_MACHINE, Machine
 from archiver.core.errors import LedgerFault, SettingsFault
-from archiver.core.model import Policy
+from archiver.core.model import AccountName, Policy
 from archiver.edge.buffers import BufferBudget
 from archiver.edge.downloader import HttpDownloader
 from archiver.edge.ledger import SqlLedger
 from archiver.edge.object_store import S3Store
 from archiver.edge.owners import OwnerLock
 from archiver.edge.record_api import Answered, KieApi
+from archiver.edge.record_api.accounts import KieAccounts
 from archiver.notices import Notices
 from archiver.ports import Checkpoint, EventLog, unobserved
 from archiver.redaction import Cleaner
@@ -53,30 +54,35 @@ def open_ledger(settings: Settings, checkpoint: Checkpoint = unobserved, machine
         return SqlLedger.open(settings.ledger.url, checkpoint=checkpoint, patience=machine.patience)
 
 
-def open_api(
+def open_accounts(
     settings: Settings,
     log: EventLog,
     checkpoint: Checkpoint = unobserved,
     machine: Machine = THIS_MACHINE,
     answered: Answered = lambda _: None,
-) -> KieApi:
-    """Return the client that holds the provider's key."""
-    provider = settings.provider
-    return KieApi(
-        base_url=provider.base_url,
-        api_key=provider.key(),
-        user_agent=provider.user_agent,
-        requests_per_10s=provider.requests_per_10s,
-        timeout=provider.timeout.total_seconds(),
-        proxy=settings.download.proxy_url(),
-        allow_http=settings.download.allow_http,
-        jitter=random.random,
-        log=log,
-        clock=machine.monotonic,
-        wait=machine.wait,
-        checkpoint=checkpoint,
-        answered=answered,
-    )
+) -> KieAccounts:
+    """Return the clients that hold the provider's keys, one for each account."""
+    provider, paces = settings.provider, settings.provider.paces()
+
+    def client(account: AccountName, key: str) -> KieApi:
+        return KieApi(
+            base_url=provider.base_url,
+            api_key=key,
+            user_agent=provider.user_agent,
+            requests_per_10s=paces[account],
+            timeout=provider.timeout.total_seconds(),
+            proxy=settings.download.proxy_url(),
+            allow_http=settings.download.allow_http,
+            jitter=random.random,
+            log=log,
+            clock=machine.monotonic,
+            wait=machine.wait,
+            checkpoint=checkpoint,
+            answered=answered,
+            account=account,
+        )
+
+    return KieAccounts({account: client(account, key) for account, key in provider.api_keys().items()})
 
 
 def open_store(

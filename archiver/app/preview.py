@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
-from archiver.app.adapters import open_api
+from archiver.app.adapters import open_accounts
 from archiver.core import plan
 from archiver.core.errors import ArchiverError
-from archiver.core.model import Intake, TaskId
+from archiver.core.model import DEFAULT_ACCOUNT, Intake, TaskId
 from archiver.core.record import shown_url
 from archiver.ports import EventLog
 from archiver.settings import Settings
@@ -36,12 +36,11 @@ class Preview:
 
 def preview(settings: Settings, intakes: Iterable[Intake], *, limit: int | None, log: EventLog) -> Iterator[Preview]:
     """Ask for each record and say what would be stored; writes nothing anywhere."""
-    api = open_api(settings, log)
-    with closing(api):
-        ids = dict.fromkeys(task_id for intake in intakes for task_id in intake.ids)
-        for task_id in itertools.islice(ids, limit):
+    with closing(open_accounts(settings, log)) as accounts:
+        asked = {each: intake.accounts.get(each, DEFAULT_ACCOUNT) for intake in intakes for each in intake.ids}
+        for task_id, account in itertools.islice(asked.items(), limit):
             try:
-                record = api.fetch(task_id)
+                record = accounts.of(account).fetch(task_id)
             except ArchiverError as error:
                 yield Preview(task_id, f"{error.code}: {error}")
                 continue

@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from archiver import __version__
 from archiver.app.adapters import (
-    open_api,
+    open_accounts,
     open_downloader,
     open_ledger,
     open_notices,
@@ -24,7 +24,7 @@ from archiver.app.adapters import (
 from archiver.app.listeners import called, pages, watched
 from archiver.app.machine import THIS_MACHINE, Machine, utc_now
 from archiver.backfill import Backfill, Ending, end, enrol
-from archiver.core.model import Intake
+from archiver.core.model import DEFAULT_ACCOUNT, Intake
 from archiver.daemon import Care, Daemon, Hangup, Job, Stopping, drain
 from archiver.dispatch import Breakers, Dispatcher, Shift, StemPool
 from archiver.edge.downloader import HttpDownloader
@@ -34,7 +34,7 @@ from archiver.edge.metrics import Metrics, Sources
 from archiver.edge.object_store import S3Store
 from archiver.edge.owners import OwnerLock
 from archiver.edge.queue_file import QueueFile
-from archiver.edge.record_api import KieApi
+from archiver.edge.record_api.accounts import KieAccounts
 from archiver.edge.service_manager import Systemd
 from archiver.logs import set_level
 from archiver.notices import Heartbeat, Notices, ToldLog
@@ -279,7 +279,7 @@ def service(
     with ExitStack() as stack:
         ledger = stack.enter_context(closing(open_ledger(settings, checkpoint, machine)))
         owners = stack.enter_context(closing(own_lock(settings)))
-        api = stack.enter_context(closing(open_api(settings, log, checkpoint, machine, metrics.api_answered)))
+        accounts = stack.enter_context(closing(open_accounts(settings, log, checkpoint, machine, metrics.api_answered)))
         downloader = stack.enter_context(closing(open_downloader(settings, checkpoint, machine)))
         store = stack.enter_context(closing(open_store(settings, log, checkpoint, machine)))
         pool = stack.enter_context(closing(StemPool(settings.download.concurrency)))
@@ -287,7 +287,9 @@ def service(
         pulse = Pulse(machine.monotonic)
         cancelled = threading.Event()
         archiver = Archiver(
-            outside=Outside(api=api, downloader=downloader, store=store, ledger=ledger, gate=breakers, pool=pool),
+            outside=Outside(
+                accounts=accounts, downloader=downloader, store=store, ledger=ledger, gate=breakers, pool=pool
+            ),
             owner=owners.owner,
             prefix=settings.store.prefix,
             policy=policy_of(settings, called=settings.callback.enabled and not enlisted_only),
@@ -312,7 +314,7 @@ def service(
 
         def cancel() -> None:
             cancelled.set()
-            api.close()
+            accounts.close()
 
         whole = Service(
             settings=settings,
@@ -327,21 +329,29 @@ def service(
             cancel=cancel,
             pulse=pulse,
             metrics=metrics,
-            tunes=_tunes(api, downloader, pool, dispatcher),
+            tunes=_tunes(settings, accounts, downloader, pool, dispatcher),
             notices=notices,
             clock=machine.clock,
             checkpoint=checkpoint,
         )
-        metrics.watch(whole.sources(api.budget))
+        metrics.watch(whole.sources(accounts.budget))
         dispatcher.renew()
         whole.free_leases()
         yield whole
 
 
-def _tunes(api: KieApi, downloader: HttpDownloader, pool: StemPool, dispatcher: Dispatcher) -> Mapping[str, Tune]:
+def _tunes(
+    settings: Settings, accounts: KieAccounts, downloader: HttpDownloader, pool: StemPool, dispatcher: Dispatcher
+) -> Mapping[str, Tune]:
+    def tune_accounts(new: Settings) -> bool:
+        accounts.set_paces(new.provider.paces())
+        before, after = ([(each.name, each.key()) for each in its.provider.accounts] for its in (settings, new))
+        return before == after
+
     return {
         "log.level": lambda new: set_level(new.log.level),
-        "provider.requests_per_10s": lambda new: api.set_pace(new.provider.requests_per_10s),
+        "provider.requests_per_10s": lambda new: accounts.set_paces({DEFAULT_ACCOUNT: new.provider.requests_per_10s}),
+        "provider.accounts": tune_accounts,
         "download.concurrency": lambda new: pool.resize(new.download.concurrency),
         "download.tasks_in_flight": lambda new: dispatcher.resize(new.download.tasks_in_flight),
         "download.allowed_hosts": lambda new: downloader.allow_hosts(new.download.allowed_hosts),

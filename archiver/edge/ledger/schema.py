@@ -113,6 +113,8 @@ tasks = Table(
     Column("token", String(64)),
     Column("owner", Text),
     Column("leased_until", UtcTime),
+    # NULL is DEFAULT_ACCOUNT.
+    Column("account", String(32)),
     CheckConstraint("(state IN ('queued', 'listed')) = (ended_at IS NULL)", name="ended_states_say_when"),
     CheckConstraint("state <> 'listed' OR deadline IS NOT NULL", name="listed_has_deadline"),
     CheckConstraint("state <> 'queued' OR not_before IS NOT NULL", name="queued_is_taken_up_again"),

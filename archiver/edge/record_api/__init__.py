@@ -17,7 +17,7 @@ import httpx
 import tenacity
 
 from archiver.core.errors import ApiBusy, ApiThrottled, ArchiverError, KeyRefused
-from archiver.core.model import RecordInfo, TaskId
+from archiver.core.model import DEFAULT_ACCOUNT, AccountName, RecordInfo, TaskId
 from archiver.core.record import Envelope, NotAnAnswer, record_of, usable_url
 from archiver.edge.record_api.pace import Pace, Wait
 from archiver.edge.record_api.verdicts import NoSuchPath, judge, opened
@@ -52,8 +52,8 @@ class KieApi:
 
     `api_key` is asked for at every request, so a rotated key file needs no restart; `timeout` is in
     seconds for one whole exchange; `wait` waits on a condition, so that close() can end it; `answered`
-    is told what came of each request: `ok`, or the error's code. Raises ValueError when `base_url` or
-    `proxy` cannot be used. Checkpoint: `api.answered`.
+    is told what came of each request: `ok`, or the error's code; `account` is what the log calls it.
+    Raises ValueError when `base_url` or `proxy` cannot be used. Checkpoint: `api.answered`.
     """
 
     def __init__(
@@ -72,7 +72,9 @@ class KieApi:
         wait: Wait = threading.Condition.wait,
         checkpoint: Checkpoint = unobserved,
         answered: Answered = lambda _: None,
+        account: AccountName = DEFAULT_ACCOUNT,
     ) -> None:
+        self._account = account
         self._timeout = timeout
         self._jitter = jitter
         self._log = log
@@ -195,6 +197,7 @@ class KieApi:
         self._log.warning(
             "api.retry",
             task_id=call.task_id,
+            account=self._account,
             path=call.path,
             attempt=state.attempt_number,
             status=call.status,
