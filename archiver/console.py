@@ -207,7 +207,7 @@ def print_ending(console: Console, ending: Ending, tally: Tally) -> None:
     if ending.rejected:
         _say(console, f"  {ending.rejected} lines are no task ids: see `stem-archiver status`")
     for pause in ending.pauses:
-        _say(console, f"  {pause.dependency.value} is paused: {pause.reason}; {pause.hint}")
+        _say(console, f"  {pause.subject} is paused: {pause.reason}; {pause.hint}")
 
 
 def ending_summary(ending: Ending, tally: Tally, exit_code: int) -> dict[str, object]:
@@ -230,7 +230,8 @@ def ending_summary(ending: Ending, tally: Tally, exit_code: int) -> dict[str, ob
             for row in ending.unfinished
         ],
         "paused": [
-            {"dependency": pause.dependency, "reason": pause.reason, "hint": pause.hint} for pause in ending.pauses
+            {"dependency": pause.dependency, "account": pause.account, "reason": pause.reason, "hint": pause.hint}
+            for pause in ending.pauses
         ],
         "stems": tally.stems,
         "bytes": tally.bytes_stored,
@@ -253,7 +254,7 @@ def print_overview(console: Console, overview: Overview, now: datetime) -> None:
     if overview.forecast_late:
         console.print(f"[bold red]forecast[/] {_forecast(overview)}")
     for pause in overview.pauses:
-        _say(console, f" {pause.dependency.value}: {pause.reason}", mark="paused")
+        _say(console, f" {pause.subject}: {pause.reason}", mark="paused")
         _say(console, f"       {pause.hint}{_when(pause, now)}")
     _print_at_risk(console, overview, now)
     if overview.rejected_lines:

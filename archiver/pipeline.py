@@ -165,7 +165,7 @@ class _Journey:
 
     def _ask(self) -> Outcome | None:
         """Ask for the record; None when the path goes on, else the outcome."""
-        if not self._out.gate.admits(Dependency.PROVIDER):
+        if not self._out.gate.admits(Dependency.PROVIDER, account=self._claim.account):
             return Yielded()
         record = self._fetch()
         now = self._a.clock()
@@ -184,7 +184,7 @@ class _Journey:
 
     def _more_urgent_waits(self, now: datetime) -> bool:
         deadline = self._claim.deadline or self._claim.accepted_at
-        return self._out.ledger.more_urgent_waits(self._claim, deadline, now)
+        return self._out.ledger.more_urgent_waits(self._claim, deadline, now, self._out.gate.barred())
 
     def _settle(self) -> Outcome | None:
         self._claim = replace(self._claim, settled=True)
@@ -195,7 +195,7 @@ class _Journey:
 
     def _fetch(self) -> RecordInfo:
         record = self.record = self._api().fetch(self._claim.task_id)
-        self._out.gate.worked(Dependency.PROVIDER)
+        self._out.gate.worked(Dependency.PROVIDER, self._claim.account)
         self._a.log.info(
             "record.fetched",
             task_id=self._claim.task_id,
@@ -298,7 +298,7 @@ class _Journey:
         with self._lock:
             if self._refreshed:
                 return
-            if not self._out.gate.admits(Dependency.PROVIDER):
+            if not self._out.gate.admits(Dependency.PROVIDER, account=self._claim.account):
                 raise ApiBusy(f"{spent}, and the provider is paused, so no fresh link can be asked for")
             record = self._fetch()
             self._refreshed = True
@@ -386,7 +386,7 @@ class _Journey:
 
     def _count_against(self, error: ArchiverError) -> None:
         if error.down is not None:
-            self._out.gate.failed(error.down, error)
+            self._out.gate.failed(error.down, error, self._claim.account)
 
     def _note(self, row: StemRow) -> None:
         with self._lock:

@@ -279,11 +279,13 @@ def service(
     with ExitStack() as stack:
         ledger = stack.enter_context(closing(open_ledger(settings, checkpoint, machine)))
         owners = stack.enter_context(closing(own_lock(settings)))
-        accounts = stack.enter_context(closing(open_accounts(settings, log, checkpoint, machine, metrics.api_answered)))
+        accounts = stack.enter_context(
+            closing(open_accounts(settings, log, checkpoint, machine, metrics.api_answered, ledger))
+        )
         downloader = stack.enter_context(closing(open_downloader(settings, checkpoint, machine)))
         store = stack.enter_context(closing(open_store(settings, log, checkpoint, machine)))
         pool = stack.enter_context(closing(StemPool(settings.download.concurrency)))
-        breakers = Breakers(ledger, machine.clock, log)
+        breakers = Breakers(ledger, machine.clock, log, settings.provider.api_keys())
         pulse = Pulse(machine.monotonic)
         cancelled = threading.Event()
         archiver = Archiver(

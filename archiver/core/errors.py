@@ -60,7 +60,10 @@ class ApiThrottled(ApiBusy):
     """The provider asks us to slow down (429, 430, 405, 433)."""
 
     code = "api.throttled"
-    hint = "lower provider.requests_per_10s, or the account's own, if this persists; other programs may share the key's budget"
+    hint = (
+        "lower provider.requests_per_10s, or the account's own, if this persists; "
+        "other programs may share the key's budget"
+    )
 
 
 class ProviderPaused(ArchiverError):

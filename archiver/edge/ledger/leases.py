@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import product
 from typing import Any, TypeAlias
@@ -16,6 +16,7 @@ from sqlalchemy import (
     bindparam,
     delete,
     exists,
+    func,
     not_,
     or_,
     select,
@@ -24,7 +25,7 @@ from sqlalchemy import (
     update,
 )
 
-from archiver.core.model import Claim, TaskId
+from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Claim, TaskId
 from archiver.core.plan import CLOCK_SET_BACK
 from archiver.core.states import TaskState
 from archiver.edge.ledger.dialect import insert
@@ -76,10 +77,11 @@ def claim(
     stage: Stage | None,
     enlisted_only: bool,
     fresh_only: bool,
+    barred: Collection[AccountName],
 ) -> Claim | None:
     """Lease the most urgent due task under `token`, or None."""
     stages = tuple(Stage) if stage is None else (stage,)
-    asked = {"now": now, "far": now + CLOCK_SET_BACK, "me": owner}
+    asked = {"now": now, "far": now + CLOCK_SET_BACK, "me": owner, "barred": list(barred)}
     found = [
         row
         for each in stages
@@ -99,8 +101,9 @@ def _next(
 
     An expired task can hardly be saved by haste, and would cost others their chance.
     """
+    some_barred = stage is Stage.LIST and bool(asked["barred"])
     for in_time in (True, False) if stage is Stage.STORE else (False,):
-        if row := db.execute(_SEARCHES[stage, enlisted_only, fresh_only, in_time], asked).first():
+        if row := db.execute(_SEARCHES[stage, enlisted_only, fresh_only, in_time, some_barred], asked).first():
             return row
     return None
 
@@ -109,13 +112,19 @@ def _expired(row: AnyRow, now: datetime) -> bool:
     return row.deadline is not None and row.deadline <= now
 
 
-def _search(stage: Stage, enlisted_only: bool, fresh_only: bool, in_time: bool) -> Select[Any]:
-    """The most urgent task to be had; `now`, `far` and `me` are filled in when it is run."""
+def of_others(barred: Collection[AccountName] | BindParameter[Any]) -> ColumnElement[bool]:
+    """Tasks of all accounts but those."""
+    return func.coalesce(tasks.c.account, DEFAULT_ACCOUNT).not_in(barred)
+
+
+def _search(stage: Stage, enlisted_only: bool, fresh_only: bool, in_time: bool, some_barred: bool) -> Select[Any]:
+    """The most urgent task to be had; `now`, `far`, `me` and `barred` are filled in when it is run."""
     now, far = bindparam("now", type_=UtcTime), bindparam("far", type_=UtcTime)
     wanted = [open_tasks(), tasks.c.stage == stage, _due(now, far), _free(now, far)]
     wanted += [enlisted_by(bindparam("me"))] if enlisted_only else []
     wanted += [tasks.c.state == TaskState.QUEUED] if fresh_only else []
     wanted += [tasks.c.urgency > now] if in_time else []
+    wanted += [of_others(bindparam("barred", expanding=True))] if some_barred else []
     return (
         select(tasks.c.task_id, tasks.c.urgency, tasks.c.deadline)
         .where(*wanted)
@@ -125,8 +134,9 @@ def _search(stage: Stage, enlisted_only: bool, fresh_only: bool, in_time: bool) 
     )
 
 
+_EITHER = (False, True)
 # Written once: making such a statement costs more than running it.
-_SEARCHES = {asked: _search(*asked) for asked in product(Stage, (False, True), (False, True), (False, True))}
+_SEARCHES = {asked: _search(*asked) for asked in product(Stage, _EITHER, _EITHER, _EITHER, _EITHER)}
 _LEASE = (
     update(tasks)
     .where(tasks.c.task_id == bindparam("its_task"))
@@ -135,7 +145,9 @@ _LEASE = (
 )
 
 
-def more_urgent_waits(db: Connection, mine: Claim, deadline: datetime, now: datetime) -> bool:
+def more_urgent_waits(
+    db: Connection, mine: Claim, deadline: datetime, now: datetime, barred: Collection[AccountName]
+) -> bool:
     """Whether a task could be claimed that was never asked about, or has an earlier deadline that is not past.
 
     Once mine has passed, any that has not is more urgent.
@@ -143,9 +155,10 @@ def more_urgent_waits(db: Connection, mine: Claim, deadline: datetime, now: date
     before = tasks.c.deadline < deadline if deadline > now else true()
     listed = and_(tasks.c.deadline > now, before, tasks.c.state == TaskState.LISTED)
     unknown = and_(tasks.c.state == TaskState.QUEUED, tasks.c.first_asked_at.is_(None), tasks.c.attempts == 0)
-    waits = [
-        and_(open_tasks(), each, tasks.c.task_id != mine.task_id, due(now), free(now)) for each in (unknown, listed)
-    ]
+    to_be_had = and_(open_tasks(), tasks.c.task_id != mine.task_id, due(now), free(now))
+    if barred:
+        to_be_had = and_(to_be_had, or_(tasks.c.stage == Stage.STORE, of_others(barred)))
+    waits = [and_(to_be_had, each) for each in (unknown, listed)]
     return any(db.execute(select(tasks.c.task_id).where(each).limit(1)).first() is not None for each in waits)
 
 

@@ -125,10 +125,12 @@ tasks = Table(
     CheckConstraint("asks >= 0 AND attempts >= 0", name="counters_count"),
 )
 
+_WAITING = ("stage", "urgency", "task_id", "not_before", "leased_until", "awaited", "deadline", "account")
+
 # These serve open tasks only, so a million finished ones cost nothing here.
 Index(
     "tasks_waiting",
-    *(tasks.c[name] for name in ("stage", "urgency", "task_id", "not_before", "leased_until", "awaited", "deadline")),
+    *(tasks.c[name] for name in _WAITING),
     sqlite_where=tasks.c.ended_at.is_(None),
     postgresql_where=tasks.c.ended_at.is_(None),
 )
@@ -250,6 +252,25 @@ writers = Table(
     Column("at", UtcTime, nullable=False),
 )
 
+# The pace at which processes on several machines ask the provider together; only those on a server use it.
+paces = Table(
+    "paces",
+    metadata,
+    Column("account", String(32), primary_key=True),
+    Column("requests", Integer, nullable=False),
+    Column("cool_until", UtcTime, nullable=False),
+)
+
+pace_slots = Table(
+    "pace_slots",
+    metadata,
+    Column("account", String(32), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("free_at", UtcTime, nullable=False),
+    # NULL while it rests.
+    Column("holder", String(32)),
+)
+
 uploads = Table(
     "uploads",
     metadata,
@@ -263,6 +284,8 @@ pauses = Table(
     "pauses",
     metadata,
     Column("dependency", _words(Dependency), primary_key=True),
+    # Of the provider, whose; always DEFAULT_ACCOUNT for the others, and for what the operator holds: that is all.
+    Column("account", String(32), primary_key=True),
     Column("since", UtcTime, nullable=False),
     Column("reason", Text, nullable=False),
     Column("hint", Text, nullable=False),

@@ -22,7 +22,7 @@ from archiver.core.record import Envelope, NotAnAnswer, record_of, usable_url
 from archiver.edge.record_api.pace import Pace, Wait
 from archiver.edge.record_api.verdicts import NoSuchPath, judge, opened
 from archiver.edge.record_api.wire import Wire
-from archiver.ports import Checkpoint, EventLog, Jitter, unobserved
+from archiver.ports import Checkpoint, EventLog, Jitter, Slots, unobserved
 
 RECORD_INFO = "/api/v1/vocal-removal/record-info"
 DOWNLOAD_URL = "/api/v1/common/download-url"
@@ -50,9 +50,10 @@ _HEADER_SAFE = re.compile(r"[\x21-\x7e]+")
 class KieApi:
     """`ports.RecordApi` over HTTP.
 
-    `api_key` is asked for at every request, so a rotated key file needs no restart; `timeout` is in
-    seconds for one whole exchange; `wait` waits on a condition, so that close() can end it; `answered`
-    is told what came of each request: `ok`, or the error's code; `account` is what the log calls it.
+    `slots` are what it may send. `api_key` is asked for at every request, so a rotated key file needs no
+    restart; `timeout` is in seconds for one whole exchange; `wait` waits on a condition, so that close()
+    can end it; `answered` is told what came of each request: `ok`, or the error's code; `account` is what
+    the log calls it.
     Raises ValueError when `base_url` or `proxy` cannot be used. Checkpoint: `api.answered`.
     """
 
@@ -62,7 +63,7 @@ class KieApi:
         base_url: str,
         api_key: Callable[[], str] | str,
         user_agent: str,
-        requests_per_10s: int,
+        slots: Slots,
         timeout: float,
         jitter: Jitter,
         log: EventLog,
@@ -81,7 +82,7 @@ class KieApi:
         self._clock = clock
         self._checkpoint = checkpoint
         self._answered = answered
-        self._pace = Pace(requests_per_10s, WINDOW, clock=clock, wait=wait)
+        self._pace = Pace(slots, clock=clock, wait=wait)
         self._wire = Wire(
             base_url,
             auth=_Bearer(api_key),
