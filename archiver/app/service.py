@@ -23,7 +23,7 @@ from archiver.app.adapters import (
 )
 from archiver.app.listeners import called, pages, watched
 from archiver.app.machine import THIS_MACHINE, Machine, utc_now
-from archiver.backfill import Backfill, Ending, end, enrol
+from archiver.backfill import Backfill, Ending, end, enrol, stay
 from archiver.core.model import DEFAULT_ACCOUNT, Intake
 from archiver.daemon import Care, Daemon, Hangup, Job, Stopping, drain
 from archiver.dispatch import Breakers, Dispatcher, Shift, StemPool
@@ -230,6 +230,7 @@ class Service:
             clock=self.clock,
             log=self.log,
             checkpoint=self.checkpoint,
+            stay=lambda: stay(self.dispatcher),
         )
         self.log.info("backfill.started", tasks=roll.taken, already_archived=roll.already_archived)
         backfill = Backfill(
@@ -277,7 +278,7 @@ def service(
     notices = None if enlisted_only else open_notices(settings, log, machine)
     log = log if notices is None else ToldLog(log, notices.tell)
     with ExitStack() as stack:
-        ledger = stack.enter_context(closing(open_ledger(settings, checkpoint, machine)))
+        ledger = stack.enter_context(closing(open_ledger(settings, checkpoint, machine, log)))
         owners = stack.enter_context(closing(own_lock(settings)))
         accounts = stack.enter_context(
             closing(open_accounts(settings, log, checkpoint, machine, metrics.api_answered, ledger))
