@@ -93,6 +93,24 @@ def test_backfill_with_an_account_that_nobody_set_keeps_the_task_says_so_and_arc
     site.oracles(TWO, TWELVE)
 
 
+def test_backfill_with_a_bad_key_of_one_account_waits_for_the_others_and_names_it(site: Site) -> None:
+    slow = replace(SLOW, api_key=API_KEY)
+    site.emulator.add(slow, TWO)
+    site.extra_env["ARCHIVER_PROVIDER__ACCOUNTS"] = json.dumps([{"name": "second", "api_key": "no-key-of-anybody"}])
+    lines = f"{TWO.task_id} account=second\n{slow.task_id}\n"
+    done = site.run("backfill", "-", "--json", stdin=lines)
+    assert done.code == 3, done.err
+    site.oracles(slow)
+    [paused] = json.loads(done.out)["paused"]
+    assert (paused["dependency"], paused["account"]) == ("provider", "second")
+    assert "provider (account second): provider.key_refused" in site.run("status").out
+    assert [each["account"] for each in done.named("dependency.paused")][:1] == ["second"]
+    with_second_account(site)
+    again = site.run("backfill", "-", stdin=lines)
+    assert again.code == 0, again.err
+    site.oracles(TWO, slow)
+
+
 def test_enqueue_appends_the_account_and_refuses_one_that_nobody_set(site: Site) -> None:
     refused = site.run("enqueue", TWO.task_id, "--account", "second")
     assert refused.code == 2

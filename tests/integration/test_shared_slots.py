@@ -6,20 +6,27 @@ import multiprocessing
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from multiprocessing.queues import Queue
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
 from sqlalchemy import Connection
 
+from archiver.app.adapters import open_accounts, open_ledger
 from archiver.core.errors import ApiThrottled, LedgerFault
+from archiver.core.model import AccountName, TaskId
+from archiver.demo.emulator import API_KEY, Emulator
 from archiver.edge.ledger import SqlLedger
 from archiver.edge.record_api.pace import Pace
 from archiver.edge.shared_slots import FARTHEST_COOL_DOWN, GRACE, SPREAD, SharedSlots, Transact
 from archiver.ports import NoSlot
+from archiver.settings import load
+from tests.fakes.events import Events
 from tests.fixtures.ledgers import rows
 from tests.fixtures.postgres import PostgresServer
 
@@ -212,8 +219,8 @@ class Line:
         return self._transact(work)
 
 
-def most_in_a_window(times: list[float]) -> int:
-    return max(sum(1 for each in times if start <= each <= start + WINDOW) for start in times)
+def most_in(times: list[float], window: float) -> int:
+    return max(sum(1 for each in times if start <= each <= start + window) for start in times)
 
 
 def _hammer(url: str, seed: int, requests: int, came: Queue[float]) -> None:
@@ -243,7 +250,7 @@ def test_three_processes_together_keep_one_pace_exactly_and_none_starves(url: st
     for worker in workers:
         worker.join(30)
         assert worker.exitcode == 0
-    assert most_in_a_window(times) == 4
+    assert most_in(times, WINDOW) == 4
     assert max(times) - min(times) < 36 / 4 * WINDOW * 3, "no time is wasted"
 
 
@@ -269,3 +276,65 @@ def _take_all(url: str, held: Queue[float]) -> None:
             taken(slots)
         held.put(0)
         time.sleep(60)
+
+
+# --- the whole, counted where the provider counts
+
+WORKERS = 3
+REQUESTS = 41
+"""For each account: two full windows, and one more."""
+
+
+@pytest.mark.slow
+def test_three_workers_with_two_accounts_send_each_accounts_limit_and_no_more(url: str, tmp_path: Path) -> None:
+    config = tmp_path / "archiver.toml"
+    config.touch(mode=0o600)
+    with Emulator(further_keys=["key-of-the-second"], enforce_pace=True) as emulator:
+        config.write_text(
+            f'[provider]\nbase_url = "{emulator.base_url}"\napi_key = "{API_KEY}"\n'
+            '[[provider.accounts]]\nname = "second"\napi_key = "key-of-the-second"\n'
+            f'[download]\nallow_http = true\n[ledger]\nurl = "{url}"\n'
+        )
+        context = multiprocessing.get_context("spawn")
+        jobs: Queue[str | None] = context.Queue()
+        workers = [context.Process(target=_work, args=(config, jobs)) for _ in range(WORKERS)]
+        for account in ("default", "second") * REQUESTS:
+            jobs.put(account)
+        for _ in range(WORKERS * THREADS):
+            jobs.put(None)
+        began = time.monotonic()
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join(120)
+            assert worker.exitcode == 0
+        seen = emulator.requests
+    assert {each.status for each in seen} == {200}
+    by_key = Counter(each.headers["authorization"] for each in seen)
+    assert by_key == {f"Bearer {API_KEY}": REQUESTS, "Bearer key-of-the-second": REQUESTS}
+    for key in by_key:
+        times = [each.at for each in seen if each.headers["authorization"] == key]
+        assert most_in(times, 10.0) == 20
+        assert max(times) - began < 45
+
+
+THREADS = 8
+
+
+def _work(config: Path, jobs: Queue[str | None]) -> None:
+    """A worker: the clients as the service makes them, many threads that each ask for whatever comes next."""
+    settings = load(config, {"HOME": str(config.parent)}, search=()).settings
+    log = Events()
+    with (
+        closing(open_ledger(settings)) as ledger,
+        closing(open_accounts(settings, log, ledger=ledger)) as accounts,
+        ThreadPoolExecutor(THREADS) as pool,
+    ):
+
+        def ask() -> None:
+            while (account := jobs.get()) is not None:
+                accounts.of(AccountName(account)).fetch(TaskId("task-0001"))
+
+        for each in [pool.submit(ask) for _ in range(THREADS)]:
+            each.result()
+    assert log.of("api.retry") == []
