@@ -279,7 +279,8 @@ class Shift:
 class Dispatcher:
     """Runs up to `tasks_in_flight` tasks at once; a slot that frees takes the next claim by itself.
 
-    Calls `progress` when a claim is taken, when a task has ended, and when there is nothing to do.
+    Calls `progress` when a claim is taken, when a task has ended, and when there is nothing to do. Nothing is
+    claimed to be asked about for accounts that are `crowded`: tasks of theirs would only wait in its slots.
     """
 
     def __init__(
@@ -292,6 +293,7 @@ class Dispatcher:
         clock: Clock,
         log: EventLog,
         progress: Callable[[], None] = lambda: None,
+        crowded: Callable[[], Collection[AccountName]] = tuple,
     ) -> None:
         self._ledger = ledger
         self._archive = archive
@@ -300,6 +302,7 @@ class Dispatcher:
         self._clock = clock
         self._log = log
         self._progress = progress
+        self._crowded = crowded
         self._at_most = shift.tasks_in_flight
         self._changed = threading.Condition()
         self._stages: dict[int, Stage] = {}
@@ -435,7 +438,7 @@ class Dispatcher:
                 stage=stage,
                 enlisted_only=self._shift.enlisted_only,
                 fresh_only=fresh_only,
-                barred=self._breakers.barred() if stage is Stage.LIST else (),
+                barred={*self._breakers.barred(), *self._crowded()} if stage is Stage.LIST else (),
             )
             if claim is not None:
                 return claim, stage

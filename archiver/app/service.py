@@ -313,6 +313,7 @@ def service(
             clock=machine.clock,
             log=log,
             progress=lambda: pulse.beat(_WORK),
+            crowded=accounts.crowded,
         )
 
         def cancel() -> None:

@@ -345,6 +345,43 @@ def test_dispatcher_with_one_account_paused_asks_for_the_others_and_stores_for_a
     assert archive.order[-1] == theirs, "the probe"
 
 
+def test_dispatcher_lets_no_crowded_account_fill_its_slots(ledger: SqlLedger, clock: Clock) -> None:
+    theirs = tuple(TaskId(f"second-{number:04}") for number in range(8))
+    ledger.take_in(Intake(ids=theirs, accounts=dict.fromkeys(theirs, SECOND)), source="test", now=NOW)
+    queued(ledger, "first-0000")
+    waiting, free = set[str](), threading.Event()
+
+    def asked(claim: Claim) -> Outcome:
+        if claim.account == SECOND:
+            waiting.add(claim.task_id)
+            free.wait(20)
+        return Missing("no")
+
+    archive = Archive(ledger, asked)
+    dispatcher = Dispatcher(
+        ledger=ledger,
+        archive=archive,
+        breakers=Breakers(ledger, clock, Events(), [DEFAULT_ACCOUNT, SECOND]),
+        shift=Shift("me", 3),
+        clock=clock,
+        log=Events(),
+        crowded=lambda: {SECOND} if waiting else (),
+    )
+    began = time.monotonic()
+    while "first-0000" not in archive.order and time.monotonic() < began + 20:
+        dispatcher.pump()
+        time.sleep(0.01)
+    assert "first-0000" in archive.order
+    waiting.clear()
+    free.set()
+    while not all(name in archive.order for name in theirs) and time.monotonic() < began + 20:
+        dispatcher.pump()
+        time.sleep(0.01)
+        waiting.clear()
+    assert dispatcher.wait_idle(20)
+    assert len(archive.order) == len(theirs) + 1
+
+
 def test_breaker_of_what_the_operator_holds_is_never_probed_and_opens_when_it_is_lifted(
     ledger: SqlLedger, clock: Clock
 ) -> None:

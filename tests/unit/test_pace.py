@@ -220,3 +220,20 @@ def test_pace_when_lowered_counts_what_is_out_already() -> None:
             sent.append(time_.now)
     # The three before ended at 1001, 1002 and 1003: two of them must have aged before the next may go.
     assert sent == [1012.0, 1013.0, 1022.0, 1023.0]
+
+
+def test_pace_is_waited_for_while_a_thread_waits_and_no_longer() -> None:
+    pace = real_pace(1, 3600)
+    with pace.slot(30):
+        assert not pace.waited_for()
+
+    def request() -> None:
+        with pytest.raises(ApiBusy), pace.slot(30):
+            pass
+
+    thread = threading.Thread(target=request)
+    thread.start()
+    eventually(pace.waited_for)
+    pace.close()
+    thread.join(5)
+    assert not pace.waited_for()

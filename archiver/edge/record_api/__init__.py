@@ -132,6 +132,10 @@ class KieApi:
         """How many requests may be sent at once now."""
         return self._pace.left()
 
+    def is_waited_for(self) -> bool:
+        """Whether a thread waits until it may send."""
+        return self._pace.waited_for()
+
     def set_pace(self, requests_per_10s: int) -> None:
         """Keep another pace from now on."""
         self._pace.resize(requests_per_10s)

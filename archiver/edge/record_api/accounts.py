@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from archiver.core.errors import AccountUnknown
 from archiver.core.model import AccountName
@@ -26,6 +26,15 @@ class KieAccounts:
     def budget(self) -> int:
         """How many requests may be sent at once now, over all accounts."""
         return sum(client.budget() for client in self._clients.values())
+
+    def crowded(self) -> Collection[AccountName]:
+        """The accounts that more threads had better not ask for now, so that none is kept from the others.
+
+        A single account is never crowded: there are no others.
+        """
+        if len(self._clients) == 1:
+            return ()
+        return {account for account, client in self._clients.items() if client.is_waited_for()}
 
     def set_paces(self, requests_per_10s: Mapping[AccountName, int]) -> None:
         """Keep other paces from now on, for those accounts that are known."""

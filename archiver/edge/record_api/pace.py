@@ -111,6 +111,11 @@ class Pace:
         """Slots that could be taken now without waiting."""
         return 0 if self.cooling() else self._slots.left()
 
+    def waited_for(self) -> bool:
+        """Whether a thread of this process waits for a slot."""
+        with self._changed:
+            return bool(self._line)
+
     def pause(self, seconds: float) -> None:
         """Wait so many seconds without a slot; raises ApiBusy when the pace is closed meanwhile."""
         until = self._clock() + seconds
