@@ -51,7 +51,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "task.crashed": "work on a task ended in a bug worth reporting; the task is taken up again later",
         "lease.lost": "another process took a task over; what was held for it is dropped",
         "api.retry": "a call to the provider failed and is repeated",
-        "dependency.paused": "the provider (for one account) or the store refuses us; it is left alone and probed again",
+        "dependency.paused": "the provider (one account) or the store refuses us; it is left alone and probed again",
         "dependency.resumed": "a paused dependency works again",
         "dependency.held": "the operator paused a dependency: it is left alone until `resume`, or the time given",
         "dependency.released": "the operator's pause of a dependency is over",
