@@ -96,7 +96,7 @@ def open_accounts(
 ) -> KieAccounts:
     """Return the clients that hold the provider's keys, one for each account.
 
-    All processes that hand over a `ledger` on a server keep one pace for each account together; raises LedgerFault.
+    All processes that hand over a `ledger` on a server keep one pace for each account together.
     """
     provider, paces = settings.provider, settings.provider.paces()
 

@@ -42,7 +42,8 @@ class SharedSlots:
 
     Each is free at a time that is written down: a lease while a request is out, which a process that
     dies leaves to run out, and `window` seconds after the answer else. `longest` is how many seconds one
-    request may take. The limit is that of whoever said so last: it started, or its settings were read again.
+    request may take. The limit is that of whoever said so last, which each does at its first look after it
+    started or was told another.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class SharedSlots:
             "window": _microseconds(window),
             "lease": _microseconds(GRACE + longest + window),
         }
-        self.resize(limit)
+        self._unsaid: int | None = limit
 
     def take(self) -> str | NoSlot:
         """Take a slot under a lease, or say when it is worth looking again."""
@@ -74,7 +75,7 @@ class SharedSlots:
             taken = db.execute(_TAKE, {**self._asked, "holder": holder}).first()
             return None if taken is not None else self._look(db)
 
-        found = self._transact(work)
+        found = self._saying_the_limit(work)
         if found is not None:
             return found
         if self._clock() - began > GRACE:
@@ -96,21 +97,31 @@ class SharedSlots:
 
     def cool_down(self, seconds: float) -> None:
         """Let nobody have a slot for so many seconds."""
-        self._transact(lambda db: db.execute(_COOL, {**self._asked, "seconds": _microseconds(seconds)}))
+        self._saying_the_limit(lambda db: db.execute(_COOL, {**self._asked, "seconds": _microseconds(seconds)}))
 
     def resize(self, limit: int) -> None:
-        """Have another number of slots, for all who share them; those that are out count towards it."""
+        """Have another number of slots, for all who share them from our next look on; those that are out count."""
+        self._unsaid = limit
 
-        def work(db: Connection) -> None:
-            db.execute(_SET_LIMIT, {**self._asked, "requests": limit})
-            db.execute(_ADD_SLOTS, {**self._asked, "requests": limit})
+    def _saying_the_limit(self, work: Callable[[Connection], T]) -> T:
+        """Do the work, before it what `resize` left to do."""
+        limit = self._unsaid
 
-        self._transact(work)
+        def both(db: Connection) -> T:
+            if limit is not None:
+                db.execute(_SET_LIMIT, {**self._asked, "requests": limit})
+                db.execute(_ADD_SLOTS, {**self._asked, "requests": limit})
+            return work(db)
+
+        done = self._transact(both)
+        if self._unsaid == limit:
+            self._unsaid = None
+        return done
 
     def left(self) -> int:
         """Count those that are free; none where the database cannot be used."""
         try:
-            return self._transact(lambda db: int(db.execute(_LEFT, self._asked).scalar_one()))
+            return self._saying_the_limit(lambda db: int(db.execute(_LEFT, self._asked).scalar_one()))
         except LedgerFault:
             return 0
 
