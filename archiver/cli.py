@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from archiver.backfill import Ending
-    from archiver.core.model import Dependency, Intake, TaskId
+    from archiver.core.model import AccountName, Dependency, Intake, TaskId
     from archiver.edge.ledger import SqlLedger
     from archiver.settings import Loaded, Settings
 
@@ -178,6 +178,13 @@ def _ids(texts: list[str]) -> list[TaskId]:
     return ids
 
 
+def _account(settings: Settings, name: str | None) -> AccountName | None:
+    known = {str(account): account for account in settings.provider.api_keys()}
+    if name is not None and name not in known:
+        _fail(f"no account {name!a} in the settings", Exit.USAGE, f"they have: {', '.join(known)}")
+    return None if name is None else known[name]
+
+
 # ---------------------------------------------------------------- the commands
 
 
@@ -230,6 +237,8 @@ def backfill(
 ) -> None:
     """Archive the ids of FILE, of standard input (-), or of the queue file, and end when each has ended.
 
+    The lines are those of a queue file: ID, or ID account=NAME, or JSON.
+
     Running it again does no work twice.
 
     Exit codes: 0 all archived; 1 some task not; 2 usage or settings; 3 paused, or the ledger failed; 130, 143 signal.
@@ -248,21 +257,29 @@ def backfill(
 
 
 @app.command()
-def enqueue(context: typer.Context, ids: Ids) -> None:
+def enqueue(
+    context: typer.Context,
+    ids: Ids,
+    account: Annotated[
+        str | None, typer.Option("--account", metavar="NAME", help="Whose tasks they are; see provider.accounts.")
+    ] = None,
+) -> None:
     """Append task ids to the queue file.
 
-    Exit codes: 0 they are on the disk; 2 no id, or a file that cannot be written.
+    A task that is known already moves to the account that is named.
+
+    Exit codes: 0 they are on the disk; 2 no id, an unknown account, or a file that cannot be written.
 
     Example: stem-archiver enqueue 3e63b4cc88d52611159371f6af5571e7
     """
     loaded = _load(context)
     from archiver.edge.queue_file import QueueFile
 
-    checked = _ids(ids)
+    checked, of_account = _ids(ids), _account(loaded.settings, account)
     if loaded.sources["queue.path"] == "default":
         loaded.settings.queue.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _faults():
-        QueueFile(str(loaded.settings.queue.path)).append(checked)
+        QueueFile(str(loaded.settings.queue.path)).append(checked, of_account)
     typer.echo(f"{len(checked)} appended to {loaded.settings.queue.path}")
 
 

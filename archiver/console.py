@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from archiver.core.errors import ArchiverError
-from archiver.core.model import Archived, Outcome
+from archiver.core.model import DEFAULT_ACCOUNT, Archived, Outcome
 from archiver.core.states import StemState, TaskState
 from archiver.ports import Finding, Overview, Pause, TaskRow
 from archiver.redaction import visible
@@ -209,7 +209,7 @@ def print_ending(console: Console, ending: Ending, tally: Tally) -> None:
     if ending.rejected:
         _say(console, f"  {ending.rejected} lines are no task ids: see `stem-archiver status`")
     for pause in ending.pauses:
-        _say(console, f"  {pause.dependency.value} is paused: {pause.reason}; {pause.hint}")
+        _say(console, f"  {pause.subject} is paused: {pause.reason}; {pause.hint}")
 
 
 def ending_summary(ending: Ending, tally: Tally, exit_code: int) -> dict[str, object]:
@@ -232,7 +232,8 @@ def ending_summary(ending: Ending, tally: Tally, exit_code: int) -> dict[str, ob
             for row in ending.unfinished
         ],
         "paused": [
-            {"dependency": pause.dependency, "reason": pause.reason, "hint": pause.hint} for pause in ending.pauses
+            {"dependency": pause.dependency, "account": pause.account, "reason": pause.reason, "hint": pause.hint}
+            for pause in ending.pauses
         ],
         "stems": tally.stems,
         "bytes": tally.bytes_stored,
@@ -255,7 +256,7 @@ def print_overview(console: Console, overview: Overview, now: datetime) -> None:
     if overview.forecast_late:
         console.print(f"[bold red]forecast[/] {_forecast(overview)}")
     for pause in overview.pauses:
-        _say(console, f" {pause.dependency.value}: {pause.reason}", mark="paused")
+        _say(console, f" {pause.subject}: {pause.reason}", mark="paused")
         _say(console, f"       {pause.hint}{_when(pause, now)}")
     _print_at_risk(console, overview, now)
     if overview.rejected_lines:
@@ -308,6 +309,7 @@ def print_task(console: Console, row: TaskRow, now: datetime) -> None:
     _say(console, f"  {row.state.value}", mark=row.task_id, style="bold")
     facts = {
         "reason": row.reason or None,
+        "account": None if row.account == DEFAULT_ACCOUNT else row.account,
         "accepted": f"{row.accepted_at:%Y-%m-%d %H:%M:%S} UTC from {row.source}",
         "created": row.created_at and f"{row.created_at:%Y-%m-%d %H:%M:%S} UTC",
         "deadline": row.deadline and f"{row.deadline:%Y-%m-%d %H:%M:%S} UTC ({span(row.deadline - now)})",

@@ -6,14 +6,14 @@ import itertools
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from archiver.core.concurrency import Change
 from archiver.core.errors import ArchiverError, LeaseLost, LedgerFault
-from archiver.core.model import Claim, Dependency, Outcome, Paused
+from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Claim, Dependency, Outcome, Paused
 from archiver.lanes import STORE, Lane, Lanes
 from archiver.ports import Clock, EventLog, Ledger, Pause, Stage
 
@@ -151,128 +151,174 @@ class StemPool:
             return None
 
 
+_Subject = tuple[Dependency, AccountName]
+"""What one breaker is for: the provider as one account has it, the origin, or the store."""
+
+
+def _subject(dependency: Dependency, account: AccountName = DEFAULT_ACCOUNT) -> _Subject:
+    return dependency, account if dependency is Dependency.PROVIDER else DEFAULT_ACCOUNT
+
+
+def _fields(subject: _Subject) -> dict[str, object]:
+    dependency, account = subject
+    further = {} if account == DEFAULT_ACCOUNT else {"account": account}
+    return {"dependency": dependency.value, **further}
+
+
 class Breakers:
-    """The Gate: one circuit breaker a dependency, kept in the ledger so that every process sees it.
+    """The Gate: a circuit breaker for each subject, kept in the ledger so that every process sees it.
 
-    What the operator holds is shut until it is lifted, or its time is over; nothing probes it.
+    What the operator holds is shut until it is lifted, or its time is over; nothing probes it. It is the
+    whole dependency, for every account.
 
-    It opens when a dependency refuses us, or fails FAILURES_TO_PAUSE times in a row for whatever
+    One opens when its subject refuses us, or fails FAILURES_TO_PAUSE times in a row for whatever
     tasks: an outage then costs a probe now and then, not every task its tries. While it is open the
-    dependency is admitted once each time a probe is due; a probe that fails doubles the wait, one that
+    subject is admitted once each time a probe is due; a probe that fails doubles the wait, one that
     works ends the pause.
+
+    `accounts` are those of the settings; others are met as tasks name them.
     """
 
-    def __init__(self, ledger: Ledger, clock: Clock, log: EventLog) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        clock: Clock,
+        log: EventLog,
+        accounts: Collection[AccountName] = (DEFAULT_ACCOUNT,),
+    ) -> None:
         self._ledger = ledger
         self._clock = clock
         self._log = log
+        self._accounts = frozenset(accounts)
         self._lock = threading.Lock()
         # Whoever starts us has probably just mended what was paused: probe at once.
         self._found_at_start = {
             pause: replace(pause, next_probe=clock()) for pause in ledger.pauses() if not pause.held
         }
         self._pauses = self._read()
-        self._probes: dict[Dependency, datetime] = {}
-        self._failures: Counter[Dependency] = Counter()
+        self._probes: dict[_Subject, datetime] = {}
+        self._failures: Counter[_Subject] = Counter()
         self._tell_held({}, self._pauses)
 
     def reload(self) -> None:
         """Look into the ledger for what other processes and the operator decided; call it every few seconds."""
         found = self._read()
         now = self._clock()
-        for name in [name for name, pause in found.items() if pause.over(now)]:
-            self._ledger.lift(name, over_at=now)
-            del found[name]
+        for subject in [subject for subject, pause in found.items() if pause.over(now)]:
+            self._ledger.lift(subject[0], over_at=now)
+            del found[subject]
         with self._lock:
             before, self._pauses = self._pauses, found
-            self._probes = {name: taken for name, taken in self._probes.items() if name in found}
+            self._probes = {subject: taken for subject, taken in self._probes.items() if subject in found}
         self._tell_held(before, found)
 
-    def _read(self) -> dict[Dependency, Pause]:
-        return {pause.dependency: self._found_at_start.get(pause, pause) for pause in self._ledger.pauses()}
+    def _read(self) -> dict[_Subject, Pause]:
+        found = [self._found_at_start.get(pause, pause) for pause in self._ledger.pauses()]
+        return {(pause.dependency, pause.account): pause for pause in found}
 
-    def _tell_held(self, before: Mapping[Dependency, Pause], found: Mapping[Dependency, Pause]) -> None:
-        was, now = ({name for name, pause in each.items() if pause.held} for each in (before, found))
+    def _tell_held(self, before: Mapping[_Subject, Pause], found: Mapping[_Subject, Pause]) -> None:
+        was, now = ({subject[0] for subject, pause in each.items() if pause.held} for each in (before, found))
         for name in now - was:
-            until = None if found[name].lasting else found[name].next_probe.isoformat()
+            pause = found[_subject(name)]
+            until = None if pause.lasting else pause.next_probe.isoformat()
             self._log.warning("dependency.held", dependency=name.value, until=until)
         for name in was - now:
             self._log.info("dependency.released", dependency=name.value)
 
-    def admits(self, *dependencies: Dependency) -> bool:
+    def admits(self, *dependencies: Dependency, account: AccountName = DEFAULT_ACCOUNT) -> bool:
         """Whether all of them may be used now; takes the probe of each that is due for one."""
+        subjects = [_subject(dependency, account) for dependency in dependencies]
         with self._lock:
-            if not all(map(self._is_open, dependencies)):
+            if not all(map(self._is_open, subjects)):
                 return False
-            self._probes |= {name: self._clock() for name in dependencies if name in self._pauses}
+            self._probes |= {subject: self._clock() for subject in subjects if subject in self._pauses}
             return True
 
     def open_for(self, *dependencies: Dependency) -> bool:
-        """Whether `admits` would say yes, without taking a probe."""
+        """Whether `admits` would say yes, for some account at least, without taking a probe."""
         with self._lock:
-            return all(map(self._is_open, dependencies))
+            return all(
+                any(self._is_open(_subject(dependency, account)) for account in self._accounts)
+                for dependency in dependencies
+            )
+
+    def barred(self) -> Collection[AccountName]:
+        """The accounts for which the provider may not be asked now."""
+        with self._lock:
+            paused = {account for dependency, account in self._pauses if dependency is Dependency.PROVIDER}
+            return {account for account in paused if not self._is_open((Dependency.PROVIDER, account))}
 
     def shut(self, *dependencies: Dependency) -> bool:
         """Whether one of them is paused and nobody is probing it."""
         with self._lock:
-            return any(name in self._pauses and not self._is_probed(name) for name in dependencies)
+            return any(
+                subject in self._pauses and not self._is_probed(subject) for subject in map(_subject, dependencies)
+            )
 
     def paused(self) -> Sequence[Dependency]:
-        """Return what is paused as far as this process knows, probed or not, in the order of Dependency."""
+        """Return what is paused, for one account at least, as far as this process knows, probed or not."""
         with self._lock:
-            return [name for name in Dependency if name in self._pauses]
+            found = {dependency for dependency, _ in self._pauses}
+            return [name for name in Dependency if name in found]
 
-    def _is_open(self, dependency: Dependency) -> bool:
-        pause = self._pauses.get(dependency)
+    def _is_open(self, subject: _Subject) -> bool:
+        now = self._clock()
+        if self._is_held(subject):
+            return self._pauses[_subject(subject[0])].over(now)
+        pause = self._pauses.get(subject)
         if pause is None:
             return True
-        now = self._clock()
-        if pause.held:
-            return pause.over(now)
         waits = now < pause.next_probe <= now + FARTHEST_PROBE
-        return not waits and not self._is_probed(dependency)
+        return not waits and not self._is_probed(subject)
 
-    def _is_probed(self, dependency: Dependency) -> bool:
-        taken, now = self._probes.get(dependency), self._clock()
+    def _is_held(self, subject: _Subject) -> bool:
+        whole = self._pauses.get(_subject(subject[0]))
+        return whole is not None and whole.held
+
+    def _is_probed(self, subject: _Subject) -> bool:
+        taken, now = self._probes.get(subject), self._clock()
         return taken is not None and taken <= now < taken + PROBE_PATIENCE
 
-    def worked(self, dependency: Dependency) -> None:
+    def worked(self, dependency: Dependency, account: AccountName = DEFAULT_ACCOUNT) -> None:
         """End the pause, if any that is not held, and the row of failures."""
+        subject = _subject(dependency, account)
         with self._lock:
-            self._failures.pop(dependency, None)
-            if dependency in self._pauses and self._pauses[dependency].held:
+            self._failures.pop(subject, None)
+            if self._is_held(subject):
                 return
-            paused = self._pauses.pop(dependency, None)
-            self._probes.pop(dependency, None)
-        if paused is not None and self._ledger.resume(dependency):
-            self._log.info("dependency.resumed", dependency=dependency.value)
+            paused = self._pauses.pop(subject, None)
+            self._probes.pop(subject, None)
+        if paused is not None and self._ledger.resume(*subject):
+            self._log.info("dependency.resumed", **_fields(subject))
 
-    def failed(self, dependency: Dependency, error: ArchiverError) -> None:
+    def failed(self, dependency: Dependency, error: ArchiverError, account: AccountName = DEFAULT_ACCOUNT) -> None:
         """Count a failure; open or prolong the pause once they make an outage."""
+        subject = _subject(dependency, account)
         with self._lock:
-            self._failures[dependency] += 1
-            outage = self._failures[dependency] >= FAILURES_TO_PAUSE or dependency in self._probes
+            self._failures[subject] += 1
+            outage = self._failures[subject] >= FAILURES_TO_PAUSE or subject in self._probes
         if outage:
-            self.refused(Paused(dependency, f"{error.code}: {error}", error.hint, lasting=False))
+            self.refused(Paused(dependency, f"{error.code}: {error}", error.hint, lasting=False, account=account))
 
     def refused(self, outcome: Paused) -> None:
         """Open the pause, or prolong it after a failed probe."""
+        subject = _subject(outcome.dependency, outcome.account)
         with self._lock:
-            if outcome.dependency in self._pauses and outcome.dependency not in self._probes:
+            if self._is_held(subject) or (subject in self._pauses and subject not in self._probes):
                 return
         pause = self._ledger.pause(
-            outcome.dependency,
+            *subject,
             reason=outcome.reason,
             hint=outcome.hint,
             lasting=outcome.lasting,
             now=self._clock(),
         )
         with self._lock:
-            self._pauses[outcome.dependency] = pause
-            self._probes.pop(outcome.dependency, None)
+            self._pauses[pause.dependency, pause.account] = pause
+            self._probes.pop(subject, None)
         self._log.error(
             "dependency.paused",
-            dependency=outcome.dependency.value,
+            **_fields(subject),
             reason=outcome.reason,
             hint=outcome.hint,
             next_probe=pause.next_probe.isoformat(),
@@ -307,7 +353,8 @@ def preferred(listing: int, storing: int, *, ahead: timedelta, left: timedelta) 
 class Dispatcher:
     """Runs up to `tasks_in_flight` tasks at once; a slot that frees takes the next claim by itself.
 
-    Calls `progress` when a claim is taken, when a task has ended, and when there is nothing to do.
+    Calls `progress` when a claim is taken, when a task has ended, and when there is nothing to do. Nothing is
+    claimed to be asked about for accounts that are `crowded`: tasks of theirs would only wait in its slots.
     """
 
     def __init__(
@@ -320,6 +367,7 @@ class Dispatcher:
         clock: Clock,
         log: EventLog,
         progress: Callable[[], None] = lambda: None,
+        crowded: Callable[[], Collection[AccountName]] = tuple,
     ) -> None:
         self._ledger = ledger
         self._archive = archive
@@ -328,6 +376,7 @@ class Dispatcher:
         self._clock = clock
         self._log = log
         self._progress = progress
+        self._crowded = crowded
         self._at_most = shift.tasks_in_flight
         self._changed = threading.Condition()
         self._stages: dict[int, Stage | None] = {}
@@ -390,7 +439,7 @@ class Dispatcher:
             following = self._exchange(slot, self._clock() - began)
 
     def _archive_one(self, claim: Claim) -> None:
-        self._log.debug("task.claimed", task_id=claim.task_id, state=claim.state.value)
+        self._log.debug("task.claimed", task_id=claim.task_id, account=claim.account, state=claim.state.value)
         try:
             outcome = self._archive(claim)
             if isinstance(outcome, Paused):
@@ -474,6 +523,7 @@ class Dispatcher:
                     stage=stage,
                     enlisted_only=self._shift.enlisted_only,
                     fresh_only=fresh_only,
+                    barred={*self._breakers.barred(), *self._crowded()} if stage is Stage.LIST else (),
                 )
                 if claim is not None:
                     return claim, stage

@@ -52,7 +52,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "lease.lost": "another process took a task over; what was held for it is dropped",
         "concurrency.changed": "how many transfers are let at one time with a host of the CDN, or the store, changed",
         "api.retry": "a call to the provider failed and is repeated",
-        "dependency.paused": "the provider or the store refuses us; it is left alone and probed again",
+        "dependency.paused": "the provider (one account) or the store refuses us; it is left alone and probed again",
         "dependency.resumed": "a paused dependency works again",
         "dependency.held": "the operator paused a dependency: it is left alone until `resume`, or the time given",
         "dependency.released": "the operator's pause of a dependency is over",

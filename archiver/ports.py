@@ -5,7 +5,7 @@ An implementation translates its library's exceptions into `archiver.core.errors
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -15,6 +15,8 @@ from typing import Literal, Protocol
 
 from archiver.core.errors import ArchiverError
 from archiver.core.model import (
+    DEFAULT_ACCOUNT,
+    AccountName,
     Claim,
     Cursor,
     Dependency,
@@ -102,19 +104,22 @@ class ServiceManager(Protocol):
 
 
 class Gate(Protocol):
-    """Knows which dependency is paused."""
+    """Knows which dependency is paused; the provider for each account by itself, which says nothing for the others."""
 
-    def admits(self, *dependencies: Dependency) -> bool:
+    def admits(self, *dependencies: Dependency, account: AccountName = DEFAULT_ACCOUNT) -> bool:
         """Whether all of them may be used now. While one is paused, True at most once a probe is due."""
 
     def shut(self, *dependencies: Dependency) -> bool:
         """Whether one of them is paused and nobody is probing it: what was begun had better stop."""
 
-    def worked(self, dependency: Dependency) -> None:
+    def barred(self) -> Collection[AccountName]:
+        """The accounts for which the provider may not be asked now."""
+
+    def worked(self, dependency: Dependency, account: AccountName = DEFAULT_ACCOUNT) -> None:
         """The dependency did its work: a pause, if any, is over."""
 
-    def failed(self, dependency: Dependency, error: ArchiverError) -> None:
-        """The dependency was busy or out of reach; many such in a row, and it is paused for all."""
+    def failed(self, dependency: Dependency, error: ArchiverError, account: AccountName = DEFAULT_ACCOUNT) -> None:
+        """The dependency was busy or out of reach; many such in a row, and it is paused for all tasks."""
 
 
 class TransferPool(Protocol):
@@ -128,7 +133,7 @@ class TransferPool(Protocol):
 
 
 class RecordApi(Protocol):
-    """The provider's API. Holds the key, follows no redirect, keeps the pace."""
+    """The provider's API as one account has it. Holds the key, follows no redirect, keeps the pace."""
 
     def fetch(self, task_id: TaskId) -> RecordInfo:
         """Read record-info once, with short retries inside (at most 30 s).
@@ -145,6 +150,42 @@ class RecordApi(Protocol):
 
     def credit(self) -> float:
         """The account's credit; the free health check. Raises ApiBusy or ProviderPaused."""
+
+
+class Accounts(Protocol):
+    """The accounts at the provider that we have keys for."""
+
+    def of(self, account: AccountName) -> RecordApi:
+        """Return the API as that account has it; raise AccountUnknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoSlot:
+    """No request may be sent now."""
+
+    seconds: float
+    """Until it is worth asking again."""
+    cooling: float = 0.0
+    """Seconds for which the provider has asked all who share its limit to be silent."""
+
+
+class Slots(Protocol):
+    """The requests that one account may send within the provider's window, by all who share them."""
+
+    def take(self) -> str | NoSlot:
+        """Take a slot, whose name is to be given back, or say when to look again; never waits for one."""
+
+    def give_back(self, slot: str) -> None:
+        """Let it rest for a window from now on; call it when the answer has come."""
+
+    def cool_down(self, seconds: float) -> None:
+        """Let none of the others have a slot for so many seconds."""
+
+    def resize(self, limit: int) -> None:
+        """Have another number of slots from now on; those that are out or at rest count towards it."""
+
+    def left(self) -> int:
+        """How many could be taken now."""
 
 
 class Queue(Protocol):
@@ -294,7 +335,14 @@ class Pause:
     next_probe: datetime
     """When it is tried again; a held one that is not lasting ends by then without a try."""
     held: bool = False
-    """The operator's own wish: nothing but `lift`, or its end, ends it."""
+    """The operator's own wish, for every account: nothing but `lift`, or its end, ends it."""
+    account: AccountName = DEFAULT_ACCOUNT
+    """Whose pause it is, where the dependency is the provider."""
+
+    @property
+    def subject(self) -> str:
+        """What people call that which is paused."""
+        return self.dependency.value + ("" if self.account == DEFAULT_ACCOUNT else f" (account {self.account})")
 
     def over(self, now: datetime) -> bool:
         """Whether it was held until a time that has come."""
@@ -307,6 +355,7 @@ class TaskRow:
 
     task_id: TaskId
     state: TaskState
+    account: AccountName
     accepted_at: datetime
     source: str
     first_asked_at: datetime | None
@@ -388,7 +437,10 @@ class Ledger(Protocol):
         """How far the queue file at `path` was read."""
 
     def take_in(self, intake: Intake, *, source: str, now: datetime) -> Sequence[TaskId]:
-        """Accept ids and rejects and move the cursor, all in one transaction; return the ids that are new."""
+        """Accept ids and rejects and move the cursor, all in one transaction; return the ids that are new.
+
+        A known task for which another account is named moves to that, and is asked about anew if it has no stems yet.
+        """
 
     def enlist(self, owner: str, ids: Iterable[TaskId]) -> None:
         """Name the tasks that `owner`'s claims are limited to (a backfill's own)."""
@@ -413,19 +465,26 @@ class Ledger(Protocol):
         stage: Stage | None = None,
         enlisted_only: bool = False,
         fresh_only: bool = False,
+        barred: Collection[AccountName] = (),
     ) -> Claim | None:
         """Lease the most urgent due task, or None.
 
         LISTED tasks go by deadline, those past it last; QUEUED ones by deadline where known, else by age. Stage.STORE
         takes only LISTED tasks of which every missing stem's URL is on record; Stage.LIST the rest;
-        None takes either, the earliest deadline first. `fresh_only` takes no LISTED ones.
+        None takes either, the earliest deadline first. `fresh_only` takes no LISTED ones. Of the `barred` accounts
+        nothing is taken for Stage.LIST.
         """
 
     def next_deadline(self, owner: str, *, now: datetime, enlisted_only: bool = False) -> datetime | None:
         """The deadline of what a claim for Stage.STORE would take, None unless that is still to come."""
 
-    def more_urgent_waits(self, claim: Claim, deadline: datetime, now: datetime) -> bool:
-        """True when a due, unleased task was never asked about, or is LISTED with an earlier deadline not yet past."""
+    def more_urgent_waits(
+        self, claim: Claim, deadline: datetime, now: datetime, barred: Collection[AccountName] = ()
+    ) -> bool:
+        """True when a due, unleased task was never asked about, or is LISTED with an earlier deadline not yet past.
+
+        Those of `barred` accounts that must be asked about do not count.
+        """
 
     def renew(self, owner: str, *, now: datetime, lease: timedelta) -> bool:
         """Prolong every lease that `owner` holds, and its own life; False when it was not on record (any more)."""
@@ -476,20 +535,29 @@ class Ledger(Protocol):
         """(key, upload id) of uploads whose owner is not `alive`, or was struck off the record."""
 
     # --- pauses
-    def pause(self, dependency: Dependency, *, reason: str, hint: str, lasting: bool, now: datetime) -> Pause:
-        """Open or prolong a pause; each further call is a failed probe and doubles the wait (5 s to 30 s).
+    def pause(
+        self,
+        dependency: Dependency,
+        account: AccountName = DEFAULT_ACCOUNT,
+        *,
+        reason: str,
+        hint: str,
+        lasting: bool,
+        now: datetime,
+    ) -> Pause:
+        """Open or prolong that account's pause; each further call is a failed probe and doubles the wait (5 s to 30 s).
 
         What the operator holds stays as it is.
         """
 
-    def resume(self, dependency: Dependency) -> bool:
-        """End a pause that nobody holds; True when there was one."""
+    def resume(self, dependency: Dependency, account: AccountName = DEFAULT_ACCOUNT) -> bool:
+        """End a pause of that account that nobody holds; True when there was one."""
 
     def hold(self, dependency: Dependency, *, until: datetime | None, now: datetime) -> Pause:
-        """Pause it for the operator until then, None for until it is lifted; a pause before it is replaced."""
+        """Pause it for the operator until then, None for until it is lifted; all pauses before it are replaced."""
 
     def lift(self, dependency: Dependency, *, over_at: datetime | None = None) -> bool:
-        """End its pause, held or not, or only one that is over at that time; True when there was one."""
+        """End its pauses, held or not, or only one that is over at that time; True when there was one."""
 
     def pauses(self) -> Sequence[Pause]:
         """All open pauses."""
@@ -507,5 +575,8 @@ class Ledger(Protocol):
     def unfinished(self, owner: str, *, limit: int) -> Sequence[TaskRow]:
         """Tasks enlisted by `owner` that are not ARCHIVED, without their history, `limit` at most."""
 
-    def open_work(self, owner: str | None) -> OpenWork:
-        """What is still to be done, of what `owner` enlisted or of all."""
+    def open_work(self, owner: str | None, barred: Collection[AccountName] = ()) -> OpenWork:
+        """What is still to be done, of what `owner` enlisted or of all.
+
+        Tasks of `barred` accounts that must be asked about are counted, but not waited for.
+        """

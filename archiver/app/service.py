@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from archiver import __version__
 from archiver.app.adapters import (
-    open_api,
+    open_accounts,
     open_downloader,
     open_notices,
     open_store,
@@ -26,7 +26,7 @@ from archiver.app.ledger import open_ledger
 from archiver.app.listeners import called, pages, watched
 from archiver.app.machine import THIS_MACHINE, Machine
 from archiver.backfill import Backfill, Ending, end, enrol, stay
-from archiver.core.model import Dependency, Intake
+from archiver.core.model import DEFAULT_ACCOUNT, Dependency, Intake
 from archiver.daemon import Care, Daemon, Hangup, Job, Stopping, drain
 from archiver.dispatch import Breakers, Dispatcher, Shift, StemPool
 from archiver.edge.downloader import HttpDownloader, Throttle
@@ -36,7 +36,7 @@ from archiver.edge.metrics import Metrics, Sources
 from archiver.edge.object_store import S3Store
 from archiver.edge.owners import OwnerLock
 from archiver.edge.queue_file import QueueFile
-from archiver.edge.record_api import KieApi
+from archiver.edge.record_api.accounts import KieAccounts
 from archiver.edge.service_manager import Systemd
 from archiver.logs import set_level
 from archiver.notices import Heartbeat, Notices, ToldLog
@@ -287,7 +287,9 @@ def service(
     with ExitStack() as stack:
         ledger = stack.enter_context(closing(open_ledger(settings, checkpoint, machine.patience, log)))
         owners = stack.enter_context(closing(own_lock(settings)))
-        api = stack.enter_context(closing(open_api(settings, log, checkpoint, machine, metrics.api_answered)))
+        accounts = stack.enter_context(
+            closing(open_accounts(settings, log, checkpoint, machine, metrics.api_answered, ledger))
+        )
         pulse = Pulse(machine.monotonic)
         throttle = throttle_of(settings, machine, progress=lambda: pulse.beat(_WORK))
         pool = stack.enter_context(closing(_pool(settings, machine, log)))
@@ -295,10 +297,12 @@ def service(
             closing(open_downloader(settings, checkpoint, machine, throttle, pool.refused))
         )
         store = stack.enter_context(closing(open_store(settings, log, checkpoint, machine, pool.store_refused)))
-        breakers = Breakers(ledger, machine.clock, log)
+        breakers = Breakers(ledger, machine.clock, log, settings.provider.api_keys())
         cancelled = threading.Event()
         archiver = Archiver(
-            outside=Outside(api=api, downloader=downloader, store=store, ledger=ledger, gate=breakers, pool=pool),
+            outside=Outside(
+                accounts=accounts, downloader=downloader, store=store, ledger=ledger, gate=breakers, pool=pool
+            ),
             owner=owners.owner,
             prefix=settings.store.prefix,
             policy=policy_of(settings, called=settings.callback.enabled and not enlisted_only),
@@ -319,12 +323,13 @@ def service(
             clock=machine.clock,
             log=log,
             progress=lambda: pulse.beat(_WORK),
+            crowded=accounts.crowded,
         )
 
         def cancel() -> None:
             cancelled.set()
             throttle.stop()
-            api.close()
+            accounts.close()
 
         whole = Service(
             settings=settings,
@@ -339,12 +344,12 @@ def service(
             cancel=cancel,
             pulse=pulse,
             metrics=metrics,
-            tunes=_tunes(api, downloader, throttle, pool, dispatcher),
+            tunes=_tunes(settings, accounts, downloader, throttle, pool, dispatcher),
             notices=notices,
             clock=machine.clock,
             checkpoint=checkpoint,
         )
-        metrics.watch(whole.sources(api.budget, pool.limits))
+        metrics.watch(whole.sources(accounts.budget, pool.limits))
         dispatcher.renew()
         whole.free_leases()
         yield whole
@@ -356,14 +361,25 @@ def _pool(settings: Settings, machine: Machine, log: EventLog) -> StemPool:
 
 
 def _tunes(
-    api: KieApi, downloader: HttpDownloader, throttle: Throttle, pool: StemPool, dispatcher: Dispatcher
+    settings: Settings,
+    accounts: KieAccounts,
+    downloader: HttpDownloader,
+    throttle: Throttle,
+    pool: StemPool,
+    dispatcher: Dispatcher,
 ) -> Mapping[str, Tune]:
+    def tune_accounts(new: Settings) -> bool:
+        accounts.set_paces(new.provider.paces())
+        before, after = ([(each.name, each.key()) for each in its.provider.accounts] for its in (settings, new))
+        return before == after
+
     def resize(new: Settings) -> None:
         pool.resize(new.download.most_transfers, adapts=new.download.adapts)
 
     return {
         "log.level": lambda new: set_level(new.log.level),
-        "provider.requests_per_10s": lambda new: api.set_pace(new.provider.requests_per_10s),
+        "provider.requests_per_10s": lambda new: accounts.set_paces({DEFAULT_ACCOUNT: new.provider.requests_per_10s}),
+        "provider.accounts": tune_accounts,
         "download.concurrency": resize,
         "download.concurrency_max": resize,
         "download.tasks_in_flight": lambda new: dispatcher.resize(new.download.tasks_in_flight),
