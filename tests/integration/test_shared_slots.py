@@ -39,9 +39,8 @@ Make = Callable[..., SharedSlots]
 
 
 @pytest.fixture
-def url(postgres: PostgresServer, postgres_template: str) -> Iterator[str]:
-    with postgres.database(template=postgres_template) as name:
-        yield postgres.url(name)
+def url(postgres: PostgresServer, postgres_ledger: str) -> str:
+    return postgres.url(postgres_ledger)
 
 
 def shared(transact: Transact, limit: int, account: str = "default", window: float = WINDOW) -> SharedSlots:

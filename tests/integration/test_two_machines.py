@@ -114,3 +114,20 @@ def test_a_server_without_its_driver_says_what_to_install(sites: list[Site], com
     assert done.code == 2
     assert "needs psycopg; install it with: pip install 'stem-archiver[cluster]'" in done.err
     assert "Traceback" not in done.err
+
+
+def test_work_and_dry_run_keep_one_pace_with_all_who_share_the_ledger(sites: list[Site]) -> None:
+    one, two = sites
+    [task] = _tasks(one, "mine", 1)
+    url = str(one.settings["ledger"]["url"])
+    used = "SELECT count(*) FROM pace_slots WHERE account = 'default' AND free_at > 0"
+    shown = one.run("backfill", "--dry-run", "-", stdin=f"{task.task_id}\n")
+    assert shown.code == 0, shown.err
+    assert rows(url, used) == [(1,)]
+    assert rows(url, "SELECT count(*) FROM tasks") == [(0,)], "nothing is taken in"
+    two.configure(provider={"requests_per_10s": 7})
+    done = two.run("backfill", "-", stdin=f"{task.task_id}\n")
+    assert done.code == 0, done.err
+    assert rows(url, used) == [(2,)]
+    assert rows(url, "SELECT requests FROM paces") == [(7,)]
+    two.oracles(task)
