@@ -11,7 +11,7 @@ from archiver.core.errors import LedgerFault
 from archiver.core.model import Intake
 from archiver.core.states import TaskState
 from archiver.daemon import Stopping
-from archiver.dispatch import Breakers, Dispatcher
+from archiver.dispatch import Breakers, Dispatch
 from archiver.ports import Checkpoint, Clock, EventLog, Ledger, OpenWork, Pause, TaskRow, unobserved
 from archiver.upkeep import accept
 
@@ -94,7 +94,7 @@ class Backfill:
 
     owner: str
     ledger: Ledger
-    dispatcher: Dispatcher
+    dispatcher: Dispatch
     breakers: Breakers
     stopping: Stopping
     clock: Clock

@@ -19,6 +19,7 @@ from archiver import __version__
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from archiver.app.service import Role
     from archiver.backfill import Ending
     from archiver.core.model import Dependency, Intake, TaskId
     from archiver.edge.ledger import SqlLedger
@@ -176,6 +177,29 @@ def run(context: typer.Context) -> None:
 
     Example: stem-archiver --config /etc/stem-archiver/archiver.toml run
     """
+    from archiver.app.service import Role
+
+    _serve(context, Role.RUN)
+
+
+@app.command()
+def worker(context: typer.Context) -> None:
+    """Work on the jobs that `run` defers on a PostgreSQL ledger; as many as you like, on any machine.
+
+    Started and stopped at will: a first signal drains (what fits into shutdown_grace), a second stops at once.
+
+    What a worker that was killed was at is taken up by the others within 15 seconds.
+
+    Exit codes: 0 after a signal; 2 settings; 3 the ledger failed.
+
+    Example: stem-archiver --config /etc/stem-archiver/archiver.toml worker
+    """
+    from archiver.app.service import Role
+
+    _serve(context, Role.WORKER)
+
+
+def _serve(context: typer.Context, role: Role) -> None:
     loaded = _load(context, *_FOR_WORK)
     from archiver.app.service import service
     from archiver.daemon import Hangup, Stopping
@@ -189,7 +213,7 @@ def run(context: typer.Context) -> None:
     def read() -> Settings:
         return load(context.obj.config, os.environ, require=frozenset(_FOR_WORK)).settings
 
-    with stopping.on_signals(), hangup.on_signal(), _faults(), service(settings, log=log) as ready:
+    with stopping.on_signals(), hangup.on_signal(), _faults(), service(settings, role=role, log=log) as ready:
         ready.run(stopping, ready.care(os.environ, hangup, read))
 
 
@@ -510,7 +534,7 @@ def _intakes(file: str | None, queue: Path) -> Iterator[Iterator[Intake]]:
 
 
 def _backfill(loaded: Loaded, asked: BackfillOptions) -> int:
-    from archiver.app.service import service
+    from archiver.app.service import Role, service
     from archiver.console import Screen, Tally, current_stderr, ending_summary, print_ending, print_json
     from archiver.daemon import Stopping
     from archiver.logs import configure
@@ -524,7 +548,7 @@ def _backfill(loaded: Loaded, asked: BackfillOptions) -> int:
         stopping.on_signals(),
         _faults(),
         _intakes(asked.file, settings.queue.path) as intakes,
-        service(settings, observer=tally, log=log, enlisted_only=True) as ready,
+        service(settings, observer=tally, log=log, role=Role.BACKFILL) as ready,
         Screen(console, tally, quiet=asked.as_json) as screen,
     ):
         ending = ready.backfill(

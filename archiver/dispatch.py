@@ -6,10 +6,11 @@ import heapq
 import itertools
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from archiver.core.errors import ArchiverError, LeaseLost, LedgerFault
 from archiver.core.model import Claim, Dependency, Outcome, Paused
@@ -19,6 +20,9 @@ Archive = Callable[[Claim], Outcome]
 
 FAILURES_TO_PAUSE = 8
 """How many failures in a row, over all tasks, make an outage."""
+
+NEEDS = {Stage.LIST: (Dependency.PROVIDER,), Stage.STORE: (Dependency.ORIGIN, Dependency.STORE)}
+"""What must work for each half of the path."""
 
 FARTHEST_PROBE = timedelta(minutes=1)
 """A pause whose probe is due later than this was written down before the clock was set back."""
@@ -153,6 +157,14 @@ class Breakers:
         with self._lock:
             return all(map(self._is_open, dependencies))
 
+    @property
+    def fresh_only(self) -> bool:
+        """Whether only tasks never listed are to be asked about.
+
+        Listed ones are asked about again only for links to use at once: not while nothing can be stored.
+        """
+        return not self.open_for(*NEEDS[Stage.STORE])
+
     def shut(self, *dependencies: Dependency) -> bool:
         """Whether one of them is paused and nobody is probing it."""
         with self._lock:
@@ -230,6 +242,67 @@ class Shift:
     enlisted_only: bool = False
 
 
+class Dispatch(Protocol):
+    """What sees to it that due tasks are worked on, here or elsewhere."""
+
+    @property
+    def working(self) -> int:
+        """Tasks in flight in this process."""
+
+    @property
+    def fault(self) -> LedgerFault | None:
+        """Why nothing is begun any more, if so."""
+
+    def pump(self) -> int:
+        """Begin what can be begun, or hand it on; return how many tasks that were. Call it every second."""
+
+    def renew(self) -> bool:
+        """Prolong the leases held; call it before all else, then several times a lease.
+
+        False when we were not on record: the first time, or others took us for dead and gave all of ours back.
+        """
+
+    def stop(self) -> None:
+        """Begin nothing more."""
+
+    def wait_idle(self, timeout: float) -> bool:
+        """Wait until no task is in flight, at most `timeout` seconds; return whether it is so."""
+
+
+def try_one(claim: Claim, archive: Archive, breakers: Breakers, log: EventLog) -> None:
+    """Take a claim along the path, whatever comes of it; raises LedgerFault, nothing else."""
+    log.debug("task.claimed", task_id=claim.task_id, state=claim.state.value)
+    try:
+        outcome = archive(claim)
+        if isinstance(outcome, Paused):
+            breakers.refused(outcome)
+    except LeaseLost:
+        log.warning("lease.lost", task_id=claim.task_id)
+    except LedgerFault:
+        raise
+    except Exception as bug:
+        log.exception("task.crashed", task_id=claim.task_id, error=repr(bug))
+
+
+class Shares:
+    """Which stage the next slot goes to. Slots, and then time, are shared evenly.
+
+    Between finding out deadlines and meeting the nearest known one: neither may starve the other.
+    """
+
+    def __init__(self) -> None:
+        self._spent = dict.fromkeys(Stage, timedelta())
+
+    def spend(self, stage: Stage, span: timedelta) -> None:
+        """Note that a slot was used so long."""
+        self._spent[stage] += span
+
+    def order(self, at_work: Iterable[Stage]) -> Sequence[Stage]:
+        """Return the stages, the one whose turn it is first."""
+        counts = Counter(at_work)
+        return sorted(Stage, key=lambda stage: (counts[stage], self._spent[stage]))
+
+
 class Dispatcher:
     """Runs up to `tasks_in_flight` tasks at once; a slot that frees takes the next claim by itself.
 
@@ -258,7 +331,7 @@ class Dispatcher:
         self._changed = threading.Condition()
         self._stages: dict[int, Stage] = {}
         self._slots = itertools.count()
-        self._spent = dict.fromkeys(Stage, timedelta())
+        self._shares = Shares()
         self._accepting = True
         self._fault: LedgerFault | None = None
 
@@ -315,17 +388,10 @@ class Dispatcher:
             following = self._exchange(slot, self._clock() - began)
 
     def _archive_one(self, claim: Claim) -> None:
-        self._log.debug("task.claimed", task_id=claim.task_id, state=claim.state.value)
         try:
-            outcome = self._archive(claim)
-            if isinstance(outcome, Paused):
-                self._breakers.refused(outcome)
-        except LeaseLost:
-            self._log.warning("lease.lost", task_id=claim.task_id)
+            try_one(claim, self._archive, self._breakers, self._log)
         except LedgerFault as fault:
             self._break_down(fault)
-        except Exception as bug:  # noqa: BLE001 - its lease runs out and the task is tried again
-            self._log.exception("task.crashed", task_id=claim.task_id, error=repr(bug))
 
     def _break_down(self, fault: LedgerFault) -> None:
         with self._changed:
@@ -337,7 +403,7 @@ class Dispatcher:
         """Give the slot back and take the next claim into it, if there is one."""
         self._progress()
         with self._changed:
-            self._spent[self._stages.pop(slot)] += spent
+            self._shares.spend(self._stages.pop(slot), spent)
             self._changed.notify_all()
         found = self._next_claim(slot)
         return None if found is None else found[1]
@@ -347,11 +413,12 @@ class Dispatcher:
             if not self._accepting or len(self._stages) >= self._at_most:
                 return None
             number = next(self._slots) if slot is None else slot
-            stage = self._preferred()
-            self._stages[number] = stage
+            stages = self._shares.order(self._stages.values())
+            self._stages[number] = stages[0]
         claim: Claim | None = None
+        stage = stages[0]
         try:
-            claim, stage = self._claim(stage)
+            claim, stage = self._claim(stages)
         except LedgerFault as fault:
             self._break_down(fault)
         finally:
@@ -367,32 +434,18 @@ class Dispatcher:
         self._progress()
         return number, claim
 
-    def _preferred(self) -> Stage:
-        """Share slots, and then time, evenly between finding out deadlines and meeting the nearest known one."""
-        listing = sum(stage is Stage.LIST for stage in self._stages.values())
-        storing = len(self._stages) - listing
-        if listing == storing:
-            return min(Stage.LIST, Stage.STORE, key=self._spent.__getitem__)
-        return Stage.LIST if listing < storing else Stage.STORE
-
-    def _claim(self, preferred: Stage) -> tuple[Claim | None, Stage]:
-        other = Stage.STORE if preferred is Stage.LIST else Stage.LIST
-        for stage in (preferred, other):
-            if not self._breakers.open_for(*_NEEDS[stage]):
+    def _claim(self, stages: Sequence[Stage]) -> tuple[Claim | None, Stage]:
+        for stage in stages:
+            if not self._breakers.open_for(*NEEDS[stage]):
                 continue
-            # Listed tasks are asked about again only for links to use at once: not while nothing can be stored.
-            fresh_only = not self._breakers.open_for(*_NEEDS[Stage.STORE])
             claim = self._ledger.claim(
                 owner=self._shift.owner,
                 now=self._clock(),
                 lease=self._shift.lease,
                 stage=stage,
                 enlisted_only=self._shift.enlisted_only,
-                fresh_only=fresh_only,
+                fresh_only=self._breakers.fresh_only,
             )
             if claim is not None:
                 return claim, stage
-        return None, preferred
-
-
-_NEEDS = {Stage.LIST: (Dependency.PROVIDER,), Stage.STORE: (Dependency.ORIGIN, Dependency.STORE)}
+        return None, stages[0]

@@ -8,6 +8,7 @@ import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from archiver import __version__
 from archiver.app.machine import THIS_MACHINE, Machine
@@ -24,6 +25,9 @@ from archiver.ports import Checkpoint, EventLog, unobserved
 from archiver.redaction import Cleaner
 from archiver.settings import Settings, data_folder
 from archiver.settings.rules import SQLITE
+
+if TYPE_CHECKING:
+    from archiver.edge.jobs import Procrastinate
 
 _S3_CONNECTIONS = 256
 """How many idle ones the store's client may keep at least, so that a reload can raise the concurrency."""
@@ -51,6 +55,13 @@ def open_ledger(settings: Settings, checkpoint: Checkpoint = unobserved, machine
     """Open and, where needed, create or migrate the ledger; raise LedgerFault, or SettingsFault without its driver."""
     with extra("ledger.url", "cluster"):
         return SqlLedger.open(settings.ledger.url, checkpoint=checkpoint, patience=machine.patience)
+
+
+def open_jobs(settings: Settings) -> Procrastinate:
+    """Return the queue of jobs beside the ledger, made or upgraded where needed; raise LedgerFault or SettingsFault."""
+    with extra("ledger.url", "cluster"):
+        from archiver.edge.jobs import Procrastinate  # noqa: PLC0415 - an extra
+    return Procrastinate.open(settings.ledger.url)
 
 
 def open_api(
