@@ -84,7 +84,7 @@ def _migrate(db: psycopg.Connection) -> None:
     if _one(db, SQL("SELECT to_regclass('procrastinate_jobs')")) is None:
         db.execute(SchemaManager.get_schema())
         db.execute(_MADE)
-        db.execute("INSERT INTO stem_archiver_schema VALUES (%s)", (max(_migrations()),))
+        db.execute("INSERT INTO stem_archiver_schema VALUES (%s)", (max(migrations()),))
         return
     if _one(db, SQL("SELECT to_regclass('stem_archiver_schema')")) is None:
         raise LedgerFault(
@@ -95,20 +95,20 @@ def _migrate(db: psycopg.Connection) -> None:
 
 
 def _upgrade(db: psycopg.Connection, current: str) -> None:
-    migrations = _migrations()
-    if current > max(migrations):
+    known = migrations()
+    if current > max(known):
         raise LedgerFault(
             f"the queue of jobs was made by a newer version (procrastinate's {current})",
             "run that version or a later one; the queue was left as it is",
         )
-    later = [name for name in sorted(migrations) if name > current]
+    later = [name for name in sorted(known) if name > current]
     for name in later:
-        db.execute(migrations[name].encode())
+        db.execute(known[name].encode())
     if later:
         db.execute("UPDATE stem_archiver_schema SET migration = %s", (later[-1],))
 
 
-def _migrations() -> Mapping[str, str]:
+def migrations() -> Mapping[str, str]:
     """Procrastinate's migrations by name; names sort as they follow each other."""
     folder = files("procrastinate.sql.migrations")
     found = [entry for entry in folder.iterdir() if entry.name.endswith(".sql")]

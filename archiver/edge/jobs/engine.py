@@ -28,6 +28,7 @@ from archiver.ports import Due, Hand, JobCounts, Stage
 HEARTBEAT = timedelta(seconds=2)
 SILENT_AFTER = timedelta(seconds=8)
 """A worker that was not heard of for so long is taken for dead: its jobs are put back."""
+_SILENT = SILENT_AFTER.total_seconds()
 
 _POLL = timedelta(seconds=1)
 """How often a worker looks for jobs whose time has come; of new ones it is told."""
@@ -40,8 +41,14 @@ _RACES = 10
 
 _TASK = "archive"
 
+_LIVES = """WITH lives AS (
+    SELECT id, last_heartbeat >= now() - make_interval(secs => %(silent)s) AS heard FROM procrastinate_workers)
+"""
 _KNOWN = """SELECT id, queueing_lock, scheduled_at FROM procrastinate_jobs
-    WHERE status = 'todo' AND queueing_lock = ANY(%(locks)s)"""
+    WHERE status = 'todo' AND queueing_lock = ANY(%(locks)s)
+    UNION ALL SELECT jobs.id, queueing_lock, NULL
+    FROM procrastinate_jobs AS jobs JOIN lives ON lives.id = jobs.worker_id
+    WHERE status = 'doing' AND heard AND queueing_lock = ANY(%(locks)s)"""
 _BRING_FORWARD = "UPDATE procrastinate_jobs SET scheduled_at = NULL WHERE status = 'todo' AND id = ANY(%(ids)s)"
 _DONE = "DELETE FROM procrastinate_jobs WHERE id = %(id)s AND status = 'doing' AND worker_id = %(worker)s"
 _COUNTS = """SELECT
@@ -52,9 +59,6 @@ _COUNTS = """SELECT
     (SELECT count(*) FROM lives WHERE heard) AS workers,
     (SELECT count(*) FROM lives WHERE NOT heard) AS silent_workers
     FROM procrastinate_jobs AS jobs LEFT JOIN lives ON lives.id = jobs.worker_id"""
-_LIVES = """WITH lives AS (
-    SELECT id, last_heartbeat >= now() - make_interval(secs => %(silent)s) AS heard FROM procrastinate_workers)
-"""
 
 T = TypeVar("T")
 
@@ -67,7 +71,7 @@ def counts(url: str) -> JobCounts | None:
             found = db.execute("SELECT to_regclass('procrastinate_jobs') AS jobs").fetchone()
             if found is None or found["jobs"] is None:
                 return None
-            row = db.execute(_LIVES + _COUNTS, {"silent": SILENT_AFTER.total_seconds()}).fetchone()
+            row = db.execute(_LIVES + _COUNTS, {"silent": _SILENT}).fetchone()
             return JobCounts(**(row or {}))
     except psycopg.Error as error:
         raise fault(error) from error
@@ -76,7 +80,11 @@ def counts(url: str) -> JobCounts | None:
 class _Manager(JobManager):
     """Procrastinate's, but for which job a worker takes, and that only a job's own worker ends it."""
 
-    hand: Hand | None = None
+    def __init__(self, connector: PatientConnector) -> None:
+        super().__init__(connector)
+        self.hand: Hand | None = None
+        self.taken: set[int] = set()
+        """The jobs in our hands; in the table may stand one that was never heard of, its answer lost."""
 
     async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> Job | None:
         """Take the most urgent job of the stage whose turn it is, else of another."""
@@ -86,6 +94,7 @@ class _Manager(JobManager):
         for stage in self.hand.wants():
             job = await super().fetch_job([stage.value], worker_id)
             if job is not None:
+                self.taken.add(_id(job))
                 self.hand.begins(stage)
                 return job
         self.hand.idles()
@@ -94,7 +103,10 @@ class _Manager(JobManager):
     async def finish_job(self, job: Job, status: Status, delete_job: bool) -> None:
         """Strike the job out, unless it was taken from us meanwhile: then it is another's, or waits."""
         del status, delete_job
-        await self.connector.execute_query_async(_DONE, id=job.id, worker=job.worker_id)
+        try:
+            await self.connector.execute_query_async(_DONE, id=job.id, worker=job.worker_id)
+        finally:
+            self.taken.discard(_id(job))
 
 
 class Procrastinate:
@@ -112,6 +124,7 @@ class Procrastinate:
         self._jobs = self._app.job_manager = _Manager(self._connector)
         self._worker: Worker | None = None
         self._serving: asyncio.Task[None] | None = None
+        self._suspects: set[int] = set()
         self._uncounted = 0
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="jobs", daemon=True)
@@ -134,7 +147,10 @@ class Procrastinate:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        self._loop.run_forever()
+        try:
+            self._loop.run_forever()
+        finally:
+            self._loop.close()
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
@@ -167,7 +183,8 @@ class Procrastinate:
         return 0
 
     async def _known(self, tasks: Sequence[Due]) -> list[dict[str, Any]]:
-        return await self._connector.execute_query_all_async(_KNOWN, locks=[task.task_id for task in tasks])
+        locks = [task.task_id for task in tasks]
+        return await self._connector.execute_query_all_async(_LIVES + _KNOWN, locks=locks, silent=_SILENT)
 
     async def _bring_forward(self, known: Sequence[dict[str, Any]], tasks: Sequence[Due], now: datetime) -> None:
         at = {task.task_id: _scheduled(task, now) for task in tasks}
@@ -186,15 +203,24 @@ class Procrastinate:
         return self._asked(self._rescue())
 
     async def _rescue(self) -> list[TaskId]:
-        stalled = await self._jobs.get_stalled_jobs(seconds_since_heartbeat=SILENT_AFTER.total_seconds())
+        stalled = list(await self._jobs.get_stalled_jobs(seconds_since_heartbeat=_SILENT))
+        stalled += await self._unheard_of()
         return [TaskId(str(job.task_kwargs["task_id"])) for job in stalled if await self._put_back(job)]
 
+    async def _unheard_of(self) -> list[Job]:
+        """Jobs that stand as taken by us twice in a row, and are not in our hands: the answer to a fetch was lost."""
+        if self._worker is None or self._worker.worker_id is None:
+            return []
+        ours = await self._jobs.list_jobs_async(status=Status.DOING.value, worker_id=self._worker.worker_id)
+        before, self._suspects = self._suspects, {_id(job) for job in ours} - self._jobs.taken
+        return [job for job in ours if _id(job) in before & self._suspects]
+
     async def _put_back(self, job: Job) -> bool:
-        """Let a stalled job wait again, or strike it out where another of its task waits already."""
+        """Let a stalled job wait again, or end it where another of its task waits already: both cannot."""
         try:
             await self._jobs.retry_job(job)
         except UniqueViolation:
-            await self._jobs.finish_job(job, Status.FAILED, delete_job=True)
+            await self._jobs.finish_job_by_id_async(_id(job), Status.FAILED, delete_job=True)
         except ConnectorException as error:
             if not isinstance(error.__cause__, psycopg.errors.RaiseException):
                 raise
@@ -256,6 +282,13 @@ class Procrastinate:
         self.stop()
         asyncio.run_coroutine_threadsafe(end(), self._loop)
         self._thread.join(3 * patience)
+
+
+def _id(job: Job) -> int:
+    """Return the number of a job that came out of the table."""
+    if job.id is None:
+        raise AssertionError("every job in the table has its number")
+    return job.id
 
 
 def _job(task: Due, now: datetime) -> Job:
