@@ -46,6 +46,15 @@ class Ending:
     pauses: tuple[Pause, ...]
 
 
+def stay(dispatcher: Dispatch) -> None:
+    """Prolong our leases; raise LedgerFault where others took us for dead: the list of our tasks is gone then."""
+    if not dispatcher.renew():
+        raise LedgerFault(
+            "this backfill was silent for too long, and another machine gave its tasks back",
+            "run it again: what is stored is not stored twice. If it was not held up, compare the machines' clocks",
+        )
+
+
 @dataclass(slots=True)
 class Roll:
     """The ids of this backfill, taken into the ledger."""
@@ -64,8 +73,12 @@ def enrol(
     clock: Clock,
     log: EventLog,
     checkpoint: Checkpoint = unobserved,
+    stay: Callable[[], object] = lambda: None,
 ) -> Roll:
-    """Take ids in and enlist those that are not archived yet, at most `limit` of them."""
+    """Take ids in and enlist those that are not archived yet, at most `limit` of them.
+
+    Calls `stay` after each batch: a million ids take a while, in which we must not be taken for dead.
+    """
     roll = Roll()
     room = limit
     for intake in intakes:
@@ -83,6 +96,7 @@ def enrol(
         batch = Intake(ids=tuple(todo), rejects=intake.rejects)
         accept(batch, source="backfill", ledger=ledger, now=clock(), log=log)
         ledger.enlist(owner, todo)
+        stay()
         if room == 0:
             break
     return roll
@@ -127,7 +141,7 @@ class Backfill:
             now = self.clock()
             if now >= care_at:
                 self.breakers.reload()
-                self.stay()
+                stay(self.dispatcher)
                 care_at = now + RELOAD
             yield now
             if self.dispatcher.working:
@@ -135,14 +149,6 @@ class Backfill:
             else:
                 self.stopping.wait(TICK.total_seconds())
             tick(self._work())
-
-    def stay(self) -> None:
-        """Prolong our leases; raise LedgerFault where others took us for dead: the list of our tasks is gone then."""
-        if not self.dispatcher.renew():
-            raise LedgerFault(
-                "this backfill was silent for too long, and another machine gave its tasks back",
-                "run it again: what is stored is not stored twice. If it was not held up, compare the machines' clocks",
-            )
 
     def _work(self) -> OpenWork:
         """Say what is left; counting a million tasks takes a while, so it is done less often the longer it takes."""
@@ -172,7 +178,7 @@ def end(backfill: Backfill, verdict: Verdict, roll: Roll) -> Ending:
     """Sum up; a DONE whose tasks did not all end archived is UNFINISHED. Raises LedgerFault."""
     unfinished = tuple(backfill.ledger.unfinished(backfill.owner, limit=UNFINISHED_SHOWN))
     # After the list was read: had it been gone by then, this tells.
-    backfill.stay()
+    stay(backfill.dispatcher)
     if verdict is Verdict.DONE and (unfinished or roll.rejected):
         verdict = Verdict.UNFINISHED
     return Ending(

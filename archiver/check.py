@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from archiver.app.adapters import open_api, open_store
+from archiver.app.adapters import on_server, open_api, open_store, probe_ledger
 from archiver.core.errors import ArchiverError
 from archiver.ports import EventLog, Finding
 from archiver.settings import Loaded, Settings
+from archiver.settings.rules import SQLITE
 
 PROBE_NAME = "stem-archiver-probe"
 """The probe's fixed key under the prefix; it stays there, since no right to delete is needed."""
@@ -20,7 +21,8 @@ def findings(loaded: Loaded, log: EventLog) -> Iterator[Finding]:
     """Yield one finding a look, in the order in which an operator would mend them."""
     settings = loaded.settings
     yield Finding("ok", "settings", f"{len(loaded.sources)} keys read", "")
-    yield from _files(settings)
+    yield from _queue(settings)
+    yield from probe_ledger(settings) if on_server(settings) else _ledger(settings)
     yield _provider(settings, log)
     yield from open_store(settings, log).probe(f"{settings.store.prefix}{PROBE_NAME}")
 
@@ -34,13 +36,16 @@ def _provider(settings: Settings, log: EventLog) -> Finding:
     return Finding("ok", "provider", f"{settings.provider.base_url} accepts the key (credit {credit:g})", "")
 
 
-def _files(settings: Settings) -> Iterator[Finding]:
+def _queue(settings: Settings) -> Iterator[Finding]:
     queue = settings.queue.path
     if queue.exists():
         yield _readable(queue)
     else:
         yield Finding("warn", "queue file", f"{queue} does not exist yet", "`stem-archiver enqueue ID` creates it")
-    database = Path(settings.ledger.url.removeprefix("sqlite:///"))
+
+
+def _ledger(settings: Settings) -> Iterator[Finding]:
+    database = Path(settings.ledger.url.removeprefix(SQLITE))
     if database.exists():
         yield _private(database)
     else:

@@ -53,6 +53,8 @@ app = typer.Typer(
 )
 config_app = typer.Typer(help="Look at the settings in effect.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
+ledger_app = typer.Typer(help="Look after the ledger as a whole.", no_args_is_help=True)
+app.add_typer(ledger_app, name="ledger")
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="Task ids of the separation (not of the music).")]
@@ -430,7 +432,7 @@ def health(
 
 @app.command()
 def check(context: typer.Context, as_json: JsonFlag = False) -> None:
-    """Try everything before you rely on it: settings, provider, bucket, clock, file modes.
+    """Try everything before you rely on it: settings, provider, bucket, clock, file modes, ledger's server.
 
     Exit codes: 0 nothing failed; 1 something did; 2 settings.
 
@@ -443,7 +445,8 @@ def check(context: typer.Context, as_json: JsonFlag = False) -> None:
 
     settings = loaded.settings
     log = configure("error", settings.log.format, secrets=settings.secrets())
-    found = list(findings(loaded, log))
+    with _faults():
+        found = list(findings(loaded, log))
     if as_json:
         print_json({"findings": found}, sys.stdout)
     passed = all(finding.level != "fail" for finding in found) if as_json else print_findings(_console(), found)
@@ -499,6 +502,35 @@ def config_validate(context: typer.Context) -> None:
     """
     _load(context, *_FOR_WORK)
     typer.echo("the settings are valid")
+
+
+@ledger_app.command("copy")
+def ledger_copy(
+    source: Annotated[str, typer.Argument(metavar="FROM", help="URL of the ledger that there is.")],
+    target: Annotated[str, typer.Argument(metavar="TO", help="URL of an empty one, as ledger.url would have it.")],
+) -> None:
+    """Copy the whole ledger into an empty database: from SQLite to PostgreSQL, or back.
+
+    Nobody may be working on it. It is one transaction, at whose end all rows are compared.
+
+    A password is better given in PGPASSWORD or ~/.pgpass: other users see what stands in a command line.
+
+    Exit codes: 0 copied, and every row compared; 2 usage; 3 refused, or a ledger failed: nothing is copied.
+
+    Example: stem-archiver ledger copy sqlite:////var/lib/stem-archiver/ledger.db postgresql+psycopg://me@db/stems
+    """
+    import time
+
+    from archiver.app.adapters import copy_ledger
+
+    def said(table: str, rows: int) -> None:
+        typer.echo(f"{table}: {rows} rows")
+
+    began = time.monotonic()
+    with _faults():
+        counts = copy_ledger(source, target, said)
+    typer.echo(f"{sum(counts.values())} rows copied and compared in {time.monotonic() - began:.1f} s")
+    typer.echo("now set ledger.url to the new one, wherever it is set, and start the service")
 
 
 # ---------------------------------------------------------------- backfill's two forms

@@ -78,6 +78,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "job.failed": "a job of the daemon failed; it runs again at its next time",
         "owner.reaped": "what a dead process held was given back",
         "ledger.fault": "the ledger cannot be used; no work is done without it",
+        "ledger.away": "the ledger's server is away; what was under way is tried again for a minute",
         "http.listening": "metrics and health are served at this address",
         "http.unavailable": "metrics and health cannot be served: http.listen cannot be used; archiving goes on",
         "http.failed": "a page of metrics or health could not be made: a bug worth reporting",

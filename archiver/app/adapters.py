@@ -5,23 +5,23 @@ from __future__ import annotations
 import os
 import platform
 import random
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from archiver import __version__
-from archiver.app.machine import THIS_MACHINE, Machine
+from archiver.app.machine import THIS_MACHINE, Machine, utc_now
 from archiver.core.errors import LedgerFault, SettingsFault
 from archiver.core.model import Policy
 from archiver.edge.buffers import BufferBudget
 from archiver.edge.downloader import HttpDownloader
-from archiver.edge.ledger import SqlLedger
+from archiver.edge.ledger import SqlLedger, copy, database_of, probe
 from archiver.edge.object_store import S3Store
 from archiver.edge.owners import OwnerLock
 from archiver.edge.record_api import Answered, KieApi
 from archiver.notices import Notices
-from archiver.ports import Checkpoint, EventLog, unobserved
+from archiver.ports import Checkpoint, EventLog, Finding, unobserved
 from archiver.redaction import Cleaner
 from archiver.settings import Settings, data_folder
 from archiver.settings.rules import SQLITE
@@ -51,10 +51,40 @@ def policy_of(settings: Settings, *, called: bool = False) -> Policy:
     )
 
 
-def open_ledger(settings: Settings, checkpoint: Checkpoint = unobserved, machine: Machine = THIS_MACHINE) -> SqlLedger:
+def open_ledger(
+    settings: Settings,
+    checkpoint: Checkpoint = unobserved,
+    machine: Machine = THIS_MACHINE,
+    log: EventLog | None = None,
+) -> SqlLedger:
     """Open and, where needed, create or migrate the ledger; raise LedgerFault, or SettingsFault without its driver."""
+
+    def heard(away: LedgerFault) -> None:
+        if log is not None:
+            log.warning("ledger.away", error=str(away), hint=away.hint)
+
     with extra("ledger.url", "cluster"):
-        return SqlLedger.open(settings.ledger.url, checkpoint=checkpoint, patience=machine.patience)
+        return SqlLedger.open(settings.ledger.url, checkpoint=checkpoint, patience=machine.patience, heard=heard)
+
+
+def probe_ledger(settings: Settings) -> Iterator[Finding]:
+    """Look at the server that the ledger is on; raise SettingsFault without its driver."""
+    with extra("ledger.url", "cluster"), closing(database_of(settings.ledger.url)) as database:
+        yield from probe(database)
+
+
+def copy_ledger(source: str, target: str, progress: Callable[[str, int], None]) -> Mapping[str, int]:
+    """Copy the ledger at one URL into the empty one at another; return the number of rows by table.
+
+    Raises LedgerFault, with nothing copied, or SettingsFault without the driver.
+    """
+    with extra("a PostgreSQL ledger", "cluster"):
+        old, new = database_of(source), database_of(target)
+    try:
+        return copy(old, new, now=utc_now(), progress=progress)
+    finally:
+        new.close()
+        old.close()
 
 
 def open_jobs(settings: Settings) -> Procrastinate:

@@ -26,7 +26,7 @@ from archiver.app.adapters import (
 )
 from archiver.app.listeners import called, pages, watched
 from archiver.app.machine import THIS_MACHINE, Machine, utc_now
-from archiver.backfill import Backfill, Ending, end, enrol
+from archiver.backfill import Backfill, Ending, end, enrol, stay
 from archiver.cluster import LEASE, RENEW_EVERY, Deferrer, Worker
 from archiver.core.errors import SettingsFault
 from archiver.core.model import Intake
@@ -259,6 +259,7 @@ class Service:
             clock=self.clock,
             log=self.log,
             checkpoint=self.checkpoint,
+            stay=lambda: stay(self.dispatcher),
         )
         self.log.info("backfill.started", tasks=roll.taken, already_archived=roll.already_archived)
         backfill = Backfill(
@@ -311,7 +312,7 @@ def service(
     notices = None if role is Role.BACKFILL else open_notices(settings, log, machine)
     log = log if notices is None else ToldLog(log, notices.tell)
     with ExitStack() as stack:
-        ledger = stack.enter_context(closing(open_ledger(settings, checkpoint, machine)))
+        ledger = stack.enter_context(closing(open_ledger(settings, checkpoint, machine, log)))
         owners = stack.enter_context(closing(own_lock(settings)))
         api = stack.enter_context(closing(open_api(settings, log, checkpoint, machine, metrics.api_answered)))
         downloader = stack.enter_context(closing(open_downloader(settings, checkpoint, machine)))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,6 +14,7 @@ import pytest
 
 from archiver.demo.emulator import EmulatedTask, Emulator
 from archiver.demo.seaweed import S3Server
+from archiver.edge.ledger import SqlLedger
 from tests.integration.site import PREFIX, Site, stems_of
 
 TWO = EmulatedTask(task_id="separate-0001", kind="separate_vocal", stems=stems_of("vocal", "instrumental", seed="a"))
@@ -72,6 +76,32 @@ def test_backfill_no_wait_leaves_a_pending_task_and_exits_1_naming_it(site: Site
     assert never.task_id in done.err
     assert site.emulator.calls(never.task_id) == 1
     site.oracles(TWO)
+
+
+def test_backfill_that_was_taken_for_dead_exits_3_and_calls_nothing_archived(site: Site) -> None:
+    never = EmulatedTask(task_id="pending-0009", answers="pending", stems=stems_of("vocal"))
+    site.emulator.add(never)
+    process = subprocess.Popen(
+        site.command("backfill", "-", "--json"),
+        env=site.env,
+        cwd=site.folder,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    with process:
+        assert process.stdin is not None
+        process.stdin.write(f"{never.task_id}\n".encode())
+        process.stdin.close()
+        process.stdin = None
+        while not site.emulator.calls(never.task_id):
+            time.sleep(0.1)
+        with closing(SqlLedger.open(f"sqlite:///{site.ledger}")) as ledger:
+            ledger.release_dead(lambda _: False, now=datetime.now(UTC))
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 3
+    assert out == b""
+    assert b"another machine gave its tasks back" in err
 
 
 def test_backfill_after_max_wait_gives_up_on_a_pending_task(site: Site) -> None:

@@ -4,6 +4,7 @@ import multiprocessing
 import multiprocessing.connection
 import multiprocessing.process
 import os
+import platform
 import shutil
 import signal
 import stat
@@ -111,6 +112,30 @@ def test_a_start_removes_the_files_of_the_dead_and_no_other(lock: OwnerLock, tmp
     names = {path.name for path in (tmp_path / "owners").iterdir()}
     second.close()
     assert names == {f"{lock.owner}.lock", f"{second.owner}.lock", "notes.txt"}
+
+
+def test_owners_of_another_machine_cannot_be_judged_and_their_files_are_let_be(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("here", "there")]
+    here, there = (OwnerLock(folder, shared=True) for folder in folders)
+    beside = OwnerLock(folders[0], shared=True)
+    assert here.owner.startswith(platform.node())
+    assert here.alive(here.owner) is here.alive(beside.owner) is True
+    assert here.alive(there.owner) is None
+    assert here.alive("0123456789abcdef") is None, "of a ledger that was on one machine"
+    beside.close()
+    assert here.alive(beside.owner) is False
+    there.close()
+    assert here.alive(there.owner) is None
+    here.close()
+
+
+def test_a_copy_of_the_folder_is_another_place(tmp_path: Path) -> None:
+    here = OwnerLock(tmp_path / "here", shared=True)
+    shutil.copytree(tmp_path / "here", tmp_path / "copy")
+    copy = OwnerLock(tmp_path / "copy", shared=True)
+    assert copy.alive(here.owner) is None
+    copy.close()
+    here.close()
 
 
 def test_processes_that_start_while_others_sweep_stay_alive(lock: OwnerLock, tmp_path: Path) -> None:

@@ -110,6 +110,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.ledger: SqlLedger = open_ledger(self.folder)
         self.now = NOW
         self.tasks: dict[TaskId, ModelTask] = {}
+        self.alive_until: dict[str, datetime] = {}
 
     def teardown(self) -> None:
         self.ledger.close()
@@ -158,21 +159,33 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(owner=st.sampled_from(OWNERS))
     def renew(self, owner: str) -> None:
-        self.ledger.renew(owner, now=self.now, lease=LEASE)
+        assert self.ledger.renew(owner, now=self.now, lease=LEASE) == (owner in self.alive_until)
+        self.alive_until[owner] = self.now + LEASE
         for task in self.tasks.values():
             if task.owner == owner:
                 task.until = self.now + LEASE
 
-    @rule(owner=st.sampled_from(OWNERS), dead=st.booleans())
-    def release(self, owner: str, dead: bool) -> None:
+    @rule(owner=st.sampled_from(OWNERS))
+    def release(self, owner: str) -> None:
         held = [task for task in self.tasks.values() if task.owner == owner]
+        assert self.ledger.release(owner, now=self.now) == len(held)
+        self._gone(owner)
+
+    @rule(owner=st.sampled_from(OWNERS), lives=st.sampled_from([False, None]))
+    def release_dead(self, owner: str, lives: bool | None) -> None:
+        known = owner in self.alive_until or any(task.owner == owner for task in self.tasks.values())
+        silent = not (owner in self.alive_until and self.now < self.alive_until[owner])
+        dead = known and (silent or lives is False)
+        names = self.ledger.release_dead(lambda name: lives if name == owner else True, now=self.now)
+        assert list(names) == ([owner] if dead else [])
         if dead:
-            names = self.ledger.release_dead(lambda name: name != owner, now=self.now)
-            assert list(names) == ([owner] if held else [])
-        else:
-            assert self.ledger.release(owner, now=self.now) == len(held)
-        for task in held:
-            task.give_back()
+            self._gone(owner)
+
+    def _gone(self, owner: str) -> None:
+        self.alive_until.pop(owner, None)
+        for task in self.tasks.values():
+            if task.owner == owner:
+                task.give_back()
 
     # --- the path
 

@@ -62,8 +62,10 @@ def commands() -> set[str]:
 
 def test_dockerfile_copies_only_what_is_there_and_let_through() -> None:
     allowed = re.findall(r"^!(.+)$", (ROOT / ".dockerignore").read_text(encoding="utf-8"), re.MULTILINE)
-    copied = re.findall(r"^COPY (?:--chmod=\S+ )?(?!--)(\S+) ", DOCKERFILE, re.MULTILINE)
-    assert set(copied) == {"requirements.lock", "archiver", "deploy/container/stem-archiver", "LICENSE"}
+    lines = re.findall(r"^COPY (?:--chmod=\S+ )?(?!--)(.+) \S+$", DOCKERFILE, re.MULTILINE)
+    copied = [source for line in lines for source in line.split()]
+    locks = {"requirements.lock", "requirements-cluster.lock"}
+    assert set(copied) == {*locks, "archiver", "deploy/container/stem-archiver", "LICENSE"}
     for source in copied:
         assert (ROOT / source).exists()
         assert any(source == name or source.startswith(f"{name}/") for name in allowed), source

@@ -15,12 +15,12 @@ GENEROUS = 60.0
 class Book:
     """A commit that can be held up, and refuses what is negative together with all that comes with it."""
 
-    def __init__(self) -> None:
+    def __init__(self, of_all: type[BaseException] | tuple[()] = ()) -> None:
         self.turn = threading.Lock()
         self.commits: list[list[int]] = []
         self.begun = threading.Event()
         self.may_end = threading.Event()
-        self.together = Together(self.commit, self.turn)
+        self.together = Together(self.commit, self.turn, of_all=of_all)
 
     def commit(self, items: Sequence[int]) -> None:
         assert self.turn.locked()
@@ -75,6 +75,13 @@ def test_a_write_that_fails_among_others_fails_alone() -> None:
     written, failed = crowd(book, [5, -3, 8])
     assert book.commits == [[0], [5], [8]]
     assert (sorted(written), failed) == ([0, 5, 8], ["-3 may not be written"])
+
+
+def test_an_error_that_none_can_help_fails_all_at_once_without_trying_each() -> None:
+    book = Book(of_all=ValueError)
+    written, failed = crowd(book, [5, -3, 8])
+    assert book.commits == [[0]]
+    assert (written, failed) == ([0], ["-3 may not be written"] * 3)
 
 
 def test_a_write_after_a_failed_one_is_committed() -> None:

@@ -30,6 +30,10 @@ _CACHE_KIB = 8 * 1024
 _LOCK_POLL = 0.05
 
 
+NUL = "\N{SYMBOL FOR NULL}"
+"""What PostgreSQL, whose texts have no NUL, keeps in its place."""
+
+
 class Database(Protocol):
     """Where a ledger is kept. `reading` and `writing` give a connection inside a transaction of its own."""
 
@@ -40,6 +44,9 @@ class Database(Protocol):
     @property
     def where(self) -> str:
         """What messages call it; holds no secret."""
+
+    def stands(self) -> bool:
+        """Whether there is a ledger already; makes none."""
 
     def prepare(self, checkpoint: Checkpoint) -> None:
         """Make it ours where it is empty, and migrate it; raise LedgerFault, touching nothing, for a foreign one."""
@@ -68,6 +75,10 @@ class SqliteFile:
         self._path = path
         self._patience = patience
         self._identity: tuple[int, int] | None = None
+
+    def stands(self) -> bool:
+        """Whether the file is there and holds something."""
+        return self._path.exists() and self._path.stat().st_size > 0
 
     def prepare(self, checkpoint: Checkpoint) -> None:
         """Create the file where there is none, make it ours and migrate it, one process at a time."""

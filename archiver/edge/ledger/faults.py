@@ -120,15 +120,20 @@ def translated(where: str) -> Iterator[None]:
     try:
         yield
     except IntegrityError as error:
-        raise IllegalMove(f"the ledger's own rules forbid this: {error.orig}") from error
+        raise IllegalMove(f"the ledger's own rules forbid this: {_first_line(error)}") from error
     except DataError as error:
-        raise IllegalMove(f"the ledger cannot hold this value: {error.orig}") from error
+        raise IllegalMove(f"the ledger cannot hold this value: {_first_line(error)}") from error
     except DBAPIError as error:
         raise _fault(where, error) from error
     except NoConnectionFree as error:
         raise LedgerAway(f"the ledger {where} {_AWAY[0]} (every connection is in use)", _AWAY[1]) from error
     except sqlite3.Error as error:  # of a connection that is being set up, where SQLAlchemy stands aside
         raise _of_sqlite(where, error) from error
+
+
+def _first_line(error: DBAPIError) -> str:
+    """Leave out PostgreSQL's details: they hold whole rows."""
+    return str(error.orig).partition("\n")[0]
 
 
 def _fault(where: str, error: DBAPIError) -> LedgerFault:

@@ -26,7 +26,7 @@ def migrate(
     """
     with engine.connect().execution_options(**{WRITES: True}) as db, db.begin():
         adopt(db)
-        current = _revision(db)
+        current = revision(db)
         if current == HEAD:
             # A transaction may begin on what is read-only (a file, a standby); writing tells.
             db.exec_driver_sql("UPDATE alembic_version SET version_num = version_num")
@@ -42,8 +42,9 @@ def migrate(
     checkpoint("ledger.migrated")
 
 
-def _revision(db: Connection) -> str | None:
+def revision(db: Connection) -> str | None:
+    """Return the schema's revision; None where there is none."""
     if not inspect(db).has_table("alembic_version"):
         return None
-    revision: str | None = db.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
-    return revision
+    found: str | None = db.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    return found

@@ -13,11 +13,11 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from archiver.core.errors import LedgerFault
-from archiver.edge.ledger.dialect import APPLICATION_ID
+from archiver.edge.ledger.dialect import APPLICATION_ID, NUL
 from archiver.edge.ledger.migrate import migrate
 from archiver.edge.ledger.schema import metadata
 from archiver.ports import Checkpoint
@@ -76,8 +76,14 @@ class PostgresDatabase:
         self._outage = outage.total_seconds()
         self._writer = secrets.token_hex(16)
         self._serials = itertools.count(1)
+        self._has_written = False
         self.engine = _engine(url, patience)
         self._reader = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+
+    def stands(self) -> bool:
+        """Whether the tables are there."""
+        with self.engine.connect() as db:
+            return inspect(db).has_table("alembic_version")
 
     def prepare(self, checkpoint: Checkpoint) -> None:
         """Create or migrate the tables, one process at a time."""
@@ -107,6 +113,7 @@ class PostgresDatabase:
             except DBAPIError as error:
                 if not (error.connection_invalidated and self._is_written(serial)):
                     raise
+            self._has_written = True
 
     def _is_written(self, serial: int) -> bool:
         """Whether the transaction was committed though its answer is lost; raise LedgerFault where nobody can tell."""
@@ -125,9 +132,10 @@ class PostgresDatabase:
             time.sleep(_LOOK_AGAIN)
 
     def close(self) -> None:
-        """Close every connection, and leave no trace of ours."""
-        with suppress(DBAPIError), self.engine.begin() as db:
-            db.execute(_FORGET, {"writer": self._writer})
+        """Close every connection; where we wrote, strike out our number, if the server is there."""
+        if self._has_written:
+            with suppress(SQLAlchemyError), self.engine.begin() as db:
+                db.execute(_FORGET, {"writer": self._writer})
         self.engine.dispose()
 
 
@@ -172,7 +180,7 @@ def _show_nul(connection: Any) -> None:  # noqa: ANN401 - psycopg's, an extra
 
     class Shown(StrDumper):
         def dump(self, obj: str) -> Any:  # noqa: ANN401 - psycopg's Buffer
-            return super().dump(obj.replace("\0", "\N{SYMBOL FOR NULL}"))
+            return super().dump(obj.replace("\0", NUL))
 
     connection.adapters.register_dumper(str, Shown)
 

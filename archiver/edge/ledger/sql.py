@@ -88,7 +88,7 @@ class SqlLedger:
         where the server's driver is not installed. Later on a server that is away for less than `outage` is waited
         for, and `heard` told once.
         """
-        database = _database(url, patience, outage)
+        database = database_of(url, patience, outage)
         try:
             with translated(database.where):
                 database.prepare(checkpoint)
@@ -422,7 +422,8 @@ _URLS = (
 )
 
 
-def _database(url: str, patience: timedelta, outage: timedelta) -> Database:
+def database_of(url: str, patience: timedelta = PATIENCE, outage: timedelta = OUTAGE) -> Database:
+    """Return where `url` leads, nothing opened yet; raise LedgerFault when it can be no ledger's."""
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError) as error:
