@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from enum import IntEnum
 from pathlib import Path
@@ -276,24 +276,28 @@ def enqueue(context: typer.Context, ids: Ids) -> None:
 
 @app.command()
 def status(context: typer.Context, as_json: JsonFlag = False) -> None:
-    """Count tasks by state; say what is at risk, paused or rejected.
+    """Count tasks by state, and workers and their jobs where there are any; say what is at risk, paused or rejected.
 
     Exit codes: 0 all is well; 1 anything is lost, refused or at risk; 2 settings; 3 the ledger failed.
 
     Example: stem-archiver status --json
     """
     loaded = _load(context)
+    from archiver.app.adapters import job_counts
     from archiver.app.machine import utc_now
-    from archiver.console import print_json, print_overview
+    from archiver.console import print_jobs, print_json, print_overview
     from archiver.core.states import StemState, TaskState
 
     now = utc_now()
     with _ledger(loaded) as ledger:
         overview = ledger.overview(now=now, at_risk=loaded.settings.schedule.at_risk)
+        jobs = job_counts(loaded.settings)
     if as_json:
-        print_json(overview, sys.stdout)
+        print_json(overview if jobs is None else {**asdict(overview), "jobs": jobs}, sys.stdout)
     else:
         print_overview(_console(), overview, now)
+        if jobs is not None:
+            print_jobs(_console(), jobs)
     bad = overview.tasks.get(TaskState.LOST, 0) + overview.stems.get(StemState.REFUSED, 0) + overview.at_risk_count
     raise typer.Exit(Exit.UNARCHIVED if bad else Exit.DONE)
 

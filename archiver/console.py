@@ -23,7 +23,7 @@ from archiver.backfill import Ending
 from archiver.core.errors import ArchiverError
 from archiver.core.model import Archived, Outcome
 from archiver.core.states import StemState, TaskState
-from archiver.ports import Finding, Overview, Pause, TaskRow
+from archiver.ports import Finding, JobCounts, Overview, Pause, TaskRow
 from archiver.redaction import visible
 
 _STYLE = {"ok": "green", "warn": "yellow", "fail": "bold red"}
@@ -260,6 +260,24 @@ def print_overview(console: Console, overview: Overview, now: datetime) -> None:
         console.print(f"[yellow]rejected[/] {overview.rejected_lines} lines of the queue:")
         for reject in overview.rejects:
             _say(console, f"  {reject.path} at byte {reject.offset}: {reject.excerpt!r}: {reject.reason}")
+
+
+def print_jobs(console: Console, jobs: JobCounts) -> None:
+    """Print what `status` says of workers and their jobs."""
+    console.print(
+        f"{jobs.workers} workers at work; {jobs.waiting} jobs waiting, {jobs.scheduled} scheduled, "
+        f"{jobs.doing} being done"
+    )
+    if jobs.waiting and not jobs.workers:
+        _say(console, " jobs wait, and no worker is at work: start `stem-archiver worker`", mark="workers")
+    if jobs.silent_workers or jobs.stalled:
+        _say(
+            console,
+            f" {jobs.silent_workers} workers went silent without a goodbye in the last day; {jobs.stalled} jobs of "
+            "workers that are gone are taken up by others within seconds",
+            mark="silent",
+            style="yellow",
+        )
 
 
 def _when(pause: Pause, now: datetime) -> str:

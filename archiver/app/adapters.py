@@ -21,7 +21,7 @@ from archiver.edge.object_store import S3Store
 from archiver.edge.owners import OwnerLock
 from archiver.edge.record_api import Answered, KieApi
 from archiver.notices import Notices
-from archiver.ports import Checkpoint, EventLog, Finding, unobserved
+from archiver.ports import Checkpoint, EventLog, Finding, JobCounts, unobserved
 from archiver.redaction import Cleaner
 from archiver.settings import Settings, data_folder
 from archiver.settings.rules import SQLITE
@@ -92,6 +92,15 @@ def open_jobs(settings: Settings) -> Procrastinate:
     with extra("ledger.url", "cluster"):
         from archiver.edge.jobs import Procrastinate  # noqa: PLC0415 - an extra
     return Procrastinate.open(settings.ledger.url)
+
+
+def job_counts(settings: Settings) -> JobCounts | None:
+    """Say how the queue of jobs stands; None where there is none. Raises LedgerFault."""
+    if not on_server(settings):
+        return None
+    with extra("ledger.url", "cluster"):
+        from archiver.edge.jobs import counts  # noqa: PLC0415 - an extra
+    return counts(settings.ledger.url)
 
 
 def open_api(
