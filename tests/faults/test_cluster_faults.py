@@ -198,11 +198,12 @@ def test_2000_tasks_under_kills_of_workers_are_all_archived_once(cluster: Cluste
 def _kill(cluster: Cluster, *, tasks: int, kills: int, seed: int) -> None:
     """Kill one of three workers every few seconds, and start another in its place, until all is archived."""
     chance, began, done = random.Random(seed), time.monotonic(), 0
-    cluster.start("run")
+    intake = cluster.start("run")
     workers = [cluster.start("worker") for _ in range(3)]
     cluster.give(tasks, every_large=20)
     while cluster.archived() < tasks:
         assert time.monotonic() - began < 60 + 2 * tasks, f"{cluster.archived()} of {tasks} archived"
+        assert [each.popen.poll() for each in (intake, *workers)] == [None] * 4, "a process ended by itself"
         time.sleep(chance.uniform(2, 5))
         if done < kills:
             number = chance.randrange(3)

@@ -242,6 +242,19 @@ def test_job_of_a_killed_worker_with_a_twin_that_waits_ends_and_the_twin_goes_on
     assert hand.done == [tid(1)]
 
 
+def test_jobs_with_twins_are_ended_though_several_come_to_the_rescue_at_once(
+    jobs: Procrastinate, postgres_url: str
+) -> None:
+    tasks = [due(number) for number in range(200)]
+    jobs.defer(tasks, now=now())
+    take(postgres_url)
+    jobs.defer(tasks, now=now())
+    with closing(Procrastinate.open(postgres_url)) as other, ThreadPoolExecutor(2) as pool:
+        for rescued in [pool.submit(each.rescue) for each in (jobs, other)]:
+            rescued.result()
+    assert sorted(states(postgres_url)) == [(task.task_id, "todo") for task in tasks]
+
+
 def test_job_of_a_worker_that_lives_is_left_to_it(jobs: Procrastinate, postgres_url: str) -> None:
     jobs.defer([due(1)], now=now())
     hand = Took()

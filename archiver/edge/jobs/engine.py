@@ -50,7 +50,9 @@ _KNOWN = """SELECT id, queueing_lock, scheduled_at FROM procrastinate_jobs
     FROM procrastinate_jobs AS jobs JOIN lives ON lives.id = jobs.worker_id
     WHERE status = 'doing' AND heard AND queueing_lock = ANY(%(locks)s)"""
 _BRING_FORWARD = "UPDATE procrastinate_jobs SET scheduled_at = NULL WHERE status = 'todo' AND id = ANY(%(ids)s)"
-_DONE = "DELETE FROM procrastinate_jobs WHERE id = %(id)s AND status = 'doing' AND worker_id = %(worker)s"
+_DONE = """DELETE FROM procrastinate_jobs
+    WHERE id = %(id)s AND status = 'doing' AND worker_id IS NOT DISTINCT FROM %(worker)s"""
+"""Not as procrastinate ends a job, for that raises, or ends another's, where it was put back meanwhile."""
 _COUNTS = """SELECT
     count(*) FILTER (WHERE status = 'todo' AND (scheduled_at IS NULL OR scheduled_at <= now())) AS waiting,
     count(*) FILTER (WHERE status = 'todo' AND scheduled_at > now()) AS scheduled,
@@ -220,7 +222,7 @@ class Procrastinate:
         try:
             await self._jobs.retry_job(job)
         except UniqueViolation:
-            await self._jobs.finish_job_by_id_async(_id(job), Status.FAILED, delete_job=True)
+            await self._jobs.finish_job(job, Status.FAILED, delete_job=True)
         except ConnectorException as error:
             if not isinstance(error.__cause__, psycopg.errors.RaiseException):
                 raise
