@@ -173,6 +173,8 @@ def run(context: typer.Context) -> None:
 
     A first signal drains (what fits into shutdown_grace), a second stops at once. SIGHUP reads the settings again.
 
+    On a PostgreSQL ledger it takes ids in and defers jobs; `stem-archiver worker` does them. Several may run.
+
     Under systemd it tells how it fares, and feeds the watchdog while it makes progress.
 
     Exit codes: 0 after a signal; 2 settings; 3 the ledger failed.
