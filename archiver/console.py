@@ -264,17 +264,17 @@ def print_overview(console: Console, overview: Overview, now: datetime) -> None:
 
 def print_jobs(console: Console, jobs: JobCounts) -> None:
     """Print what `status` says of workers and their jobs."""
+    workers = "1 worker" if jobs.workers == 1 else f"{jobs.workers} workers"
     console.print(
-        f"{jobs.workers} workers at work; {jobs.waiting} jobs waiting, {jobs.scheduled} scheduled, "
-        f"{jobs.doing} being done"
+        f"{workers} at work; {jobs.waiting} jobs waiting, {jobs.scheduled} scheduled, {jobs.doing} being done"
     )
     if jobs.waiting and not jobs.workers:
         _say(console, " jobs wait, and no worker is at work: start `stem-archiver worker`", mark="workers")
     if jobs.silent_workers or jobs.stalled:
         _say(
             console,
-            f" {jobs.silent_workers} workers went silent without a goodbye in the last day; {jobs.stalled} jobs of "
-            "workers that are gone are taken up by others within seconds",
+            f" workers that went without a goodbye in the last day: {jobs.silent_workers}; their jobs, taken up by "
+            f"others within seconds: {jobs.stalled}",
             mark="silent",
             style="yellow",
         )

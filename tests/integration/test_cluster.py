@@ -77,7 +77,7 @@ def test_worker_serves_metrics_and_health_and_status_tells_of_it_also_when_it_wa
         site.configure(http={"listen": f"127.0.0.1:{port}"})
         assert site.run("health").code == 0
         said = site.run("status").out
-        assert "1 workers at work; 0 jobs waiting" in said
+        assert "1 worker at work; 0 jobs waiting" in said
         worker.popen.kill()
         worker.popen.wait()
     give(site, 1, first=3)
@@ -86,7 +86,7 @@ def test_worker_serves_metrics_and_health_and_status_tells_of_it_also_when_it_wa
         time.sleep(SILENT_AFTER.total_seconds())
         said = site.run("status").out
         assert "jobs wait, and no worker is at work" in said
-        assert "1 workers went silent" in said
+        assert "without a goodbye in the last day: 1" in said
         assert intake.stop() == 0
 
 

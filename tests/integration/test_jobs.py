@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +23,7 @@ from archiver.edge.jobs.database import migrations, parameters, prepare
 from archiver.ports import Due, JobCounts, Stage
 from tests.fixtures.ledgers import tid
 from tests.fixtures.postgres import PostgresServer
+from tests.integration.site import ROOT
 
 SOON = timedelta(seconds=30)
 DAY = timedelta(days=1)
@@ -336,3 +339,22 @@ def test_server_that_stays_away_ends_the_worker_with_a_fault(postgres: PostgresS
                 jobs.defer([due(1)], now=now())
         finally:
             postgres.start()
+
+
+def test_job_that_hangs_does_not_hold_up_the_end_of_the_process(postgres_url: str) -> None:
+    """As the daemon ends when a transfer does not heed that its grace is over."""
+    script = """
+import sys, time
+from contextlib import closing
+from tests.integration.test_jobs import Procrastinate, Took, due, now, until
+jobs, hand = Procrastinate.open(sys.stdin.read()), Took()
+hand.may_go_on.clear()
+jobs.defer([due(1)], now=now())
+jobs.start(hand, at_once=1)
+until(lambda: hand.done)
+jobs.close(patience=0.5)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], input=postgres_url, text=True, timeout=40, check=False, cwd=ROOT
+    )
+    assert done.returncode == 0

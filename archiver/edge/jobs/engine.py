@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Coroutine, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -236,11 +235,10 @@ class Procrastinate:
         self._jobs.hand = hand
 
         @self._app.task(name=_TASK, pass_context=True)
-        def archive(context: JobContext, task_id: str) -> None:
-            hand.work(TaskId(task_id), Stage(context.job.queue))
+        async def archive(context: JobContext, task_id: str) -> None:
+            await _in_thread(lambda: hand.work(TaskId(task_id), Stage(context.job.queue)))
 
         async def begin() -> None:
-            self._loop.set_default_executor(ThreadPoolExecutor(at_once, thread_name_prefix="task"))
             self._worker = Worker(
                 self._app,
                 queues=[stage.value for stage in Stage],
@@ -284,6 +282,25 @@ class Procrastinate:
         self.stop()
         asyncio.run_coroutine_threadsafe(end(), self._loop)
         self._thread.join(3 * patience)
+
+
+async def _in_thread(work: Callable[[], None]) -> None:
+    """Run `work` in a thread that holds up no end of the process, as those of an executor do."""
+    loop, done = asyncio.get_running_loop(), asyncio.Event()
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - raised in the loop
+            errors.append(error)
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(done.set)
+
+    threading.Thread(target=run, name="job", daemon=True).start()
+    await done.wait()
+    if errors:
+        raise errors[0]
 
 
 def _id(job: Job) -> int:
