@@ -11,7 +11,7 @@ from archiver.core.errors import LedgerFault
 from archiver.core.model import Dependency, Intake
 from archiver.core.states import TaskState
 from archiver.daemon import Stopping
-from archiver.dispatch import Breakers, Dispatcher
+from archiver.dispatch import Breakers, Dispatch
 from archiver.ports import Checkpoint, Clock, EventLog, Ledger, OpenWork, Pause, TaskRow, unobserved
 from archiver.upkeep import accept
 
@@ -46,7 +46,7 @@ class Ending:
     pauses: tuple[Pause, ...]
 
 
-def stay(dispatcher: Dispatcher) -> None:
+def stay(dispatcher: Dispatch) -> None:
     """Prolong our leases; raise LedgerFault where others took us for dead: the list of our tasks is gone then."""
     if not dispatcher.renew():
         raise LedgerFault(
@@ -109,7 +109,7 @@ class Backfill:
 
     owner: str
     ledger: Ledger
-    dispatcher: Dispatcher
+    dispatcher: Dispatch
     breakers: Breakers
     stopping: Stopping
     clock: Clock

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from archiver.app.adapters import on_server, open_accounts, open_store
-from archiver.app.ledger import probe_ledger
+from archiver.app.adapters import open_accounts, open_store
+from archiver.app.ledger import on_server, probe_ledger
 from archiver.core.errors import ArchiverError
 from archiver.core.model import DEFAULT_ACCOUNT
 from archiver.ports import EventLog, Finding, RecordApi

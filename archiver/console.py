@@ -21,7 +21,7 @@ from rich.text import Text
 from archiver.core.errors import ArchiverError
 from archiver.core.model import DEFAULT_ACCOUNT, Archived, Outcome
 from archiver.core.states import StemState, TaskState
-from archiver.ports import Finding, Overview, Pause, TaskRow
+from archiver.ports import Finding, JobCounts, Overview, Pause, TaskRow
 from archiver.redaction import visible
 
 if TYPE_CHECKING:  # `status` and `show` need neither, and these load the whole service
@@ -263,6 +263,24 @@ def print_overview(console: Console, overview: Overview, now: datetime) -> None:
         console.print(f"[yellow]rejected[/] {overview.rejected_lines} lines of the queue:")
         for reject in overview.rejects:
             _say(console, f"  {reject.path} at byte {reject.offset}: {reject.excerpt!r}: {reject.reason}")
+
+
+def print_jobs(console: Console, jobs: JobCounts) -> None:
+    """Print what `status` says of workers and their jobs."""
+    workers = "1 worker" if jobs.workers == 1 else f"{jobs.workers} workers"
+    console.print(
+        f"{workers} at work; {jobs.waiting} jobs waiting, {jobs.scheduled} scheduled, {jobs.doing} being done"
+    )
+    if jobs.waiting and not jobs.workers:
+        _say(console, " jobs wait, and no worker is at work: start `stem-archiver worker`", mark="workers")
+    if jobs.silent_workers or jobs.stalled:
+        _say(
+            console,
+            f" workers that went without a goodbye in the last day: {jobs.silent_workers}; their jobs, taken up by "
+            f"others within seconds: {jobs.stalled}",
+            mark="silent",
+            style="yellow",
+        )
 
 
 def _when(pause: Pause, now: datetime) -> str:

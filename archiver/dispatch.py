@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from archiver.core.concurrency import Change
 from archiver.core.errors import ArchiverError, LeaseLost, LedgerFault
@@ -21,6 +22,9 @@ Archive = Callable[[Claim], Outcome]
 
 FAILURES_TO_PAUSE = 8
 """How many failures in a row, over all tasks, make an outage."""
+
+NEEDS = {Stage.LIST: (Dependency.PROVIDER,), Stage.STORE: (Dependency.ORIGIN, Dependency.STORE)}
+"""What must work for each half of the path."""
 
 FARTHEST_PROBE = timedelta(minutes=1)
 """A pause whose probe is due later than this was written down before the clock was set back."""
@@ -248,6 +252,14 @@ class Breakers:
             paused = {account for dependency, account in self._pauses if dependency is Dependency.PROVIDER}
             return {account for account in paused if not self._is_open((Dependency.PROVIDER, account))}
 
+    @property
+    def fresh_only(self) -> bool:
+        """Whether only tasks never listed are to be asked about.
+
+        Listed ones are asked about again only for links to use at once: not while nothing can be stored.
+        """
+        return not self.open_for(*NEEDS[Stage.STORE])
+
     def shut(self, *dependencies: Dependency) -> bool:
         """Whether one of them is paused and nobody is probing it."""
         with self._lock:
@@ -335,6 +347,48 @@ class Shift:
     enlisted_only: bool = False
 
 
+class Dispatch(Protocol):
+    """What sees to it that due tasks are worked on, here or elsewhere."""
+
+    @property
+    def working(self) -> int:
+        """Tasks in flight in this process."""
+
+    @property
+    def fault(self) -> LedgerFault | None:
+        """Why nothing is begun any more, if so."""
+
+    def pump(self) -> int:
+        """Begin what can be begun, or hand it on; return how many tasks that were. Call it every second."""
+
+    def renew(self) -> bool:
+        """Prolong the leases held; call it before all else, then several times a lease.
+
+        False when we were not on record: the first time, or others took us for dead and gave all of ours back.
+        """
+
+    def stop(self) -> None:
+        """Begin nothing more."""
+
+    def wait_idle(self, timeout: float) -> bool:
+        """Wait until no task is in flight, at most `timeout` seconds; return whether it is so."""
+
+
+def try_one(claim: Claim, archive: Archive, breakers: Breakers, log: EventLog) -> None:
+    """Take a claim along the path, whatever comes of it; raises LedgerFault, nothing else."""
+    log.debug("task.claimed", task_id=claim.task_id, account=claim.account, state=claim.state.value)
+    try:
+        outcome = archive(claim)
+        if isinstance(outcome, Paused):
+            breakers.refused(outcome)
+    except LeaseLost:
+        log.warning("lease.lost", task_id=claim.task_id)
+    except LedgerFault:
+        raise
+    except Exception as bug:
+        log.exception("task.crashed", task_id=claim.task_id, error=repr(bug))
+
+
 def preferred(listing: int, storing: int, *, ahead: timedelta, left: timedelta) -> Stage:
     """Say what a free slot had better do: find deadlines out, or meet the nearest one that is known.
 
@@ -348,6 +402,22 @@ def preferred(listing: int, storing: int, *, ahead: timedelta, left: timedelta) 
     if listing != storing:
         return Stage.LIST if listing < storing else Stage.STORE
     return Stage.LIST if ahead <= left / HEAD_START else Stage.STORE
+
+
+class Shares:
+    """How slots, and then time, are shared between the two stages; see `preferred`. Not safe for threads by itself."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+        """How much more time asking has had than storing."""
+
+    def spend(self, stage: Stage, span: timedelta) -> None:
+        """Note that a slot was used so long."""
+        self.ahead += span if stage is Stage.LIST else -span
+
+    def forfeit(self, stage: Stage) -> None:
+        """Let a stage that had nothing to do save up no time: days of it would starve the other later."""
+        self.ahead = (max if stage is Stage.LIST else min)(self.ahead, timedelta())
 
 
 class Dispatcher:
@@ -382,7 +452,7 @@ class Dispatcher:
         self._stages: dict[int, Stage | None] = {}
         """What each slot is at; None while it looks for work."""
         self._slots = itertools.count()
-        self._ahead = timedelta()
+        self._shares = Shares()
         self._accepting = True
         self._fault: LedgerFault | None = None
 
@@ -439,17 +509,10 @@ class Dispatcher:
             following = self._exchange(slot, self._clock() - began)
 
     def _archive_one(self, claim: Claim) -> None:
-        self._log.debug("task.claimed", task_id=claim.task_id, account=claim.account, state=claim.state.value)
         try:
-            outcome = self._archive(claim)
-            if isinstance(outcome, Paused):
-                self._breakers.refused(outcome)
-        except LeaseLost:
-            self._log.warning("lease.lost", task_id=claim.task_id)
+            try_one(claim, self._archive, self._breakers, self._log)
         except LedgerFault as fault:
             self._break_down(fault)
-        except Exception as bug:  # noqa: BLE001 - its lease runs out and the task is tried again
-            self._log.exception("task.crashed", task_id=claim.task_id, error=repr(bug))
 
     def _break_down(self, fault: LedgerFault) -> None:
         with self._changed:
@@ -461,7 +524,8 @@ class Dispatcher:
         """Take the next claim into the slot; it is free when there is none. In between it is not idle."""
         self._progress()
         with self._changed:
-            self._ahead += spent if self._stages[slot] is Stage.LIST else -spent
+            if (stage := self._stages[slot]) is not None:
+                self._shares.spend(stage, spent)
             self._stages[slot] = None
         return self._fill(slot)
 
@@ -500,7 +564,7 @@ class Dispatcher:
 
     def _preferred(self) -> Stage:
         with self._changed:
-            at_it, ahead = Counter(self._stages.values()), self._ahead
+            at_it, ahead = Counter(self._stages.values()), self._shares.ahead
         listing, storing = at_it[Stage.LIST], at_it[Stage.STORE]
         left = self._left() if listing == storing else timedelta()
         return preferred(listing, storing, ahead=ahead, left=left)
@@ -513,27 +577,18 @@ class Dispatcher:
     def _claim(self, wanted: Stage) -> tuple[Claim | None, Stage]:
         other = Stage.STORE if wanted is Stage.LIST else Stage.LIST
         for stage in (wanted, other):
-            if self._breakers.open_for(*_NEEDS[stage]):
-                # Listed tasks are asked about again only for links to use at once: not while nothing can be stored.
-                fresh_only = not self._breakers.open_for(*_NEEDS[Stage.STORE])
+            if self._breakers.open_for(*NEEDS[stage]):
                 claim = self._ledger.claim(
                     owner=self._shift.owner,
                     now=self._clock(),
                     lease=self._shift.lease,
                     stage=stage,
                     enlisted_only=self._shift.enlisted_only,
-                    fresh_only=fresh_only,
+                    fresh_only=self._breakers.fresh_only,
                     barred={*self._breakers.barred(), *self._crowded()} if stage is Stage.LIST else (),
                 )
                 if claim is not None:
                     return claim, stage
-            self._forfeit(stage)
+            with self._changed:
+                self._shares.forfeit(stage)
         return None, wanted
-
-    def _forfeit(self, stage: Stage) -> None:
-        """Let a stage that had nothing to do save up no time: days of it would starve the other later."""
-        with self._changed:
-            self._ahead = (max if stage is Stage.LIST else min)(self._ahead, timedelta())
-
-
-_NEEDS = {Stage.LIST: (Dependency.PROVIDER,), Stage.STORE: (Dependency.ORIGIN, Dependency.STORE)}

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Literal, Protocol
 
-from archiver.core.errors import ArchiverError
+from archiver.core.errors import ArchiverError, LedgerFault
 from archiver.core.model import (
     DEFAULT_ACCOUNT,
     AccountName,
@@ -323,6 +323,17 @@ class Stage(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Due:
+    """A task that is to be worked on, now or from its `not_before` on, and how urgent that is."""
+
+    task_id: TaskId
+    stage: Stage
+    urgency: datetime
+    deadline: datetime | None
+    not_before: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Pause:
     """A dependency that is left alone: it refused us, or the operator holds it."""
 
@@ -425,6 +436,70 @@ Alive = Callable[[str], bool | None]
 """Whether the owner of that name still works; None where that cannot be told here."""
 
 
+@dataclass(frozen=True, slots=True)
+class JobCounts:
+    """How the queue of jobs and those who work on it stand."""
+
+    workers: int
+    """Workers that were heard of within seconds."""
+    silent_workers: int
+    """Workers that were not, and have not said goodbye: killed, frozen or cut off."""
+    waiting: int
+    """Jobs that a worker may take now."""
+    scheduled: int
+    """Jobs whose time will come within seconds."""
+    doing: int
+    stalled: int
+    """Jobs that a worker took who is silent or gone; they are put back within seconds."""
+
+
+class Jobs(Protocol):
+    """The queue between those who take ids in and the workers: one job is one try at one task.
+
+    The ledger alone knows what is to be done: a job that is lost, doubled or out of date costs a look
+    into it, never a task. All methods raise LedgerFault when the queue's database cannot be used.
+    """
+
+    def defer(self, tasks: Sequence[Due], *, now: datetime) -> int:
+        """Queue a job for each task that has none waiting, by urgency; return how many.
+
+        A task's `not_before` holds: a later one is scheduled, and one scheduled too late brought forward.
+        """
+
+    def rescue(self) -> Sequence[TaskId]:
+        """Put back the jobs of workers that are gone; return their tasks."""
+
+
+class Hand(Protocol):
+    """Does the jobs that a worker takes. Its methods are called from several threads and never raise."""
+
+    def wants(self) -> Sequence[Stage]:
+        """Jobs of which stages may be taken now, the preferred first; none: nothing is to be begun."""
+
+    def begins(self, stage: Stage) -> None:
+        """A job was taken: `work` will follow."""
+
+    def work(self, task_id: TaskId, stage: Stage) -> None:
+        """Do it; when this returns it is done with, whatever came of it."""
+
+    def idles(self) -> None:
+        """The worker looked for jobs, and lives."""
+
+
+class Engine(Jobs, Protocol):
+    """The worker's side of the queue."""
+
+    @property
+    def fault(self) -> LedgerFault | None:
+        """Why no job is taken any more, if so."""
+
+    def start(self, hand: Hand, *, at_once: int) -> None:
+        """Take jobs for `hand`, so many at once, until `stop`."""
+
+    def stop(self) -> None:
+        """Take no more jobs; returns at once, those taken are finished."""
+
+
 class Ledger(Protocol):
     """The memory of the service. Every method is one transaction, durable when it returns.
 
@@ -474,6 +549,31 @@ class Ledger(Protocol):
         None takes either, the earliest deadline first. `fresh_only` takes no LISTED ones. Of the `barred` accounts
         nothing is taken for Stage.LIST.
         """
+
+    def claim_task(
+        self,
+        task_id: TaskId,
+        *,
+        owner: str,
+        now: datetime,
+        lease: timedelta,
+        stages: Sequence[Stage],
+        fresh_only: bool = False,
+        barred: Collection[AccountName] = (),
+    ) -> Claim | None:
+        """Lease this one task, or None when `claim` would not take it for any of `stages`, or another holds it."""
+
+    def due(
+        self,
+        stage: Stage,
+        *,
+        now: datetime,
+        until: datetime,
+        limit: int,
+        fresh_only: bool = False,
+        barred: Collection[AccountName] = (),
+    ) -> Sequence[Due]:
+        """The most urgent tasks that `claim` would take now, and as many that will be due by `until`; leases none."""
 
     def next_deadline(self, owner: str, *, now: datetime, enlisted_only: bool = False) -> datetime | None:
         """The deadline of what a claim for Stage.STORE would take, None unless that is still to come."""

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from archiver.core.errors import ArchiverError, QueueUnreadable
 from archiver.core.model import DEFAULT_ACCOUNT, Intake, TaskId
-from archiver.ports import Alive, Checkpoint, Clock, EventLog, Ledger, ObjectStore, Queue, UploadList, unobserved
+from archiver.ports import Alive, Checkpoint, Clock, EventLog, Jobs, Ledger, ObjectStore, Queue, UploadList, unobserved
 
 
 @dataclass(slots=True)
@@ -160,6 +160,19 @@ class Waking:
         if not woken:
             # Nothing is left to wake; what was noted goes on keeping the next call at its distance.
             call.tries = len(_AGAIN)
+
+
+@dataclass(frozen=True, slots=True)
+class Rescue:
+    """Puts back the jobs of workers that were killed, froze or were cut off."""
+
+    jobs: Jobs
+    log: EventLog
+
+    def __call__(self) -> None:
+        """Put them back; raise LedgerFault."""
+        for task_id in self.jobs.rescue():
+            self.log.warning("job.rescued", task_id=task_id)
 
 
 @dataclass(slots=True)

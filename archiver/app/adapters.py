@@ -10,6 +10,7 @@ from pathlib import Path
 
 from archiver import __version__
 from archiver.app.extras import extra
+from archiver.app.ledger import on_server
 from archiver.app.machine import THIS_MACHINE, Machine
 from archiver.core.errors import LedgerFault, SettingsFault
 from archiver.core.model import AccountName, Policy
@@ -193,11 +194,6 @@ def open_notices(settings: Settings, log: EventLog, machine: Machine = THIS_MACH
         min_interval=settings.notify.min_interval,
         log=log,
     )
-
-
-def on_server(settings: Settings) -> bool:
-    """Whether processes on other machines may be at work on the same ledger."""
-    return not settings.ledger.url.startswith(SQLITE)
 
 
 def queue_name(settings: Settings) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 
-from archiver.app.adapters import on_server, open_accounts
-from archiver.app.ledger import open_ledger
+from archiver.app.adapters import open_accounts
+from archiver.app.ledger import on_server, open_ledger
 from archiver.core import plan
 from archiver.core.errors import ArchiverError
 from archiver.core.model import DEFAULT_ACCOUNT, Intake, TaskId

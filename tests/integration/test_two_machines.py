@@ -44,7 +44,12 @@ def test_two_daemons_do_each_task_once_though_the_server_is_restarted(
 ) -> None:
     one, two = sites
     mine, theirs, later = _tasks(one, "mine", 6), _tasks(two, "theirs", 6), _tasks(one, "later", 6)
-    with one.daemon() as first, two.daemon() as second:
+    with (
+        one.daemon() as first,
+        two.daemon() as second,
+        one.daemon(argv=one.command("worker")) as third,
+        two.daemon(argv=two.command("worker")) as fourth,
+    ):
         for site, tasks in ((one, mine), (two, theirs)):
             site.queue.write_text("".join(f"{task.task_id}\n" for task in tasks))
         one.wait_for([task.task_id for task in (*mine, *theirs)])
@@ -55,12 +60,12 @@ def test_two_daemons_do_each_task_once_though_the_server_is_restarted(
             queue.writelines(f"{task.task_id}\n" for task in later)
         postgres.start()
         one.wait_for([task.task_id for task in later])
-        assert (first.stop(), second.stop()) == (0, 0)
+        assert [each.stop() for each in (first, second, third, fourth)] == [0, 0, 0, 0]
     fetched = Counter(seen.path for seen in one.emulator.requests if seen.listener == "cdn")
     assert set(fetched.values()) == {1}, "a stem was fetched twice"
     one.oracles(*mine, *theirs, *later)
     assert two.status()["tasks"]["archived"] == 18
-    assert postgres.password not in first.log + second.log
+    assert postgres.password not in first.log + second.log + third.log + fourth.log
     known = [str(path) for (path,) in rows(str(one.settings["ledger"]["url"]), "SELECT path FROM cursors")]
     assert sorted(path.partition(":")[2] for path in known) == sorted(str(site.queue) for site in sites)
 

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from sqlalchemy import (
     BindParameter,
+    Boolean,
     ColumnElement,
     Connection,
     Select,
@@ -20,6 +21,7 @@ from sqlalchemy import (
     not_,
     or_,
     select,
+    true,
     union,
     update,
 )
@@ -32,7 +34,7 @@ from archiver.edge.ledger.intake import dismiss
 from archiver.edge.ledger.moves import LEASE_ENDS
 from archiver.edge.ledger.rows import AnyRow, chunks, claim_of
 from archiver.edge.ledger.schema import UtcTime, enlisted, owners, tasks
-from archiver.ports import Stage
+from archiver.ports import Due, Stage
 
 Moment: TypeAlias = "datetime | BindParameter[datetime]"
 
@@ -155,6 +157,69 @@ _LEASE = (
     .values({name: bindparam(name) for name in ("token", "owner", "leased_until")})
     .returning(*tasks.c)
 )
+
+
+_THIS = (
+    select(tasks.c.task_id)
+    .where(
+        tasks.c.task_id == bindparam("its_task"),
+        open_tasks(),
+        tasks.c.stage.in_(bindparam("stages", expanding=True)),
+        _due(bindparam("now", type_=UtcTime), bindparam("far", type_=UtcTime)),
+        _free(bindparam("now", type_=UtcTime), bindparam("far", type_=UtcTime)),
+        or_(tasks.c.state == TaskState.QUEUED, not_(bindparam("fresh_only", type_=Boolean))),
+        or_(tasks.c.stage == Stage.STORE, of_others(bindparam("barred", expanding=True))),
+    )
+    .with_for_update(skip_locked=True)
+)
+
+
+def claim_task(
+    db: Connection,
+    task_id: TaskId,
+    *,
+    owner: str,
+    token: str,
+    now: datetime,
+    lease: timedelta,
+    stages: Sequence[Stage],
+    fresh_only: bool,
+    barred: Collection[AccountName],
+) -> Claim | None:
+    """Lease this task under `token`, or None."""
+    asked = {"its_task": task_id, "now": now, "far": now + CLOCK_SET_BACK}
+    asked |= {"stages": list(stages), "fresh_only": fresh_only, "barred": list(barred)}
+    if db.execute(_THIS, asked).first() is None:
+        return None
+    lease_it = {"its_task": task_id, "token": token, "owner": owner, "leased_until": now + lease}
+    return claim_of(db, db.execute(_LEASE, lease_it).one())
+
+
+def upcoming(
+    db: Connection,
+    stage: Stage,
+    *,
+    now: datetime,
+    until: datetime,
+    limit: int,
+    fresh_only: bool,
+    barred: Collection[AccountName],
+) -> list[Due]:
+    """The most urgent `limit` tasks that are due, in the order of claims, and as many that will be by `until`."""
+    wanted = [open_tasks(), tasks.c.stage == stage, free(now)]
+    wanted += [tasks.c.state == TaskState.QUEUED] if fresh_only else []
+    wanted += [of_others(barred)] if barred and stage is Stage.LIST else []
+    search = (
+        select(tasks.c.task_id, tasks.c.stage, tasks.c.urgency, tasks.c.deadline, tasks.c.not_before)
+        .where(*wanted)
+        .order_by(tasks.c.urgency, tasks.c.task_id)
+    )
+    in_time = tasks.c.urgency > now
+    found: list[AnyRow] = []
+    for each in (in_time, not_(in_time)) if stage is Stage.STORE else (true(),):
+        found += db.execute(search.where(due(now), each).limit(limit - len(found)))
+    found += db.execute(search.where(tasks.c.not_before > now, tasks.c.not_before <= until).limit(limit))
+    return [Due(TaskId(row.task_id), row.stage, row.urgency, row.deadline, row.not_before) for row in found]
 
 
 def _waiting(which: ColumnElement[bool], some_barred: bool) -> Select[Any]:

@@ -37,7 +37,7 @@ from archiver.edge.ledger.persevere import Heard, Outage, each_persevering, pers
 from archiver.edge.ledger.postgres import PostgresDatabase
 from archiver.edge.ledger.rows import chunks
 from archiver.edge.ledger.together import Together
-from archiver.ports import Alive, Checkpoint, OpenWork, Overview, Pause, Stage, TaskRow, unobserved
+from archiver.ports import Alive, Checkpoint, Due, OpenWork, Overview, Pause, Stage, TaskRow, unobserved
 
 T = TypeVar("T")
 
@@ -205,6 +205,49 @@ class SqlLedger:
         if claim is not None:
             self._checkpoint("ledger.claimed")
         return claim
+
+    def claim_task(
+        self,
+        task_id: TaskId,
+        *,
+        owner: str,
+        now: datetime,
+        lease: timedelta,
+        stages: Sequence[Stage],
+        fresh_only: bool = False,
+        barred: Collection[AccountName] = (),
+    ) -> Claim | None:
+        """Lease this one task, or None when `claim` would not take it for any of `stages`, or another holds it."""
+        token = self._new_token()
+        with self._writing() as db:
+            claim = leases.claim_task(
+                db,
+                task_id,
+                owner=owner,
+                token=token,
+                now=now,
+                lease=lease,
+                stages=stages,
+                fresh_only=fresh_only,
+                barred=barred,
+            )
+        if claim is not None:
+            self._checkpoint("ledger.claimed")
+        return claim
+
+    def due(
+        self,
+        stage: Stage,
+        *,
+        now: datetime,
+        until: datetime,
+        limit: int,
+        fresh_only: bool = False,
+        barred: Collection[AccountName] = (),
+    ) -> Sequence[Due]:
+        """The most urgent tasks that `claim` would take now, and as many that will be due by `until`; leases none."""
+        with self._reading() as db:
+            return leases.upcoming(db, stage, now=now, until=until, limit=limit, fresh_only=fresh_only, barred=barred)
 
     def next_deadline(self, owner: str, *, now: datetime, enlisted_only: bool = False) -> datetime | None:
         """The deadline of what a claim for Stage.STORE would take, None unless that is still to come."""
