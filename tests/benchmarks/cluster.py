@@ -109,7 +109,7 @@ def team(site: Ground, folder: Path, server: PostgresServer, database: str, work
         text.replace(f"sqlite:///{folder}/ledger.db", server.url(database)).replace(
             f'path = "{folder}/queue.txt"', f'path = "{folder}/queue.txt"\npoll_interval = "200ms"'
         )
-        + '\n[http]\nlisten = ""\n[log]\nlevel = "warning"\n'
+        + '[http]\nlisten = ""\n'
     )
     (folder / "queue.txt").touch()
     with ExitStack() as stack:
@@ -127,7 +127,9 @@ def team(site: Ground, folder: Path, server: PostgresServer, database: str, work
 @contextmanager
 def _process(site: Ground, folder: Path, config: Path, command: str) -> Iterator[int]:
     home = {"HOME": str(folder)}
-    process = subprocess.Popen([sys.executable, "-m", "archiver", "-c", str(config), command], env=site.env() | home)
+    with (folder / "log").open("ab") as log:
+        command_line = [sys.executable, "-m", "archiver", "-c", str(config), command]
+        process = subprocess.Popen(command_line, env=site.env() | home, stderr=log)
     try:
         yield process.pid
     finally:
