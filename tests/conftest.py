@@ -13,6 +13,8 @@ import pytest
 
 from archiver.demo.seaweed import S3Server, seaweed
 from archiver.edge.ledger import SqlLedger
+from archiver.edge.ledger.schema import metadata
+from tests.fixtures.ledgers import rows
 from tests.fixtures.postgres import PostgresServer, running
 
 
@@ -71,11 +73,19 @@ def postgres_url(postgres: PostgresServer) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def postgres_template(postgres: PostgresServer) -> Iterator[str]:
-    """Name a database that holds an empty ledger: a copy of it is made quicker than it is migrated."""
+def _postgres_ledger(postgres: PostgresServer) -> Iterator[str]:
     with postgres.database() as name:
         SqlLedger.open(postgres.url(name)).close()
         yield name
+
+
+@pytest.fixture
+def postgres_ledger(postgres: PostgresServer, _postgres_ledger: str) -> Iterator[str]:
+    """Name a database on `postgres` with an empty ledger. It is emptied after the test: quicker than a new one."""
+    yield _postgres_ledger
+    tables = [table.name for table in reversed(metadata.sorted_tables) if table.name != "tallies"]
+    statements = [*(f"DELETE FROM {name}" for name in tables), "UPDATE tallies SET stems = 0, bytes = 0"]
+    rows(postgres.url(_postgres_ledger), "; ".join(statements))
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -85,8 +95,7 @@ def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         yield f"sqlite:///{tmp_path}/ledger.db"
         return
     server: PostgresServer = request.getfixturevalue("postgres")
-    with server.database(template=request.getfixturevalue("postgres_template")) as name:
-        yield server.url(name)
+    yield server.url(request.getfixturevalue("postgres_ledger"))
 
 
 @pytest.fixture

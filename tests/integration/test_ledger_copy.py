@@ -50,7 +50,7 @@ def full(tmp_path: Path) -> str:
         mine = listed(ledger, 1, "vocal", "a-b", "a_c", "B")
         ledger.stored(mine, mine.stems[0].name, receipt(mine.stems[0].name))
         ledger.release("us", now=NOW)
-        take_in(ledger, *range(2, 4500))
+        take_in(ledger, *range(2, 2500))
         ledger.take_in(Intake(rejects=(Reject("q", 1, "bad", "no\0id"),)), source="queue", now=NOW)
     return url
 
@@ -68,7 +68,7 @@ def test_a_ledger_is_the_same_after_a_copy_to_a_server_and_back(old: str, postgr
 def test_a_copy_is_worked_on_as_the_original_would_have_been(full: str, postgres_url: str) -> None:
     copied: list[tuple[str, int]] = []
     copy_ledger(full, postgres_url, lambda table, count: copied.append((table, count)))
-    assert ("tasks", 4499) in copied
+    assert ("tasks", 2499) in copied
     with closing(SqlLedger.open(postgres_url)) as ledger:
         assert take_in(ledger, 1, 2, 9000) == [tid(9000)]
         again = Reject("q", 2, "worse", "no id")
@@ -127,13 +127,13 @@ def test_a_copy_that_is_cut_leaves_the_target_empty_and_is_done_the_next_time(fu
     with pytest.raises(KeyboardInterrupt):
         copy_ledger(full, postgres_url, cut)
     assert rows(postgres_url, "SELECT count(*) FROM tasks") == [(0,)]
-    assert copy_ledger(full, postgres_url, _quiet)["tasks"] == 4499
+    assert copy_ledger(full, postgres_url, _quiet)["tasks"] == 2499
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        "UPDATE tasks SET source = 'else' WHERE task_id = 'task-004499'",
+        "UPDATE tasks SET source = 'else' WHERE task_id = 'task-002499'",
         "DELETE FROM rejects",
         "INSERT INTO cursors VALUES ('more', '1', '2', '', 0, 0) ON CONFLICT DO NOTHING",
     ],
@@ -160,7 +160,7 @@ def _called(*words: str) -> Result:
 def test_the_command_prints_figures_and_no_password(full: str, postgres: PostgresServer, postgres_url: str) -> None:
     done = _called(full, postgres_url)
     assert done.exit_code == cli.Exit.DONE
-    assert "tasks: 4499 rows" in done.stdout
+    assert "tasks: 2499 rows" in done.stdout
     assert "rows copied and compared in" in done.stdout
     again = _called(full, postgres_url)
     assert again.exit_code == cli.Exit.PAUSED

@@ -49,10 +49,8 @@ SHORT = timedelta(seconds=0.5)
 
 
 @pytest.fixture
-def database(postgres: PostgresServer, postgres_template: str) -> Iterator[str]:
-    """Name a database with an empty ledger."""
-    with postgres.database(template=postgres_template) as name:
-        yield name
+def database(postgres_ledger: str) -> str:
+    return postgres_ledger
 
 
 @pytest.fixture
@@ -340,9 +338,10 @@ def test_tables_of_other_programs_beside_ours_are_let_be(postgres: PostgresServe
             take_in(ledger, 1)
 
 
-def test_a_newer_schema_is_refused(postgres: PostgresServer, database: str) -> None:
-    rows(postgres.url(database), "UPDATE alembic_version SET version_num = '9999'")
-    assert "written by a newer version (schema 9999)" in str(_refused(postgres.url(database)))
+def test_a_newer_schema_is_refused(postgres_url: str) -> None:
+    SqlLedger.open(postgres_url).close()
+    rows(postgres_url, "UPDATE alembic_version SET version_num = '9999'")
+    assert "written by a newer version (schema 9999)" in str(_refused(postgres_url))
 
 
 def test_a_row_locked_too_long_is_a_fault_and_afterwards_work_goes_on(postgres: PostgresServer, database: str) -> None:

@@ -110,7 +110,7 @@ def test_check_looks_at_the_server_and_makes_nothing_there(sites: list[Site], po
     assert "cannot be reached" in detail
 
 
-@pytest.mark.parametrize("command", ["status", "check", "run"])
+@pytest.mark.parametrize("command", ["status", "check"])
 def test_a_server_without_its_driver_says_what_to_install(sites: list[Site], command: str) -> None:
     """As where the extra is not installed."""
     (sites[0].folder / "psycopg.py").write_text("raise ModuleNotFoundError('No module', name='psycopg')\n")
