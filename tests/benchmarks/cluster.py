@@ -94,9 +94,9 @@ def run(site: Ground, server: PostgresServer, workers: int, options: argparse.Na
             spent = {name: 1000 * (cpu - before[name]) / tasks for name, cpu in at_work.cpu().items()}
             grown = (at_work.size() - size) / tasks / KIB
     each = ", ".join(f"{name} {cpu:.1f}" for name, cpu in spent.items())
-    rate = tasks * (1 - FIRST) / seconds
+    rate, load = tasks * (1 - FIRST) / seconds, os.getloadavg()[0]
     print(
-        f"{workers} workers: {rate:5.0f} tasks/s; CPU-ms a task: {each}; {grown:.1f} KiB a task; load {os.getloadavg()[0]:.1f}",
+        f"{workers} workers: {rate:5.0f} tasks/s; CPU-ms a task: {each}; {grown:.1f} KiB a task; load {load:.1f}",
         flush=True,
     )
 

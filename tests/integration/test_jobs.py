@@ -165,6 +165,17 @@ def test_task_gets_one_job_however_often_and_by_however_many_it_is_deferred(
     assert sorted(states(postgres_url)) == [(tid(number), "todo") for number in range(50)]
 
 
+def test_server_counts_the_jobs_anew_after_a_thousand_so_that_it_plans_each_fetch_well(
+    jobs: Procrastinate, postgres_url: str
+) -> None:
+    """The tests' server never counts by itself."""
+    counted: LiteralString = "SELECT reltuples::int FROM pg_class WHERE oid = 'procrastinate_jobs'::regclass"
+    jobs.defer([due(number) for number in range(999)], now=now())
+    assert asked(postgres_url, counted) == [(-1,)]
+    jobs.defer([due(999)], now=now())
+    assert asked(postgres_url, counted) == [(1000,)]
+
+
 def test_job_of_the_nearest_deadline_is_taken_first_and_of_one_that_is_past_last(jobs: Procrastinate) -> None:
     days = (5, 1, 9, -1, 3)
     jobs.defer([due(number, urgency=day * DAY) for number, day in enumerate(days)], now=now())
