@@ -15,6 +15,7 @@ from typing import LiteralString
 
 import psycopg
 import pytest
+from sqlalchemy import make_url
 
 from archiver.core.errors import LedgerFault
 from archiver.core.model import TaskId
@@ -144,6 +145,23 @@ def test_tables_that_are_not_ours_are_refused(postgres_url: str, statement: Lite
     asked(postgres_url, statement)
     with pytest.raises(LedgerFault, match=told):
         Procrastinate.open(postgres_url)
+
+
+def test_user_who_may_not_make_the_schema_is_told_how_to_be_given_it(
+    postgres: PostgresServer, postgres_url: str
+) -> None:
+    name = make_url(postgres_url).database
+    assert name is not None
+    postgres.run("CREATE ROLE guest LOGIN PASSWORD 'guest'")
+    try:
+        with pytest.raises(LedgerFault, match="may not make the schema") as caught:
+            prepare(postgres.url(name, user="guest", password="guest"))
+        assert "CREATE SCHEMA procrastinate AUTHORIZATION" in caught.value.hint
+        postgres.run("CREATE SCHEMA procrastinate AUTHORIZATION guest", name)
+        prepare(postgres.url(name, user="guest", password="guest"))
+    finally:
+        postgres.run("DROP OWNED BY guest CASCADE", name)
+        postgres.run("DROP ROLE guest")
 
 
 def test_server_that_is_not_there_is_a_fault_that_says_so_without_the_password() -> None:
