@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from archiver.core.errors import LedgerFault
 from archiver.core.model import AccountName, TaskId
@@ -24,6 +24,9 @@ PROBES = 8
 
 AHEAD = timedelta(seconds=30)
 """How long before its time a task's job is deferred, so that workers go on while nobody defers."""
+
+LOOK_AHEAD_EVERY = timedelta(seconds=10)
+"""That look goes over all open tasks, which a second is too short for when they are a million."""
 
 LEASE = timedelta(seconds=10)
 """Of a worker's claims, renewed every RENEW_EVERY: so soon its tasks are taken up by others should it die."""
@@ -53,27 +56,36 @@ class Deferrer:
         self._log = log
         self._progress = progress
         self._accepting = True
+        self._looked_ahead: datetime | None = None
         self.working = 0
         self.fault: LedgerFault | None = None
 
     def pump(self) -> int:
         """Defer what is due now or soon, as far as what it needs works; return how many jobs. Raises LedgerFault."""
+        now = self._clock()
+        until = self._until(now)
         deferred = 0
         for stage in Stage:
             if self._accepting and self._breakers.open_for(*NEEDS[stage]):
-                deferred += self._defer(stage)
+                deferred += self._defer(stage, now, until)
         if deferred:
             self._log.debug("job.deferred", jobs=deferred)
         self._progress()
         return deferred
 
-    def _defer(self, stage: Stage) -> int:
-        now = self._clock()
+    def _until(self, now: datetime) -> datetime:
+        """Return up to when tasks are looked for this time."""
+        if self._looked_ahead is not None and self._looked_ahead <= now < self._looked_ahead + LOOK_AHEAD_EVERY:
+            return now
+        self._looked_ahead = now
+        return now + AHEAD
+
+    def _defer(self, stage: Stage, now: datetime, until: datetime) -> int:
         probing = not set(NEEDS[stage]).isdisjoint(self._breakers.paused())
         tasks = self._ledger.due(
             stage,
             now=now,
-            until=now + AHEAD,
+            until=until,
             limit=PROBES if probing else WINDOW,
             fresh_only=self._breakers.fresh_only,
             barred=self._breakers.barred(),

@@ -1,11 +1,11 @@
 """How many tasks a second go through the engine: one intake, workers, PostgreSQL, and no audio to move.
 
-    .venv/bin/python -m tests.benchmarks.cluster [--tasks 2000] [--workers 1 2 4] [--backlog 0]
+    .venv/bin/python -m tests.benchmarks.cluster [--tasks 2000] [--workers 1 2 4] [--backlog 0] [--stems 0]
 
 The API (nginx) says of every task at once that the provider made no audio; the pace is lifted. All processes are
 started before the ids are appended to the queue file. The rate is that from the first tenth of the tasks to the last
 one; CPU is that of the processes over the whole of the work. With `--backlog` so many tasks are due from the start, and
-the rate is that of the first `--tasks` of them.
+the rate is that of the first `--tasks` of them. With `--stems` each task has so many of 64 KiB, which are moved.
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from psycopg.sql import SQL, Literal
+
 from archiver.core.model import Intake, TaskId
 from archiver.edge.ledger import SqlLedger
 from tests.benchmarks.ground import Ground, ground, memory_folder
-from tests.benchmarks.peers import settings
+from tests.benchmarks.peers import KIB, settings
 from tests.fixtures.postgres import PostgresServer, running
 
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -53,6 +55,10 @@ class Team:
             "PostgreSQL": sum(map(_spent, backends)) + _spent(postmaster, children=True),
         }
 
+    def size(self) -> int:
+        [(size,)] = self.server.run(SQL("SELECT pg_database_size({})").format(Literal(self.database)))
+        return int(str(size))
+
     def ended(self) -> int:
         [(count,)] = self.server.run("SELECT count(*) FROM tasks WHERE ended_at IS NOT NULL", self.database)
         return int(str(count))
@@ -63,29 +69,36 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=2000)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--backlog", type=int, default=0)
+    parser.add_argument("--stems", type=int, default=0)
     options = parser.parse_args()
     with memory_folder() as folder, ground(folder) as site, running() as server:
         for workers in options.workers:
-            run(site, server, workers, options.tasks, options.backlog)
+            run(site, server, workers, options)
 
 
-def run(site: Ground, server: PostgresServer, workers: int, tasks: int, backlog: int) -> None:
+def run(site: Ground, server: PostgresServer, workers: int, options: argparse.Namespace) -> None:
     """Let so many workers do so many tasks, and print what that came to."""
+    tasks, backlog, stems = options.tasks, options.backlog, options.stems
+    ids = site.tasks(stems * tasks, 64 * KIB, each=stems) if stems else [uuid.uuid4().hex for _ in range(tasks)]
     folder = site.folder / f"cluster-{workers}"
     folder.mkdir()
     with server.database() as database:
         url = server.url(database)
         queue_up(url, backlog)
         with team(site, folder, server, database, workers) as at_work:
-            before = at_work.cpu()
+            before, size = at_work.cpu(), at_work.size()
             if not backlog:
                 with (folder / "queue.txt").open("a") as queue:
-                    queue.writelines(f"{uuid.uuid4().hex}\n" for _ in range(tasks))
+                    queue.writelines(f"{task_id}\n" for task_id in ids)
             seconds = _wait(at_work, tasks)
             spent = {name: 1000 * (cpu - before[name]) / tasks for name, cpu in at_work.cpu().items()}
+            grown = (at_work.size() - size) / tasks / KIB
     each = ", ".join(f"{name} {cpu:.1f}" for name, cpu in spent.items())
-    rate = tasks * (1 - FIRST) / seconds
-    print(f"{workers} workers: {rate:5.0f} tasks/s; CPU-ms a task: {each}; load {os.getloadavg()[0]:.1f}", flush=True)
+    rate, load = tasks * (1 - FIRST) / seconds, os.getloadavg()[0]
+    print(
+        f"{workers} workers: {rate:5.0f} tasks/s; CPU-ms a task: {each}; {grown:.1f} KiB a task; load {load:.1f}",
+        flush=True,
+    )
 
 
 def queue_up(url: str, count: int) -> None:
@@ -109,7 +122,7 @@ def team(site: Ground, folder: Path, server: PostgresServer, database: str, work
         text.replace(f"sqlite:///{folder}/ledger.db", server.url(database)).replace(
             f'path = "{folder}/queue.txt"', f'path = "{folder}/queue.txt"\npoll_interval = "200ms"'
         )
-        + '\n[http]\nlisten = ""\n[log]\nlevel = "warning"\n'
+        + '[http]\nlisten = ""\n'
     )
     (folder / "queue.txt").touch()
     with ExitStack() as stack:
@@ -127,7 +140,9 @@ def team(site: Ground, folder: Path, server: PostgresServer, database: str, work
 @contextmanager
 def _process(site: Ground, folder: Path, config: Path, command: str) -> Iterator[int]:
     home = {"HOME": str(folder)}
-    process = subprocess.Popen([sys.executable, "-m", "archiver", "-c", str(config), command], env=site.env() | home)
+    with (folder / "log").open("ab") as log:
+        command_line = [sys.executable, "-m", "archiver", "-c", str(config), command]
+        process = subprocess.Popen(command_line, env=site.env() | home, stderr=log)
     try:
         yield process.pid
     finally:

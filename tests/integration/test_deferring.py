@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import pytest
 
-from archiver.cluster import AHEAD, LEASE, PROBES, Deferrer, Worker
+from archiver.cluster import AHEAD, LEASE, LOOK_AHEAD_EVERY, PROBES, WINDOW, Deferrer, Worker
 from archiver.core import plan
 from archiver.core.errors import LedgerFault
 from archiver.core.model import Claim, Dependency, Later, Outcome, Paused, TaskId, Yielded
@@ -192,6 +192,35 @@ def test_pump_while_a_dependency_is_paused_defers_only_what_does_without_and_a_f
     assert {task.stage for task in half.engine.deferred} == {left}
     half.now += timedelta(minutes=1)
     assert deferrer.pump() == 20 + PROBES
+
+
+def test_pump_with_more_due_than_the_window_holds_defers_the_most_urgent_and_the_rest_as_these_are_done(
+    half: Half,
+) -> None:
+    take_in(half.ledger, *range(WINDOW), now=NOW - DAY)
+    take_in(half.ledger, *range(WINDOW, WINDOW + 10), now=NOW)
+    deferrer = half.deferrer()
+    assert deferrer.pump() == WINDOW
+    assert {task.task_id for task in half.engine.deferred} == {tid(number) for number in range(WINDOW)}
+    half.engine.deferred.clear()
+    half.outcome = lambda _: Later(NOW + DAY, "pending", fault=False)
+    worker = half.worker()
+    for number in range(10):
+        work(worker, number)
+    assert deferrer.pump() == WINDOW
+    assert {task.task_id for task in half.engine.deferred} >= {tid(number) for number in range(WINDOW, WINDOW + 10)}
+
+
+def test_pump_looks_ahead_now_and_then_but_for_what_is_due_each_time(half: Half) -> None:
+    deferrer = half.deferrer()
+    assert deferrer.pump() == 0
+    take_in(half.ledger, 1, 2)
+    half.ledger.finish(claim(half.ledger), Later(NOW + AHEAD, "", fault=False), record=None, now=NOW)
+    half.now += SECOND
+    assert deferrer.pump() == 1
+    half.now = NOW + LOOK_AHEAD_EVERY
+    assert deferrer.pump() == 2
+    assert [task.task_id for task in half.engine.deferred] == [tid(2), tid(2), tid(1)]
 
 
 def test_pump_after_stop_defers_nothing(half: Half) -> None:

@@ -15,6 +15,7 @@ from typing import LiteralString
 
 import psycopg
 import pytest
+from sqlalchemy import make_url
 
 from archiver.core.errors import LedgerFault
 from archiver.core.model import TaskId
@@ -146,6 +147,23 @@ def test_tables_that_are_not_ours_are_refused(postgres_url: str, statement: Lite
         Procrastinate.open(postgres_url)
 
 
+def test_user_who_may_not_make_the_schema_is_told_how_to_be_given_it(
+    postgres: PostgresServer, postgres_url: str
+) -> None:
+    name = make_url(postgres_url).database
+    assert name is not None
+    postgres.run("CREATE ROLE guest LOGIN PASSWORD 'guest'")
+    try:
+        with pytest.raises(LedgerFault, match="may not make the schema") as caught:
+            prepare(postgres.url(name, user="guest", password="guest"))
+        assert "CREATE SCHEMA procrastinate AUTHORIZATION" in caught.value.hint
+        postgres.run("CREATE SCHEMA procrastinate AUTHORIZATION guest", name)
+        prepare(postgres.url(name, user="guest", password="guest"))
+    finally:
+        postgres.run("DROP OWNED BY guest CASCADE", name)
+        postgres.run("DROP ROLE guest")
+
+
 def test_server_that_is_not_there_is_a_fault_that_says_so_without_the_password() -> None:
     with pytest.raises(LedgerFault, match="cannot be used") as caught:
         Procrastinate.open("postgresql+psycopg://archiver:planted-password@127.0.0.1:1/nothing")
@@ -163,6 +181,17 @@ def test_task_gets_one_job_however_often_and_by_however_many_it_is_deferred(
         deferred = [pool.submit(each.defer, tasks, now=now()) for each in (jobs, other) * 4]
         assert sum(each.result() for each in deferred) == 50
     assert sorted(states(postgres_url)) == [(tid(number), "todo") for number in range(50)]
+
+
+def test_server_counts_the_jobs_anew_after_a_thousand_so_that_it_plans_each_fetch_well(
+    jobs: Procrastinate, postgres_url: str
+) -> None:
+    """The tests' server never counts by itself."""
+    counted: LiteralString = "SELECT reltuples::int FROM pg_class WHERE oid = 'procrastinate_jobs'::regclass"
+    jobs.defer([due(number) for number in range(999)], now=now())
+    assert asked(postgres_url, counted) == [(-1,)]
+    jobs.defer([due(999)], now=now())
+    assert asked(postgres_url, counted) == [(1000,)]
 
 
 def test_job_of_the_nearest_deadline_is_taken_first_and_of_one_that_is_past_last(jobs: Procrastinate) -> None:

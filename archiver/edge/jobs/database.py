@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from importlib.resources import files
 from typing import Any, LiteralString, TypeVar
 
 import psycopg
 from procrastinate import PsycopgConnector
-from procrastinate.connector import Notify
 from procrastinate.exceptions import ConnectorException, UniqueViolation
 from procrastinate.schema import SchemaManager
 from psycopg.sql import SQL, Literal
+from psycopg_pool import AsyncConnectionPool
 from sqlalchemy import make_url
 
 from archiver.core.errors import LedgerFault
@@ -125,7 +125,11 @@ def _one(db: psycopg.Connection, query: Any) -> object:  # noqa: ANN401 - psycop
 
 async def _configure(connection: psycopg.AsyncConnection[Any]) -> None:
     await connection.execute(f"SET search_path TO {SCHEMA}")
-    await connection.commit()
+
+
+def _pool(**options: Any) -> AsyncConnectionPool:  # noqa: ANN401 - psycopg's
+    """Leave out the question, before each call, whether the connection still stands: we try again anyway."""
+    return AsyncConnectionPool(**(options | {"check": None}))
 
 
 class PatientConnector(PsycopgConnector):
@@ -137,8 +141,10 @@ class PatientConnector(PsycopgConnector):
 
     def __init__(self, url: str, *, connections: int, outage: float, gave_up: Callable[[BaseException], None]) -> None:
         super().__init__(
-            kwargs=parameters(url),
+            # Every call is one statement.
+            kwargs={**parameters(url), "autocommit": True},
             configure=_configure,
+            pool_factory=_pool,
             min_size=1,
             max_size=connections,
             # Short, as we try again ourselves: the pool's own pauses grow beyond what its server takes to come back.
@@ -172,16 +178,6 @@ class PatientConnector(PsycopgConnector):
     async def execute_query_all_async(self, query: LiteralString, **arguments: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - procrastinate's
         """As procrastinate's, with patience."""
         return await self._outlast(lambda: super(PatientConnector, self).execute_query_all_async(query, **arguments))
-
-    async def listen_notify(self, on_notification: Notify, channels: Iterable[str]) -> None:
-        """Listen until cancelled; while that cannot be, jobs are found by looking for them."""
-        while True:
-            try:
-                await super().listen_notify(on_notification, channels)
-            except ConnectorException as error:
-                if not _passes(error):
-                    raise
-            await asyncio.sleep(_PAUSE)
 
 
 def _passes(error: ConnectorException) -> bool:

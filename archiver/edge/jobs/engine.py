@@ -29,8 +29,8 @@ SILENT_AFTER = timedelta(seconds=8)
 """A worker that was not heard of for so long is taken for dead: its jobs are put back."""
 _SILENT = SILENT_AFTER.total_seconds()
 
-_POLL = timedelta(seconds=1)
-"""How often a worker looks for jobs whose time has come; of new ones it is told."""
+_POLL = timedelta(seconds=0.5)
+"""How often a worker without work looks for jobs. To be told of each would cost all of them more, for little."""
 _FORGET_WORKERS = timedelta(days=1)
 _OUTAGE = timedelta(minutes=1)
 _ANALYZE_AFTER = 1000
@@ -244,6 +244,7 @@ class Procrastinate:
                 queues=[stage.value for stage in Stage],
                 concurrency=at_once,
                 fetch_job_polling_interval=_POLL.total_seconds(),
+                listen_notify=False,
                 delete_jobs=DeleteJobCondition.ALWAYS,
                 install_signal_handlers=False,
                 update_heartbeat_interval=HEARTBEAT.total_seconds(),

@@ -218,7 +218,8 @@ def upcoming(
     found: list[AnyRow] = []
     for each in (in_time, not_(in_time)) if stage is Stage.STORE else (true(),):
         found += db.execute(search.where(due(now), each).limit(limit - len(found)))
-    found += db.execute(search.where(tasks.c.not_before > now, tasks.c.not_before <= until).limit(limit))
+    if until > now:
+        found += db.execute(search.where(tasks.c.not_before > now, tasks.c.not_before <= until).limit(limit))
     return [Due(TaskId(row.task_id), row.stage, row.urgency, row.deadline, row.not_before) for row in found]
 
 
