@@ -514,7 +514,8 @@ class Ledger(Protocol):
     def take_in(self, intake: Intake, *, source: str, now: datetime) -> Sequence[TaskId]:
         """Accept ids and rejects and move the cursor, all in one transaction; return the ids that are new.
 
-        A known task for which another account is named moves to that, and is asked about anew if it has no stems yet.
+        A known task for which another account is named moves to that, and is asked about anew if it has no stems yet,
+        whoever works on it; the pause of an account that no open task is left of ends.
         """
 
     def enlist(self, owner: str, ids: Iterable[TaskId]) -> None:

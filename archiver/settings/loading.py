@@ -123,8 +123,11 @@ def _validated(entries: Mapping[str, Entry], faults: Faults) -> Settings:
 
 def _where(inside: tuple[int | str, ...]) -> str:
     """Say which part of a value is meant: the number of a table, from 1 on, and its key."""
-    parts = [f"number {part + 1}" if isinstance(part, int) else ascii(part)[:60] for part in inside]
-    return f"{' '.join(parts)}: " if parts and isinstance(inside[0], int) and len(parts) > 1 else ""
+    match inside:
+        case (int(index), name, *_):
+            return f"number {index + 1} {name!a:.60}: "
+        case _:
+            return ""
 
 
 def _prepared(key: str, entry: Entry) -> object:

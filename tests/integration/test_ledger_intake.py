@@ -5,13 +5,16 @@ from dataclasses import replace
 
 import pytest
 
+from archiver.core.errors import LeaseLost
 from archiver.core.model import (
     DEFAULT_ACCOUNT,
     AccountName,
     Archived,
     Cursor,
+    Dependency,
     Intake,
     Later,
+    Missing,
     Phase,
     RecordInfo,
     Reject,
@@ -74,6 +77,27 @@ def test_take_in_of_a_known_id_with_another_account_begins_anew_with_that(ledger
     assert (moved.account, moved.not_before, moved.first_asked_at, moved.asks) == ("second", NOW, None, 0)
     ledger.take_in(of_account(1, "default"), source="queue", now=NOW)
     assert shown(ledger).account == DEFAULT_ACCOUNT
+
+
+def test_take_in_of_an_id_that_is_being_asked_about_with_another_account_ends_the_lease(ledger: SqlLedger) -> None:
+    take_in(ledger, 1)
+    mine = claim(ledger)
+    ledger.take_in(of_account(1, "second"), source="queue", now=NOW)
+    with pytest.raises(LeaseLost):
+        ledger.finish(mine, Missing("unknown to the first"), record=RecordInfo(Phase.ABSENT), now=NOW)
+    assert claim(ledger).account == "second"
+
+
+def test_take_in_that_moves_the_last_task_of_an_account_ends_its_pause(ledger: SqlLedger) -> None:
+    second, third = AccountName("second"), AccountName("third")
+    ledger.take_in(of_account(1, second), source="queue", now=NOW)
+    ledger.take_in(of_account(2, second), source="queue", now=NOW)
+    ledger.pause(Dependency.PROVIDER, second, reason="unknown", hint="", lasting=True, now=NOW)
+    others = [ledger.pause(Dependency.PROVIDER, reason="401", hint="", lasting=True, now=NOW)]
+    ledger.take_in(of_account(1, third), source="queue", now=NOW)
+    assert len(ledger.pauses()) == 2
+    ledger.take_in(of_account(2, third), source="queue", now=NOW)
+    assert list(ledger.pauses()) == others
 
 
 def test_take_in_of_a_listed_id_with_another_account_keeps_all_else_and_the_lease(ledger: SqlLedger) -> None:

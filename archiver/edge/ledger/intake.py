@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, and_, delete, select, update
+from sqlalchemy import Connection, and_, delete, exists, not_, select, update
 
 from archiver.core import plan
-from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Cursor, Intake, Reject, TaskId
+from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Cursor, Dependency, Intake, Reject, TaskId
 from archiver.core.states import TaskState
 from archiver.edge.ledger.dialect import insert
+from archiver.edge.ledger.moves import LEASE_ENDS
 from archiver.edge.ledger.rows import chunks
-from archiver.edge.ledger.schema import cursors, enlisted, rejects, tasks
+from archiver.edge.ledger.schema import cursors, enlisted, pauses, rejects, tasks
 from archiver.ports import Stage
 
 _CURSOR = (
@@ -40,6 +41,8 @@ def take_in(db: Connection, intake: Intake, *, source: str, now: datetime) -> Se
     new = _accept(db, ids, source, now)
     for account in sorted(set(intake.accounts.values())):
         _assign(db, account, [task_id for task_id, named in intake.accounts.items() if named == account], now)
+    if intake.accounts:
+        _forget_pauses(db)
     _reject(db, intake.rejects, now)
     if intake.cursor is not None:
         _move(db, intake.cursor)
@@ -71,13 +74,23 @@ def _accept(db: Connection, ids: Sequence[TaskId], source: str, now: datetime) -
 
 
 def _assign(db: Connection, account: AccountName, ids: Sequence[TaskId], now: datetime) -> None:
-    """Let those tasks be the account's; one without stems begins anew, as what another account said tells nothing."""
+    """Let those tasks be the account's; one without stems begins anew, as what another account said tells nothing.
+
+    A lease on such a one ends with it: whoever works on it now asks with the other's key.
+    """
     column = None if account == DEFAULT_ACCOUNT else account
     for chunk in chunks(ids):
         moves = and_(tasks.c.task_id.in_(chunk), tasks.c.account.is_distinct_from(column))
         afresh = {"first_asked_at": None, "not_before": now, "awaited": False, "asks": 0, "attempts": 0, "reason": ""}
-        db.execute(update(tasks).where(moves, tasks.c.state == TaskState.QUEUED).values(**afresh))
+        db.execute(update(tasks).where(moves, tasks.c.state == TaskState.QUEUED).values(**afresh, **LEASE_ENDS))
         db.execute(update(tasks).where(moves).values(account=column))
+
+
+def _forget_pauses(db: Connection) -> None:
+    """End the pauses of accounts that no open task is left of: nothing would ever probe them."""
+    its_tasks = exists().where(tasks.c.ended_at.is_(None), tasks.c.account == pauses.c.account)
+    further = (pauses.c.dependency == Dependency.PROVIDER, pauses.c.account != DEFAULT_ACCOUNT)
+    db.execute(delete(pauses).where(*further, not_(its_tasks)))
 
 
 def _reject(db: Connection, lines: Sequence[Reject], now: datetime) -> None:
