@@ -16,7 +16,7 @@ from functools import partial
 from typing import assert_never
 
 from archiver.core import plan
-from archiver.core.errors import ApiBusy, ArchiverError, Interrupted, LeaseLost, LedgerFault, LinkSpent, Verdict
+from archiver.core.errors import ApiBusy, ArchiverError, Interrupted, LeaseLost, LedgerFault, LinkSpent, NoLink, Verdict
 from archiver.core.model import (
     Archived,
     Claim,
@@ -279,9 +279,9 @@ class _Journey:
         """Try the known link, then a fresh one, then the provider's rescue link."""
         try:
             return self._transfer(row, _link(row))
-        except LinkSpent as spent:
-            self._refresh(spent)
-        fresh = _link(self._rows[row.name])
+        except (LinkSpent, NoLink) as error:
+            self._refresh(error)
+        fresh = self._rows[row.name].url or _link(row)
         try:
             return self._transfer(row, fresh)
         except LinkSpent:
@@ -290,13 +290,13 @@ class _Journey:
                 raise
             return self._transfer(row, rescue)
 
-    def _refresh(self, spent: LinkSpent) -> None:
+    def _refresh(self, error: LinkSpent | NoLink) -> None:
         """Ask for fresh links once a journey, whichever stem needs them first."""
         with self._lock:
             if self._refreshed:
                 return
             if not self._out.gate.admits(Dependency.PROVIDER, account=self._claim.account):
-                raise ApiBusy(f"{spent}, and the provider is paused, so no fresh link can be asked for")
+                raise ApiBusy(f"{error}, and the provider is paused, so no fresh link can be asked for")
             record = self._fetch()
             self._refreshed = True
             self._a.log.info("stem.link_refreshed", task_id=self._claim.task_id, stems=len(record.stems))
@@ -451,7 +451,7 @@ class _Journey:
 
 def _link(row: StemRow) -> str:
     if row.url is None:
-        raise LinkSpent("the provider no longer gives a link for this stem", status=410)
+        raise NoLink("the provider no longer gives a link for this stem")
     return row.url
 
 

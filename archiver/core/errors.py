@@ -170,6 +170,14 @@ class LinkSpent(ArchiverError):
         self.status = status
 
 
+class NoLink(ArchiverError):
+    """The provider lists the stem no more, and its link is kept nowhere: the CDN cannot be asked."""
+
+    verdict = Verdict.REFUSE
+    code = "api.no_link"
+    hint = "`stem-archiver retry ID` once the provider lists the stem again"
+
+
 class BodyNotAudio(ArchiverError):
     """The first bytes are no audio container's (an HTML page with status 200, say)."""
 

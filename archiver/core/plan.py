@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from archiver.core.errors import ArchiverError, BodyNotAudio, Verdict
+from archiver.core.errors import ArchiverError, BodyNotAudio, NoLink, Verdict
 from archiver.core.model import (
     Claim,
     Failed,
@@ -26,8 +26,8 @@ from archiver.core.states import StemEvent, StemState
 GONE_ANSWERS_TO_LOSE = 3
 """How often the origin must say `gone` between the deadline and its grace before a stem is lost."""
 
-BAD_BODIES_TO_REFUSE = 3
-"""How often a body may fail to be audio before the stem is shown as refused."""
+TRIES_TO_REFUSE = 3
+"""How often a body may fail to be audio, or no link be given, before the stem is shown as refused."""
 
 SOURCE_MIX = "origin"
 """The name under which a record lists the audio that was separated; it is no stem."""
@@ -177,9 +177,9 @@ def judge_stem(
     match error.verdict:
         case Verdict.REFRESH if gone_for_good(row.gone + 1, now, deadline, policy):
             return Ruling(StemEvent.GONE, None)
-        case Verdict.REFUSE if not isinstance(error, BodyNotAudio):
+        case Verdict.REFUSE if not isinstance(error, BodyNotAudio | NoLink):
             return Ruling(StemEvent.REFUSED, None)
-        case Verdict.REFUSE if row.attempts + 1 >= BAD_BODIES_TO_REFUSE:
+        case Verdict.REFUSE if row.attempts + 1 >= TRIES_TO_REFUSE:
             hopeful = deadline is None or now < deadline + policy.grace_after_deadline
             return Ruling(StemEvent.REFUSED, now + _in_time(SLOW_RETRY, now, deadline, policy) if hopeful else None)
         case _:

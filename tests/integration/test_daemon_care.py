@@ -299,7 +299,7 @@ def test_example_marks_just_the_settings_that_can_change_while_the_service_is_at
         f"{section}.{key}"
         for section, text in zip(sections[1::2], sections[2::2], strict=True)
         for block in text.split("\n\n")
-        for key in re.findall(r"(?m)^#(\w+) = ", block)
+        for key in re.findall(rf"(?m)^#\[\[{section}\.(\w+)\]\]", block) or re.findall(r"(?m)^#(\w+) = ", block)
         if "SIGHUP" in block
     }
     assert marked == tunable

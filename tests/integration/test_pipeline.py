@@ -597,27 +597,65 @@ def test_stem_that_only_an_operator_can_mend_waits_for_one(world: World, error: 
     assert world.go() == Archived()
 
 
+def signed(world: World, name: str, *answers: Scripted | bytes) -> StemSource:
+    """A source whose link is kept nowhere."""
+    source = world.serves(name, *answers)
+    signed = StemSource(source.name, source.url + "?sig=1", source.field)
+    world.origin[signed.url] = world.origin[source.url]
+    return signed
+
+
 def test_record_that_no_longer_lists_a_task_keeps_the_stems_that_are_known(world: World) -> None:
-    source = world.serves("vocal", OriginBusy("503"), VOCAL)
-    secret = StemSource(source.name, source.url + "?sig=1", source.field)
-    world.origin[secret.url] = world.origin[source.url]
-    listing = RecordInfo(Phase.DONE, (secret,), created_at=START, document="{}")
+    listing = world.lists(signed(world, "vocal", OriginBusy("503"), VOCAL))
     world.api.knows(TASK, listing, RecordInfo(Phase.ABSENT), listing)
     world.go_until(lambda outcome: outcome == Archived())
     assert "sig=1" not in str(world.task) + json.dumps(world.events.seen, default=str)
 
 
 def test_record_that_lists_nothing_any_more_is_a_failed_try_while_stems_are_wanted(world: World) -> None:
-    source = world.serves("vocal", OriginBusy("503"))
-    signed = StemSource(source.name, source.url + "?sig=1", source.field)
-    world.origin[signed.url] = world.origin[source.url]
-    world.api.knows(TASK, RecordInfo(Phase.DONE, (signed,), document="{}"), RecordInfo(Phase.ABSENT))
+    source = signed(world, "vocal", OriginBusy("503"))
+    world.api.knows(TASK, RecordInfo(Phase.DONE, (source,), document="{}"), RecordInfo(Phase.ABSENT))
     for _ in range(2):
         outcome = world.go()
         assert isinstance(outcome, Later)
         assert outcome.fault
         world.now = outcome.at
     assert world.task.attempts == 2
+
+
+def test_stem_whose_link_is_given_no_more_is_refused_long_past_its_deadline_and_never_lost(world: World) -> None:
+    listing = world.lists(signed(world, "vocal", OriginBusy("503"), VOCAL))
+    assert isinstance(world.go(), Later)
+    world.api.knows(TASK, RecordInfo(Phase.ABSENT))
+    world.now = START + timedelta(days=20)
+    outcome = world.go_until(lambda outcome: not isinstance(outcome, Later))
+    assert outcome == Refused("api.no_link: the provider no longer gives a link for this stem", None)
+    assert world.task.stems[0].gone == 0
+    world.api.knows(TASK, listing)
+    assert list(world.ledger.retry([TASK], now=world.now)) == [TASK]
+    assert world.go() == Archived()
+
+
+def test_stem_whose_link_is_given_no_more_for_a_while_is_had_without_an_operator(world: World) -> None:
+    listing = world.lists(signed(world, "vocal", OriginBusy("503"), VOCAL))
+    assert isinstance(world.go(), Later)
+    world.api.knows(TASK, RecordInfo(Phase.ABSENT))
+    world.now = START + timedelta(days=13)
+    outcome = world.go_until(lambda outcome: isinstance(outcome, Refused))
+    assert isinstance(outcome, Refused)
+    assert outcome.at is not None
+    world.api.knows(TASK, listing)
+    world.now = outcome.at
+    assert world.go() == Archived()
+
+
+def test_link_that_is_spent_and_listed_no_more_is_rescued(world: World) -> None:
+    vocal, drums = signed(world, "vocal", LinkSpent(status=403)), world.serves("drums", DRUMS)
+    rescued = world.serves("rescue", VOCAL)
+    world.lists(vocal, drums)
+    world.api.knows(TASK, *world.api.records[TASK], RecordInfo(Phase.DONE, (drums,), created_at=START, document="{}"))
+    world.api.links = {vocal.url: rescued.url}
+    assert world.go() == Archived()
 
 
 def test_transfers_queue_up_by_the_deadline_of_their_task(world: World) -> None:

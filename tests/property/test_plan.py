@@ -18,6 +18,7 @@ from archiver.core.errors import (
     BodyShort,
     KeyTaken,
     LinkSpent,
+    NoLink,
     OriginBusy,
     StoreBusy,
 )
@@ -139,6 +140,7 @@ ERRORS = st.sampled_from(
         BodyShort(),
         StoreBusy(retry_after=30),
         LinkSpent(status=404),
+        NoLink(),
         BodyNotAudio(),
         BodyEmpty(),
         KeyTaken(),
@@ -167,7 +169,7 @@ def test_failed_try_leaves_a_stem_wanted_with_a_date_or_ends_it_for_a_reason(
         assert deadline <= now
     if (
         ruling.event is StemEvent.REFUSED
-        and isinstance(error, BodyNotAudio)
+        and isinstance(error, BodyNotAudio | NoLink)
         and deadline is not None
         and now < deadline
     ):

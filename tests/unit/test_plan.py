@@ -19,6 +19,7 @@ from archiver.core.errors import (
     BodyTooLarge,
     KeyTaken,
     LinkSpent,
+    NoLink,
     OriginBusy,
     StoreBusy,
 )
@@ -339,7 +340,7 @@ def test_what_only_an_operator_can_mend_is_refused_at_once(error: ArchiverError)
     assert judge(row(), error) == plan.Ruling(StemEvent.REFUSED, None)
 
 
-@pytest.mark.parametrize("error", [BodyNotAudio(), BodyEmpty()])
+@pytest.mark.parametrize("error", [BodyNotAudio(), BodyEmpty(), NoLink()])
 @pytest.mark.parametrize(
     ("attempts", "ruling"),
     [
@@ -349,7 +350,7 @@ def test_what_only_an_operator_can_mend_is_refused_at_once(error: ArchiverError)
         (50, plan.Ruling(StemEvent.REFUSED, NOW + 6 * HOUR)),
     ],
 )
-def test_body_that_is_no_audio_is_refused_at_the_third_time(
+def test_body_that_is_no_audio_or_link_that_is_not_given_is_refused_at_the_third_time(
     error: ArchiverError, attempts: int, ruling: plan.Ruling
 ) -> None:
     assert judge(row(attempts=attempts), error) == ruling
@@ -366,8 +367,11 @@ def test_body_that_is_no_audio_is_refused_at_the_third_time(
         (NOW - 2 * DAY, None),
     ],
 )
-def test_refused_body_is_looked_at_again_before_it_expires(deadline: datetime | None, again: datetime | None) -> None:
-    assert judge(row(attempts=2), BodyNotAudio(), deadline) == plan.Ruling(StemEvent.REFUSED, again)
+@pytest.mark.parametrize("error", [BodyNotAudio(), NoLink()])
+def test_refused_stem_that_may_mend_is_looked_at_again_before_it_expires(
+    error: ArchiverError, deadline: datetime | None, again: datetime | None
+) -> None:
+    assert judge(row(attempts=2, gone=100), error, deadline) == plan.Ruling(StemEvent.REFUSED, again)
 
 
 @pytest.mark.parametrize(
