@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from archiver.core.errors import LedgerFault
-from archiver.core.model import Intake
+from archiver.core.model import Dependency, Intake
 from archiver.core.states import TaskState
 from archiver.daemon import Stopping
-from archiver.dispatch import Breakers, Dispatcher
+from archiver.dispatch import Breakers, Dispatch
 from archiver.ports import Checkpoint, Clock, EventLog, Ledger, OpenWork, Pause, TaskRow, unobserved
 from archiver.upkeep import accept
 
@@ -46,7 +46,7 @@ class Ending:
     pauses: tuple[Pause, ...]
 
 
-def stay(dispatcher: Dispatcher) -> None:
+def stay(dispatcher: Dispatch) -> None:
     """Prolong our leases; raise LedgerFault where others took us for dead: the list of our tasks is gone then."""
     if not dispatcher.renew():
         raise LedgerFault(
@@ -93,7 +93,8 @@ def enrol(
         archived = sum(states.get(task_id) is TaskState.ARCHIVED for task_id in ids)
         roll.taken += len(todo) + archived
         roll.already_archived += archived
-        batch = Intake(ids=tuple(todo), rejects=intake.rejects)
+        accounts = {task_id: intake.accounts[task_id] for task_id in todo if task_id in intake.accounts}
+        batch = Intake(ids=tuple(todo), accounts=accounts, rejects=intake.rejects)
         accept(batch, source="backfill", ledger=ledger, now=clock(), log=log)
         ledger.enlist(owner, todo)
         stay()
@@ -108,7 +109,7 @@ class Backfill:
 
     owner: str
     ledger: Ledger
-    dispatcher: Dispatcher
+    dispatcher: Dispatch
     breakers: Breakers
     stopping: Stopping
     clock: Clock
@@ -154,7 +155,8 @@ class Backfill:
         """Say what is left; counting a million tasks takes a while, so it is done less often the longer it takes."""
         began = self.clock()
         if self._seen is None or self._look_at is None or began >= self._look_at:
-            self._seen = self.ledger.open_work(self.owner)
+            lasting = [pause for pause in self.ledger.pauses() if pause.lasting and _is_of_an_account(pause)]
+            self._seen = self.ledger.open_work(self.owner, [pause.account for pause in lasting])
             ended = self.clock()
             self._look_at = ended + COUNTING_SHARE * (ended - began)
         return self._seen
@@ -165,13 +167,18 @@ class Backfill:
         if not work.tasks:
             return Verdict.DONE
         pauses = self.ledger.pauses()
-        if any(pause.lasting for pause in pauses):
+        if any(pause.lasting and not _is_of_an_account(pause) for pause in pauses):
             return Verdict.PAUSED
-        moments = [pause.next_probe for pause in pauses]
+        moments = [pause.next_probe for pause in pauses if not pause.lasting]
         moments += [moment for moment in (work.next_retry, work.next_ask if self.wait else None) if moment]
         if moments and min(moments) <= give_up:
             return None
         return Verdict.PAUSED if pauses else Verdict.UNFINISHED
+
+
+def _is_of_an_account(pause: Pause) -> bool:
+    """Whether the other accounts go on all the same."""
+    return pause.dependency is Dependency.PROVIDER and not pause.held
 
 
 def end(backfill: Backfill, verdict: Verdict, roll: Roll) -> Ending:

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from archiver.app.adapters import on_server, open_api, open_store
-from archiver.app.ledger import probe_ledger
+from archiver.app.adapters import open_accounts, open_store
+from archiver.app.ledger import on_server, probe_ledger
 from archiver.core.errors import ArchiverError
-from archiver.ports import EventLog, Finding
+from archiver.core.model import DEFAULT_ACCOUNT
+from archiver.ports import EventLog, Finding, RecordApi
 from archiver.settings import Loaded, Settings
 from archiver.settings.rules import SQLITE
 
@@ -24,17 +25,23 @@ def findings(loaded: Loaded, log: EventLog) -> Iterator[Finding]:
     yield Finding("ok", "settings", f"{len(loaded.sources)} keys read", "")
     yield from _queue(settings)
     yield from probe_ledger(settings) if on_server(settings) else _ledger(settings)
-    yield _provider(settings, log)
+    yield from _accounts(settings, log)
     yield from open_store(settings, log).probe(f"{settings.store.prefix}{PROBE_NAME}")
 
 
-def _provider(settings: Settings, log: EventLog) -> Finding:
+def _accounts(settings: Settings, log: EventLog) -> Iterator[Finding]:
+    with closing(open_accounts(settings, log)) as accounts:
+        for account in settings.provider.api_keys():
+            subject = "provider" if account == DEFAULT_ACCOUNT else f"provider, account {account}"
+            yield _provider(subject, settings.provider.base_url, accounts.of(account))
+
+
+def _provider(subject: str, base_url: str, api: RecordApi) -> Finding:
     try:
-        with closing(open_api(settings, log)) as api:
-            credit = api.credit()
+        credit = api.credit()
     except ArchiverError as error:
-        return Finding("fail", "provider", f"{error.code}: {error}", error.hint)
-    return Finding("ok", "provider", f"{settings.provider.base_url} accepts the key (credit {credit:g})", "")
+        return Finding("fail", subject, f"{error.code}: {error}", error.hint)
+    return Finding("ok", subject, f"{base_url} accepts the key (credit {credit:g})", "")
 
 
 def _queue(settings: Settings) -> Iterator[Finding]:

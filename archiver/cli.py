@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from enum import IntEnum
 from pathlib import Path
@@ -20,8 +20,9 @@ from archiver import __version__
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from archiver.app.service import Role
     from archiver.backfill import Ending
-    from archiver.core.model import Dependency, Intake, TaskId
+    from archiver.core.model import AccountName, Dependency, Intake, TaskId
     from archiver.edge.ledger import SqlLedger
     from archiver.settings import Loaded, Settings
 
@@ -178,6 +179,13 @@ def _ids(texts: list[str]) -> list[TaskId]:
     return ids
 
 
+def _account(settings: Settings, name: str | None) -> AccountName | None:
+    known = {str(account): account for account in settings.provider.api_keys()}
+    if name is not None and name not in known:
+        _fail(f"no account {name!a} in the settings", Exit.USAGE, f"they have: {', '.join(known)}")
+    return None if name is None else known[name]
+
+
 # ---------------------------------------------------------------- the commands
 
 
@@ -187,12 +195,37 @@ def run(context: typer.Context) -> None:
 
     A first signal drains (what fits into shutdown_grace), a second stops at once. SIGHUP reads the settings again.
 
+    On a PostgreSQL ledger it takes ids in and defers jobs; `stem-archiver worker` does them. Several may run.
+
     Under systemd it tells how it fares, and feeds the watchdog while it makes progress.
 
     Exit codes: 0 after a signal; 2 settings; 3 the ledger failed.
 
     Example: stem-archiver --config /etc/stem-archiver/archiver.toml run
     """
+    from archiver.app.service import Role
+
+    _serve(context, Role.RUN)
+
+
+@app.command()
+def worker(context: typer.Context) -> None:
+    """Work on the jobs that `run` defers on a PostgreSQL ledger; as many as you like, on any machine.
+
+    Started and stopped at will: a first signal drains (what fits into shutdown_grace), a second stops at once.
+
+    What a worker that was killed was at is taken up by the others within 15 seconds.
+
+    Exit codes: 0 after a signal; 2 settings; 3 the ledger failed.
+
+    Example: stem-archiver --config /etc/stem-archiver/archiver.toml worker
+    """
+    from archiver.app.service import Role
+
+    _serve(context, Role.WORKER)
+
+
+def _serve(context: typer.Context, role: Role) -> None:
     loaded = _load(context, *_FOR_WORK)
     from archiver.app.service import service
     from archiver.daemon import Hangup, Stopping
@@ -206,7 +239,7 @@ def run(context: typer.Context) -> None:
     def read() -> Settings:
         return load(context.obj.config, os.environ, require=frozenset(_FOR_WORK)).settings
 
-    with stopping.on_signals(), hangup.on_signal(), _faults(), service(settings, log=log) as ready:
+    with stopping.on_signals(), hangup.on_signal(), _faults(), service(settings, role=role, log=log) as ready:
         _at_work()
         ready.run(stopping, ready.care(os.environ, hangup, read))
 
@@ -230,6 +263,8 @@ def backfill(
 ) -> None:
     """Archive the ids of FILE, of standard input (-), or of the queue file, and end when each has ended.
 
+    The lines are those of a queue file: ID, or ID account=NAME, or JSON.
+
     Running it again does no work twice.
 
     Exit codes: 0 all archived; 1 some task not; 2 usage or settings; 3 paused, or the ledger failed; 130, 143 signal.
@@ -248,27 +283,35 @@ def backfill(
 
 
 @app.command()
-def enqueue(context: typer.Context, ids: Ids) -> None:
+def enqueue(
+    context: typer.Context,
+    ids: Ids,
+    account: Annotated[
+        str | None, typer.Option("--account", metavar="NAME", help="Whose tasks they are; see provider.accounts.")
+    ] = None,
+) -> None:
     """Append task ids to the queue file.
 
-    Exit codes: 0 they are on the disk; 2 no id, or a file that cannot be written.
+    A task that is known already moves to the account that is named.
+
+    Exit codes: 0 they are on the disk; 2 no id, an unknown account, or a file that cannot be written.
 
     Example: stem-archiver enqueue 3e63b4cc88d52611159371f6af5571e7
     """
     loaded = _load(context)
     from archiver.edge.queue_file import QueueFile
 
-    checked = _ids(ids)
+    checked, of_account = _ids(ids), _account(loaded.settings, account)
     if loaded.sources["queue.path"] == "default":
         loaded.settings.queue.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _faults():
-        QueueFile(str(loaded.settings.queue.path)).append(checked)
+        QueueFile(str(loaded.settings.queue.path)).append(checked, of_account)
     typer.echo(f"{len(checked)} appended to {loaded.settings.queue.path}")
 
 
 @app.command()
 def status(context: typer.Context, as_json: JsonFlag = False) -> None:
-    """Count tasks by state; say what is at risk, paused or rejected.
+    """Count tasks by state, and workers and their jobs where there are any; say what is at risk, paused or rejected.
 
     Exit codes: 0 all is well; 1 anything is lost, refused or at risk; 2 settings; 3 the ledger failed.
 
@@ -276,16 +319,20 @@ def status(context: typer.Context, as_json: JsonFlag = False) -> None:
     """
     loaded = _load(context)
     from archiver.app.clock import utc_now
-    from archiver.console import print_json, print_overview
+    from archiver.app.jobs import job_counts
+    from archiver.console import print_jobs, print_json, print_overview
     from archiver.core.states import StemState, TaskState
 
     now = utc_now()
     with _ledger(loaded) as ledger:
         overview = ledger.overview(now=now, at_risk=loaded.settings.schedule.at_risk)
+        jobs = job_counts(loaded.settings)
     if as_json:
-        print_json(overview, sys.stdout)
+        print_json(overview if jobs is None else {**asdict(overview), "jobs": jobs}, sys.stdout)
     else:
         print_overview(_console(), overview, now)
+        if jobs is not None:
+            print_jobs(_console(), jobs)
     bad = overview.tasks.get(TaskState.LOST, 0) + overview.stems.get(StemState.REFUSED, 0) + overview.at_risk_count
     raise typer.Exit(Exit.UNARCHIVED if bad else Exit.DONE)
 
@@ -560,7 +607,7 @@ def _intakes(file: str | None, queue: Path) -> Iterator[Iterator[Intake]]:
 
 
 def _backfill(loaded: Loaded, asked: BackfillOptions) -> int:
-    from archiver.app.service import service
+    from archiver.app.service import Role, service
     from archiver.console import Screen, Tally, current_stderr, ending_summary, print_ending, print_json
     from archiver.daemon import Stopping
     from archiver.logs import configure
@@ -574,7 +621,7 @@ def _backfill(loaded: Loaded, asked: BackfillOptions) -> int:
         stopping.on_signals(),
         _faults(),
         _intakes(asked.file, settings.queue.path) as intakes,
-        service(settings, observer=tally, log=log, enlisted_only=True) as ready,
+        service(settings, observer=tally, log=log, role=Role.BACKFILL) as ready,
         Screen(console, tally, quiet=asked.as_json) as screen,
     ):
         _at_work()

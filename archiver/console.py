@@ -19,9 +19,9 @@ from rich.table import Table
 from rich.text import Text
 
 from archiver.core.errors import ArchiverError
-from archiver.core.model import Archived, Outcome
+from archiver.core.model import DEFAULT_ACCOUNT, Archived, Outcome
 from archiver.core.states import StemState, TaskState
-from archiver.ports import Finding, Overview, Pause, TaskRow
+from archiver.ports import Finding, JobCounts, Overview, Pause, TaskRow
 from archiver.redaction import visible
 
 if TYPE_CHECKING:  # `status` and `show` need neither, and these load the whole service
@@ -209,7 +209,7 @@ def print_ending(console: Console, ending: Ending, tally: Tally) -> None:
     if ending.rejected:
         _say(console, f"  {ending.rejected} lines are no task ids: see `stem-archiver status`")
     for pause in ending.pauses:
-        _say(console, f"  {pause.dependency.value} is paused: {pause.reason}; {pause.hint}")
+        _say(console, f"  {pause.subject} is paused: {pause.reason}; {pause.hint}")
 
 
 def ending_summary(ending: Ending, tally: Tally, exit_code: int) -> dict[str, object]:
@@ -232,7 +232,8 @@ def ending_summary(ending: Ending, tally: Tally, exit_code: int) -> dict[str, ob
             for row in ending.unfinished
         ],
         "paused": [
-            {"dependency": pause.dependency, "reason": pause.reason, "hint": pause.hint} for pause in ending.pauses
+            {"dependency": pause.dependency, "account": pause.account, "reason": pause.reason, "hint": pause.hint}
+            for pause in ending.pauses
         ],
         "stems": tally.stems,
         "bytes": tally.bytes_stored,
@@ -255,13 +256,31 @@ def print_overview(console: Console, overview: Overview, now: datetime) -> None:
     if overview.forecast_late:
         console.print(f"[bold red]forecast[/] {_forecast(overview)}")
     for pause in overview.pauses:
-        _say(console, f" {pause.dependency.value}: {pause.reason}", mark="paused")
+        _say(console, f" {pause.subject}: {pause.reason}", mark="paused")
         _say(console, f"       {pause.hint}{_when(pause, now)}")
     _print_at_risk(console, overview, now)
     if overview.rejected_lines:
         console.print(f"[yellow]rejected[/] {overview.rejected_lines} lines of the queue:")
         for reject in overview.rejects:
             _say(console, f"  {reject.path} at byte {reject.offset}: {reject.excerpt!r}: {reject.reason}")
+
+
+def print_jobs(console: Console, jobs: JobCounts) -> None:
+    """Print what `status` says of workers and their jobs."""
+    workers = "1 worker" if jobs.workers == 1 else f"{jobs.workers} workers"
+    console.print(
+        f"{workers} at work; {jobs.waiting} jobs waiting, {jobs.scheduled} scheduled, {jobs.doing} being done"
+    )
+    if jobs.waiting and not jobs.workers:
+        _say(console, " jobs wait, and no worker is at work: start `stem-archiver worker`", mark="workers")
+    if jobs.silent_workers or jobs.stalled:
+        _say(
+            console,
+            f" workers that went without a goodbye in the last day: {jobs.silent_workers}; their jobs, taken up by "
+            f"others within seconds: {jobs.stalled}",
+            mark="silent",
+            style="yellow",
+        )
 
 
 def _when(pause: Pause, now: datetime) -> str:
@@ -308,6 +327,7 @@ def print_task(console: Console, row: TaskRow, now: datetime) -> None:
     _say(console, f"  {row.state.value}", mark=row.task_id, style="bold")
     facts = {
         "reason": row.reason or None,
+        "account": None if row.account == DEFAULT_ACCOUNT else row.account,
         "accepted": f"{row.accepted_at:%Y-%m-%d %H:%M:%S} UTC from {row.source}",
         "created": row.created_at and f"{row.created_at:%Y-%m-%d %H:%M:%S} UTC",
         "deadline": row.deadline and f"{row.deadline:%Y-%m-%d %H:%M:%S} UTC ({span(row.deadline - now)})",

@@ -13,7 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from archiver.core.errors import LedgerFault
-from archiver.dispatch import Dispatcher
+from archiver.dispatch import Dispatch
 from archiver.ports import Clock, EventLog, ServiceManager
 from archiver.pulse import Pulse
 
@@ -132,7 +132,7 @@ class Care:
 
 
 def drain(
-    dispatcher: Dispatcher, stopping: Stopping, *, grace: timedelta, cancel: Callable[[], None], log: EventLog
+    dispatcher: Dispatch, stopping: Stopping, *, grace: timedelta, cancel: Callable[[], None], log: EventLog
 ) -> bool:
     """Let tasks in flight finish within `grace`, then cancel them; return whether none is left running.
 

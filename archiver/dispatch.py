@@ -6,14 +6,15 @@ import itertools
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from archiver.core.concurrency import Change
 from archiver.core.errors import ArchiverError, LeaseLost, LedgerFault
-from archiver.core.model import Claim, Dependency, Outcome, Paused
+from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Claim, Dependency, Outcome, Paused
 from archiver.lanes import STORE, Lane, Lanes
 from archiver.ports import Clock, EventLog, Ledger, Pause, Stage
 
@@ -21,6 +22,9 @@ Archive = Callable[[Claim], Outcome]
 
 FAILURES_TO_PAUSE = 8
 """How many failures in a row, over all tasks, make an outage."""
+
+NEEDS = {Stage.LIST: (Dependency.PROVIDER,), Stage.STORE: (Dependency.ORIGIN, Dependency.STORE)}
+"""What must work for each half of the path."""
 
 FARTHEST_PROBE = timedelta(minutes=1)
 """A pause whose probe is due later than this was written down before the clock was set back."""
@@ -151,128 +155,182 @@ class StemPool:
             return None
 
 
+_Subject = tuple[Dependency, AccountName]
+"""What one breaker is for: the provider as one account has it, the origin, or the store."""
+
+
+def _subject(dependency: Dependency, account: AccountName = DEFAULT_ACCOUNT) -> _Subject:
+    return dependency, account if dependency is Dependency.PROVIDER else DEFAULT_ACCOUNT
+
+
+def _fields(subject: _Subject) -> dict[str, object]:
+    dependency, account = subject
+    further = {} if account == DEFAULT_ACCOUNT else {"account": account}
+    return {"dependency": dependency.value, **further}
+
+
 class Breakers:
-    """The Gate: one circuit breaker a dependency, kept in the ledger so that every process sees it.
+    """The Gate: a circuit breaker for each subject, kept in the ledger so that every process sees it.
 
-    What the operator holds is shut until it is lifted, or its time is over; nothing probes it.
+    What the operator holds is shut until it is lifted, or its time is over; nothing probes it. It is the
+    whole dependency, for every account.
 
-    It opens when a dependency refuses us, or fails FAILURES_TO_PAUSE times in a row for whatever
+    One opens when its subject refuses us, or fails FAILURES_TO_PAUSE times in a row for whatever
     tasks: an outage then costs a probe now and then, not every task its tries. While it is open the
-    dependency is admitted once each time a probe is due; a probe that fails doubles the wait, one that
+    subject is admitted once each time a probe is due; a probe that fails doubles the wait, one that
     works ends the pause.
+
+    `accounts` are those of the settings; others are met as tasks name them.
     """
 
-    def __init__(self, ledger: Ledger, clock: Clock, log: EventLog) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        clock: Clock,
+        log: EventLog,
+        accounts: Collection[AccountName] = (DEFAULT_ACCOUNT,),
+    ) -> None:
         self._ledger = ledger
         self._clock = clock
         self._log = log
+        self._accounts = frozenset(accounts)
         self._lock = threading.Lock()
         # Whoever starts us has probably just mended what was paused: probe at once.
         self._found_at_start = {
             pause: replace(pause, next_probe=clock()) for pause in ledger.pauses() if not pause.held
         }
         self._pauses = self._read()
-        self._probes: dict[Dependency, datetime] = {}
-        self._failures: Counter[Dependency] = Counter()
+        self._probes: dict[_Subject, datetime] = {}
+        self._failures: Counter[_Subject] = Counter()
         self._tell_held({}, self._pauses)
 
     def reload(self) -> None:
         """Look into the ledger for what other processes and the operator decided; call it every few seconds."""
         found = self._read()
         now = self._clock()
-        for name in [name for name, pause in found.items() if pause.over(now)]:
-            self._ledger.lift(name, over_at=now)
-            del found[name]
+        for subject in [subject for subject, pause in found.items() if pause.over(now)]:
+            self._ledger.lift(subject[0], over_at=now)
+            del found[subject]
         with self._lock:
             before, self._pauses = self._pauses, found
-            self._probes = {name: taken for name, taken in self._probes.items() if name in found}
+            self._probes = {subject: taken for subject, taken in self._probes.items() if subject in found}
         self._tell_held(before, found)
 
-    def _read(self) -> dict[Dependency, Pause]:
-        return {pause.dependency: self._found_at_start.get(pause, pause) for pause in self._ledger.pauses()}
+    def _read(self) -> dict[_Subject, Pause]:
+        found = [self._found_at_start.get(pause, pause) for pause in self._ledger.pauses()]
+        return {(pause.dependency, pause.account): pause for pause in found}
 
-    def _tell_held(self, before: Mapping[Dependency, Pause], found: Mapping[Dependency, Pause]) -> None:
-        was, now = ({name for name, pause in each.items() if pause.held} for each in (before, found))
+    def _tell_held(self, before: Mapping[_Subject, Pause], found: Mapping[_Subject, Pause]) -> None:
+        was, now = ({subject[0] for subject, pause in each.items() if pause.held} for each in (before, found))
         for name in now - was:
-            until = None if found[name].lasting else found[name].next_probe.isoformat()
+            pause = found[_subject(name)]
+            until = None if pause.lasting else pause.next_probe.isoformat()
             self._log.warning("dependency.held", dependency=name.value, until=until)
         for name in was - now:
             self._log.info("dependency.released", dependency=name.value)
 
-    def admits(self, *dependencies: Dependency) -> bool:
+    def admits(self, *dependencies: Dependency, account: AccountName = DEFAULT_ACCOUNT) -> bool:
         """Whether all of them may be used now; takes the probe of each that is due for one."""
+        subjects = [_subject(dependency, account) for dependency in dependencies]
         with self._lock:
-            if not all(map(self._is_open, dependencies)):
+            if not all(map(self._is_open, subjects)):
                 return False
-            self._probes |= {name: self._clock() for name in dependencies if name in self._pauses}
+            self._probes |= {subject: self._clock() for subject in subjects if subject in self._pauses}
             return True
 
     def open_for(self, *dependencies: Dependency) -> bool:
-        """Whether `admits` would say yes, without taking a probe."""
+        """Whether `admits` would say yes, for some account at least, without taking a probe."""
         with self._lock:
-            return all(map(self._is_open, dependencies))
+            return all(
+                any(self._is_open(_subject(dependency, account)) for account in self._accounts)
+                for dependency in dependencies
+            )
+
+    def barred(self) -> Collection[AccountName]:
+        """The accounts for which the provider may not be asked now."""
+        with self._lock:
+            paused = {account for dependency, account in self._pauses if dependency is Dependency.PROVIDER}
+            return {account for account in paused if not self._is_open((Dependency.PROVIDER, account))}
+
+    @property
+    def fresh_only(self) -> bool:
+        """Whether only tasks never listed are to be asked about.
+
+        Listed ones are asked about again only for links to use at once: not while nothing can be stored.
+        """
+        return not self.open_for(*NEEDS[Stage.STORE])
 
     def shut(self, *dependencies: Dependency) -> bool:
         """Whether one of them is paused and nobody is probing it."""
         with self._lock:
-            return any(name in self._pauses and not self._is_probed(name) for name in dependencies)
+            return any(
+                subject in self._pauses and not self._is_probed(subject) for subject in map(_subject, dependencies)
+            )
 
     def paused(self) -> Sequence[Dependency]:
-        """Return what is paused as far as this process knows, probed or not, in the order of Dependency."""
+        """Return what is paused, for one account at least, as far as this process knows, probed or not."""
         with self._lock:
-            return [name for name in Dependency if name in self._pauses]
+            found = {dependency for dependency, _ in self._pauses}
+            return [name for name in Dependency if name in found]
 
-    def _is_open(self, dependency: Dependency) -> bool:
-        pause = self._pauses.get(dependency)
+    def _is_open(self, subject: _Subject) -> bool:
+        now = self._clock()
+        if self._is_held(subject):
+            return self._pauses[_subject(subject[0])].over(now)
+        pause = self._pauses.get(subject)
         if pause is None:
             return True
-        now = self._clock()
-        if pause.held:
-            return pause.over(now)
         waits = now < pause.next_probe <= now + FARTHEST_PROBE
-        return not waits and not self._is_probed(dependency)
+        return not waits and not self._is_probed(subject)
 
-    def _is_probed(self, dependency: Dependency) -> bool:
-        taken, now = self._probes.get(dependency), self._clock()
+    def _is_held(self, subject: _Subject) -> bool:
+        whole = self._pauses.get(_subject(subject[0]))
+        return whole is not None and whole.held
+
+    def _is_probed(self, subject: _Subject) -> bool:
+        taken, now = self._probes.get(subject), self._clock()
         return taken is not None and taken <= now < taken + PROBE_PATIENCE
 
-    def worked(self, dependency: Dependency) -> None:
+    def worked(self, dependency: Dependency, account: AccountName = DEFAULT_ACCOUNT) -> None:
         """End the pause, if any that is not held, and the row of failures."""
+        subject = _subject(dependency, account)
         with self._lock:
-            self._failures.pop(dependency, None)
-            if dependency in self._pauses and self._pauses[dependency].held:
+            self._failures.pop(subject, None)
+            if self._is_held(subject):
                 return
-            paused = self._pauses.pop(dependency, None)
-            self._probes.pop(dependency, None)
-        if paused is not None and self._ledger.resume(dependency):
-            self._log.info("dependency.resumed", dependency=dependency.value)
+            paused = self._pauses.pop(subject, None)
+            self._probes.pop(subject, None)
+        if paused is not None and self._ledger.resume(*subject):
+            self._log.info("dependency.resumed", **_fields(subject))
 
-    def failed(self, dependency: Dependency, error: ArchiverError) -> None:
+    def failed(self, dependency: Dependency, error: ArchiverError, account: AccountName = DEFAULT_ACCOUNT) -> None:
         """Count a failure; open or prolong the pause once they make an outage."""
+        subject = _subject(dependency, account)
         with self._lock:
-            self._failures[dependency] += 1
-            outage = self._failures[dependency] >= FAILURES_TO_PAUSE or dependency in self._probes
+            self._failures[subject] += 1
+            outage = self._failures[subject] >= FAILURES_TO_PAUSE or subject in self._probes
         if outage:
-            self.refused(Paused(dependency, f"{error.code}: {error}", error.hint, lasting=False))
+            self.refused(Paused(dependency, f"{error.code}: {error}", error.hint, lasting=False, account=account))
 
     def refused(self, outcome: Paused) -> None:
         """Open the pause, or prolong it after a failed probe."""
+        subject = _subject(outcome.dependency, outcome.account)
         with self._lock:
-            if outcome.dependency in self._pauses and outcome.dependency not in self._probes:
+            if self._is_held(subject) or (subject in self._pauses and subject not in self._probes):
                 return
         pause = self._ledger.pause(
-            outcome.dependency,
+            *subject,
             reason=outcome.reason,
             hint=outcome.hint,
             lasting=outcome.lasting,
             now=self._clock(),
         )
         with self._lock:
-            self._pauses[outcome.dependency] = pause
-            self._probes.pop(outcome.dependency, None)
+            self._pauses[pause.dependency, pause.account] = pause
+            self._probes.pop(subject, None)
         self._log.error(
             "dependency.paused",
-            dependency=outcome.dependency.value,
+            **_fields(subject),
             reason=outcome.reason,
             hint=outcome.hint,
             next_probe=pause.next_probe.isoformat(),
@@ -287,6 +345,48 @@ class Shift:
     tasks_in_flight: int
     lease: timedelta = timedelta(minutes=10)
     enlisted_only: bool = False
+
+
+class Dispatch(Protocol):
+    """What sees to it that due tasks are worked on, here or elsewhere."""
+
+    @property
+    def working(self) -> int:
+        """Tasks in flight in this process."""
+
+    @property
+    def fault(self) -> LedgerFault | None:
+        """Why nothing is begun any more, if so."""
+
+    def pump(self) -> int:
+        """Begin what can be begun, or hand it on; return how many tasks that were. Call it every second."""
+
+    def renew(self) -> bool:
+        """Prolong the leases held; call it before all else, then several times a lease.
+
+        False when we were not on record: the first time, or others took us for dead and gave all of ours back.
+        """
+
+    def stop(self) -> None:
+        """Begin nothing more."""
+
+    def wait_idle(self, timeout: float) -> bool:
+        """Wait until no task is in flight, at most `timeout` seconds; return whether it is so."""
+
+
+def try_one(claim: Claim, archive: Archive, breakers: Breakers, log: EventLog) -> None:
+    """Take a claim along the path, whatever comes of it; raises LedgerFault, nothing else."""
+    log.debug("task.claimed", task_id=claim.task_id, account=claim.account, state=claim.state.value)
+    try:
+        outcome = archive(claim)
+        if isinstance(outcome, Paused):
+            breakers.refused(outcome)
+    except LeaseLost:
+        log.warning("lease.lost", task_id=claim.task_id)
+    except LedgerFault:
+        raise
+    except Exception as bug:
+        log.exception("task.crashed", task_id=claim.task_id, error=repr(bug))
 
 
 def preferred(listing: int, storing: int, *, ahead: timedelta, left: timedelta) -> Stage:
@@ -304,10 +404,27 @@ def preferred(listing: int, storing: int, *, ahead: timedelta, left: timedelta) 
     return Stage.LIST if ahead <= left / HEAD_START else Stage.STORE
 
 
+class Shares:
+    """How slots, and then time, are shared between the two stages; see `preferred`. Not safe for threads by itself."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+        """How much more time asking has had than storing."""
+
+    def spend(self, stage: Stage, span: timedelta) -> None:
+        """Note that a slot was used so long."""
+        self.ahead += span if stage is Stage.LIST else -span
+
+    def forfeit(self, stage: Stage) -> None:
+        """Let a stage that had nothing to do save up no time: days of it would starve the other later."""
+        self.ahead = (max if stage is Stage.LIST else min)(self.ahead, timedelta())
+
+
 class Dispatcher:
     """Runs up to `tasks_in_flight` tasks at once; a slot that frees takes the next claim by itself.
 
-    Calls `progress` when a claim is taken, when a task has ended, and when there is nothing to do.
+    Calls `progress` when a claim is taken, when a task has ended, and when there is nothing to do. Nothing is
+    claimed to be asked about for accounts that are `crowded`: tasks of theirs would only wait in its slots.
     """
 
     def __init__(
@@ -320,6 +437,7 @@ class Dispatcher:
         clock: Clock,
         log: EventLog,
         progress: Callable[[], None] = lambda: None,
+        crowded: Callable[[], Collection[AccountName]] = tuple,
     ) -> None:
         self._ledger = ledger
         self._archive = archive
@@ -328,12 +446,13 @@ class Dispatcher:
         self._clock = clock
         self._log = log
         self._progress = progress
+        self._crowded = crowded
         self._at_most = shift.tasks_in_flight
         self._changed = threading.Condition()
         self._stages: dict[int, Stage | None] = {}
         """What each slot is at; None while it looks for work."""
         self._slots = itertools.count()
-        self._ahead = timedelta()
+        self._shares = Shares()
         self._accepting = True
         self._fault: LedgerFault | None = None
 
@@ -390,17 +509,10 @@ class Dispatcher:
             following = self._exchange(slot, self._clock() - began)
 
     def _archive_one(self, claim: Claim) -> None:
-        self._log.debug("task.claimed", task_id=claim.task_id, state=claim.state.value)
         try:
-            outcome = self._archive(claim)
-            if isinstance(outcome, Paused):
-                self._breakers.refused(outcome)
-        except LeaseLost:
-            self._log.warning("lease.lost", task_id=claim.task_id)
+            try_one(claim, self._archive, self._breakers, self._log)
         except LedgerFault as fault:
             self._break_down(fault)
-        except Exception as bug:  # noqa: BLE001 - its lease runs out and the task is tried again
-            self._log.exception("task.crashed", task_id=claim.task_id, error=repr(bug))
 
     def _break_down(self, fault: LedgerFault) -> None:
         with self._changed:
@@ -412,7 +524,8 @@ class Dispatcher:
         """Take the next claim into the slot; it is free when there is none. In between it is not idle."""
         self._progress()
         with self._changed:
-            self._ahead += spent if self._stages[slot] is Stage.LIST else -spent
+            if (stage := self._stages[slot]) is not None:
+                self._shares.spend(stage, spent)
             self._stages[slot] = None
         return self._fill(slot)
 
@@ -451,7 +564,7 @@ class Dispatcher:
 
     def _preferred(self) -> Stage:
         with self._changed:
-            at_it, ahead = Counter(self._stages.values()), self._ahead
+            at_it, ahead = Counter(self._stages.values()), self._shares.ahead
         listing, storing = at_it[Stage.LIST], at_it[Stage.STORE]
         left = self._left() if listing == storing else timedelta()
         return preferred(listing, storing, ahead=ahead, left=left)
@@ -464,26 +577,18 @@ class Dispatcher:
     def _claim(self, wanted: Stage) -> tuple[Claim | None, Stage]:
         other = Stage.STORE if wanted is Stage.LIST else Stage.LIST
         for stage in (wanted, other):
-            if self._breakers.open_for(*_NEEDS[stage]):
-                # Listed tasks are asked about again only for links to use at once: not while nothing can be stored.
-                fresh_only = not self._breakers.open_for(*_NEEDS[Stage.STORE])
+            if self._breakers.open_for(*NEEDS[stage]):
                 claim = self._ledger.claim(
                     owner=self._shift.owner,
                     now=self._clock(),
                     lease=self._shift.lease,
                     stage=stage,
                     enlisted_only=self._shift.enlisted_only,
-                    fresh_only=fresh_only,
+                    fresh_only=self._breakers.fresh_only,
+                    barred={*self._breakers.barred(), *self._crowded()} if stage is Stage.LIST else (),
                 )
                 if claim is not None:
                     return claim, stage
-            self._forfeit(stage)
+            with self._changed:
+                self._shares.forfeit(stage)
         return None, wanted
-
-    def _forfeit(self, stage: Stage) -> None:
-        """Let a stage that had nothing to do save up no time: days of it would starve the other later."""
-        with self._changed:
-            self._ahead = (max if stage is Stage.LIST else min)(self._ahead, timedelta())
-
-
-_NEEDS = {Stage.LIST: (Dependency.PROVIDER,), Stage.STORE: (Dependency.ORIGIN, Dependency.STORE)}

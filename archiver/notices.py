@@ -122,9 +122,10 @@ class Notices:
         line = self._line(event, fields)
         with self._lock:
             if dependency := fields.get("dependency"):
-                if self._stands.get(dependency) == event:
+                subject = dependency, fields.get("account")
+                if self._stands.get(subject) == event:
                     return
-                self._stands[dependency] = event
+                self._stands[subject] = event
             self._add([line])
 
     def _line(self, event: str, fields: Mapping[str, object]) -> str:

@@ -39,6 +39,7 @@ from archiver.core.model import (
 from archiver.core.record import host_of
 from archiver.core.states import StemEvent, StemState, TaskState
 from archiver.ports import (
+    Accounts,
     Body,
     Checkpoint,
     Clock,
@@ -68,7 +69,7 @@ class _SameBytes(Exception):
 class Outside:
     """What the path works with: the four outside things and the two guards."""
 
-    api: RecordApi
+    accounts: Accounts
     downloader: Downloader
     store: ObjectStore
     ledger: Ledger
@@ -161,7 +162,7 @@ class _Journey:
 
     def _ask(self) -> Outcome | None:
         """Ask for the record; None when the path goes on, else the outcome."""
-        if not self._out.gate.admits(Dependency.PROVIDER):
+        if not self._out.gate.admits(Dependency.PROVIDER, account=self._claim.account):
             return Yielded()
         record = self._fetch()
         now = self._a.clock()
@@ -180,18 +181,22 @@ class _Journey:
 
     def _more_urgent_waits(self, now: datetime) -> bool:
         deadline = self._claim.deadline or self._claim.accepted_at
-        return self._out.ledger.more_urgent_waits(self._claim, deadline, now)
+        return self._out.ledger.more_urgent_waits(self._claim, deadline, now, self._out.gate.barred())
 
     def _settle(self) -> Outcome | None:
         self._claim = replace(self._claim, settled=True)
         return None
 
+    def _api(self) -> RecordApi:
+        return self._out.accounts.of(self._claim.account)
+
     def _fetch(self) -> RecordInfo:
-        record = self.record = self._out.api.fetch(self._claim.task_id)
-        self._out.gate.worked(Dependency.PROVIDER)
+        record = self.record = self._api().fetch(self._claim.task_id)
+        self._out.gate.worked(Dependency.PROVIDER, self._claim.account)
         self._a.log.info(
             "record.fetched",
             task_id=self._claim.task_id,
+            account=self._claim.account,
             flag=record.flag,
             phase=record.phase.value,
             stems=len(record.stems),
@@ -290,7 +295,7 @@ class _Journey:
         with self._lock:
             if self._refreshed:
                 return
-            if not self._out.gate.admits(Dependency.PROVIDER):
+            if not self._out.gate.admits(Dependency.PROVIDER, account=self._claim.account):
                 raise ApiBusy(f"{error}, and the provider is paused, so no fresh link can be asked for")
             record = self._fetch()
             self._refreshed = True
@@ -300,7 +305,7 @@ class _Journey:
                 self._list(record, resolution, self._a.clock())
 
     def _rescue(self, row: StemRow, url: str) -> str | None:
-        link = self._out.api.fresh_link(url)
+        link = self._api().fresh_link(url)
         self._a.log.info("stem.link_rescue", task_id=self._claim.task_id, stem=row.name, offered=link is not None)
         return link
 
@@ -378,7 +383,7 @@ class _Journey:
 
     def _count_against(self, error: ArchiverError) -> None:
         if error.down is not None:
-            self._out.gate.failed(error.down, error)
+            self._out.gate.failed(error.down, error, self._claim.account)
 
     def _note(self, row: StemRow) -> None:
         with self._lock:
@@ -426,7 +431,8 @@ class _Journey:
     def outcome_of(self, error: ArchiverError) -> Outcome:
         """Say what an error that stopped the whole try means for the task."""
         if error.verdict is Verdict.PAUSE_PROVIDER:
-            return Paused(Dependency.PROVIDER, f"{error.code}: {error}", error.hint, error.lasting)
+            account = self._claim.account
+            return Paused(Dependency.PROVIDER, f"{error.code}: {error}", error.hint, error.lasting, account)
         if error.verdict is Verdict.PAUSE_STORE:
             return Paused(Dependency.STORE, f"{error.code}: {error}", error.hint, error.lasting)
         self._count_against(error)

@@ -5,7 +5,7 @@ An implementation translates its library's exceptions into `archiver.core.errors
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -13,8 +13,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Literal, Protocol
 
-from archiver.core.errors import ArchiverError
+from archiver.core.errors import ArchiverError, LedgerFault
 from archiver.core.model import (
+    DEFAULT_ACCOUNT,
+    AccountName,
     Claim,
     Cursor,
     Dependency,
@@ -102,19 +104,22 @@ class ServiceManager(Protocol):
 
 
 class Gate(Protocol):
-    """Knows which dependency is paused."""
+    """Knows which dependency is paused; the provider for each account by itself, which says nothing for the others."""
 
-    def admits(self, *dependencies: Dependency) -> bool:
+    def admits(self, *dependencies: Dependency, account: AccountName = DEFAULT_ACCOUNT) -> bool:
         """Whether all of them may be used now. While one is paused, True at most once a probe is due."""
 
     def shut(self, *dependencies: Dependency) -> bool:
         """Whether one of them is paused and nobody is probing it: what was begun had better stop."""
 
-    def worked(self, dependency: Dependency) -> None:
+    def barred(self) -> Collection[AccountName]:
+        """The accounts for which the provider may not be asked now."""
+
+    def worked(self, dependency: Dependency, account: AccountName = DEFAULT_ACCOUNT) -> None:
         """The dependency did its work: a pause, if any, is over."""
 
-    def failed(self, dependency: Dependency, error: ArchiverError) -> None:
-        """The dependency was busy or out of reach; many such in a row, and it is paused for all."""
+    def failed(self, dependency: Dependency, error: ArchiverError, account: AccountName = DEFAULT_ACCOUNT) -> None:
+        """The dependency was busy or out of reach; many such in a row, and it is paused for all tasks."""
 
 
 class TransferPool(Protocol):
@@ -128,7 +133,7 @@ class TransferPool(Protocol):
 
 
 class RecordApi(Protocol):
-    """The provider's API. Holds the key, follows no redirect, keeps the pace."""
+    """The provider's API as one account has it. Holds the key, follows no redirect, keeps the pace."""
 
     def fetch(self, task_id: TaskId) -> RecordInfo:
         """Read record-info once, with short retries inside (at most 30 s).
@@ -145,6 +150,42 @@ class RecordApi(Protocol):
 
     def credit(self) -> float:
         """The account's credit; the free health check. Raises ApiBusy or ProviderPaused."""
+
+
+class Accounts(Protocol):
+    """The accounts at the provider that we have keys for."""
+
+    def of(self, account: AccountName) -> RecordApi:
+        """Return the API as that account has it; raise AccountUnknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoSlot:
+    """No request may be sent now."""
+
+    seconds: float
+    """Until it is worth asking again."""
+    cooling: float = 0.0
+    """Seconds for which the provider has asked all who share its limit to be silent."""
+
+
+class Slots(Protocol):
+    """The requests that one account may send within the provider's window, by all who share them."""
+
+    def take(self) -> str | NoSlot:
+        """Take a slot, whose name is to be given back, or say when to look again; never waits for one."""
+
+    def give_back(self, slot: str) -> None:
+        """Let it rest for a window from now on; call it when the answer has come."""
+
+    def cool_down(self, seconds: float) -> None:
+        """Let none of the others have a slot for so many seconds."""
+
+    def resize(self, limit: int) -> None:
+        """Have another number of slots from now on; those that are out or at rest count towards it."""
+
+    def left(self) -> int:
+        """How many could be taken now."""
 
 
 class Queue(Protocol):
@@ -282,6 +323,17 @@ class Stage(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Due:
+    """A task that is to be worked on, now or from its `not_before` on, and how urgent that is."""
+
+    task_id: TaskId
+    stage: Stage
+    urgency: datetime
+    deadline: datetime | None
+    not_before: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Pause:
     """A dependency that is left alone: it refused us, or the operator holds it."""
 
@@ -294,7 +346,14 @@ class Pause:
     next_probe: datetime
     """When it is tried again; a held one that is not lasting ends by then without a try."""
     held: bool = False
-    """The operator's own wish: nothing but `lift`, or its end, ends it."""
+    """The operator's own wish, for every account: nothing but `lift`, or its end, ends it."""
+    account: AccountName = DEFAULT_ACCOUNT
+    """Whose pause it is, where the dependency is the provider."""
+
+    @property
+    def subject(self) -> str:
+        """What people call that which is paused."""
+        return self.dependency.value + ("" if self.account == DEFAULT_ACCOUNT else f" (account {self.account})")
 
     def over(self, now: datetime) -> bool:
         """Whether it was held until a time that has come."""
@@ -307,6 +366,7 @@ class TaskRow:
 
     task_id: TaskId
     state: TaskState
+    account: AccountName
     accepted_at: datetime
     source: str
     first_asked_at: datetime | None
@@ -376,6 +436,70 @@ Alive = Callable[[str], bool | None]
 """Whether the owner of that name still works; None where that cannot be told here."""
 
 
+@dataclass(frozen=True, slots=True)
+class JobCounts:
+    """How the queue of jobs and those who work on it stand."""
+
+    workers: int
+    """Workers that were heard of within seconds."""
+    silent_workers: int
+    """Workers that were not, and have not said goodbye: killed, frozen or cut off."""
+    waiting: int
+    """Jobs that a worker may take now."""
+    scheduled: int
+    """Jobs whose time will come within seconds."""
+    doing: int
+    stalled: int
+    """Jobs that a worker took who is silent or gone; they are put back within seconds."""
+
+
+class Jobs(Protocol):
+    """The queue between those who take ids in and the workers: one job is one try at one task.
+
+    The ledger alone knows what is to be done: a job that is lost, doubled or out of date costs a look
+    into it, never a task. All methods raise LedgerFault when the queue's database cannot be used.
+    """
+
+    def defer(self, tasks: Sequence[Due], *, now: datetime) -> int:
+        """Queue a job for each task that has none waiting, by urgency; return how many.
+
+        A task's `not_before` holds: a later one is scheduled, and one scheduled too late brought forward.
+        """
+
+    def rescue(self) -> Sequence[TaskId]:
+        """Put back the jobs of workers that are gone; return their tasks."""
+
+
+class Hand(Protocol):
+    """Does the jobs that a worker takes. Its methods are called from several threads and never raise."""
+
+    def wants(self) -> Sequence[Stage]:
+        """Jobs of which stages may be taken now, the preferred first; none: nothing is to be begun."""
+
+    def begins(self, stage: Stage) -> None:
+        """A job was taken: `work` will follow."""
+
+    def work(self, task_id: TaskId, stage: Stage) -> None:
+        """Do it; when this returns it is done with, whatever came of it."""
+
+    def idles(self) -> None:
+        """The worker looked for jobs, and lives."""
+
+
+class Engine(Jobs, Protocol):
+    """The worker's side of the queue."""
+
+    @property
+    def fault(self) -> LedgerFault | None:
+        """Why no job is taken any more, if so."""
+
+    def start(self, hand: Hand, *, at_once: int) -> None:
+        """Take jobs for `hand`, so many at once, until `stop`."""
+
+    def stop(self) -> None:
+        """Take no more jobs; returns at once, those taken are finished."""
+
+
 class Ledger(Protocol):
     """The memory of the service. Every method is one transaction, durable when it returns.
 
@@ -388,7 +512,11 @@ class Ledger(Protocol):
         """How far the queue file at `path` was read."""
 
     def take_in(self, intake: Intake, *, source: str, now: datetime) -> Sequence[TaskId]:
-        """Accept ids and rejects and move the cursor, all in one transaction; return the ids that are new."""
+        """Accept ids and rejects and move the cursor, all in one transaction; return the ids that are new.
+
+        A known task for which another account is named moves to that, and is asked about anew if it has no stems yet,
+        whoever works on it; the pause of an account that no open task is left of ends.
+        """
 
     def enlist(self, owner: str, ids: Iterable[TaskId]) -> None:
         """Name the tasks that `owner`'s claims are limited to (a backfill's own)."""
@@ -413,19 +541,51 @@ class Ledger(Protocol):
         stage: Stage | None = None,
         enlisted_only: bool = False,
         fresh_only: bool = False,
+        barred: Collection[AccountName] = (),
     ) -> Claim | None:
         """Lease the most urgent due task, or None.
 
         LISTED tasks go by deadline, those past it last; QUEUED ones by deadline where known, else by age. Stage.STORE
         takes only LISTED tasks of which every missing stem's URL is on record; Stage.LIST the rest;
-        None takes either, the earliest deadline first. `fresh_only` takes no LISTED ones.
+        None takes either, the earliest deadline first. `fresh_only` takes no LISTED ones. Of the `barred` accounts
+        nothing is taken for Stage.LIST.
         """
+
+    def claim_task(
+        self,
+        task_id: TaskId,
+        *,
+        owner: str,
+        now: datetime,
+        lease: timedelta,
+        stages: Sequence[Stage],
+        fresh_only: bool = False,
+        barred: Collection[AccountName] = (),
+    ) -> Claim | None:
+        """Lease this one task, or None when `claim` would not take it for any of `stages`, or another holds it."""
+
+    def due(
+        self,
+        stage: Stage,
+        *,
+        now: datetime,
+        until: datetime,
+        limit: int,
+        fresh_only: bool = False,
+        barred: Collection[AccountName] = (),
+    ) -> Sequence[Due]:
+        """The most urgent tasks that `claim` would take now, and as many that will be due by `until`; leases none."""
 
     def next_deadline(self, owner: str, *, now: datetime, enlisted_only: bool = False) -> datetime | None:
         """The deadline of what a claim for Stage.STORE would take, None unless that is still to come."""
 
-    def more_urgent_waits(self, claim: Claim, deadline: datetime, now: datetime) -> bool:
-        """True when a due, unleased task was never asked about, or is LISTED with an earlier deadline not yet past."""
+    def more_urgent_waits(
+        self, claim: Claim, deadline: datetime, now: datetime, barred: Collection[AccountName] = ()
+    ) -> bool:
+        """True when a due, unleased task was never asked about, or is LISTED with an earlier deadline not yet past.
+
+        Those of `barred` accounts that must be asked about do not count.
+        """
 
     def renew(self, owner: str, *, now: datetime, lease: timedelta) -> bool:
         """Prolong every lease that `owner` holds, and its own life; False when it was not on record (any more)."""
@@ -476,20 +636,29 @@ class Ledger(Protocol):
         """(key, upload id) of uploads whose owner is not `alive`, or was struck off the record."""
 
     # --- pauses
-    def pause(self, dependency: Dependency, *, reason: str, hint: str, lasting: bool, now: datetime) -> Pause:
-        """Open or prolong a pause; each further call is a failed probe and doubles the wait (5 s to 30 s).
+    def pause(
+        self,
+        dependency: Dependency,
+        account: AccountName = DEFAULT_ACCOUNT,
+        *,
+        reason: str,
+        hint: str,
+        lasting: bool,
+        now: datetime,
+    ) -> Pause:
+        """Open or prolong that account's pause; each further call is a failed probe and doubles the wait (5 s to 30 s).
 
         What the operator holds stays as it is.
         """
 
-    def resume(self, dependency: Dependency) -> bool:
-        """End a pause that nobody holds; True when there was one."""
+    def resume(self, dependency: Dependency, account: AccountName = DEFAULT_ACCOUNT) -> bool:
+        """End a pause of that account that nobody holds; True when there was one."""
 
     def hold(self, dependency: Dependency, *, until: datetime | None, now: datetime) -> Pause:
-        """Pause it for the operator until then, None for until it is lifted; a pause before it is replaced."""
+        """Pause it for the operator until then, None for until it is lifted; all pauses before it are replaced."""
 
     def lift(self, dependency: Dependency, *, over_at: datetime | None = None) -> bool:
-        """End its pause, held or not, or only one that is over at that time; True when there was one."""
+        """End its pauses, held or not, or only one that is over at that time; True when there was one."""
 
     def pauses(self) -> Sequence[Pause]:
         """All open pauses."""
@@ -507,5 +676,8 @@ class Ledger(Protocol):
     def unfinished(self, owner: str, *, limit: int) -> Sequence[TaskRow]:
         """Tasks enlisted by `owner` that are not ARCHIVED, without their history, `limit` at most."""
 
-    def open_work(self, owner: str | None) -> OpenWork:
-        """What is still to be done, of what `owner` enlisted or of all."""
+    def open_work(self, owner: str | None, barred: Collection[AccountName] = ()) -> OpenWork:
+        """What is still to be done, of what `owner` enlisted or of all.
+
+        Tasks of `barred` accounts that must be asked about are counted, but not waited for.
+        """

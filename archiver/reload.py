@@ -9,8 +9,11 @@ from archiver.core.errors import SettingsFault
 from archiver.ports import EventLog
 from archiver.settings import KEYS, Settings, value_of
 
-Tune = Callable[[Settings], None]
-"""Lets a setting's new value take effect; what is under way goes on undisturbed."""
+Tune = Callable[[Settings], bool | None]
+"""Lets a setting's new value take effect; what is under way goes on undisturbed.
+
+Returns False where a part of it takes effect only after a restart.
+"""
 
 
 @dataclass(slots=True)
@@ -33,11 +36,9 @@ class Reload:
             self.log.error("settings.refused", faults=str(fault).splitlines())  # noqa: TRY400 - the faults say it all
             return
         changed = [key for key in KEYS if value_of(new, key) != value_of(self.settings, key)]
-        tuned = [key for key in changed if key in self.tunes]
-        for key in tuned:
-            self.tunes[key](new)
+        tuned = [key for key in changed if key in self.tunes and self.tunes[key](new) is not False]
         self.settings = _with(self.settings, new, tuned)
-        needs_restart = [key for key in changed if key not in self.tunes]
+        needs_restart = [key for key in changed if key not in tuned]
         report = self.log.warning if needs_restart else self.log.info
         report("settings.reloaded", changed=tuned, needs_restart=needs_restart)
 

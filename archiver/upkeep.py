@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from archiver.core.errors import ArchiverError, QueueUnreadable
-from archiver.core.model import Intake, TaskId
-from archiver.ports import Alive, Checkpoint, Clock, EventLog, Ledger, ObjectStore, Queue, UploadList, unobserved
+from archiver.core.model import DEFAULT_ACCOUNT, Intake, TaskId
+from archiver.ports import Alive, Checkpoint, Clock, EventLog, Jobs, Ledger, ObjectStore, Queue, UploadList, unobserved
 
 
 @dataclass(slots=True)
@@ -53,7 +53,8 @@ def accept(intake: Intake, *, source: str, ledger: Ledger, now: datetime, log: E
     """Take one batch in and log what came of it; return how many ids were new."""
     new = ledger.take_in(intake, source=source, now=now)
     for task_id in new:
-        log.info("queue.accepted", task_id=task_id, source=source)
+        account = intake.accounts.get(task_id, DEFAULT_ACCOUNT)
+        log.info("queue.accepted", task_id=task_id, account=account, source=source)
     for reject in intake.rejects:
         log.warning("queue.rejected", path=reject.path, offset=reject.offset, line=reject.excerpt, reason=reject.reason)
     if intake.restarted:
@@ -159,6 +160,19 @@ class Waking:
         if not woken:
             # Nothing is left to wake; what was noted goes on keeping the next call at its distance.
             call.tries = len(_AGAIN)
+
+
+@dataclass(frozen=True, slots=True)
+class Rescue:
+    """Puts back the jobs of workers that were killed, froze or were cut off."""
+
+    jobs: Jobs
+    log: EventLog
+
+    def __call__(self) -> None:
+        """Put them back; raise LedgerFault."""
+        for task_id in self.jobs.rescue():
+            self.log.warning("job.rescued", task_id=task_id)
 
 
 @dataclass(slots=True)

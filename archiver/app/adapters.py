@@ -10,16 +10,21 @@ from pathlib import Path
 
 from archiver import __version__
 from archiver.app.extras import extra
+from archiver.app.ledger import on_server
 from archiver.app.machine import THIS_MACHINE, Machine
 from archiver.core.errors import LedgerFault, SettingsFault
-from archiver.core.model import Policy
+from archiver.core.model import AccountName, Policy
 from archiver.edge.buffers import BufferBudget
 from archiver.edge.downloader import HttpDownloader, Throttle
+from archiver.edge.ledger import SqlLedger
 from archiver.edge.object_store import S3Store
 from archiver.edge.owners import OwnerLock
-from archiver.edge.record_api import Answered, KieApi
+from archiver.edge.record_api import WINDOW, Answered, KieApi
+from archiver.edge.record_api.accounts import KieAccounts
+from archiver.edge.record_api.pace import LocalSlots
+from archiver.edge.shared_slots import SharedSlots
 from archiver.notices import Notices
-from archiver.ports import Checkpoint, EventLog, unobserved
+from archiver.ports import Checkpoint, EventLog, Slots, unobserved
 from archiver.redaction import Cleaner
 from archiver.settings import Settings, data_folder
 from archiver.settings.rules import SQLITE
@@ -46,30 +51,52 @@ def policy_of(settings: Settings, *, called: bool = False) -> Policy:
     )
 
 
-def open_api(
+def open_accounts(
     settings: Settings,
     log: EventLog,
     checkpoint: Checkpoint = unobserved,
     machine: Machine = THIS_MACHINE,
     answered: Answered = lambda _: None,
-) -> KieApi:
-    """Return the client that holds the provider's key."""
-    provider = settings.provider
-    return KieApi(
-        base_url=provider.base_url,
-        api_key=provider.key(),
-        user_agent=provider.user_agent,
-        requests_per_10s=provider.requests_per_10s,
-        timeout=provider.timeout.total_seconds(),
-        proxy=settings.download.proxy_url(),
-        allow_http=settings.download.allow_http,
-        jitter=random.random,
-        log=log,
-        clock=machine.monotonic,
-        wait=machine.wait,
-        checkpoint=checkpoint,
-        answered=answered,
-    )
+    ledger: SqlLedger | None = None,
+) -> KieAccounts:
+    """Return the clients that hold the provider's keys, one for each account.
+
+    All processes that hand over a `ledger` on a server keep one pace for each account together.
+    """
+    provider, paces = settings.provider, settings.provider.paces()
+
+    def slots(account: AccountName) -> Slots:
+        if ledger is None or not on_server(settings):
+            return LocalSlots(paces[account], WINDOW, clock=machine.monotonic)
+        return SharedSlots(
+            ledger.transact,
+            account=account,
+            limit=paces[account],
+            window=WINDOW,
+            longest=provider.timeout.total_seconds(),
+            jitter=random.random,
+            clock=machine.monotonic,
+        )
+
+    def client(account: AccountName, key: str) -> KieApi:
+        return KieApi(
+            base_url=provider.base_url,
+            api_key=key,
+            user_agent=provider.user_agent,
+            slots=slots(account),
+            timeout=provider.timeout.total_seconds(),
+            proxy=settings.download.proxy_url(),
+            allow_http=settings.download.allow_http,
+            jitter=random.random,
+            log=log,
+            clock=machine.monotonic,
+            wait=machine.wait,
+            checkpoint=checkpoint,
+            answered=answered,
+            account=account,
+        )
+
+    return KieAccounts({account: client(account, key) for account, key in provider.api_keys().items()})
 
 
 def open_store(
@@ -167,11 +194,6 @@ def open_notices(settings: Settings, log: EventLog, machine: Machine = THIS_MACH
         min_interval=settings.notify.min_interval,
         log=log,
     )
-
-
-def on_server(settings: Settings) -> bool:
-    """Whether processes on other machines may be at work on the same ledger."""
-    return not settings.ledger.url.startswith(SQLITE)
 
 
 def queue_name(settings: Settings) -> str:

@@ -13,6 +13,7 @@ from archiver.edge.ledger import SqlLedger, copy, database_of, probe
 from archiver.edge.ledger.sql import PATIENCE
 from archiver.ports import Checkpoint, EventLog, Finding, unobserved
 from archiver.settings import Settings
+from archiver.settings.rules import SQLITE
 
 
 def open_ledger(
@@ -29,6 +30,11 @@ def open_ledger(
 
     with extra("ledger.url", "cluster"):
         return SqlLedger.open(settings.ledger.url, checkpoint=checkpoint, patience=patience, heard=heard)
+
+
+def on_server(settings: Settings) -> bool:
+    """Whether processes on other machines may be at work on the same ledger."""
+    return not settings.ledger.url.startswith(SQLITE)
 
 
 def probe_ledger(settings: Settings) -> Iterator[Finding]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 
-from archiver.app.adapters import open_api
+from archiver.app.adapters import open_accounts
+from archiver.app.ledger import on_server, open_ledger
 from archiver.core import plan
 from archiver.core.errors import ArchiverError
-from archiver.core.model import Intake, TaskId
+from archiver.core.model import DEFAULT_ACCOUNT, Intake, TaskId
 from archiver.core.record import shown_url
 from archiver.ports import EventLog
 from archiver.settings import Settings
@@ -35,13 +36,18 @@ class Preview:
 
 
 def preview(settings: Settings, intakes: Iterable[Intake], *, limit: int | None, log: EventLog) -> Iterator[Preview]:
-    """Ask for each record and say what would be stored; writes nothing anywhere."""
-    api = open_api(settings, log)
-    with closing(api):
-        ids = dict.fromkeys(task_id for intake in intakes for task_id in intake.ids)
-        for task_id in itertools.islice(ids, limit):
+    """Ask for each record and say what would be stored; stores nothing.
+
+    A ledger on a server is opened all the same: the pace is kept together with whoever is at work there.
+    Raises LedgerFault.
+    """
+    with ExitStack() as stack:
+        ledger = stack.enter_context(closing(open_ledger(settings))) if on_server(settings) else None
+        accounts = stack.enter_context(closing(open_accounts(settings, log, ledger=ledger)))
+        asked = {each: intake.accounts.get(each, DEFAULT_ACCOUNT) for intake in intakes for each in intake.ids}
+        for task_id, account in itertools.islice(asked.items(), limit):
             try:
-                record = api.fetch(task_id)
+                record = accounts.of(account).fetch(task_id)
             except ArchiverError as error:
                 yield Preview(task_id, f"{error.code}: {error}")
                 continue

@@ -1,18 +1,19 @@
-"""`run` and `backfill`, wired together."""
+"""`run`, `worker` and `backfill`, wired together."""
 
 from __future__ import annotations
 
 import os
 import random
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
 
 from archiver import __version__
 from archiver.app.adapters import (
-    open_api,
+    open_accounts,
     open_downloader,
     open_notices,
     open_store,
@@ -22,13 +23,16 @@ from archiver.app.adapters import (
     throttle_of,
 )
 from archiver.app.clock import utc_now
-from archiver.app.ledger import open_ledger
+from archiver.app.jobs import open_jobs
+from archiver.app.ledger import on_server, open_ledger
 from archiver.app.listeners import called, pages, watched
 from archiver.app.machine import THIS_MACHINE, Machine
 from archiver.backfill import Backfill, Ending, end, enrol, stay
-from archiver.core.model import Dependency, Intake
+from archiver.cluster import LEASE, RENEW_EVERY, Deferrer, Worker
+from archiver.core.errors import SettingsFault
+from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Dependency, Intake
 from archiver.daemon import Care, Daemon, Hangup, Job, Stopping, drain
-from archiver.dispatch import Breakers, Dispatcher, Shift, StemPool
+from archiver.dispatch import Archive, Breakers, Dispatch, Dispatcher, Shift, StemPool
 from archiver.edge.downloader import HttpDownloader, Throttle
 from archiver.edge.heartbeat import Ping
 from archiver.edge.ledger import SqlLedger
@@ -36,18 +40,19 @@ from archiver.edge.metrics import Metrics, Sources
 from archiver.edge.object_store import S3Store
 from archiver.edge.owners import OwnerLock
 from archiver.edge.queue_file import QueueFile
-from archiver.edge.record_api import KieApi
+from archiver.edge.record_api.accounts import KieAccounts
 from archiver.edge.service_manager import Systemd
 from archiver.logs import set_level
 from archiver.notices import Heartbeat, Notices, ToldLog
 from archiver.pipeline import Archiver, Outside
-from archiver.ports import Checkpoint, Clock, EventLog, Observer, OpenWork, Overview, unobserved
+from archiver.ports import Checkpoint, Clock, Engine, EventLog, Ledger, Observer, OpenWork, Overview, unobserved
 from archiver.pulse import Beating, Pulse
 from archiver.reload import Reload, Tune
 from archiver.settings import Settings
-from archiver.upkeep import DeadlineWatch, QueueIntake, Waking, abort_strays, abort_uploads, free_leases
+from archiver.upkeep import DeadlineWatch, QueueIntake, Rescue, Waking, abort_strays, abort_uploads, free_leases
 
 _DISPATCH_EVERY = timedelta(seconds=1)
+_RESCUE_EVERY = timedelta(seconds=2)
 _HOUSEKEEPING_EVERY = timedelta(seconds=30)
 _STRAYS_EVERY = timedelta(minutes=10)
 _DEADLINES_EVERY = timedelta(minutes=1)
@@ -65,17 +70,28 @@ Progress = Callable[[int, int, timedelta | None], None]
 """Is told, several times a second: tasks done, tasks in all, and the time to the nearest deadline."""
 
 
+class Role(StrEnum):
+    """Which command a service is wired for."""
+
+    RUN = "run"
+    WORKER = "worker"
+    BACKFILL = "backfill"
+
+
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What `run` and `backfill` work with, wired together."""
+    """What `run`, `worker` and `backfill` work with, wired together."""
 
+    role: Role
     settings: Settings
     owner: str
     ledger: SqlLedger
     owners: OwnerLock
     store: S3Store
     breakers: Breakers
-    dispatcher: Dispatcher
+    dispatcher: Dispatch
+    rescue: Rescue | None
+    """None where no jobs are queued."""
     waking: Waking
     log: EventLog
     cancel: Callable[[], None]
@@ -121,7 +137,7 @@ class Service:
         return f"{says}; paused: {paused}" if paused else says
 
     def run(self, stopping: Stopping, care: Care | None = None) -> None:
-        """Run the daemon until asked to stop; raises LedgerFault when the ledger ended it.
+        """Run the daemon, or the worker, until asked to stop; raises LedgerFault when the ledger ended it.
 
         Raises SettingsFault, before anything is begun, when an extra that the settings need is not installed.
         """
@@ -166,7 +182,20 @@ class Service:
         return QueueFile(str(queue)).unread(self.ledger.cursor(queue_name(self.settings)))
 
     def jobs(self) -> dict[str, Job]:
-        """Return the daemon's work by name."""
+        """Return the work of the daemon, or of the worker, by name."""
+        jobs = {
+            "dispatch": Job(self._dispatch, _DISPATCH_EVERY),
+            "housekeeping": Job(self._housekeeping, _HOUSEKEEPING_EVERY),
+        }
+        if self.role is Role.RUN:
+            jobs |= self._intake() | {"strays": Job(self.abort_strays, _STRAYS_EVERY)}
+        if self.role is Role.WORKER:
+            jobs |= {"leases": Job(self._renew, RENEW_EVERY)}
+        if self.rescue is not None:
+            jobs |= {"rescue": Job(self.rescue, _RESCUE_EVERY)}
+        return jobs if self.notices is None else jobs | {"notices": Job(self.notices.flush, _NOTICES_EVERY)}
+
+    def _intake(self) -> dict[str, Job]:
         name = queue_name(self.settings)
         intake = QueueIntake(
             queue=QueueFile(str(self.settings.queue.path), name=name),
@@ -186,14 +215,10 @@ class Service:
             watch()
             heartbeat()
 
-        jobs = {
+        return {
             "intake": Job(intake, self.settings.queue.poll_interval),
-            "dispatch": Job(self._dispatch, _DISPATCH_EVERY),
             "deadlines": Job(deadlines, _DEADLINES_EVERY),
-            "housekeeping": Job(self._housekeeping, _HOUSEKEEPING_EVERY),
-            "strays": Job(self.abort_strays, _STRAYS_EVERY),
         }
-        return jobs if self.notices is None else jobs | {"notices": Job(self.notices.flush, _NOTICES_EVERY)}
 
     def _heartbeat(self) -> Callable[[], None]:
         """Return what is called after each sweep that worked."""
@@ -211,8 +236,11 @@ class Service:
         self.waking()
         self.dispatcher.pump()
 
-    def _housekeeping(self) -> None:
+    def _renew(self) -> None:
         self.dispatcher.renew()
+
+    def _housekeeping(self) -> None:
+        self._renew()
         self.free_leases()
         self.abort_uploads()
 
@@ -271,23 +299,30 @@ def service(
     settings: Settings,
     *,
     log: EventLog,
+    role: Role = Role.RUN,
     observer: Observer | None = None,
-    enlisted_only: bool = False,
     checkpoint: Checkpoint = unobserved,
     machine: Machine = THIS_MACHINE,
 ) -> Iterator[Service]:
     """Wire everything together, free what dead processes held, and close it all at the end.
 
     `observer` is told what moves in place of the metrics, which otherwise are.
-    Raises LedgerFault when the ledger cannot be opened, SettingsFault when people cannot be told as set.
+    On a ledger on a server, `run` leaves the work to workers. Raises LedgerFault when the ledger cannot be
+    opened, SettingsFault when people cannot be told as set, or a worker has no server to work with.
     """
+    if role is Role.WORKER and not on_server(settings):
+        raise SettingsFault(
+            "ledger.url: workers need a PostgreSQL ledger (postgresql+psycopg://...); on SQLite `run` does all itself"
+        )
     metrics = Metrics(__version__)
-    notices = None if enlisted_only else open_notices(settings, log, machine)
+    notices = None if role is Role.BACKFILL else open_notices(settings, log, machine)
     log = log if notices is None else ToldLog(log, notices.tell)
     with ExitStack() as stack:
         ledger = stack.enter_context(closing(open_ledger(settings, checkpoint, machine.patience, log)))
         owners = stack.enter_context(closing(own_lock(settings)))
-        api = stack.enter_context(closing(open_api(settings, log, checkpoint, machine, metrics.api_answered)))
+        accounts = stack.enter_context(
+            closing(open_accounts(settings, log, checkpoint, machine, metrics.api_answered, ledger))
+        )
         pulse = Pulse(machine.monotonic)
         throttle = throttle_of(settings, machine, progress=lambda: pulse.beat(_WORK))
         pool = stack.enter_context(closing(_pool(settings, machine, log)))
@@ -295,13 +330,15 @@ def service(
             closing(open_downloader(settings, checkpoint, machine, throttle, pool.refused))
         )
         store = stack.enter_context(closing(open_store(settings, log, checkpoint, machine, pool.store_refused)))
-        breakers = Breakers(ledger, machine.clock, log)
+        breakers = Breakers(ledger, machine.clock, log, settings.provider.api_keys())
         cancelled = threading.Event()
         archiver = Archiver(
-            outside=Outside(api=api, downloader=downloader, store=store, ledger=ledger, gate=breakers, pool=pool),
+            outside=Outside(
+                accounts=accounts, downloader=downloader, store=store, ledger=ledger, gate=breakers, pool=pool
+            ),
             owner=owners.owner,
             prefix=settings.store.prefix,
-            policy=policy_of(settings, called=settings.callback.enabled and not enlisted_only),
+            policy=policy_of(settings, called=settings.callback.enabled and role is not Role.BACKFILL),
             version=__version__,
             clock=machine.clock,
             jitter=random.random,
@@ -310,23 +347,30 @@ def service(
             cancelled=cancelled.is_set,
             checkpoint=checkpoint,
         )
-        shift = Shift(owners.owner, settings.download.tasks_in_flight, enlisted_only=enlisted_only)
-        dispatcher = Dispatcher(
+        engine: Engine | None = None
+        if role is not Role.BACKFILL and on_server(settings):
+            engine = stack.enter_context(closing(open_jobs(settings)))
+        dispatcher = _dispatch(
+            role,
+            engine,
+            settings,
             ledger=ledger,
             archive=archiver.archive,
             breakers=breakers,
-            shift=shift,
+            owner=owners.owner,
             clock=machine.clock,
             log=log,
             progress=lambda: pulse.beat(_WORK),
+            crowded=accounts.crowded,
         )
 
         def cancel() -> None:
             cancelled.set()
             throttle.stop()
-            api.close()
+            accounts.close()
 
         whole = Service(
+            role=role,
             settings=settings,
             owner=owners.owner,
             ledger=ledger,
@@ -334,17 +378,18 @@ def service(
             store=store,
             breakers=breakers,
             dispatcher=dispatcher,
+            rescue=None if engine is None else Rescue(engine, log),
             waking=Waking(ledger, machine.clock, log, add_unknown=settings.callback.add_unknown),
             log=log,
             cancel=cancel,
             pulse=pulse,
             metrics=metrics,
-            tunes=_tunes(api, downloader, throttle, pool, dispatcher),
+            tunes=_tunes(settings, accounts, downloader, throttle, pool, dispatcher),
             notices=notices,
             clock=machine.clock,
             checkpoint=checkpoint,
         )
-        metrics.watch(whole.sources(api.budget, pool.limits))
+        metrics.watch(whole.sources(accounts.budget, pool.limits))
         dispatcher.renew()
         whole.free_leases()
         yield whole
@@ -355,18 +400,81 @@ def _pool(settings: Settings, machine: Machine, log: EventLog) -> StemPool:
     return StemPool(download.most_transfers, adapts=download.adapts, clock=machine.monotonic, log=log)
 
 
+def _dispatch(
+    role: Role,
+    engine: Engine | None,
+    settings: Settings,
+    *,
+    ledger: Ledger,
+    archive: Archive,
+    breakers: Breakers,
+    owner: str,
+    clock: Clock,
+    log: EventLog,
+    progress: Callable[[], None],
+    crowded: Callable[[], Collection[AccountName]],
+) -> Dispatch:
+    """Return what sees to it that due tasks are worked on: the one place where the embedded form and the other part."""
+    at_once = settings.download.tasks_in_flight
+    if engine is None:
+        return Dispatcher(
+            ledger=ledger,
+            archive=archive,
+            breakers=breakers,
+            shift=Shift(owner, at_once, enlisted_only=role is Role.BACKFILL),
+            clock=clock,
+            log=log,
+            progress=progress,
+            crowded=crowded,
+        )
+    if role is Role.RUN:
+        return Deferrer(
+            ledger=ledger,
+            jobs=engine,
+            breakers=breakers,
+            shift=Shift(owner, at_once),
+            clock=clock,
+            log=log,
+            progress=progress,
+        )
+    return Worker(
+        ledger=ledger,
+        engine=engine,
+        archive=archive,
+        breakers=breakers,
+        shift=Shift(owner, at_once, LEASE),
+        clock=clock,
+        log=log,
+        progress=progress,
+        crowded=crowded,
+    )
+
+
 def _tunes(
-    api: KieApi, downloader: HttpDownloader, throttle: Throttle, pool: StemPool, dispatcher: Dispatcher
+    settings: Settings,
+    accounts: KieAccounts,
+    downloader: HttpDownloader,
+    throttle: Throttle,
+    pool: StemPool,
+    dispatcher: Dispatch,
 ) -> Mapping[str, Tune]:
+    def tune_accounts(new: Settings) -> bool:
+        accounts.set_paces(new.provider.paces())
+        before, after = ([(each.name, each.key()) for each in its.provider.accounts] for its in (settings, new))
+        return before == after
+
     def resize(new: Settings) -> None:
         pool.resize(new.download.most_transfers, adapts=new.download.adapts)
 
-    return {
+    tunes: dict[str, Tune] = {
         "log.level": lambda new: set_level(new.log.level),
-        "provider.requests_per_10s": lambda new: api.set_pace(new.provider.requests_per_10s),
+        "provider.requests_per_10s": lambda new: accounts.set_paces({DEFAULT_ACCOUNT: new.provider.requests_per_10s}),
+        "provider.accounts": tune_accounts,
         "download.concurrency": resize,
         "download.concurrency_max": resize,
-        "download.tasks_in_flight": lambda new: dispatcher.resize(new.download.tasks_in_flight),
         "download.bandwidth": lambda new: throttle.change(new.download.bandwidth),
         "download.allowed_hosts": lambda new: downloader.allow_hosts(new.download.allowed_hosts),
     }
+    if isinstance(dispatcher, Dispatcher):
+        tunes["download.tasks_in_flight"] = lambda new: dispatcher.resize(new.download.tasks_in_flight)
+    return tunes

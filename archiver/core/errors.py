@@ -60,7 +60,10 @@ class ApiThrottled(ApiBusy):
     """The provider asks us to slow down (429, 430, 405, 433)."""
 
     code = "api.throttled"
-    hint = "lower provider.requests_per_10s if this persists; other programs may share the key's budget"
+    hint = (
+        "lower provider.requests_per_10s, or the account's own, if this persists; "
+        "other programs may share the key's budget"
+    )
 
 
 class ProviderPaused(ArchiverError):
@@ -74,7 +77,21 @@ class KeyRefused(ProviderPaused):
     """401, or a 403 about the key."""
 
     code = "provider.key_refused"
-    hint = "set provider.api_key or provider.api_key_file to a valid key, and look at its IP whitelist"
+    hint = (
+        "set provider.api_key or provider.api_key_file, or those of the account in provider.accounts, "
+        "to a valid key, and look at its IP whitelist"
+    )
+    lasting = True
+
+
+class AccountUnknown(ProviderPaused):
+    """A task names an account that the settings do not have."""
+
+    code = "provider.account_unknown"
+    hint = (
+        "add it to provider.accounts and start again, "
+        "or append the id once more with the right one to the queue file: ID account=NAME"
+    )
     lasting = True
 
 

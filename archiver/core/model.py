@@ -16,6 +16,21 @@ from archiver.core.states import StemState, TaskState
 
 TaskId = NewType("TaskId", str)
 StemName = NewType("StemName", str)
+AccountName = NewType("AccountName", str)
+
+DEFAULT_ACCOUNT = AccountName("default")
+"""The account that `provider.api_key` belongs to, and every task for which no other is named."""
+
+ACCOUNT_RULE = "1 to 32 of the characters A-Z a-z 0-9 _ -"
+_ACCOUNT = re.compile(r"[A-Za-z0-9_-]{1,32}")
+
+
+def account_name(text: object) -> AccountName:
+    """Return `text` as the name of an account; raise ValueError, without echoing it, when it cannot be one."""
+    if not isinstance(text, str) or not _ACCOUNT.fullmatch(text):
+        raise ValueError(f"not an account's name (expected {ACCOUNT_RULE})")
+    return AccountName(text)
+
 
 TASK_ID_RULE = "8 to 128 of the characters A-Z a-z 0-9 _ -"
 _TASK_ID = re.compile(r"[A-Za-z0-9_-]{8,128}")
@@ -139,6 +154,8 @@ class Claim:
     """Unforgeable name of this lease; every write of the path must present it."""
     state: TaskState
     accepted_at: datetime
+    account: AccountName = DEFAULT_ACCOUNT
+    """Whose key the provider is asked with; it need not be one of the settings."""
     first_asked_at: datetime | None = None
     created_at: datetime | None = None
     completed_at: datetime | None = None
@@ -225,6 +242,8 @@ class Paused:
     hint: str
     lasting: bool
     """True when only the operator can mend it (a bad key), False when waiting may (maintenance)."""
+    account: AccountName = DEFAULT_ACCOUNT
+    """Which account of the provider; says nothing for the other dependencies."""
     kind = "paused"
 
 
@@ -287,6 +306,8 @@ class Intake:
     cursor: Cursor | None = None
     restarted: str = ""
     """Why the file was read from its start again (`replaced`, `truncated`), else empty."""
+    accounts: Mapping[TaskId, AccountName] = field(default_factory=dict)
+    """Of those ids for which one was named; the last to be named counts."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from archiver.core.errors import ArchiverError, BodyNotAudio, NoLink, Verdict
 from archiver.core.model import (
@@ -213,6 +213,20 @@ def urgency(deadline: datetime | None, accepted_at: datetime) -> datetime:
     An id that was never asked about might expire at any moment, so its age counts as its deadline.
     """
     return deadline or accepted_at
+
+
+_PRIORITIES_FROM = datetime(2020, 1, 1, tzinfo=UTC)
+_HALF = 1 << 30
+
+
+def priority(urgency: datetime, deadline: datetime | None, now: datetime) -> int:
+    """Return `urgency` as a number for queues that take the highest first, in 32 bits and to the second.
+
+    As everywhere, what is past its deadline goes after all that is not.
+    """
+    seconds = int((urgency - _PRIORITIES_FROM).total_seconds())
+    past = deadline is not None and deadline <= now
+    return -max(0, min(seconds, _HALF - 1)) - (_HALF if past else 0)
 
 
 def object_key(prefix: str, task_id: TaskId, stem: StemName, extension: str) -> str:

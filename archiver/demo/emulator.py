@@ -20,7 +20,7 @@ import sys
 import time
 import uuid
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -196,6 +196,8 @@ class EmulatedTask:
     """As the record claims."""
     link_status: int | None = None
     """What the CDN answers to the record's own links in place of the audio; links of download-url work."""
+    api_key: str | None = None
+    """Of the account that made it, to others it is unknown (not recorded); None: known to all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +257,7 @@ def _now() -> datetime:
 class Emulator:
     """The provider, from entering the context to leaving it; both listeners are then closed.
 
-    `clock` decides readiness, expiry and the life of links; pace is measured in real time.
+    `clock` decides readiness, expiry and the life of links; pace is measured in real time, for each key of its own.
     """
 
     def __init__(
@@ -263,13 +265,14 @@ class Emulator:
         audio: Mapping[str, Audio] | None = None,
         *,
         api_key: str = API_KEY,
+        further_keys: Collection[str] = (),
         clock: Clock = _now,
         enforce_pace: bool = False,
     ) -> None:
         self.api_key = api_key
         self._audio = audio or {}
         self._clock = clock
-        self._pace = _Pace() if enforce_pace else None
+        self._paces = {f"Bearer {key}": _Pace() if enforce_pace else None for key in (api_key, *further_keys)}
         self._lock = Lock()
         self._requests: list[Seen] = []
         self._tasks: dict[str, EmulatedTask] = {}
@@ -325,26 +328,28 @@ class Emulator:
     def _answer_api(self, asked: _Asked) -> _Reply:
         if _banned(asked):
             return _BANNED
-        if self._pace is not None and not self._pace.admits(time.monotonic()):
-            return _json(asked, 429, "Rate limit exceeded", status=429)
-        if asked.headers.get("authorization") != f"Bearer {self.api_key}":
+        key = asked.headers.get("authorization", "")
+        if key not in self._paces:
             # Which HTTP status goes with it here is not recorded; 200 is the one a careless client misses.
             return _json(asked, 401, "You do not have access permissions")
+        pace = self._paces[key]
+        if pace is not None and not pace.admits(time.monotonic()):
+            return _json(asked, 429, "Rate limit exceeded", status=429)
         match asked.method, asked.path:
             case "GET", "/api/v1/vocal-removal/record-info":
-                return _json(asked, 200, "success", data=self._record(asked.query("taskId")))
+                return _json(asked, 200, "success", data=self._record(asked.query("taskId"), key))
             case "GET", "/api/v1/chat/credit":
                 return _json(asked, 200, "success", data=5916.25)
             case "POST", "/api/v1/common/download-url":
                 return self._download_url(asked)
         return _json(asked, 404, "Not Found", data=None, status=404)
 
-    def _record(self, task_id: str) -> object:
+    def _record(self, task_id: str, key: str) -> object:
         with self._lock:
             self._asks[task_id] += 1
             asks = self._asks[task_id]
             task = self._tasks.get(task_id)
-        if task is None:
+        if task is None or (task.api_key is not None and key != f"Bearer {task.api_key}"):
             return None
         ready = asks > task.pending_asks and self._clock() >= _completed_at(task)
         return _record_data(task if ready else replace(task, answers="pending"), self.cdn_url)

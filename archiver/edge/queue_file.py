@@ -1,7 +1,8 @@
 """The queue file: an append-only inbox of task ids that is never rewritten by us.
 
 One id a line, bare or inside a JSON object, so that an answer of the provider's API can be appended as it
-came. Blank lines and `#` comments are skipped. What is no id becomes a Reject; no line is ever fatal.
+came; a line may name the account of its task. Blank lines and `#` comments are skipped. What is no id becomes
+a Reject; no line is ever fatal.
 """
 
 from __future__ import annotations
@@ -17,16 +18,28 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from archiver.core.errors import QueueUnreadable
-from archiver.core.model import TASK_ID_RULE, Cursor, Intake, Reject, TaskId, task_id, task_named_in
+from archiver.core.model import (
+    ACCOUNT_RULE,
+    TASK_ID_RULE,
+    AccountName,
+    Cursor,
+    Intake,
+    Reject,
+    TaskId,
+    account_name,
+    task_id,
+    task_named_in,
+)
 from archiver.core.record import scrub
 
 HEAD = 1024
 """Bytes at the start of the file by which it is known again."""
 
 EXPECTED = f"expected a task id ({TASK_ID_RULE}), or a JSON object with taskId"
+_NO_ACCOUNT = f"the account it names can be none (expected {ACCOUNT_RULE}); append the line again with the right one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +95,8 @@ class QueueFile:
             start, _ = _where_to_start(file, cursor)
             return os.fstat(file.fileno()).st_size - start
 
-    def append(self, ids: Sequence[TaskId]) -> None:
-        """Append `ids`, each by one write, and return once they are durable.
+    def append(self, ids: Sequence[TaskId], account: AccountName | None = None) -> None:
+        """Append `ids`, each by one write and with the account if one is named, and return once they are durable.
 
         Creates the file (mode 0600) in an existing folder. Where the last line lacks its newline, it gets
         one first. Raises QueueUnreadable; then a first part of `ids` may have been appended.
@@ -94,7 +107,8 @@ class QueueFile:
                 _require_regular(handle, self._path)
                 fcntl.flock(handle, fcntl.LOCK_EX)
                 for each in ids:
-                    _append_line(handle, each.encode("ascii"))
+                    line = each if account is None else f"{each} account={account}"
+                    _append_line(handle, line.encode("ascii"))
                 os.fsync(handle)
             finally:
                 os.close(handle)
@@ -155,6 +169,7 @@ class _Batch:
         self.complete = offset
         """Behind the last line taken that had its newline."""
         self._ids: list[TaskId] = []
+        self._accounts: dict[TaskId, AccountName] = {}
         self._rejects: list[Reject] = []
 
     def fill(self, stream: BinaryIO, *, final: bool) -> None:
@@ -169,7 +184,13 @@ class _Batch:
 
     def intake(self, *, cursor: Cursor | None = None, restarted: str = "") -> Intake:
         """What was found so far."""
-        return Intake(ids=tuple(self._ids), rejects=tuple(self._rejects), cursor=cursor, restarted=restarted)
+        return Intake(
+            ids=tuple(self._ids),
+            accounts=self._accounts,
+            rejects=tuple(self._rejects),
+            cursor=cursor,
+            restarted=restarted,
+        )
 
     def _is_full(self) -> bool:
         found = len(self._ids) + len(self._rejects)
@@ -185,7 +206,9 @@ class _Batch:
             self._reject(line, str(error))
         else:
             if found is not None:
-                self._ids.append(found)
+                self._ids.append(found.task_id)
+                if found.account is not None:
+                    self._accounts[found.task_id] = found.account
 
     def _reject(self, line: _Line, reason: str) -> None:
         excerpt = excerpt_of(line.text)
@@ -207,8 +230,16 @@ def _next_line(stream: BinaryIO, limit: int) -> _Line | None:
 _PADDING = string.whitespace + "\N{ZERO WIDTH NO-BREAK SPACE}\N{NO-BREAK SPACE}"
 
 
-def parse_line(line: bytes) -> TaskId | None:
-    """Return the id that a line names, None for a blank line or a comment.
+class Named(NamedTuple):
+    """What a line names."""
+
+    task_id: TaskId
+    account: AccountName | None = None
+    """None where the line names none."""
+
+
+def parse_line(line: bytes) -> Named | None:
+    """Return the id that a line names, with its account if it names one; None for a blank line or a comment.
 
     Raises ValueError, saying what is expected and quoting nothing of the line.
     """
@@ -219,22 +250,33 @@ def parse_line(line: bytes) -> TaskId | None:
     if not text or text.startswith("#"):
         return None
     if text.startswith("{"):
-        return _id_in_json(text)
+        return _named_in_json(text)
+    bare, *account = _ACCOUNT.split(_COMMENT.sub("", text), maxsplit=1)
     try:
-        return task_id(_COMMENT.sub("", text))
+        found = task_id(bare)
     except ValueError:
         raise ValueError(EXPECTED) from None
+    return Named(found, _account(account[0])) if account else Named(found)
 
 
+_ACCOUNT = re.compile(r"\s+account=")
 _COMMENT = re.compile(r"(?<=\S)\s+#.*", re.DOTALL)
 
 
-def _id_in_json(text: str) -> TaskId:
+def _named_in_json(text: str) -> Named:
     try:
         top = json.loads(text)
     except (ValueError, RecursionError):
         raise ValueError(f"broken JSON; {EXPECTED}") from None
-    return task_named_in(top)
+    account = top.get("account")
+    return Named(task_named_in(top), None if account is None else _account(account))
+
+
+def _account(name: object) -> AccountName:
+    try:
+        return account_name(name)
+    except ValueError:
+        raise ValueError(_NO_ACCOUNT) from None
 
 
 _LONG_WORD = re.compile(r"""([^\s"',:{}\[\]]{6})[^\s"',:{}\[\]]{14,}""")

@@ -26,6 +26,12 @@ KEYS_IN_FILES = (
     Key("callback.hmac_key", "callback.hmac_key_file", "kie-webhook-key"),
 )
 
+
+def account_credential(name: str) -> str:
+    """Return the name of the systemd credential that may hold the key of a further account."""
+    return f"{KEYS_IN_FILES[0].credential}-{name}"
+
+
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 """The mode bits that a file with a secret must not have."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -11,11 +12,19 @@ from types import MappingProxyType
 from pydantic import SecretStr, ValidationError
 
 from archiver.core.errors import SettingsFault
-from archiver.settings.key_file import KEYS_IN_FILES, Key, credential_of, guarded_by_systemd, read_key, stands
-from archiver.settings.model import FIELDS, KEYS, SECTIONS, Callback, Settings, value_of, variable
+from archiver.settings.key_file import (
+    KEYS_IN_FILES,
+    Key,
+    account_credential,
+    credential_of,
+    guarded_by_systemd,
+    read_key,
+    stands,
+)
+from archiver.settings.model import FIELDS, KEYS, SECTIONS, Account, Callback, Settings, value_of, variable
 from archiver.settings.rules import SQLITE
-from archiver.settings.sources import CONFIG_VARIABLE, Entry, Faults, from_environ, from_file, merged
-from archiver.settings.units import GIB, MIB, show_size
+from archiver.settings.sources import ACCOUNTS, CONFIG_VARIABLE, Entry, Faults, from_environ, from_file, merged
+from archiver.settings.units import GIB, MIB, parse_tables, show_size
 
 SEARCH: Sequence[Path] = (Path("archiver.toml"), Path("/etc/stem-archiver/archiver.toml"))
 """Where a settings file is looked for when neither --config nor ARCHIVER_CONFIG names one; the first wins."""
@@ -61,6 +70,7 @@ def load(
     for wanted in KEYS_IN_FILES:
         settings, found = _with_key(wanted, settings, entries, environ, faults)
         origin |= found
+    settings = _with_account_keys(settings, entries, environ, faults)
     for keys, wrong in _contradictions(settings):
         if not faults.keys & set(keys):
             faults.add(keys[0], wrong, entries.get(keys[0]))
@@ -107,8 +117,17 @@ def _validated(entries: Mapping[str, Entry], faults: Faults) -> Settings:
         key = key if key in FIELDS else str(detail["loc"][0])
         if key in good:
             del good[key]
-            faults.add(key, _said(detail["msg"]), entries[key])
+            faults.add(key, _where(detail["loc"][2:]) + _said(detail["msg"]), entries[key])
     return Settings.model_validate(_nested(good))
+
+
+def _where(inside: tuple[int | str, ...]) -> str:
+    """Say which part of a value is meant: the number of a table, from 1 on, and its key."""
+    match inside:
+        case (int(index), name, *_):
+            return f"number {index + 1} {name!a:.60}: "
+        case _:
+            return ""
 
 
 def _prepared(key: str, entry: Entry) -> object:
@@ -118,10 +137,19 @@ def _prepared(key: str, entry: Entry) -> object:
         return None
     if isinstance(value, str) and value and key in {"queue.path", *(each.file_setting for each in KEYS_IN_FILES)}:
         return str(_anchored(entry.folder, value))
+    if key == ACCOUNTS:
+        with suppress(ValueError):
+            value = parse_tables(value)
+        return [_with_anchored_file(table, entry.folder) for table in value] if isinstance(value, list) else value
     if isinstance(value, str) and key == "ledger.url":
         path = value.removeprefix(SQLITE)
         return value if path in {value, "", ":memory:"} else f"{SQLITE}{_anchored(entry.folder, path)}"
     return value
+
+
+def _with_anchored_file(table: object, folder: Path) -> object:
+    file = table.get("api_key_file") if isinstance(table, dict) else None
+    return {**table, "api_key_file": str(_anchored(folder, file))} if isinstance(file, str) and file else table  # type: ignore[dict-item]
 
 
 def _anchored(folder: Path, text: str) -> Path:
@@ -159,6 +187,36 @@ def _with_key(
     section, _, name = key.setting.partition(".")
     with_key = getattr(settings, section).model_copy(update={name: secret})
     return settings.model_copy(update={section: with_key}), {key.setting: f"key file {path}" if file else credential}
+
+
+def _with_account_keys(
+    settings: Settings, entries: Mapping[str, Entry], environ: Mapping[str, str], faults: Faults
+) -> Settings:
+    """Fill in the keys of further accounts; one without any is a fault."""
+    accounts = []
+    for account in settings.provider.accounts:
+        try:
+            accounts.append(_with_its_key(account, environ))
+        except ValueError as error:
+            faults.add(ACCOUNTS, f"{account.name}: {error}", entries.get(ACCOUNTS))
+    provider = settings.provider.model_copy(update={"accounts": tuple(accounts)})
+    return settings.model_copy(update={"provider": provider})
+
+
+def _with_its_key(account: Account, environ: Mapping[str, str]) -> Account:
+    if account.api_key is not None:
+        if account.api_key_file is not None:
+            raise ValueError("api_key and api_key_file are both set; keep one")
+        return account
+    credential = account_credential(account.name)
+    path = account.api_key_file or credential_of(environ, credential)
+    if path is None:
+        raise ValueError(f"needs api_key, or api_key_file, or the systemd credential {credential}")
+    try:
+        key = read_key(path, guarded=guarded_by_systemd(path, environ))
+    except ValueError as error:
+        raise ValueError(f"{'api_key_file' if account.api_key_file else f'credential {credential}'} {error}") from None
+    return account.model_copy(update={"api_key": SecretStr(key)})
 
 
 def _contradictions(settings: Settings) -> Iterator[tuple[Sequence[str], str]]:

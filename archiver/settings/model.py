@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -17,6 +18,7 @@ from pydantic.fields import FieldInfo
 
 from archiver import __version__
 from archiver.core.bandwidth import Timetable
+from archiver.core.model import DEFAULT_ACCOUNT, AccountName
 from archiver.settings import rules
 from archiver.settings.units import (
     GIB,
@@ -30,6 +32,7 @@ from archiver.settings.units import (
     parse_pairs,
     parse_rate,
     parse_size,
+    parse_tables,
     show_bandwidth,
     show_duration,
     show_size,
@@ -74,6 +77,28 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
+class Account(Section):
+    """One more account at the provider."""
+
+    name: Annotated[str, AfterValidator(rules.further_account)]
+    api_key: Annotated[SecretStr, AfterValidator(rules.secret_key)] | None = None
+    api_key_file: Path | None = None
+    requests_per_10s: Count = 20
+
+    def key(self) -> str:
+        """Return the API key; empty when none is set."""
+        return _revealed(self.api_key)
+
+    def shown(self) -> str:
+        """Return it as it would be written in the file, without the key."""
+        file = "" if self.api_key_file is None else f", api_key_file = {json.dumps(str(self.api_key_file))}"
+        return f'{{name = "{self.name}"{file}, requests_per_10s = {self.requests_per_10s}}}'
+
+
+def _show_accounts(accounts: Sequence[Account]) -> str:
+    return f"[{', '.join(account.shown() for account in accounts)}]" if accounts else ""
+
+
 class Provider(Section):
     """The provider's API."""
 
@@ -86,10 +111,22 @@ class Provider(Section):
         f"stem-archiver/{__version__}"
     )
     timeout: Duration = timedelta(seconds=10)
+    accounts: Annotated[
+        tuple[Account, ...], BeforeValidator(parse_tables), AfterValidator(rules.all_named), Written(_show_accounts)
+    ] = ()
 
     def key(self) -> str:
-        """Return the API key; empty when none is set."""
+        """Return the API key of the default account; empty when none is set."""
         return _revealed(self.api_key)
+
+    def api_keys(self) -> Mapping[AccountName, str]:
+        """Return the API key of every account, the default one first."""
+        return {DEFAULT_ACCOUNT: self.key()} | {AccountName(each.name): each.key() for each in self.accounts}
+
+    def paces(self) -> Mapping[AccountName, int]:
+        """Return how many requests each account may send in any 10 seconds."""
+        further = {AccountName(each.name): each.requests_per_10s for each in self.accounts}
+        return {DEFAULT_ACCOUNT: self.requests_per_10s} | further
 
 
 class Queue(Section):
@@ -276,7 +313,7 @@ class Settings(Section):
     """Every setting. Frozen; its repr shows no secret.
 
     Spans are timedeltas, sizes bytes, rates bytes a second. From `load`, all paths are absolute, and
-    `provider.api_key` and `callback.hmac_key` hold the keys wherever they were found.
+    `provider.api_key`, that of each account and `callback.hmac_key` hold the keys wherever they were found.
     """
 
     provider: Provider = Provider()
@@ -293,7 +330,8 @@ class Settings(Section):
 
     def secrets(self, environ: Mapping[str, str] = os.environ) -> AbstractSet[str]:
         """Return every secret that the settings and the environment hold, for the log's redaction."""
-        found = {self.provider.key(), self.callback.key()} | {environ.get(name, "") for name in _AWS_SECRETS}
+        keys = {self.callback.key(), *self.provider.api_keys().values()}
+        found = keys | {environ.get(name, "") for name in _AWS_SECRETS}
         for url in (*self.notify.services(), self.notify.heartbeat() or ""):
             found |= {url, *_secret_parts(url)}
         for url in (self.ledger.url, self.download.proxy_url() or ""):

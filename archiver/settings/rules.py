@@ -9,9 +9,12 @@ import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from typing import Protocol, TypeVar
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from pydantic import SecretStr
+
+from archiver.core.model import DEFAULT_ACCOUNT, account_name
 
 SQLITE = "sqlite:///"
 
@@ -61,6 +64,32 @@ def key(text: str) -> str:
 def secret_key(secret: SecretStr) -> SecretStr:
     """Judge an API key as `key` does."""
     return SecretStr(key(secret.get_secret_value()))
+
+
+def further_account(name: str) -> str:
+    """Judge the name of an account beside the default one, which `provider.api_key` is."""
+    if account_name(name) == DEFAULT_ACCOUNT:
+        raise ValueError(f"must not be {DEFAULT_ACCOUNT}: that is the account of provider.api_key")
+    return name
+
+
+class HasName(Protocol):
+    """Whatever has a name."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+
+T = TypeVar("T", bound=HasName)
+
+
+def all_named(items: tuple[T, ...]) -> tuple[T, ...]:
+    """Let no two have the same name."""
+    names = [item.name for item in items]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"has more than one of the name {', '.join(twice)}")
+    return items
 
 
 def _split(url: str, *schemes: str) -> SplitResult:

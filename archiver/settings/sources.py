@@ -24,6 +24,9 @@ SECRETS = ("provider.api_key", "callback.hmac_key", "notify.heartbeat_url", "not
 """Settings that must not stand in a file that others can read."""
 
 
+ACCOUNTS = "provider.accounts"
+
+
 def _example(field: FieldInfo) -> str:
     value = field.examples[0] if field.examples else field.default
     written = next((mark for mark in field.metadata if isinstance(mark, Written)), None)
@@ -82,14 +85,21 @@ def from_file(path: Path, faults: Faults) -> dict[str, Entry]:
         faults.lines.append(f"{path}: is not TOML: {error}")
         return {}
     entries = _flattened(tree, path, _lines_of(text), faults)
-    secret = [name for name, entry in entries.items() if name in SECRETS or _holds_password(name, entry)]
+    secret = [name for name, entry in entries.items() if name in SECRETS or _holds_secret(name, entry)]
     for name in secret if open_to_others else ():
         faults.add(name, f"stands in a file that others can read; run: chmod 600 {path}", entries[name])
     return entries
 
 
-def _holds_password(name: str, entry: Entry) -> bool:
+def _holds_secret(name: str, entry: Entry) -> bool:
+    if name == ACCOUNTS:
+        return any("api_key" in table for table in tables_of(entry.value))
     return name == "ledger.url" and bool(passwords(str(entry.value)))
+
+
+def tables_of(value: object) -> Sequence[Mapping[str, object]]:
+    """Return the tables of an array of such, as far as it is one."""
+    return [table for table in value if isinstance(table, dict)] if isinstance(value, list) else []
 
 
 def _flattened(tree: Mapping[str, object], path: Path, lines: Mapping[str, int], faults: Faults) -> dict[str, Entry]:
@@ -121,7 +131,7 @@ def _lines_of(text: str) -> dict[str, int]:
     found: dict[str, int] = {}
     section = ""
     for number, line in enumerate(text.splitlines(), start=1):
-        if header := re.match(r"\s*\[\s*([\w.-]+)\s*\]", line):
+        if header := re.match(r"\s*\[?\[\s*([\w.-]+)\s*\]", line):
             section = f"{header[1]}."
             found.setdefault(header[1], number)
         elif assigned := re.match(r"\s*([\w.-]+)\s*=", line):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterator
@@ -180,6 +181,16 @@ def parse_pairs(value: object) -> object:
     if any(not equals for _, equals, _ in pairs):
         raise ValueError("is no list of name=value, joined by commas")
     return {name.strip(): text.strip() for name, _, text in pairs}
+
+
+def parse_tables(value: object) -> object:
+    """Read a JSON array of objects as tables; leave what is no text alone; raise ValueError, echoing none of it."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value or "[]")
+    except (ValueError, RecursionError):
+        raise ValueError("is no JSON array of objects") from None
 
 
 def shown(value: object) -> str:

@@ -57,7 +57,16 @@ http {{
     listen 127.0.0.1:{https} ssl;
     root {audio};
     location /s/ {{ rewrite ^/s/(\\d+)/[^/]+/(\\w+)\\.mp3$ /$1/$2.mp3 break; }}
-    location = /api/v1/vocal-removal/record-info {{ default_type application/json; alias {records}/$arg_taskId.json; }}
+    location = /api/v1/vocal-removal/record-info {{
+      default_type application/json;
+      alias {records}/$arg_taskId.json;
+      log_not_found off;
+      error_page 404 = @failed;
+    }}
+    location @failed {{
+      default_type application/json;
+      return 200 '{{"code":200,"msg":"ok","data":{{"taskId":"$arg_taskId","successFlag":"GENERATE_AUDIO_FAILED"}}}}';
+    }}
   }}
   server {{
     listen 127.0.0.1:{sink_tls} ssl;

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
+from typing import Self
 
-from archiver.core.errors import ArchiverError
-from archiver.core.model import RecordInfo, TaskId
+from archiver.core.errors import AccountUnknown, ArchiverError
+from archiver.core.model import AccountName, RecordInfo, TaskId
 from archiver.core.record import record_of
 
 Script = Sequence[RecordInfo | ArchiverError]
@@ -24,6 +25,9 @@ class FakeApi:
     balance: float = 100.0
     trouble: ArchiverError | None = None
     """While set, every call raises it."""
+    accounts: list[AccountName] = field(default_factory=list)
+    """Whose API was asked for, in turn; it is one and the same for all but `unknown` ones."""
+    unknown: set[AccountName] = field(default_factory=set)
     fetched: list[TaskId] = field(default_factory=list)
     linked: list[str] = field(default_factory=list)
     _lock: Lock = field(default_factory=Lock)
@@ -31,6 +35,14 @@ class FakeApi:
     def knows(self, task_id: TaskId, *answers: Mapping[str, object] | RecordInfo | ArchiverError) -> None:
         """Script the answers of one task; a mapping is read as record-info's `data`."""
         self.records[task_id] = [record_of(each) if isinstance(each, Mapping) else each for each in answers]
+
+    def of(self, account: AccountName) -> Self:
+        """See ports.Accounts."""
+        with self._lock:
+            self.accounts.append(account)
+        if account in self.unknown:
+            raise AccountUnknown(f"no account {account}")
+        return self
 
     def fetch(self, task_id: TaskId) -> RecordInfo:
         """See ports.RecordApi."""

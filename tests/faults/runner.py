@@ -27,7 +27,7 @@ import typer
 from archiver import cli
 from archiver.app.clock import utc_now
 from archiver.app.ledger import open_ledger
-from archiver.app.service import service
+from archiver.app.service import Role, service
 from archiver.console import Tally
 from archiver.daemon import Stopping
 from archiver.logs import configure
@@ -188,9 +188,7 @@ def _observed(argv: list[str], stop: Stop, reached: Path) -> int:
             stopping.on_signals(),
             cli._faults(),
             cli._intakes(file, settings.queue.path) as intakes,
-            service(
-                settings, observer=Tally(), log=log, enlisted_only=command == "backfill", checkpoint=checkpoint
-            ) as ready,
+            service(settings, observer=Tally(), log=log, role=Role(command), checkpoint=checkpoint) as ready,
         ):
             if command == "run":
                 ready.run(stopping)

@@ -19,12 +19,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Self
 
 import pytest
 from sqlalchemy import update
 
 from archiver.core.errors import ApiBusy, LinkSpent, OriginBusy, StoreBusy
-from archiver.core.model import Claim, Dependency, Intake, Phase, Policy, RecordInfo, StemName, StemSource, TaskId
+from archiver.core.model import (
+    AccountName,
+    Claim,
+    Dependency,
+    Intake,
+    Phase,
+    Policy,
+    RecordInfo,
+    StemName,
+    StemSource,
+    TaskId,
+)
 from archiver.core.states import StemState
 from archiver.dispatch import Breakers, Dispatcher, Shift
 from archiver.edge.ledger import SqlLedger
@@ -100,6 +112,10 @@ class Simulation:
             raise error
 
     # the API
+
+    def of(self, account: AccountName) -> Self:
+        del account
+        return self
 
     def fetch(self, task_id: TaskId) -> RecordInfo:
         self._meet(Dependency.PROVIDER, ApiBusy("down"))

@@ -7,16 +7,18 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from archiver.demo.emulator import EmulatedTask, Emulator
+from archiver.demo.emulator import API_KEY, EmulatedTask, Emulator
 from archiver.demo.seaweed import S3Server
 from archiver.edge.ledger import SqlLedger
 from tests.integration.site import PREFIX, Site, stems_of
 
+SECOND_KEY = "emulated-key-of-a-second-account"
 TWO = EmulatedTask(task_id="separate-0001", kind="separate_vocal", stems=stems_of("vocal", "instrumental", seed="a"))
 TWELVE = EmulatedTask(
     task_id="split-stem-0002",
@@ -36,7 +38,7 @@ SLOW = EmulatedTask(task_id="pending-0005", pending_asks=2, stems=stems_of("voca
 
 @pytest.fixture
 def site(tmp_path: Path, s3_server: S3Server, bucket: str) -> Iterator[Site]:
-    with Emulator() as emulator:
+    with Emulator(further_keys=[SECOND_KEY]) as emulator:
         yield Site(tmp_path, s3_server, bucket, emulator)
 
 
@@ -57,6 +59,81 @@ def test_backfill_run_again_asks_nothing_and_fetches_nothing(site: Site) -> None
     assert again.code == 0
     assert json.loads(again.out)["already_archived"] == 1
     assert len(site.emulator.requests) == before
+
+
+def with_second_account(site: Site) -> None:
+    """Let the site have a further account, with its key at the emulator."""
+    site.extra_env["ARCHIVER_PROVIDER__ACCOUNTS"] = json.dumps([{"name": "second", "api_key": SECOND_KEY}])
+
+
+def test_backfill_asks_for_each_task_with_the_key_of_its_account(site: Site) -> None:
+    theirs = replace(TWELVE, api_key=SECOND_KEY)
+    site.emulator.add(replace(TWO, api_key=API_KEY), theirs)
+    with_second_account(site)
+    done = site.run("backfill", "-", stdin=f"{TWO.task_id}\n{theirs.task_id} account=second\n")
+    assert done.code == 0, done.err
+    site.oracles(TWO, theirs)
+    assert "account: second" in site.run("show", theirs.task_id).out
+    assert {each["task_id"]: each["account"] for each in done.named("record.fetched")} == {
+        TWO.task_id: "default",
+        theirs.task_id: "second",
+    }
+
+
+def test_backfill_with_an_account_that_nobody_set_keeps_the_task_says_so_and_archives_the_rest(site: Site) -> None:
+    site.emulator.add(TWO, replace(TWELVE, api_key=SECOND_KEY))
+    lines = f"{TWELVE.task_id} account=second\n{TWO.task_id}\n"
+    done = site.run("backfill", "-", stdin=lines)
+    assert done.code == 3
+    assert "the settings have no account second (they have: default)" in done.err
+    site.oracles(TWO)
+    with_second_account(site)
+    again = site.run("backfill", "-", stdin=lines)
+    assert again.code == 0, again.err
+    site.oracles(TWO, TWELVE)
+
+
+def test_backfill_with_a_bad_key_of_one_account_waits_for_the_others_and_names_it(site: Site) -> None:
+    slow = replace(SLOW, api_key=API_KEY)
+    site.emulator.add(slow, TWO)
+    site.extra_env["ARCHIVER_PROVIDER__ACCOUNTS"] = json.dumps([{"name": "second", "api_key": "no-key-of-anybody"}])
+    lines = f"{TWO.task_id} account=second\n{slow.task_id}\n"
+    done = site.run("backfill", "-", "--json", stdin=lines)
+    assert done.code == 3, done.err
+    site.oracles(slow)
+    [paused] = json.loads(done.out)["paused"]
+    assert (paused["dependency"], paused["account"]) == ("provider", "second")
+    assert "provider (account second): provider.key_refused" in site.run("status").out
+    assert [each["account"] for each in done.named("dependency.paused")][:1] == ["second"]
+    with_second_account(site)
+    again = site.run("backfill", "-", stdin=lines)
+    assert again.code == 0, again.err
+    site.oracles(TWO, slow)
+
+
+def test_enqueue_appends_the_account_and_refuses_one_that_nobody_set(site: Site) -> None:
+    refused = site.run("enqueue", TWO.task_id, "--account", "second")
+    assert refused.code == 2
+    assert "no account 'second' in the settings" in refused.err
+    assert "they have: default" in refused.err
+    assert not site.queue.exists()
+    with_second_account(site)
+    assert site.run("enqueue", TWO.task_id, "--account", "second").code == 0
+    assert site.queue.read_text() == f"{TWO.task_id} account=second\n"
+
+
+def test_check_tries_the_key_of_each_account(site: Site) -> None:
+    site.extra_env["ARCHIVER_PROVIDER__ACCOUNTS"] = json.dumps(
+        [{"name": "second", "api_key": SECOND_KEY}, {"name": "third", "api_key": "no-key-of-anybody"}]
+    )
+    done = site.run("check", "--json")
+    found = {each["subject"]: each["level"] for each in json.loads(done.out)["findings"]}
+    assert done.code == 1
+    assert [found[name] for name in ("provider", "provider, account second", "provider, account third")] == [
+        "ok",
+        "ok",
+        "fail",
+    ]
 
 
 def test_backfill_with_a_failed_task_archives_the_rest_and_exits_1_naming_it(site: Site) -> None:

@@ -26,7 +26,7 @@ from moto import mock_aws
 from moto.core import set_initial_no_auth_action_count
 
 from archiver.app.clock import utc_now
-from archiver.app.service import service
+from archiver.app.service import Role, service
 from archiver.backfill import Ending, Verdict
 from archiver.check import findings
 from archiver.core.model import Intake, TaskId
@@ -134,7 +134,7 @@ class Account:
 
     def backfill(self, *tasks: EmulatedTask) -> tuple[Ending, Events]:
         events = Events()
-        with service(self.loaded().settings, log=events, enlisted_only=True) as ready:
+        with service(self.loaded().settings, log=events, role=Role.BACKFILL) as ready:
             ending = ready.backfill(
                 [Intake(ids=tuple(TaskId(task.task_id) for task in tasks))],
                 stopping=Stopping(),

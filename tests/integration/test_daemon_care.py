@@ -21,7 +21,7 @@ from archiver.app.machine import Machine
 from archiver.app.service import Service, service
 from archiver.console import Tally
 from archiver.daemon import HUNG_AFTER, Care, Daemon, Job, Stopping
-from archiver.demo.emulator import EmulatedTask, Emulator
+from archiver.demo.emulator import API_KEY, EmulatedTask, Emulator
 from archiver.demo.seaweed import S3Server
 from archiver.edge.downloader.address import SockAddr
 from archiver.edge.object_store import s3_client
@@ -106,6 +106,31 @@ def test_job_that_always_fails_starves_the_watchdog_too(tmp_path: Path) -> None:
         seen = listener.wait_for("WATCHDOG=1")
         clock.pass_by(HUNG_AFTER + timedelta(minutes=1))
         listener.wait_for("STATUS=stalled: sick", after=seen)
+
+
+def test_sighup_changes_the_paces_of_accounts_and_asks_for_a_restart_where_they_are_others(site: Site) -> None:
+    def second(requests: int, more: str = "") -> None:
+        site.configure()
+        config = site.folder / "archiver.toml"
+        account = f'[[provider.accounts]]\nname = "second"\napi_key = "{API_KEY}"\nrequests_per_10s = {requests}\n'
+        config.write_text(f"{config.read_text()}{account}{more}")
+
+    second(1)
+    with site.daemon() as daemon:
+        daemon.wait_event("daemon.started")
+        slow = [f"of-second-{number}" for number in range(3)]
+        with site.queue.open("a") as queue:
+            queue.write("".join(f"{name} account=second\n" for name in slow))
+        daemon.wait_event("record.fetched", task_id=slow[0])
+        second(100)
+        daemon.signal(signal.SIGHUP)
+        told = daemon.wait_event("settings.reloaded")
+        assert (told["changed"], told["needs_restart"]) == (["provider.accounts"], [])
+        assert daemon.wait_event("record.fetched", task_id=slow[2], seconds=8)["account"] == "second"
+        second(100, more=f'[[provider.accounts]]\nname = "third"\napi_key = "{API_KEY}"\n')
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_event("settings.reloaded", needs_restart=["provider.accounts"])
+        assert daemon.stop() == 0
 
 
 @pytest.fixture
@@ -274,7 +299,7 @@ def test_example_marks_just_the_settings_that_can_change_while_the_service_is_at
         f"{section}.{key}"
         for section, text in zip(sections[1::2], sections[2::2], strict=True)
         for block in text.split("\n\n")
-        for key in re.findall(r"(?m)^#(\w+) = ", block)
+        for key in re.findall(rf"(?m)^#\[\[{section}\.(\w+)\]\]", block) or re.findall(r"(?m)^#(\w+) = ", block)
         if "SIGHUP" in block
     }
     assert marked == tunable

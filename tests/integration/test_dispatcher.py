@@ -11,13 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from archiver.core.errors import LedgerFault, OriginBusy
+from archiver.core.errors import ApiBusy, LedgerFault, OriginBusy
 from archiver.core.model import (
+    DEFAULT_ACCOUNT,
+    AccountName,
     Archived,
     Claim,
     Dependency,
     Intake,
     Later,
+    Missing,
     Outcome,
     Paused,
     Phase,
@@ -255,6 +258,131 @@ def test_breakers_at_a_new_start_probe_at_once(ledger: SqlLedger, clock: Clock) 
     ledger.pause(Dependency.PROVIDER, reason="401", hint="key", lasting=True, now=clock.now)
     breakers.reload()
     assert not breakers.admits(Dependency.PROVIDER), "and not before the next probe is due, once one has failed"
+
+
+SECOND = AccountName("second")
+
+
+def test_breaker_of_one_account_leaves_the_others_open(ledger: SqlLedger, clock: Clock) -> None:
+    events = Events()
+    breakers = Breakers(ledger, clock, events, [DEFAULT_ACCOUNT, SECOND])
+    breakers.refused(Paused(Dependency.PROVIDER, "401", "key", lasting=True, account=SECOND))
+    assert events.of("dependency.paused")[0]["account"] == "second"
+    assert set(breakers.barred()) == {SECOND}
+    assert not breakers.admits(Dependency.PROVIDER, account=SECOND)
+    assert breakers.admits(Dependency.PROVIDER)
+    assert breakers.open_for(Dependency.PROVIDER)
+    breakers.worked(Dependency.PROVIDER)
+    assert ledger.pauses(), "what works for one ends no pause of another"
+    breakers.refused(Paused(Dependency.PROVIDER, "401", "key", lasting=True))
+    assert not breakers.open_for(Dependency.PROVIDER)
+    assert breakers.paused() == [Dependency.PROVIDER]
+    clock.now = max(pause.next_probe for pause in ledger.pauses())
+    assert not breakers.barred()
+    assert breakers.admits(Dependency.PROVIDER, account=SECOND)
+    assert set(breakers.barred()) == {SECOND}, "it is being probed"
+    breakers.worked(Dependency.PROVIDER, SECOND)
+    assert [pause.account for pause in ledger.pauses()] == [DEFAULT_ACCOUNT]
+    assert events.of("dependency.resumed") == [{"dependency": "provider", "account": "second"}]
+
+
+def test_breaker_counts_failures_of_the_provider_for_each_account(ledger: SqlLedger, clock: Clock) -> None:
+    breakers = Breakers(ledger, clock, Events(), [DEFAULT_ACCOUNT, SECOND])
+    for _ in range(FAILURES_TO_PAUSE - 1):
+        breakers.failed(Dependency.PROVIDER, ApiBusy("503"))
+        breakers.failed(Dependency.PROVIDER, ApiBusy("503"), SECOND)
+    breakers.worked(Dependency.PROVIDER)
+    assert ledger.pauses() == ()
+    breakers.failed(Dependency.PROVIDER, ApiBusy("503"), SECOND)
+    assert [pause.account for pause in ledger.pauses()] == [SECOND]
+
+
+def test_breakers_of_origin_and_store_are_the_same_for_all_accounts(ledger: SqlLedger, clock: Clock) -> None:
+    breakers = Breakers(ledger, clock, Events(), [DEFAULT_ACCOUNT, SECOND])
+    for account in (DEFAULT_ACCOUNT, SECOND) * (FAILURES_TO_PAUSE // 2):
+        breakers.failed(Dependency.ORIGIN, OriginBusy("503"), account)
+    assert breakers.shut(Dependency.ORIGIN)
+    breakers.refused(Paused(Dependency.STORE, "403", "grant", lasting=True, account=SECOND))
+    assert breakers.shut(Dependency.STORE)
+    assert not breakers.admits(Dependency.STORE)
+
+
+def test_breaker_that_is_held_shuts_every_account_and_what_each_meets_changes_nothing(
+    ledger: SqlLedger, clock: Clock
+) -> None:
+    events = Events()
+    breakers = Breakers(ledger, clock, events, [DEFAULT_ACCOUNT, SECOND])
+    ledger.hold(Dependency.PROVIDER, until=None, now=clock.now)
+    breakers.reload()
+    breakers.refused(Paused(Dependency.PROVIDER, "401", "key", lasting=True, account=SECOND))
+    breakers.worked(Dependency.PROVIDER, SECOND)
+    for account in (DEFAULT_ACCOUNT, SECOND):
+        assert not breakers.admits(Dependency.PROVIDER, account=account)
+    assert not breakers.open_for(Dependency.PROVIDER)
+    assert events.of("dependency.paused") == []
+    ledger.lift(Dependency.PROVIDER)
+    breakers.reload()
+    assert breakers.admits(Dependency.PROVIDER, account=SECOND)
+
+
+def test_dispatcher_with_one_account_paused_asks_for_the_others_and_stores_for_all(
+    ledger: SqlLedger, clock: Clock
+) -> None:
+    theirs, known = TaskId("second-0001"), "second-0000"
+    ledger.take_in(Intake(ids=(theirs,), accounts={theirs: SECOND}), source="test", now=NOW)
+    queued(ledger, "first-0002")
+    archive = Archive(ledger, lambda claim: Archived() if claim.stems else Missing("no"))
+    dispatcher, breakers, _ = dispatcher_of(ledger, clock, archive)
+    breakers.refused(Paused(Dependency.PROVIDER, "401", "key", lasting=True, account=SECOND))
+    dispatcher.pump()
+    assert dispatcher.wait_idle(20)
+    assert archive.order == ["first-0002"]
+    listed(ledger, known, NOW + timedelta(days=1))
+    ledger.take_in(Intake(accounts={TaskId(known): SECOND}), source="test", now=NOW)
+    dispatcher.pump()
+    assert dispatcher.wait_idle(20)
+    assert archive.order == ["first-0002", known], "its links need no key"
+    clock.now = ledger.pauses()[0].next_probe
+    dispatcher.pump()
+    assert dispatcher.wait_idle(20)
+    assert archive.order[-1] == theirs, "the probe"
+
+
+def test_dispatcher_lets_no_crowded_account_fill_its_slots(ledger: SqlLedger, clock: Clock) -> None:
+    theirs = tuple(TaskId(f"second-{number:04}") for number in range(8))
+    ledger.take_in(Intake(ids=theirs, accounts=dict.fromkeys(theirs, SECOND)), source="test", now=NOW)
+    queued(ledger, "first-0000")
+    waiting, free = set[str](), threading.Event()
+
+    def asked(claim: Claim) -> Outcome:
+        if claim.account == SECOND:
+            waiting.add(claim.task_id)
+            free.wait(20)
+        return Missing("no")
+
+    archive = Archive(ledger, asked)
+    dispatcher = Dispatcher(
+        ledger=ledger,
+        archive=archive,
+        breakers=Breakers(ledger, clock, Events(), [DEFAULT_ACCOUNT, SECOND]),
+        shift=Shift("me", 3),
+        clock=clock,
+        log=Events(),
+        crowded=lambda: {SECOND} if waiting else (),
+    )
+    began = time.monotonic()
+    while "first-0000" not in archive.order and time.monotonic() < began + 20:
+        dispatcher.pump()
+        time.sleep(0.01)
+    assert "first-0000" in archive.order
+    waiting.clear()
+    free.set()
+    while not all(name in archive.order for name in theirs) and time.monotonic() < began + 20:
+        dispatcher.pump()
+        time.sleep(0.01)
+        waiting.clear()
+    assert dispatcher.wait_idle(20)
+    assert len(archive.order) == len(theirs) + 1
 
 
 def test_breaker_of_what_the_operator_holds_is_never_probed_and_opens_when_it_is_lifted(

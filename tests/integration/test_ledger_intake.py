@@ -1,10 +1,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
-from archiver.core.model import Archived, Cursor, Intake, Reject
+from archiver.core.errors import LeaseLost
+from archiver.core.model import (
+    DEFAULT_ACCOUNT,
+    AccountName,
+    Archived,
+    Cursor,
+    Dependency,
+    Intake,
+    Later,
+    Missing,
+    Phase,
+    RecordInfo,
+    Reject,
+)
 from archiver.core.states import IllegalMove, TaskState
 from archiver.edge.ledger import SqlLedger
 from tests.fixtures.ledgers import DAY, LEASE, NOW, claim, listed, receipt, rows, shown, take_in, tid
@@ -29,6 +43,70 @@ def test_take_in_of_a_known_id_leaves_it_as_it_was(ledger: SqlLedger) -> None:
     ledger.stored(mine, mine.stems[0].name, receipt())
     ledger.finish(mine, Archived(), record=None, now=NOW)
     assert take_in(ledger, 1, now=NOW + DAY) == []
+    assert shown(ledger).state is TaskState.ARCHIVED
+
+
+def of_account(number: int, name: str) -> Intake:
+    return Intake(ids=(tid(number),), accounts={tid(number): AccountName(name)})
+
+
+def test_take_in_keeps_the_account_that_is_named_and_the_claim_has_it(ledger: SqlLedger) -> None:
+    ledger.take_in(of_account(1, "second"), source="queue", now=NOW)
+    take_in(ledger, 2)
+    assert [shown(ledger, number).account for number in (1, 2)] == ["second", DEFAULT_ACCOUNT]
+    assert {mine.task_id: mine.account for mine in (claim(ledger), claim(ledger))} == {
+        tid(1): "second",
+        tid(2): DEFAULT_ACCOUNT,
+    }
+
+
+def test_take_in_of_a_known_id_without_an_account_leaves_it_with_the_one_it_has(ledger: SqlLedger) -> None:
+    ledger.take_in(of_account(1, "second"), source="queue", now=NOW)
+    before = shown(ledger)
+    take_in(ledger, 1, now=NOW + DAY)
+    ledger.take_in(of_account(1, "second"), source="queue", now=NOW + DAY)
+    assert shown(ledger) == before
+
+
+def test_take_in_of_a_known_id_with_another_account_begins_anew_with_that(ledger: SqlLedger) -> None:
+    take_in(ledger, 1)
+    absent = Later(NOW + DAY, "unknown so far")
+    ledger.finish(claim(ledger), absent, record=RecordInfo(Phase.ABSENT), now=NOW)
+    assert ledger.take_in(of_account(1, "second"), source="queue", now=NOW) == []
+    moved = shown(ledger)
+    assert (moved.account, moved.not_before, moved.first_asked_at, moved.asks) == ("second", NOW, None, 0)
+    ledger.take_in(of_account(1, "default"), source="queue", now=NOW)
+    assert shown(ledger).account == DEFAULT_ACCOUNT
+
+
+def test_take_in_of_an_id_that_is_being_asked_about_with_another_account_ends_the_lease(ledger: SqlLedger) -> None:
+    take_in(ledger, 1)
+    mine = claim(ledger)
+    ledger.take_in(of_account(1, "second"), source="queue", now=NOW)
+    with pytest.raises(LeaseLost):
+        ledger.finish(mine, Missing("unknown to the first"), record=RecordInfo(Phase.ABSENT), now=NOW)
+    assert claim(ledger).account == "second"
+
+
+def test_take_in_that_moves_the_last_task_of_an_account_ends_its_pause(ledger: SqlLedger) -> None:
+    second, third = AccountName("second"), AccountName("third")
+    ledger.take_in(of_account(1, second), source="queue", now=NOW)
+    ledger.take_in(of_account(2, second), source="queue", now=NOW)
+    ledger.pause(Dependency.PROVIDER, second, reason="unknown", hint="", lasting=True, now=NOW)
+    others = [ledger.pause(Dependency.PROVIDER, reason="401", hint="", lasting=True, now=NOW)]
+    ledger.take_in(of_account(1, third), source="queue", now=NOW)
+    assert len(ledger.pauses()) == 2
+    ledger.take_in(of_account(2, third), source="queue", now=NOW)
+    assert list(ledger.pauses()) == others
+
+
+def test_take_in_of_a_listed_id_with_another_account_keeps_all_else_and_the_lease(ledger: SqlLedger) -> None:
+    mine = listed(ledger, 1, "vocal")
+    before = shown(ledger)
+    ledger.take_in(of_account(1, "second"), source="queue", now=NOW + DAY)
+    assert shown(ledger) == replace(before, account=AccountName("second"))
+    ledger.stored(mine, mine.stems[0].name, receipt())
+    ledger.finish(mine, Archived(), record=None, now=NOW)
     assert shown(ledger).state is TaskState.ARCHIVED
 
 

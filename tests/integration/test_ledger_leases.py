@@ -9,7 +9,18 @@ from datetime import timedelta
 import pytest
 
 from archiver.core.errors import LeaseLost
-from archiver.core.model import Archived, Claim, Later, Paused, Refused, StemName, Yielded
+from archiver.core.model import (
+    DEFAULT_ACCOUNT,
+    AccountName,
+    Archived,
+    Claim,
+    Intake,
+    Later,
+    Paused,
+    Refused,
+    StemName,
+    Yielded,
+)
 from archiver.core.model import Dependency as Dep
 from archiver.core.states import StemEvent, StemState, TaskState
 from archiver.edge.ledger import SqlLedger
@@ -351,3 +362,41 @@ def test_two_ledgers_on_one_database_never_hand_out_a_task_twice(ledger_url: str
     for ledger in ledgers:
         ledger.close()
     assert len(taken) == len(set(taken)) == 100
+
+
+# --- accounts
+
+THEIRS = AccountName("second")
+
+
+def take_in_of_second(ledger: SqlLedger, number: int) -> None:
+    ledger.take_in(Intake(ids=(tid(number),), accounts={tid(number): THEIRS}), source="queue", now=NOW)
+
+
+@pytest.mark.parametrize(("barred", "had"), [([], 1), ([THEIRS], 2), ([DEFAULT_ACCOUNT], 1)])
+def test_claim_passes_over_the_tasks_of_barred_accounts(ledger: SqlLedger, barred: list[AccountName], had: int) -> None:
+    take_in_of_second(ledger, 1)
+    take_in(ledger, 2, now=NOW + SECOND)
+    mine = ledger.claim(owner="us", now=NOW + DAY, lease=LEASE, stage=Stage.LIST, barred=barred)
+    assert mine is not None
+    assert mine.task_id == tid(had)
+
+
+def test_claim_of_barred_accounts_finds_nothing_to_ask_and_still_all_there_is_to_store(ledger: SqlLedger) -> None:
+    take_in_of_second(ledger, 1)
+    mine = claim(ledger, stage=Stage.LIST)
+    mine = ledger.listed(mine, record("vocal"), DEADLINE, settled=True, now=NOW)
+    ledger.finish(mine, Yielded(), record=None, now=NOW)
+    take_in_of_second(ledger, 2)
+    assert ledger.claim(owner="us", now=NOW, lease=LEASE, stage=Stage.LIST, barred=[THEIRS]) is None
+    stored = ledger.claim(owner="us", now=NOW, lease=LEASE, stage=Stage.STORE, barred=[THEIRS])
+    assert stored is not None
+    assert stored.task_id == tid(1)
+
+
+def test_more_urgent_is_not_what_a_barred_account_must_be_asked(ledger: SqlLedger) -> None:
+    mine = listed(ledger, 1, "vocal")
+    take_in_of_second(ledger, 2)
+    assert ledger.more_urgent_waits(mine, DEADLINE, NOW)
+    assert not ledger.more_urgent_waits(mine, DEADLINE, NOW, [THEIRS])
+    assert ledger.more_urgent_waits(mine, DEADLINE, NOW, [DEFAULT_ACCOUNT])

@@ -5,7 +5,19 @@ from datetime import timedelta
 import pytest
 
 from archiver.core.errors import LeaseLost
-from archiver.core.model import Archived, Dependency, Failed, Later, Lost, Missing, Refused, StemName
+from archiver.core.model import (
+    DEFAULT_ACCOUNT,
+    AccountName,
+    Archived,
+    Dependency,
+    Failed,
+    Intake,
+    Later,
+    Lost,
+    Missing,
+    Refused,
+    StemName,
+)
 from archiver.core.states import StemEvent, StemState, TaskState
 from archiver.edge.ledger import SqlLedger
 from archiver.ports import OpenWork, Stage
@@ -234,6 +246,44 @@ def test_a_straggler_before_the_next_probe_does_not_lengthen_the_pause(ledger: S
     second = ledger.pause(Dependency.STORE, reason="no bucket", hint="create", lasting=True, now=NOW + SECOND)
     assert (second.next_probe, second.probes, second.since) == (first.next_probe, 0, NOW)
     assert second.reason == "no bucket"
+
+
+THEIRS = AccountName("second")
+
+
+def test_pauses_of_two_accounts_are_apart_and_resume_ends_one(ledger: SqlLedger) -> None:
+    first = ledger.pause(Dependency.PROVIDER, reason="401", hint="key", lasting=True, now=NOW)
+    other = ledger.pause(Dependency.PROVIDER, THEIRS, reason="402", hint="top up", lasting=False, now=NOW)
+    assert (first.subject, other.subject) == ("provider", "provider (account second)")
+    assert ledger.pauses() == ledger.overview(now=NOW, at_risk=DAY).pauses == (first, other)
+    again = ledger.pause(Dependency.PROVIDER, THEIRS, reason="402", hint="top up", lasting=False, now=other.next_probe)
+    assert (first.probes, again.probes) == (0, 1)
+    assert ledger.resume(Dependency.PROVIDER)
+    assert ledger.pauses() == (again,)
+    assert ledger.resume(Dependency.PROVIDER, THEIRS)
+    assert not ledger.resume(Dependency.PROVIDER, THEIRS)
+
+
+def test_hold_is_for_every_account_and_lift_ends_the_pauses_of_all(ledger: SqlLedger) -> None:
+    ledger.pause(Dependency.PROVIDER, THEIRS, reason="402", hint="", lasting=False, now=NOW)
+    held = ledger.hold(Dependency.PROVIDER, until=None, now=NOW)
+    assert ledger.pause(Dependency.PROVIDER, THEIRS, reason="401", hint="", lasting=True, now=NOW) == held
+    assert not ledger.resume(Dependency.PROVIDER, THEIRS)
+    assert ledger.pauses() == (held,)
+    assert ledger.lift(Dependency.PROVIDER)
+    ledger.pause(Dependency.PROVIDER, reason="401", hint="", lasting=True, now=NOW)
+    ledger.pause(Dependency.PROVIDER, THEIRS, reason="401", hint="", lasting=True, now=NOW)
+    assert ledger.lift(Dependency.PROVIDER)
+    assert ledger.pauses() == ()
+
+
+def test_open_work_does_not_wait_for_what_barred_accounts_must_be_asked(ledger: SqlLedger) -> None:
+    ledger.take_in(Intake(ids=(tid(1),), accounts={tid(1): THEIRS}), source="queue", now=NOW)
+    waits = ledger.open_work(None)
+    assert (waits.tasks, waits.next_retry) == (1, NOW)
+    barred = ledger.open_work(None, [THEIRS])
+    assert (barred.tasks, barred.next_retry, barred.next_ask) == (1, None, None)
+    assert ledger.open_work(None, [DEFAULT_ACCOUNT]) == waits
 
 
 def test_pauses_of_two_dependencies_are_apart_and_resume_ends_one(ledger: SqlLedger) -> None:

@@ -19,7 +19,12 @@ from archiver.edge.ledger.migrate import HEAD
 from tests.fixtures.ledgers import DAY, NOW, claim, open_ledger, shown, tid
 
 SCHEMAS = sorted((Path(__file__).parents[1] / "fixtures" / "schemas").glob("*.sql"))
-FROZEN = {"0001": "0bfb9e10478b9d0a", "0002": "e33dec7b2d5535b9", "0003": "9871752d9ee836e0"}
+FROZEN = {
+    "0001": "0bfb9e10478b9d0a",
+    "0002": "e33dec7b2d5535b9",
+    "0003": "9871752d9ee836e0",
+    "0004": "09bd0afdcd44e31e",
+}
 """The first digits of each file's SHA-256."""
 
 STATES = [

@@ -31,6 +31,7 @@ from archiver.core.errors import (
 from archiver.core.model import Phase, TaskId
 from archiver.core.record import record_of
 from archiver.edge.record_api import KieApi
+from archiver.edge.record_api.pace import LocalSlots
 from tests.fakes.events import Events
 from tests.fakes.provider import Reply, Request, ScriptedProvider, reply
 
@@ -83,12 +84,12 @@ def make(provider: ScriptedProvider, fake_time: FakeTime, events: Events) -> Ite
     """Build clients on fake time, unless told otherwise."""
     made: list[KieApi] = []
 
-    def make(**changes: Any) -> KieApi:  # noqa: ANN401  any argument of KieApi
+    def make(limit: int = 1000, **changes: Any) -> KieApi:  # noqa: ANN401  any argument of KieApi
         plain: dict[str, Any] = {
             "base_url": provider.url,
             "api_key": KEY,
             "user_agent": "stem-archiver/test",
-            "requests_per_10s": 1000,
+            "slots": LocalSlots(limit, 10, clock=changes.get("clock", fake_time.clock)),
             "timeout": 5.0,
             "jitter": lambda: 0.5,
             "log": events,
@@ -561,7 +562,7 @@ def test_every_request_is_told_by_what_came_of_it(make: Make, provider: Scripted
 
 
 def test_budget_is_what_the_pace_leaves(make: Make) -> None:
-    api = make(requests_per_10s=3)
+    api = make(limit=3)
     assert api.budget() == 3
     api.fetch(TASK)
     assert api.budget() == 2
@@ -679,7 +680,7 @@ def test_fetch_when_the_cool_down_is_long_raises_without_a_request(
 
 
 def test_every_try_takes_a_slot(make: Make, provider: ScriptedProvider, fake_time: FakeTime) -> None:
-    api = make(requests_per_10s=2)
+    api = make(limit=2)
     began = fake_time.now
     provider.says(BUSY, reply(PENDING))
     api.fetch(TASK)

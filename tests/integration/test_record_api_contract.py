@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from archiver.core.errors import (
 from archiver.core.model import Phase, RecordInfo, TaskId
 from archiver.core.record import record_of
 from archiver.edge.record_api import KieApi
+from archiver.edge.record_api.pace import LocalSlots
 from archiver.ports import RecordApi
 from tests.fakes.events import Events
 from tests.fakes.provider import Reply, Request, ScriptedProvider, reply
@@ -135,7 +137,7 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
                 base_url=provider.url,
                 api_key="contract-key",
                 user_agent="stem-archiver/test",
-                requests_per_10s=1000,
+                slots=LocalSlots(1000, 10, clock=time.monotonic),
                 timeout=5,
                 jitter=lambda: -1.5,  # makes the waits between tries 0
                 log=Events(),

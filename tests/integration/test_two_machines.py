@@ -44,7 +44,12 @@ def test_two_daemons_do_each_task_once_though_the_server_is_restarted(
 ) -> None:
     one, two = sites
     mine, theirs, later = _tasks(one, "mine", 6), _tasks(two, "theirs", 6), _tasks(one, "later", 6)
-    with one.daemon() as first, two.daemon() as second:
+    with (
+        one.daemon() as first,
+        two.daemon() as second,
+        one.daemon(argv=one.command("worker")) as third,
+        two.daemon(argv=two.command("worker")) as fourth,
+    ):
         for site, tasks in ((one, mine), (two, theirs)):
             site.queue.write_text("".join(f"{task.task_id}\n" for task in tasks))
         one.wait_for([task.task_id for task in (*mine, *theirs)])
@@ -55,12 +60,12 @@ def test_two_daemons_do_each_task_once_though_the_server_is_restarted(
             queue.writelines(f"{task.task_id}\n" for task in later)
         postgres.start()
         one.wait_for([task.task_id for task in later])
-        assert (first.stop(), second.stop()) == (0, 0)
+        assert [each.stop() for each in (first, second, third, fourth)] == [0, 0, 0, 0]
     fetched = Counter(seen.path for seen in one.emulator.requests if seen.listener == "cdn")
     assert set(fetched.values()) == {1}, "a stem was fetched twice"
     one.oracles(*mine, *theirs, *later)
     assert two.status()["tasks"]["archived"] == 18
-    assert postgres.password not in first.log + second.log
+    assert postgres.password not in first.log + second.log + third.log + fourth.log
     known = [str(path) for (path,) in rows(str(one.settings["ledger"]["url"]), "SELECT path FROM cursors")]
     assert sorted(path.partition(":")[2] for path in known) == sorted(str(site.queue) for site in sites)
 
@@ -114,3 +119,20 @@ def test_a_server_without_its_driver_says_what_to_install(sites: list[Site], com
     assert done.code == 2
     assert "needs psycopg; install it with: pip install 'stem-archiver[cluster]'" in done.err
     assert "Traceback" not in done.err
+
+
+def test_work_and_dry_run_keep_one_pace_with_all_who_share_the_ledger(sites: list[Site]) -> None:
+    one, two = sites
+    [task] = _tasks(one, "mine", 1)
+    url = str(one.settings["ledger"]["url"])
+    used = "SELECT count(*) FROM pace_slots WHERE account = 'default' AND free_at > 0"
+    shown = one.run("backfill", "--dry-run", "-", stdin=f"{task.task_id}\n")
+    assert shown.code == 0, shown.err
+    assert rows(url, used) == [(1,)]
+    assert rows(url, "SELECT count(*) FROM tasks") == [(0,)], "nothing is taken in"
+    two.configure(provider={"requests_per_10s": 7})
+    done = two.run("backfill", "-", stdin=f"{task.task_id}\n")
+    assert done.code == 0, done.err
+    assert rows(url, used) == [(2,)]
+    assert rows(url, "SELECT requests FROM paces") == [(7,)]
+    two.oracles(task)

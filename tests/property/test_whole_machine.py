@@ -42,6 +42,7 @@ from tests.property.universe import (
     POLICY,
     PREFIX,
     READY,
+    SECOND,
     SECRETS,
     Fate,
     Phase,
@@ -112,9 +113,19 @@ BAD_LINES = [
     b"\xff\xfe\x00\n",
     b"short\n",
     b'{"taskId": 7}\n',
+    b"song-9999 account=no name\n",
     b"\x1b[31mred\x1b[0m\n",
 ]
-GOOD_LINES = ["{}\n", " {} \r\n", '{{"taskId": "{}"}}\n', "{}", "\n{}\n"]
+GOOD_LINES = [
+    "{}\n",
+    " {} \r\n",
+    '{{"taskId": "{}"}}\n',
+    "{}",
+    "\n{}\n",
+    "{} account=second\n",
+    '{{"taskId": "{}", "account": "second"}}\n',
+    "{} account=default\n",
+]
 BLANK_LINES = [b"\n", b"# a comment\n", b"   \r\n"]
 
 BODIES = st.sampled_from([(1, 1), (700, 1), (700, 2), (1501, 1), (1501, 2), (70_000, 1)])
@@ -277,6 +288,12 @@ class Machine(RuleBasedStateMachine):
     def api_fails(self, kind: str, span: timedelta, shift: Shift) -> None:
         self.universe.api.trouble = API_TROUBLES[kind]()
         self.universe.ends_after(span, "api")
+        self.work(shift)
+
+    @rule(span=SPAN, shift=SHIFT)
+    def second_account_is_unset(self, span: timedelta, shift: Shift) -> None:
+        self.universe.api.unknown.add(SECOND)
+        self.universe.ends_after(span, "account")
         self.work(shift)
 
     @rule(kind=st.sampled_from(sorted(CDN_TROUBLES)), only=st.sampled_from(["", *NAMES]), span=SPAN, shift=SHIFT)

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from archiver.core.errors import ArchiverError, LinkSpent
-from archiver.core.model import Outcome, Policy, TaskId, task_id
+from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Outcome, Policy, TaskId, task_id
 from archiver.core.record import record_of
 from archiver.dispatch import Breakers, Dispatcher, Shift
 from archiver.edge.ledger import SqlLedger
@@ -38,6 +38,7 @@ from tests.fakes.record_api import FakeApi
 START = datetime(2026, 11, 1, tzinfo=UTC)
 PREFIX = "p/"
 POLICY = Policy()
+SECOND = AccountName("second")
 LEASE = timedelta(minutes=10)
 MEMORY = Path("/dev/shm")
 """Where there is one: thousands of small ledgers would only be slowed by a disk."""
@@ -244,7 +245,7 @@ class Process:
         self.fate: Fate | None = None
         self.dead = False
         ledger, clock, log = universe.ledger, universe.clock, universe.events
-        self.breakers = Breakers(ledger, clock, log)
+        self.breakers = Breakers(ledger, clock, log, [DEFAULT_ACCOUNT, SECOND])
         self.archiver = Archiver(
             outside=Outside(universe.api, universe.downloader, universe.store, ledger, self.breakers, Inline()),
             owner=self.owner,
@@ -438,9 +439,11 @@ class Universe:
 
     def mend(self, *which: str) -> None:
         """The faults of the API, the CDN or the bucket (all of them, if none is named) are over."""
-        for what in which or ("api", "cdn", "s3"):
+        for what in which or ("api", "account", "cdn", "s3"):
             self.troubles.pop(what, None)
             match what:
+                case "account":
+                    self.api.unknown.clear()
                 case "api":
                     self.api.trouble = None
                 case "cdn":
@@ -472,4 +475,5 @@ def _id_on(line: bytes) -> TaskId | None:
             text = str(json.loads(text).get("taskId", ""))
         except ValueError:
             return None
+    text = re.sub(r"\s+account=[A-Za-z0-9_-]{1,32}$", "", text)
     return task_id(text) if re.fullmatch(r"[A-Za-z0-9_-]{8,128}", text) else None

@@ -22,7 +22,7 @@ from archiver.console import (
     print_preview,
     print_task,
 )
-from archiver.core.model import Dependency, Moved, Receipt, Reject, StemName, TaskId
+from archiver.core.model import AccountName, Dependency, Moved, Receipt, Reject, StemName, TaskId
 from archiver.core.model import StemRow as Stem
 from archiver.core.states import StemState, TaskState
 from archiver.ports import AtRisk, Finding, Overview, Pause, TaskRow
@@ -49,6 +49,7 @@ STEMS = (
 ROW = TaskRow(
     task_id=TaskId("task-0001"),
     state=TaskState.LISTED,
+    account=AccountName("second"),
     accepted_at=NOW,
     source=HOSTILE,
     first_asked_at=NOW,

@@ -9,6 +9,7 @@ import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -32,13 +33,17 @@ def read(path: Path) -> Yaml:
 
 KUSTOMIZATION = read(KUBERNETES / "kustomization.yaml")
 RESOURCES = {name: read(KUBERNETES / name) for name in KUSTOMIZATION["resources"]}
+CLUSTER = KUBERNETES / "cluster"
+WORKERS = {file.name: read(file) for file in CLUSTER.glob("*.yaml") if file.name != "kustomization.yaml"}
 PODS = {
     "daemon": RESOURCES["statefulset.yaml"]["spec"]["template"],
+    "worker": WORKERS["worker.yaml"]["spec"]["template"],
     "backfill": RESOURCES["backfill.yaml"]["spec"]["jobTemplate"]["spec"]["template"],
 }
 CONTAINERS = {name: pod["spec"]["containers"][0] for name, pod in PODS.items()}
 SETTINGS = RESOURCES["settings.yaml"]["data"]
 COMPOSE = read(DEPLOY / "compose.yaml")["services"]
+COMPOSE_CLUSTER = read(DEPLOY / "compose.cluster.yaml")["services"]
 
 
 def variables(file: Path) -> dict[str, str]:
@@ -135,6 +140,37 @@ def test_store_of_compose_is_the_one_that_the_tests_run_on() -> None:
     assert COMPOSE["store"]["image"] == f"chrislusf/seaweedfs:{version}"
 
 
+def test_workers_of_compose_are_confined_as_the_service_is_and_keep_nothing() -> None:
+    service, worker = COMPOSE["archiver"], COMPOSE_CLUSTER["worker"]
+    confinement = ("env_file", "restart", "stop_grace_period", "read_only", "cap_drop", "security_opt", "mem_limit")
+    assert {key: worker[key] for key in confinement} == {key: service[key] for key in confinement}
+    assert worker["command"] == ["worker"]
+    assert worker["deploy"] == {"replicas": 3}
+    assert "ports" not in worker
+    assert "volumes" not in worker
+    assert [mount.partition(":")[0] for mount in worker["tmpfs"]] == ["/var/lib/stem-archiver"]
+
+
+def test_intake_and_workers_of_compose_have_one_image_one_store_and_one_ledger_on_its_postgresql() -> None:
+    intake, worker = COMPOSE_CLUSTER["archiver"], COMPOSE_CLUSTER["worker"]
+    assert intake["image"] == worker["image"] == f"stem-archiver:{__version__}-cluster"
+    assert intake["build"]["args"] == {"LOCK": "requirements-cluster.lock"}
+    assert COMPOSE["archiver"]["environment"] | intake["environment"] == worker["environment"]
+    settings = settings_of(variables(ROOT / "config/archiver.example.env") | worker["environment"])
+    assert urlsplit(settings.ledger.url).hostname == "postgres"
+    assert intake["depends_on"] == worker["depends_on"] == {"postgres": {"condition": "service_healthy"}}
+    assert COMPOSE_CLUSTER["postgres"]["environment"]["POSTGRES_USER"] == urlsplit(settings.ledger.url).username
+
+
+def test_prometheus_of_the_cluster_asks_intake_and_workers_where_they_listen() -> None:
+    (mount,) = COMPOSE_CLUSTER["prometheus"]["volumes"]
+    (job,) = read(DEPLOY / mount.split(":")[0])["scrape_configs"]
+    assert job["static_configs"] == read(DEPLOY / "compose" / "prometheus.yml")["scrape_configs"][0]["static_configs"]
+    (found,) = job["dns_sd_configs"]
+    assert found["names"] == ["worker"]
+    assert COMPOSE_CLUSTER["worker"]["environment"]["ARCHIVER_HTTP__LISTEN"] == f"0.0.0.0:{found['port']}"
+
+
 # --- Kubernetes
 
 
@@ -180,7 +216,8 @@ def test_pod_runs_a_command_of_this_version_with_the_settings_and_the_secret(nam
         {"configMapRef": {"name": RESOURCES["settings.yaml"]["metadata"]["name"]}},
         {"secretRef": {"name": "stem-archiver"}},
     ]
-    assert container["volumeMounts"] == [{"name": "state", "mountPath": "/var/lib/stem-archiver"}]
+    (mounted,) = {volume["name"] for volume in PODS[name]["spec"].get("volumes", ({"name": "state"},))}
+    assert container["volumeMounts"] == [{"name": mounted, "mountPath": "/var/lib/stem-archiver"}]
 
 
 def test_settings_of_kubernetes_are_settings_and_hold_no_secret() -> None:
@@ -215,8 +252,41 @@ def test_network_policy_holds_for_every_pod_and_lets_none_reach_what_is_private(
     assert {"10.0.0.0/8", "169.254.0.0/16"} <= set(blocks[0]["except"])
 
 
-def test_probes_and_service_ask_where_the_daemon_listens() -> None:
-    container = CONTAINERS["daemon"]
+def test_cluster_names_its_files_and_is_the_rest_with_an_image_that_knows_postgresql() -> None:
+    kustomization = read(CLUSTER / "kustomization.yaml")
+    assert set(kustomization["resources"]) == {"../", *WORKERS}
+    (base,) = KUSTOMIZATION["images"]
+    tag = f"{__version__}-cluster"
+    assert kustomization["images"] == [
+        {"name": base["name"], "newName": base["newName"], "newTag": tag},
+        {"name": base["newName"], "newTag": tag},
+    ]
+
+
+@pytest.mark.parametrize("name", WORKERS)
+def test_resource_of_the_cluster_is_of_its_schema_and_namespace(name: str) -> None:
+    validate = pytest.importorskip("kubernetes_validate").validate
+    validate(WORKERS[name], "1.33", strict=True)
+    assert WORKERS[name]["metadata"]["namespace"] == KUSTOMIZATION["namespace"]
+
+
+def test_autoscaler_scales_the_workers_by_a_metric_that_the_service_has() -> None:
+    scaler, deployment = WORKERS["autoscaler.yaml"]["spec"], WORKERS["worker.yaml"]
+    assert scaler["scaleTargetRef"] == {
+        "apiVersion": deployment["apiVersion"],
+        "kind": deployment["kind"],
+        "name": deployment["metadata"]["name"],
+    }
+    assert "replicas" not in deployment["spec"], "an apply would undo what the autoscaler did"
+    (metric,) = scaler["metrics"]
+    name = metric["external"]["metric"]["name"]
+    assert f"| `{name}` | gauge |" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert name in (KUBERNETES / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["daemon", "worker"])
+def test_probes_ask_where_the_service_listens(name: str) -> None:
+    container = CONTAINERS[name]
     (port,) = container["ports"]
     assert SETTINGS["ARCHIVER_HTTP__LISTEN"] == f"0.0.0.0:{port['containerPort']}"
     probes = {name: container[name]["httpGet"] for name in ("startupProbe", "livenessProbe", "readinessProbe")}
@@ -226,6 +296,12 @@ def test_probes_and_service_ask_where_the_daemon_listens() -> None:
         "livenessProbe": "/healthz",
         "readinessProbe": "/readyz",
     }
+
+
+def test_service_is_the_daemons_and_prometheus_finds_the_workers_by_their_annotation() -> None:
+    (port,) = CONTAINERS["daemon"]["ports"]
     service = RESOURCES["service.yaml"]["spec"]
     assert service["selector"] == PODS["daemon"]["metadata"]["labels"]
     assert service["ports"] == [{"name": port["name"], "port": port["containerPort"], "targetPort": port["name"]}]
+    found = PODS["worker"]["metadata"]["annotations"]
+    assert found == {"prometheus.io/scrape": "true", "prometheus.io/port": str(port["containerPort"])}

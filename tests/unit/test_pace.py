@@ -11,11 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from archiver.core.errors import ApiBusy, ApiThrottled
-from archiver.edge.record_api.pace import Pace
+from archiver.edge.record_api.pace import LocalSlots, Pace
 
 
 def real_pace(limit: int, window: float) -> Pace:
-    return Pace(limit, window, clock=time.monotonic, wait=threading.Condition.wait)
+    slots = LocalSlots(limit, window, clock=time.monotonic)
+    return Pace(slots, clock=time.monotonic, wait=threading.Condition.wait)
 
 
 class FakeTime:
@@ -25,6 +26,9 @@ class FakeTime:
 
     def clock(self) -> float:
         return self.now
+
+    def pace(self, limit: int, window: float) -> Pace:
+        return Pace(LocalSlots(limit, window, clock=self.clock), clock=self.clock, wait=self.wait)
 
     def wait(self, condition: threading.Condition, seconds: float) -> None:
         del condition
@@ -65,7 +69,7 @@ def test_pace_when_threads_hammer_and_the_way_is_uneven_is_exact_at_the_far_end(
 
 def test_pace_when_unhindered_uses_the_whole_budget_at_once_and_again_after_the_window() -> None:
     fake = FakeTime()
-    pace = Pace(4, 10, clock=fake.clock, wait=fake.wait)
+    pace = fake.pace(4, 10)
     sent = []
     for _ in range(12):
         with pace.slot(30):
@@ -75,7 +79,7 @@ def test_pace_when_unhindered_uses_the_whole_budget_at_once_and_again_after_the_
 
 def test_slot_when_its_request_is_under_way_for_long_rests_from_the_answer_on() -> None:
     fake = FakeTime()
-    pace = Pace(1, 10, clock=fake.clock, wait=fake.wait)
+    pace = fake.pace(1, 10)
     with pace.slot(30):
         fake.now += 8
     with pace.slot(30):
@@ -84,7 +88,7 @@ def test_slot_when_its_request_is_under_way_for_long_rests_from_the_answer_on() 
 
 def test_slot_when_its_request_fails_is_given_back() -> None:
     fake = FakeTime()
-    pace = Pace(1, 10, clock=fake.clock, wait=fake.wait)
+    pace = fake.pace(1, 10)
     with pytest.raises(RuntimeError), pace.slot(30):
         raise RuntimeError
     with pace.slot(30):
@@ -114,7 +118,7 @@ def test_slots_when_several_wait_are_had_in_the_order_of_asking() -> None:
 
 def test_slot_when_cooling_down_waits_for_its_end() -> None:
     fake = FakeTime()
-    pace = Pace(4, 10, clock=fake.clock, wait=fake.wait)
+    pace = fake.pace(4, 10)
     pace.cool_down(12)
     pace.cool_down(3)
     with pace.slot(30):
@@ -123,7 +127,7 @@ def test_slot_when_cooling_down_waits_for_its_end() -> None:
 
 def test_slot_when_the_cool_down_outlasts_patience_is_throttled_at_once() -> None:
     fake = FakeTime()
-    pace = Pace(4, 10, clock=fake.clock, wait=fake.wait)
+    pace = fake.pace(4, 10)
     pace.cool_down(31)
     with pytest.raises(ApiThrottled) as caught, pace.slot(30):
         pass
@@ -133,7 +137,7 @@ def test_slot_when_the_cool_down_outlasts_patience_is_throttled_at_once() -> Non
 
 def test_slot_when_all_wait_in_line_never_waits_over_30_seconds_without_looking() -> None:
     fake = FakeTime()
-    pace = Pace(1, 100, clock=fake.clock, wait=fake.wait)
+    pace = fake.pace(1, 100)
     for _ in range(2):
         with pace.slot(30):
             pass
@@ -172,7 +176,7 @@ def test_slot_when_closed_is_refused() -> None:
 
 def test_left_counts_the_slots_that_could_be_taken_at_once() -> None:
     fake = FakeTime()
-    pace = Pace(3, 10, clock=fake.clock, wait=fake.wait)
+    pace = fake.pace(3, 10)
     assert pace.left() == 3
     with pace.slot(30):
         assert pace.left() == 2
@@ -205,7 +209,7 @@ def test_pace_when_raised_lets_those_go_who_wait() -> None:
 
 def test_pace_when_lowered_counts_what_is_out_already() -> None:
     time_ = FakeTime()
-    pace = Pace(4, 10.0, clock=time_.clock, wait=time_.wait)
+    pace = time_.pace(4, 10.0)
     for _ in range(3):
         with pace.slot(30):
             time_.now += 1
@@ -216,3 +220,20 @@ def test_pace_when_lowered_counts_what_is_out_already() -> None:
             sent.append(time_.now)
     # The three before ended at 1001, 1002 and 1003: two of them must have aged before the next may go.
     assert sent == [1012.0, 1013.0, 1022.0, 1023.0]
+
+
+def test_pace_is_waited_for_while_a_thread_waits_and_no_longer() -> None:
+    pace = real_pace(1, 3600)
+    with pace.slot(30):
+        assert not pace.waited_for()
+
+    def request() -> None:
+        with pytest.raises(ApiBusy), pace.slot(30):
+            pass
+
+    thread = threading.Thread(target=request)
+    thread.start()
+    eventually(pace.waited_for)
+    pace.close()
+    thread.join(5)
+    assert not pace.waited_for()

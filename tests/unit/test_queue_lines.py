@@ -38,12 +38,57 @@ CALLBACK = {"code": 200, "data": {"task_id": ID, "vocal_removal_info": {"vocal_u
     ],
 )
 def test_line_when_it_names_one_id_gives_it(line: str) -> None:
-    assert parse_line(line.encode()) == ID
+    assert parse_line(line.encode()) == (ID, None)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"{ID} account=second",
+        f"  {ID}\t account=second \r\n",
+        f"{ID} account=second  # vocals for the remix",
+        json.dumps({"taskId": ID, "account": "second"}),
+        json.dumps(ANSWER | {"account": "second"}),
+    ],
+)
+def test_line_when_it_names_an_account_gives_it_too(line: str) -> None:
+    assert parse_line(line.encode()) == (ID, "second")
+
+
+def test_line_when_its_json_leaves_the_account_open_names_none() -> None:
+    assert parse_line(json.dumps(ANSWER | {"account": None}).encode()) == (ID, None)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"{ID} account=",
+        f"{ID} account=a b",
+        f"{ID} account=a account=b",
+        f"{ID} account={'a' * 33}",
+        f"{ID} account=\u0430",
+        json.dumps(ANSWER | {"account": ""}),
+        json.dumps(ANSWER | {"account": 2}),
+        json.dumps(ANSWER | {"account": {"name": "a"}}),
+    ],
+)
+def test_line_when_its_account_cannot_be_one_says_what_is_expected(line: str) -> None:
+    with pytest.raises(ValueError, match="the account it names can be none") as caught:
+        parse_line(line.encode())
+    assert ID not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "line", [f"account=second {ID}", f"{ID}account=second", f"{ID} second", f"{ID} Account=second"]
+)
+def test_line_when_the_account_stands_elsewhere_names_no_id(line: str) -> None:
+    with pytest.raises(ValueError, match="expected a task id"):
+        parse_line(line.encode())
 
 
 @pytest.mark.parametrize("size", [8, 128])
 def test_line_when_the_id_is_as_short_or_long_as_allowed_gives_it(size: int) -> None:
-    assert parse_line(b"a" * size) == "a" * size
+    assert parse_line(b"a" * size) == ("a" * size, None)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +158,7 @@ def test_line_of_any_bytes_gives_an_id_or_nothing_or_a_value_error(line: bytes) 
     except ValueError as error:
         assert str(error).isprintable()  # noqa: PT017  any bytes may or may not raise
     else:
-        assert found is None or task_id(found) == found
+        assert found is None or task_id(found.task_id) == found.task_id
 
 
 @given(st.binary(max_size=6000))

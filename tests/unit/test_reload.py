@@ -56,3 +56,12 @@ def test_reload_of_faulty_settings_says_every_fault_and_tunes_nothing() -> None:
     file.fault = None
     reload()
     assert len(tuned) == 1
+
+
+def test_reload_that_tunes_a_part_names_the_setting_until_it_is_restarted() -> None:
+    events, file = Events(), File()
+    reload = Reload(Settings(), file.read, {"download.concurrency": lambda _: False}, events)
+    file.settings = Settings(download=Download(concurrency=3))
+    reload()
+    reload()
+    assert events.of("settings.reloaded") == [{"changed": [], "needs_restart": ["download.concurrency"]}] * 2

@@ -166,13 +166,99 @@ def test_settings_are_frozen() -> None:
         Settings().log.level = "debug"  # type: ignore[misc]  # the point of the test
 
 
+# --- further accounts
+
+TWO_ACCOUNTS = """
+[provider]
+api_key_file = "first.key"
+
+[[provider.accounts]]
+name = "second"
+api_key_file = "second.key"
+requests_per_10s = 7
+
+[[provider.accounts]]
+name = "third"
+"""
+
+
+def with_two_accounts(folder: Path) -> Path:
+    for name in ("first.key", "second.key", "kie-api-key-third"):
+        (folder / name).write_text(f"of-{name}\n")
+        (folder / name).chmod(0o600)
+    return written(folder, TWO_ACCOUNTS)
+
+
+def test_accounts_have_each_its_key_and_its_pace(tmp_path: Path) -> None:
+    config = with_two_accounts(tmp_path)
+    provider = load(config, HOME | {"CREDENTIALS_DIRECTORY": str(tmp_path)}, search=()).settings.provider
+    assert provider.api_keys() == {
+        "default": "of-first.key",
+        "second": "of-second.key",
+        "third": "of-kie-api-key-third",
+    }
+    assert provider.paces() == {"default": 20, "second": 7, "third": 20}
+
+
+def test_accounts_of_the_environment_are_one_json_array() -> None:
+    loaded = from_env({"ARCHIVER_PROVIDER__ACCOUNTS": '[{"name": "second", "api_key": "k2", "requests_per_10s": 3}]'})
+    assert loaded.settings.provider.api_keys() == {"default": "", "second": "k2"}
+    assert loaded.settings.provider.paces() == {"default": 20, "second": 3}
+
+
+@pytest.mark.parametrize(
+    ("accounts", "said"),
+    [
+        ("not-json planted-secret", "is no JSON array"),
+        ('{"planted-secret": 1}', "provider.accounts: "),
+        ('["planted-secret"]', "provider.accounts: "),
+        ('[{"api_key": "planted-secret"}]', "number 1 'name': Field required"),
+        ('[{"name": "a", "api_key": "planted-secret", "api_kee": "planted-secret"}]', "number 1 'api_kee'"),
+        ('[{"name": "a b", "api_key": "planted-secret"}]', "number 1 'name': not an account's name"),
+        ('[{"name": "default", "api_key": "planted-secret"}]', "that is the account of provider.api_key"),
+        ('[{"name": "a", "api_key": "planted secret"}]', "number 1 'api_key': holds a space"),
+        ('[{"name": "a", "api_key": "planted-secret", "requests_per_10s": 0}]', "must be 1 or more"),
+        ('[{"name": "a", "api_key": "k"}, {"name": "a", "api_key": "planted-secret"}]', "more than one of the name a"),
+        ('[{"name": "a"}]', "a: needs api_key, or api_key_file, or the systemd credential kie-api-key-a"),
+        ('[{"name": "a", "api_key": "planted-secret", "api_key_file": "f"}]', "a: api_key and api_key_file are both"),
+        ('[{"name": "a", "api_key_file": "/absent"}]', "a: api_key_file names a file that cannot be read"),
+    ],
+)
+def test_accounts_that_are_not_right_are_a_fault_that_names_the_part_and_no_key(accounts: str, said: str) -> None:
+    told = fault_of({"ARCHIVER_PROVIDER__ACCOUNTS": accounts})
+    assert said in told
+    assert "planted" not in told
+
+
+def test_settings_file_with_the_key_of_an_account_must_not_be_readable_by_others(tmp_path: Path) -> None:
+    config = written(tmp_path, '[[provider.accounts]]\nname = "second"\napi_key = "planted-secret"\n')
+    config.chmod(0o640)
+    with pytest.raises(SettingsFault, match=r"provider\.accounts: stands in a file that others can read") as caught:
+        load(config, HOME, search=())
+    assert "planted" not in str(caught.value)
+
+
+def test_settings_file_that_only_names_key_files_may_be_readable_by_others(tmp_path: Path) -> None:
+    config = with_two_accounts(tmp_path)
+    config.chmod(0o644)
+    assert load(config, HOME | {"CREDENTIALS_DIRECTORY": str(tmp_path)}, search=()).settings.provider.accounts
+
+
+def test_accounts_are_shown_without_their_keys_and_their_keys_are_secrets() -> None:
+    loaded = from_env({"ARCHIVER_PROVIDER__ACCOUNTS": '[{"name": "second", "api_key": "planted-secret"}]'})
+    rows = {row.key: row.value for row in masked(loaded.settings, loaded.sources)}
+    assert rows["provider.accounts"] == '[{name = "second", requests_per_10s = 20}]'
+    assert "planted-secret" in loaded.settings.secrets({})
+    assert "planted" not in repr(loaded.settings)
+
+
 # --- the example file
 
 
 def uncommented(*, examples: bool) -> str:
     lines = EXAMPLE.read_text(encoding="utf-8").splitlines()
     wanted = [line for line in lines if examples or not line.endswith("# example")]
-    return "\n".join(re.sub(r"^#(?=[a-z])", "", line) for line in wanted)
+    return "\n".join(re.sub(r"^#(?=[a-z[])", "", line) for line in wanted)
 
 
 def test_example_file_with_its_defaults_uncommented_changes_nothing(tmp_path: Path) -> None:

@@ -14,11 +14,11 @@ from archiver.core.errors import LedgerFault
 from archiver.edge.ledger.dialect import NUL, Database
 from archiver.edge.ledger.faults import translated
 from archiver.edge.ledger.rows import AnyRow
-from archiver.edge.ledger.schema import metadata, owners, tallies, tasks, writers
+from archiver.edge.ledger.schema import metadata, owners, pace_slots, paces, tallies, tasks, writers
 from archiver.ports import unobserved
 
-TABLES = tuple(table for table in metadata.sorted_tables if table is not writers)
-"""All that a ledger knows, what is referred to first. `writers` is of running processes only."""
+TABLES = tuple(table for table in metadata.sorted_tables if table not in {writers, paces, pace_slots})
+"""All that a ledger knows, what is referred to first. The other three are of running processes only."""
 
 _AT_ONCE = 2000
 """Rows held in memory."""

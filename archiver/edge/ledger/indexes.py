@@ -12,10 +12,12 @@ from archiver.edge.ledger.schema import metadata, tasks
 
 __all__ = ["metadata"]
 
+_WAITING = ("stage", "urgency", "task_id", "not_before", "leased_until", "awaited", "deadline", "account")
+
 # These serve open tasks only, so a million finished ones cost nothing here.
 Index(
     "tasks_waiting",
-    *(tasks.c[name] for name in ("stage", "urgency", "task_id", "not_before", "leased_until", "awaited", "deadline")),
+    *(tasks.c[name] for name in _WAITING),
     sqlite_where=tasks.c.ended_at.is_(None),
     postgresql_where=tasks.c.ended_at.is_(None),
 )

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, and_, delete, exists, not_, select, update
 
 from archiver.core import plan
-from archiver.core.model import Cursor, Intake, Reject, TaskId
+from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Cursor, Dependency, Intake, Reject, TaskId
 from archiver.core.states import TaskState
 from archiver.edge.ledger.dialect import insert
+from archiver.edge.ledger.moves import LEASE_ENDS
 from archiver.edge.ledger.rows import chunks
-from archiver.edge.ledger.schema import cursors, enlisted, rejects, tasks
+from archiver.edge.ledger.schema import cursors, enlisted, pauses, rejects, tasks
 from archiver.ports import Stage
 
 _CURSOR = (
@@ -32,9 +33,16 @@ def cursor(db: Connection, path: str) -> Cursor | None:
 
 
 def take_in(db: Connection, intake: Intake, *, source: str, now: datetime) -> Sequence[TaskId]:
-    """Write down all that one read found; return the ids that are new, in the order they came."""
+    """Write down all that one read found; return the ids that are new, in the order they came.
+
+    A known task for which another account is named moves to that.
+    """
     ids = list(dict.fromkeys(intake.ids))
     new = _accept(db, ids, source, now)
+    for account in sorted(set(intake.accounts.values())):
+        _assign(db, account, [task_id for task_id, named in intake.accounts.items() if named == account], now)
+    if intake.accounts:
+        _forget_pauses(db)
     _reject(db, intake.rejects, now)
     if intake.cursor is not None:
         _move(db, intake.cursor)
@@ -63,6 +71,26 @@ def _accept(db: Connection, ids: Sequence[TaskId], source: str, now: datetime) -
         # RETURNING keeps no order, so the caller sorts by its own list.
         new.update(db.execute(statement, [{"task_id": task_id, **fresh} for task_id in chunk]).scalars())
     return new
+
+
+def _assign(db: Connection, account: AccountName, ids: Sequence[TaskId], now: datetime) -> None:
+    """Let those tasks be the account's; one without stems begins anew, as what another account said tells nothing.
+
+    A lease on such a one ends with it: whoever works on it now asks with the other's key.
+    """
+    column = None if account == DEFAULT_ACCOUNT else account
+    for chunk in chunks(ids):
+        moves = and_(tasks.c.task_id.in_(chunk), tasks.c.account.is_distinct_from(column))
+        afresh = {"first_asked_at": None, "not_before": now, "awaited": False, "asks": 0, "attempts": 0, "reason": ""}
+        db.execute(update(tasks).where(moves, tasks.c.state == TaskState.QUEUED).values(**afresh, **LEASE_ENDS))
+        db.execute(update(tasks).where(moves).values(account=column))
+
+
+def _forget_pauses(db: Connection) -> None:
+    """End the pauses of accounts that no open task is left of: nothing would ever probe them."""
+    its_tasks = exists().where(tasks.c.ended_at.is_(None), tasks.c.account == pauses.c.account)
+    further = (pauses.c.dependency == Dependency.PROVIDER, pauses.c.account != DEFAULT_ACCOUNT)
+    db.execute(delete(pauses).where(*further, not_(its_tasks)))
 
 
 def _reject(db: Connection, lines: Sequence[Reject], now: datetime) -> None:

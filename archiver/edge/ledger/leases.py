@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import product
 from typing import Any, TypeAlias
 
 from sqlalchemy import (
     BindParameter,
+    Boolean,
     ColumnElement,
     Connection,
     Select,
@@ -16,14 +17,16 @@ from sqlalchemy import (
     bindparam,
     delete,
     exists,
+    func,
     not_,
     or_,
     select,
+    true,
     union,
     update,
 )
 
-from archiver.core.model import Claim, TaskId
+from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Claim, TaskId
 from archiver.core.plan import CLOCK_SET_BACK
 from archiver.core.states import TaskState
 from archiver.edge.ledger.dialect import insert
@@ -31,7 +34,7 @@ from archiver.edge.ledger.intake import dismiss
 from archiver.edge.ledger.moves import LEASE_ENDS
 from archiver.edge.ledger.rows import AnyRow, chunks, claim_of
 from archiver.edge.ledger.schema import UtcTime, enlisted, owners, tasks
-from archiver.ports import Stage
+from archiver.ports import Due, Stage
 
 Moment: TypeAlias = "datetime | BindParameter[datetime]"
 
@@ -75,10 +78,11 @@ def claim(
     stage: Stage | None,
     enlisted_only: bool,
     fresh_only: bool,
+    barred: Collection[AccountName],
 ) -> Claim | None:
     """Lease the most urgent due task under `token`, or None."""
     stages = tuple(Stage) if stage is None else (stage,)
-    asked = {"now": now, "far": now + CLOCK_SET_BACK, "me": owner}
+    asked = {"now": now, "far": now + CLOCK_SET_BACK, "me": owner, "barred": list(barred)}
     found = [
         row
         for each in stages
@@ -98,10 +102,11 @@ def _next(
 
     An expired task can hardly be saved by haste, and would cost others their chance.
     """
-    row = db.execute(_SEARCHES[stage, enlisted_only, fresh_only, False], asked).first()
+    some_barred = stage is Stage.LIST and bool(asked["barred"])
+    row = db.execute(_SEARCHES[stage, enlisted_only, fresh_only, False, some_barred], asked).first()
     if row is None or stage is Stage.LIST or row.urgency > asked["now"]:
         return row
-    return db.execute(_SEARCHES[stage, enlisted_only, fresh_only, True], asked).first() or row
+    return db.execute(_SEARCHES[stage, enlisted_only, fresh_only, True, some_barred], asked).first() or row
 
 
 def _expired(row: AnyRow, now: datetime) -> bool:
@@ -115,13 +120,19 @@ def next_deadline(db: Connection, *, owner: str, now: datetime, enlisted_only: b
     return None if row is None else row.deadline
 
 
-def _search(stage: Stage, enlisted_only: bool, fresh_only: bool, in_time: bool) -> Select[Any]:
-    """The most urgent task to be had; `now`, `far` and `me` are filled in when it is run."""
+def of_others(barred: Collection[AccountName] | BindParameter[Any]) -> ColumnElement[bool]:
+    """Tasks of all accounts but those."""
+    return func.coalesce(tasks.c.account, DEFAULT_ACCOUNT).not_in(barred)
+
+
+def _search(stage: Stage, enlisted_only: bool, fresh_only: bool, in_time: bool, some_barred: bool) -> Select[Any]:
+    """The most urgent task to be had; `now`, `far`, `me` and `barred` are filled in when it is run."""
     now, far = bindparam("now", type_=UtcTime), bindparam("far", type_=UtcTime)
     wanted = [open_tasks(), tasks.c.stage == stage, _due(now, far), _free(now, far)]
     wanted += [enlisted_by(bindparam("me"))] if enlisted_only else []
     wanted += [tasks.c.state == TaskState.QUEUED] if fresh_only else []
     wanted += [tasks.c.urgency > now] if in_time else []
+    wanted += [of_others(bindparam("barred", expanding=True))] if some_barred else []
     return (
         select(tasks.c.task_id, tasks.c.urgency, tasks.c.deadline)
         .where(*wanted)
@@ -130,14 +141,15 @@ def _search(stage: Stage, enlisted_only: bool, fresh_only: bool, in_time: bool) 
     )
 
 
+_EITHER = (False, True)
 # Written once: making such a statement costs more than running it.
 _SEARCHES = {
     asked: _search(*asked).with_for_update(skip_locked=True)
-    for asked in product(Stage, (False, True), (False, True), (False, True))
+    for asked in product(Stage, _EITHER, _EITHER, _EITHER, _EITHER)
 }
 _TO_STORE = {
-    enlisted_only: _search(Stage.STORE, enlisted_only, fresh_only=False, in_time=True)
-    for enlisted_only in (False, True)
+    enlisted_only: _search(Stage.STORE, enlisted_only, fresh_only=False, in_time=True, some_barred=False)
+    for enlisted_only in _EITHER
 }
 _LEASE = (
     update(tasks)
@@ -147,32 +159,102 @@ _LEASE = (
 )
 
 
-def _waiting(which: ColumnElement[bool]) -> Select[Any]:
-    """Any task that could be claimed but `its_task`; `now` and `far` are filled in when it is run."""
-    now, far = bindparam("now", type_=UtcTime), bindparam("far", type_=UtcTime)
-    others = tasks.c.task_id != bindparam("its_task")
-    return select(tasks.c.task_id).where(open_tasks(), which, others, _due(now, far), _free(now, far)).limit(1)
-
-
-_LISTED = and_(tasks.c.state == TaskState.LISTED, tasks.c.deadline > bindparam("now", type_=UtcTime))
-_WAITING_IN_TIME = _waiting(_LISTED)
-_WAITING_BEFORE = _waiting(and_(_LISTED, tasks.c.deadline < bindparam("deadline", type_=UtcTime)))
-_WAITING_UNKNOWN = _waiting(
-    and_(tasks.c.state == TaskState.QUEUED, tasks.c.first_asked_at.is_(None), tasks.c.attempts == 0)
+_THIS = (
+    select(tasks.c.task_id)
+    .where(
+        tasks.c.task_id == bindparam("its_task"),
+        open_tasks(),
+        tasks.c.stage.in_(bindparam("stages", expanding=True)),
+        _due(bindparam("now", type_=UtcTime), bindparam("far", type_=UtcTime)),
+        _free(bindparam("now", type_=UtcTime), bindparam("far", type_=UtcTime)),
+        or_(tasks.c.state == TaskState.QUEUED, not_(bindparam("fresh_only", type_=Boolean))),
+        or_(tasks.c.stage == Stage.STORE, of_others(bindparam("barred", expanding=True))),
+    )
+    .with_for_update(skip_locked=True)
 )
 
 
-def more_urgent_waits(db: Connection, mine: Claim, deadline: datetime, now: datetime) -> bool:
+def claim_task(
+    db: Connection,
+    task_id: TaskId,
+    *,
+    owner: str,
+    token: str,
+    now: datetime,
+    lease: timedelta,
+    stages: Sequence[Stage],
+    fresh_only: bool,
+    barred: Collection[AccountName],
+) -> Claim | None:
+    """Lease this task under `token`, or None."""
+    asked = {"its_task": task_id, "now": now, "far": now + CLOCK_SET_BACK}
+    asked |= {"stages": list(stages), "fresh_only": fresh_only, "barred": list(barred)}
+    if db.execute(_THIS, asked).first() is None:
+        return None
+    lease_it = {"its_task": task_id, "token": token, "owner": owner, "leased_until": now + lease}
+    return claim_of(db, db.execute(_LEASE, lease_it).one())
+
+
+def upcoming(
+    db: Connection,
+    stage: Stage,
+    *,
+    now: datetime,
+    until: datetime,
+    limit: int,
+    fresh_only: bool,
+    barred: Collection[AccountName],
+) -> list[Due]:
+    """The most urgent `limit` tasks that are due, in the order of claims, and as many that will be by `until`."""
+    wanted = [open_tasks(), tasks.c.stage == stage, free(now)]
+    wanted += [tasks.c.state == TaskState.QUEUED] if fresh_only else []
+    wanted += [of_others(barred)] if barred and stage is Stage.LIST else []
+    search = (
+        select(tasks.c.task_id, tasks.c.stage, tasks.c.urgency, tasks.c.deadline, tasks.c.not_before)
+        .where(*wanted)
+        .order_by(tasks.c.urgency, tasks.c.task_id)
+    )
+    in_time = tasks.c.urgency > now
+    found: list[AnyRow] = []
+    for each in (in_time, not_(in_time)) if stage is Stage.STORE else (true(),):
+        found += db.execute(search.where(due(now), each).limit(limit - len(found)))
+    if until > now:
+        found += db.execute(search.where(tasks.c.not_before > now, tasks.c.not_before <= until).limit(limit))
+    return [Due(TaskId(row.task_id), row.stage, row.urgency, row.deadline, row.not_before) for row in found]
+
+
+def _waiting(which: ColumnElement[bool], some_barred: bool) -> Select[Any]:
+    """Any task that could be claimed but `its_task`; `now`, `far` and `barred` are filled in when it is run."""
+    now, far = bindparam("now", type_=UtcTime), bindparam("far", type_=UtcTime)
+    wanted = [open_tasks(), which, tasks.c.task_id != bindparam("its_task"), _due(now, far), _free(now, far)]
+    if some_barred:
+        wanted.append(or_(tasks.c.stage == Stage.STORE, of_others(bindparam("barred", expanding=True))))
+    return select(tasks.c.task_id).where(*wanted).limit(1)
+
+
+_LISTED = and_(tasks.c.state == TaskState.LISTED, tasks.c.deadline > bindparam("now", type_=UtcTime))
+_LISTED_BEFORE = and_(_LISTED, tasks.c.deadline < bindparam("deadline", type_=UtcTime))
+_UNKNOWN = and_(tasks.c.state == TaskState.QUEUED, tasks.c.first_asked_at.is_(None), tasks.c.attempts == 0)
+_WAITING_LISTED, _WAITING_BEFORE, _WAITING_UNKNOWN = (
+    {some_barred: _waiting(which, some_barred) for some_barred in _EITHER}
+    for which in (_LISTED, _LISTED_BEFORE, _UNKNOWN)
+)
+
+
+def more_urgent_waits(
+    db: Connection, mine: Claim, deadline: datetime, now: datetime, barred: Collection[AccountName]
+) -> bool:
     """Whether a task could be claimed that was never asked about, or has an earlier deadline that is not past.
 
     Once mine has passed, any that has not is more urgent.
     """
-    asked = {"now": now, "far": now + CLOCK_SET_BACK, "its_task": mine.task_id}
-    if db.execute(_WAITING_UNKNOWN, asked).first() is not None:
+    asked = {"now": now, "far": now + CLOCK_SET_BACK, "its_task": mine.task_id, "barred": list(barred)}
+    some_barred = bool(barred)
+    if db.execute(_WAITING_UNKNOWN[some_barred], asked).first() is not None:
         return True
     if deadline > now:
-        return db.execute(_WAITING_BEFORE, {**asked, "deadline": deadline}).first() is not None
-    return db.execute(_WAITING_IN_TIME, asked).first() is not None
+        return db.execute(_WAITING_BEFORE[some_barred], {**asked, "deadline": deadline}).first() is not None
+    return db.execute(_WAITING_LISTED[some_barred], asked).first() is not None
 
 
 def wake(db: Connection, ids: Sequence[TaskId], *, now: datetime) -> Sequence[TaskId]:

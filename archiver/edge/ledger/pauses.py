@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, delete, not_, select
 
-from archiver.core.model import Dependency
+from archiver.core.model import AccountName, Dependency
 from archiver.edge.ledger.dialect import insert
 from archiver.edge.ledger.rows import AnyRow
 from archiver.edge.ledger.schema import pauses, uploads
@@ -19,27 +19,38 @@ LONGEST_WAIT = timedelta(seconds=30)
 """A probe is one request; waiting longer would only delay the work once the trouble is over."""
 
 
-def pause(db: Connection, dependency: Dependency, *, reason: str, hint: str, lasting: bool, now: datetime) -> Pause:
+def pause(
+    db: Connection,
+    dependency: Dependency,
+    account: AccountName,
+    *,
+    reason: str,
+    hint: str,
+    lasting: bool,
+    now: datetime,
+) -> Pause:
     """Open a pause, or prolong it after a failed probe.
 
     A call before next_probe is no probe but a straggler, of many threads or processes that met the
     same refusal at once: it changes the reason, not the wait. A next_probe that is farther away than any
     wait was written down before the clock was set back, and does not count. One that is held stays as it is.
     """
-    row = db.execute(select(pauses).where(pauses.c.dependency == dependency).with_for_update()).first()
-    if row is not None and row.held:
-        return _pause(row)
+    rows = db.execute(select(pauses).where(pauses.c.dependency == dependency).with_for_update()).all()
+    if held := [row for row in rows if row.held]:
+        return _pause(held[0])
+    row = next((row for row in rows if row.account == account), None)
     since, probes, next_probe = now, 0, now + FIRST_WAIT
     if row is not None:
         since, probes, next_probe = row.since, row.probes, row.next_probe
         if now >= next_probe or next_probe > now + LONGEST_WAIT:
             probes += 1
             next_probe = now + min(FIRST_WAIT * (1 << min(probes, 10)), LONGEST_WAIT)
-    return _write(db, Pause(dependency, since, reason, hint, lasting, probes, next_probe))
+    return _write(db, Pause(dependency, since, reason, hint, lasting, probes, next_probe, account=account))
 
 
 def hold(db: Connection, dependency: Dependency, *, until: datetime | None, now: datetime) -> Pause:
-    """Write down the operator's pause in the place of any other."""
+    """Write down the operator's pause of the whole in the place of any other."""
+    db.execute(delete(pauses).where(pauses.c.dependency == dependency))
     reason, hint = "held by the operator", "run: stem-archiver resume"
     return _write(db, Pause(dependency, now, reason, hint, until is None, 0, until or now, held=True))
 
@@ -47,17 +58,18 @@ def hold(db: Connection, dependency: Dependency, *, until: datetime | None, now:
 def _write(db: Connection, pause: Pause) -> Pause:
     values = asdict(pause)
     statement = insert(db, pauses).values(values)
-    db.execute(statement.on_conflict_do_update(index_elements=[pauses.c.dependency], set_=values))
+    db.execute(statement.on_conflict_do_update(index_elements=[pauses.c.dependency, pauses.c.account], set_=values))
     return pause
 
 
-def resume(db: Connection, dependency: Dependency) -> bool:
-    """End the pause, if there is one that is not held."""
-    return db.execute(delete(pauses).where(pauses.c.dependency == dependency, not_(pauses.c.held))).rowcount > 0
+def resume(db: Connection, dependency: Dependency, account: AccountName) -> bool:
+    """End the pause of that account, if there is one that is not held."""
+    its = (pauses.c.dependency == dependency, pauses.c.account == account)
+    return db.execute(delete(pauses).where(*its, not_(pauses.c.held))).rowcount > 0
 
 
 def lift(db: Connection, dependency: Dependency, *, over_at: datetime | None) -> bool:
-    """End the pause, if there is one; where a time is given, only one held that is over by then."""
+    """End the pause of every account, if there is one; where a time is given, only one held that is over by then."""
     statement = delete(pauses).where(pauses.c.dependency == dependency)
     if over_at is not None:
         statement = statement.where(pauses.c.held, not_(pauses.c.lasting), pauses.c.next_probe <= over_at)
@@ -66,7 +78,7 @@ def lift(db: Connection, dependency: Dependency, *, over_at: datetime | None) ->
 
 def all_pauses(db: Connection) -> tuple[Pause, ...]:
     """Every open pause."""
-    return tuple(_pause(row) for row in db.execute(select(pauses).order_by(pauses.c.dependency)))
+    return tuple(_pause(row) for row in db.execute(select(pauses).order_by(pauses.c.dependency, pauses.c.account)))
 
 
 def _pause(row: AnyRow) -> Pause:

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from sqlalchemy import Connection, Row, bindparam, select
 
-from archiver.core.model import Claim, Moved, Receipt, StemName, StemRow, TaskId
+from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Claim, Moved, Receipt, StemName, StemRow, TaskId
 from archiver.core.states import StemState
 from archiver.edge.ledger.schema import history, stems
 from archiver.ports import TaskRow
@@ -76,6 +76,10 @@ def _receipt(row: AnyRow) -> Receipt:
     )
 
 
+def _account(row: AnyRow) -> AccountName:
+    return AccountName(row.account or DEFAULT_ACCOUNT)
+
+
 def claim_of(db: Connection, row: AnyRow) -> Claim:
     """Read a leased row of `tasks` as the claim it is."""
     return Claim(
@@ -83,6 +87,7 @@ def claim_of(db: Connection, row: AnyRow) -> Claim:
         token=row.token,
         state=row.state,
         accepted_at=row.accepted_at,
+        account=_account(row),
         first_asked_at=row.first_asked_at,
         created_at=row.created_at,
         completed_at=row.completed_at,
@@ -101,6 +106,7 @@ def task_row(row: AnyRow, its_stems: tuple[StemRow, ...], its_history: tuple[Mov
     return TaskRow(
         task_id=TaskId(row.task_id),
         state=row.state,
+        account=_account(row),
         accepted_at=row.accepted_at,
         source=row.source,
         first_asked_at=row.first_asked_at,

@@ -113,6 +113,8 @@ tasks = Table(
     Column("token", String(64)),
     Column("owner", Text),
     Column("leased_until", UtcTime),
+    # NULL is DEFAULT_ACCOUNT.
+    Column("account", String(32)),
     CheckConstraint("(state IN ('queued', 'listed')) = (ended_at IS NULL)", name="ended_states_say_when"),
     CheckConstraint("state <> 'listed' OR deadline IS NOT NULL", name="listed_has_deadline"),
     CheckConstraint("state <> 'queued' OR not_before IS NOT NULL", name="queued_is_taken_up_again"),
@@ -227,6 +229,25 @@ writers = Table(
     Column("at", UtcTime, nullable=False),
 )
 
+# The pace at which processes on several machines ask the provider together; only those on a server use it.
+paces = Table(
+    "paces",
+    metadata,
+    Column("account", String(32), primary_key=True),
+    Column("requests", Integer, nullable=False),
+    Column("cool_until", UtcTime, nullable=False),
+)
+
+pace_slots = Table(
+    "pace_slots",
+    metadata,
+    Column("account", String(32), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("free_at", UtcTime, nullable=False),
+    # NULL while it rests.
+    Column("holder", String(32)),
+)
+
 uploads = Table(
     "uploads",
     metadata,
@@ -240,6 +261,8 @@ pauses = Table(
     "pauses",
     metadata,
     Column("dependency", _words(Dependency), primary_key=True),
+    # Of the provider, whose; always DEFAULT_ACCOUNT for the others, and for what the operator holds: that is all.
+    Column("account", String(32), primary_key=True),
     Column("since", UtcTime, nullable=False),
     Column("reason", Text, nullable=False),
     Column("hint", Text, nullable=False),

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
 
 from sqlalchemy import Connection, make_url
 from sqlalchemy.exc import ArgumentError
 
 from archiver.core.errors import LedgerFault
 from archiver.core.model import (
+    DEFAULT_ACCOUNT,
+    AccountName,
     Claim,
     Cursor,
     Dependency,
@@ -34,7 +37,9 @@ from archiver.edge.ledger.persevere import Heard, Outage, each_persevering, pers
 from archiver.edge.ledger.postgres import PostgresDatabase
 from archiver.edge.ledger.rows import chunks
 from archiver.edge.ledger.together import Together
-from archiver.ports import Alive, Checkpoint, OpenWork, Overview, Pause, Stage, TaskRow, unobserved
+from archiver.ports import Alive, Checkpoint, Due, OpenWork, Overview, Pause, Stage, TaskRow, unobserved
+
+T = TypeVar("T")
 
 PATIENCE = timedelta(seconds=30)
 """How long a transaction waits for another process's."""
@@ -117,6 +122,11 @@ class SqlLedger:
         with translated(self._database.where), self._database.writing(passing=passing) as db:
             yield db
 
+    def transact(self, work: Callable[[Connection], T]) -> T:
+        """Do in one transaction what is not the ledger's own, on tables of its history; it may be done twice."""
+        with translated(self._database.where), self._engine.begin() as db:
+            return work(db)
+
     # --- intake
     def cursor(self, path: str) -> Cursor | None:
         """How far the queue file at `path` was read."""
@@ -172,6 +182,7 @@ class SqlLedger:
         stage: Stage | None = None,
         enlisted_only: bool = False,
         fresh_only: bool = False,
+        barred: Collection[AccountName] = (),
     ) -> Claim | None:
         """Lease the most urgent due task, or None; a lease that has run out is free for the taking.
 
@@ -189,20 +200,66 @@ class SqlLedger:
                 stage=stage,
                 enlisted_only=enlisted_only,
                 fresh_only=fresh_only,
+                barred=barred,
             )
         if claim is not None:
             self._checkpoint("ledger.claimed")
         return claim
+
+    def claim_task(
+        self,
+        task_id: TaskId,
+        *,
+        owner: str,
+        now: datetime,
+        lease: timedelta,
+        stages: Sequence[Stage],
+        fresh_only: bool = False,
+        barred: Collection[AccountName] = (),
+    ) -> Claim | None:
+        """Lease this one task, or None when `claim` would not take it for any of `stages`, or another holds it."""
+        token = self._new_token()
+        with self._writing() as db:
+            claim = leases.claim_task(
+                db,
+                task_id,
+                owner=owner,
+                token=token,
+                now=now,
+                lease=lease,
+                stages=stages,
+                fresh_only=fresh_only,
+                barred=barred,
+            )
+        if claim is not None:
+            self._checkpoint("ledger.claimed")
+        return claim
+
+    def due(
+        self,
+        stage: Stage,
+        *,
+        now: datetime,
+        until: datetime,
+        limit: int,
+        fresh_only: bool = False,
+        barred: Collection[AccountName] = (),
+    ) -> Sequence[Due]:
+        """The most urgent tasks that `claim` would take now, and as many that will be due by `until`; leases none."""
+        with self._reading() as db:
+            return leases.upcoming(db, stage, now=now, until=until, limit=limit, fresh_only=fresh_only, barred=barred)
 
     def next_deadline(self, owner: str, *, now: datetime, enlisted_only: bool = False) -> datetime | None:
         """The deadline of what a claim for Stage.STORE would take, None unless that is still to come."""
         with self._reading() as db:
             return leases.next_deadline(db, owner=owner, now=now, enlisted_only=enlisted_only)
 
-    def more_urgent_waits(self, claim: Claim, deadline: datetime, now: datetime) -> bool:
+    def more_urgent_waits(
+        self, claim: Claim, deadline: datetime, now: datetime, barred: Collection[AccountName] = ()
+    ) -> bool:
         """True when a due, unleased LISTED task has an earlier deadline."""
         with self._reading() as db:
-            return leases.more_urgent_waits(db, claim, deadline, now)
+            return leases.more_urgent_waits(db, claim, deadline, now, barred)
 
     def renew(self, owner: str, *, now: datetime, lease: timedelta) -> bool:
         """Prolong every lease that `owner` holds, and put it on record as alive for as long.
@@ -319,21 +376,30 @@ class SqlLedger:
         return [(key, upload_id) for owner, key, upload_id in uploads if owner in dead]
 
     # --- pauses
-    def pause(self, dependency: Dependency, *, reason: str, hint: str, lasting: bool, now: datetime) -> Pause:
-        """Open or prolong a pause: each call from next_probe on is a failed probe and doubles the wait.
+    def pause(
+        self,
+        dependency: Dependency,
+        account: AccountName = DEFAULT_ACCOUNT,
+        *,
+        reason: str,
+        hint: str,
+        lasting: bool,
+        now: datetime,
+    ) -> Pause:
+        """Open or prolong a pause of that account: each call from next_probe on is a failed probe and doubles the wait.
 
         5 s to 30 s. A call before next_probe is a straggler: it only renews the reason. What the operator
         holds stays as it is.
         """
         with self._writing() as db:
-            pause = pauses.pause(db, dependency, reason=reason, hint=hint, lasting=lasting, now=now)
+            pause = pauses.pause(db, dependency, account, reason=reason, hint=hint, lasting=lasting, now=now)
         self._checkpoint("ledger.paused")
         return pause
 
-    def resume(self, dependency: Dependency) -> bool:
-        """End a pause that nobody holds; True when there was one."""
+    def resume(self, dependency: Dependency, account: AccountName = DEFAULT_ACCOUNT) -> bool:
+        """End a pause of that account that nobody holds; True when there was one."""
         with self._writing() as db:
-            ended = pauses.resume(db, dependency)
+            ended = pauses.resume(db, dependency, account)
         self._checkpoint("ledger.resumed")
         return ended
 
@@ -382,10 +448,10 @@ class SqlLedger:
         with self._reading() as db:
             return views.unfinished(db, owner, limit=limit)
 
-    def open_work(self, owner: str | None) -> OpenWork:
-        """What is still to be done, of what `owner` enlisted or of all."""
+    def open_work(self, owner: str | None, barred: Collection[AccountName] = ()) -> OpenWork:
+        """What is still to be done, of what `owner` enlisted or of all; `barred` accounts' asking is not waited for."""
         with self._reading() as db:
-            return views.open_work(db, owner)
+            return views.open_work(db, owner, barred)
 
 
 _URLS = (

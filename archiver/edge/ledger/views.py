@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, not_, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, not_, or_, select, true
 
 from archiver.core import plan
-from archiver.core.model import Reject, TaskId
+from archiver.core.model import AccountName, Reject, TaskId
 from archiver.core.states import OPEN_TASK_STATES, StemEvent, StemState, TaskEvent, TaskState
-from archiver.edge.ledger.leases import due, enlisted_by, free, open_tasks
+from archiver.edge.ledger.leases import due, enlisted_by, free, of_others, open_tasks
 from archiver.edge.ledger.moves import LEASE_ENDS, move_stem, move_task, stage_of
 from archiver.edge.ledger.pauses import all_pauses
 from archiver.edge.ledger.rows import AnyRow, chunks, history_of, stems_of, task_row
 from archiver.edge.ledger.schema import enlisted, rejects, stems, tallies, tasks
-from archiver.ports import AtRisk, OpenWork, Overview, TaskRow
+from archiver.ports import AtRisk, OpenWork, Overview, Stage, TaskRow
 
 SHOWN = 20
 """Rows of a kind that `overview` lists."""
@@ -44,14 +44,15 @@ def unfinished(db: Connection, owner: str, *, limit: int) -> Sequence[TaskRow]:
     return [task_row(row, its_stems[row.task_id]) for row in rows]
 
 
-def open_work(db: Connection, owner: str | None) -> OpenWork:
+def open_work(db: Connection, owner: str | None, barred: Collection[AccountName]) -> OpenWork:
     """Open tasks that will go on by themselves."""
     wanted = and_(open_tasks(), tasks.c.not_before.is_not(None))
+    goes_on = or_(tasks.c.stage == Stage.STORE, of_others(barred)) if barred else true()
     count, next_retry, next_ask, nearest = db.execute(
         select(
             func.count(),
-            func.min(tasks.c.not_before).filter(not_(tasks.c.awaited)),
-            func.min(tasks.c.not_before).filter(tasks.c.awaited),
+            func.min(tasks.c.not_before).filter(not_(tasks.c.awaited), goes_on),
+            func.min(tasks.c.not_before).filter(tasks.c.awaited, goes_on),
             func.min(tasks.c.deadline),
         )
         .select_from(tasks)

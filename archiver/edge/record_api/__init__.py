@@ -17,12 +17,12 @@ import httpx
 import tenacity
 
 from archiver.core.errors import ApiBusy, ApiThrottled, ArchiverError, KeyRefused
-from archiver.core.model import RecordInfo, TaskId
+from archiver.core.model import DEFAULT_ACCOUNT, AccountName, RecordInfo, TaskId
 from archiver.core.record import Envelope, NotAnAnswer, record_of, usable_url
 from archiver.edge.record_api.pace import Pace, Wait
 from archiver.edge.record_api.verdicts import NoSuchPath, judge, opened
 from archiver.edge.record_api.wire import Wire
-from archiver.ports import Checkpoint, EventLog, Jitter, unobserved
+from archiver.ports import Checkpoint, EventLog, Jitter, Slots, unobserved
 
 RECORD_INFO = "/api/v1/vocal-removal/record-info"
 DOWNLOAD_URL = "/api/v1/common/download-url"
@@ -50,10 +50,11 @@ _HEADER_SAFE = re.compile(r"[\x21-\x7e]+")
 class KieApi:
     """`ports.RecordApi` over HTTP.
 
-    `api_key` is asked for at every request, so a rotated key file needs no restart; `timeout` is in
-    seconds for one whole exchange; `wait` waits on a condition, so that close() can end it; `answered`
-    is told what came of each request: `ok`, or the error's code. Raises ValueError when `base_url` or
-    `proxy` cannot be used. Checkpoint: `api.answered`.
+    `slots` are what it may send. `api_key` is asked for at every request, so a rotated key file needs no
+    restart; `timeout` is in seconds for one whole exchange; `wait` waits on a condition, so that close()
+    can end it; `answered` is told what came of each request: `ok`, or the error's code; `account` is what
+    the log calls it.
+    Raises ValueError when `base_url` or `proxy` cannot be used. Checkpoint: `api.answered`.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class KieApi:
         base_url: str,
         api_key: Callable[[], str] | str,
         user_agent: str,
-        requests_per_10s: int,
+        slots: Slots,
         timeout: float,
         jitter: Jitter,
         log: EventLog,
@@ -72,14 +73,16 @@ class KieApi:
         wait: Wait = threading.Condition.wait,
         checkpoint: Checkpoint = unobserved,
         answered: Answered = lambda _: None,
+        account: AccountName = DEFAULT_ACCOUNT,
     ) -> None:
+        self._account = account
         self._timeout = timeout
         self._jitter = jitter
         self._log = log
         self._clock = clock
         self._checkpoint = checkpoint
         self._answered = answered
-        self._pace = Pace(requests_per_10s, WINDOW, clock=clock, wait=wait)
+        self._pace = Pace(slots, clock=clock, wait=wait)
         self._wire = Wire(
             base_url,
             auth=_Bearer(api_key),
@@ -128,6 +131,10 @@ class KieApi:
     def budget(self) -> int:
         """How many requests may be sent at once now."""
         return self._pace.left()
+
+    def is_waited_for(self) -> bool:
+        """Whether a thread waits until it may send."""
+        return self._pace.waited_for()
 
     def set_pace(self, requests_per_10s: int) -> None:
         """Keep another pace from now on."""
@@ -195,6 +202,7 @@ class KieApi:
         self._log.warning(
             "api.retry",
             task_id=call.task_id,
+            account=self._account,
             path=call.path,
             attempt=state.attempt_number,
             status=call.status,

@@ -1,0 +1,29 @@
+"""The queue of jobs beside a ledger on a server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from archiver.app.extras import extra
+from archiver.app.ledger import on_server
+from archiver.ports import JobCounts
+from archiver.settings import Settings
+
+if TYPE_CHECKING:
+    from archiver.edge.jobs import Procrastinate
+
+
+def open_jobs(settings: Settings) -> Procrastinate:
+    """Return the queue of jobs, made or upgraded where needed; raise LedgerFault or SettingsFault."""
+    with extra("ledger.url", "cluster"):
+        from archiver.edge.jobs import Procrastinate  # noqa: PLC0415 - an extra
+    return Procrastinate.open(settings.ledger.url)
+
+
+def job_counts(settings: Settings) -> JobCounts | None:
+    """Say how the queue of jobs stands; None where there is none. Raises LedgerFault."""
+    if not on_server(settings):
+        return None
+    with extra("ledger.url", "cluster"):
+        from archiver.edge.jobs import counts  # noqa: PLC0415 - an extra
+    return counts(settings.ledger.url)

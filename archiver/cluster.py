@@ -1,0 +1,235 @@
+"""The two halves of the Dispatcher on more than one machine: one defers jobs, any number of workers do them.
+
+The ledger decides. A job only says which task to look at: it may come late, twice or never, and whoever
+defers makes it anew from the ledger.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime, timedelta
+
+from archiver.core.errors import LedgerFault
+from archiver.core.model import AccountName, TaskId
+from archiver.dispatch import NEEDS, Archive, Breakers, Shares, Shift, preferred, try_one
+from archiver.ports import Clock, Engine, EventLog, Jobs, Ledger, Stage
+
+WINDOW = 1000
+"""Jobs of each stage that wait at most, the most urgent ones: a queue of all would slow every fetch from it."""
+
+PROBES = 8
+"""How many, while what they need is paused: most would only find that it is."""
+
+AHEAD = timedelta(seconds=30)
+"""How long before its time a task's job is deferred, so that workers go on while nobody defers."""
+
+LOOK_AHEAD_EVERY = timedelta(seconds=10)
+"""That look goes over all open tasks, which a second is too short for when they are a million."""
+
+LEASE = timedelta(seconds=10)
+"""Of a worker's claims, renewed every RENEW_EVERY: so soon its tasks are taken up by others should it die."""
+
+RENEW_EVERY = timedelta(seconds=2)
+
+
+class Deferrer:
+    """A Dispatch that leaves the work to workers: defers a job for each due task that has none. Several may do so."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        jobs: Jobs,
+        breakers: Breakers,
+        shift: Shift,
+        clock: Clock,
+        log: EventLog,
+        progress: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._ledger = ledger
+        self._jobs = jobs
+        self._breakers = breakers
+        self._shift = shift
+        self._clock = clock
+        self._log = log
+        self._progress = progress
+        self._accepting = True
+        self._looked_ahead: datetime | None = None
+        self.working = 0
+        self.fault: LedgerFault | None = None
+
+    def pump(self) -> int:
+        """Defer what is due now or soon, as far as what it needs works; return how many jobs. Raises LedgerFault."""
+        now = self._clock()
+        until = self._until(now)
+        deferred = 0
+        for stage in Stage:
+            if self._accepting and self._breakers.open_for(*NEEDS[stage]):
+                deferred += self._defer(stage, now, until)
+        if deferred:
+            self._log.debug("job.deferred", jobs=deferred)
+        self._progress()
+        return deferred
+
+    def _until(self, now: datetime) -> datetime:
+        """Return up to when tasks are looked for this time."""
+        if self._looked_ahead is not None and self._looked_ahead <= now < self._looked_ahead + LOOK_AHEAD_EVERY:
+            return now
+        self._looked_ahead = now
+        return now + AHEAD
+
+    def _defer(self, stage: Stage, now: datetime, until: datetime) -> int:
+        probing = not set(NEEDS[stage]).isdisjoint(self._breakers.paused())
+        tasks = self._ledger.due(
+            stage,
+            now=now,
+            until=until,
+            limit=PROBES if probing else WINDOW,
+            fresh_only=self._breakers.fresh_only,
+            barred=self._breakers.barred(),
+        )
+        return self._jobs.defer(tasks, now=now)
+
+    def renew(self) -> bool:
+        """Say that we live; we hold no leases."""
+        return self._ledger.renew(self._shift.owner, now=self._clock(), lease=self._shift.lease)
+
+    def stop(self) -> None:
+        """Defer nothing more."""
+        self._accepting = False
+
+    def wait_idle(self, timeout: float) -> bool:  # noqa: ARG002 - the signature of Dispatch
+        """Return True: nothing is ever in flight here."""
+        return True
+
+
+class Worker:
+    """A Dispatch, and the Hand of an engine: does the jobs that others deferred, up to `tasks_in_flight` at once.
+
+    A job claims its task in the ledger; one that is refused is done with, for its task is not due, or
+    another's. Calls `progress` when a task was claimed or has ended, and when there was nothing to do.
+    """
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        engine: Engine,
+        archive: Archive,
+        breakers: Breakers,
+        shift: Shift,
+        clock: Clock,
+        log: EventLog,
+        progress: Callable[[], None] = lambda: None,
+        crowded: Callable[[], Collection[AccountName]] = tuple,
+    ) -> None:
+        self._ledger = ledger
+        self._engine = engine
+        self._crowded = crowded
+        self._archive = archive
+        self._breakers = breakers
+        self._shift = shift
+        self._clock = clock
+        self._log = log
+        self._progress = progress
+        self._changed = threading.Condition()
+        self._at_work: list[Stage] = []
+        self._shares = Shares()
+        self._started = False
+        self._accepting = True
+        self._fault: LedgerFault | None = None
+
+    # --- the Dispatch
+
+    @property
+    def working(self) -> int:
+        """Tasks in flight."""
+        with self._changed:
+            return len(self._at_work)
+
+    @property
+    def fault(self) -> LedgerFault | None:
+        """Why no job is taken any more, if so."""
+        return self._fault or self._engine.fault
+
+    def pump(self) -> int:
+        """Take jobs from now on, if not yet so; they come by themselves."""
+        if not self._started and self._accepting:
+            self._started = True
+            self._engine.start(self, at_once=self._shift.tasks_in_flight)
+        return 0
+
+    def renew(self) -> bool:
+        """Prolong the leases held; call it every RENEW_EVERY. False as in Dispatch."""
+        return self._ledger.renew(self._shift.owner, now=self._clock(), lease=self._shift.lease)
+
+    def stop(self) -> None:
+        """Take no more jobs."""
+        with self._changed:
+            self._accepting = False
+        self._engine.stop()
+
+    def wait_idle(self, timeout: float) -> bool:
+        """Wait until no task is in flight, at most `timeout` seconds; return whether it is so."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._at_work, timeout)
+
+    # --- the Hand
+
+    def wants(self) -> Sequence[Stage]:
+        """Jobs of which stages may be taken now, the one whose turn it is first.
+
+        Asking has no head start here: it would cost a look into the ledger for every job.
+        """
+        with self._changed:
+            if not self._accepting:
+                return []
+            at_it = Counter(self._at_work)
+            first = preferred(at_it[Stage.LIST], at_it[Stage.STORE], ahead=self._shares.ahead, left=timedelta())
+        return [stage for stage in sorted(Stage, key=first.__ne__) if self._breakers.open_for(*NEEDS[stage])]
+
+    def begins(self, stage: Stage) -> None:
+        """Count it in."""
+        with self._changed:
+            self._at_work.append(stage)
+
+    def work(self, task_id: TaskId, stage: Stage) -> None:
+        """Claim the task and archive it as far as it goes now."""
+        began = self._clock()
+        try:
+            self._work(task_id)
+        except LedgerFault as fault:
+            self._fault = self._fault or fault
+            self.stop()
+        finally:
+            with self._changed:
+                self._at_work.remove(stage)
+                self._shares.spend(stage, self._clock() - began)
+                self._changed.notify_all()
+
+    def _work(self, task_id: TaskId) -> None:
+        claim = self._ledger.claim_task(
+            task_id,
+            owner=self._shift.owner,
+            now=self._clock(),
+            lease=self._shift.lease,
+            stages=[stage for stage in Stage if self._breakers.open_for(*NEEDS[stage])],
+            fresh_only=self._breakers.fresh_only,
+            barred={*self._breakers.barred(), *self._crowded()},
+        )
+        self._progress()
+        if claim is None:
+            self._log.debug("job.void", task_id=task_id)
+            return
+        try_one(claim, self._archive, self._breakers, self._log)
+        self._progress()
+
+    def idles(self) -> None:
+        """Take note that the engine lives, and that neither stage had anything to do."""
+        with self._changed:
+            for stage in Stage:
+                self._shares.forfeit(stage)
+        if not self.working:
+            self._progress()

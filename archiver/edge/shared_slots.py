@@ -1,0 +1,179 @@
+"""The slots of requests to the provider that processes on several machines share, as rows in PostgreSQL.
+
+Only the server's clock counts. Each use of a slot is two short transactions; nobody waits for a lock.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Protocol, TypeVar
+
+from sqlalchemy import Connection, text
+
+from archiver.core.errors import LedgerFault
+from archiver.ports import Jitter, NoSlot
+
+T = TypeVar("T")
+
+GRACE = 5.0
+"""Seconds that may pass between asking for a slot and sending; whoever got it later gives it back unused."""
+
+SHORTEST_WAIT = 0.05
+"""Seconds after which a look is worth it where another has just locked the slot that is free."""
+
+SPREAD = 0.1
+"""Seconds over which those who wait for the same slot are spread."""
+
+FARTHEST_COOL_DOWN = 600.0
+"""Seconds; one that ends later was written down before the server's clock was set back."""
+
+
+class Transact(Protocol):
+    """Does work in one transaction; raises LedgerFault when the database cannot be used."""
+
+    def __call__(self, work: Callable[[Connection], T], /) -> T:
+        """Return what `work` returns, once it is committed."""
+
+
+class SharedSlots:
+    """`ports.Slots` of one account, for all processes on the same database.
+
+    Each is free at a time that is written down: a lease while a request is out, which a process that
+    dies leaves to run out, and `window` seconds after the answer else. `longest` is how many seconds one
+    request may take. The limit is that of whoever said so last, which each does at its first look after it
+    started or was told another.
+    """
+
+    def __init__(
+        self,
+        transact: Transact,
+        *,
+        account: str,
+        limit: int,
+        window: float,
+        longest: float,
+        jitter: Jitter,
+        clock: Callable[[], float],
+    ) -> None:
+        self._transact = transact
+        self._jitter = jitter
+        self._clock = clock
+        self._asked: Mapping[str, object] = {
+            "account": account,
+            "window": _microseconds(window),
+            "lease": _microseconds(GRACE + longest + window),
+        }
+        self._unsaid: int | None = limit
+
+    def take(self) -> str | NoSlot:
+        """Take a slot under a lease, or say when it is worth looking again."""
+        holder, began = secrets.token_hex(16), self._clock()
+
+        def work(db: Connection) -> NoSlot | None:
+            taken = db.execute(_TAKE, {**self._asked, "holder": holder}).first()
+            return None if taken is not None else self._look(db)
+
+        found = self._saying_the_limit(work)
+        if found is not None:
+            return found
+        if self._clock() - began > GRACE:
+            self.give_back(holder)
+            return NoSlot(0.0)
+        return holder
+
+    def _look(self, db: Connection) -> NoSlot:
+        db.execute(_MEND_SLOTS, self._asked)
+        db.execute(_MEND_PACE, {**self._asked, "farthest": _microseconds(FARTHEST_COOL_DOWN)})
+        rest, cooling = db.execute(_LOOK, self._asked).one()
+        seconds = max(_seconds(rest), SHORTEST_WAIT) + SPREAD * self._jitter()
+        return NoSlot(seconds, _seconds(cooling))
+
+    def give_back(self, slot: str) -> None:
+        """Let it rest. Where that cannot be written down, its lease runs out by itself."""
+        with suppress(LedgerFault):
+            self._transact(lambda db: db.execute(_GIVE_BACK, {**self._asked, "holder": slot}))
+
+    def cool_down(self, seconds: float) -> None:
+        """Let nobody have a slot for so many seconds."""
+        self._saying_the_limit(lambda db: db.execute(_COOL, {**self._asked, "seconds": _microseconds(seconds)}))
+
+    def resize(self, limit: int) -> None:
+        """Have another number of slots, for all who share them from our next look on; those that are out count."""
+        self._unsaid = limit
+
+    def _saying_the_limit(self, work: Callable[[Connection], T]) -> T:
+        """Do the work, before it what `resize` left to do."""
+        limit = self._unsaid
+
+        def both(db: Connection) -> T:
+            if limit is not None:
+                db.execute(_SET_LIMIT, {**self._asked, "requests": limit})
+                db.execute(_ADD_SLOTS, {**self._asked, "requests": limit})
+            return work(db)
+
+        done = self._transact(both)
+        if self._unsaid == limit:
+            self._unsaid = None
+        return done
+
+    def left(self) -> int:
+        """Count those that are free; none where the database cannot be used."""
+        try:
+            return self._saying_the_limit(lambda db: int(db.execute(_LEFT, self._asked).scalar_one()))
+        except LedgerFault:
+            return 0
+
+
+def _microseconds(seconds: float) -> int:
+    return round(seconds * 1e6)
+
+
+def _seconds(microseconds: int | None) -> float:
+    return (microseconds or 0) / 1e6
+
+
+_NOW = "CAST(1000000 * extract(epoch FROM clock_timestamp()) AS bigint)"
+
+# Of a limit that was lowered, the slots above it that are still out or at rest take up as many below it.
+_USABLE = f"""moment AS MATERIALIZED (SELECT {_NOW} AS now),
+    pace AS MATERIALIZED (SELECT requests, cool_until FROM paces WHERE account = :account),
+    usable AS MATERIALIZED (SELECT max(requests) - count(number) AS upto FROM pace CROSS JOIN moment
+        LEFT JOIN pace_slots ON account = :account AND number > requests AND free_at > now)"""  # noqa: S608 - our own words
+
+_FREE = """FROM pace_slots CROSS JOIN moment CROSS JOIN pace CROSS JOIN usable
+    WHERE account = :account AND number <= upto AND free_at <= now AND cool_until <= now"""
+
+_TAKE = text(f"""WITH {_USABLE},
+    found AS MATERIALIZED (
+        SELECT number {_FREE} ORDER BY free_at, number LIMIT 1 FOR UPDATE OF pace_slots SKIP LOCKED)
+    UPDATE pace_slots SET free_at = now + :lease, holder = :holder FROM found CROSS JOIN moment
+    WHERE account = :account AND pace_slots.number = found.number
+    RETURNING pace_slots.number""")  # noqa: S608 - our own words
+
+_LEFT = text(f"WITH {_USABLE} SELECT count(*) {_FREE}")
+
+# One that is out can be free a window from now at the earliest, long before its lease ends.
+_LOOK = text(f"""WITH {_USABLE}
+    SELECT min(greatest(0, least(free_at - now, CASE WHEN holder IS NULL THEN free_at - now ELSE :window END))),
+        greatest(0, max(cool_until) - max(now))
+    FROM moment CROSS JOIN pace CROSS JOIN usable
+    LEFT JOIN pace_slots ON account = :account AND (number <= upto OR (number > requests AND free_at > now))""")  # noqa: S608 - our own words
+
+_GIVE_BACK = text(f"""UPDATE pace_slots SET free_at = {_NOW} + :window, holder = NULL
+    WHERE account = :account AND holder = :holder""")  # noqa: S608 - our own words
+
+_COOL = text(f"UPDATE paces SET cool_until = greatest(cool_until, {_NOW} + :seconds) WHERE account = :account")  # noqa: S608
+
+_SET_LIMIT = text("""INSERT INTO paces (account, requests, cool_until) VALUES (:account, :requests, 0)
+    ON CONFLICT (account) DO UPDATE SET requests = excluded.requests""")
+
+_ADD_SLOTS = text("""INSERT INTO pace_slots (account, number, free_at)
+    SELECT :account, number, 0 FROM generate_series(1, :requests) AS number ON CONFLICT DO NOTHING""")
+
+# No slot is ever taken for longer than a lease: what is free later was written before the clock was set back.
+_MEND_SLOTS = text(f"""UPDATE pace_slots SET free_at = {_NOW} + :window
+    WHERE account = :account AND free_at > {_NOW} + :lease""")  # noqa: S608 - our own words
+
+_MEND_PACE = text(f"UPDATE paces SET cool_until = 0 WHERE account = :account AND cool_until > {_NOW} + :farthest")  # noqa: S608

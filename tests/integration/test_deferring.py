@@ -1,0 +1,322 @@
+"""Deferrer and Worker over a real ledger of either kind: what is deferred, what a job does, and when neither does."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import NoReturn
+
+import pytest
+
+from archiver.cluster import AHEAD, LEASE, LOOK_AHEAD_EVERY, PROBES, WINDOW, Deferrer, Worker
+from archiver.core import plan
+from archiver.core.errors import LedgerFault
+from archiver.core.model import Claim, Dependency, Later, Outcome, Paused, TaskId, Yielded
+from archiver.dispatch import Breakers, Shift
+from archiver.edge.ledger import SqlLedger
+from archiver.ports import Due, Hand, Stage
+from tests.fakes.events import Events
+from tests.fixtures.ledgers import DAY, NOW, SECOND, claim, listed, no_claim, take_in, tid
+
+
+@dataclass
+class FakeEngine:
+    """Remembers what was deferred."""
+
+    deferred: list[Due] = field(default_factory=list)
+    rescued: list[TaskId] = field(default_factory=list)
+    hands: list[Hand] = field(default_factory=list)
+    fault: LedgerFault | None = None
+
+    def defer(self, tasks: Sequence[Due], *, now: datetime) -> int:
+        del now
+        self.deferred += tasks
+        return len(tasks)
+
+    def rescue(self) -> Sequence[TaskId]:
+        return self.rescued
+
+    def start(self, hand: Hand, *, at_once: int) -> None:
+        del at_once
+        self.hands.append(hand)
+
+    def stop(self) -> None:
+        pass
+
+
+@dataclass
+class Half:
+    """One half of a cluster, and what it works with."""
+
+    ledger: SqlLedger
+    now: datetime = NOW
+    engine: FakeEngine = field(default_factory=FakeEngine)
+    log: Events = field(default_factory=Events)
+    tried: list[Claim] = field(default_factory=list)
+    outcome: Callable[[Claim], Outcome] = lambda _: Yielded()
+
+    def __post_init__(self) -> None:
+        self.breakers = Breakers(self.ledger, self.clock, self.log)
+
+    def clock(self) -> datetime:
+        return self.now
+
+    def archive(self, mine: Claim) -> Outcome:
+        self.tried.append(mine)
+        outcome = self.outcome(mine)
+        self.ledger.finish(mine, outcome, record=None, now=self.now)
+        return outcome
+
+    def deferrer(self) -> Deferrer:
+        return Deferrer(
+            ledger=self.ledger,
+            jobs=self.engine,
+            breakers=self.breakers,
+            shift=Shift("intake", 1),
+            clock=self.clock,
+            log=self.log,
+        )
+
+    def worker(self) -> Worker:
+        return Worker(
+            ledger=self.ledger,
+            engine=self.engine,
+            archive=self.archive,
+            breakers=self.breakers,
+            shift=Shift("worker", 2, LEASE),
+            clock=self.clock,
+            log=self.log,
+        )
+
+    def pause(self, dependency: Dependency) -> None:
+        self.breakers.refused(Paused(dependency, "out", "wait", lasting=False))
+
+
+@pytest.fixture
+def half(ledger: SqlLedger) -> Half:
+    return Half(ledger)
+
+
+def store(ledger: SqlLedger, number: int, deadline: datetime) -> None:
+    """A task whose stems are listed and wait to be stored."""
+    ledger.finish(listed(ledger, number, deadline=deadline), Yielded(), record=None, now=NOW)
+
+
+def work(worker: Worker, number: int, stage: Stage = Stage.LIST) -> None:
+    worker.begins(stage)
+    worker.work(tid(number), stage)
+
+
+# ---------------------------------------------------------------- the ledger's part
+
+
+def test_due_tasks_come_by_deadline_and_those_past_it_last(ledger: SqlLedger) -> None:
+    for number, days in enumerate((5, -1, 1, 3)):
+        store(ledger, number, NOW + days * DAY)
+    due = ledger.due(Stage.STORE, now=NOW, until=NOW, limit=10)
+    assert [task.task_id for task in due] == [tid(number) for number in (2, 3, 0, 1)]
+    assert [task.task_id for task in ledger.due(Stage.STORE, now=NOW, until=NOW, limit=2)] == [tid(2), tid(3)]
+    assert ledger.due(Stage.LIST, now=NOW, until=NOW, limit=10) == []
+    priorities = [plan.priority(task.urgency, task.deadline, NOW) for task in due]
+    assert priorities == sorted(priorities, reverse=True)
+
+
+def test_due_tasks_are_not_those_that_are_held_or_wait_beyond_the_time_asked_for(ledger: SqlLedger) -> None:
+    take_in(ledger, 1, 2, 3)
+    claim(ledger)
+    ledger.finish(claim(ledger), Later(NOW + AHEAD, "pending", fault=False), record=None, now=NOW)
+    assert [task.task_id for task in ledger.due(Stage.LIST, now=NOW, until=NOW, limit=10)] == [tid(3)]
+    soon = ledger.due(Stage.LIST, now=NOW, until=NOW + AHEAD, limit=10)
+    assert [(task.task_id, task.not_before) for task in soon] == [(tid(3), NOW), (tid(2), NOW + AHEAD)]
+    lapsed = ledger.due(Stage.LIST, now=NOW + DAY, until=NOW + DAY, limit=10)
+    assert {task.task_id for task in lapsed} == {tid(1), tid(2), tid(3)}, "a lease that ran out holds nothing"
+
+
+def test_a_task_is_claimed_by_name_once_until_its_lease_runs_out(ledger: SqlLedger) -> None:
+    take_in(ledger, 1, 2)
+
+    def named(number: int, at: datetime, *stages: Stage, fresh_only: bool = False) -> Claim | None:
+        return ledger.claim_task(
+            tid(number), owner="us", now=at, lease=LEASE, stages=stages or tuple(Stage), fresh_only=fresh_only
+        )
+
+    assert named(2, NOW, Stage.STORE) is None
+    assert named(3, NOW) is None, "nobody took it in"
+    mine = named(2, NOW, fresh_only=True)
+    assert mine is not None
+    assert mine.task_id == tid(2)
+    assert named(2, NOW + LEASE - SECOND) is None
+    again = named(2, NOW + LEASE)
+    assert again is not None
+    assert again.token != mine.token
+    ledger.finish(again, Later(NOW + DAY, "pending", fault=False), record=None, now=NOW)
+    assert named(2, NOW + LEASE) is None, "it is not due"
+
+
+def test_a_listed_task_is_not_claimed_by_name_where_only_fresh_ones_are_wanted(ledger: SqlLedger) -> None:
+    store(ledger, 1, NOW + DAY)
+    asked = {"owner": "us", "now": NOW, "lease": LEASE, "stages": tuple(Stage)}
+    assert ledger.claim_task(tid(1), fresh_only=True, **asked) is None  # type: ignore[arg-type]  # mypy sees one type
+    assert ledger.claim_task(tid(1), fresh_only=False, **asked) is not None  # type: ignore[arg-type]
+
+
+# ---------------------------------------------------------------- the Deferrer
+
+
+def test_pump_defers_what_is_due_or_soon_of_both_stages_and_claims_nothing(half: Half) -> None:
+    store(half.ledger, 1, NOW + DAY)
+    take_in(half.ledger, 2, 3)
+    half.ledger.finish(claim(half.ledger, stage=Stage.LIST), Later(NOW + AHEAD, "", fault=False), record=None, now=NOW)
+    assert half.deferrer().pump() == 3
+    assert {(task.task_id, task.stage) for task in half.engine.deferred} == {
+        (tid(1), Stage.STORE),
+        (tid(2), Stage.LIST),
+        (tid(3), Stage.LIST),
+    }
+    assert half.tried == []
+    assert not no_claim(half.ledger)
+
+
+@pytest.mark.parametrize(("dependency", "left"), [(Dependency.PROVIDER, Stage.STORE), (Dependency.STORE, Stage.LIST)])
+def test_pump_while_a_dependency_is_paused_defers_only_what_does_without_and_a_few_once_it_is_probed(
+    half: Half, dependency: Dependency, left: Stage
+) -> None:
+    for number in range(20):
+        store(half.ledger, number, NOW + DAY)
+    take_in(half.ledger, *range(20, 40))
+    half.pause(dependency)
+    deferrer = half.deferrer()
+    assert deferrer.pump() == 20
+    assert {task.stage for task in half.engine.deferred} == {left}
+    half.now += timedelta(minutes=1)
+    assert deferrer.pump() == 20 + PROBES
+
+
+def test_pump_with_more_due_than_the_window_holds_defers_the_most_urgent_and_the_rest_as_these_are_done(
+    half: Half,
+) -> None:
+    take_in(half.ledger, *range(WINDOW), now=NOW - DAY)
+    take_in(half.ledger, *range(WINDOW, WINDOW + 10), now=NOW)
+    deferrer = half.deferrer()
+    assert deferrer.pump() == WINDOW
+    assert {task.task_id for task in half.engine.deferred} == {tid(number) for number in range(WINDOW)}
+    half.engine.deferred.clear()
+    half.outcome = lambda _: Later(NOW + DAY, "pending", fault=False)
+    worker = half.worker()
+    for number in range(10):
+        work(worker, number)
+    assert deferrer.pump() == WINDOW
+    assert {task.task_id for task in half.engine.deferred} >= {tid(number) for number in range(WINDOW, WINDOW + 10)}
+
+
+def test_pump_looks_ahead_now_and_then_but_for_what_is_due_each_time(half: Half) -> None:
+    deferrer = half.deferrer()
+    assert deferrer.pump() == 0
+    take_in(half.ledger, 1, 2)
+    half.ledger.finish(claim(half.ledger), Later(NOW + AHEAD, "", fault=False), record=None, now=NOW)
+    half.now += SECOND
+    assert deferrer.pump() == 1
+    half.now = NOW + LOOK_AHEAD_EVERY
+    assert deferrer.pump() == 2
+    assert [task.task_id for task in half.engine.deferred] == [tid(2), tid(2), tid(1)]
+
+
+def test_pump_after_stop_defers_nothing(half: Half) -> None:
+    take_in(half.ledger, 1)
+    deferrer = half.deferrer()
+    deferrer.stop()
+    assert deferrer.pump() == 0
+    assert deferrer.wait_idle(0)
+
+
+# ---------------------------------------------------------------- the Worker
+
+
+def test_job_takes_its_task_along_the_path_under_a_short_lease(half: Half) -> None:
+    take_in(half.ledger, 1, 2)
+    leased: list[datetime | None] = []
+
+    def look(mine: Claim) -> Outcome:
+        row = half.ledger.show(mine.task_id)
+        leased.append(None if row is None else row.leased_until)
+        return Yielded()
+
+    half.outcome = look
+    work(half.worker(), 2)
+    assert [mine.task_id for mine in half.tried] == [tid(2)]
+    assert leased == [NOW + LEASE]
+
+
+def test_job_whose_task_another_holds_is_void_and_leaves_it_alone(half: Half) -> None:
+    take_in(half.ledger, 1)
+    theirs = claim(half.ledger, owner="them")
+    worker = half.worker()
+    work(worker, 1)
+    assert half.tried == []
+    assert len(half.log.of("job.void")) == 1
+    half.ledger.finish(theirs, Yielded(), record=None, now=NOW)
+    assert half.deferrer().pump() == 1, "it is deferred again as soon as it is free"
+
+
+def test_job_that_needs_what_is_paused_is_void(half: Half) -> None:
+    take_in(half.ledger, 1)
+    half.pause(Dependency.PROVIDER)
+    worker = half.worker()
+    work(worker, 1)
+    assert half.tried == []
+    assert worker.wants() == [Stage.STORE]
+
+
+def test_worker_wants_the_stage_that_has_fewer_slots_first_and_nothing_once_stopped(half: Half) -> None:
+    worker = half.worker()
+    worker.begins(Stage.LIST)
+    assert worker.wants() == [Stage.STORE, Stage.LIST]
+    worker.begins(Stage.STORE)
+    worker.begins(Stage.STORE)
+    assert worker.wants() == [Stage.LIST, Stage.STORE]
+    assert worker.working == 3
+    worker.stop()
+    assert not worker.wants()
+
+
+def test_ledger_that_fails_in_a_job_stops_the_worker_and_is_its_fault(half: Half) -> None:
+    def fail(_: Claim) -> NoReturn:
+        raise LedgerFault("gone", "mend it")
+
+    take_in(half.ledger, 1)
+    half.outcome = fail
+    worker = half.worker()
+    work(worker, 1)
+    assert worker.fault is not None
+    assert worker.wants() == []
+    assert worker.wait_idle(0)
+
+
+def test_wait_idle_lasts_until_the_job_in_flight_has_ended(half: Half) -> None:
+    take_in(half.ledger, 1)
+    begun, may_end = threading.Event(), threading.Event()
+
+    def slow(_: Claim) -> Outcome:
+        begun.set()
+        may_end.wait(30)
+        return Yielded()
+
+    half.outcome = slow
+    worker = half.worker()
+    thread = threading.Thread(target=work, args=(worker, 1))
+    thread.start()
+    begun.wait(30)
+    assert not worker.wait_idle(0.05)
+    may_end.set()
+    assert worker.wait_idle(30)
+    thread.join()
+
+
+def test_first_pump_starts_the_engine_with_the_worker_as_its_hand_and_no_other_does(half: Half) -> None:
+    worker = half.worker()
+    assert half.engine.hands == []
+    worker.pump()
+    worker.pump()
+    assert half.engine.hands == [worker]

@@ -1,0 +1,342 @@
+"""The slots of requests that processes share on a server: exact, by its clock, whoever dies."""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from multiprocessing.queues import Queue
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from sqlalchemy import Connection
+
+from archiver.app.adapters import open_accounts
+from archiver.app.ledger import open_ledger
+from archiver.core.errors import ApiThrottled, LedgerFault
+from archiver.core.model import AccountName, TaskId
+from archiver.demo.emulator import API_KEY, Emulator
+from archiver.edge.ledger import SqlLedger
+from archiver.edge.record_api.pace import Pace
+from archiver.edge.shared_slots import FARTHEST_COOL_DOWN, GRACE, SPREAD, SharedSlots, Transact
+from archiver.ports import NoSlot
+from archiver.settings import load
+from tests.fakes.events import Events
+from tests.fixtures.ledgers import rows
+from tests.fixtures.postgres import PostgresServer
+
+T = TypeVar("T")
+
+WINDOW = 0.6
+LONGEST = 1.0
+Make = Callable[..., SharedSlots]
+
+
+@pytest.fixture
+def url(postgres: PostgresServer, postgres_ledger: str) -> str:
+    return postgres.url(postgres_ledger)
+
+
+def shared(transact: Transact, limit: int, account: str = "default", window: float = WINDOW) -> SharedSlots:
+    return SharedSlots(
+        transact,
+        account=account,
+        limit=limit,
+        window=window,
+        longest=LONGEST,
+        jitter=random.random,
+        clock=time.monotonic,
+    )
+
+
+@pytest.fixture
+def make(url: str) -> Iterator[Make]:
+    """Each as a process of its own would have it: with connections of its own."""
+    with ExitStack() as stack:
+
+        def make(limit: int = 2, account: str = "default", window: float = WINDOW) -> SharedSlots:
+            ledger = stack.enter_context(closing(SqlLedger.open(url)))
+            return shared(ledger.transact, limit, account, window)
+
+        yield make
+
+
+def taken(slots: SharedSlots) -> str:
+    found = slots.take()
+    assert isinstance(found, str)
+    return found
+
+
+def wait_of(slots: SharedSlots) -> NoSlot:
+    found = slots.take()
+    assert isinstance(found, NoSlot)
+    return found
+
+
+def test_slots_are_shared_by_those_of_an_account_and_by_no_others(make: Make) -> None:
+    one, other, another_account = make(), make(), make(account="second")
+    assert (one.left(), other.left()) == (2, 2)
+    taken(one)
+    taken(other)
+    assert (one.left(), other.left()) == (0, 0)
+    wait_of(one)
+    wait_of(other)
+    assert another_account.left() == 2
+    taken(another_account)
+
+
+def test_slot_that_is_given_back_rests_for_a_window(make: Make) -> None:
+    one, other = make(1, window=30), make(1, window=30)
+    one.give_back(taken(one))
+    assert 29 < wait_of(other).seconds < 30 + SPREAD
+    short = make(1, account="second")
+    short.give_back(taken(short))
+    time.sleep(WINDOW)
+    taken(short)
+
+
+def test_slot_that_is_out_is_looked_at_again_a_window_later_at_the_latest(make: Make) -> None:
+    one, other = make(1), make(1)
+    taken(one)
+    assert wait_of(other).seconds <= WINDOW + SPREAD
+
+
+def test_slot_of_a_process_that_died_is_free_when_its_lease_is_over(make: Make, url: str) -> None:
+    one, other = make(1), make(1)
+    taken(one)
+    [(left,)] = rows(url, "SELECT CAST(free_at / 1e6 - extract(epoch FROM clock_timestamp()) AS text) FROM pace_slots")
+    assert GRACE + LONGEST < float(str(left)) <= GRACE + LONGEST + WINDOW
+    rows(url, "UPDATE pace_slots SET free_at = 1 RETURNING 1")
+    taken(other)
+
+
+def test_slot_whose_lease_is_over_and_that_another_took_is_not_given_back_by_the_first(make: Make, url: str) -> None:
+    one, other = make(1), make(1)
+    late = taken(one)
+    rows(url, "UPDATE pace_slots SET free_at = 1 RETURNING 1")
+    taken(other)
+    [before] = rows(url, "SELECT free_at, holder FROM pace_slots")
+    one.give_back(late)
+    assert rows(url, "SELECT free_at, holder FROM pace_slots") == [before]
+
+
+def test_slot_that_came_too_late_to_be_used_is_given_back(url: str) -> None:
+    with closing(SqlLedger.open(url)) as ledger:
+        late = iter([0.0, GRACE + 0.1])
+        slots = SharedSlots(
+            ledger.transact,
+            account="default",
+            limit=1,
+            window=WINDOW,
+            longest=LONGEST,
+            jitter=random.random,
+            clock=lambda: next(late),
+        )
+        assert slots.take() == NoSlot(0.0)
+    assert rows(url, "SELECT holder FROM pace_slots") == [(None,)]
+
+
+def test_cool_down_holds_for_all_who_share_the_account(make: Make) -> None:
+    one, other, another_account = make(), make(), make(account="second")
+    one.cool_down(20)
+    one.cool_down(5)
+    found = wait_of(other)
+    assert 19 < found.cooling <= 20
+    assert other.left() == 0
+    taken(another_account)
+    pace = Pace(other, clock=time.monotonic, wait=threading.Condition.wait)
+    with pytest.raises(ApiThrottled) as caught, pace.slot(10):
+        pass
+    assert caught.value.retry_after is not None
+    assert 18 < caught.value.retry_after <= 20
+
+
+def test_limit_is_that_of_whoever_said_so_last_for_all(make: Make) -> None:
+    one, other = make(1), make(3)
+    assert [each.left() for each in (one, other, one)] == [1, 3, 3]
+    for _ in range(3):
+        taken(one)
+    other.resize(4)
+    assert other.left() == 1
+    taken(one)
+    wait_of(one)
+
+
+def test_limit_that_is_lowered_counts_what_is_out_or_at_rest(make: Make, url: str) -> None:
+    one, other = make(4, window=30), make(4, window=30)
+    for _ in range(3):
+        one.give_back(taken(one))
+    other.resize(2)
+    assert (other.left(), one.left()) == (0, 0)
+    assert wait_of(one).seconds > 25
+    rows(url, "UPDATE pace_slots SET free_at = 1 WHERE number <= 2 RETURNING 1")
+    assert one.left() == 1, "one above the limit is still at rest"
+    taken(one)
+    wait_of(one)
+
+
+def test_times_that_were_written_before_the_clock_was_set_back_count_for_a_window_at_most(make: Make, url: str) -> None:
+    slots = make(1)
+    assert slots.left() == 1
+    hour = "CAST(1000000 * extract(epoch FROM clock_timestamp() + interval '1 hour') AS bigint)"
+    rows(url, f"UPDATE pace_slots SET free_at = {hour} RETURNING 1")
+    rows(url, f"UPDATE paces SET cool_until = {hour} RETURNING 1")
+    assert FARTHEST_COOL_DOWN < 3600
+    found = wait_of(slots)
+    assert found.cooling == 0
+    assert found.seconds <= WINDOW + SPREAD
+    time.sleep(WINDOW + 0.05)
+    taken(slots)
+
+
+def test_slot_that_cannot_be_given_back_is_left_to_its_lease(url: str) -> None:
+    with closing(SqlLedger.open(url)) as ledger:
+        line = Line(ledger.transact)
+        slots = shared(line, 2)
+        mine = taken(slots)
+        line.cut = True
+        slots.give_back(mine)
+        assert slots.left() == 0
+        with pytest.raises(LedgerFault):
+            slots.take()
+    assert rows(url, "SELECT count(*) FROM pace_slots WHERE holder IS NOT NULL") == [(1,)]
+
+
+class Line:
+    """The way to the server, which may be cut."""
+
+    def __init__(self, transact: Transact) -> None:
+        self._transact = transact
+        self.cut = False
+
+    def __call__(self, work: Callable[[Connection], T], /) -> T:
+        if self.cut:
+            raise LedgerFault("away", "")
+        return self._transact(work)
+
+
+def most_in(times: list[float], window: float) -> int:
+    return max(sum(1 for each in times if start <= each <= start + window) for start in times)
+
+
+def _hammer(url: str, seed: int, requests: int, came: Queue[float]) -> None:
+    """A worker: four threads that ask over an uneven line."""
+    uneven = random.Random(seed)
+    with closing(SqlLedger.open(url)) as ledger:
+        pace = Pace(shared(ledger.transact, 4), clock=time.monotonic, wait=threading.Condition.wait)
+
+        def request() -> None:
+            with pace.slot(60):
+                time.sleep(uneven.choice((0, 0.01, 0.05)))
+                came.put(time.monotonic())
+                time.sleep(uneven.choice((0, 0.02)))
+
+        with ThreadPoolExecutor(4) as pool:
+            for each in [pool.submit(request) for _ in range(requests)]:
+                each.result()
+
+
+def test_three_processes_together_keep_one_pace_exactly_and_none_starves(url: str) -> None:
+    context = multiprocessing.get_context("spawn")
+    came: Queue[float] = context.Queue()
+    workers = [context.Process(target=_hammer, args=(url, seed, 12, came)) for seed in range(3)]
+    for worker in workers:
+        worker.start()
+    times = [came.get(timeout=60) for _ in range(36)]
+    for worker in workers:
+        worker.join(30)
+        assert worker.exitcode == 0
+    assert most_in(times, WINDOW) == 4
+    assert max(times) - min(times) < 36 / 4 * WINDOW * 3, "no time is wasted"
+
+
+def test_process_that_is_killed_with_every_slot_holds_up_the_others_for_a_lease_at_most(url: str) -> None:
+    context = multiprocessing.get_context("spawn")
+    held: Queue[float] = context.Queue()
+    worker = context.Process(target=_take_all, args=(url, held))
+    worker.start()
+    held.get(timeout=60)
+    worker.kill()
+    worker.join(30)
+    began = time.monotonic()
+    with closing(SqlLedger.open(url)) as ledger:
+        pace = Pace(shared(ledger.transact, 2), clock=time.monotonic, wait=threading.Condition.wait)
+        with pace.slot(60):
+            assert time.monotonic() - began < GRACE + LONGEST + WINDOW + 3
+
+
+def _take_all(url: str, held: Queue[float]) -> None:
+    with closing(SqlLedger.open(url)) as ledger:
+        slots = shared(ledger.transact, 2)
+        for _ in range(2):
+            taken(slots)
+        held.put(0)
+        time.sleep(60)
+
+
+# --- the whole, counted where the provider counts
+
+WORKERS = 3
+REQUESTS = 41
+"""For each account: two full windows, and one more."""
+
+
+@pytest.mark.slow
+def test_three_workers_with_two_accounts_send_each_accounts_limit_and_no_more(url: str, tmp_path: Path) -> None:
+    config = tmp_path / "archiver.toml"
+    config.touch(mode=0o600)
+    with Emulator(further_keys=["key-of-the-second"], enforce_pace=True) as emulator:
+        config.write_text(
+            f'[provider]\nbase_url = "{emulator.base_url}"\napi_key = "{API_KEY}"\n'
+            '[[provider.accounts]]\nname = "second"\napi_key = "key-of-the-second"\n'
+            f'[download]\nallow_http = true\n[ledger]\nurl = "{url}"\n'
+        )
+        context = multiprocessing.get_context("spawn")
+        jobs: Queue[str | None] = context.Queue()
+        workers = [context.Process(target=_work, args=(config, jobs)) for _ in range(WORKERS)]
+        for account in ("default", "second") * REQUESTS:
+            jobs.put(account)
+        for _ in range(WORKERS * THREADS):
+            jobs.put(None)
+        began = time.monotonic()
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join(120)
+            assert worker.exitcode == 0
+        seen = emulator.requests
+    assert {each.status for each in seen} == {200}
+    by_key = Counter(each.headers["authorization"] for each in seen)
+    assert by_key == {f"Bearer {API_KEY}": REQUESTS, "Bearer key-of-the-second": REQUESTS}
+    for key in by_key:
+        times = [each.at for each in seen if each.headers["authorization"] == key]
+        assert most_in(times, 10.0) == 20
+        assert max(times) - began < 45
+
+
+THREADS = 8
+
+
+def _work(config: Path, jobs: Queue[str | None]) -> None:
+    """A worker: the clients as the service makes them, many threads that each ask for whatever comes next."""
+    settings = load(config, {"HOME": str(config.parent)}, search=()).settings
+    log = Events()
+    with (
+        closing(open_ledger(settings)) as ledger,
+        closing(open_accounts(settings, log, ledger=ledger)) as accounts,
+        ThreadPoolExecutor(THREADS) as pool,
+    ):
+
+        def ask() -> None:
+            while (account := jobs.get()) is not None:
+                accounts.of(AccountName(account)).fetch(TaskId("task-0001"))
+
+        for each in [pool.submit(ask) for _ in range(THREADS)]:
+            each.result()
+    assert log.of("api.retry") == []
