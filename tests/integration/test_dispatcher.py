@@ -127,24 +127,25 @@ def test_dispatcher_never_holds_more_tasks_than_slots_and_refills_without_a_barr
 ) -> None:
     for number in range(12):
         listed(ledger, f"task-{number:04}", NOW + timedelta(days=number + 1))
-    slow = threading.Event()
+    slow, others = threading.Event(), threading.Event()
 
     def outcome(claim: Claim) -> Outcome:
-        if claim.task_id == "task-0000":
-            assert slow.wait(20)
+        assert (slow if claim.task_id == "task-0000" else others).wait(20)
         return Archived()
 
     archive = Archive(ledger, outcome)
     dispatcher, _, _ = dispatcher_of(ledger, clock, archive, slots=3)
-    dispatcher.pump()
-    for _ in range(200):
+    assert dispatcher.pump() == 3, "none of them can end, so all are held at one time"
+    assert dispatcher.pump() == 0
+    others.set()
+    for _ in range(400):
         if len(archive.order) == 12 and dispatcher.working == 1:
             break
         threading.Event().wait(0.05)
     assert dispatcher.working == 1, "one slow task must not hold up the others"
     slow.set()
     assert dispatcher.wait_idle(20)
-    assert archive.most == 3
+    assert archive.most <= 3
     assert len(set(archive.order)) == 12
 
 
