@@ -112,13 +112,14 @@ def draw(figures: Mapping[str, Sequence[Mapping[str, float]]]) -> None:
             for who, style in (("ours", "o-"), ("rclone", "s--")):
                 points = list(_values(figures[name], who, value))
                 axis.plot(*zip(*points, strict=True), style, label=LABELS[who])
-            axis.set(xscale="log", ylim=(0, None), ylabel=label if column == 0 else "", xlabel=title if row else "")
-            axis.set_xticks(*_ticks(name, [point["x"] for point in figures[name]]), minor=False)
+            axis.set(xscale="log", ylabel=label if column == 0 else "", xlabel=title if row else "")
+            axis.set_xticks(*_ticks(name, [point["x"] for point in figures[name]]), minor=False, rotation=30, fontsize=8)
             axis.minorticks_off()
             axis.grid(alpha=0.3)
             if name == "size":
                 axis.set_yscale("log")
-                axis.set_ylim(auto=True)
+            else:
+                axis.set_ylim(bottom=0)
     axes[0][0].legend(frameon=False)
     figure.savefig(PICTURE, dpi=110)
     print(f"drawn: {PICTURE}", file=sys.stderr)
