@@ -113,7 +113,9 @@ def draw(figures: Mapping[str, Sequence[Mapping[str, float]]]) -> None:
                 points = list(_values(figures[name], who, value))
                 axis.plot(*zip(*points, strict=True), style, label=LABELS[who])
             axis.set(xscale="log", ylabel=label if column == 0 else "", xlabel=title if row else "")
-            axis.set_xticks(*_ticks(name, [point["x"] for point in figures[name]]), minor=False, rotation=30, fontsize=8)
+            axis.set_xticks(
+                *_ticks(name, [point["x"] for point in figures[name]]), minor=False, rotation=30, fontsize=8
+            )
             axis.minorticks_off()
             axis.grid(alpha=0.3)
             if name == "size":
