@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -84,7 +85,16 @@ def test_demo_refuses_a_folder_with_something_in_it(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
+@pytest.fixture
+def heeded_interrupt() -> Iterator[None]:
+    """Let children heed SIGINT also where these tests run in a shell's background, which ignores it for all below."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.usefixtures("heeded_interrupt")
 def test_demo_that_is_ended_leaves_nothing_running(tmp_path: Path, number: int) -> None:
     with subprocess.Popen(
         DEMO, env=environment(tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
