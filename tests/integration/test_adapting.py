@@ -87,8 +87,10 @@ def transfers(cdn: Origin, counter: Counter) -> Iterator[Transfers]:
                 underway.more()
             yield underway
             underway.going = False
-        for thread in list(pool._threads):  # white box: none may outlive the client
-            thread.join(30)
+        # White box: no thread may outlive the client and the origin, nor one that the last transfers have let begin.
+        until = time.monotonic() + 30
+        while pool._threads and time.monotonic() < until:
+            time.sleep(0.01)
 
 
 def levels(pool: StemPool, seconds: float) -> list[int]:
