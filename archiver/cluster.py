@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from archiver.core.errors import LedgerFault
-from archiver.core.model import AccountName, TaskId
-from archiver.dispatch import NEEDS, Archive, Breakers, Shares, Shift, preferred, try_one
-from archiver.ports import Clock, Engine, EventLog, Jobs, Ledger, Stage
+from archiver.core.model import TaskId
+from archiver.dispatch import NEEDS, Archive, Post, Shares, preferred
+from archiver.ports import Engine, Jobs, Stage
 
 WINDOW = 1000
 """Jobs of each stage that wait at most, the most urgent ones: a queue of all would slow every fetch from it."""
@@ -37,24 +37,9 @@ RENEW_EVERY = timedelta(seconds=2)
 class Deferrer:
     """A Dispatch that leaves the work to workers: defers a job for each due task that has none. Several may do so."""
 
-    def __init__(
-        self,
-        *,
-        ledger: Ledger,
-        jobs: Jobs,
-        breakers: Breakers,
-        shift: Shift,
-        clock: Clock,
-        log: EventLog,
-        progress: Callable[[], None] = lambda: None,
-    ) -> None:
-        self._ledger = ledger
+    def __init__(self, post: Post, jobs: Jobs) -> None:
+        self._post = post
         self._jobs = jobs
-        self._breakers = breakers
-        self._shift = shift
-        self._clock = clock
-        self._log = log
-        self._progress = progress
         self._accepting = True
         self._looked_ahead: datetime | None = None
         self.working = 0
@@ -62,15 +47,15 @@ class Deferrer:
 
     def pump(self) -> int:
         """Defer what is due now or soon, as far as what it needs works; return how many jobs. Raises LedgerFault."""
-        now = self._clock()
+        now = self._post.clock()
         until = self._until(now)
         deferred = 0
         for stage in Stage:
-            if self._accepting and self._breakers.open_for(*NEEDS[stage]):
+            if self._accepting and self._post.breakers.open_for(*NEEDS[stage]):
                 deferred += self._defer(stage, now, until)
         if deferred:
-            self._log.debug("job.deferred", jobs=deferred)
-        self._progress()
+            self._post.log.debug("job.deferred", jobs=deferred)
+        self._post.progress()
         return deferred
 
     def _until(self, now: datetime) -> datetime:
@@ -81,20 +66,20 @@ class Deferrer:
         return now + AHEAD
 
     def _defer(self, stage: Stage, now: datetime, until: datetime) -> int:
-        probing = not set(NEEDS[stage]).isdisjoint(self._breakers.paused())
-        tasks = self._ledger.due(
+        probing = not set(NEEDS[stage]).isdisjoint(self._post.breakers.paused())
+        tasks = self._post.ledger.due(
             stage,
             now=now,
             until=until,
             limit=PROBES if probing else WINDOW,
-            fresh_only=self._breakers.fresh_only,
-            barred=self._breakers.barred(),
+            fresh_only=self._post.breakers.fresh_only,
+            barred=self._post.breakers.barred(),
         )
         return self._jobs.defer(tasks, now=now)
 
     def renew(self) -> bool:
         """Say that we live; we hold no leases."""
-        return self._ledger.renew(self._shift.owner, now=self._clock(), lease=self._shift.lease)
+        return self._post.renew()
 
     def stop(self) -> None:
         """Defer nothing more."""
@@ -109,31 +94,13 @@ class Worker:
     """A Dispatch, and the Hand of an engine: does the jobs that others deferred, up to `tasks_in_flight` at once.
 
     A job claims its task in the ledger; one that is refused is done with, for its task is not due, or
-    another's. Calls `progress` when a task was claimed or has ended, and when there was nothing to do.
+    another's.
     """
 
-    def __init__(
-        self,
-        *,
-        ledger: Ledger,
-        engine: Engine,
-        archive: Archive,
-        breakers: Breakers,
-        shift: Shift,
-        clock: Clock,
-        log: EventLog,
-        progress: Callable[[], None] = lambda: None,
-        crowded: Callable[[], Collection[AccountName]] = tuple,
-    ) -> None:
-        self._ledger = ledger
+    def __init__(self, post: Post, engine: Engine, archive: Archive) -> None:
+        self._post = post
         self._engine = engine
-        self._crowded = crowded
         self._archive = archive
-        self._breakers = breakers
-        self._shift = shift
-        self._clock = clock
-        self._log = log
-        self._progress = progress
         self._changed = threading.Condition()
         self._at_work: list[Stage] = []
         self._shares = Shares()
@@ -158,12 +125,12 @@ class Worker:
         """Take jobs from now on, if not yet so; they come by themselves."""
         if not self._started and self._accepting:
             self._started = True
-            self._engine.start(self, at_once=self._shift.tasks_in_flight)
+            self._engine.start(self, at_once=self._post.shift.tasks_in_flight)
         return 0
 
     def renew(self) -> bool:
         """Prolong the leases held; call it every RENEW_EVERY. False as in Dispatch."""
-        return self._ledger.renew(self._shift.owner, now=self._clock(), lease=self._shift.lease)
+        return self._post.renew()
 
     def stop(self) -> None:
         """Take no more jobs."""
@@ -188,7 +155,7 @@ class Worker:
                 return []
             at_it = Counter(self._at_work)
             first = preferred(at_it[Stage.LIST], at_it[Stage.STORE], ahead=self._shares.ahead, left=timedelta())
-        return [stage for stage in sorted(Stage, key=first.__ne__) if self._breakers.open_for(*NEEDS[stage])]
+        return [stage for stage in sorted(Stage, key=first.__ne__) if self._post.breakers.open_for(*NEEDS[stage])]
 
     def begins(self, stage: Stage) -> None:
         """Count it in."""
@@ -197,7 +164,7 @@ class Worker:
 
     def work(self, task_id: TaskId, stage: Stage) -> None:
         """Claim the task and archive it as far as it goes now."""
-        began = self._clock()
+        began = self._post.clock()
         try:
             self._work(task_id)
         except LedgerFault as fault:
@@ -206,25 +173,25 @@ class Worker:
         finally:
             with self._changed:
                 self._at_work.remove(stage)
-                self._shares.spend(stage, self._clock() - began)
+                self._shares.spend(stage, self._post.clock() - began)
                 self._changed.notify_all()
 
     def _work(self, task_id: TaskId) -> None:
-        claim = self._ledger.claim_task(
+        claim = self._post.ledger.claim_task(
             task_id,
-            owner=self._shift.owner,
-            now=self._clock(),
-            lease=self._shift.lease,
-            stages=[stage for stage in Stage if self._breakers.open_for(*NEEDS[stage])],
-            fresh_only=self._breakers.fresh_only,
-            barred={*self._breakers.barred(), *self._crowded()},
+            owner=self._post.shift.owner,
+            now=self._post.clock(),
+            lease=self._post.shift.lease,
+            stages=[stage for stage in Stage if self._post.breakers.open_for(*NEEDS[stage])],
+            fresh_only=self._post.breakers.fresh_only,
+            barred=self._post.barred(),
         )
-        self._progress()
+        self._post.progress()
         if claim is None:
-            self._log.debug("job.void", task_id=task_id)
+            self._post.log.debug("job.void", task_id=task_id)
             return
-        try_one(claim, self._archive, self._breakers, self._log)
-        self._progress()
+        self._post.try_one(claim, self._archive)
+        self._post.progress()
 
     def idles(self) -> None:
         """Take note that the engine lives, and that neither stage had anything to do."""
@@ -232,4 +199,4 @@ class Worker:
             for stage in Stage:
                 self._shares.forfeit(stage)
         if not self.working:
-            self._progress()
+            self._post.progress()

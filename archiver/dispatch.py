@@ -347,6 +347,43 @@ class Shift:
     enlisted_only: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Post:
+    """Where work is given out from: what every Dispatch needs."""
+
+    ledger: Ledger
+    breakers: Breakers
+    shift: Shift
+    clock: Clock
+    log: EventLog
+    progress: Callable[[], None] = lambda: None
+    """Called when a claim is taken, when a task has ended, and when there is nothing to do."""
+    crowded: Callable[[], Collection[AccountName]] = tuple
+    """Accounts of which nothing is claimed to be asked about: such tasks would only wait in the slots."""
+
+    def barred(self) -> Collection[AccountName]:
+        """Accounts of which nothing is to be asked about now."""
+        return {*self.breakers.barred(), *self.crowded()}
+
+    def renew(self) -> bool:
+        """See Dispatch."""
+        return self.ledger.renew(self.shift.owner, now=self.clock(), lease=self.shift.lease)
+
+    def try_one(self, claim: Claim, archive: Archive) -> None:
+        """Take a claim along the path, whatever comes of it; raises LedgerFault, nothing else."""
+        self.log.debug("task.claimed", task_id=claim.task_id, account=claim.account, state=claim.state.value)
+        try:
+            outcome = archive(claim)
+            if isinstance(outcome, Paused):
+                self.breakers.refused(outcome)
+        except LeaseLost:
+            self.log.warning("lease.lost", task_id=claim.task_id)
+        except LedgerFault:
+            raise
+        except Exception as bug:
+            self.log.exception("task.crashed", task_id=claim.task_id, error=repr(bug))
+
+
 class Dispatch(Protocol):
     """What sees to it that due tasks are worked on, here or elsewhere."""
 
@@ -372,21 +409,6 @@ class Dispatch(Protocol):
 
     def wait_idle(self, timeout: float) -> bool:
         """Wait until no task is in flight, at most `timeout` seconds; return whether it is so."""
-
-
-def try_one(claim: Claim, archive: Archive, breakers: Breakers, log: EventLog) -> None:
-    """Take a claim along the path, whatever comes of it; raises LedgerFault, nothing else."""
-    log.debug("task.claimed", task_id=claim.task_id, account=claim.account, state=claim.state.value)
-    try:
-        outcome = archive(claim)
-        if isinstance(outcome, Paused):
-            breakers.refused(outcome)
-    except LeaseLost:
-        log.warning("lease.lost", task_id=claim.task_id)
-    except LedgerFault:
-        raise
-    except Exception as bug:
-        log.exception("task.crashed", task_id=claim.task_id, error=repr(bug))
 
 
 def preferred(listing: int, storing: int, *, ahead: timedelta, left: timedelta) -> Stage:
@@ -421,33 +443,12 @@ class Shares:
 
 
 class Dispatcher:
-    """Runs up to `tasks_in_flight` tasks at once; a slot that frees takes the next claim by itself.
+    """Runs up to `tasks_in_flight` tasks at once; a slot that frees takes the next claim by itself."""
 
-    Calls `progress` when a claim is taken, when a task has ended, and when there is nothing to do. Nothing is
-    claimed to be asked about for accounts that are `crowded`: tasks of theirs would only wait in its slots.
-    """
-
-    def __init__(
-        self,
-        *,
-        ledger: Ledger,
-        archive: Archive,
-        breakers: Breakers,
-        shift: Shift,
-        clock: Clock,
-        log: EventLog,
-        progress: Callable[[], None] = lambda: None,
-        crowded: Callable[[], Collection[AccountName]] = tuple,
-    ) -> None:
-        self._ledger = ledger
+    def __init__(self, post: Post, archive: Archive) -> None:
+        self._post = post
         self._archive = archive
-        self._breakers = breakers
-        self._shift = shift
-        self._clock = clock
-        self._log = log
-        self._progress = progress
-        self._crowded = crowded
-        self._at_most = shift.tasks_in_flight
+        self._at_most = post.shift.tasks_in_flight
         self._changed = threading.Condition()
         self._stages: dict[int, Stage | None] = {}
         """What each slot is at; None while it looks for work."""
@@ -475,7 +476,7 @@ class Dispatcher:
             threading.Thread(target=self._work, args=(slot, claim), name=f"task-{slot}", daemon=True).start()
             started += 1
         if not self.working:
-            self._progress()
+            self._post.progress()
         return started
 
     def resize(self, tasks_in_flight: int) -> None:
@@ -488,7 +489,7 @@ class Dispatcher:
 
         False when we were not on record: the first time, or others took us for dead and gave all of ours back.
         """
-        return self._ledger.renew(self._shift.owner, now=self._clock(), lease=self._shift.lease)
+        return self._post.renew()
 
     def stop(self) -> None:
         """Claim nothing more."""
@@ -504,13 +505,13 @@ class Dispatcher:
     def _work(self, slot: int, claim: Claim) -> None:
         following: Claim | None = claim
         while following is not None:
-            began = self._clock()
+            began = self._post.clock()
             self._archive_one(following)
-            following = self._exchange(slot, self._clock() - began)
+            following = self._exchange(slot, self._post.clock() - began)
 
     def _archive_one(self, claim: Claim) -> None:
         try:
-            try_one(claim, self._archive, self._breakers, self._log)
+            self._post.try_one(claim, self._archive)
         except LedgerFault as fault:
             self._break_down(fault)
 
@@ -522,7 +523,7 @@ class Dispatcher:
 
     def _exchange(self, slot: int, spent: timedelta) -> Claim | None:
         """Take the next claim into the slot; it is free when there is none. In between it is not idle."""
-        self._progress()
+        self._post.progress()
         with self._changed:
             if (stage := self._stages[slot]) is not None:
                 self._shares.spend(stage, spent)
@@ -555,7 +556,7 @@ class Dispatcher:
                 else:
                     self._stages[slot] = stage
         if claim is not None:
-            self._progress()
+            self._post.progress()
         return claim
 
     def _may_claim(self) -> bool:
@@ -570,22 +571,22 @@ class Dispatcher:
         return preferred(listing, storing, ahead=ahead, left=left)
 
     def _left(self) -> timedelta:
-        now = self._clock()
-        nearest = self._ledger.next_deadline(self._shift.owner, now=now, enlisted_only=self._shift.enlisted_only)
+        now, shift = self._post.clock(), self._post.shift
+        nearest = self._post.ledger.next_deadline(shift.owner, now=now, enlisted_only=shift.enlisted_only)
         return timedelta() if nearest is None else nearest - now
 
     def _claim(self, wanted: Stage) -> tuple[Claim | None, Stage]:
         other = Stage.STORE if wanted is Stage.LIST else Stage.LIST
         for stage in (wanted, other):
-            if self._breakers.open_for(*NEEDS[stage]):
-                claim = self._ledger.claim(
-                    owner=self._shift.owner,
-                    now=self._clock(),
-                    lease=self._shift.lease,
+            if self._post.breakers.open_for(*NEEDS[stage]):
+                claim = self._post.ledger.claim(
+                    owner=self._post.shift.owner,
+                    now=self._post.clock(),
+                    lease=self._post.shift.lease,
                     stage=stage,
-                    enlisted_only=self._shift.enlisted_only,
-                    fresh_only=self._breakers.fresh_only,
-                    barred={*self._breakers.barred(), *self._crowded()} if stage is Stage.LIST else (),
+                    enlisted_only=self._post.shift.enlisted_only,
+                    fresh_only=self._post.breakers.fresh_only,
+                    barred=self._post.barred() if stage is Stage.LIST else (),
                 )
                 if claim is not None:
                     return claim, stage

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import random
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
 
@@ -30,9 +30,9 @@ from archiver.app.machine import THIS_MACHINE, Machine
 from archiver.backfill import Backfill, Ending, end, enrol, stay
 from archiver.cluster import LEASE, RENEW_EVERY, Deferrer, Worker
 from archiver.core.errors import SettingsFault
-from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Dependency, Intake
+from archiver.core.model import DEFAULT_ACCOUNT, Dependency, Intake
 from archiver.daemon import Care, Daemon, Hangup, Job, Stopping, drain
-from archiver.dispatch import Archive, Breakers, Dispatch, Dispatcher, Shift, StemPool
+from archiver.dispatch import Archive, Breakers, Dispatch, Dispatcher, Post, Shift, StemPool
 from archiver.edge.downloader import HttpDownloader, Throttle
 from archiver.edge.heartbeat import Ping
 from archiver.edge.ledger import SqlLedger
@@ -40,12 +40,13 @@ from archiver.edge.metrics import Metrics, Sources
 from archiver.edge.object_store import S3Store
 from archiver.edge.owners import OwnerLock
 from archiver.edge.queue_file import QueueFile
+from archiver.edge.record_api import Answered
 from archiver.edge.record_api.accounts import KieAccounts
 from archiver.edge.service_manager import Systemd
 from archiver.logs import set_level
 from archiver.notices import Heartbeat, Notices, ToldLog
 from archiver.pipeline import Archiver, Outside
-from archiver.ports import Checkpoint, Clock, Engine, EventLog, Ledger, Observer, OpenWork, Overview, unobserved
+from archiver.ports import Checkpoint, Clock, Engine, EventLog, Gate, Ledger, Observer, OpenWork, Overview, unobserved
 from archiver.pulse import Beating, Pulse
 from archiver.reload import Reload, Tune
 from archiver.settings import Settings
@@ -294,6 +295,83 @@ class Service:
         return ending
 
 
+@dataclass(frozen=True, slots=True)
+class _Means:
+    """The outside things that can be tuned, or stopped, while the service is at work."""
+
+    accounts: KieAccounts
+    throttle: Throttle
+    pool: StemPool
+    downloader: HttpDownloader
+    store: S3Store
+    cancelled: threading.Event = field(default_factory=threading.Event)
+
+    def outside(self, ledger: Ledger, gate: Gate) -> Outside:
+        """Return what the path works with."""
+        return Outside(
+            accounts=self.accounts,
+            downloader=self.downloader,
+            store=self.store,
+            ledger=ledger,
+            gate=gate,
+            pool=self.pool,
+        )
+
+    def cancel(self) -> None:
+        """See Service."""
+        self.cancelled.set()
+        self.throttle.stop()
+        self.accounts.close()
+
+    def tunes(self, begun: Settings, dispatcher: Dispatch) -> Mapping[str, Tune]:
+        """See Service; `begun` are the settings that the service began with."""
+
+        def tune_accounts(new: Settings) -> bool:
+            self.accounts.set_paces(new.provider.paces())
+            before, after = ([(each.name, each.key()) for each in its.provider.accounts] for its in (begun, new))
+            return before == after
+
+        def resize(new: Settings) -> None:
+            self.pool.resize(new.download.most_transfers, adapts=new.download.adapts)
+
+        tunes: dict[str, Tune] = {
+            "log.level": lambda new: set_level(new.log.level),
+            "provider.requests_per_10s": lambda new: self.accounts.set_paces(
+                {DEFAULT_ACCOUNT: new.provider.requests_per_10s}
+            ),
+            "provider.accounts": tune_accounts,
+            "download.concurrency": resize,
+            "download.concurrency_max": resize,
+            "download.bandwidth": lambda new: self.throttle.change(new.download.bandwidth),
+            "download.allowed_hosts": lambda new: self.downloader.allow_hosts(new.download.allowed_hosts),
+        }
+        if isinstance(dispatcher, Dispatcher):
+            tunes["download.tasks_in_flight"] = lambda new: dispatcher.resize(new.download.tasks_in_flight)
+        return tunes
+
+
+def _means(
+    stack: ExitStack,
+    settings: Settings,
+    ledger: SqlLedger,
+    *,
+    answered: Answered,
+    working: Callable[[], None],
+    log: EventLog,
+    checkpoint: Checkpoint,
+    machine: Machine,
+) -> _Means:
+    """Open them, to be closed by `stack`."""
+    accounts = stack.enter_context(closing(open_accounts(settings, log, checkpoint, machine, answered, ledger)))
+    throttle = throttle_of(settings, machine, progress=working)
+    download = settings.download
+    pool = StemPool(download.most_transfers, adapts=download.adapts, clock=machine.monotonic, log=log)
+    stack.enter_context(closing(pool))
+    downloader = stack.enter_context(closing(open_downloader(settings, checkpoint, machine, throttle, pool.refused)))
+    store = stack.enter_context(closing(open_store(settings, log, checkpoint, machine, pool.store_refused)))
+    return _Means(accounts, throttle, pool, downloader, store)
+
+
 @contextmanager
 def service(
     settings: Settings,
@@ -320,22 +398,24 @@ def service(
     with ExitStack() as stack:
         ledger = stack.enter_context(closing(open_ledger(settings, checkpoint, machine.patience, log)))
         owners = stack.enter_context(closing(own_lock(settings)))
-        accounts = stack.enter_context(
-            closing(open_accounts(settings, log, checkpoint, machine, metrics.api_answered, ledger))
-        )
         pulse = Pulse(machine.monotonic)
-        throttle = throttle_of(settings, machine, progress=lambda: pulse.beat(_WORK))
-        pool = stack.enter_context(closing(_pool(settings, machine, log)))
-        downloader = stack.enter_context(
-            closing(open_downloader(settings, checkpoint, machine, throttle, pool.refused))
+
+        def working() -> None:
+            pulse.beat(_WORK)
+
+        means = _means(
+            stack,
+            settings,
+            ledger,
+            answered=metrics.api_answered,
+            working=working,
+            log=log,
+            checkpoint=checkpoint,
+            machine=machine,
         )
-        store = stack.enter_context(closing(open_store(settings, log, checkpoint, machine, pool.store_refused)))
         breakers = Breakers(ledger, machine.clock, log, settings.provider.api_keys())
-        cancelled = threading.Event()
         archiver = Archiver(
-            outside=Outside(
-                accounts=accounts, downloader=downloader, store=store, ledger=ledger, gate=breakers, pool=pool
-            ),
+            outside=means.outside(ledger, breakers),
             owner=owners.owner,
             prefix=settings.store.prefix,
             policy=policy_of(settings, called=settings.callback.enabled and role is not Role.BACKFILL),
@@ -344,30 +424,15 @@ def service(
             jitter=random.random,
             log=log,
             observer=Beating(observer or metrics, pulse, _WORK),
-            cancelled=cancelled.is_set,
+            cancelled=means.cancelled.is_set,
             checkpoint=checkpoint,
         )
         engine: Engine | None = None
         if role is not Role.BACKFILL and on_server(settings):
             engine = stack.enter_context(closing(open_jobs(settings)))
-        dispatcher = _dispatch(
-            role,
-            engine,
-            settings,
-            ledger=ledger,
-            archive=archiver.archive,
-            breakers=breakers,
-            owner=owners.owner,
-            clock=machine.clock,
-            log=log,
-            progress=lambda: pulse.beat(_WORK),
-            crowded=accounts.crowded,
-        )
-
-        def cancel() -> None:
-            cancelled.set()
-            throttle.stop()
-            accounts.close()
+        shift = Shift(owners.owner, settings.download.tasks_in_flight, enlisted_only=role is Role.BACKFILL)
+        post = Post(ledger, breakers, shift, machine.clock, log, working, means.accounts.crowded)
+        dispatcher = _dispatch(role, engine, post, archiver.archive)
 
         whole = Service(
             role=role,
@@ -375,106 +440,30 @@ def service(
             owner=owners.owner,
             ledger=ledger,
             owners=owners,
-            store=store,
+            store=means.store,
             breakers=breakers,
             dispatcher=dispatcher,
             rescue=None if engine is None else Rescue(engine, log),
             waking=Waking(ledger, machine.clock, log, add_unknown=settings.callback.add_unknown),
             log=log,
-            cancel=cancel,
+            cancel=means.cancel,
             pulse=pulse,
             metrics=metrics,
-            tunes=_tunes(settings, accounts, downloader, throttle, pool, dispatcher),
+            tunes=means.tunes(settings, dispatcher),
             notices=notices,
             clock=machine.clock,
             checkpoint=checkpoint,
         )
-        metrics.watch(whole.sources(accounts.budget, pool.limits))
+        metrics.watch(whole.sources(means.accounts.budget, means.pool.limits))
         dispatcher.renew()
         whole.free_leases()
         yield whole
 
 
-def _pool(settings: Settings, machine: Machine, log: EventLog) -> StemPool:
-    download = settings.download
-    return StemPool(download.most_transfers, adapts=download.adapts, clock=machine.monotonic, log=log)
-
-
-def _dispatch(
-    role: Role,
-    engine: Engine | None,
-    settings: Settings,
-    *,
-    ledger: Ledger,
-    archive: Archive,
-    breakers: Breakers,
-    owner: str,
-    clock: Clock,
-    log: EventLog,
-    progress: Callable[[], None],
-    crowded: Callable[[], Collection[AccountName]],
-) -> Dispatch:
+def _dispatch(role: Role, engine: Engine | None, post: Post, archive: Archive) -> Dispatch:
     """Return what sees to it that due tasks are worked on: the one place where the embedded form and the other part."""
-    at_once = settings.download.tasks_in_flight
     if engine is None:
-        return Dispatcher(
-            ledger=ledger,
-            archive=archive,
-            breakers=breakers,
-            shift=Shift(owner, at_once, enlisted_only=role is Role.BACKFILL),
-            clock=clock,
-            log=log,
-            progress=progress,
-            crowded=crowded,
-        )
+        return Dispatcher(post, archive)
     if role is Role.RUN:
-        return Deferrer(
-            ledger=ledger,
-            jobs=engine,
-            breakers=breakers,
-            shift=Shift(owner, at_once),
-            clock=clock,
-            log=log,
-            progress=progress,
-        )
-    return Worker(
-        ledger=ledger,
-        engine=engine,
-        archive=archive,
-        breakers=breakers,
-        shift=Shift(owner, at_once, LEASE),
-        clock=clock,
-        log=log,
-        progress=progress,
-        crowded=crowded,
-    )
-
-
-def _tunes(
-    settings: Settings,
-    accounts: KieAccounts,
-    downloader: HttpDownloader,
-    throttle: Throttle,
-    pool: StemPool,
-    dispatcher: Dispatch,
-) -> Mapping[str, Tune]:
-    def tune_accounts(new: Settings) -> bool:
-        accounts.set_paces(new.provider.paces())
-        before, after = ([(each.name, each.key()) for each in its.provider.accounts] for its in (settings, new))
-        return before == after
-
-    def resize(new: Settings) -> None:
-        pool.resize(new.download.most_transfers, adapts=new.download.adapts)
-
-    tunes: dict[str, Tune] = {
-        "log.level": lambda new: set_level(new.log.level),
-        "provider.requests_per_10s": lambda new: accounts.set_paces({DEFAULT_ACCOUNT: new.provider.requests_per_10s}),
-        "provider.accounts": tune_accounts,
-        "download.concurrency": resize,
-        "download.concurrency_max": resize,
-        "download.bandwidth": lambda new: throttle.change(new.download.bandwidth),
-        "download.allowed_hosts": lambda new: downloader.allow_hosts(new.download.allowed_hosts),
-    }
-    if isinstance(dispatcher, Dispatcher):
-        tunes["download.tasks_in_flight"] = lambda new: dispatcher.resize(new.download.tasks_in_flight)
-    return tunes
+        return Deferrer(post, engine)
+    return Worker(replace(post, shift=replace(post.shift, lease=LEASE)), engine, archive)

@@ -38,7 +38,7 @@ from archiver.core.model import (
     TaskId,
 )
 from archiver.core.states import StemState
-from archiver.dispatch import Breakers, Dispatcher, Shift
+from archiver.dispatch import Breakers, Dispatcher, Post, Shift
 from archiver.edge.ledger import SqlLedger
 from archiver.edge.ledger.schema import tasks
 from archiver.pipeline import Archiver, Outside
@@ -219,14 +219,8 @@ def _run(world: Simulation, ledger: SqlLedger, until: datetime) -> None:
         log=log,
         observer=Watcher(),
     )
-    dispatcher = Dispatcher(
-        ledger=ledger,
-        archive=archiver.archive,
-        breakers=breakers,
-        shift=Shift("me", 1, lease=timedelta(days=1)),
-        clock=world.clock,
-        log=log,
-    )
+    post = Post(ledger, breakers, Shift("me", 1, lease=timedelta(days=1)), world.clock, log)
+    dispatcher = Dispatcher(post, archiver.archive)
     while world.now < until:
         started = dispatcher.pump()
         assert dispatcher.wait_idle(3600)

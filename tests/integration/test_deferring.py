@@ -14,7 +14,7 @@ from archiver.cluster import AHEAD, LEASE, LOOK_AHEAD_EVERY, PROBES, WINDOW, Def
 from archiver.core import plan
 from archiver.core.errors import LedgerFault
 from archiver.core.model import Claim, Dependency, Later, Outcome, Paused, TaskId, Yielded
-from archiver.dispatch import Breakers, Shift
+from archiver.dispatch import Breakers, Post, Shift
 from archiver.edge.ledger import SqlLedger
 from archiver.ports import Due, Hand, Stage
 from tests.fakes.events import Events
@@ -70,25 +70,13 @@ class Half:
         return outcome
 
     def deferrer(self) -> Deferrer:
-        return Deferrer(
-            ledger=self.ledger,
-            jobs=self.engine,
-            breakers=self.breakers,
-            shift=Shift("intake", 1),
-            clock=self.clock,
-            log=self.log,
-        )
+        return Deferrer(self.post(Shift("intake", 1)), self.engine)
 
     def worker(self) -> Worker:
-        return Worker(
-            ledger=self.ledger,
-            engine=self.engine,
-            archive=self.archive,
-            breakers=self.breakers,
-            shift=Shift("worker", 2, LEASE),
-            clock=self.clock,
-            log=self.log,
-        )
+        return Worker(self.post(Shift("worker", 2, LEASE)), self.engine, self.archive)
+
+    def post(self, shift: Shift) -> Post:
+        return Post(self.ledger, self.breakers, shift, self.clock, self.log)
 
     def pause(self, dependency: Dependency) -> None:
         self.breakers.refused(Paused(dependency, "out", "wait", lasting=False))

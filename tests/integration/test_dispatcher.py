@@ -32,7 +32,7 @@ from archiver.core.model import (
     Yielded,
 )
 from archiver.core.states import TaskState
-from archiver.dispatch import FAILURES_TO_PAUSE, Breakers, Dispatcher, Shift
+from archiver.dispatch import FAILURES_TO_PAUSE, Breakers, Dispatcher, Post, Shift
 from archiver.edge.ledger import SqlLedger
 from archiver.ports import Stage
 from tests.fakes.events import Events
@@ -79,9 +79,7 @@ def dispatcher_of(
 ) -> tuple[Dispatcher, Breakers, Events]:
     events = Events()
     breakers = Breakers(ledger, clock, events)
-    dispatcher = Dispatcher(
-        ledger=ledger, archive=archive, breakers=breakers, shift=Shift("me", slots), clock=clock, log=events
-    )
+    dispatcher = Dispatcher(Post(ledger, breakers, Shift("me", slots), clock, events), archive)
     return dispatcher, breakers, events
 
 
@@ -361,15 +359,9 @@ def test_dispatcher_lets_no_crowded_account_fill_its_slots(ledger: SqlLedger, cl
         return Missing("no")
 
     archive = Archive(ledger, asked)
-    dispatcher = Dispatcher(
-        ledger=ledger,
-        archive=archive,
-        breakers=Breakers(ledger, clock, Events(), [DEFAULT_ACCOUNT, SECOND]),
-        shift=Shift("me", 3),
-        clock=clock,
-        log=Events(),
-        crowded=lambda: {SECOND} if waiting else (),
-    )
+    breakers = Breakers(ledger, clock, Events(), [DEFAULT_ACCOUNT, SECOND])
+    crowded = lambda: {SECOND} if waiting else ()  # noqa: E731
+    dispatcher = Dispatcher(Post(ledger, breakers, Shift("me", 3), clock, Events(), crowded=crowded), archive)
     began = time.monotonic()
     while "first-0000" not in archive.order and time.monotonic() < began + 20:
         dispatcher.pump()
@@ -599,15 +591,9 @@ def test_dispatcher_makes_progress_when_idle_when_it_claims_and_when_a_task_ends
         return Archived()
 
     beats: list[str] = []
-    dispatcher = Dispatcher(
-        ledger=ledger,
-        archive=Archive(ledger, archived_late),
-        breakers=Breakers(ledger, clock, Events()),
-        shift=Shift("me", 2),
-        clock=clock,
-        log=Events(),
-        progress=lambda: beats.append("beat"),
-    )
+    breakers = Breakers(ledger, clock, Events())
+    post = Post(ledger, breakers, Shift("me", 2), clock, Events(), progress=lambda: beats.append("beat"))
+    dispatcher = Dispatcher(post, Archive(ledger, archived_late))
     dispatcher.pump()
     assert len(beats) == 1, "idle"
     listed(ledger, "task-0001", NOW + timedelta(days=1))

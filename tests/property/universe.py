@@ -25,7 +25,7 @@ from typing import NamedTuple
 from archiver.core.errors import ArchiverError, LinkSpent
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Outcome, Policy, TaskId, task_id
 from archiver.core.record import record_of
-from archiver.dispatch import Breakers, Dispatcher, Shift
+from archiver.dispatch import Breakers, Dispatcher, Post, Shift
 from archiver.edge.ledger import SqlLedger
 from archiver.edge.queue_file import QueueFile
 from archiver.pipeline import Archiver, Outside
@@ -258,14 +258,8 @@ class Process:
             observer=Silent(universe.checkpoint),
             checkpoint=universe.checkpoint,
         )
-        self.dispatcher = Dispatcher(
-            ledger=ledger,
-            archive=self.archiver.archive,
-            breakers=self.breakers,
-            shift=Shift(self.owner, 1, lease=LEASE),
-            clock=clock,
-            log=log,
-        )
+        post = Post(ledger, self.breakers, Shift(self.owner, 1, lease=LEASE), clock, log)
+        self.dispatcher = Dispatcher(post, self.archiver.archive)
         self.take_in = QueueIntake(
             queue=QueueFile(str(universe.queue)),
             path=str(universe.queue),

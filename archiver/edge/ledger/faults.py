@@ -79,7 +79,7 @@ _OF_POSTGRESQL: Mapping[str, Fault] = {
     "53100": ("could not grow: the server's disk is full", "make room there; nothing is lost"),
     "53300": (
         "has no connection left for us",
-        "raise the server's max_connections, or run fewer processes: each takes up to 12",
+        "raise the server's max_connections, or run fewer processes: each takes up to 16",
     ),
     "55P03": (
         "stayed locked by another transaction for too long",

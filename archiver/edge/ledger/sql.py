@@ -257,7 +257,7 @@ class SqlLedger:
     def more_urgent_waits(
         self, claim: Claim, deadline: datetime, now: datetime, barred: Collection[AccountName] = ()
     ) -> bool:
-        """True when a due, unleased LISTED task has an earlier deadline."""
+        """True when a due, unleased task was never asked about, or is LISTED with an earlier deadline not yet past."""
         with self._reading() as db:
             return leases.more_urgent_waits(db, claim, deadline, now, barred)
 
