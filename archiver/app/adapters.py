@@ -63,27 +63,14 @@ def open_accounts(
 
     All processes that hand over a `ledger` on a server keep one pace for each account together.
     """
-    provider, paces = settings.provider, settings.provider.paces()
-
-    def slots(account: AccountName) -> Slots:
-        if ledger is None or not on_server(settings):
-            return LocalSlots(paces[account], WINDOW, clock=machine.monotonic)
-        return SharedSlots(
-            ledger.transact,
-            account=account,
-            limit=paces[account],
-            window=WINDOW,
-            longest=provider.timeout.total_seconds(),
-            jitter=random.random,
-            clock=machine.monotonic,
-        )
-
-    def client(account: AccountName, key: str) -> KieApi:
-        return KieApi(
+    provider = settings.provider
+    clients = {}
+    for account, key in provider.api_keys().items():
+        clients[account] = KieApi(
             base_url=provider.base_url,
             api_key=key,
             user_agent=provider.user_agent,
-            slots=slots(account),
+            slots=_slots(settings, account, machine, ledger),
             timeout=provider.timeout.total_seconds(),
             proxy=settings.download.proxy_url(),
             allow_http=settings.download.allow_http,
@@ -95,8 +82,23 @@ def open_accounts(
             answered=answered,
             account=account,
         )
+    return KieAccounts(clients)
 
-    return KieAccounts({account: client(account, key) for account, key in provider.api_keys().items()})
+
+def _slots(settings: Settings, account: AccountName, machine: Machine, ledger: SqlLedger | None) -> Slots:
+    """Return the account's pace: its own of this process, or that of all who share a ledger on a server."""
+    limit = settings.provider.paces()[account]
+    if ledger is None or not on_server(settings):
+        return LocalSlots(limit, WINDOW, clock=machine.monotonic)
+    return SharedSlots(
+        ledger.transact,
+        account=account,
+        limit=limit,
+        window=WINDOW,
+        longest=settings.provider.timeout.total_seconds(),
+        jitter=random.random,
+        clock=machine.monotonic,
+    )
 
 
 def open_store(

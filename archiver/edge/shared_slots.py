@@ -164,7 +164,7 @@ _LOOK = text(f"""WITH {_USABLE}
 _GIVE_BACK = text(f"""UPDATE pace_slots SET free_at = {_NOW} + :window, holder = NULL
     WHERE account = :account AND holder = :holder""")  # noqa: S608 - our own words
 
-_COOL = text(f"UPDATE paces SET cool_until = greatest(cool_until, {_NOW} + :seconds) WHERE account = :account")  # noqa: S608
+_COOL = text(f"UPDATE paces SET cool_until = greatest(cool_until, {_NOW} + :seconds) WHERE account = :account")  # noqa: S608 - our own words
 
 _SET_LIMIT = text("""INSERT INTO paces (account, requests, cool_until) VALUES (:account, :requests, 0)
     ON CONFLICT (account) DO UPDATE SET requests = excluded.requests""")
@@ -176,4 +176,4 @@ _ADD_SLOTS = text("""INSERT INTO pace_slots (account, number, free_at)
 _MEND_SLOTS = text(f"""UPDATE pace_slots SET free_at = {_NOW} + :window
     WHERE account = :account AND free_at > {_NOW} + :lease""")  # noqa: S608 - our own words
 
-_MEND_PACE = text(f"UPDATE paces SET cool_until = 0 WHERE account = :account AND cool_until > {_NOW} + :farthest")  # noqa: S608
+_MEND_PACE = text(f"UPDATE paces SET cool_until = 0 WHERE account = :account AND cool_until > {_NOW} + :farthest")  # noqa: S608 - our own words

@@ -149,7 +149,7 @@ def _prepared(key: str, entry: Entry) -> object:
 
 def _with_anchored_file(table: object, folder: Path) -> object:
     file = table.get("api_key_file") if isinstance(table, dict) else None
-    return {**table, "api_key_file": str(_anchored(folder, file))} if isinstance(file, str) and file else table  # type: ignore[dict-item]
+    return {**table, "api_key_file": str(_anchored(folder, file))} if isinstance(file, str) and file else table  # type: ignore[dict-item]  # narrowed above
 
 
 def _anchored(folder: Path, text: str) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -360,7 +360,10 @@ def test_dispatcher_lets_no_crowded_account_fill_its_slots(ledger: SqlLedger, cl
 
     archive = Archive(ledger, asked)
     breakers = Breakers(ledger, clock, Events(), [DEFAULT_ACCOUNT, SECOND])
-    crowded = lambda: {SECOND} if waiting else ()  # noqa: E731
+
+    def crowded() -> Collection[AccountName]:
+        return {SECOND} if waiting else ()
+
     dispatcher = Dispatcher(Post(ledger, breakers, Shift("me", 3), clock, Events(), crowded=crowded), archive)
     began = time.monotonic()
     while "first-0000" not in archive.order and time.monotonic() < began + 20:

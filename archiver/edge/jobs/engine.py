@@ -256,7 +256,7 @@ class Procrastinate:
 
     async def _serve(self, worker: Worker) -> None:
         try:
-            await worker.run()  # type: ignore[no-untyped-call]
+            await worker.run()  # type: ignore[no-untyped-call]  # procrastinate names no types here
         except ConnectorException as error:
             self._gave_up(error)
         except Exception as bug:
@@ -266,7 +266,7 @@ class Procrastinate:
     def stop(self) -> None:
         """Take no more jobs; returns at once, those taken are finished."""
         if self._worker is not None:
-            self._worker.stop()  # type: ignore[no-untyped-call]
+            self._worker.stop()  # type: ignore[no-untyped-call]  # procrastinate names no types here
 
     def close(self, patience: float = 5) -> None:
         """Say goodbye, if that can be done in `patience` seconds; what is then under way is put back by others."""

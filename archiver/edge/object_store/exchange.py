@@ -42,7 +42,7 @@ def exchange(pool: HTTPConnectionPool, head: bytes, data: memoryview) -> Answer:
     HTTPError; the connection is closed then.
     """
     # urllib3 has no public way to lend a connection.
-    connection = cast("HTTPConnection", pool._get_conn())  # noqa: SLF001
+    connection = cast("HTTPConnection", pool._get_conn())  # noqa: SLF001 - as said
     clean = False
     try:
         sock = _connected(connection, pool)
@@ -53,7 +53,7 @@ def exchange(pool: HTTPConnectionPool, head: bytes, data: memoryview) -> Answer:
     finally:
         if not clean:
             connection.close()
-        pool._put_conn(connection)  # noqa: SLF001
+        pool._put_conn(connection)  # noqa: SLF001 - as above
     return answer
 
 
