@@ -594,7 +594,7 @@ class Ledger(Protocol):
         """Give back all that `owner` holds, untouched, and forget what it enlisted; return how many leases."""
 
     def release_dead(self, alive: Alive, *, now: datetime) -> Sequence[str]:
-        """Give back what owners that are not `alive`, or did not renew in time, hold; return their names."""
+        """Give back what owners hold that are not `alive`, or neither renewed nor claimed in time; name them."""
 
     # --- the path
     def listed(self, claim: Claim, record: RecordInfo, deadline: datetime, *, settled: bool, now: datetime) -> Claim:

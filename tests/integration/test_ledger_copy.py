@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, select
+from sqlalchemy import select
 from typer.testing import CliRunner, Result
 
 from archiver import cli
@@ -16,18 +16,15 @@ from archiver.core.errors import LedgerFault
 from archiver.core.model import Intake, Reject
 from archiver.edge.ledger import SqlLedger
 from archiver.edge.ledger.copying import TABLES
-from tests.fixtures.ledgers import DAY, NOW, claim, listed, receipt, record, rows, shown, take_in, tid
+from tests.fixtures.ledgers import DAY, NOW, claim, engine_of, listed, receipt, record, rows, shown, take_in, tid
 from tests.fixtures.postgres import PostgresServer
 
 SCHEMAS = Path(__file__).parents[1] / "fixtures" / "schemas"
 
 
 def _content(url: str) -> dict[str, list[tuple[object, ...]]]:
-    engine = create_engine(url)
-    with engine.connect() as db:
-        content = {table.name: sorted(map(tuple, db.execute(select(table))), key=repr) for table in TABLES}
-    engine.dispose()
-    return content
+    with engine_of(url) as engine, engine.connect() as db:
+        return {table.name: sorted(map(tuple, db.execute(select(table))), key=repr) for table in TABLES}
 
 
 def _quiet(_table: str, _rows: int) -> None:

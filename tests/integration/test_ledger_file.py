@@ -18,7 +18,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, create_engine, event
+from sqlalchemy import Connection, event
 
 from archiver.core.errors import LedgerFault
 from archiver.core.model import Archived, Cursor, Dependency, Intake, StemName, Yielded
@@ -32,6 +32,7 @@ from tests.fixtures.ledgers import (
     LEASE,
     NOW,
     claim,
+    engine_of,
     listed,
     open_ledger,
     receipt,
@@ -385,9 +386,8 @@ def test_a_start_on_a_current_ledger_loads_neither_migrations_nor_another_databa
 
 def test_the_migrations_lead_to_the_tables_as_they_are_declared(file: Path, tmp_path: Path) -> None:
     declared = tmp_path / "declared.db"
-    engine = create_engine(f"sqlite:///{declared}")
-    metadata.create_all(engine)
-    engine.dispose()
+    with engine_of(f"sqlite:///{declared}") as engine:
+        metadata.create_all(engine)
     assert _tables(file) == _tables(declared)
 
 

@@ -16,15 +16,15 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from psycopg.errors import IntegrityError
 from psycopg.sql import SQL, Identifier, Literal
-from sqlalchemy import create_engine, select, text
+from sqlalchemy import select, text
 
 from archiver.core.errors import LedgerFault
-from archiver.core.model import Archived, Claim, Cursor, Dependency, Failed, Intake, Later, Reject, StemName
+from archiver.core.model import Archived, Claim, Cursor, Dependency, Failed, Intake, Later, Reject, StemName, Yielded
 from archiver.core.states import StemEvent, StemState, TaskState
 from archiver.edge.ledger import SqlLedger
 from archiver.edge.ledger.faults import LedgerAway
+from archiver.edge.ledger.indexes import metadata
 from archiver.edge.ledger.migrate import HEAD
-from archiver.edge.ledger.schema import metadata
 from archiver.ports import Stage
 from tests.fakes.cutting_proxy import CuttingProxy, cutting_proxy
 from tests.fixtures.ledgers import (
@@ -34,6 +34,7 @@ from tests.fixtures.ledgers import (
     NOW,
     SECOND,
     claim,
+    engine_of,
     events,
     listed,
     receipt,
@@ -129,9 +130,8 @@ _OWN = {"id", "token"}
 
 def _content(url: str) -> dict[str, list[tuple[object, ...]]]:
     """All rows, but for what no two ledgers have in common: tokens, numbers of rows, and the server's own table."""
-    engine = create_engine(url)
-    with engine.connect() as db:
-        content = {
+    with engine_of(url) as engine, engine.connect() as db:
+        return {
             table.name: sorted(
                 [tuple(row) for row in db.execute(select(*(c for c in table.c if c.name not in {"id", "token"})))],
                 key=repr,
@@ -139,8 +139,6 @@ def _content(url: str) -> dict[str, list[tuple[object, ...]]]:
             for table in metadata.sorted_tables
             if table.name != "writers"
         }
-    engine.dispose()
-    return content
 
 
 @pytest.fixture(scope="module")
@@ -391,15 +389,12 @@ def test_a_migration_cut_by_an_exception_leaves_no_table_behind(postgres: Postgr
 
 
 def test_the_migrations_lead_to_the_tables_as_they_are_declared(postgres: PostgresServer, database: str) -> None:
-    engine = create_engine(postgres.url(database))
-    with engine.connect() as db:
+    with engine_of(postgres.url(database)) as engine, engine.connect() as db:
         assert compare_metadata(MigrationContext.configure(db), metadata) == []
     with postgres.database() as name:
-        declared = create_engine(postgres.url(name))
-        metadata.create_all(declared)
+        with engine_of(postgres.url(name)) as declared:
+            metadata.create_all(declared)
         assert _constraints(postgres.url(database)) == _constraints(postgres.url(name))
-        declared.dispose()
-    engine.dispose()
 
 
 def _constraints(url: str) -> list[tuple[object, ...]]:
@@ -458,3 +453,15 @@ def test_an_owner_nobody_can_judge_is_dead_once_its_own_lease_has_run_out(ledger
     assert ledger.open_work("there").tasks == 0
     assert ledger.uploads_of_dead(lambda _: None) == [("key", "upload")]
     assert not ledger.renew("there", now=NOW + 2 * LEASE, lease=LEASE), "it must learn of it"
+
+
+def test_an_owner_that_has_just_claimed_is_not_dead_though_it_is_late_to_renew(ledger: SqlLedger) -> None:
+    """As when the server was away for longer than a lease, and its first claim afterwards came before its renewal."""
+    take_in(ledger, 1)
+    ledger.renew("there", now=NOW, lease=LEASE)
+    late = NOW + 2 * LEASE
+    claim = ledger.claim(owner="there", now=late, lease=LEASE)
+    assert claim is not None
+    assert ledger.release_dead(lambda _: None, now=late + SECOND) == []
+    ledger.finish(claim, Yielded(), record=None, now=late + SECOND)
+    assert ledger.release_dead(lambda _: None, now=late + 2 * SECOND) == ["there"]

@@ -174,7 +174,8 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(owner=st.sampled_from(OWNERS), lives=st.sampled_from([False, None]))
     def release_dead(self, owner: str, lives: bool | None) -> None:
         known = owner in self.alive_until or any(task.owner == owner for task in self.tasks.values())
-        silent = not (owner in self.alive_until and self.now < self.alive_until[owner])
+        holds = any(task.owner == owner and task.until and task.until > self.now for task in self.tasks.values())
+        silent = not holds and not (owner in self.alive_until and self.now < self.alive_until[owner])
         dead = known and (silent or lives is False)
         names = self.ledger.release_dead(lambda name: lives if name == owner else True, now=self.now)
         assert list(names) == ([owner] if dead else [])

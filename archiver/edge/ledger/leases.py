@@ -288,11 +288,12 @@ def release(db: Connection, owner: str) -> int:
 
 
 def release_silent(db: Connection, silent: Iterable[str], *, now: datetime) -> list[str]:
-    """Release those of the owners that have not renewed in time, and return them; their rows are locked first."""
+    """Release those owners that neither renewed nor claimed in time, and return them; their rows are locked first."""
     gone = []
     for owner in silent:
-        until = db.execute(select(owners.c.alive_until).where(owners.c.owner == owner).with_for_update()).scalar()
-        if until is None or not now < until <= now + CLOCK_SET_BACK:
+        renewed = db.execute(select(owners.c.alive_until).where(owners.c.owner == owner).with_for_update()).scalar()
+        claimed = db.execute(select(func.max(tasks.c.leased_until)).where(tasks.c.owner == owner)).scalar()
+        if not any(until and now < until <= now + CLOCK_SET_BACK for until in (renewed, claimed)):
             release(db, owner)
             gone.append(owner)
     return gone

@@ -281,7 +281,7 @@ class SqlLedger:
     def release_dead(self, alive: Alive, *, now: datetime) -> Sequence[str]:
         """Give back what owners that are not `alive` hold; return their names.
 
-        Of whom `alive` cannot tell (None) it is decided by the record: who did not renew in time is dead.
+        Of whom `alive` cannot tell (None) it is decided by the record: who neither renewed nor claimed in time is dead.
         `alive` is asked outside the transaction: an owner that is dead stays dead.
         """
         with self._reading() as db:
