@@ -284,8 +284,8 @@ def test_a_folder_that_cannot_be_written_to_is_refused(public: Path) -> None:
 
 
 def _limit_pages(ledger: SqlLedger, pages: int) -> None:
-    """Let SQLite answer SQLITE_FULL, as it does on a full disk; reaches into the one pooled connection."""
-    with ledger._reading() as db:
+    """Let SQLite answer SQLITE_FULL, as it does on a full disk; reaches into the connection that writes."""
+    with ledger._writing() as db:
         db.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
 
 

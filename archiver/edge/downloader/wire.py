@@ -8,6 +8,7 @@ whole buffer before it lets anyone look at the clock. Bodies are received into t
 from __future__ import annotations
 
 import re
+import select
 import socket
 import ssl
 from collections.abc import Callable
@@ -97,6 +98,8 @@ class Wire:
         """Return 1 when unasked-for bytes came, 0 when the other side closed, None when it is silent."""
         if self._rest:
             return 1
+        if not self._readable(wait):
+            return None
         self._sock.settimeout(wait)
         try:
             return self._sock.recv_into(bytearray(1))
@@ -106,6 +109,14 @@ class Wire:
             return 0
         finally:
             self._sock.settimeout(self._timeout)
+
+    def _readable(self, wait: float) -> bool:
+        """Whether there may be something to receive: one call of the system for what is nearly always silent."""
+        if isinstance(self._sock, ssl.SSLSocket) and self._sock.pending():
+            return True
+        waiting = select.poll()
+        waiting.register(self._sock, select.POLLIN)
+        return bool(waiting.poll(wait * 1000))
 
     def close(self) -> None:
         """Close the connection."""

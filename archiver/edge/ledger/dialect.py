@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 APPLICATION_ID = 0x5354454D
 """`STEM`: what tells our file from any other SQLite database."""
 
-PASSING = "stem_archiver_passing"
-"""The option of one that writes what a power cut may undo: the disk is not waited for. No crash of ours undoes it."""
-
 _WAL_PAGES = 1000
 _WAL_LIMIT = 16 * 1024 * 1024
 _CACHE_KIB = 8 * 1024
@@ -64,7 +61,10 @@ class Database(Protocol):
         """Read all of one moment."""
 
     def writing(self, *, passing: bool = False) -> AbstractContextManager[Connection]:
-        """Write all or nothing. A power cut may undo what is `passing`: the disk need not be waited for."""
+        """Write all or nothing, one thread at a time.
+
+        A power cut may undo what is `passing`, for the disk need not be waited for; no crash of ours does.
+        """
 
 
 def insert(db: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
@@ -85,6 +85,8 @@ class SqliteFile:
         self._path = path
         self._patience = patience
         self._identity: tuple[int, int] | None = None
+        self._writers: dict[bool, Connection] = {}
+        """By `passing`. They are kept: to get one ready takes as long as to write a line."""
 
     def stands(self) -> bool:
         """Whether the file is there and holds something."""
@@ -101,6 +103,8 @@ class SqliteFile:
 
     def close(self) -> None:
         """Close every connection; the last process to do so folds the write-ahead log into the file."""
+        for writer in self._writers.values():
+            writer.close()
         self.engine.dispose()
 
     @contextmanager
@@ -111,11 +115,22 @@ class SqliteFile:
 
     @contextmanager
     def writing(self, *, passing: bool = False) -> Iterator[Connection]:
-        """Write alone."""
-        options = {WRITES: True, PASSING: passing}
-        with self.engine.connect().execution_options(**options) as db, db.begin():
-            self._refuse_if_gone()
-            yield db
+        """See Database; other processes wait meanwhile."""
+        db = self._writers.get(passing) or self._open_writer(passing=passing)
+        try:
+            with db.begin():
+                self._refuse_if_gone()
+                yield db
+        except BaseException:
+            # A commit that fails may leave its transaction open.
+            self._writers.pop(passing).invalidate()
+            raise
+
+    def _open_writer(self, *, passing: bool) -> Connection:
+        db = self._writers[passing] = self.engine.connect().execution_options(**{WRITES: True})
+        with closing(db.connection.cursor()) as cursor:
+            cursor.execute(f"PRAGMA synchronous = {'NORMAL' if passing else 'FULL'}")
+        return db
 
     def _refuse_if_gone(self) -> None:
         """Raise LedgerFault where the file was deleted or replaced: what is written then is kept by nobody."""
@@ -128,7 +143,7 @@ class SqliteFile:
 
 
 def sqlite_engine(url: URL, patience: timedelta) -> Engine:
-    """An engine whose transactions are durable unless PASSING and, when they write, serial from the first statement."""
+    """An engine whose transactions are durable and, when they write, serial from the first statement."""
     engine = create_engine(url, hide_parameters=True, pool_size=4, max_overflow=-1, pool_use_lifo=True)
 
     def configure(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
@@ -143,13 +158,8 @@ def sqlite_engine(url: URL, patience: timedelta) -> Engine:
             cursor.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
 
     def begin(db: Connection) -> None:
-        options = db.get_execution_options()
         with closing(db.connection.cursor()) as cursor:
-            if options.get(WRITES, False):
-                cursor.execute(f"PRAGMA synchronous = {'NORMAL' if options.get(PASSING, False) else 'FULL'}")
-                cursor.execute("BEGIN IMMEDIATE")
-            else:
-                cursor.execute("BEGIN")
+            cursor.execute("BEGIN IMMEDIATE" if db.get_execution_options().get(WRITES, False) else "BEGIN")
 
     event.listen(engine, "connect", configure)
     event.listen(engine, "begin", begin)

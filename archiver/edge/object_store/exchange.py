@@ -62,7 +62,8 @@ def _connected(connection: HTTPConnection, pool: HTTPConnectionPool) -> socket.s
         connection.timeout = Timeout.resolve_default_timeout(pool.timeout.connect_timeout)
         connection.connect()
     sock: socket.socket = connection.sock
-    sock.settimeout(pool.timeout.read_timeout)
+    if sock.gettimeout() != pool.timeout.read_timeout:
+        sock.settimeout(pool.timeout.read_timeout)
     return sock
 
 
