@@ -67,12 +67,22 @@ def test_services_run_as_one_user_that_owns_nothing_but_the_state() -> None:
         assert (value(name, "UMask"), value(name, "LimitCORE")) == ("0077", "0")
 
 
-@pytest.mark.parametrize("name", ["stem-archiver.service", "stem-archiver-backfill@.service"])
+AT_WORK = ["stem-archiver.service", "stem-archiver-worker@.service", "stem-archiver-backfill@.service"]
+
+
+@pytest.mark.parametrize("name", AT_WORK)
 def test_service_gets_longer_to_stop_than_it_asks_for(name: str) -> None:
     least = Settings().shutdown_grace + CANCEL_PATIENCE
     assert parse_duration(value(name, "TimeoutStopSec")) > least
 
 
-@pytest.mark.parametrize("name", ["stem-archiver.service", "stem-archiver-backfill@.service"])
+@pytest.mark.parametrize("name", AT_WORK)
 def test_service_gets_the_key_as_the_credential_that_is_looked_for(name: str) -> None:
     assert value(name, "LoadCredential").partition(":")[0] == KEYS_IN_FILES[0].credential
+
+
+def test_worker_differs_from_the_daemon_in_what_it_runs_alone() -> None:
+    daemon, worker = (lines(name) for name in ("stem-archiver.service", "stem-archiver-worker@.service"))
+    changed = {setting for setting, _ in {*daemon} ^ {*worker}}
+    assert changed == {"Description", "ExecStartPre", "ExecStart", "Environment"}
+    assert ("Environment", "ARCHIVER_HTTP__LISTEN=127.0.0.1:%i") in worker
