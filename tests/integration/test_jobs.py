@@ -387,3 +387,17 @@ jobs.close(patience=0.5)
         [sys.executable, "-c", script], input=postgres_url, text=True, timeout=40, check=False, cwd=ROOT
     )
     assert done.returncode == 0
+
+
+def test_call_that_is_under_way_when_the_engine_is_closed_ends_with_a_fault(postgres_url: str) -> None:
+    """A thread that waited for ever would hold up the end of the process."""
+    jobs = Procrastinate.open(postgres_url)
+    with psycopg.connect(**parameters(postgres_url)) as db, ThreadPoolExecutor(1) as pool:
+        db.execute("LOCK TABLE procrastinate.procrastinate_jobs")
+        deferring = pool.submit(jobs.defer, [due(1)], now=now())
+        until(lambda: asked(postgres_url, "SELECT 1 FROM pg_locks WHERE NOT granted"))
+        jobs.close(patience=0.5)
+        with pytest.raises(LedgerFault, match="closed"):
+            deferring.result(timeout=10)
+    with pytest.raises(LedgerFault, match="closed"):
+        jobs.rescue()

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from concurrent.futures import CancelledError
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -127,6 +128,8 @@ class Procrastinate:
         self._serving: asyncio.Task[None] | None = None
         self._suspects: set[int] = set()
         self._uncounted = 0
+        self._closing = threading.Lock()
+        self._closed = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="jobs", daemon=True)
         self._thread.start()
@@ -154,7 +157,15 @@ class Procrastinate:
             self._loop.close()
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        with self._closing:
+            if self._closed:
+                work.close()
+                raise _at_its_end()
+            called = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return called.result()
+        except CancelledError:
+            raise _at_its_end() from None
 
     def _asked(self, work: Coroutine[Any, Any, T]) -> T:
         try:
@@ -276,13 +287,25 @@ class Procrastinate:
                 await asyncio.wait([self._serving], timeout=patience)
             with suppress(Exception):
                 await asyncio.wait_for(self._connector.close_async(), patience)
+            await self._end_calls(patience)
             self._loop.stop()
 
         if not self._thread.is_alive():
             return
         self.stop()
         asyncio.run_coroutine_threadsafe(end(), self._loop)
-        self._thread.join(3 * patience)
+        self._thread.join(4 * patience)
+
+    async def _end_calls(self, patience: float) -> None:
+        """Let no call of another thread wait for a loop that runs no more."""
+        with self._closing:
+            self._closed = True
+        await asyncio.sleep(0)  # what was called up to now is a task only then
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left, timeout=patience)
 
 
 async def _in_thread(work: Callable[[], None]) -> None:
@@ -302,6 +325,10 @@ async def _in_thread(work: Callable[[], None]) -> None:
     await done.wait()
     if errors:
         raise errors[0]
+
+
+def _at_its_end() -> LedgerFault:
+    return LedgerFault("the queue of jobs is closed", "start the service again: it goes on where the ledger stands")
 
 
 def _id(job: Job) -> int:
