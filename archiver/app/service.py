@@ -119,9 +119,10 @@ class Service:
         abort_strays(ledger=self.ledger, store=self.store, prefix=self.settings.store.prefix, log=self.log)
 
     def stop(self, stopping: Stopping) -> None:
-        """Drain, then give back every lease."""
+        """Drain, then give back every lease; raises LedgerFault at once where a server is away by then."""
         grace = self.settings.shutdown_grace
         drain(self.dispatcher, stopping, grace=grace, cancel=self.cancel, log=self.log)
+        self.ledger.outage.wait_no_longer()
         self.ledger.release(self.owner, now=self.clock())
 
     # --- the daemon

@@ -70,6 +70,24 @@ def test_two_daemons_do_each_task_once_though_the_server_is_restarted(
     assert sorted(path.partition(":")[2] for path in known) == sorted(str(site.queue) for site in sites)
 
 
+def test_who_is_asked_to_end_while_the_server_is_away_does_so_within_systemds_patience(
+    sites: list[Site], postgres: PostgresServer
+) -> None:
+    one, two = sites
+    with one.daemon() as intake, two.daemon(argv=two.command("worker")) as worker:
+        both = (intake, worker)
+        for each in both:
+            each.wait_event("daemon.started")
+        postgres.stop()
+        try:
+            for each in both:
+                each.wait_event("ledger.away")
+                each.signal(signal.SIGTERM)
+            assert [each.popen.wait(40) for each in both] == [3, 3]
+        finally:
+            postgres.start()
+
+
 def test_what_a_killed_daemon_held_is_given_back_on_its_own_machine_at_once_and_not_by_another(
     sites: list[Site],
 ) -> None:

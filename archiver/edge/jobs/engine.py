@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from concurrent.futures import CancelledError
+from concurrent.futures import wait
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -34,6 +34,8 @@ _POLL = timedelta(seconds=0.5)
 """How often a worker without work looks for jobs. To be told of each would cost all of them more, for little."""
 _FORGET_WORKERS = timedelta(days=1)
 _OUTAGE = timedelta(minutes=1)
+_GLANCE = 0.5
+"""Seconds after which a call that was not answered looks whether it can still be."""
 _ANALYZE_AFTER = 1000
 """New jobs until PostgreSQL counts them again: by old counts it may plan to read all of them for each fetch."""
 _RACES = 10
@@ -128,8 +130,7 @@ class Procrastinate:
         self._serving: asyncio.Task[None] | None = None
         self._suspects: set[int] = set()
         self._uncounted = 0
-        self._closing = threading.Lock()
-        self._closed = False
+        self._over = threading.Event()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="jobs", daemon=True)
         self._thread.start()
@@ -155,17 +156,18 @@ class Procrastinate:
             self._loop.run_forever()
         finally:
             self._loop.close()
+            self._over.set()
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
-        with self._closing:
-            if self._closed:
-                work.close()
-                raise _at_its_end()
-            called = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
-            return called.result()
-        except CancelledError:
+            called = asyncio.run_coroutine_threadsafe(work, self._loop)
+        except RuntimeError:
+            work.close()
             raise _at_its_end() from None
+        while wait([called], _GLANCE).not_done:
+            if self._over.is_set():
+                raise _at_its_end()
+        return called.result()
 
     def _asked(self, work: Coroutine[Any, Any, T]) -> T:
         try:
@@ -287,25 +289,15 @@ class Procrastinate:
                 await asyncio.wait([self._serving], timeout=patience)
             with suppress(Exception):
                 await asyncio.wait_for(self._connector.close_async(), patience)
-            await self._end_calls(patience)
             self._loop.stop()
 
         if not self._thread.is_alive():
             return
         self.stop()
         asyncio.run_coroutine_threadsafe(end(), self._loop)
-        self._thread.join(4 * patience)
-
-    async def _end_calls(self, patience: float) -> None:
-        """Let no call of another thread wait for a loop that runs no more."""
-        with self._closing:
-            self._closed = True
-        await asyncio.sleep(0)  # what was called up to now is a task only then
-        left = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in left:
-            task.cancel()
-        if left:
-            await asyncio.wait(left, timeout=patience)
+        self._thread.join(3 * patience)
+        # Whoever still waits for an answer waits in vain, and would hold up the end of the process.
+        self._over.set()
 
 
 async def _in_thread(work: Callable[[], None]) -> None:

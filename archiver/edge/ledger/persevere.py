@@ -28,6 +28,11 @@ class Outage:
         self._patience = patience.total_seconds()
         self._heard = heard
         self._told = threading.Event()
+        self._no_longer = threading.Event()
+
+    def wait_no_longer(self) -> None:
+        """Let whoever waits, and whoever comes, do without the server from now on: the process ends."""
+        self._no_longer.set()
 
     def outlast(self, work: Callable[[], T]) -> T:
         """Return what `work` returns; while it raises LedgerAway do it again, until the patience is over."""
@@ -37,12 +42,12 @@ class Outage:
             try:
                 done = work()
             except LedgerAway as away:
-                if time.monotonic() + pause > give_up:
+                if time.monotonic() + pause > give_up or self._no_longer.is_set():
                     raise
                 if not self._told.is_set():
                     self._told.set()
                     self._heard(away)
-                time.sleep(pause)
+                self._no_longer.wait(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
             else:
                 self._told.clear()
