@@ -1,4 +1,4 @@
-"""The long-running service: APScheduler jobs, signals, drain. Is handed callables; the only user of APScheduler."""
+"""The long-running service: jobs, signals, drain. Is handed callables."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -18,8 +19,7 @@ from archiver.ports import Clock, EventLog, ServiceManager
 from archiver.pulse import Pulse
 
 if TYPE_CHECKING:
-    from apscheduler.events import JobExecutionEvent
-    from apscheduler.schedulers.background import BackgroundScheduler
+    from archiver.schedule import Schedule
 
 CANCEL_PATIENCE = timedelta(seconds=5)
 """How long transfers get to notice that the grace is over and to abort what they had begun."""
@@ -150,6 +150,25 @@ def drain(
     return dispatcher.wait_idle(0.5 if stopping.urgent else CANCEL_PATIENCE.total_seconds())
 
 
+def unless_asked(work: Callable[[], None], stopping: Stopping) -> None:
+    """Do `work`, and raise what it raises; leave it to itself, in a thread, once the process is asked to end."""
+    done: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - raised to whoever waits
+            done.set_exception(error)
+        else:
+            done.set_result(None)
+
+    threading.Thread(target=run, name=work.__name__, daemon=True).start()
+    while not stopping.asked:
+        if wait([done], 0.1).done:
+            done.result()
+            return
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """A callable and how often it runs."""
@@ -186,15 +205,19 @@ class Daemon:
 
     def run(self, fault: Callable[[], LedgerFault | None]) -> LedgerFault | None:
         """Run until a signal, or until `fault()` or a job's LedgerFault; return that fault, if any."""
+        # Loaded here, for `backfill` needs of this module no schedule.
+        from archiver.schedule import Schedule  # noqa: PLC0415 - as said
+
+        schedule = Schedule(self._pulse.beat, self._job_failed)
         for name, job in self._jobs.items():
             self._pulse.expect(name, job.every + HUNG_AFTER)
-        scheduler = self._scheduler()
-        scheduler.start()
+            schedule.add(name, job.run, job.every)
+        schedule.start()
         self._care.manager.ready()
         before = self._clock()
         try:
             while not self._stopping.wait(0.5):
-                before = self._kept_going(scheduler, before)
+                before = self._kept_going(schedule, before)
                 self._attend()
                 self._fault = self._fault or fault()
                 if self._fault is not None:
@@ -202,7 +225,7 @@ class Daemon:
                     self._stopping.ask()
         finally:
             self._care.manager.stopping()
-            scheduler.shutdown(wait=False)
+            schedule.stop()
         return self._fault
 
     def _attend(self) -> None:
@@ -223,7 +246,7 @@ class Daemon:
         if not late:
             manager.progress()
 
-    def _kept_going(self, scheduler: BackgroundScheduler, before: datetime) -> datetime:
+    def _kept_going(self, schedule: Schedule, before: datetime) -> datetime:
         """Return the time; where it is earlier than `before`, run all jobs now.
 
         APScheduler keeps their next times by the wall clock, and would sleep until it has caught up.
@@ -231,33 +254,11 @@ class Daemon:
         now = self._clock()
         if now < before:
             self._log.warning("clock.set_back", seconds=(before - now).total_seconds())
-            for job in scheduler.get_jobs():
-                job.modify(next_run_time=datetime.now(UTC))
+            schedule.run_all_now()
         return now
 
-    def _scheduler(self) -> BackgroundScheduler:
-        # Loaded here, for `backfill` needs of this module only Stopping.
-        from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_EXECUTED  # noqa: PLC0415 - see above
-        from apscheduler.executors.pool import ThreadPoolExecutor  # noqa: PLC0415 - see above
-        from apscheduler.schedulers.background import BackgroundScheduler  # noqa: PLC0415 - see above
-
-        # The defaults skip a run silently when a second is busy; a late run is right here, a lost one is not.
-        scheduler = BackgroundScheduler(
-            executors={"default": ThreadPoolExecutor(max(len(self._jobs), 1))},
-            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
-            timezone="UTC",
-        )
-        scheduler.add_listener(lambda event: self._pulse.beat(event.job_id), EVENT_JOB_EXECUTED)
-        scheduler.add_listener(self._job_failed, EVENT_JOB_ERROR)
-        for name, job in self._jobs.items():
-            scheduler.add_job(
-                job.run, "interval", id=name, seconds=job.every.total_seconds(), next_run_time=datetime.now(UTC)
-            )
-        return scheduler
-
-    def _job_failed(self, event: JobExecutionEvent) -> None:
-        error = event.exception
+    def _job_failed(self, name: str, error: BaseException, traceback: str) -> None:
         if isinstance(error, LedgerFault):
             self._fault = error
             return
-        self._log.error("job.failed", job=event.job_id, error=repr(error), traceback=event.traceback)
+        self._log.error("job.failed", job=name, error=repr(error), traceback=traceback)

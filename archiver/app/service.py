@@ -31,7 +31,7 @@ from archiver.backfill import Backfill, Ending, end, enrol, stay
 from archiver.cluster import LEASE, RENEW_EVERY, Deferrer, Worker
 from archiver.core.errors import SettingsFault
 from archiver.core.model import DEFAULT_ACCOUNT, Dependency, Intake
-from archiver.daemon import Care, Daemon, Hangup, Job, Stopping, drain
+from archiver.daemon import Care, Daemon, Hangup, Job, Stopping, drain, unless_asked
 from archiver.dispatch import Archive, Breakers, Dispatch, Dispatcher, Post, Shift, StemPool
 from archiver.edge.downloader import HttpDownloader, Throttle
 from archiver.edge.heartbeat import Ping
@@ -248,6 +248,10 @@ class Service:
 
     # --- one shot
 
+    def _sweep(self) -> None:
+        self.abort_uploads()
+        self.abort_strays()
+
     def backfill(
         self,
         intakes: Iterable[Intake],
@@ -287,8 +291,7 @@ class Service:
 
         try:
             verdict = backfill.run(report)
-            self.abort_uploads()
-            self.abort_strays()
+            unless_asked(self._sweep, stopping)
             ending = end(backfill, verdict, roll)
         finally:
             self.stop(stopping)

@@ -214,6 +214,9 @@ def _kill(cluster: Cluster, *, tasks: int, kills: int, seed: int) -> None:
     took = time.monotonic() - began
     print(f"seed {seed}: {done} kills over {tasks} tasks in {took:.0f} s: 0 lost, 0 corrupt, 0 duplicates")
     assert done
+    # An upload that its worker had no time to write down is found by whoever starts, or ten minutes later.
+    assert intake.stop() == 0
+    cluster.start("run")
     cluster.oracles()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -147,6 +148,21 @@ def test_daemon_stopped_while_transfers_wait_for_bandwidth_ends_at_once_and_give
         site.wait_for([slow.task_id])
         assert daemon.stop() == 0
     site.oracles(slow)
+
+
+@pytest.mark.parametrize("command", [("run",), ("backfill", "-")])
+def test_process_asked_to_end_while_the_store_keeps_silent_about_uploads_does_not_wait_for_it(
+    site: Site, command: tuple[str, ...]
+) -> None:
+    """Only looking for stray uploads is under way: nothing that would be lost."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        site.configure(store={"endpoint_url": f"http://127.0.0.1:{silent.getsockname()[1]}"})
+        with site.daemon(argv=site.command(*command)) as process:
+            asked, _ = silent.accept()
+            with asked:
+                began = time.monotonic()
+                assert process.stop() == 0
+                assert time.monotonic() - began < 5
 
 
 def test_run_and_backfill_side_by_side_work_on_each_task_once(site: Site) -> None:
