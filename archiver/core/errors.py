@@ -53,7 +53,7 @@ class ApiBusy(ArchiverError):
 
     code = "api.busy"
     down = Dependency.PROVIDER
-    hint = "nothing to do: it is asked again with back-off"
+    hint = "it is asked again with back-off; if that goes on, see whether provider.base_url can be reached from here"
 
 
 class ApiThrottled(ApiBusy):
@@ -213,7 +213,7 @@ class StoreBusy(ArchiverError):
 
     code = "store.busy"
     down = Dependency.STORE
-    hint = "nothing to do: it is tried again with back-off"
+    hint = "it is tried again with back-off; if that goes on, see whether the store can be reached from here"
 
 
 class StoreCorrupt(StoreBusy):
@@ -247,10 +247,20 @@ class BucketMissing(StorePaused):
 
 
 class AccessRefused(StorePaused):
-    """AccessDenied, InvalidAccessKeyId, SignatureDoesNotMatch, no credentials and kin."""
+    """AccessDenied, InvalidAccessKeyId, SignatureDoesNotMatch and kin."""
 
     code = "store.access_denied"
     hint = "see `stem-archiver check`; grant put, get, head, list and abort on the bucket and prefix"
+
+
+class CredentialsMissing(AccessRefused):
+    """Nobody told us credentials or a region, or those there are could not be renewed: nothing was sent."""
+
+    code = "store.no_credentials"
+    hint = (
+        "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the machine a role; "
+        "log in again where they have run out"
+    )
 
 
 class ClockSkewed(StorePaused):

@@ -22,6 +22,7 @@ from archiver.core.errors import (
     BodyLong,
     BucketMissing,
     ClockSkewed,
+    CredentialsMissing,
     StoreBusy,
     StoreCorrupt,
     StoreFull,
@@ -119,10 +120,10 @@ def test_each_answer_becomes_its_error(code: str, status: int, kind: type[Archiv
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
-        (boto.NoCredentialsError(), AccessRefused),
-        (boto.PartialCredentialsError(provider="p", cred_var="v"), AccessRefused),
-        (boto.CredentialRetrievalError(provider="p", error_msg="e"), AccessRefused),
-        (boto.SSOTokenLoadError(error_msg="e"), AccessRefused),
+        (boto.NoCredentialsError(), CredentialsMissing),
+        (boto.PartialCredentialsError(provider="p", cred_var="v"), CredentialsMissing),
+        (boto.CredentialRetrievalError(provider="p", error_msg="e"), CredentialsMissing),
+        (boto.SSOTokenLoadError(error_msg="e"), CredentialsMissing),
         (boto.ParamValidationError(report="r"), StoreMisfit),
         (boto.EndpointConnectionError(endpoint_url="u"), StoreBusy),
         (boto.ConnectTimeoutError(endpoint_url="u"), StoreBusy),

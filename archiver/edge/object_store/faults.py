@@ -30,6 +30,7 @@ from archiver.core.errors import (
     ArchiverError,
     BucketMissing,
     ClockSkewed,
+    CredentialsMissing,
     StoreBusy,
     StoreCorrupt,
     StoreFull,
@@ -113,7 +114,7 @@ _BY_STATUS: dict[int, type[ArchiverError]] = {
     507: StoreFull,
 }
 
-_OUR_SET_UP = (
+_NO_CREDENTIALS = (
     CredentialRetrievalError,
     LoginError,
     NoAuthTokenError,
@@ -137,8 +138,8 @@ def translated(call: str) -> Iterator[None]:
         raise _answered(call, error) from None
     except ParamValidationError as error:
         raise StoreMisfit(f"{call}: {type(error).__name__}") from None
-    except _OUR_SET_UP as error:
-        raise AccessRefused(f"{call}: {type(error).__name__}") from None
+    except _NO_CREDENTIALS as error:
+        raise CredentialsMissing(f"{call}: no usable AWS credentials ({type(error).__name__})") from None
     except (BotoCoreError, HTTPError, OSError) as error:
         raise StoreBusy(f"{call}: no answer ({type(error).__name__})") from None
 
