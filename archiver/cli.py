@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import sys
@@ -145,6 +146,10 @@ def _faults() -> Iterator[None]:
         _fail(str(fault), Exit.PAUSED, fault.hint)
     except QueueUnreadable as unreadable:
         _fail(str(unreadable), Exit.USAGE, unreadable.hint)
+    except OSError as error:
+        if error.errno not in {errno.EMFILE, errno.ENFILE}:
+            raise
+        _fail(f"{error.filename}: {error.strerror}", Exit.PAUSED, "raise the limit of open files (`ulimit -n`)")
 
 
 @contextmanager

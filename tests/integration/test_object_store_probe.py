@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import boto3
 import pytest
 
-from archiver.core.errors import AccessRefused, StoreBusy
+from archiver.core.errors import AccessRefused, CredentialsMissing, StoreBusy
 from archiver.demo.seaweed import S3Server
 from archiver.edge.buffers import BufferBudget
 from archiver.edge.object_store import S3Store, s3_client
@@ -238,7 +238,7 @@ def test_no_credentials_are_ours_to_mend(s3_server: S3Server, bucket: str, monke
     nobody = replace(s3_server)
     nobody.__dict__["session"] = boto3.session.Session()  # cached_property's own place
     (finding,) = store_on(nobody, bucket).probe(PROBE)
-    assert finding.hint == AccessRefused.hint
+    assert finding.hint == CredentialsMissing.hint
 
 
 def test_an_unknown_profile_is_ours_to_mend(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ The client runs whole, on sockets made of memory, so that each example takes no 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import socket
 from collections.abc import Callable, Sequence
@@ -36,6 +37,10 @@ class MemorySocket:
         self._pieces = cycle(pieces)
         self._wire = b""
         self._timeout = 0.0
+        self._always_readable = os.open(os.devnull, os.O_RDONLY)
+
+    def fileno(self) -> int:
+        return self._always_readable
 
     def settimeout(self, seconds: float) -> None:
         self._timeout = seconds
@@ -51,6 +56,9 @@ class MemorySocket:
 
     def close(self) -> None:
         self._wire = b""
+        if self._always_readable >= 0:
+            os.close(self._always_readable)
+            self._always_readable = -1
 
 
 @dataclass(slots=True)
