@@ -149,7 +149,8 @@ def _faults() -> Iterator[None]:
     except OSError as error:
         if error.errno not in {errno.EMFILE, errno.ENFILE}:
             raise
-        _fail(f"{error.filename}: {error.strerror}", Exit.PAUSED, "raise the limit of open files (`ulimit -n`)")
+        subject = error.filename or "a connection"
+        _fail(f"{subject}: {error.strerror}", Exit.PAUSED, "raise the limit of open files (`ulimit -n`)")
 
 
 @contextmanager

@@ -161,6 +161,14 @@ def test_only_leases_are_not_waited_for_until_they_are_on_the_disk(tmp_path: Pat
     assert waited == [True, False, True, True, False, True]  # taken in, claimed, listed, stored, renewed, given back
 
 
+def test_a_thread_that_the_end_left_behind_may_still_write(tmp_path: Path) -> None:
+    ledger = open_ledger(tmp_path)
+    take_in(ledger, 1)
+    ledger.close()
+    assert take_in(ledger, 1, 2) == [tid(2)]
+    ledger.close()
+
+
 def test_the_write_ahead_log_shrinks_again_after_a_large_transaction(tmp_path: Path) -> None:
     ledger = open_ledger(tmp_path)
     take_in(ledger, *range(90_000))

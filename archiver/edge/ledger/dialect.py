@@ -103,8 +103,8 @@ class SqliteFile:
 
     def close(self) -> None:
         """Close every connection; the last process to do so folds the write-ahead log into the file."""
-        for writer in self._writers.values():
-            writer.close()
+        while self._writers:
+            self._writers.popitem()[1].close()
         self.engine.dispose()
 
     @contextmanager
