@@ -7,9 +7,10 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from concurrent.futures import Future, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -30,34 +31,35 @@ HUNG_AFTER = timedelta(minutes=5)
 
 
 class Stopping:
-    """The process's wish to end: set by a first signal, made urgent by a second."""
+    """The process's wish to end: set by a first signal, made urgent by a second.
+
+    A signal is heard between any two steps of the main thread, also of one that holds the lock of an Event it waits
+    for: to set that would wait for ever. So there are no locks here, and a queue that is made for this.
+    """
 
     def __init__(self) -> None:
-        self._asked = threading.Event()
-        self._urgent = threading.Event()
-        self.signal_number: int | None = None
-
-    @property
-    def asked(self) -> bool:
+        self.asked = False
         """Whether a signal (or a fault) asked the process to end."""
-        return self._asked.is_set()
-
-    @property
-    def urgent(self) -> bool:
+        self.urgent = False
         """Whether a second signal asked to end at once."""
-        return self._urgent.is_set()
+        self.signal_number: int | None = None
+        self._bell: SimpleQueue[None] = SimpleQueue()
 
     def ask(self, number: int | None = None) -> None:
         """Ask to end; asking with a signal twice makes it urgent."""
-        if number is not None and self._asked.is_set():
-            self._urgent.set()
-        if number is not None and self.signal_number is None:
-            self.signal_number = number
-        self._asked.set()
+        if number is not None:
+            self.urgent = self.asked
+            self.signal_number = self.signal_number or number
+        self.asked = True
+        self._bell.put(None)
 
     def wait(self, seconds: float) -> bool:
         """Wait until asked, at most `seconds`; return whether asked."""
-        return self._asked.wait(seconds)
+        with suppress(Empty):
+            if not self.asked:
+                self._bell.get(timeout=seconds)
+                self._bell.put(None)  # for whoever else waits
+        return self.asked
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
@@ -75,21 +77,21 @@ class Stopping:
 
 
 class Hangup:
-    """The operator's wish that the settings be read again: SIGHUP."""
+    """The operator's wish that the settings be read again: SIGHUP. Without locks, as Stopping."""
 
     def __init__(self) -> None:
-        self._heard = threading.Event()
+        self._heard = False
 
     def hear(self) -> None:
         """Take note of the wish."""
-        self._heard.set()
+        self._heard = True
 
     def taken(self) -> bool:
         """Whether there was such a wish since this was last asked."""
-        heard = self._heard.is_set()
-        if heard:
-            self._heard.clear()
-        return heard
+        if not self._heard:
+            return False
+        self._heard = False
+        return True
 
     @contextmanager
     def on_signal(self) -> Iterator[None]:

@@ -119,11 +119,13 @@ class Service:
         abort_strays(ledger=self.ledger, store=self.store, prefix=self.settings.store.prefix, log=self.log)
 
     def stop(self, stopping: Stopping) -> None:
-        """Drain, then give back every lease; raises LedgerFault at once where a server is away by then."""
+        """Drain, then give back every lease; raises LedgerFault."""
         grace = self.settings.shutdown_grace
         drain(self.dispatcher, stopping, grace=grace, cancel=self.cancel, log=self.log)
-        self.ledger.outage.wait_no_longer()
         self.ledger.release(self.owner, now=self.clock())
+
+    def _heed(self, stopping: Stopping) -> None:
+        self.ledger.outage.shorten(lambda: stopping.asked)
 
     # --- the daemon
 
@@ -143,6 +145,7 @@ class Service:
 
         Raises SettingsFault, before anything is begun, when an extra that the settings need is not installed.
         """
+        self._heed(stopping)
         settings, served = self.settings, pages(self.metrics, self.pulse, self.breakers)
         self.pulse.expect(_WORK, _WORK_WITHIN)
         daemon = Daemon(
@@ -263,6 +266,7 @@ class Service:
         progress: Progress,
     ) -> Ending:
         """Take the ids in and work until each has ended; raises LedgerFault."""
+        self._heed(stopping)
         roll = enrol(
             intakes,
             owner=self.owner,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -303,3 +305,21 @@ def test_example_marks_just_the_settings_that_can_change_while_the_service_is_at
         if "SIGHUP" in block
     }
     assert marked == tunable
+
+
+def test_signal_is_heard_at_any_moment_of_the_wait_for_one() -> None:
+    """Also while the wait holds a lock: a thousand signals a second would find it."""
+    script = """
+import signal, time
+from archiver.daemon import Stopping
+stopping = Stopping()
+signal.signal(signal.SIGALRM, lambda number, frame: stopping.ask())
+signal.setitimer(signal.ITIMER_REAL, 1e-3, 1e-3)
+until = time.monotonic() + 3
+while time.monotonic() < until:
+    stopping.asked = False
+    stopping.wait(0)
+signal.setitimer(signal.ITIMER_REAL, 0)
+"""
+    done = subprocess.run([sys.executable, "-c", script], timeout=30, check=False, capture_output=True, cwd=ROOT)
+    assert done.returncode == 0

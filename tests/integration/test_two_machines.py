@@ -74,16 +74,22 @@ def test_who_is_asked_to_end_while_the_server_is_away_does_so_within_systemds_pa
     sites: list[Site], postgres: PostgresServer
 ) -> None:
     one, two = sites
-    with one.daemon() as intake, two.daemon(argv=two.command("worker")) as worker:
-        both = (intake, worker)
-        for each in both:
+    ids = two.folder / "ids"
+    ids.write_text("asked-about-again-0001\n")
+    with (
+        one.daemon() as intake,
+        two.daemon(argv=two.command("worker")) as worker,
+        two.daemon(argv=two.command("backfill", "--wait", str(ids))) as backfill,
+    ):
+        for each in (intake, worker):
             each.wait_event("daemon.started")
+        backfill.wait_event("record.not_ready")
         postgres.stop()
         try:
-            for each in both:
+            for each in (intake, worker, backfill):
                 each.wait_event("ledger.away")
                 each.signal(signal.SIGTERM)
-            assert [each.popen.wait(40) for each in both] == [3, 3]
+            assert [each.popen.wait(40) for each in (intake, worker, backfill)] == [3, 3, 3]
         finally:
             postgres.start()
 

@@ -13,6 +13,8 @@ from archiver.edge.ledger.faults import LedgerAway
 
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 1.0
+AT_THE_END = 5.0
+"""Seconds that a process which is asked to end still waits for a server."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -28,26 +30,27 @@ class Outage:
         self._patience = patience.total_seconds()
         self._heard = heard
         self._told = threading.Event()
-        self._no_longer = threading.Event()
+        self._ending: Callable[[], bool] = lambda: False
 
-    def wait_no_longer(self) -> None:
-        """Let whoever waits, and whoever comes, do without the server from now on: the process ends."""
-        self._no_longer.set()
+    def shorten(self, ending: Callable[[], bool]) -> None:
+        """Wait no longer than AT_THE_END once `ending` says that the process is to end."""
+        self._ending = ending
 
     def outlast(self, work: Callable[[], T]) -> T:
         """Return what `work` returns; while it raises LedgerAway do it again, until the patience is over."""
-        give_up = time.monotonic() + self._patience
+        began = time.monotonic()
         pause = _FIRST_PAUSE
         while True:
             try:
                 done = work()
             except LedgerAway as away:
-                if time.monotonic() + pause > give_up or self._no_longer.is_set():
+                patience = min(self._patience, AT_THE_END) if self._ending() else self._patience
+                if time.monotonic() + pause > began + patience:
                     raise
                 if not self._told.is_set():
                     self._told.set()
                     self._heard(away)
-                self._no_longer.wait(pause)
+                time.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
             else:
                 self._told.clear()
