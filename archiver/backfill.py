@@ -65,6 +65,7 @@ class Roll:
 
 
 def enrol(
+    roll: Roll,
     intakes: Iterable[Intake],
     *,
     owner: str,
@@ -74,12 +75,11 @@ def enrol(
     log: EventLog,
     checkpoint: Checkpoint = unobserved,
     stay: Callable[[], object] = lambda: None,
-) -> Roll:
-    """Take ids in and enlist those that are not archived yet, at most `limit` of them.
+) -> None:
+    """Take ids in, enlist those that are not archived yet, at most `limit` of them, and count them on `roll`.
 
     Calls `stay` after each batch: a million ids take a while, in which we must not be taken for dead.
     """
-    roll = Roll()
     room = limit
     for intake in intakes:
         checkpoint("queue.read")
@@ -100,7 +100,6 @@ def enrol(
         stay()
         if room == 0:
             break
-    return roll
 
 
 @dataclass(slots=True)

@@ -595,21 +595,22 @@ class BackfillOptions:
     verbose: bool
 
 
-@contextmanager
-def _intakes(file: str | None, queue: Path) -> Iterator[Iterator[Intake]]:
+def _intakes(file: str | None, queue: Path) -> Iterator[Intake]:
+    """Yield the ids in batches; raise QueueUnreadable.
+
+    Opened and closed by whoever reads, for where that is a thread nobody else may touch what it reads from: they
+    would wait for it. Python itself would, at its end, for sys.stdin.
+    """
     from archiver.core.errors import QueueUnreadable
     from archiver.edge.queue_file import read_ids
 
-    if file == "-":
-        yield read_ids(sys.stdin.buffer, "-")
-        return
     path = queue if file is None else Path(file)
     try:
-        stream = path.open("rb")
+        stream = os.fdopen(os.dup(sys.stdin.fileno()), "rb") if file == "-" else path.open("rb")
     except OSError as error:
         raise QueueUnreadable(str(path), error.strerror or str(error), "name a file that can be read") from None
     with stream:
-        yield read_ids(stream, str(path))
+        yield from read_ids(stream, str(path))
 
 
 def _backfill(loaded: Loaded, asked: BackfillOptions) -> int:
@@ -626,13 +627,12 @@ def _backfill(loaded: Loaded, asked: BackfillOptions) -> int:
     with (
         stopping.on_signals(),
         _faults(),
-        _intakes(asked.file, settings.queue.path) as intakes,
         service(settings, observer=tally, log=log, role=Role.BACKFILL) as ready,
         Screen(console, tally, quiet=asked.as_json) as screen,
     ):
         _at_work()
         ending = ready.backfill(
-            intakes,
+            _intakes(asked.file, settings.queue.path),
             stopping=stopping,
             limit=asked.limit,
             wait=asked.wait,
@@ -663,9 +663,9 @@ def _dry_run(loaded: Loaded, asked: BackfillOptions) -> int:
 
     settings = loaded.settings
     log = configure("warning", settings.log.format, secrets=settings.secrets())
-    with _faults(), _intakes(asked.file, settings.queue.path) as intakes:
+    with _faults():
         _at_work()
-        previews = preview(settings, intakes, limit=asked.limit, log=log)
+        previews = preview(settings, _intakes(asked.file, settings.queue.path), limit=asked.limit, log=log)
         if asked.as_json:
             print_json({"tasks": list(previews)}, sys.stdout)
         else:

@@ -27,7 +27,7 @@ from archiver.app.jobs import open_jobs
 from archiver.app.ledger import on_server, open_ledger
 from archiver.app.listeners import called, pages, watched
 from archiver.app.machine import THIS_MACHINE, Machine
-from archiver.backfill import Backfill, Ending, end, enrol, stay
+from archiver.backfill import Backfill, Ending, Roll, end, enrol, stay
 from archiver.cluster import LEASE, RENEW_EVERY, Deferrer, Worker
 from archiver.core.errors import SettingsFault
 from archiver.core.model import DEFAULT_ACCOUNT, Dependency, Intake
@@ -251,6 +251,19 @@ class Service:
 
     # --- one shot
 
+    def _enrol(self, roll: Roll, intakes: Iterable[Intake], limit: int | None) -> None:
+        enrol(
+            roll,
+            intakes,
+            owner=self.owner,
+            ledger=self.ledger,
+            limit=limit,
+            clock=self.clock,
+            log=self.log,
+            checkpoint=self.checkpoint,
+            stay=lambda: stay(self.dispatcher),
+        )
+
     def _sweep(self) -> None:
         self.abort_uploads()
         self.abort_strays()
@@ -267,16 +280,8 @@ class Service:
     ) -> Ending:
         """Take the ids in and work until each has ended; raises LedgerFault."""
         self._heed(stopping)
-        roll = enrol(
-            intakes,
-            owner=self.owner,
-            ledger=self.ledger,
-            limit=limit,
-            clock=self.clock,
-            log=self.log,
-            checkpoint=self.checkpoint,
-            stay=lambda: stay(self.dispatcher),
-        )
+        roll = Roll()
+        unless_asked(lambda: self._enrol(roll, intakes, limit), stopping)
         self.log.info("backfill.started", tasks=roll.taken, already_archived=roll.already_archived)
         backfill = Backfill(
             owner=self.owner,

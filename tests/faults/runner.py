@@ -187,14 +187,13 @@ def _observed(argv: list[str], stop: Stop, reached: Path) -> int:
         with (
             stopping.on_signals(),
             cli._faults(),
-            cli._intakes(file, settings.queue.path) as intakes,
             service(settings, observer=Tally(), log=log, role=Role(command), checkpoint=checkpoint) as ready,
         ):
             if command == "run":
                 ready.run(stopping)
                 return 0
             ending = ready.backfill(
-                intakes,
+                cli._intakes(file, settings.queue.path),
                 stopping=stopping,
                 limit=None,
                 wait=True,

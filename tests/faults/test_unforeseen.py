@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from archiver import cli
 from archiver.core.errors import OriginBusy
 from archiver.core.model import Later, Outcome
 from archiver.edge.ledger import SqlLedger
@@ -84,10 +83,3 @@ def test_stem_that_fails_unforeseen_does_not_end_the_try_under_its_siblings(fail
     world.pool.close()
     states = {stem.name: stem.state for stem in world.task.stems}
     assert states == {"bass": "wanted", "vocal": "stored"}
-
-
-def test_error_of_the_service_is_not_taken_for_one_of_the_file_of_ids(tmp_path: Path) -> None:
-    ids = tmp_path / "ids.txt"
-    ids.write_text("task-0001\n")
-    with pytest.raises(OSError, match="disk full"), cli._intakes(str(ids), ids):
-        raise OSError("disk full")

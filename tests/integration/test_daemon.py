@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -163,6 +165,18 @@ def test_process_asked_to_end_while_the_store_keeps_silent_about_uploads_does_no
                 began = time.monotonic()
                 assert process.stop() == 0
                 assert time.monotonic() - began < 5
+
+
+def test_backfill_that_waits_for_ids_from_a_pipe_ends_on_a_signal(site: Site) -> None:
+    ours, theirs = os.pipe()
+    with os.fdopen(ours, "rb") as silent, os.fdopen(theirs, "wb"):
+        process = subprocess.Popen(site.command("backfill", "-"), stdin=silent, stderr=subprocess.PIPE, env=site.env)
+        with process:
+            while not list(site.folder.glob("**/*.owners/*.lock")):
+                time.sleep(0.05)
+            time.sleep(0.5)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == 128 + signal.SIGINT
 
 
 def test_run_and_backfill_side_by_side_work_on_each_task_once(site: Site) -> None:
