@@ -169,14 +169,19 @@ def test_process_asked_to_end_while_the_store_keeps_silent_about_uploads_does_no
 
 def test_backfill_that_waits_for_ids_from_a_pipe_ends_on_a_signal(site: Site) -> None:
     ours, theirs = os.pipe()
-    with os.fdopen(ours, "rb") as silent, os.fdopen(theirs, "wb"):
-        process = subprocess.Popen(site.command("backfill", "-"), stdin=silent, stderr=subprocess.PIPE, env=site.env)
-        with process:
+    with (
+        os.fdopen(ours, "rb") as silent,
+        os.fdopen(theirs, "wb"),
+        subprocess.Popen(site.command("backfill", "-"), stdin=silent, env=site.env) as process,
+    ):
+        try:
             while not list(site.folder.glob("**/*.owners/*.lock")):
                 time.sleep(0.05)
             time.sleep(0.5)
             process.send_signal(signal.SIGINT)
             assert process.wait(20) == 128 + signal.SIGINT
+        finally:
+            process.kill()
 
 
 def test_run_and_backfill_side_by_side_work_on_each_task_once(site: Site) -> None:
