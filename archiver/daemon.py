@@ -26,6 +26,9 @@ CANCEL_PATIENCE = timedelta(seconds=5)
 """How long transfers get to notice that the grace is over and to abort what they had begun."""
 
 
+LAST_RUNS = timedelta(seconds=5)
+"""How long jobs that are running get to end: one that has read the queue file takes in what it read."""
+
 HUNG_AFTER = timedelta(minutes=5)
 """How long a run of a job, or a step within it that it tells of, may take; longer counts as hung."""
 
@@ -227,7 +230,7 @@ class Daemon:
                     self._stopping.ask()
         finally:
             self._care.manager.stopping()
-            schedule.stop()
+            schedule.stop(LAST_RUNS, lambda: self._stopping.urgent)
         return self._fault
 
     def _attend(self) -> None:

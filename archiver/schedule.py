@@ -1,9 +1,10 @@
-"""APScheduler as the daemon uses it: a late run is made up for, and none holds up the end of the process."""
+"""APScheduler as the daemon uses it: a late run is made up for, and none holds up the end of the process for long."""
 
 from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,8 +22,9 @@ class Schedule:
 
     def __init__(self, succeeded: Callable[[str], None], failed: Callable[[str, BaseException, str], None]) -> None:
         # The defaults skip a run silently when a second is busy; a late run is right here, a lost one is not.
+        self._threads = _Threads()
         self._scheduler = BackgroundScheduler(
-            executors={"default": _Threads()},
+            executors={"default": self._threads},
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
             timezone="UTC",
         )
@@ -49,13 +51,20 @@ class Schedule:
         for job in self._scheduler.get_jobs():
             job.modify(next_run_time=datetime.now(UTC))
 
-    def stop(self) -> None:
-        """Begin no more runs; those under way are left to themselves."""
+    def stop(self, patience: timedelta, hurried: Callable[[], bool]) -> None:
+        """Begin no more runs; let those under way end for so long, unless `hurried`, then leave them to themselves."""
         self._scheduler.shutdown(wait=False)
+        give_up = time.monotonic() + patience.total_seconds()
+        while self._threads.at_work and time.monotonic() < give_up and not hurried():
+            time.sleep(0.02)
 
 
 class _Threads(BaseExecutor):  # type: ignore[misc]  # APScheduler has no types
     """Daemon threads: a run that hangs when the process ends is left behind. Those of a pool would be waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.at_work: set[threading.Thread] = set()
 
     def _do_submit_job(self, job: Any, run_times: list[datetime]) -> None:  # noqa: ANN401 - as above
         def run() -> None:
@@ -65,5 +74,9 @@ class _Threads(BaseExecutor):  # type: ignore[misc]  # APScheduler has no types
                 self._run_job_error(job.id, *sys.exc_info()[1:])
             else:
                 self._run_job_success(job.id, events)
+            finally:
+                self.at_work.discard(threading.current_thread())
 
-        threading.Thread(target=run, name=f"job-{job.id}", daemon=True).start()
+        thread = threading.Thread(target=run, name=f"job-{job.id}", daemon=True)
+        self.at_work.add(thread)
+        thread.start()
