@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 CANCEL_PATIENCE = timedelta(seconds=5)
 """How long transfers get to notice that the grace is over and to abort what they had begun."""
 
-
 LAST_RUNS = timedelta(seconds=5)
 """How long jobs that are running get to end: one that has read the queue file takes in what it read."""
 
@@ -167,7 +166,7 @@ def unless_asked(work: Callable[[], None], stopping: Stopping) -> None:
         else:
             done.set_result(None)
 
-    threading.Thread(target=run, name=work.__name__, daemon=True).start()
+    threading.Thread(target=run, name="unless-asked", daemon=True).start()
     while not stopping.asked:
         if wait([done], 0.1).done:
             done.result()
