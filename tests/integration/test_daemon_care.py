@@ -317,7 +317,7 @@ signal.signal(signal.SIGALRM, lambda number, frame: stopping.ask())
 signal.setitimer(signal.ITIMER_REAL, 1e-3, 1e-3)
 until = time.monotonic() + 3
 while time.monotonic() < until:
-    stopping.asked = False
+    stopping = Stopping()
     stopping.wait(0)
 signal.setitimer(signal.ITIMER_REAL, 0)
 """
