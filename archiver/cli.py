@@ -605,8 +605,11 @@ def _intakes(file: str | None, queue: Path) -> Iterator[Intake]:
     from archiver.edge.queue_file import read_ids
 
     path = queue if file is None else Path(file)
+    # Where nothing stands at standard input its number may by now be that of another file.
+    if file == "-" and sys.stdin is None:
+        raise QueueUnreadable("-", "standard input is closed", "write the ids into it, or name a file")
     try:
-        stream = os.fdopen(os.dup(sys.stdin.fileno()), "rb") if file == "-" else path.open("rb")
+        stream = os.fdopen(os.dup(0), "rb") if file == "-" else path.open("rb")
     except OSError as error:
         raise QueueUnreadable(str(path), error.strerror or str(error), "name a file that can be read") from None
     with stream:
