@@ -119,17 +119,11 @@ def configure(
     threshold = logging.getLevelNamesMapping()[level.upper()]
     stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
     pre: list[Processor] = [structlog.processors.add_log_level, stamp]
-    shape = _Shape(Cleaner(secrets))
     handler = _Handler(out)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*pre, structlog.stdlib.add_logger_name],
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.ExceptionRenderer(_frames),
-                shape,
-                _json if as_json else _Console(out.encoding or "utf-8"),
-            ],
+            processors=_writing(Cleaner(secrets), _json if as_json else _Console(out.encoding or "utf-8")),
         )
     )
     _take_over_stdlib(handler, threshold)
@@ -147,6 +141,16 @@ def configure(
     log = cast("FilteringBoundLogger", structlog.get_logger("archiver"))
     _report_crashes(log)
     return log
+
+
+def _writing(cleaner: Cleaner, written: Processor) -> list[Processor]:
+    """What makes a line of an event, whoever logged it."""
+    return [
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        structlog.processors.ExceptionRenderer(_frames),
+        _Shape(cleaner),
+        written,
+    ]
 
 
 def set_level(level: Level) -> None:
