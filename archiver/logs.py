@@ -20,7 +20,7 @@ from typing import Literal, TextIO, cast
 import structlog
 from structlog.typing import EventDict, ExcInfo, FilteringBoundLogger, Processor, WrappedLogger
 
-from archiver.redaction import Cleaner, Plain
+from archiver.core.redaction import Cleaner, Plain
 
 EVENTS: Mapping[str, str] = MappingProxyType(
     {

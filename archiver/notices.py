@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
+from archiver.core.redaction import Cleaner
 from archiver.ports import Clock, EventLog
-from archiver.redaction import Cleaner
 
 TOLD: Mapping[str, str] = MappingProxyType(
     {

@@ -36,7 +36,7 @@ from archiver.core.model import (
     TaskId,
     Yielded,
 )
-from archiver.core.record import host_of
+from archiver.core.records.envelope import host_of
 from archiver.core.states import StemEvent, StemState, TaskState
 from archiver.ports import (
     Accounts,

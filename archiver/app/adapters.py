@@ -14,6 +14,7 @@ from archiver.app.ledger import on_server
 from archiver.app.machine import THIS_MACHINE, Machine
 from archiver.core.errors import LedgerFault, SettingsFault
 from archiver.core.model import AccountName, Policy
+from archiver.core.redaction import Cleaner
 from archiver.edge.buffers import BufferBudget
 from archiver.edge.downloader import HttpDownloader, Throttle
 from archiver.edge.ledger import SqlLedger
@@ -25,7 +26,6 @@ from archiver.edge.record_api.pace import LocalSlots
 from archiver.edge.shared_slots import SharedSlots
 from archiver.notices import Notices
 from archiver.ports import Checkpoint, EventLog, Slots, unobserved
-from archiver.redaction import Cleaner
 from archiver.settings import Settings, data_folder
 from archiver.settings.rules import SQLITE
 

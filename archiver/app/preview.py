@@ -12,7 +12,7 @@ from archiver.app.ledger import on_server, open_ledger
 from archiver.core import plan
 from archiver.core.errors import ArchiverError
 from archiver.core.model import DEFAULT_ACCOUNT, Intake, TaskId
-from archiver.core.record import shown_url
+from archiver.core.records.envelope import shown_url
 from archiver.ports import EventLog
 from archiver.settings import Settings
 

@@ -33,7 +33,7 @@ from archiver.core.model import (
     task_id,
     task_named_in,
 )
-from archiver.core.record import scrub
+from archiver.core.records.envelope import scrub
 
 HEAD = 1024
 """Bytes at the start of the file by which it is known again."""

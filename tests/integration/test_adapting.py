@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from archiver.core.errors import ArchiverError, OriginBusy
 from archiver.core.model import Dependency
-from archiver.core.record import host_of
+from archiver.core.records.envelope import host_of
 from archiver.dispatch import StemPool
 from archiver.edge.downloader import HttpDownloader
 from tests.fakes.audio import mp3

@@ -29,7 +29,7 @@ from archiver.core.errors import (
     ProviderPaused,
 )
 from archiver.core.model import Phase, TaskId
-from archiver.core.record import record_of
+from archiver.core.records.envelope import record_of
 from archiver.edge.record_api import KieApi
 from archiver.edge.record_api.pace import LocalSlots
 from tests.fakes.events import Events

@@ -24,7 +24,7 @@ from archiver.core.errors import (
     NoCredit,
 )
 from archiver.core.model import Phase, RecordInfo, TaskId
-from archiver.core.record import record_of
+from archiver.core.records.envelope import record_of
 from archiver.edge.record_api import KieApi
 from archiver.edge.record_api.pace import LocalSlots
 from archiver.ports import RecordApi

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from archiver.core.model import Archived, Intake, Policy, TaskId
-from archiver.core.record import record_of
+from archiver.core.records.envelope import record_of
 from archiver.demo.seaweed import S3Server
 from archiver.dispatch import Breakers
 from archiver.edge.buffers import BufferBudget

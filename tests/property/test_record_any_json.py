@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from archiver.core.model import Phase, RecordInfo
-from archiver.core.record import (
+from archiver.core.records.envelope import (
     MAX_NAME,
     MAX_STEMS,
     MAX_TEXT,

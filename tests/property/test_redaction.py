@@ -15,8 +15,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from archiver.core.redaction import LONGEST, MASK, SHORTEST_SECRET, Cleaner
 from archiver.logs import Format, configure
-from archiver.redaction import LONGEST, MASK, SHORTEST_SECRET, Cleaner
 
 SECRETS = [
     "sk-live-0123456789abcdef",

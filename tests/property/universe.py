@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 from archiver.core.errors import ArchiverError, LinkSpent
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Outcome, Policy, TaskId, task_id
-from archiver.core.record import record_of
+from archiver.core.records.envelope import record_of
 from archiver.dispatch import Breakers, Dispatcher, Post, Shift
 from archiver.edge.ledger import SqlLedger
 from archiver.edge.queue_file import QueueFile

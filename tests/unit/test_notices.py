@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from archiver.core.redaction import Cleaner
 from archiver.logs import EVENTS
 from archiver.notices import LINES_MAX, TOLD, Courier, Heartbeat, Notices, ToldLog
-from archiver.redaction import Cleaner
 from tests.fakes.events import Events
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from archiver.core.model import Phase, RecordInfo
-from archiver.core.record import (
+from archiver.core.records.envelope import (
     MAX_ANSWER,
     MAX_NAME,
     MAX_STEMS,

@@ -12,7 +12,7 @@ import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, stop_before_delay
 
 from archiver.core.errors import AddressForbidden, ArchiverError, BodyShort, OriginBusy
-from archiver.core.record import host_of
+from archiver.core.records.envelope import host_of
 from archiver.edge.downloader.address import Guard, Resolve, system_resolve
 from archiver.edge.downloader.answer import Hiccup, expect_audio, fault
 from archiver.edge.downloader.body import Limits, VerifyingBody
@@ -90,7 +90,7 @@ class HttpDownloader:
             clock: seconds, monotonic.
             sleep: waits between tries.
             jitter: spreads those waits.
-            busy: is told the host of a URL (see archiver.core.record.host_of) each time it did not answer as it should.
+            busy: is told the host of a URL (see archiver.core.records.envelope.host_of) each time it did not answer as it should.
             checkpoint: see archiver.ports.Checkpoint.
         """
         if not user_agent or not (user_agent.isascii() and user_agent.isprintable()):

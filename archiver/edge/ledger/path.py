@@ -28,7 +28,7 @@ from archiver.core.model import (
     TaskId,
     Yielded,
 )
-from archiver.core.record import shown_url
+from archiver.core.records.envelope import shown_url
 from archiver.core.states import IllegalMove, StemEvent, StemState, TaskEvent, TaskState
 from archiver.edge.ledger.moves import (
     LEASE_ENDS,

@@ -18,7 +18,7 @@ import tenacity
 
 from archiver.core.errors import ApiBusy, ApiThrottled, ArchiverError, KeyRefused
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, RecordInfo, TaskId
-from archiver.core.record import Envelope, NotAnAnswer, record_of, usable_url
+from archiver.core.records.envelope import Envelope, NotAnAnswer, record_of, usable_url
 from archiver.edge.record_api.pace import Pace, Wait
 from archiver.edge.record_api.verdicts import NoSuchPath, judge, opened
 from archiver.edge.record_api.wire import Wire

@@ -19,7 +19,7 @@ from archiver.core.errors import (
     Maintenance,
     NoCredit,
 )
-from archiver.core.record import Envelope, NotAnAnswer, read_envelope
+from archiver.core.records.envelope import Envelope, NotAnAnswer, read_envelope
 from archiver.edge.record_api.wire import Answer
 
 _OK = 200

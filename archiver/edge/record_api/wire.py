@@ -14,7 +14,7 @@ import httpcore
 import httpx
 
 from archiver.core.errors import ApiBusy
-from archiver.core.record import MAX_ANSWER, scrub
+from archiver.core.records.envelope import MAX_ANSWER, scrub
 
 KEEP_ALIVE = 30.0
 """Seconds for which an idle connection is thought alive; after longer, a router may have forgotten it."""
