@@ -8,11 +8,13 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from archiver.core.errors import LedgerFault
-from archiver.core.model import Dependency, Intake
+from archiver.core.model import Dependency, Intake, Pause
+from archiver.core.reports import OpenWork, TaskRow
 from archiver.core.states import TaskState
 from archiver.daemon import Stopping
 from archiver.dispatch import Breakers, Dispatch
-from archiver.ports import Checkpoint, Clock, EventLog, Ledger, OpenWork, Pause, TaskRow, unobserved
+from archiver.ports.ledger import Ledger
+from archiver.ports.runtime import Checkpoint, Clock, EventLog, unobserved
 from archiver.upkeep import accept
 
 UNFINISHED_SHOWN = 1000

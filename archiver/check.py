@@ -11,7 +11,9 @@ from archiver.app.adapters import open_accounts, open_store
 from archiver.app.ledger import on_server, probe_ledger
 from archiver.core.errors import ArchiverError
 from archiver.core.model import DEFAULT_ACCOUNT
-from archiver.ports import EventLog, Finding, RecordApi
+from archiver.core.reports import Finding
+from archiver.ports.provider import RecordApi
+from archiver.ports.runtime import EventLog
 from archiver.settings import Loaded, Settings
 from archiver.settings.rules import SQLITE
 

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from archiver.core.errors import LedgerFault
-from archiver.core.model import TaskId
+from archiver.core.model import Stage, TaskId
 from archiver.dispatch import NEEDS, Archive, Post, Shares, preferred
-from archiver.ports import Engine, Jobs, Stage
+from archiver.ports.work import Engine, Jobs
 
 WINDOW = 1000
 """Jobs of each stage that wait at most, the most urgent ones: a queue of all would slow every fetch from it."""

@@ -19,10 +19,10 @@ from rich.table import Table
 from rich.text import Text
 
 from archiver.core.errors import ArchiverError
-from archiver.core.model import DEFAULT_ACCOUNT, Archived, Outcome
+from archiver.core.model import DEFAULT_ACCOUNT, Archived, Outcome, Pause
 from archiver.core.redaction import visible
+from archiver.core.reports import Finding, JobCounts, Overview, TaskRow
 from archiver.core.states import StemState, TaskState
-from archiver.ports import Finding, JobCounts, Overview, Pause, TaskRow
 
 if TYPE_CHECKING:  # `status` and `show` need neither, and these load the whole service
     from archiver.app.preview import Preview

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from archiver.core.errors import LedgerFault
 from archiver.dispatch import Dispatch
-from archiver.ports import Clock, EventLog, ServiceManager
+from archiver.ports.runtime import Clock, EventLog, ServiceManager
 from archiver.pulse import Pulse
 
 if TYPE_CHECKING:

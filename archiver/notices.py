@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 
 from archiver.core.redaction import Cleaner
-from archiver.ports import Clock, EventLog
+from archiver.ports.runtime import Clock, EventLog
 
 TOLD: Mapping[str, str] = MappingProxyType(
     {

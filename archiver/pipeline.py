@@ -33,28 +33,18 @@ from archiver.core.model import (
     Refused,
     StemName,
     StemRow,
+    StoredObject,
     TaskId,
     Yielded,
 )
 from archiver.core.records.envelope import host_of
 from archiver.core.states import StemEvent, StemState, TaskState
-from archiver.ports import (
-    Accounts,
-    Body,
-    Checkpoint,
-    Clock,
-    Downloader,
-    EventLog,
-    Gate,
-    Jitter,
-    Ledger,
-    ObjectStore,
-    Observer,
-    RecordApi,
-    StoredObject,
-    TransferPool,
-    unobserved,
-)
+from archiver.ports.ledger import Ledger
+from archiver.ports.provider import Accounts, RecordApi
+from archiver.ports.runtime import Checkpoint, Clock, EventLog, Jitter, Observer, unobserved
+from archiver.ports.store import ObjectStore
+from archiver.ports.transfer import Body, Downloader, TransferPool
+from archiver.ports.work import Gate
 
 
 class _SameBytes(Exception):

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from archiver.core.errors import ArchiverError
 from archiver.core.model import Outcome
-from archiver.ports import Observer
+from archiver.ports.runtime import Observer
 
 
 class Pulse:

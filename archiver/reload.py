@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from archiver.core.errors import SettingsFault
-from archiver.ports import EventLog
+from archiver.ports.runtime import EventLog
 from archiver.settings import KEYS, Settings, value_of
 
 Tune = Callable[[Settings], bool | None]

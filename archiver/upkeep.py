@@ -9,7 +9,10 @@ from datetime import datetime, timedelta
 
 from archiver.core.errors import ArchiverError, QueueUnreadable
 from archiver.core.model import DEFAULT_ACCOUNT, Intake, TaskId
-from archiver.ports import Alive, Checkpoint, Clock, EventLog, Jobs, Ledger, ObjectStore, Queue, UploadList, unobserved
+from archiver.ports.ledger import Alive, Ledger
+from archiver.ports.runtime import Checkpoint, Clock, EventLog, unobserved
+from archiver.ports.store import ObjectStore, UploadList
+from archiver.ports.work import Jobs, Queue
 
 
 @dataclass(slots=True)

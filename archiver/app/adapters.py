@@ -25,7 +25,8 @@ from archiver.edge.record_api.accounts import KieAccounts
 from archiver.edge.record_api.pace import LocalSlots
 from archiver.edge.shared_slots import SharedSlots
 from archiver.notices import Notices
-from archiver.ports import Checkpoint, EventLog, Slots, unobserved
+from archiver.ports.provider import Slots
+from archiver.ports.runtime import Checkpoint, EventLog, unobserved
 from archiver.settings import Settings, data_folder
 from archiver.settings.rules import SQLITE
 

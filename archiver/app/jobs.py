@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from archiver.app.extras import extra
 from archiver.app.ledger import on_server
-from archiver.ports import JobCounts
+from archiver.core.reports import JobCounts
 from archiver.settings import Settings
 
 if TYPE_CHECKING:

@@ -9,9 +9,10 @@ from datetime import timedelta
 from archiver.app.clock import utc_now
 from archiver.app.extras import extra
 from archiver.core.errors import LedgerFault
+from archiver.core.reports import Finding
 from archiver.edge.ledger import SqlLedger, copy, database_of, probe
 from archiver.edge.ledger.sql import PATIENCE
-from archiver.ports import Checkpoint, EventLog, Finding, unobserved
+from archiver.ports.runtime import Checkpoint, EventLog, unobserved
 from archiver.settings import Settings
 from archiver.settings.rules import SQLITE
 

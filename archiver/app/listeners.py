@@ -12,7 +12,7 @@ from archiver.dispatch import Breakers
 from archiver.edge.metrics import CONTENT_TYPE, Metrics
 from archiver.edge.pages import Page, PageServer
 from archiver.health import HEALTHZ, READYZ, healthz, readyz
-from archiver.ports import Clock, EventLog
+from archiver.ports.runtime import Clock, EventLog
 from archiver.pulse import Pulse
 from archiver.settings.model import Callback, Http
 

@@ -16,7 +16,7 @@ from archiver.edge.downloader.throttle import local_now
 from archiver.edge.ledger.sql import PATIENCE
 from archiver.edge.object_store import s3_client
 from archiver.edge.record_api.pace import Wait
-from archiver.ports import Clock
+from archiver.ports.runtime import Clock
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -13,7 +13,7 @@ from archiver.core import plan
 from archiver.core.errors import ArchiverError
 from archiver.core.model import DEFAULT_ACCOUNT, Intake, TaskId
 from archiver.core.records.envelope import shown_url
-from archiver.ports import EventLog
+from archiver.ports.runtime import EventLog
 from archiver.settings import Settings
 
 

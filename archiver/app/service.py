@@ -31,6 +31,7 @@ from archiver.backfill import Backfill, Ending, Roll, end, enrol, stay
 from archiver.cluster import LEASE, RENEW_EVERY, Deferrer, Worker
 from archiver.core.errors import SettingsFault
 from archiver.core.model import DEFAULT_ACCOUNT, Dependency, Intake
+from archiver.core.reports import OpenWork, Overview
 from archiver.daemon import Care, Daemon, Hangup, Job, Stopping, drain, unless_asked
 from archiver.dispatch import Archive, Breakers, Dispatch, Dispatcher, Post, Shift, StemPool
 from archiver.edge.downloader import HttpDownloader, Throttle
@@ -46,7 +47,9 @@ from archiver.edge.service_manager import Systemd
 from archiver.logs import set_level
 from archiver.notices import Heartbeat, Notices, ToldLog
 from archiver.pipeline import Archiver, Outside
-from archiver.ports import Checkpoint, Clock, Engine, EventLog, Gate, Ledger, Observer, OpenWork, Overview, unobserved
+from archiver.ports.ledger import Ledger
+from archiver.ports.runtime import Checkpoint, Clock, EventLog, Observer, unobserved
+from archiver.ports.work import Engine, Gate
 from archiver.pulse import Beating, Pulse
 from archiver.reload import Reload, Tune
 from archiver.settings import Settings

@@ -320,3 +320,59 @@ class Moved:
     before: str
     after: str
     detail: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """What the store says of a finished object."""
+
+    key: str
+    size: int
+    etag: str
+
+
+class Stage(StrEnum):
+    """Which half of the path a claim is wanted for."""
+
+    LIST = "list"
+    """Ask the provider (tasks whose stems are not known, or must be asked again)."""
+    STORE = "store"
+    """Fetch and store known stems: needs no API key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A task that is to be worked on, now or from its `not_before` on, and how urgent that is."""
+
+    task_id: TaskId
+    stage: Stage
+    urgency: datetime
+    deadline: datetime | None
+    not_before: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A dependency that is left alone: it refused us, or the operator holds it."""
+
+    dependency: Dependency
+    since: datetime
+    reason: str
+    hint: str
+    lasting: bool
+    probes: int
+    next_probe: datetime
+    """When it is tried again; a held one that is not lasting ends by then without a try."""
+    held: bool = False
+    """The operator's own wish, for every account: nothing but `lift`, or its end, ends it."""
+    account: AccountName = DEFAULT_ACCOUNT
+    """Whose pause it is, where the dependency is the provider."""
+
+    @property
+    def subject(self) -> str:
+        """What people call that which is paused."""
+        return self.dependency.value + ("" if self.account == DEFAULT_ACCOUNT else f" (account {self.account})")
+
+    def over(self, now: datetime) -> bool:
+        """Whether it was held until a time that has come."""
+        return self.held and not self.lasting and now >= self.next_probe

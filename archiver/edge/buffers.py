@@ -14,7 +14,7 @@ SMALLEST = 64 * 1024
 
 
 class BufferBudget:
-    """Lends buffers that together never take more than `total_bytes`; satisfies `archiver.ports.Buffers`.
+    """Lends buffers that together never take more than `total_bytes`; satisfies `archiver.ports.transfer.Buffers`.
 
     Requests are served in order of arrival: a large one is not overtaken for ever by small ones. Freed
     memory is kept for the next borrower and given up when another size needs the room.
@@ -42,7 +42,7 @@ class BufferBudget:
 
     @contextmanager
     def buffer(self, size: int) -> Iterator[memoryview]:
-        """Wait for `size` bytes' share and lend a buffer of exactly that size; see `archiver.ports.Buffers`.
+        """Wait for `size` bytes' share and lend a buffer of exactly that size; see `archiver.ports.transfer.Buffers`.
 
         Raises SettingsFault when `size` can never fit, StoreBusy once closed, and RuntimeError when this
         thread already holds a buffer (two such threads could wait for each other for ever).

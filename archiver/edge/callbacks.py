@@ -19,7 +19,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from archiver.core.callback import WINDOW, is_genuine, task_of
 from archiver.core.model import TaskId
-from archiver.ports import Clock, EventLog
+from archiver.ports.runtime import Clock, EventLog
 
 PATH = "/callbacks/vocal-removal"
 

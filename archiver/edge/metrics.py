@@ -16,8 +16,9 @@ from prometheus_client.registry import Collector
 
 from archiver.core.errors import ArchiverError, LedgerFault, QueueUnreadable
 from archiver.core.model import Archived, Dependency, Outcome
+from archiver.core.reports import Overview
 from archiver.core.states import StemState, TaskState
-from archiver.ports import Clock, Overview
+from archiver.ports.runtime import Clock
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 PREFIX = "stem_archiver"
@@ -57,7 +58,7 @@ class Sources:
 
 
 class Metrics:
-    """`ports.Observer` that counts for Prometheus. Safe to share between threads.
+    """`Observer` that counts for Prometheus. Safe to share between threads.
 
     No label holds anything from outside: states, outcomes, dependencies and error codes are closed sets.
     """
@@ -98,7 +99,7 @@ class Metrics:
         """Count a request to the provider: `ok`, or the code of the error."""
         self._calls.labels(outcome).inc()
 
-    # --- ports.Observer
+    # --- Observer
 
     def received(self, size: int) -> None:
         """Count bytes as they come in."""

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from socketserver import TCPServer, ThreadingMixIn
 
-from archiver.ports import EventLog
+from archiver.ports.runtime import EventLog
 
 CONNECTIONS = 16
 """Served at one time; a further one is hung up on."""

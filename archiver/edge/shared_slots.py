@@ -13,7 +13,8 @@ from typing import Protocol, TypeVar
 from sqlalchemy import Connection, text
 
 from archiver.core.errors import LedgerFault
-from archiver.ports import Jitter, NoSlot
+from archiver.ports.provider import NoSlot
+from archiver.ports.runtime import Jitter
 
 T = TypeVar("T")
 
@@ -38,7 +39,7 @@ class Transact(Protocol):
 
 
 class SharedSlots:
-    """`ports.Slots` of one account, for all processes on the same database.
+    """`Slots` of one account, for all processes on the same database.
 
     Each is free at a time that is written down: a lease while a request is out, which a process that
     dies leaves to run out, and `window` seconds after the answer else. `longest` is how many seconds one

@@ -1,4 +1,4 @@
-"""A `ports.Downloader` without a network: each URL gives what it was told to, in order."""
+"""A `Downloader` without a network: each URL gives what it was told to, in order."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from archiver.core.errors import ArchiverError, LinkSpent
-from archiver.ports import Body
+from archiver.ports.transfer import Body
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ Scripted = Answer | Callable[[], Answer]
 
 @dataclass(slots=True)
 class FakeBody:
-    """Satisfies ports.Body."""
+    """Satisfies Body."""
 
     audio: Audio
     size: int = 0
@@ -63,7 +63,7 @@ class FakeBody:
 
 @dataclass(slots=True)
 class FakeDownloader:
-    """Satisfies ports.Downloader. The last answer of a URL stays; an unknown URL is a 404."""
+    """Satisfies Downloader. The last answer of a URL stays; an unknown URL is a 404."""
 
     answers: Mapping[str, Sequence[Scripted]] = field(default_factory=dict)
     opened: list[str] = field(default_factory=list)

@@ -9,7 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from archiver.core.errors import BodyEmpty, KeyTaken, StoreBusy
-from archiver.ports import Body, Checkpoint, StoredObject, UploadJournal, unobserved
+from archiver.core.model import StoredObject
+from archiver.ports.runtime import Checkpoint, unobserved
+from archiver.ports.store import UploadJournal
+from archiver.ports.transfer import Body
 
 PIECE = 64 * 1024
 
@@ -79,7 +82,7 @@ class Failure:
 
 @dataclass
 class FakeStore:
-    """`archiver.ports.ObjectStore` in memory: `objects`, how often each was `written`, open `uploads`."""
+    """`archiver.ports.store.ObjectStore` in memory: `objects`, how often each was `written`, open `uploads`."""
 
     single_put_max: int = 16 * 1024 * 1024
     checkpoint: Checkpoint = unobserved

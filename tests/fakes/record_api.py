@@ -1,4 +1,4 @@
-"""A scripted `ports.RecordApi` without a network; passes the same contract suite as the real one."""
+"""A scripted `RecordApi` without a network; passes the same contract suite as the real one."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class FakeApi:
         self.records[task_id] = [record_of(each) if isinstance(each, Mapping) else each for each in answers]
 
     def of(self, account: AccountName) -> Self:
-        """See ports.Accounts."""
+        """See Accounts."""
         with self._lock:
             self.accounts.append(account)
         if account in self.unknown:
@@ -45,7 +45,7 @@ class FakeApi:
         return self
 
     def fetch(self, task_id: TaskId) -> RecordInfo:
-        """See ports.RecordApi."""
+        """See RecordApi."""
         with self._lock:
             self._complain()
             self.fetched.append(task_id)
@@ -58,14 +58,14 @@ class FakeApi:
         return answer
 
     def fresh_link(self, url: str) -> str | None:
-        """See ports.RecordApi."""
+        """See RecordApi."""
         with self._lock:
             self._complain()
             self.linked.append(url)
             return self.links.get(url)
 
     def credit(self) -> float:
-        """See ports.RecordApi."""
+        """See RecordApi."""
         self._complain()
         return self.balance
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 
 from archiver.core.plan import seal_of
+from archiver.core.reports import TaskRow
 from archiver.core.states import StemState, TaskState
-from archiver.ports import TaskRow
 from tests.faults.world import (
     API_KEY,
     BOT_TOKEN,

@@ -35,6 +35,7 @@ from archiver.core.model import (
     RecordInfo,
     StemName,
     StemSource,
+    StoredObject,
     TaskId,
 )
 from archiver.core.states import StemState
@@ -42,7 +43,8 @@ from archiver.dispatch import Breakers, Dispatcher, Post, Shift
 from archiver.edge.ledger import SqlLedger
 from archiver.edge.ledger.schema import tasks
 from archiver.pipeline import Archiver, Outside
-from archiver.ports import Body, StoredObject, UploadJournal
+from archiver.ports.store import UploadJournal
+from archiver.ports.transfer import Body
 from tests.fakes.downloader import Audio, FakeBody
 from tests.fakes.events import Silence
 from tests.integration.test_pipeline import Watcher

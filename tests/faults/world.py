@@ -30,6 +30,7 @@ from archiver.app.service import Service, service
 from archiver.console import Tally, jsonable
 from archiver.core.errors import LedgerFault
 from archiver.core.model import TaskId
+from archiver.core.reports import TaskRow
 from archiver.core.states import TaskState
 from archiver.daemon import Job
 from archiver.demo.seaweed import S3Server
@@ -37,7 +38,6 @@ from archiver.edge.downloader.address import SockAddr
 from archiver.edge.downloader.dialer import tcp_connect
 from archiver.edge.object_store import s3_client
 from archiver.logs import configure
-from archiver.ports import TaskRow
 from archiver.settings import Settings
 from tests.fakes.audio import mp3
 from tests.fakes.origin import Origin, RangedFile, origin

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from archiver.edge.downloader import HttpDownloader
-from archiver.ports import Body, Downloader
+from archiver.ports.transfer import Body, Downloader
 
 AGENT = "stem-archiver-test/1"
 

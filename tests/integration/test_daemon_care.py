@@ -28,7 +28,7 @@ from archiver.demo.seaweed import S3Server
 from archiver.edge.downloader.address import SockAddr
 from archiver.edge.object_store import s3_client
 from archiver.edge.service_manager import Systemd
-from archiver.ports import Checkpoint, unobserved
+from archiver.ports.runtime import Checkpoint, unobserved
 from archiver.pulse import Pulse
 from archiver.settings import Settings, load
 from archiver.settings.model import Ledger, Provider, Store

@@ -13,10 +13,10 @@ import pytest
 from archiver.cluster import AHEAD, LEASE, LOOK_AHEAD_EVERY, PROBES, WINDOW, Deferrer, Worker
 from archiver.core import plan
 from archiver.core.errors import LedgerFault
-from archiver.core.model import Claim, Dependency, Later, Outcome, Paused, TaskId, Yielded
+from archiver.core.model import Claim, Dependency, Due, Later, Outcome, Paused, Stage, TaskId, Yielded
 from archiver.dispatch import Breakers, Post, Shift
 from archiver.edge.ledger import SqlLedger
-from archiver.ports import Due, Hand, Stage
+from archiver.ports.work import Hand
 from tests.fakes.events import Events
 from tests.fixtures.ledgers import DAY, NOW, SECOND, claim, listed, no_claim, take_in, tid
 

@@ -26,6 +26,7 @@ from archiver.core.model import (
     Phase,
     Receipt,
     RecordInfo,
+    Stage,
     StemName,
     StemSource,
     TaskId,
@@ -34,7 +35,6 @@ from archiver.core.model import (
 from archiver.core.states import TaskState
 from archiver.dispatch import FAILURES_TO_PAUSE, Breakers, Dispatcher, Post, Shift
 from archiver.edge.ledger import SqlLedger
-from archiver.ports import Stage
 from tests.fakes.events import Events
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)

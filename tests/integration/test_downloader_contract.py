@@ -19,7 +19,7 @@ from archiver.core.errors import (
     Verdict,
 )
 from archiver.edge.downloader import HttpDownloader
-from archiver.ports import Downloader
+from archiver.ports.transfer import Downloader
 from tests.fakes.audio import mp3
 from tests.fakes.downloader import Audio, FakeDownloader, Scripted
 from tests.fakes.origin import Origin, Reply, origin

@@ -18,10 +18,10 @@ import pytest
 from sqlalchemy import make_url
 
 from archiver.core.errors import LedgerFault
-from archiver.core.model import TaskId
+from archiver.core.model import Due, Stage, TaskId
+from archiver.core.reports import JobCounts
 from archiver.edge.jobs import SILENT_AFTER, Procrastinate, counts
 from archiver.edge.jobs.database import migrations, parameters, prepare
-from archiver.ports import Due, JobCounts, Stage
 from tests.fixtures.ledgers import tid
 from tests.fixtures.postgres import PostgresServer
 from tests.integration.site import ROOT

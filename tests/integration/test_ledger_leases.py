@@ -18,13 +18,13 @@ from archiver.core.model import (
     Later,
     Paused,
     Refused,
+    Stage,
     StemName,
     Yielded,
 )
 from archiver.core.model import Dependency as Dep
 from archiver.core.states import StemEvent, StemState, TaskState
 from archiver.edge.ledger import SqlLedger
-from archiver.ports import Stage
 from tests.fixtures.ledgers import (
     DAY,
     DEADLINE,

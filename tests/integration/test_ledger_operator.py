@@ -16,11 +16,12 @@ from archiver.core.model import (
     Lost,
     Missing,
     Refused,
+    Stage,
     StemName,
 )
+from archiver.core.reports import OpenWork
 from archiver.core.states import StemEvent, StemState, TaskState
 from archiver.edge.ledger import SqlLedger
-from archiver.ports import OpenWork, Stage
 from tests.fixtures.ledgers import (
     DAY,
     DEADLINE,

@@ -19,13 +19,24 @@ from psycopg.sql import SQL, Identifier, Literal
 from sqlalchemy import select, text
 
 from archiver.core.errors import LedgerFault
-from archiver.core.model import Archived, Claim, Cursor, Dependency, Failed, Intake, Later, Reject, StemName, Yielded
+from archiver.core.model import (
+    Archived,
+    Claim,
+    Cursor,
+    Dependency,
+    Failed,
+    Intake,
+    Later,
+    Reject,
+    Stage,
+    StemName,
+    Yielded,
+)
 from archiver.core.states import StemEvent, StemState, TaskState
 from archiver.edge.ledger import SqlLedger
 from archiver.edge.ledger.faults import LedgerAway
 from archiver.edge.ledger.indexes import metadata
 from archiver.edge.ledger.migrate import HEAD
-from archiver.ports import Stage
 from tests.fakes.cutting_proxy import CuttingProxy, cutting_proxy
 from tests.fixtures.ledgers import (
     DAY,

@@ -32,7 +32,7 @@ from archiver.edge.object_store import S3Store, s3_client
 from archiver.edge.object_store.calls import Labels, S3Calls
 from archiver.edge.object_store.content import Content
 from archiver.edge.object_store.faults import Conflict
-from archiver.ports import Checkpoint, EventLog, unobserved
+from archiver.ports.runtime import Checkpoint, EventLog, unobserved
 from tests.fakes.object_store import MemoryBody, MemoryJournal
 from tests.fakes.s3_proxy import (
     Action,

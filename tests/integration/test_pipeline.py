@@ -44,16 +44,17 @@ from archiver.core.model import (
     Policy,
     RecordInfo,
     Refused,
+    Stage,
     StemName,
     StemSource,
     TaskId,
     Yielded,
 )
+from archiver.core.reports import TaskRow
 from archiver.core.states import StemState
 from archiver.dispatch import FAILURES_TO_PAUSE, Breakers, StemPool
 from archiver.edge.ledger import SqlLedger
 from archiver.pipeline import Archiver, Outside
-from archiver.ports import Stage, TaskRow
 from archiver.upkeep import DeadlineWatch
 from tests.fakes.downloader import Audio, FakeDownloader, Scripted
 from tests.fakes.events import Events

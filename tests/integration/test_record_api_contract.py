@@ -1,4 +1,4 @@
-"""What every `ports.RecordApi` must do: the real client and the fake pass the same suite."""
+"""What every `RecordApi` must do: the real client and the fake pass the same suite."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from archiver.core.model import Phase, RecordInfo, TaskId
 from archiver.core.records.envelope import record_of
 from archiver.edge.record_api import KieApi
 from archiver.edge.record_api.pace import LocalSlots
-from archiver.ports import RecordApi
+from archiver.ports.provider import RecordApi
 from tests.fakes.events import Events
 from tests.fakes.provider import Reply, Request, ScriptedProvider, reply
 from tests.fakes.record_api import FakeApi

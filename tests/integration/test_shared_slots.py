@@ -25,7 +25,7 @@ from archiver.demo.emulator import API_KEY, Emulator
 from archiver.edge.ledger import SqlLedger
 from archiver.edge.record_api.pace import Pace
 from archiver.edge.shared_slots import FARTHEST_COOL_DOWN, GRACE, SPREAD, SharedSlots, Transact
-from archiver.ports import NoSlot
+from archiver.ports.provider import NoSlot
 from archiver.settings import load
 from tests.fakes.events import Events
 from tests.fixtures.ledgers import rows

@@ -40,10 +40,12 @@ from archiver.core.model import (
     Outcome,
     Receipt,
     Refused,
+    Stage,
     StemName,
     TaskId,
     Yielded,
 )
+from archiver.core.reports import TaskRow
 from archiver.core.states import (
     OPEN_TASK_STATES,
     STEM_MOVES,
@@ -55,7 +57,6 @@ from archiver.core.states import (
     TaskState,
 )
 from archiver.edge.ledger import SqlLedger
-from archiver.ports import Stage, TaskRow
 from tests.fixtures.ledgers import DAY, LEASE, NOW, open_ledger, receipt, record, tid
 
 IDS = [tid(number) for number in range(5)]

@@ -22,10 +22,10 @@ from archiver.console import (
     print_preview,
     print_task,
 )
-from archiver.core.model import AccountName, Dependency, Moved, Receipt, Reject, StemName, TaskId
+from archiver.core.model import AccountName, Dependency, Moved, Pause, Receipt, Reject, StemName, TaskId
 from archiver.core.model import StemRow as Stem
+from archiver.core.reports import AtRisk, Finding, Overview, TaskRow
 from archiver.core.states import StemState, TaskState
-from archiver.ports import AtRisk, Finding, Overview, Pause, TaskRow
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 HOSTILE = (

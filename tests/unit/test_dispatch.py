@@ -11,10 +11,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from archiver.core.concurrency import FIRST
-from archiver.core.model import Dependency
+from archiver.core.model import Dependency, Stage
 from archiver.dispatch import HEAD_START, StemPool, preferred
 from archiver.lanes import HOSTS_KNOWN, Lanes
-from archiver.ports import Stage
 from tests.fakes.events import Events
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)

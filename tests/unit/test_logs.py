@@ -13,7 +13,7 @@ import pytest
 from structlog.typing import FilteringBoundLogger
 
 from archiver.logs import Format, Level, configure, set_level
-from archiver.ports import EventLog
+from archiver.ports.runtime import EventLog
 
 SECRET = "planted-secret"
 

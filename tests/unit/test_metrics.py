@@ -16,9 +16,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from archiver.core.errors import ArchiverError, BodyShort, LedgerFault, QueueUnreadable
 from archiver.core.model import Archived, Dependency, Later, Outcome
+from archiver.core.reports import Overview
 from archiver.core.states import StemState, TaskState
 from archiver.edge.metrics import REMEMBERED, Metrics, Sources
-from archiver.ports import Overview
 
 README = Path(__file__).parents[2] / "README.md"
 START = datetime(2026, 11, 1, tzinfo=UTC)

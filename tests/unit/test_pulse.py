@@ -5,7 +5,7 @@ import pytest
 
 from archiver.core.errors import ApiBusy, ArchiverError
 from archiver.core.model import Archived, Outcome
-from archiver.ports import Observer
+from archiver.ports.runtime import Observer
 from archiver.pulse import Beating, Pulse
 
 

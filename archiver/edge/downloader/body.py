@@ -32,7 +32,7 @@ from archiver.edge.downloader.sniff import ENOUGH, Container, looks_like, sniff
 from archiver.edge.downloader.throttle import Throttle
 from archiver.edge.downloader.transport import stream_of
 from archiver.edge.downloader.wire import Reader
-from archiver.ports import Checkpoint
+from archiver.ports.runtime import Checkpoint
 
 Reopen = Callable[[Mapping[str, str]], httpx.Response]
 """Asks for the same URL again with more header fields; follows redirects, judges no status."""
@@ -86,7 +86,7 @@ class Pace:
 
 
 class VerifyingBody:
-    """A body that ends only where the origin's does; satisfies archiver.ports.Body.
+    """A body that ends only where the origin's does; satisfies archiver.ports.transfer.Body.
 
     How the end is verified: an announced length by counting, a chunked body by its last chunk. A body
     that merely ends with its connection is asked for once more from its end on: the origin's word on

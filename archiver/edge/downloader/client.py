@@ -19,7 +19,8 @@ from archiver.edge.downloader.body import Limits, VerifyingBody
 from archiver.edge.downloader.dialer import Connect, Dialer, Proxy, tcp_connect
 from archiver.edge.downloader.throttle import Throttle
 from archiver.edge.downloader.transport import Pool, SocketTransport
-from archiver.ports import Body, Checkpoint, Jitter, unobserved
+from archiver.ports.runtime import Checkpoint, Jitter, unobserved
+from archiver.ports.transfer import Body
 
 REDIRECTS_MAX = 5
 TRIES = 3
@@ -32,7 +33,7 @@ _REDIRECTS = {301, 302, 303, 307, 308}
 
 
 class HttpDownloader:
-    """Satisfies archiver.ports.Downloader; may be shared by threads.
+    """Satisfies archiver.ports.transfer.Downloader; may be shared by threads.
 
     Sends nothing but Host, User-Agent, `Accept: */*`, `Accept-Encoding: identity` and, on resume, Range
     and If-Range: no cookie, no credential. Reads nothing from the environment but the system's
@@ -90,8 +91,8 @@ class HttpDownloader:
             clock: seconds, monotonic.
             sleep: waits between tries.
             jitter: spreads those waits.
-            busy: is told the host of a URL (see archiver.core.records.envelope.host_of) each time it did not answer as it should.
-            checkpoint: see archiver.ports.Checkpoint.
+            busy: is told a URL's host (see `host_of`) each time it did not answer as it should.
+            checkpoint: see archiver.ports.runtime.Checkpoint.
         """
         if not user_agent or not (user_agent.isascii() and user_agent.isprintable()):
             raise ValueError("user_agent must be printable ASCII")

@@ -21,9 +21,10 @@ from psycopg.rows import dict_row
 
 from archiver.core import plan
 from archiver.core.errors import LedgerFault
-from archiver.core.model import TaskId
+from archiver.core.model import Due, Stage, TaskId
+from archiver.core.reports import JobCounts
 from archiver.edge.jobs.database import SCHEMA, PatientConnector, fault, parameters, prepare
-from archiver.ports import Due, Hand, JobCounts, Stage
+from archiver.ports.work import Hand
 
 HEARTBEAT = timedelta(seconds=2)
 SILENT_AFTER = timedelta(seconds=8)

@@ -15,7 +15,7 @@ from archiver.edge.ledger.dialect import NUL, Database
 from archiver.edge.ledger.faults import translated
 from archiver.edge.ledger.rows import AnyRow
 from archiver.edge.ledger.schema import metadata, owners, pace_slots, paces, tallies, tasks, writers
-from archiver.ports import unobserved
+from archiver.ports.runtime import unobserved
 
 TABLES = tuple(table for table in metadata.sorted_tables if table not in {writers, paces, pace_slots})
 """All that a ledger knows, what is referred to first. The other three are of running processes only."""

@@ -19,7 +19,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from archiver.core.errors import LedgerFault
 from archiver.edge.ledger.migrate import WRITES, migrate
-from archiver.ports import Checkpoint
+from archiver.ports.runtime import Checkpoint
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql

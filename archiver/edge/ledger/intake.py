@@ -8,13 +8,12 @@ from datetime import datetime
 from sqlalchemy import Connection, and_, delete, exists, not_, select, update
 
 from archiver.core import plan
-from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Cursor, Dependency, Intake, Reject, TaskId
+from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Cursor, Dependency, Intake, Reject, Stage, TaskId
 from archiver.core.states import TaskState
 from archiver.edge.ledger.dialect import insert
 from archiver.edge.ledger.moves import LEASE_ENDS
 from archiver.edge.ledger.rows import chunks
 from archiver.edge.ledger.schema import cursors, enlisted, pauses, rejects, tasks
-from archiver.ports import Stage
 
 _CURSOR = (
     cursors.c.path,

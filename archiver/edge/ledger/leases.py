@@ -26,7 +26,7 @@ from sqlalchemy import (
     update,
 )
 
-from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Claim, TaskId
+from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Claim, Due, Stage, TaskId
 from archiver.core.plan import CLOCK_SET_BACK
 from archiver.core.states import TaskState
 from archiver.edge.ledger.dialect import insert
@@ -34,7 +34,6 @@ from archiver.edge.ledger.intake import dismiss
 from archiver.edge.ledger.moves import LEASE_ENDS
 from archiver.edge.ledger.rows import AnyRow, chunks, claim_of
 from archiver.edge.ledger.schema import UtcTime, enlisted, owners, tasks
-from archiver.ports import Due, Stage
 
 Moment: TypeAlias = "datetime | BindParameter[datetime]"
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from sqlalchemy import Connection, Engine, inspect
 
 from archiver.core.errors import LedgerFault
-from archiver.ports import Checkpoint
+from archiver.ports.runtime import Checkpoint
 
 WRITES = "stem_archiver_writes"
 """The execution option of a connection that is going to write."""

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from archiver.core.errors import LeaseLost
-from archiver.core.model import Claim, StemName, TaskId
+from archiver.core.model import Claim, Stage, StemName, TaskId
 from archiver.core.states import (
     IllegalMove,
     StemEvent,
@@ -23,7 +23,6 @@ from archiver.core.states import (
 )
 from archiver.edge.ledger.rows import AnyRow
 from archiver.edge.ledger.schema import history, stems, tallies, tasks
-from archiver.ports import Stage
 
 LEASE_ENDS: Mapping[str, None] = {"token": None, "owner": None, "leased_until": None}
 """The columns that give a task back."""

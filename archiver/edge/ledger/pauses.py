@@ -8,11 +8,10 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, delete, not_, select
 
-from archiver.core.model import AccountName, Dependency
+from archiver.core.model import AccountName, Dependency, Pause
 from archiver.edge.ledger.dialect import insert
 from archiver.edge.ledger.rows import AnyRow
 from archiver.edge.ledger.schema import pauses, uploads
-from archiver.ports import Pause
 
 FIRST_WAIT = timedelta(seconds=5)
 LONGEST_WAIT = timedelta(seconds=30)

@@ -20,7 +20,7 @@ from archiver.core.errors import LedgerFault
 from archiver.edge.ledger.dialect import APPLICATION_ID, NUL
 from archiver.edge.ledger.migrate import migrate
 from archiver.edge.ledger.schema import metadata
-from archiver.ports import Checkpoint
+from archiver.ports.runtime import Checkpoint
 
 _IDLE_CONNECTIONS = 4
 _MORE_CONNECTIONS = 8

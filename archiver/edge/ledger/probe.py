@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from sqlalchemy import Connection, text
 
 from archiver.core.errors import LedgerFault
+from archiver.core.reports import Finding
 from archiver.edge.ledger.dialect import Database
 from archiver.edge.ledger.faults import translated
 from archiver.edge.ledger.migrate import HEAD, revision
-from archiver.ports import Finding
 
 _SUBJECT = "ledger"
 _LOOK = text("""SELECT current_setting('server_version') AS version, current_setting('fsync') AS fsync,

@@ -11,9 +11,9 @@ from typing import Any, TypeAlias, TypeVar
 from sqlalchemy import Connection, Row, bindparam, select
 
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Claim, Moved, Receipt, StemName, StemRow, TaskId
+from archiver.core.reports import TaskRow
 from archiver.core.states import StemState
 from archiver.edge.ledger.schema import history, stems
-from archiver.ports import TaskRow
 
 CHUNK = 500
 """Rows a statement: well under any database's limit of bound values."""

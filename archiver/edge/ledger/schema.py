@@ -29,9 +29,8 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from archiver.core.model import Dependency
+from archiver.core.model import Dependency, Stage
 from archiver.core.states import StemState, TaskState
-from archiver.ports import Stage
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)

@@ -20,14 +20,18 @@ from archiver.core.model import (
     Claim,
     Cursor,
     Dependency,
+    Due,
     Intake,
     Outcome,
+    Pause,
     Receipt,
     RecordInfo,
+    Stage,
     StemName,
     StemRow,
     TaskId,
 )
+from archiver.core.reports import OpenWork, Overview, TaskRow
 from archiver.core.states import StemEvent, TaskState
 from archiver.edge.ledger import intake as intakes
 from archiver.edge.ledger import leases, path, pauses, views
@@ -37,7 +41,8 @@ from archiver.edge.ledger.persevere import Heard, Outage, each_persevering, pers
 from archiver.edge.ledger.postgres import PostgresDatabase
 from archiver.edge.ledger.rows import chunks
 from archiver.edge.ledger.together import Together
-from archiver.ports import Alive, Checkpoint, Due, OpenWork, Overview, Pause, Stage, TaskRow, unobserved
+from archiver.ports.ledger import Alive
+from archiver.ports.runtime import Checkpoint, unobserved
 
 T = TypeVar("T")
 

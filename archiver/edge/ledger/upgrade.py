@@ -9,7 +9,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
-from archiver.ports import Checkpoint
+from archiver.ports.runtime import Checkpoint
 
 _SCRIPTS = Path(__file__).with_name("migrations")
 

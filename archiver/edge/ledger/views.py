@@ -8,14 +8,14 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Connection, and_, exists, func, not_, or_, select, true
 
 from archiver.core import plan
-from archiver.core.model import AccountName, Reject, TaskId
+from archiver.core.model import AccountName, Reject, Stage, TaskId
+from archiver.core.reports import AtRisk, OpenWork, Overview, TaskRow
 from archiver.core.states import OPEN_TASK_STATES, StemEvent, StemState, TaskEvent, TaskState
 from archiver.edge.ledger.leases import due, enlisted_by, free, of_others, open_tasks
 from archiver.edge.ledger.moves import LEASE_ENDS, move_stem, move_task, stage_of
 from archiver.edge.ledger.pauses import all_pauses
 from archiver.edge.ledger.rows import AnyRow, chunks, history_of, stems_of, task_row
 from archiver.edge.ledger.schema import enlisted, rejects, stems, tallies, tasks
-from archiver.ports import AtRisk, OpenWork, Overview, Stage, TaskRow
 
 SHOWN = 20
 """Rows of a kind that `overview` lists."""

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from archiver.core.errors import BucketMissing, StoreBusy, StoreCorrupt
+from archiver.core.model import StoredObject
 from archiver.edge.object_store.content import Content, crc32_header, opened
 from archiver.edge.object_store.faults import Absent, translated
 from archiver.edge.object_store.quick import QuickCalls
-from archiver.ports import StoredObject
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from archiver.core.errors import ArchiverError
+from archiver.core.model import StoredObject
 from archiver.edge.object_store.calls import Labels, Part, S3Calls
 from archiver.edge.object_store.content import Content
 from archiver.edge.object_store.patience import Patience
 from archiver.edge.object_store.settle import Settler
 from archiver.edge.object_store.source import Source
-from archiver.ports import Checkpoint, EventLog, StoredObject, UploadJournal
+from archiver.ports.runtime import Checkpoint, EventLog
+from archiver.ports.store import UploadJournal
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,7 @@ class Multipart:
     key: str
 
     def put(self, source: Source, first: memoryview, labels: Labels) -> StoredObject:
-        """Upload `first` and all that `source` still gives; see `archiver.ports.ObjectStore.put`."""
+        """Upload `first` and all that `source` still gives; see `archiver.ports.store.ObjectStore.put`."""
         upload_id = self.patience.over(lambda: self.calls.create(self.key, labels))
         try:
             self.checkpoint("multipart.created")

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from archiver.core.errors import StoreBusy
 from archiver.edge.object_store.faults import Absent
-from archiver.ports import Clock, Jitter
+from archiver.ports.runtime import Clock, Jitter
 
 TRIES = 5
 FIRST_SECONDS = 0.25

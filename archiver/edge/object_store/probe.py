@@ -9,10 +9,11 @@ from datetime import timedelta
 from email.utils import parsedate_to_datetime
 
 from archiver.core.errors import AccessRefused, ArchiverError, StoreCorrupt, StoreMisfit
+from archiver.core.reports import Finding
 from archiver.edge.object_store.calls import Labels, S3Calls
 from archiver.edge.object_store.content import Content
 from archiver.edge.object_store.faults import Absent, Conflict
-from archiver.ports import Clock, Finding
+from archiver.ports.runtime import Clock
 
 PROBE = Content.of(b"stem-archiver writes this object when `stem-archiver check` is run. It may be deleted.\n")
 LABELS = Labels("text/plain")

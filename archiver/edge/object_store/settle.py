@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from archiver.core.errors import KeyTaken, StoreBusy
+from archiver.core.model import StoredObject
 from archiver.edge.object_store.calls import S3Calls, stored_object
 from archiver.edge.object_store.content import Content
 from archiver.edge.object_store.faults import Absent
 from archiver.edge.object_store.patience import Patience
-from archiver.ports import Checkpoint, StoredObject
+from archiver.ports.runtime import Checkpoint
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import zlib
 
 from archiver.core.errors import BodyEmpty, BodyLong, StoreCorrupt
 from archiver.edge.object_store.content import Content
-from archiver.ports import Body
+from archiver.ports.transfer import Body
 
 
 class Source:

@@ -9,6 +9,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from archiver.core.errors import KeyTaken, StoreBusy
+from archiver.core.model import StoredObject
+from archiver.core.reports import Finding
 from archiver.edge.object_store.calls import Labels, S3Calls, stored_object
 from archiver.edge.object_store.content import Content
 from archiver.edge.object_store.faults import Absent, Conflict
@@ -17,18 +19,9 @@ from archiver.edge.object_store.patience import Patience
 from archiver.edge.object_store.probe import probe
 from archiver.edge.object_store.settle import Settler
 from archiver.edge.object_store.source import Source
-from archiver.ports import (
-    Body,
-    Buffers,
-    Checkpoint,
-    Clock,
-    EventLog,
-    Finding,
-    Jitter,
-    StoredObject,
-    UploadJournal,
-    unobserved,
-)
+from archiver.ports.runtime import Checkpoint, Clock, EventLog, Jitter, unobserved
+from archiver.ports.store import UploadJournal
+from archiver.ports.transfer import Body, Buffers
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -42,7 +35,7 @@ MOST_PARTS = 10_000
 
 
 class S3Store:
-    """A bucket on any S3 that knows If-None-Match and checksums; satisfies `archiver.ports.ObjectStore`.
+    """A bucket on any S3 that knows If-None-Match and checksums; satisfies `archiver.ports.store.ObjectStore`.
 
     Up to `single_put_max` bytes go in one PutObject under their SHA-256; more in parts of `part_size`
     bytes under a CRC-32 of the whole. Nothing is trusted: an object counts as stored once the store has
@@ -83,7 +76,7 @@ class S3Store:
         self._settler = Settler(self._calls, self._patience, checkpoint)
 
     def put(self, key: str, body: Body, *, metadata: Mapping[str, str], journal: UploadJournal) -> StoredObject:
-        """See `archiver.ports.ObjectStore`; raises ValueError for metadata that is not printable ASCII."""
+        """See `archiver.ports.store.ObjectStore`; raises ValueError for metadata that is not printable ASCII."""
         labels = Labels(body.content_type, metadata)
         with self._buffers.buffer(self._buffer_size(body.length)) as buffer:
             source = Source(body, buffer)
@@ -94,7 +87,7 @@ class S3Store:
             return upload.put(source, first, labels)
 
     def find(self, key: str, *, size: int, sha256: str) -> StoredObject | None:
-        """See `archiver.ports.ObjectStore`; reads back an object that has the right size."""
+        """See `archiver.ports.store.ObjectStore`; reads back an object that has the right size."""
 
         def look() -> StoredObject | None:
             answer = self._calls.head(key)
@@ -108,7 +101,7 @@ class S3Store:
             return None
 
     def put_document(self, key: str, data: bytes, *, same: Callable[[bytes], bool]) -> StoredObject:
-        """See `archiver.ports.ObjectStore`; raises KeyTaken for an object too large to be a sidecar."""
+        """See `archiver.ports.store.ObjectStore`; raises KeyTaken for an object too large to be a sidecar."""
         tries = self._patience.begin()
         while True:
             try:
@@ -120,7 +113,7 @@ class S3Store:
                 return stored
 
     def abort(self, key: str, upload_id: str) -> None:
-        """See `archiver.ports.ObjectStore`."""
+        """See `archiver.ports.store.ObjectStore`."""
         with suppress(Absent):
             self._patience.over(lambda: self._calls.abort(key, upload_id))
         self._checkpoint("multipart.aborted")

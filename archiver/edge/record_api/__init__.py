@@ -22,7 +22,8 @@ from archiver.core.records.envelope import Envelope, NotAnAnswer, record_of, usa
 from archiver.edge.record_api.pace import Pace, Wait
 from archiver.edge.record_api.verdicts import NoSuchPath, judge, opened
 from archiver.edge.record_api.wire import Wire
-from archiver.ports import Checkpoint, EventLog, Jitter, Slots, unobserved
+from archiver.ports.provider import Slots
+from archiver.ports.runtime import Checkpoint, EventLog, Jitter, unobserved
 
 RECORD_INFO = "/api/v1/vocal-removal/record-info"
 DOWNLOAD_URL = "/api/v1/common/download-url"
@@ -48,7 +49,7 @@ _HEADER_SAFE = re.compile(r"[\x21-\x7e]+")
 
 
 class KieApi:
-    """`ports.RecordApi` over HTTP.
+    """`RecordApi` over HTTP.
 
     `slots` are what it may send. `api_key` is asked for at every request, so a rotated key file needs no
     restart; `timeout` is in seconds for one whole exchange; `wait` waits on a condition, so that close()
@@ -93,7 +94,7 @@ class KieApi:
         )
 
     def fetch(self, task_id: TaskId) -> RecordInfo:
-        """Read record-info; an answer about another task raises ApiBusy. See ports.RecordApi."""
+        """Read record-info; an answer about another task raises ApiBusy. See RecordApi."""
         envelope = self._ask(_Call("GET", RECORD_INFO, params={"taskId": task_id}, task_id=task_id))
         if envelope is None:
             return record_of(None)
@@ -105,7 +106,7 @@ class KieApi:
         return record_of(data)
 
     def fresh_link(self, url: str) -> str | None:
-        """Ask for a link that lives 20 minutes (provider's docs). See ports.RecordApi."""
+        """Ask for a link that lives 20 minutes (provider's docs). See RecordApi."""
         envelope = self._ask(_Call("POST", DOWNLOAD_URL, json={"url": url}))
         link = None if envelope is None else envelope.data
         if isinstance(link, Mapping):

@@ -10,7 +10,7 @@ from archiver.edge.record_api import KieApi
 
 
 class KieAccounts:
-    """`ports.Accounts` over a client for each; `clients` must hold DEFAULT_ACCOUNT."""
+    """`Accounts` over a client for each; `clients` must hold DEFAULT_ACCOUNT."""
 
     def __init__(self, clients: Mapping[AccountName, KieApi]) -> None:
         self._clients = clients

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from archiver.core.errors import ApiBusy, ApiThrottled
-from archiver.ports import NoSlot, Slots
+from archiver.ports.provider import NoSlot, Slots
 
 Wait = Callable[[threading.Condition, float], object]
 """Wait on a held condition, at most so many seconds."""
@@ -18,7 +18,7 @@ LONGEST_WAIT = 30.0
 
 
 class LocalSlots:
-    """`ports.Slots` of this process alone: `limit` of them, each resting for `window` seconds after its use."""
+    """`Slots` of this process alone: `limit` of them, each resting for `window` seconds after its use."""
 
     def __init__(self, limit: int, window: float, *, clock: Callable[[], float]) -> None:
         self._limit = self._free = limit

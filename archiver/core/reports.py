@@ -1,0 +1,110 @@
+"""What is reported to people: tasks, counts, findings. Pure data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from archiver.core.model import AccountName, Moved, Pause, Reject, StemRow, TaskId
+from archiver.core.states import StemState, TaskState
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of `check`."""
+
+    level: Literal["ok", "warn", "fail"]
+    subject: str
+    detail: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRow:
+    """A task as `show` and `status` see it."""
+
+    task_id: TaskId
+    state: TaskState
+    account: AccountName
+    accepted_at: datetime
+    source: str
+    first_asked_at: datetime | None
+    created_at: datetime | None
+    completed_at: datetime | None
+    deadline: datetime | None
+    not_before: datetime | None
+    asks: int
+    attempts: int
+    flag: str
+    reason: str
+    ended_at: datetime | None
+    leased_until: datetime | None
+    stems: tuple[StemRow, ...]
+    history: tuple[Moved, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AtRisk:
+    """An open task whose deadline is near or past."""
+
+    task_id: TaskId
+    deadline: datetime
+    missing_stems: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """What `status` says."""
+
+    tasks: Mapping[TaskState, int]
+    stems: Mapping[StemState, int]
+    bytes_stored: int
+    due: int
+    working: int
+    next_due: datetime | None
+    nearest_deadline: datetime | None
+    at_risk_count: int
+    at_risk: tuple[AtRisk, ...]
+    """The first 20 by deadline."""
+    pauses: tuple[Pause, ...]
+    rejected_lines: int
+    rejects: tuple[Reject, ...]
+    """The last 20."""
+    last_archived_at: datetime | None
+    stems_an_hour: float | None
+    """The present pace: of the last hour; None while it cannot be told."""
+    forecast_late: int | None
+    """How many of the stems that are listed now will expire before they are reached at that pace."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenWork:
+    """Open tasks that will go on by themselves: all but those that wait only for an operator."""
+
+    tasks: int
+    next_retry: datetime | None
+    """The earliest not_before of tasks whose last try failed; also of those due now (then in the past)."""
+    next_ask: datetime | None
+    """The earliest not_before of tasks that the provider has not finished."""
+    nearest_deadline: datetime | None
+    """The earliest deadline that is known among them."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobCounts:
+    """How the queue of jobs and those who work on it stand."""
+
+    workers: int
+    """Workers that were heard of within seconds."""
+    silent_workers: int
+    """Workers that were not, and have not said goodbye: killed, frozen or cut off."""
+    waiting: int
+    """Jobs that a worker may take now."""
+    scheduled: int
+    """Jobs whose time will come within seconds."""
+    doing: int
+    stalled: int
+    """Jobs that a worker took who is silent or gone; they are put back within seconds."""

@@ -1,0 +1,64 @@
+"""The provider's API as its accounts have it, and the requests that may be sent to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from archiver.core.model import AccountName, RecordInfo, TaskId
+
+
+class RecordApi(Protocol):
+    """The provider's API as one account has it. Holds the key, follows no redirect, keeps the pace."""
+
+    def fetch(self, task_id: TaskId) -> RecordInfo:
+        """Read record-info once, with short retries inside (at most 30 s).
+
+        `data: null` is Phase.ABSENT, not an error. Raises ApiBusy or ProviderPaused.
+        """
+
+    def fresh_link(self, url: str) -> str | None:
+        """Ask POST /api/v1/common/download-url for a link that lives 20 minutes.
+
+        None when the provider refuses this URL. The answer is a secret: never log or store it.
+        Raises ApiBusy or ProviderPaused.
+        """
+
+    def credit(self) -> float:
+        """The account's credit; the free health check. Raises ApiBusy or ProviderPaused."""
+
+
+class Accounts(Protocol):
+    """The accounts at the provider that we have keys for."""
+
+    def of(self, account: AccountName) -> RecordApi:
+        """Return the API as that account has it; raise AccountUnknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoSlot:
+    """No request may be sent now."""
+
+    seconds: float
+    """Until it is worth asking again."""
+    cooling: float = 0.0
+    """Seconds for which the provider has asked all who share its limit to be silent."""
+
+
+class Slots(Protocol):
+    """The requests that one account may send within the provider's window, by all who share them."""
+
+    def take(self) -> str | NoSlot:
+        """Take a slot, whose name is to be given back, or say when to look again; never waits for one."""
+
+    def give_back(self, slot: str) -> None:
+        """Let it rest for a window from now on; call it when the answer has come."""
+
+    def cool_down(self, seconds: float) -> None:
+        """Let none of the others have a slot for so many seconds."""
+
+    def resize(self, limit: int) -> None:
+        """Have another number of slots from now on; those that are out or at rest count towards it."""
+
+    def left(self) -> int:
+        """How many could be taken now."""

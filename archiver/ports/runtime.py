@@ -1,0 +1,82 @@
+"""What every part of the service is handed of the process it runs in: time, chance, log, observer, supervisor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from archiver.core.errors import ArchiverError
+from archiver.core.model import Outcome
+
+Clock = Callable[[], datetime]
+"""Now, as an aware UTC datetime."""
+
+
+Jitter = Callable[[], float]
+"""A number from 0 up to 1."""
+
+
+Checkpoint = Callable[[str], None]
+"""Called with a step's name just after the step became durable; lets tests stop the world there."""
+
+
+def unobserved(step: str) -> None:
+    """The Checkpoint of production: does nothing."""
+
+
+class EventLog(Protocol):
+    """Structured events: a dotted name and fields."""
+
+    def debug(self, event: str, **fields: object) -> object:
+        """Log what only a developer wants to know."""
+
+    def info(self, event: str, **fields: object) -> object:
+        """Log a step that went as it should."""
+
+    def warning(self, event: str, **fields: object) -> object:
+        """Log what the service copes with, but an operator may want to know."""
+
+    def error(self, event: str, **fields: object) -> object:
+        """Log what an operator must look at."""
+
+    def exception(self, event: str, **fields: object) -> object:
+        """Log an error together with the traceback of the exception being handled."""
+
+
+class Observer(Protocol):
+    """Is told what moved, for progress and metrics; must return at once and never raise."""
+
+    def received(self, size: int) -> None:
+        """`size` more bytes of audio came in."""
+
+    def stem_stored(self, size: int, seconds: float) -> None:
+        """A stem of `size` bytes is complete in the store, `seconds` after its transfer began."""
+
+    def unknown_name(self) -> None:
+        """A record named a stem nobody has heard of."""
+
+    def try_failed(self, error: ArchiverError) -> None:
+        """A try at a stem, or at a whole task, ended in this error."""
+
+    def task_ended(self, outcome: Outcome, age: timedelta | None) -> None:
+        """A try at a task came to this outcome, `age` after the provider created the task (None: not known)."""
+
+
+class ServiceManager(Protocol):
+    """Whoever started the process and looks after it; none of its methods fails or waits."""
+
+    def ready(self) -> None:
+        """Say that the service is at work, or back at it after `reloading`."""
+
+    def reloading(self) -> None:
+        """Say that the settings are being read again; `ready` must follow."""
+
+    def stopping(self) -> None:
+        """Say that the service is about to end."""
+
+    def status(self, text: str) -> None:
+        """Say in a few words what the service does."""
+
+    def progress(self) -> None:
+        """Say that all is going on; without it for too long, the service is ended by force."""

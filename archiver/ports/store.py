@@ -1,0 +1,58 @@
+"""The bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from typing import Protocol
+
+from archiver.core.model import StoredObject
+from archiver.ports.transfer import Body
+
+
+class UploadJournal(Protocol):
+    """Where multipart uploads are written down before their first part."""
+
+    def opened(self, key: str, upload_id: str) -> None:
+        """Write down that the upload exists; durable when it returns."""
+
+    def closed(self, key: str, upload_id: str) -> None:
+        """Strike it out: completed, or aborted for certain."""
+
+
+class ObjectStore(Protocol):
+    """The bucket. Nothing in it is ever deleted, and audio is never overwritten."""
+
+    def put(self, key: str, body: Body, *, metadata: Mapping[str, str], journal: UploadJournal) -> StoredObject:
+        """Store the whole body under `key`, create-only and checksummed; return once it is complete.
+
+        An equal object that already stands there is success. Raises KeyTaken for a different one,
+        StoreBusy, StoreCorrupt or StorePaused; errors of the body pass through. On any exception no
+        object and no part is left behind, or the journal still names the upload.
+        """
+
+    def find(self, key: str, *, size: int, sha256: str) -> StoredObject | None:
+        """Return the object under `key` if it has just these bytes (hex SHA-256), else None.
+
+        Raises StoreBusy or StorePaused.
+        """
+
+    def put_document(self, key: str, data: bytes, *, same: Callable[[bytes], bool]) -> StoredObject:
+        """Store a JSON sidecar, create-only.
+
+        Where one stands already and `same(its bytes)` is true it is left; else it is replaced under
+        If-Match. Raises StoreBusy or StorePaused.
+        """
+
+    def abort(self, key: str, upload_id: str) -> None:
+        """Abort a multipart upload; one that is no longer there is success. Raises StoreBusy or StorePaused."""
+
+
+class UploadList(Protocol):
+    """The multipart uploads that the bucket holds open, whoever began them."""
+
+    def uploads(self, prefix: str) -> Iterator[tuple[str, str, datetime]]:
+        """Key, upload id and begin of each under `prefix`. Raises StoreBusy or StorePaused."""
+
+    def abort(self, key: str, upload_id: str) -> None:
+        """As ObjectStore.abort."""

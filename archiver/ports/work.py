@@ -1,0 +1,83 @@
+"""How work comes in and is given out: the queue file, the queue of jobs, the workers, and the gate before them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from archiver.core.errors import ArchiverError, LedgerFault
+from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Cursor, Dependency, Due, Intake, Stage, TaskId
+
+
+class Gate(Protocol):
+    """Knows which dependency is paused; the provider for each account by itself, which says nothing for the others."""
+
+    def admits(self, *dependencies: Dependency, account: AccountName = DEFAULT_ACCOUNT) -> bool:
+        """Whether all of them may be used now. While one is paused, True at most once a probe is due."""
+
+    def shut(self, *dependencies: Dependency) -> bool:
+        """Whether one of them is paused and nobody is probing it: what was begun had better stop."""
+
+    def barred(self) -> Collection[AccountName]:
+        """The accounts for which the provider may not be asked now."""
+
+    def worked(self, dependency: Dependency, account: AccountName = DEFAULT_ACCOUNT) -> None:
+        """The dependency did its work: a pause, if any, is over."""
+
+    def failed(self, dependency: Dependency, error: ArchiverError, account: AccountName = DEFAULT_ACCOUNT) -> None:
+        """The dependency was busy or out of reach; many such in a row, and it is paused for all tasks."""
+
+
+class Queue(Protocol):
+    """The queue file: an append-only inbox that is never rewritten."""
+
+    def read(self, cursor: Cursor | None) -> Intake:
+        """Read what was appended since `cursor`, in bounded batches; raise QueueUnreadable."""
+
+
+class Jobs(Protocol):
+    """The queue between those who take ids in and the workers: one job is one try at one task.
+
+    The ledger alone knows what is to be done: a job that is lost, doubled or out of date costs a look
+    into it, never a task. All methods raise LedgerFault when the queue's database cannot be used.
+    """
+
+    def defer(self, tasks: Sequence[Due], *, now: datetime) -> int:
+        """Queue a job for each task that has none waiting, by urgency; return how many.
+
+        A task's `not_before` holds: a later one is scheduled, and one scheduled too late brought forward.
+        """
+
+    def rescue(self) -> Sequence[TaskId]:
+        """Put back the jobs of workers that are gone; return their tasks."""
+
+
+class Hand(Protocol):
+    """Does the jobs that a worker takes. Its methods are called from several threads and never raise."""
+
+    def wants(self) -> Sequence[Stage]:
+        """Jobs of which stages may be taken now, the preferred first; none: nothing is to be begun."""
+
+    def begins(self, stage: Stage) -> None:
+        """A job was taken: `work` will follow."""
+
+    def work(self, task_id: TaskId, stage: Stage) -> None:
+        """Do it; when this returns it is done with, whatever came of it."""
+
+    def idles(self) -> None:
+        """The worker looked for jobs, and lives."""
+
+
+class Engine(Jobs, Protocol):
+    """The worker's side of the queue."""
+
+    @property
+    def fault(self) -> LedgerFault | None:
+        """Why no job is taken any more, if so."""
+
+    def start(self, hand: Hand, *, at_once: int) -> None:
+        """Take jobs for `hand`, so many at once, until `stop`."""
+
+    def stop(self) -> None:
+        """Take no more jobs; returns at once, those taken are finished."""
