@@ -21,10 +21,10 @@ from archiver import __version__
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from archiver.adapters.ledger import SqlLedger
     from archiver.app.service import Role
     from archiver.backfill import Ending
     from archiver.core.model import AccountName, Dependency, Intake, TaskId
-    from archiver.edge.ledger import SqlLedger
     from archiver.settings import Loaded, Settings
 
 
@@ -305,7 +305,7 @@ def enqueue(
     Example: stem-archiver enqueue 3e63b4cc88d52611159371f6af5571e7
     """
     loaded = _load(context)
-    from archiver.edge.queue_file import QueueFile
+    from archiver.adapters.queue_file import QueueFile
 
     checked, of_account = _ids(ids), _account(loaded.settings, account)
     if loaded.sources["queue.path"] == "default":
@@ -466,7 +466,7 @@ def health(
     Example: stem-archiver health --timeout 2
     """
     address = _load(context).settings.http.address()
-    from archiver.health import ask
+    from archiver.web.health import ask
 
     if address is None or not address[1]:
         _fail("http.listen names no port to ask at", Exit.USAGE, "set it to host:port, for the daemon and for this")
@@ -601,8 +601,8 @@ def _intakes(file: str | None, queue: Path) -> Iterator[Intake]:
     Opened and closed by whoever reads, for where that is a thread nobody else may touch what it reads from: they
     would wait for it. Python itself would, at its end, for sys.stdin.
     """
+    from archiver.adapters.queue_file import read_ids
     from archiver.core.errors import QueueUnreadable
-    from archiver.edge.queue_file import read_ids
 
     path = queue if file is None else Path(file)
     # Where nothing stands at standard input its number may by now be that of another file.

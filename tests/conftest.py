@@ -10,10 +10,10 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from archiver.adapters.ledger.schema import metadata
 
+from archiver.adapters.ledger import SqlLedger
 from archiver.demo.seaweed import S3Server, seaweed
-from archiver.edge.ledger import SqlLedger
-from archiver.edge.ledger.schema import metadata
 from tests.fixtures.ledgers import rows
 from tests.fixtures.postgres import PostgresServer, running
 

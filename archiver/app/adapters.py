@@ -9,21 +9,21 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from archiver import __version__
+from archiver.adapters.downloader import HttpDownloader, Throttle
+from archiver.adapters.ledger import SqlLedger
+from archiver.adapters.ledger.permits import SharedSlots
+from archiver.adapters.object_store import S3Store
+from archiver.adapters.object_store.buffers import BufferBudget
+from archiver.adapters.owners import OwnerLock
+from archiver.adapters.provider import WINDOW, Answered, KieApi
+from archiver.adapters.provider.accounts import KieAccounts
+from archiver.adapters.provider.pace import LocalSlots
 from archiver.app.extras import extra
 from archiver.app.ledger import on_server
 from archiver.app.machine import THIS_MACHINE, Machine
 from archiver.core.errors import LedgerFault, SettingsFault
 from archiver.core.model import AccountName, Policy
 from archiver.core.redaction import Cleaner
-from archiver.edge.buffers import BufferBudget
-from archiver.edge.downloader import HttpDownloader, Throttle
-from archiver.edge.ledger import SqlLedger
-from archiver.edge.object_store import S3Store
-from archiver.edge.owners import OwnerLock
-from archiver.edge.record_api import WINDOW, Answered, KieApi
-from archiver.edge.record_api.accounts import KieAccounts
-from archiver.edge.record_api.pace import LocalSlots
-from archiver.edge.shared_slots import SharedSlots
 from archiver.notices import Notices
 from archiver.ports.provider import Slots
 from archiver.ports.runtime import Checkpoint, EventLog, unobserved
@@ -185,7 +185,7 @@ def open_notices(settings: Settings, log: EventLog, machine: Machine = THIS_MACH
     if not urls:
         return None
     with extra("notify.urls", "notify"):
-        from archiver.edge.messenger import Messenger  # noqa: PLC0415 - an extra, and slow to load
+        from archiver.adapters.notify.messenger import Messenger  # noqa: PLC0415 - an extra, and slow to load
     try:
         messenger = Messenger(urls)
     except ValueError as error:

@@ -10,13 +10,13 @@ from archiver.core.reports import JobCounts
 from archiver.settings import Settings
 
 if TYPE_CHECKING:
-    from archiver.edge.jobs import Procrastinate
+    from archiver.adapters.jobs import Procrastinate
 
 
 def open_jobs(settings: Settings) -> Procrastinate:
     """Return the queue of jobs, made or upgraded where needed; raise LedgerFault or SettingsFault."""
     with extra("ledger.url", "cluster"):
-        from archiver.edge.jobs import Procrastinate  # noqa: PLC0415 - an extra
+        from archiver.adapters.jobs import Procrastinate  # noqa: PLC0415 - an extra
     return Procrastinate.open(settings.ledger.url)
 
 
@@ -25,5 +25,5 @@ def job_counts(settings: Settings) -> JobCounts | None:
     if not on_server(settings):
         return None
     with extra("ledger.url", "cluster"):
-        from archiver.edge.jobs import counts  # noqa: PLC0415 - an extra
+        from archiver.adapters.jobs import counts  # noqa: PLC0415 - an extra
     return counts(settings.ledger.url)

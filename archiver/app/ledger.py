@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from datetime import timedelta
 
+from archiver.adapters.ledger import SqlLedger, copy, database_of, probe
+from archiver.adapters.ledger.sql import PATIENCE
 from archiver.app.clock import utc_now
 from archiver.app.extras import extra
 from archiver.core.errors import LedgerFault
 from archiver.core.reports import Finding
-from archiver.edge.ledger import SqlLedger, copy, database_of, probe
-from archiver.edge.ledger.sql import PATIENCE
 from archiver.ports.runtime import Checkpoint, EventLog, unobserved
 from archiver.settings import Settings
 from archiver.settings.rules import SQLITE

@@ -9,12 +9,12 @@ from contextlib import closing, contextmanager
 from archiver.app.extras import extra
 from archiver.core.model import TaskId
 from archiver.dispatch import Breakers
-from archiver.edge.metrics import CONTENT_TYPE, Metrics
-from archiver.edge.pages import Page, PageServer
-from archiver.health import HEALTHZ, READYZ, healthz, readyz
 from archiver.ports.runtime import Clock, EventLog
 from archiver.pulse import Pulse
 from archiver.settings.model import Callback, Http
+from archiver.web.health import HEALTHZ, READYZ, healthz, readyz
+from archiver.web.metrics import CONTENT_TYPE, Metrics
+from archiver.web.server import Page, PageServer
 
 
 def pages(metrics: Metrics, pulse: Pulse, breakers: Breakers) -> Mapping[str, Callable[[], Page]]:
@@ -60,7 +60,7 @@ def called(callback: Callback, *, heard: Callable[[TaskId], None], clock: Clock,
         yield
         return
     with extra("callback.enabled", "callback"):
-        from archiver.edge.callbacks import Callbacks, CallbackServer  # noqa: PLC0415 - an extra
+        from archiver.web.callbacks import Callbacks, CallbackServer  # noqa: PLC0415 - an extra
     try:
         server = CallbackServer(*address, Callbacks(key=callback.key(), heard=heard, clock=clock, log=log))
     except OSError as error:

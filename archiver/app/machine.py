@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from archiver.adapters.downloader.address import Resolve, system_resolve
+from archiver.adapters.downloader.dialer import Connect, tcp_connect
+from archiver.adapters.downloader.throttle import local_now
+from archiver.adapters.ledger.sql import PATIENCE
+from archiver.adapters.object_store import s3_client
+from archiver.adapters.provider.pace import Wait
 from archiver.app.clock import utc_now
-from archiver.edge.downloader.address import Resolve, system_resolve
-from archiver.edge.downloader.dialer import Connect, tcp_connect
-from archiver.edge.downloader.throttle import local_now
-from archiver.edge.ledger.sql import PATIENCE
-from archiver.edge.object_store import s3_client
-from archiver.edge.record_api.pace import Wait
 from archiver.ports.runtime import Clock
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Machine:
     patience: timedelta = PATIENCE
     """How long another process may keep the ledger locked."""
     s3_client: Callable[..., S3Client] = s3_client
-    """Makes the client of the store; see archiver.edge.object_store.s3_client."""
+    """Makes the client of the store; see archiver.adapters.object_store.s3_client."""
 
 
 THIS_MACHINE = Machine()

@@ -12,6 +12,15 @@ from datetime import timedelta
 from enum import StrEnum
 
 from archiver import __version__
+from archiver.adapters.downloader import HttpDownloader, Throttle
+from archiver.adapters.ledger import SqlLedger
+from archiver.adapters.notify.heartbeat import Ping
+from archiver.adapters.object_store import S3Store
+from archiver.adapters.owners import OwnerLock
+from archiver.adapters.provider import Answered
+from archiver.adapters.provider.accounts import KieAccounts
+from archiver.adapters.queue_file import QueueFile
+from archiver.adapters.systemd import Systemd
 from archiver.app.adapters import (
     open_accounts,
     open_downloader,
@@ -34,16 +43,6 @@ from archiver.core.model import DEFAULT_ACCOUNT, Dependency, Intake
 from archiver.core.reports import OpenWork, Overview
 from archiver.daemon import Care, Daemon, Hangup, Job, Stopping, drain, unless_asked
 from archiver.dispatch import Archive, Breakers, Dispatch, Dispatcher, Post, Shift, StemPool
-from archiver.edge.downloader import HttpDownloader, Throttle
-from archiver.edge.heartbeat import Ping
-from archiver.edge.ledger import SqlLedger
-from archiver.edge.metrics import Metrics, Sources
-from archiver.edge.object_store import S3Store
-from archiver.edge.owners import OwnerLock
-from archiver.edge.queue_file import QueueFile
-from archiver.edge.record_api import Answered
-from archiver.edge.record_api.accounts import KieAccounts
-from archiver.edge.service_manager import Systemd
 from archiver.logs import set_level
 from archiver.notices import Heartbeat, Notices, ToldLog
 from archiver.pipeline import Archiver, Outside
@@ -54,6 +53,7 @@ from archiver.pulse import Beating, Pulse
 from archiver.reload import Reload, Tune
 from archiver.settings import Settings
 from archiver.upkeep import DeadlineWatch, QueueIntake, Rescue, Waking, abort_strays, abort_uploads, free_leases
+from archiver.web.metrics import Metrics, Sources
 
 _DISPATCH_EVERY = timedelta(seconds=1)
 _RESCUE_EVERY = timedelta(seconds=2)

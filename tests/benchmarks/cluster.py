@@ -24,8 +24,8 @@ from pathlib import Path
 
 from psycopg.sql import SQL, Literal
 
+from archiver.adapters.ledger import SqlLedger
 from archiver.core.model import Intake, TaskId
-from archiver.edge.ledger import SqlLedger
 from tests.benchmarks.ground import Ground, ground, memory_folder
 from tests.benchmarks.peers import KIB, settings
 from tests.fixtures.postgres import PostgresServer, running

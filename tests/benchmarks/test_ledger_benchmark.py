@@ -10,9 +10,9 @@ from typing import TypeVar
 import pytest
 from sqlalchemy import Connection
 
+from archiver.adapters.ledger import SqlLedger
 from archiver.core.model import Intake
 from archiver.core.states import StemState, TaskState
-from archiver.edge.ledger import SqlLedger
 from tests.fixtures.ledgers import DAY, NOW, claim, open_ledger, take_in, tid
 
 pytestmark = pytest.mark.benchmark

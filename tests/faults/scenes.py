@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import certifi
 
+from archiver.adapters.ledger import SqlLedger
 from archiver.core.model import TaskId
 from archiver.core.states import TaskState
 from archiver.demo.emulator import API_KEY, EmulatedStem, EmulatedTask
-from archiver.edge.ledger import SqlLedger
 from tests.faults.launcher import ForkServer
 from tests.faults.points import Point, Scene, Size
 from tests.faults.runner import Ended, How, Order, Stop, marker_of

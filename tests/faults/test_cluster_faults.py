@@ -18,12 +18,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from archiver.adapters.jobs import counts
+from archiver.adapters.ledger import SqlLedger
 from archiver.core.model import TaskId
 from archiver.core.states import TaskState
 from archiver.demo.emulator import EmulatedStem, EmulatedTask, Emulator
 from archiver.demo.seaweed import S3Server
-from archiver.edge.jobs import counts
-from archiver.edge.ledger import SqlLedger
 from tests.fakes.s3_proxy import Exchange, Response, s3_proxy
 from tests.fakes.tcp_relay import TcpRelay, tcp_relay
 from tests.faults.scenes import LARGE, STORE, versioning, versions

@@ -22,8 +22,10 @@ from pathlib import Path
 from typing import Self
 
 import pytest
+from archiver.adapters.ledger.schema import tasks
 from sqlalchemy import update
 
+from archiver.adapters.ledger import SqlLedger
 from archiver.core.errors import ApiBusy, LinkSpent, OriginBusy, StoreBusy
 from archiver.core.model import (
     AccountName,
@@ -40,8 +42,6 @@ from archiver.core.model import (
 )
 from archiver.core.states import StemState
 from archiver.dispatch import Breakers, Dispatcher, Post, Shift
-from archiver.edge.ledger import SqlLedger
-from archiver.edge.ledger.schema import tasks
 from archiver.pipeline import Archiver, Outside
 from archiver.ports.store import UploadJournal
 from archiver.ports.transfer import Body

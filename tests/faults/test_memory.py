@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pytest
 
+from archiver.adapters.ledger import SqlLedger
 from archiver.core.model import Intake
 from archiver.demo.emulator import EmulatedTask, Emulator
 from archiver.demo.seaweed import S3Server
-from archiver.edge.ledger import SqlLedger
 from tests.fixtures.ledgers import tid
 from tests.integration.site import Site, stems_of
 

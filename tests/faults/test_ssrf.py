@@ -14,9 +14,9 @@ from ipaddress import IPv4Address
 import httpx
 import pytest
 
+from archiver.adapters.downloader.address import SockAddr
+from archiver.adapters.downloader.dialer import tcp_connect
 from archiver.core.errors import AddressForbidden, ArchiverError, OriginBusy
-from archiver.edge.downloader.address import SockAddr
-from archiver.edge.downloader.dialer import tcp_connect
 from tests.fakes.audio import mp3
 from tests.fakes.origin import Origin, Reply, origin
 from tests.integration.fetching import downloader, fetch

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from archiver.adapters.ledger import SqlLedger
 from archiver.core.errors import OriginBusy
 from archiver.core.model import Later, Outcome
-from archiver.edge.ledger import SqlLedger
 from tests.integration.test_dispatcher import Archive, Clock, dispatcher_of, queued
 from tests.integration.test_pipeline import DRUMS, VOCAL, World
 

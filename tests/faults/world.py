@@ -25,6 +25,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import boto3
 
+from archiver.adapters.downloader.address import SockAddr
+from archiver.adapters.downloader.dialer import tcp_connect
+from archiver.adapters.object_store import s3_client
 from archiver.app.machine import Machine
 from archiver.app.service import Service, service
 from archiver.console import Tally, jsonable
@@ -34,9 +37,6 @@ from archiver.core.reports import TaskRow
 from archiver.core.states import TaskState
 from archiver.daemon import Job
 from archiver.demo.seaweed import S3Server
-from archiver.edge.downloader.address import SockAddr
-from archiver.edge.downloader.dialer import tcp_connect
-from archiver.edge.object_store import s3_client
 from archiver.logs import configure
 from archiver.settings import Settings
 from tests.fakes.audio import mp3

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from archiver.edge.downloader import HttpDownloader
+from archiver.adapters.downloader import HttpDownloader
 from archiver.ports.transfer import Body, Downloader
 
 AGENT = "stem-archiver-test/1"

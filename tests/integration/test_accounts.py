@@ -11,12 +11,12 @@ from contextlib import closing
 
 import pytest
 
+from archiver.adapters.provider import KieApi
+from archiver.adapters.provider.accounts import KieAccounts
+from archiver.adapters.provider.pace import LocalSlots
 from archiver.core.errors import AccountUnknown, ApiBusy, KeyRefused
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Phase, TaskId
 from archiver.demo.emulator import API_KEY, EmulatedStem, EmulatedTask, Emulator
-from archiver.edge.record_api import KieApi
-from archiver.edge.record_api.accounts import KieAccounts
-from archiver.edge.record_api.pace import LocalSlots
 from tests.fakes.events import Events
 
 SECOND, THIRD = AccountName("second"), AccountName("third")

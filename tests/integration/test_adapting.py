@@ -9,11 +9,11 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from archiver.adapters.downloader import HttpDownloader
 from archiver.core.errors import ArchiverError, OriginBusy
 from archiver.core.model import Dependency
 from archiver.core.records.envelope import host_of
 from archiver.dispatch import StemPool
-from archiver.edge.downloader import HttpDownloader
 from tests.fakes.audio import mp3
 from tests.fakes.origin import Origin, Reply, Seen, origin
 from tests.integration.fetching import downloader, fetch

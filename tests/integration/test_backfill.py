@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from archiver.adapters.ledger import SqlLedger
 from archiver.demo.emulator import API_KEY, EmulatedTask, Emulator
 from archiver.demo.seaweed import S3Server
-from archiver.edge.ledger import SqlLedger
 from tests.integration.site import PREFIX, Site, stems_of
 
 SECOND_KEY = "emulated-key-of-a-second-account"

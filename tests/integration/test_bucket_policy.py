@@ -25,6 +25,8 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 from moto.core import set_initial_no_auth_action_count
 
+from archiver.adapters.object_store import S3Store
+from archiver.adapters.object_store.buffers import BufferBudget
 from archiver.app.clock import utc_now
 from archiver.app.service import Role, service
 from archiver.backfill import Ending, Verdict
@@ -33,8 +35,6 @@ from archiver.core.model import Intake, TaskId
 from archiver.daemon import Stopping
 from archiver.demo.emulator import API_KEY, EmulatedTask, Emulator
 from archiver.demo.seaweed import S3Server
-from archiver.edge.buffers import BufferBudget
-from archiver.edge.object_store import S3Store
 from archiver.settings import Loaded, load
 from tests.fakes.events import Events
 from tests.fakes.object_store import MemoryBody, MemoryJournal

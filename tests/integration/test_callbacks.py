@@ -22,8 +22,8 @@ from archiver.app.clock import utc_now
 from archiver.app.listeners import called
 from archiver.core.callback import WINDOW, signature_of
 from archiver.core.model import TaskId
-from archiver.edge.callbacks import BODY_MAX, CONNECTION_MAX, PATH, Callbacks, CallbackServer
 from archiver.settings import Settings
+from archiver.web.callbacks import BODY_MAX, CONNECTION_MAX, PATH, Callbacks, CallbackServer
 from tests.fakes.events import Events
 
 KEY = "whk_test_0123456789abcdef"

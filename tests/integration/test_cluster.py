@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from archiver.adapters.jobs import SILENT_AFTER
 from archiver.demo.emulator import EmulatedTask, Emulator
 from archiver.demo.seaweed import S3Server
-from archiver.edge.jobs import SILENT_AFTER
 from tests.integration.site import Site, stems_of
 
 

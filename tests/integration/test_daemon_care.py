@@ -19,15 +19,15 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from archiver.adapters.downloader.address import SockAddr
+from archiver.adapters.object_store import s3_client
+from archiver.adapters.systemd import Systemd
 from archiver.app.machine import Machine
 from archiver.app.service import Service, service
 from archiver.console import Tally
 from archiver.daemon import HUNG_AFTER, Care, Daemon, Job, Stopping
 from archiver.demo.emulator import API_KEY, EmulatedTask, Emulator
 from archiver.demo.seaweed import S3Server
-from archiver.edge.downloader.address import SockAddr
-from archiver.edge.object_store import s3_client
-from archiver.edge.service_manager import Systemd
 from archiver.ports.runtime import Checkpoint, unobserved
 from archiver.pulse import Pulse
 from archiver.settings import Settings, load

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from archiver.adapters.ledger import SqlLedger
 from archiver.core.errors import ApiBusy, LedgerFault, OriginBusy
 from archiver.core.model import (
     DEFAULT_ACCOUNT,
@@ -34,7 +35,6 @@ from archiver.core.model import (
 )
 from archiver.core.states import TaskState
 from archiver.dispatch import FAILURES_TO_PAUSE, Breakers, Dispatcher, Post, Shift
-from archiver.edge.ledger import SqlLedger
 from tests.fakes.events import Events
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)

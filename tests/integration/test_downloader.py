@@ -10,6 +10,7 @@ from email.utils import format_datetime
 
 import pytest
 
+from archiver.adapters.downloader import HttpDownloader
 from archiver.core.errors import (
     AddressForbidden,
     ArchiverError,
@@ -23,7 +24,6 @@ from archiver.core.errors import (
     OriginBusy,
     Verdict,
 )
-from archiver.edge.downloader import HttpDownloader
 from tests.fakes.audio import mp3
 from tests.fakes.origin import Origin, Reply, origin
 from tests.integration.fetching import AGENT, Naps, downloader, fetch
@@ -554,7 +554,7 @@ def test_user_agent_that_cannot_be_a_header_is_refused(agent: str) -> None:
 
 
 def test_strong_last_modified_needs_a_date_a_minute_later() -> None:
-    from archiver.edge.downloader.answer import validator
+    from archiver.adapters.downloader.answer import validator
 
     now = datetime(2026, 11, 23, tzinfo=UTC)
 

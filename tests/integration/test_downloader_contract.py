@@ -8,6 +8,7 @@ from typing import Protocol
 
 import pytest
 
+from archiver.adapters.downloader import HttpDownloader
 from archiver.core.errors import (
     ArchiverError,
     BodyEmpty,
@@ -18,7 +19,6 @@ from archiver.core.errors import (
     OriginBusy,
     Verdict,
 )
-from archiver.edge.downloader import HttpDownloader
 from archiver.ports.transfer import Downloader
 from tests.fakes.audio import mp3
 from tests.fakes.downloader import Audio, FakeDownloader, Scripted

@@ -7,6 +7,8 @@ from itertools import count, repeat
 
 import pytest
 
+from archiver.adapters.downloader import HttpDownloader
+from archiver.adapters.downloader.answer import ClientBlocked
 from archiver.core.errors import (
     ArchiverError,
     BodyChanged,
@@ -17,8 +19,6 @@ from archiver.core.errors import (
     OriginBusy,
     Verdict,
 )
-from archiver.edge.downloader import HttpDownloader
-from archiver.edge.downloader.answer import ClientBlocked
 from tests.fakes.audio import mp3
 from tests.fakes.origin import Headers, Origin, RangedFile, Reply, Seen, origin, partial
 from tests.integration.fetching import Naps, downloader, drain, fetch

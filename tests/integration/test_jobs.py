@@ -17,11 +17,11 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
+from archiver.adapters.jobs import SILENT_AFTER, Procrastinate, counts
+from archiver.adapters.jobs.database import migrations, parameters, prepare
 from archiver.core.errors import LedgerFault
 from archiver.core.model import Due, Stage, TaskId
 from archiver.core.reports import JobCounts
-from archiver.edge.jobs import SILENT_AFTER, Procrastinate, counts
-from archiver.edge.jobs.database import migrations, parameters, prepare
 from tests.fixtures.ledgers import tid
 from tests.fixtures.postgres import PostgresServer
 from tests.integration.site import ROOT

@@ -7,15 +7,15 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from archiver.adapters.ledger.copying import TABLES
 from sqlalchemy import select
 from typer.testing import CliRunner, Result
 
 from archiver import cli
+from archiver.adapters.ledger import SqlLedger
 from archiver.app.ledger import copy_ledger
 from archiver.core.errors import LedgerFault
 from archiver.core.model import Intake, Reject
-from archiver.edge.ledger import SqlLedger
-from archiver.edge.ledger.copying import TABLES
 from tests.fixtures.ledgers import DAY, NOW, claim, engine_of, listed, receipt, record, rows, shown, take_in, tid
 from tests.fixtures.postgres import PostgresServer
 

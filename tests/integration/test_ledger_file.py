@@ -18,14 +18,14 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from archiver.adapters.ledger.indexes import metadata
+from archiver.adapters.ledger.migrate import HEAD
 from sqlalchemy import Connection, event
 
+from archiver.adapters.ledger import SqlLedger, upgrade
 from archiver.core.errors import LedgerFault
 from archiver.core.model import Archived, Cursor, Dependency, Intake, StemName, Yielded
 from archiver.core.states import TaskState
-from archiver.edge.ledger import SqlLedger, upgrade
-from archiver.edge.ledger.indexes import metadata
-from archiver.edge.ledger.migrate import HEAD
 from tests.fixtures.ledgers import (
     DAY,
     DEADLINE,
@@ -383,7 +383,7 @@ def _parts(statement: str) -> list[str]:
 def test_a_start_on_a_current_ledger_loads_neither_migrations_nor_another_databases_dialect(file: Path) -> None:
     assert upgrade.head() == HEAD
     code = (
-        "import sys; from archiver.edge.ledger import SqlLedger; SqlLedger.open(sys.argv[1]).close();"
+        "import sys; from archiver.adapters.ledger import SqlLedger; SqlLedger.open(sys.argv[1]).close();"
         "print([name for name in sys.modules if name.startswith(('alembic', 'sqlalchemy.dialects.postgresql'))])"
     )
     done = subprocess.run(

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from archiver.adapters.ledger import SqlLedger
 from archiver.core.errors import LeaseLost
 from archiver.core.model import (
     DEFAULT_ACCOUNT,
@@ -20,7 +21,6 @@ from archiver.core.model import (
     Reject,
 )
 from archiver.core.states import IllegalMove, TaskState
-from archiver.edge.ledger import SqlLedger
 from tests.fixtures.ledgers import DAY, LEASE, NOW, claim, listed, receipt, rows, shown, take_in, tid
 
 

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from archiver.adapters.ledger import SqlLedger
 from archiver.core.errors import LeaseLost
 from archiver.core.model import (
     DEFAULT_ACCOUNT,
@@ -21,7 +22,6 @@ from archiver.core.model import (
 )
 from archiver.core.reports import OpenWork
 from archiver.core.states import StemEvent, StemState, TaskState
-from archiver.edge.ledger import SqlLedger
 from tests.fixtures.ledgers import (
     DAY,
     DEADLINE,

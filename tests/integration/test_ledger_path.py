@@ -6,7 +6,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from archiver.adapters.ledger.schema import metadata
 
+from archiver.adapters.ledger import SqlLedger
 from archiver.core.model import (
     Archived,
     Claim,
@@ -25,8 +27,6 @@ from archiver.core.model import (
 )
 from archiver.core.model import Dependency as Dep
 from archiver.core.states import IllegalMove, StemEvent, StemState, TaskState
-from archiver.edge.ledger import SqlLedger
-from archiver.edge.ledger.schema import metadata
 from tests.fixtures.ledgers import (
     DAY,
     DEADLINE,

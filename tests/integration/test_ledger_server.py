@@ -14,10 +14,14 @@ from datetime import timedelta
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from archiver.adapters.ledger.faults import LedgerAway
+from archiver.adapters.ledger.indexes import metadata
+from archiver.adapters.ledger.migrate import HEAD
 from psycopg.errors import IntegrityError
 from psycopg.sql import SQL, Identifier, Literal
 from sqlalchemy import select, text
 
+from archiver.adapters.ledger import SqlLedger
 from archiver.core.errors import LedgerFault
 from archiver.core.model import (
     Archived,
@@ -33,10 +37,6 @@ from archiver.core.model import (
     Yielded,
 )
 from archiver.core.states import StemEvent, StemState, TaskState
-from archiver.edge.ledger import SqlLedger
-from archiver.edge.ledger.faults import LedgerAway
-from archiver.edge.ledger.indexes import metadata
-from archiver.edge.ledger.migrate import HEAD
 from tests.fakes.cutting_proxy import CuttingProxy, cutting_proxy
 from tests.fixtures.ledgers import (
     DAY,

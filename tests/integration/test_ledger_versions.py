@@ -12,10 +12,10 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from archiver.adapters.ledger.migrate import HEAD
 
+from archiver.adapters.ledger import upgrade
 from archiver.core.states import StemState, TaskState
-from archiver.edge.ledger import upgrade
-from archiver.edge.ledger.migrate import HEAD
 from tests.fixtures.ledgers import DAY, NOW, claim, open_ledger, shown, tid
 
 SCHEMAS = sorted((Path(__file__).parents[1] / "fixtures" / "schemas").glob("*.sql"))

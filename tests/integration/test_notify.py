@@ -8,10 +8,10 @@ from contextlib import closing
 
 import pytest
 
+from archiver.adapters.notify.heartbeat import Ping
+from archiver.adapters.notify.messenger import Messenger
 from archiver.app.adapters import open_notices
 from archiver.core.errors import SettingsFault
-from archiver.edge.heartbeat import Ping
-from archiver.edge.messenger import Messenger
 from archiver.settings import Settings
 from tests.fakes.events import Events
 from tests.fakes.web_hook import WebHook, web_hook

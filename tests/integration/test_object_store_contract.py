@@ -14,11 +14,11 @@ from functools import lru_cache
 
 import pytest
 
+from archiver.adapters.object_store import S3Store
+from archiver.adapters.object_store.buffers import BufferBudget
 from archiver.core.errors import BodyEmpty, BodyLong, BodyShort, KeyTaken
 from archiver.core.model import StoredObject
 from archiver.demo.seaweed import S3Server
-from archiver.edge.buffers import BufferBudget
-from archiver.edge.object_store import S3Store
 from archiver.ports.store import ObjectStore
 from tests.fakes.object_store import FakeStore, MemoryBody, MemoryJournal
 

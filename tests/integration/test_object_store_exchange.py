@@ -11,8 +11,8 @@ from typing import IO
 import pytest
 from urllib3 import HTTPConnectionPool, Timeout
 
-from archiver.edge.object_store.content import BLOCK
-from archiver.edge.object_store.exchange import HEAD_MAX, Answer, Unclear, exchange
+from archiver.adapters.object_store.content import BLOCK
+from archiver.adapters.object_store.exchange import HEAD_MAX, Answer, Unclear, exchange
 
 HEAD = b"PUT /b/k HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
 OK = b'HTTP/1.1 200 OK\r\nETag: "e"\r\nContent-Length: 0\r\n\r\n'

@@ -14,6 +14,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from archiver.adapters.object_store import S3Store, s3_client
+from archiver.adapters.object_store.buffers import BufferBudget
+from archiver.adapters.object_store.calls import Labels, S3Calls
+from archiver.adapters.object_store.content import Content
+from archiver.adapters.object_store.faults import Conflict
 from archiver.core.errors import (
     AccessRefused,
     ArchiverError,
@@ -27,11 +32,6 @@ from archiver.core.errors import (
     StoreMisfit,
 )
 from archiver.demo.seaweed import S3Server
-from archiver.edge.buffers import BufferBudget
-from archiver.edge.object_store import S3Store, s3_client
-from archiver.edge.object_store.calls import Labels, S3Calls
-from archiver.edge.object_store.content import Content
-from archiver.edge.object_store.faults import Conflict
 from archiver.ports.runtime import Checkpoint, EventLog, unobserved
 from tests.fakes.object_store import MemoryBody, MemoryJournal
 from tests.fakes.s3_proxy import (

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import boto3
 import pytest
 
+from archiver.adapters.object_store import S3Store, s3_client
+from archiver.adapters.object_store.buffers import BufferBudget
 from archiver.core.errors import AccessRefused, CredentialsMissing, StoreBusy
 from archiver.demo.seaweed import S3Server
-from archiver.edge.buffers import BufferBudget
-from archiver.edge.object_store import S3Store, s3_client
 from tests.fakes.object_store import MemoryBody, MemoryJournal
 from tests.fakes.s3_proxy import S3Proxy, answer, dated, drop_before, refuse, s3_proxy, without
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from archiver.edge.ledger import SqlLedger
-from archiver.edge.owners import OwnerLock
+from archiver.adapters.ledger import SqlLedger
+from archiver.adapters.owners import OwnerLock
 from tests.fixtures.ledgers import LEASE, NOW, claim, open_ledger, shown, take_in, tid
 
 NOBODY = 65534

@@ -10,8 +10,8 @@ from http.client import HTTPConnection, HTTPResponse
 
 import pytest
 
-from archiver.edge.pages import CONNECTIONS, Page, PageServer
-from archiver.health import ask
+from archiver.web.health import ask
+from archiver.web.server import CONNECTIONS, Page, PageServer
 from tests.fakes.events import Events
 
 WAIT = 30.0
@@ -151,7 +151,7 @@ def test_ipv6_address_is_listened_on_and_written_in_brackets() -> None:
         assert ask("::", port_of(server), seconds=WAIT) == (True, '{"status": "alive"}')
 
 
-# --- archiver.health.ask
+# --- archiver.web.health.ask
 
 
 def test_ask_of_a_living_service_says_yes(server: PageServer) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from archiver.adapters.ledger import SqlLedger
 from archiver.core import plan
 from archiver.core.errors import (
     AccessRefused,
@@ -53,7 +54,6 @@ from archiver.core.model import (
 from archiver.core.reports import TaskRow
 from archiver.core.states import StemState
 from archiver.dispatch import FAILURES_TO_PAUSE, Breakers, StemPool
-from archiver.edge.ledger import SqlLedger
 from archiver.pipeline import Archiver, Outside
 from archiver.upkeep import DeadlineWatch
 from tests.fakes.downloader import Audio, FakeDownloader, Scripted

@@ -22,9 +22,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from archiver.adapters.queue_file import Limits, QueueFile, read_ids
 from archiver.core.errors import QueueUnreadable
 from archiver.core.model import Cursor, Intake, Reject, TaskId
-from archiver.edge.queue_file import Limits, QueueFile, read_ids
 
 
 def ids_of(first: int, last: int) -> list[TaskId]:
@@ -424,7 +424,7 @@ def test_append_when_there_is_no_space_says_so_and_spoils_no_other_line(
 ) -> None:
     script = (
         "import resource, sys\n"
-        "from archiver.edge.queue_file import QueueFile\n"
+        "from archiver.adapters.queue_file import QueueFile\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)\n"
         "QueueFile(sys.argv[1]).append(['task-00000000', 'task-00000001'])\n"
     )

@@ -17,6 +17,8 @@ from typing import Any, Self
 
 import pytest
 
+from archiver.adapters.provider import KieApi
+from archiver.adapters.provider.pace import LocalSlots
 from archiver.core.errors import (
     AgentBlocked,
     ApiBusy,
@@ -30,8 +32,6 @@ from archiver.core.errors import (
 )
 from archiver.core.model import Phase, TaskId
 from archiver.core.records.envelope import record_of
-from archiver.edge.record_api import KieApi
-from archiver.edge.record_api.pace import LocalSlots
 from tests.fakes.events import Events
 from tests.fakes.provider import Reply, Request, ScriptedProvider, reply
 

@@ -13,6 +13,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from archiver.adapters.provider import KieApi
+from archiver.adapters.provider.pace import LocalSlots
 from archiver.core.errors import (
     AgentBlocked,
     ApiBusy,
@@ -25,8 +27,6 @@ from archiver.core.errors import (
 )
 from archiver.core.model import Phase, RecordInfo, TaskId
 from archiver.core.records.envelope import record_of
-from archiver.edge.record_api import KieApi
-from archiver.edge.record_api.pace import LocalSlots
 from archiver.ports.provider import RecordApi
 from tests.fakes.events import Events
 from tests.fakes.provider import Reply, Request, ScriptedProvider, reply

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from archiver.edge.service_manager import Systemd
+from archiver.adapters.systemd import Systemd
 from tests.fakes.service_manager import listening
 
 PID = 4242

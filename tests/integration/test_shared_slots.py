@@ -17,14 +17,14 @@ from typing import TypeVar
 import pytest
 from sqlalchemy import Connection
 
+from archiver.adapters.ledger import SqlLedger
+from archiver.adapters.ledger.permits import FARTHEST_COOL_DOWN, GRACE, SPREAD, SharedSlots, Transact
+from archiver.adapters.provider.pace import Pace
 from archiver.app.adapters import open_accounts
 from archiver.app.ledger import open_ledger
 from archiver.core.errors import ApiThrottled, LedgerFault
 from archiver.core.model import AccountName, TaskId
 from archiver.demo.emulator import API_KEY, Emulator
-from archiver.edge.ledger import SqlLedger
-from archiver.edge.record_api.pace import Pace
-from archiver.edge.shared_slots import FARTHEST_COOL_DOWN, GRACE, SPREAD, SharedSlots, Transact
 from archiver.ports.provider import NoSlot
 from archiver.settings import load
 from tests.fakes.events import Events

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from archiver.adapters.ledger import SqlLedger
+from archiver.adapters.object_store import S3Store
+from archiver.adapters.object_store.buffers import BufferBudget
 from archiver.core.errors import AccessRefused
 from archiver.core.model import Intake, TaskId
 from archiver.demo.seaweed import S3Server
-from archiver.edge.buffers import BufferBudget
-from archiver.edge.ledger import SqlLedger
-from archiver.edge.object_store import S3Store
 from archiver.upkeep import abort_strays
 from tests.fakes.events import Events
 

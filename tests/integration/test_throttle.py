@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from archiver.adapters.downloader import HttpDownloader, Throttle
 from archiver.core.errors import BodySlow, Interrupted
-from archiver.edge.downloader import HttpDownloader, Throttle
 from archiver.settings import parse_bandwidth
 from tests.fakes.audio import mp3
 from tests.fakes.origin import Origin, Reply, origin

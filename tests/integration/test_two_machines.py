@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from archiver.adapters.ledger.migrate import HEAD
 
 from archiver.demo.emulator import EmulatedTask, Emulator
 from archiver.demo.seaweed import S3Server
-from archiver.edge.ledger.migrate import HEAD
 from tests.fixtures.ledgers import rows
 from tests.fixtures.postgres import PostgresServer
 from tests.integration.site import Site, stems_of

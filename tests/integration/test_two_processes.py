@@ -13,10 +13,10 @@ from types import FrameType
 
 import pytest
 
+from archiver.adapters.queue_file import QueueFile
 from archiver.core.model import TaskId
 from archiver.demo.emulator import EmulatedTask, Emulator
 from archiver.demo.seaweed import S3Server
-from archiver.edge.queue_file import QueueFile
 from tests.integration.site import Site, stems_of
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from archiver.adapters.ledger import SqlLedger
 from archiver.core.model import Later
-from archiver.edge.ledger import SqlLedger
 from archiver.upkeep import Waking
 from tests.fakes.events import Events
 from tests.fixtures.ledgers import DAY, LEASE, NOW, SECOND, claim, no_claim, open_ledger, record, shown, take_in, tid

@@ -131,7 +131,7 @@ def test_health_loads_nothing_of_the_service_itself(site: Site) -> None:
         words, env=site.env, cwd=site.folder, capture_output=True, text=True, check=False, timeout=WAIT
     )
     assert done.returncode == 1
-    assert "archiver.health" in done.stderr
+    assert "archiver.web.health" in done.stderr
     heavy = ["archiver.app", "boto3", "sqlalchemy", "apscheduler", "httpx", "prometheus_client", "rich.progress"]
     assert [name for name in heavy if name in done.stderr] == []
 

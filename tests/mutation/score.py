@@ -62,12 +62,12 @@ PARTS = (
     ),
     Part(
         "downloader",
-        "archiver/edge/downloader/*.py",
+        "archiver/adapters/downloader/*.py",
         ("tests/unit/test_*.py", "tests/property/test_body_chunking.py", "tests/integration/test_downloader*.py"),
     ),
     Part(
         "object_store",
-        "archiver/edge/object_store/*.py",
+        "archiver/adapters/object_store/*.py",
         (
             "tests/unit/test_*.py",
             "tests/property/test_keys_and_metadata.py",

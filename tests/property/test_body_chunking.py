@@ -18,8 +18,8 @@ from typing import Literal, cast
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from archiver.adapters.downloader.address import SockAddr
 from archiver.core.errors import ArchiverError, BodyShort
-from archiver.edge.downloader.address import SockAddr
 from tests.fakes.audio import mp3
 from tests.fakes.origin import Headers, Reply, partial
 from tests.integration.fetching import downloader

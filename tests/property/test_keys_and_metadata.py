@@ -15,14 +15,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from archiver.adapters.downloader.sniff import sniff
+from archiver.adapters.ledger import SqlLedger
+from archiver.adapters.object_store import S3Store
+from archiver.adapters.object_store.buffers import BufferBudget
 from archiver.core.model import Archived, Intake, Policy, TaskId
 from archiver.core.records.envelope import record_of
 from archiver.demo.seaweed import S3Server
 from archiver.dispatch import Breakers
-from archiver.edge.buffers import BufferBudget
-from archiver.edge.downloader.sniff import sniff
-from archiver.edge.ledger import SqlLedger
-from archiver.edge.object_store import S3Store
 from archiver.pipeline import Archiver, Outside
 from tests.fakes.audio import mp3
 from tests.fakes.downloader import Audio, FakeDownloader

@@ -28,6 +28,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from archiver.adapters.ledger import SqlLedger
 from archiver.core.errors import LeaseLost
 from archiver.core.model import (
     Archived,
@@ -56,7 +57,6 @@ from archiver.core.states import (
     TaskEvent,
     TaskState,
 )
-from archiver.edge.ledger import SqlLedger
 from tests.fixtures.ledgers import DAY, LEASE, NOW, open_ledger, receipt, record, tid
 
 IDS = [tid(number) for number in range(5)]

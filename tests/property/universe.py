@@ -22,12 +22,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
+from archiver.adapters.ledger import SqlLedger
+from archiver.adapters.queue_file import QueueFile
 from archiver.core.errors import ArchiverError, LinkSpent
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Outcome, Policy, TaskId, task_id
 from archiver.core.records.envelope import record_of
 from archiver.dispatch import Breakers, Dispatcher, Post, Shift
-from archiver.edge.ledger import SqlLedger
-from archiver.edge.queue_file import QueueFile
 from archiver.pipeline import Archiver, Outside
 from archiver.upkeep import QueueIntake, abort_uploads, free_leases
 from tests.fakes.downloader import Audio, FakeDownloader, Scripted

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import httpx
 import pytest
 
+from archiver.adapters.downloader.address import Guard, SockAddr, is_public, literal, system_resolve
 from archiver.core.errors import AddressForbidden, OriginBusy
-from archiver.edge.downloader.address import Guard, SockAddr, is_public, literal, system_resolve
 
 PUBLIC_V4 = (
     "1.1.1.1",

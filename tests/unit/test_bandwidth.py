@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from archiver.adapters.downloader.throttle import BLOCKS_A_SECOND, SMALLEST, Throttle
 from archiver.core.bandwidth import Allowance, Slot, Timetable
 from archiver.core.errors import Interrupted
-from archiver.edge.downloader.throttle import BLOCKS_A_SECOND, SMALLEST, Throttle
 from archiver.settings import parse_bandwidth, show_bandwidth
 
 KIB, MIB = 1 << 10, 1 << 20

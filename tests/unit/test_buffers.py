@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from archiver.adapters.object_store.buffers import BufferBudget
 from archiver.core.errors import SettingsFault, StoreBusy
-from archiver.edge.buffers import BufferBudget
 
 MIB = 1024 * 1024
 SOON = 5.0

@@ -1,4 +1,4 @@
-from archiver.health import healthz, readyz
+from archiver.web.health import healthz, readyz
 
 
 def test_service_without_a_late_loop_is_alive() -> None:

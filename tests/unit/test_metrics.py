@@ -18,7 +18,7 @@ from archiver.core.errors import ArchiverError, BodyShort, LedgerFault, QueueUnr
 from archiver.core.model import Archived, Dependency, Later, Outcome
 from archiver.core.reports import Overview
 from archiver.core.states import StemState, TaskState
-from archiver.edge.metrics import REMEMBERED, Metrics, Sources
+from archiver.web.metrics import REMEMBERED, Metrics, Sources
 
 README = Path(__file__).parents[2] / "README.md"
 START = datetime(2026, 11, 1, tzinfo=UTC)

@@ -15,6 +15,11 @@ from botocore.session import get_session
 from hypothesis import given
 from hypothesis import strategies as st
 
+from archiver.adapters.object_store.client import _session
+from archiver.adapters.object_store.content import BLOCK, Content, opened
+from archiver.adapters.object_store.faults import Absent, Conflict, translated
+from archiver.adapters.object_store.patience import Patience
+from archiver.adapters.object_store.source import Source, joined
 from archiver.core.errors import (
     AccessRefused,
     ArchiverError,
@@ -28,11 +33,6 @@ from archiver.core.errors import (
     StoreFull,
     StoreMisfit,
 )
-from archiver.edge.object_store.client import _session
-from archiver.edge.object_store.content import BLOCK, Content, opened
-from archiver.edge.object_store.faults import Absent, Conflict, translated
-from archiver.edge.object_store.patience import Patience
-from archiver.edge.object_store.source import Source, joined
 from tests.fakes.object_store import MemoryBody
 
 DATA = b"the bytes of a stem"

@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from archiver.adapters.provider.pace import LocalSlots, Pace
 from archiver.core.errors import ApiBusy, ApiThrottled
-from archiver.edge.record_api.pace import LocalSlots, Pace
 
 
 def real_pace(limit: int, window: float) -> Pace:

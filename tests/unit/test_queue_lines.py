@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from archiver.adapters.queue_file import excerpt_of, parse_line
 from archiver.core.model import task_id
-from archiver.edge.queue_file import excerpt_of, parse_line
 
 ID = "3e63b4cc88d52611159371f6af5571e7"
 ANSWER = {"code": 200, "msg": "success", "data": {"taskId": ID}}

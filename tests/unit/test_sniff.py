@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from archiver.adapters.downloader.sniff import ENOUGH, looks_like, sniff
 from archiver.demo.song import INSTRUMENTS
-from archiver.edge.downloader.sniff import ENOUGH, looks_like, sniff
 from tests.fakes.audio import FRAME, mp3
 
 MPEG1_L3 = bytes.fromhex("fffb9000")

@@ -10,10 +10,10 @@ from contextlib import closing
 import httpx
 import pytest
 
+from archiver.adapters.downloader.body import Limits, Pace
+from archiver.adapters.downloader.transport import Stream
+from archiver.adapters.downloader.wire import LengthReader, Wire, request_head
 from archiver.core.errors import BodySlow
-from archiver.edge.downloader.body import Limits, Pace
-from archiver.edge.downloader.transport import Stream
-from archiver.edge.downloader.wire import LengthReader, Wire, request_head
 
 SECONDS = 0.2
 """How long a wire waits here for what never comes."""

@@ -1,0 +1,1 @@
+"""Outside things, one room each; no room imports another."""

@@ -1,0 +1,187 @@
+"""What the origin's answers mean: statuses, validators, ranges and failures, as errors of the core."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+import httpx
+
+from archiver.adapters.downloader.transport import stream_of
+from archiver.core.errors import ArchiverError, BodyChanged, BodyShort, BodySlow, LinkSpent, OriginBusy
+
+EXCERPT = 4096
+"""Bytes of an error page that are looked at."""
+
+_BLOCK = re.compile(rb"error code: (1[0-9]{3})\b")
+_STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]*"')
+_CONTENT_RANGE = re.compile(r"bytes (?:([0-9]{1,18})-([0-9]{1,18})|\*)/([0-9]{1,18})", re.IGNORECASE)
+_STRONG_AGE = timedelta(seconds=60)
+_MANY_YEARS = 1e9
+"""Seconds; a Retry-After beyond it is taken for nonsense."""
+
+
+class Hiccup(OriginBusy):
+    """A failure that a second try within seconds may mend."""
+
+
+class ClientBlocked(OriginBusy):
+    """The CDN's firewall refuses us (Cloudflare's `error code: 1010` and kin); says nothing of the link."""
+
+    code = "cdn.client_blocked"
+    hint = "set provider.user_agent to another value (error code 1010), or download.proxy to another way out"
+
+
+def expect_audio(response: httpx.Response) -> None:
+    """Raise what is wrong with the answer to a GET without a range, as far as its head can tell."""
+    error = refusal(response)
+    if error is not None:
+        raise error
+    coding = foreign_coding(response.headers)
+    if coding:
+        raise OriginBusy(f"the origin sent {coding!r} though identity was asked for")
+
+
+def refusal(response: httpx.Response) -> ArchiverError | None:
+    """Return what is wrong with the answer to a GET without a range; None when it is a 200."""
+    status = response.status_code
+    if status == httpx.codes.OK:
+        return None
+    if status == httpx.codes.PARTIAL_CONTENT:
+        return BodyChanged("206 though no range was asked for")
+    wait = retry_after(response.headers)
+    if status in {401, 403, 404, 410}:
+        return _blocked(response) or LinkSpent(status=status, retry_after=wait)
+    kind = Hiccup if status in {408, 429} or status >= httpx.codes.INTERNAL_SERVER_ERROR else OriginBusy
+    return kind(f"the origin answered {status}", retry_after=wait)
+
+
+def _blocked(response: httpx.Response) -> ClientBlocked | None:
+    if response.status_code != httpx.codes.FORBIDDEN:
+        return None
+    if response.headers.get("cf-mitigated", "").lower() == "challenge":
+        return ClientBlocked("the CDN asks for a browser challenge")
+    found = _BLOCK.search(_excerpt(response))
+    return ClientBlocked(f"the CDN blocks this client: error code {found[1].decode()}") if found else None
+
+
+def _excerpt(response: httpx.Response) -> bytes:
+    page, reader = bytearray(EXCERPT), stream_of(response).reader
+    view, got = memoryview(page), 0
+    try:
+        while got < EXCERPT and (size := reader.receive(view[got:])):
+            got += size
+    except httpx.TransportError:
+        pass  # what came is all there is to judge by
+    return bytes(view[:got])
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return Retry-After in seconds; a date is measured by the origin's own clock, its Date field."""
+    value = headers.get("retry-after", "").strip()
+    if value.isascii() and value.isdigit():
+        return min(float(value), _MANY_YEARS)
+    at, now = _date(value), _date(headers.get("date", ""))
+    return None if at is None or now is None else max(0.0, (at - now).total_seconds())
+
+
+def _date(value: str) -> datetime | None:
+    try:
+        date = parsedate_to_datetime(value)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)
+
+
+def foreign_coding(headers: Mapping[str, str]) -> str:
+    """Return the content coding, which nobody asked for; empty when the bytes come as they are."""
+    coding = headers.get("content-encoding", "").strip().lower()
+    return "" if coding == "identity" else coding[:32]
+
+
+def validator(headers: Mapping[str, str]) -> str | None:
+    """Return what If-Range may say of this answer (RFC 9110, section 13.1.5), None when it cannot be resumed.
+
+    A strong ETag; or, where there is no ETag at all, a Last-Modified that the origin's own Date shows
+    to be at least a minute old.
+    """
+    if headers.get("accept-ranges", "").strip().lower() == "none":
+        return None
+    etag = headers.get("etag")
+    if etag is not None:
+        return etag if _STRONG_ETAG.fullmatch(etag) else None
+    modified, now = _date(headers.get("last-modified", "")), _date(headers.get("date", ""))
+    if modified is None or now is None or now - modified < _STRONG_AGE:
+        return None
+    return headers["last-modified"]
+
+
+def same_version(first: Mapping[str, str], later: Mapping[str, str]) -> bool:
+    """Say whether nothing in two answers' fields tells that they are of different bytes."""
+    return all(
+        first.get(field) == later.get(field) for field in ("etag", "last-modified") if field in first and field in later
+    )
+
+
+def content_range(headers: Mapping[str, str]) -> tuple[int | None, int | None, int] | None:
+    """Return first and last position (None in a 416) and the whole length; None when it does not say all that."""
+    found = _CONTENT_RANGE.fullmatch(headers.get("content-range", "").strip())
+    if found is None:
+        return None
+    first, last, whole = found.groups()
+    return (None if first is None else int(first), None if last is None else int(last), int(whole))
+
+
+def rest_of(first: httpx.Response, later: httpx.Response, *, at: int, length: int | None) -> int:
+    """Return the whole length when `later` holds exactly what `first` lacks from position `at` on.
+
+    Raises BodyChanged when it holds anything else, and what `refusal` says of other statuses.
+    """
+    if later.status_code != httpx.codes.PARTIAL_CONTENT:
+        changed = later.status_code in {httpx.codes.OK, httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE}
+        error = None if changed else refusal(later)
+        raise error or BodyChanged(f"on resume the origin answered {later.status_code}")
+    span = content_range(later.headers)
+    if span is None or span[:2] != (at, span[2] - 1) or length not in {None, span[2]}:
+        raise BodyChanged("on resume the origin offered another range than was asked for")
+    if stream_of(later).reader.length not in {None, span[2] - at}:
+        raise BodyChanged("on resume the origin announced another length than its range has")
+    lost_tag = "etag" in first.headers and "etag" not in later.headers
+    if lost_tag or not same_version(first.headers, later.headers) or foreign_coding(later.headers):
+        raise BodyChanged("on resume the origin offered another version")
+    if later.url.copy_with(query=None) != first.url.copy_with(query=None):
+        raise BodyChanged("on resume the origin sent us elsewhere")
+    return span[2]
+
+
+def whole_length(response: httpx.Response) -> int | None:
+    """Return the resource's whole length, if the answer to a GET with or without a range tells it.
+
+    Raises what `refusal` says of a status that is about no range.
+    """
+    if response.status_code in {httpx.codes.PARTIAL_CONTENT, httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE}:
+        span = content_range(response.headers)
+        return None if span is None else span[2]
+    error = refusal(response)
+    if error is not None:
+        raise error
+    return stream_of(response).reader.length
+
+
+def fault(error: httpx.TransportError) -> ArchiverError:
+    """Translate a failure before the first byte of the body."""
+    permanent = isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError)
+    return (OriginBusy if permanent else Hiccup)(str(error))
+
+
+def body_fault(error: httpx.TransportError, *, got: int, length: int | None) -> ArchiverError:
+    """Translate a failure inside the body, `got` bytes into it."""
+    of = "" if length is None else f" of {length}"
+    kind: type[ArchiverError] = OriginBusy
+    if isinstance(error, httpx.ReadTimeout):
+        kind = BodySlow
+    elif isinstance(error, httpx.ReadError):
+        kind = BodyShort
+    return kind(f"{error} ({got}{of} bytes came)")

@@ -1,0 +1,315 @@
+"""The whole integrity rule on the way in: what readinto hands out is what the origin has, to the last byte."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import httpx
+
+from archiver.adapters.downloader.answer import Hiccup, body_fault, rest_of, same_version, validator, whole_length
+from archiver.adapters.downloader.sniff import ENOUGH, Container, looks_like, sniff
+from archiver.adapters.downloader.throttle import Throttle
+from archiver.adapters.downloader.transport import stream_of
+from archiver.adapters.downloader.wire import Reader
+from archiver.core.errors import (
+    AddressForbidden,
+    ArchiverError,
+    BodyChanged,
+    BodyEmpty,
+    BodyLong,
+    BodyNotAudio,
+    BodyShort,
+    BodySlow,
+    BodyTooLarge,
+    LinkSpent,
+)
+from archiver.ports.runtime import Checkpoint
+
+Reopen = Callable[[Mapping[str, str]], httpx.Response]
+"""Asks for the same URL again with more header fields; follows redirects, judges no status."""
+
+RESUMES = 5
+"""Tries to go on after a cut before it counts as a failure; PROGRESS makes the count start again."""
+PROGRESS = 64 * 1024
+RESUME_FIRST = 0.25
+"""Seconds before the first of them; doubles with each."""
+COMPARED = 64 * 1024
+_PAGES = (b"<", b"{", b"[")
+"""What HTML, XML and JSON begin with, and no audio does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How large, and how slow, a body may be."""
+
+    max_bytes: int
+    min_rate: float
+    """Bytes a second, averaged over `window`; 0 for any."""
+    window: float
+    """Seconds spent waiting for the origin; neither the caller's time between reads nor the throttle's counts."""
+
+
+class Pace:
+    """Raises BodySlow once a whole window of waiting brought less than the minimum rate."""
+
+    def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
+        self._limits = limits
+        self._clock = clock
+        self._since = 0.0
+        self._spent = 0.0
+        self._got = 0
+
+    def start(self) -> None:
+        """From now on time counts, until the last `count` before the next `start`."""
+        self._since = self._clock()
+
+    def count(self, size: int) -> None:
+        """Note that `size` bytes came."""
+        now = self._clock()
+        self._spent += now - self._since
+        self._since = now
+        self._got += size
+        if self._spent >= self._limits.window:
+            if self._got < self._limits.min_rate * self._spent:
+                rate = self._got / self._spent
+                raise BodySlow(f"{rate:.0f} bytes/s over {self._spent:.0f} s, less than {self._limits.min_rate:g}")
+            self._spent, self._got = 0.0, 0
+
+
+class VerifyingBody:
+    """A body that ends only where the origin's does; satisfies archiver.ports.transfer.Body.
+
+    How the end is verified: an announced length by counting, a chunked body by its last chunk. A body
+    that merely ends with its connection is asked for once more from its end on: the origin's word on
+    the whole length settles it, and where there is none the whole body is read again and must have
+    the same hash.
+
+    A cut goes on with Range and If-Range when the origin gave a strong validator. A body that failed
+    stays failed: each further readinto raises the same error.
+    """
+
+    def __init__(
+        self,
+        response: httpx.Response,
+        *,
+        reopen: Reopen,
+        limits: Limits,
+        throttle: Throttle,
+        clock: Callable[[], float],
+        sleep: Callable[[float], None],
+        checkpoint: Checkpoint,
+    ) -> None:
+        self._first = self._response = response
+        self._reader: Reader = stream_of(response).reader
+        self._length = self._whole = self._reader.length
+        self._reopen = reopen
+        self._limits = limits
+        self._throttle = throttle
+        self._pace = Pace(limits, clock)
+        self._sleep = sleep
+        self._checkpoint = checkpoint
+        self._validator = validator(response.headers)
+        self._head = memoryview(b"")
+        self._container: Container | None = None
+        self._hash = hashlib.sha256()
+        self._size = 0
+        self._tries = 0
+        self._cut_at = 0
+        self._midway = self._verified = False
+        self._failure: ArchiverError | None = None
+
+    def look(self) -> None:
+        """Receive the first bytes and judge them.
+
+        Raises BodyTooLarge, BodyEmpty, BodyNotAudio, BodyShort, BodySlow or OriginBusy.
+        """
+        if self._whole is not None and self._whole > self._limits.max_bytes:
+            raise BodyTooLarge(f"{self._whole} bytes announced, {self._limits.max_bytes} allowed")
+        self._head = self._first_bytes()
+        self._cap(len(self._head))
+        head = bytes(self._head)
+        self._container = sniff(head, whole=self._reader.ended)
+        if self._container is not None:
+            return
+        if self._reader.ended and not self._reader.framed and head.lstrip()[:1] not in _PAGES:
+            raise BodyShort(f"closed after {len(head)} bytes, too few to tell")
+        raise BodyNotAudio(f"not audio but {looks_like(head)}") if head else BodyEmpty("no bytes")
+
+    def _cap(self, got: int) -> None:
+        if got > self._limits.max_bytes:
+            raise BodyTooLarge(f"more than {self._limits.max_bytes} bytes")
+
+    def _first_bytes(self) -> memoryview:
+        view, got = memoryview(bytearray(ENOUGH)), 0
+        self._pace.start()
+        try:
+            while got < ENOUGH and not self._reader.ended:
+                size = self._take(self._reader, view[got:])
+                self._pace.count(size)
+                if size and not got:
+                    self._checkpoint("download.first_byte")
+                got += size
+        except httpx.TransportError as error:
+            raise body_fault(error, got=got, length=self._whole) from error
+        return view[:got]
+
+    @property
+    def length(self) -> int | None:
+        """Bytes announced by the origin; None when it announced none."""
+        return self._length
+
+    @property
+    def extension(self) -> str:
+        """From the first bytes, never from the URL."""
+        return self._known.extension
+
+    @property
+    def content_type(self) -> str:
+        """The media type that belongs to `extension`."""
+        return self._known.content_type
+
+    @property
+    def _known(self) -> Container:
+        if self._container is None:
+            raise BodyNotAudio("the first bytes have not been judged")
+        return self._container
+
+    @property
+    def sha256(self) -> str:
+        """Lower-case hex of all bytes handed out."""
+        return self._hash.hexdigest()
+
+    @property
+    def size(self) -> int:
+        """Bytes handed out so far."""
+        return self._size
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill `buffer` and return its size, or, only at the body's verified end, the fewer bytes left.
+
+        Raises BodyShort, BodySlow, BodyLong, BodyChanged, BodyTooLarge or OriginBusy.
+        """
+        if self._failure is not None:
+            raise self._failure
+        try:
+            return self._read(buffer)
+        except (LinkSpent, AddressForbidden) as error:
+            # Only resuming asks again; the next transfer meets the same answer at its start, and judges it.
+            self._failure = BodyShort(f"the rest is not to be had: {error}")
+            raise self._failure from error
+        except ArchiverError as error:
+            self._failure = error
+            raise
+
+    def _read(self, buffer: memoryview) -> int:
+        filled = self._hand_out_head(buffer)
+        self._pace.start()
+        while filled < len(buffer) and not self._reader.ended:
+            filled += self._receive(buffer[filled:], self._size + filled)
+        self._hash.update(buffer[:filled])
+        self._size += filled
+        if self._reader.ended and not self._head and not self._verified:
+            self._verify_end()
+        return filled
+
+    def _hand_out_head(self, buffer: memoryview) -> int:
+        size = min(len(buffer), len(self._head))
+        buffer[:size] = self._head[:size]
+        self._head = self._head[size:]
+        return size
+
+    def _receive(self, view: memoryview, at: int) -> int:
+        try:
+            size = self._take(self._reader, view)
+        except httpx.TransportError as cut:
+            self._resume(cut, at)
+            return 0
+        self._pace.count(size)
+        self._cap(at + size)
+        if not self._midway and not self._reader.ended:
+            self._midway = True
+            self._checkpoint("download.mid_body")
+        return size
+
+    def _take(self, reader: Reader, view: memoryview) -> int:
+        """Receive some bytes, no more than the throttle allows; the wait for it is not the origin's."""
+        if not self._throttle.on:
+            return reader.receive(view)
+        share, size = self._throttle.take(len(view)), 0
+        self._pace.start()
+        try:
+            size = reader.receive(view[:share])
+        finally:
+            self._throttle.give_back(share - size)
+        return size
+
+    def _resume(self, cut: httpx.TransportError, at: int) -> None:
+        self._response.close()
+        if at - self._cut_at >= PROGRESS:
+            self._tries = 0
+        self._cut_at = at
+        resumable = isinstance(cut, httpx.ReadError | httpx.ReadTimeout) and self._validator is not None
+        while resumable and self._tries < RESUMES:
+            self._sleep(RESUME_FIRST * 2**self._tries)
+            self._tries += 1
+            self._pace.count(0)
+            try:
+                self._go_on(at)
+            except Hiccup:
+                continue
+            return
+        raise body_fault(cut, got=at, length=self._whole) from cut
+
+    def _go_on(self, at: int) -> None:
+        response = self._reopen({"Range": f"bytes={at}-", "If-Range": self._validator or ""})
+        try:
+            self._whole = rest_of(self._first, response, at=at, length=self._whole)
+        except BaseException:
+            response.close()
+            raise
+        self._response, self._reader = response, stream_of(response).reader
+
+    def _verify_end(self) -> None:
+        if self._whole is None and not self._reader.framed:
+            self._whole = self._look_again()
+        if self._whole is not None and self._size != self._whole:
+            kind = BodyShort if self._size < self._whole else BodyLong
+            raise kind(f"{self._size} bytes came, the origin has {self._whole}")
+        if self._reader.length is not None and stream_of(self._response).overruns():
+            raise BodyLong(f"more bytes came than the {self._whole} announced")
+        self._verified = True
+        self._checkpoint("download.body_done")
+
+    def _look_again(self) -> int:
+        for extra in ({"Range": f"bytes={self._size}-"}, {}):
+            response = self._reopen(extra)
+            try:
+                if not same_version(self._first.headers, response.headers):
+                    raise BodyChanged("the origin offers another version by now")
+                whole = whole_length(response)
+                if whole is None and response.status_code == httpx.codes.OK:
+                    whole = self._compare(stream_of(response).reader)
+                if whole is not None:
+                    return whole
+            finally:
+                response.close()
+        raise BodyShort(f"nothing tells whether {self._size} bytes are all")
+
+    def _compare(self, reader: Reader) -> int:
+        digest, buffer, got = hashlib.sha256(), memoryview(bytearray(COMPARED)), 0
+        try:
+            while (size := self._take(reader, buffer)) and got <= self._limits.max_bytes:
+                self._pace.count(size)
+                digest.update(buffer[:size])
+                got += size
+        except httpx.TransportError as error:
+            raise body_fault(error, got=got, length=None) from error
+        if digest.digest() != self._hash.digest():
+            raise BodyShort(f"{self._size} bytes came at first, {got} others at a second look")
+        return got
+
+    def close(self) -> None:
+        """End the transfer; the connection is kept when the whole body was read."""
+        self._response.close()

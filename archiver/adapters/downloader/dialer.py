@@ -1,0 +1,140 @@
+"""New connections: to judged addresses, through the proxy where there is one, with TLS where asked."""
+
+from __future__ import annotations
+
+import base64
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+from urllib.parse import unquote
+
+import httpx
+
+from archiver.adapters.downloader.address import Guard, Resolve, SockAddr
+from archiver.adapters.downloader.wire import Head, Headers, Wire, reason_of, request_head
+
+ADDRESSES_MAX = 4
+"""Addresses of one host that are tried in turn."""
+
+Origin = tuple[str, str, int]
+"""Scheme, host and port: what a connection may be reused for."""
+
+
+Connect = Callable[[SockAddr, float], socket.socket]
+"""Opens a TCP connection to an address within so many seconds; raises OSError."""
+
+
+def tcp_connect(address: SockAddr, timeout: float) -> socket.socket:
+    """Connect; raise OSError."""
+    family = socket.AF_INET if len(address) == 2 else socket.AF_INET6  # noqa: PLR2004 - IPv4 has two fields
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.settimeout(timeout)
+        sock.connect(address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+class Proxy:
+    """An HTTP proxy, given as `http://[user:password@]host[:port]`. Raises ValueError for any other kind."""
+
+    def __init__(self, url: str) -> None:
+        try:
+            parsed = httpx.URL(url)
+        except httpx.InvalidURL:
+            raise ValueError("the proxy is not a URL") from None
+        if parsed.scheme != "http" or not parsed.host:
+            raise ValueError("only proxies of the form http://[user:password@]host[:port] are known")
+        self.host = parsed.raw_host.decode("ascii")
+        self.port = parsed.port or 80
+        self.credentials: Headers = []
+        if parsed.userinfo:
+            user = b":".join(unquote(part).encode() for part in (parsed.username, parsed.password))
+            self.credentials = [(b"Proxy-Authorization", b"Basic " + base64.b64encode(user))]
+
+
+class Dialer:
+    """Opens connections, and only to addresses that the Guard has judged.
+
+    Through a proxy it is the proxy that resolves names, so only what a URL itself shows is judged;
+    the proxy is the operator's own, and its address is not judged.
+    """
+
+    def __init__(
+        self,
+        *,
+        guard: Guard,
+        resolve: Resolve,
+        connect: Connect,
+        proxy: Proxy | None,
+        ssl_context: ssl.SSLContext,
+        connect_timeout: float,
+        read_timeout: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self._guard = guard
+        self._resolve = resolve
+        self._connect = connect
+        self._proxy = proxy
+        self._ssl = ssl_context
+        self._connect_timeout = connect_timeout
+        self._read_timeout = read_timeout
+        self._clock = clock
+
+    def dial(self, origin: Origin) -> Wire:
+        """Connect to `origin`, with TLS where its scheme says so; raise httpx.ConnectError and kin."""
+        scheme, host, port = origin
+        if self._proxy is None:
+            sock = self._open(self._guard.addresses(host, port), host)
+        else:
+            sock = self._open(self._proxy_addresses(self._proxy), "the proxy")
+        sock.settimeout(self._connect_timeout)
+        try:
+            if scheme == "https":
+                if self._proxy is not None:
+                    self._tunnel(sock, self._proxy, host, port)
+                sock = self._secure(sock, host)
+            return self._wire(sock)
+        except BaseException:
+            sock.close()
+            raise
+
+    def _wire(self, sock: socket.socket) -> Wire:
+        return Wire(sock, read_timeout=self._read_timeout, clock=self._clock)
+
+    def _proxy_addresses(self, proxy: Proxy) -> Sequence[SockAddr]:
+        try:
+            return self._resolve(proxy.host, proxy.port)
+        except (OSError, UnicodeError) as error:
+            raise httpx.ProxyError("the proxy's name cannot be resolved") from error
+
+    def _open(self, addresses: Sequence[SockAddr], whom: str) -> socket.socket:
+        failure = OSError("no address")
+        for address in addresses[:ADDRESSES_MAX]:
+            try:
+                return self._connect(address, self._connect_timeout)
+            except OSError as error:
+                failure = error
+        kind = httpx.ConnectTimeout if isinstance(failure, TimeoutError) else httpx.ConnectError
+        raise kind(f"cannot connect to {whom}: {reason_of(failure)}") from failure
+
+    def _tunnel(self, sock: socket.socket, proxy: Proxy, host: str, port: int) -> None:
+        target = f"{f'[{host}]' if ':' in host else host}:{port}".encode("ascii")
+        wire = self._wire(sock)
+        wire.send(request_head(b"CONNECT", target, [(b"Host", target), *proxy.credentials]))
+        head = Head.read(wire)
+        if head is None or not httpx.codes.is_success(head.status):
+            raise httpx.ProxyError(f"the proxy answered {head.status if head else 'nothing'} to CONNECT")
+        if wire.heard() is not None:
+            raise httpx.ProxyError("the proxy spoke into the tunnel")
+        sock.settimeout(self._connect_timeout)
+
+    def _secure(self, sock: socket.socket, host: str) -> ssl.SSLSocket:
+        try:
+            return self._ssl.wrap_socket(sock, server_hostname=host.removesuffix("."))
+        except TimeoutError as error:
+            raise httpx.ConnectTimeout(f"TLS with {host}: no answer in time") from error
+        except OSError as error:
+            raise httpx.ConnectError(f"TLS with {host}: {reason_of(error)}") from error

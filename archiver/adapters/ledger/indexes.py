@@ -1,0 +1,35 @@
+"""The indexes of `tasks` as they are now; `migrations/` makes them, and a test compares the two.
+
+No statement needs them, and a `postgresql_where` makes SQLAlchemy load all of its PostgreSQL dialects: so they
+stand apart from `schema`.
+"""
+
+from __future__ import annotations
+
+from archiver.adapters.ledger.schema import metadata, tasks
+from sqlalchemy import Index
+
+__all__ = ["metadata"]
+
+_WAITING = ("stage", "urgency", "task_id", "not_before", "leased_until", "awaited", "deadline", "account")
+
+# These serve open tasks only, so a million finished ones cost nothing here.
+Index(
+    "tasks_waiting",
+    *(tasks.c[name] for name in _WAITING),
+    sqlite_where=tasks.c.ended_at.is_(None),
+    postgresql_where=tasks.c.ended_at.is_(None),
+)
+Index(
+    "tasks_deadline",
+    *(tasks.c[name] for name in ("deadline", "task_id", "state", "not_before", "leased_until")),
+    sqlite_where=tasks.c.ended_at.is_(None),
+    postgresql_where=tasks.c.ended_at.is_(None),
+)
+Index(
+    "tasks_leased",
+    tasks.c.owner,
+    sqlite_where=tasks.c.owner.is_not(None),
+    postgresql_where=tasks.c.owner.is_not(None),
+)
+Index("tasks_by_state", tasks.c.state, tasks.c.ended_at)

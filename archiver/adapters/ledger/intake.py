@@ -1,0 +1,134 @@
+"""How ids come in: the queue file's cursor, its bad lines, and the lists of backfills."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from archiver.adapters.ledger.dialect import insert
+from archiver.adapters.ledger.moves import LEASE_ENDS
+from archiver.adapters.ledger.rows import chunks
+from archiver.adapters.ledger.schema import cursors, enlisted, pauses, rejects, tasks
+from sqlalchemy import Connection, and_, delete, exists, not_, select, update
+
+from archiver.core import plan
+from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Cursor, Dependency, Intake, Reject, Stage, TaskId
+from archiver.core.states import TaskState
+
+_CURSOR = (
+    cursors.c.path,
+    cursors.c.device,
+    cursors.c.inode,
+    cursors.c.head,
+    cursors.c.head_size,
+    cursors.c.offset,
+)
+
+
+def cursor(db: Connection, path: str) -> Cursor | None:
+    """How far `path` was read."""
+    row = db.execute(select(*_CURSOR).where(cursors.c.path == path)).first()
+    return None if row is None else Cursor(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name
+
+
+def take_in(db: Connection, intake: Intake, *, source: str, now: datetime) -> Sequence[TaskId]:
+    """Write down all that one read found; return the ids that are new, in the order they came.
+
+    A known task for which another account is named moves to that.
+    """
+    ids = list(dict.fromkeys(intake.ids))
+    new = _accept(db, ids, source, now)
+    for account in sorted(set(intake.accounts.values())):
+        _assign(db, account, [task_id for task_id, named in intake.accounts.items() if named == account], now)
+    if intake.accounts:
+        _forget_pauses(db)
+    _reject(db, intake.rejects, now)
+    if intake.cursor is not None:
+        _move(db, intake.cursor)
+    return [task_id for task_id in ids if task_id in new]
+
+
+def _accept(db: Connection, ids: Sequence[TaskId], source: str, now: datetime) -> set[TaskId]:
+    fresh = {
+        "state": TaskState.QUEUED,
+        "source": source,
+        "accepted_at": now,
+        "urgency": plan.urgency(None, now),
+        "stage": Stage.LIST,
+        "not_before": now,
+        "awaited": False,
+        "asks": 0,
+        "attempts": 0,
+        "settled": False,
+        "flag": "",
+        "reason": "",
+        "document": "",
+    }
+    statement = insert(db, tasks).on_conflict_do_nothing().returning(tasks.c.task_id)
+    new: set[TaskId] = set()
+    for chunk in chunks(ids):
+        # RETURNING keeps no order, so the caller sorts by its own list.
+        new.update(db.execute(statement, [{"task_id": task_id, **fresh} for task_id in chunk]).scalars())
+    return new
+
+
+def _assign(db: Connection, account: AccountName, ids: Sequence[TaskId], now: datetime) -> None:
+    """Let those tasks be the account's; one without stems begins anew, as what another account said tells nothing.
+
+    A lease on such a one ends with it: whoever works on it now asks with the other's key.
+    """
+    column = None if account == DEFAULT_ACCOUNT else account
+    for chunk in chunks(ids):
+        moves = and_(tasks.c.task_id.in_(chunk), tasks.c.account.is_distinct_from(column))
+        afresh = {"first_asked_at": None, "not_before": now, "awaited": False, "asks": 0, "attempts": 0, "reason": ""}
+        db.execute(update(tasks).where(moves, tasks.c.state == TaskState.QUEUED).values(**afresh, **LEASE_ENDS))
+        db.execute(update(tasks).where(moves).values(account=column))
+
+
+def _forget_pauses(db: Connection) -> None:
+    """End the pauses of accounts that no open task is left of: nothing would ever probe them."""
+    its_tasks = exists().where(tasks.c.ended_at.is_(None), tasks.c.account == pauses.c.account)
+    further = (pauses.c.dependency == Dependency.PROVIDER, pauses.c.account != DEFAULT_ACCOUNT)
+    db.execute(delete(pauses).where(*further, not_(its_tasks)))
+
+
+def _reject(db: Connection, lines: Sequence[Reject], now: datetime) -> None:
+    statement = insert(db, rejects).on_conflict_do_nothing()
+    for chunk in chunks(lines):
+        rows = [
+            {"path": line.path, "offset": line.offset, "excerpt": line.excerpt, "reason": line.reason, "at": now}
+            for line in chunk
+        ]
+        db.execute(statement, rows)
+
+
+def _move(db: Connection, to: Cursor) -> None:
+    place = {
+        "device": to.device,
+        "inode": to.inode,
+        "head": to.head,
+        "head_size": to.head_size,
+        "offset": to.offset,
+    }
+    statement = insert(db, cursors).values(path=to.path, **place)
+    db.execute(statement.on_conflict_do_update(index_elements=[cursors.c.path], set_=place))
+
+
+def enlist(db: Connection, owner: str, ids: Iterable[TaskId]) -> None:
+    """Add `ids` to what the owner works on."""
+    rows = [{"owner": owner, "task_id": task_id} for task_id in ids]
+    db.execute(insert(db, enlisted).on_conflict_do_nothing(), rows)
+
+
+def dismiss(db: Connection, owner: str) -> None:
+    """Forget what the owner enlisted."""
+    db.execute(delete(enlisted).where(enlisted.c.owner == owner))
+
+
+def known(db: Connection, ids: Sequence[TaskId]) -> Mapping[TaskId, TaskState]:
+    """The states of those of `ids` that are on record."""
+    states: dict[TaskId, TaskState] = {}
+    for chunk in chunks(ids):
+        rows = db.execute(select(tasks.c.task_id, tasks.c.state).where(tasks.c.task_id.in_(chunk)))
+        states.update((row.task_id, row.state) for row in rows)
+    return states

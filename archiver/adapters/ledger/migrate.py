@@ -1,0 +1,50 @@
+"""Brings the schema of any released version up to this one, all or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sqlalchemy import Connection, Engine, inspect
+
+from archiver.core.errors import LedgerFault
+from archiver.ports.runtime import Checkpoint
+
+WRITES = "stem_archiver_writes"
+"""The execution option of a connection that is going to write."""
+
+HEAD = "0004"
+"""The newest revision in `migrations/`; written here so that a start need not load Alembic to know it."""
+
+
+def migrate(
+    engine: Engine, where: str, checkpoint: Checkpoint, adopt: Callable[[Connection], None] = lambda _: None
+) -> None:
+    """Upgrade in one transaction; raise LedgerFault for a schema newer than this program, or a read-only file.
+
+    Calls `adopt` first, in that transaction, `ledger.migrating` after each revision, before the commit, and
+    `ledger.migrated` after it.
+    """
+    with engine.connect().execution_options(**{WRITES: True}) as db, db.begin():
+        adopt(db)
+        current = revision(db)
+        if current == HEAD:
+            # A transaction may begin on what is read-only (a file, a standby); writing tells.
+            db.exec_driver_sql("UPDATE alembic_version SET version_num = version_num")
+            return
+        from archiver.adapters.ledger import upgrade  # noqa: PLC0415 - Alembic would be a fifth of every start
+
+        if current is not None and not upgrade.knows(current):
+            raise LedgerFault(
+                f"the ledger {where} was written by a newer version (schema {current})",
+                "run that version or a later one; the file was left as it is",
+            )
+        upgrade.to_head(db, checkpoint)
+    checkpoint("ledger.migrated")
+
+
+def revision(db: Connection) -> str | None:
+    """Return the schema's revision; None where there is none."""
+    if not inspect(db).has_table("alembic_version"):
+        return None
+    found: str | None = db.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    return found

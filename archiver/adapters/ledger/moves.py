@@ -1,0 +1,183 @@
+"""How a task or a stem changes state: through core.states, with a row of history and the totals moved."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from archiver.adapters.ledger.rows import AnyRow
+from archiver.adapters.ledger.schema import history, stems, tallies, tasks
+from sqlalchemy import Connection, bindparam, func, insert, select, update
+
+from archiver.core.errors import LeaseLost
+from archiver.core.model import Claim, Stage, StemName, TaskId
+from archiver.core.states import (
+    IllegalMove,
+    StemEvent,
+    StemState,
+    TaskEvent,
+    TaskState,
+    step_stem,
+    step_task,
+)
+
+LEASE_ENDS: Mapping[str, None] = {"token": None, "owner": None, "leased_until": None}
+"""The columns that give a task back."""
+
+
+# Written once: making a statement costs as much as running it.
+_MINE = (
+    select(tasks)
+    .where(tasks.c.task_id == bindparam("its_task"), tasks.c.token == bindparam("its_token"))
+    .with_for_update()
+)
+_HELD = (
+    select(tasks.c.task_id, tasks.c.token, tasks.c.state, tasks.c.settled, tasks.c.attempts, tasks.c.stage)
+    .where(tasks.c.task_id.in_(bindparam("ids", expanding=True)))
+    .with_for_update()
+)
+_ITS_TASK = update(tasks).where(tasks.c.task_id == bindparam("its_task"))
+_ITS_STEM = update(stems).where(stems.c.task_id == bindparam("its_task"), stems.c.name == bindparam("its_name"))
+_WANTED = stems.c.state == StemState.WANTED
+_TO_FETCH = select(func.count().filter(_WANTED), func.count().filter(_WANTED & stems.c.url_cut)).where(
+    stems.c.task_id == bindparam("its_task")
+)
+_NEW_LINE = insert(history)
+_TALLY = (
+    update(tallies)
+    .where(tallies.c.state == bindparam("its_state"))
+    .values(stems=tallies.c.stems + bindparam("count"), bytes=tallies.c.bytes + bindparam("size"))
+)
+
+
+def hold(db: Connection, claim: Claim) -> AnyRow:
+    """Return the claim's task, locked; raise LeaseLost when its token no longer holds it."""
+    row = db.execute(_MINE, {"its_task": claim.task_id, "its_token": claim.token}).first()
+    if row is None:
+        raise LeaseLost(f"task {claim.task_id} was taken over or ended meanwhile")
+    return row
+
+
+def stem_of(db: Connection, task_id: TaskId, name: StemName) -> AnyRow:
+    """Return the stem's row; raise IllegalMove when the task has none of that name."""
+    row = db.execute(select(stems).where(stems.c.task_id == task_id, stems.c.name == name)).first()
+    if row is None:
+        raise IllegalMove(f"task {task_id} has no stem {name}")
+    return row
+
+
+def hold_all(db: Connection, claims: Sequence[Claim]) -> Mapping[TaskId, AnyRow]:
+    """Return state, settled, attempts and stage of the claims' tasks, locked; raise LeaseLost as `hold` does."""
+    ids = list({claim.task_id for claim in claims})
+    held = {row.task_id: row for row in db.execute(_HELD, {"ids": ids})}
+    for claim in claims:
+        if claim.task_id not in held or held[claim.task_id].token != claim.token:
+            raise LeaseLost(f"task {claim.task_id} was taken over or ended meanwhile")
+    return held
+
+
+def change_task(db: Connection, task_id: TaskId, values: Mapping[str, Any]) -> None:
+    """Write columns of a task that are not its state."""
+    db.execute(_ITS_TASK, {"its_task": task_id, **values})
+
+
+def move_task(
+    db: Connection, row: AnyRow, event: TaskEvent, *, at: datetime, detail: Mapping[str, object], **values: object
+) -> None:
+    """Let `event` happen to the task and write its other columns with it; raise IllegalMove."""
+    after = step_task(row.state, event)
+    change_task(db, row.task_id, {"state": after, **values})
+    if after is row.state and _repeated(db, row.task_id, event, at, detail):
+        return
+    db.execute(_NEW_LINE, [_line(row.task_id, None, (event, row.state, after), at, detail)])
+
+
+@dataclass(frozen=True, slots=True)
+class StemMove:
+    """What happens to a stem, and the other columns that are written with it."""
+
+    row: AnyRow
+    event: StemEvent
+    at: datetime
+    detail: Mapping[str, object]
+    values: Mapping[str, object]
+
+    @property
+    def size(self) -> int:
+        """Bytes that it adds to the bucket; an alias has none of its own there."""
+        size = self.values.get("size")
+        return size if isinstance(size, int) and self.values.get("alias_of") is None else 0
+
+
+def move_stem(
+    db: Connection, row: AnyRow, event: StemEvent, *, at: datetime, detail: Mapping[str, object], **values: object
+) -> None:
+    """Let `event` happen to the stem and write its other columns with it; raise IllegalMove."""
+    move_stems(db, [StemMove(row, event, at, detail, values)])
+
+
+def move_stems(db: Connection, moves: Sequence[StemMove]) -> None:
+    """Let all of `moves`, which write the same columns, happen; raise IllegalMove."""
+    rows, lines = [], []
+    counts: Counter[StemState] = Counter()
+    for move in moves:
+        before, after = move.row.state, step_stem(move.row.state, move.event)
+        rows.append({"its_task": move.row.task_id, "its_name": move.row.name, "state": after, **move.values})
+        lines.append(_line(move.row.task_id, move.row.name, (move.event, before, after), move.at, move.detail))
+        counts[before] -= 1
+        counts[after] += 1
+    db.execute(_ITS_STEM, rows)
+    size = sum(move.size for move in moves)
+    tally(db, *((state, count, size if count > 0 else 0) for state, count in counts.items()))
+    db.execute(_NEW_LINE, lines)
+
+
+def tally(db: Connection, *changes: tuple[StemState, int, int]) -> None:
+    """Move the running totals of each state by so many stems and bytes."""
+    # Always in one order: two transactions that lock them crosswise would stop each other.
+    in_order = sorted(changes)
+    db.execute(_TALLY, [{"its_state": state, "count": count, "size": size} for state, count, size in in_order])
+
+
+def stage_of(db: Connection, task_id: TaskId, state: TaskState, *, settled: bool) -> Stage:
+    """Say which half of the path the task needs next, as its stems stand now."""
+    to_fetch, without_url = db.execute(_TO_FETCH, {"its_task": task_id}).one()
+    return stage(state, to_fetch, without_url, settled=settled)
+
+
+def stage(state: TaskState, to_fetch: int, without_url: int, *, settled: bool) -> Stage:
+    """Say the same of a task with so many stems to fetch, so many of them without a whole URL."""
+    if state is TaskState.QUEUED or without_url or not (to_fetch or settled):
+        return Stage.LIST
+    return Stage.STORE
+
+
+def _line(
+    task_id: TaskId,
+    stem: StemName | None,
+    move: tuple[TaskEvent, TaskState, TaskState] | tuple[StemEvent, StemState, StemState],
+    at: datetime,
+    detail: Mapping[str, object],
+) -> dict[str, object]:
+    """A row of `history`."""
+    event, before, after = (word.value for word in move)
+    row = {"task_id": task_id, "stem": stem, "at": at, "event": event, "before": before, "after": after}
+    return {**row, "detail": dict(detail)}
+
+
+def _repeated(db: Connection, task_id: TaskId, event: TaskEvent, at: datetime, detail: Mapping[str, object]) -> bool:
+    """Fold a move that repeats the last one into its row: a task is asked about for days."""
+    last = db.execute(
+        select(history.c.id, history.c.event, history.c.at, history.c.detail)
+        .where(history.c.task_id == task_id, history.c.stem.is_(None))
+        .order_by(history.c.id.desc())
+        .limit(1)
+    ).first()
+    if last is None or last.event != event.value:
+        return False
+    times = {"times": last.detail.get("times", 1) + 1, "since": last.detail.get("since", last.at.isoformat())}
+    db.execute(update(history).where(history.c.id == last.id).values(at=at, detail={**detail, **times}))
+    return True

@@ -1,0 +1,277 @@
+"""What the path of a task writes: the answer, each stem, the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import assert_never
+
+from archiver.adapters.ledger.moves import (
+    LEASE_ENDS,
+    StemMove,
+    change_task,
+    hold,
+    hold_all,
+    move_stem,
+    move_stems,
+    move_task,
+    stage,
+    stage_of,
+    stem_of,
+    tally,
+)
+from archiver.adapters.ledger.rows import AnyRow, claim_of, stem_row
+from archiver.adapters.ledger.schema import stems
+from sqlalchemy import Connection, bindparam, func, insert, select, update
+
+from archiver.core import plan
+from archiver.core.model import (
+    Archived,
+    Claim,
+    Failed,
+    Later,
+    Lost,
+    Missing,
+    Outcome,
+    Paused,
+    Receipt,
+    RecordInfo,
+    Refused,
+    StemName,
+    StemRow,
+    StemSource,
+    TaskId,
+    Yielded,
+)
+from archiver.core.records.envelope import shown_url
+from archiver.core.states import IllegalMove, StemEvent, StemState, TaskEvent, TaskState
+
+Columns = Mapping[str, object]
+
+
+def listed(
+    db: Connection, claim: Claim, record: RecordInfo, deadline: datetime, *, settled: bool, now: datetime
+) -> Claim:
+    """Save the answer and its stems; the claim returned holds the URLs whole, as the tables may not."""
+    task = hold(db, claim)
+    _list_stems(db, claim.task_id, record.stems)
+    move_task(
+        db,
+        task,
+        TaskEvent.LISTED if task.state is TaskState.QUEUED else TaskEvent.RELISTED,
+        at=now,
+        detail={"flag": record.flag, "stems": len(record.stems), "settled": settled},
+        **_answer(task, record, now),
+        deadline=deadline,
+        urgency=plan.urgency(deadline, task.accepted_at),
+        settled=settled,
+        awaited=False,
+        stage=stage_of(db, claim.task_id, TaskState.LISTED, settled=settled),
+    )
+    return _with_urls(claim_of(db, hold(db, claim)), record)
+
+
+def _list_stems(db: Connection, task_id: TaskId, sources: tuple[StemSource, ...]) -> None:
+    states = {
+        row.name: row.state for row in db.execute(select(stems.c.name, stems.c.state).where(stems.c.task_id == task_id))
+    }
+    fresh = [
+        {"task_id": task_id, "name": new.name, **_NEW, **_source(new)} for new in sources if new.name not in states
+    ]
+    if fresh:
+        db.execute(insert(stems), fresh)
+        tally(db, (StemState.WANTED, len(fresh), 0))
+    for source in sources:
+        # A stored stem keeps the URL that its bytes came from.
+        if states.get(source.name, StemState.STORED) is not StemState.STORED:
+            mine = (stems.c.task_id == task_id) & (stems.c.name == source.name)
+            db.execute(update(stems).where(mine).values(**_source(source)))
+
+
+_NEW: Columns = {"state": StemState.WANTED, "attempts": 0, "gone": 0, "reason": ""}
+
+
+def _source(source: StemSource) -> dict[str, object]:
+    shown = shown_url(source.url)
+    return {
+        "shown_url": shown,
+        "url_cut": shown != source.url,
+        "field": source.field,
+        "duration": source.duration,
+    }
+
+
+def _with_urls(claim: Claim, record: RecordInfo) -> Claim:
+    urls = {source.name: source.url for source in record.stems}
+    return replace(claim, stems=tuple(replace(row, url=urls.get(row.name, row.url)) for row in claim.stems))
+
+
+def _answer(task: AnyRow, record: RecordInfo | None, now: datetime) -> dict[str, object]:
+    """The columns that an answer fills; what it leaves out stays as it was."""
+    if record is None:
+        return {}
+    return {
+        "first_asked_at": task.first_asked_at or now,
+        "created_at": record.created_at or task.created_at,
+        "completed_at": record.completed_at or task.completed_at,
+        "flag": record.flag or task.flag,
+        "document": record.document or task.document,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A stem whose object is complete."""
+
+    claim: Claim
+    name: StemName
+    receipt: Receipt
+
+
+_STEMS = select(stems.c.task_id, stems.c.name, stems.c.state, stems.c.url_cut).where(
+    stems.c.task_id.in_(bindparam("ids", expanding=True))
+)
+
+
+def stored(db: Connection, finished: Sequence[Finished]) -> None:
+    """Write down finished objects: successes, so their tasks' failures are forgotten."""
+    held = hold_all(db, [each.claim for each in finished])
+    known = {(row.task_id, row.name): row for row in db.execute(_STEMS, {"ids": list(held)})}
+    move_stems(db, [_stored(known.get((each.claim.task_id, each.name)), each) for each in finished])
+    done = {(each.claim.task_id, each.name) for each in finished}
+    left = [row for name, row in known.items() if row.state is StemState.WANTED and name not in done]
+    for task in held.values():
+        to_fetch = [row for row in left if row.task_id == task.task_id]
+        next_stage = stage(task.state, len(to_fetch), sum(row.url_cut for row in to_fetch), settled=task.settled)
+        if task.attempts or task.stage is not next_stage:
+            change_task(db, task.task_id, {"attempts": 0, "stage": next_stage})
+
+
+def _stored(row: AnyRow | None, finished: Finished) -> StemMove:
+    receipt = finished.receipt
+    if row is None:
+        raise IllegalMove(f"task {finished.claim.task_id} has no stem {finished.name}")
+    return StemMove(
+        row,
+        StemEvent.STORED,
+        at=receipt.stored_at,
+        detail={"key": receipt.key, "bytes": receipt.size, "sha256": receipt.sha256},
+        values={
+            "key": receipt.key,
+            "size": receipt.size,
+            "sha256": receipt.sha256,
+            "etag": receipt.etag,
+            "content_type": receipt.content_type,
+            "stored_at": receipt.stored_at,
+            "alias_of": receipt.alias_of,
+            "attempts": 0,
+            "not_before": None,
+            "reason": "",
+        },
+    )
+
+
+def stem_failed(
+    db: Connection,
+    claim: Claim,
+    name: StemName,
+    *,
+    event: StemEvent | None,
+    reason: str,
+    gone: bool,
+    not_before: datetime | None,
+    now: datetime,
+) -> None:
+    """Write down a failed try; without an event the stem must be WANTED and stays so."""
+    task = hold(db, claim)
+    row = stem_of(db, claim.task_id, name)
+    values = {
+        "attempts": row.attempts + 1,
+        "gone": row.gone + gone,
+        "reason": reason,
+        "not_before": not_before,
+    }
+    if event is not None:
+        move_stem(db, row, event, at=now, detail={"reason": reason}, **values)
+        change_task(db, claim.task_id, _stage(db, task))
+    elif row.state is StemState.WANTED:
+        db.execute(update(stems).where(stems.c.task_id == claim.task_id, stems.c.name == name).values(**values))
+    else:
+        raise IllegalMove(f"stem {name} of task {claim.task_id} is {row.state}: nothing was to be tried")
+
+
+def stem_retried(db: Connection, claim: Claim, name: StemName, *, now: datetime) -> StemRow:
+    """Make a REFUSED stem WANTED again; its failures still count, so that one more refuses it again."""
+    task = hold(db, claim)
+    row = stem_of(db, claim.task_id, name)
+    if row.state is not StemState.REFUSED:
+        raise IllegalMove(f"stem {name} of task {claim.task_id} is {row.state}: only an operator may retry it")
+    move_stem(db, row, StemEvent.RETRIED, at=now, detail={"by": "schedule"}, not_before=None)
+    change_task(db, claim.task_id, _stage(db, task))
+    return stem_row(stem_of(db, claim.task_id, name))
+
+
+def _stage(db: Connection, task: AnyRow) -> Columns:
+    return {"stage": stage_of(db, task.task_id, task.state, settled=task.settled)}
+
+
+def finish(db: Connection, claim: Claim, outcome: Outcome, *, record: RecordInfo | None, now: datetime) -> None:
+    """Write the outcome and end the lease."""
+    task = hold(db, claim)
+    match outcome:
+        case Archived():
+            _check_stems(db, task, only={StemState.STORED}, one_of=StemState.STORED)
+            # From here on record-info.json holds the answer.
+            _end(db, task, TaskEvent.ALL_STORED, "", now, {**_answer(task, record, now), "document": ""})
+        case Lost(reason=reason):
+            _check_stems(db, task, only={StemState.STORED, StemState.LOST}, one_of=StemState.LOST)
+            _end(db, task, TaskEvent.STEMS_LOST, reason, now, _answer(task, record, now))
+        case Failed(reason=reason):
+            _end(db, task, TaskEvent.PROVIDER_FAILED, reason, now, _answer(task, record, now))
+        case Missing(reason=reason):
+            _end(db, task, TaskEvent.NEVER_SEEN, reason, now, _answer(task, record, now))
+        case Later():
+            _postpone(db, task, outcome, record, now)
+        case Refused(reason=reason, at=at):
+            if task.state is not TaskState.LISTED:
+                raise IllegalMove(f"task {claim.task_id} is {task.state}: it has no stems to refuse")
+            values = {"not_before": at, "awaited": False, "reason": reason}
+            change_task(db, claim.task_id, {**_answer(task, record, now), **values, **LEASE_ENDS})
+        case Paused() | Yielded():
+            change_task(db, claim.task_id, {**_answer(task, record, now), **LEASE_ENDS})
+        case _:
+            assert_never(outcome)
+
+
+def _check_stems(db: Connection, task: AnyRow, *, only: set[StemState], one_of: StemState) -> None:
+    """Raise IllegalMove unless every stem is in one of the states `only`, and at least one in `one_of`."""
+    query = select(stems.c.state, func.count()).where(stems.c.task_id == task.task_id).group_by(stems.c.state)
+    counts = {state: count for state, count in db.execute(query)}  # noqa: C416 - dict(rows) does not type-check
+    if not counts.keys() <= only or one_of not in counts:
+        standing = ", ".join(f"{count} {state}" for state, count in sorted(counts.items())) or "none"
+        raise IllegalMove(f"task {task.task_id} cannot end so with these stems: {standing}")
+
+
+def _end(db: Connection, task: AnyRow, event: TaskEvent, reason: str, now: datetime, answer: Columns) -> None:
+    ending = {"ended_at": now, "not_before": None, "awaited": False, "reason": reason}
+    detail = {"reason": reason} if reason else {}
+    move_task(db, task, event, at=now, detail=detail, **answer, **ending, **LEASE_ENDS)
+
+
+def _postpone(db: Connection, task: AnyRow, later: Later, record: RecordInfo | None, now: datetime) -> None:
+    values = {
+        **_answer(task, record, now),
+        "not_before": later.at,
+        "awaited": not later.fault,
+        "reason": later.reason,
+        **LEASE_ENDS,
+    }
+    if later.fault:
+        change_task(db, task.task_id, {**values, "attempts": task.attempts + 1})
+        return
+    values |= {"asks": task.asks + 1, "first_asked_at": task.first_asked_at or now}
+    if task.state is TaskState.QUEUED:
+        move_task(db, task, TaskEvent.NOT_READY, at=now, detail={"reason": later.reason}, **values)
+    else:
+        change_task(db, task.task_id, values)

@@ -1,0 +1,125 @@
+"""Rows of the tables, read as the nouns of `core.model` and `ports`."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from itertools import islice
+from typing import Any, TypeAlias, TypeVar
+
+from archiver.adapters.ledger.schema import history, stems
+from sqlalchemy import Connection, Row, bindparam, select
+
+from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Claim, Moved, Receipt, StemName, StemRow, TaskId
+from archiver.core.reports import TaskRow
+from archiver.core.states import StemState
+
+CHUNK = 500
+"""Rows a statement: well under any database's limit of bound values."""
+
+AnyRow: TypeAlias = "Row[*tuple[Any, ...]]"
+T = TypeVar("T")
+
+
+def chunks(items: Iterable[T]) -> Iterable[list[T]]:
+    """Cut `items` into lists of CHUNK at most."""
+    rest = iter(items)
+    while chunk := list(islice(rest, CHUNK)):
+        yield chunk
+
+
+_STEMS = select(stems).where(stems.c.task_id.in_(bindparam("ids", expanding=True))).order_by(stems.c.name)
+
+
+def stems_of(db: Connection, ids: Sequence[TaskId]) -> Mapping[TaskId, tuple[StemRow, ...]]:
+    """The stems of the tasks `ids`, by name."""
+    found: dict[TaskId, list[StemRow]] = defaultdict(list)
+    for chunk in chunks(ids):
+        for row in db.execute(_STEMS, {"ids": chunk}):
+            found[row.task_id].append(stem_row(row))
+    return {task_id: tuple(found[task_id]) for task_id in ids}
+
+
+def history_of(db: Connection, task_id: TaskId) -> tuple[Moved, ...]:
+    """The task's moves, the oldest first."""
+    rows = db.execute(select(history).where(history.c.task_id == task_id).order_by(history.c.id))
+    return tuple(Moved(row.at, row.stem, row.event, row.before, row.after, row.detail) for row in rows)
+
+
+def stem_row(row: AnyRow) -> StemRow:
+    """Read one row of `stems`."""
+    return StemRow(
+        name=StemName(row.name),
+        state=row.state,
+        url=None if row.url_cut else row.shown_url,
+        url_shown=row.shown_url,
+        field=row.field,
+        duration=row.duration,
+        attempts=row.attempts,
+        gone=row.gone,
+        not_before=row.not_before,
+        reason=row.reason,
+        receipt=_receipt(row) if row.state is StemState.STORED else None,
+    )
+
+
+def _receipt(row: AnyRow) -> Receipt:
+    return Receipt(
+        key=row.key,
+        size=row.size,
+        sha256=row.sha256,
+        etag=row.etag,
+        content_type=row.content_type,
+        stored_at=row.stored_at,
+        alias_of=row.alias_of,
+    )
+
+
+def _account(row: AnyRow) -> AccountName:
+    return AccountName(row.account or DEFAULT_ACCOUNT)
+
+
+def claim_of(db: Connection, row: AnyRow) -> Claim:
+    """Read a leased row of `tasks` as the claim it is."""
+    return Claim(
+        task_id=TaskId(row.task_id),
+        token=row.token,
+        state=row.state,
+        accepted_at=row.accepted_at,
+        account=_account(row),
+        first_asked_at=row.first_asked_at,
+        created_at=row.created_at,
+        completed_at=row.completed_at,
+        deadline=row.deadline,
+        asks=row.asks,
+        attempts=row.attempts,
+        settled=row.settled,
+        document=row.document,
+        stems=stems_of(db, [row.task_id])[row.task_id],
+    )
+
+
+def task_row(row: AnyRow, its_stems: tuple[StemRow, ...], its_history: tuple[Moved, ...] = ()) -> TaskRow:
+    """Read one row of `tasks` for people to look at."""
+    leased_until: datetime | None = row.leased_until
+    return TaskRow(
+        task_id=TaskId(row.task_id),
+        state=row.state,
+        account=_account(row),
+        accepted_at=row.accepted_at,
+        source=row.source,
+        first_asked_at=row.first_asked_at,
+        created_at=row.created_at,
+        completed_at=row.completed_at,
+        deadline=row.deadline,
+        not_before=row.not_before,
+        asks=row.asks,
+        attempts=row.attempts,
+        flag=row.flag,
+        reason=row.reason,
+        ended_at=row.ended_at,
+        leased_until=leased_until,
+        stems=its_stems,
+        history=its_history,
+    )

@@ -1,0 +1,229 @@
+"""The S3 calls that the store makes: each with our options, and with our errors."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+
+from archiver.adapters.object_store.content import Content, crc32_header, opened
+from archiver.adapters.object_store.faults import Absent, translated
+from archiver.adapters.object_store.quick import QuickCalls
+from archiver.core.errors import BucketMissing, StoreBusy, StoreCorrupt
+from archiver.core.model import StoredObject
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
+
+READ_BLOCK = 1024 * 1024
+_CONDITIONS = {"IfNoneMatch": "If-None-Match", "IfMatch": "If-Match"}
+
+Answer = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """What is said of an object beside its bytes. Raises ValueError for what no HTTP header may hold."""
+
+    content_type: str
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for text in (self.content_type, *self.metadata, *self.metadata.values()):
+            if not (text.isascii() and text.isprintable()):
+                raise ValueError("content type and metadata must be printable ASCII")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part that the store has taken."""
+
+    number: int
+    etag: str
+    crc32: int
+
+
+def stored_object(key: str, content: Content, answer: Answer) -> StoredObject:
+    """Return the proof that `content` stands under `key`, from an answer that names its ETag."""
+    return StoredObject(key, content.size, str(answer.get("ETag", "")).strip('"'))
+
+
+def _of_an_object(call: str, answer: Answer) -> Answer:
+    """Return an answer that shows an object; raise StoreBusy for a gateway's page, which has no ETag."""
+    if not answer.get("ETag"):
+        raise StoreBusy(f"{call}: the answer names no ETag")
+    return answer
+
+
+@dataclass(frozen=True, slots=True)
+class S3Calls:
+    """One bucket, and the options that every object in it is written with."""
+
+    client: S3Client
+    bucket: str
+    options: Mapping[str, Any]
+    quick: QuickCalls
+
+    @classmethod
+    def of(
+        cls,
+        client: S3Client,
+        bucket: str,
+        *,
+        storage_class: str | None,
+        sse: str | None,
+        kms_key_id: str | None,
+        tags: Mapping[str, str] | None,
+    ) -> S3Calls:
+        """Return the calls for `bucket`; options that are None or empty are left to the bucket's defaults."""
+        options = {
+            "StorageClass": storage_class,
+            "ServerSideEncryption": sse,
+            "SSEKMSKeyId": kms_key_id,
+            "Tagging": urlencode(tags or {}, quote_via=quote),
+        }
+        return cls(client, bucket, {name: value for name, value in options.items() if value}, QuickCalls(client))
+
+    def put(self, key: str, content: Content, labels: Labels, **condition: Any) -> Answer:  # noqa: ANN401 - a string
+        """PutObject with the SHA-256 of `content` as its checksum; `condition` is IfNoneMatch or IfMatch."""
+        if content.data is None:
+            raise AssertionError("only content in memory can be put")
+        headers = {
+            "Content-Type": labels.content_type,
+            "x-amz-checksum-sha256": content.sha256_header,
+            **{f"x-amz-meta-{name}": value for name, value in labels.metadata.items()},
+            **{_CONDITIONS[name]: value for name, value in condition.items()},
+        }
+        if quick := self.quick.send("PutObject", key, content.data, headers):
+            return quick
+        with translated("PutObject"), opened(content.data) as body:
+            answer = self.client.put_object(
+                Bucket=self.bucket,
+                Key=key,
+                Body=body,
+                ContentLength=content.size,
+                ContentType=labels.content_type,
+                Metadata=labels.metadata,
+                ChecksumSHA256=content.sha256_header,
+                **self.options,
+                **condition,
+            )
+            self.quick.learn("PutObject", key)
+            return answer
+
+    def head(self, key: str) -> Answer:
+        """HeadObject with checksums; raises Absent."""
+        with translated("HeadObject"):
+            answer = self.client.head_object(Bucket=self.bucket, Key=key, ChecksumMode="ENABLED")
+        return _of_an_object("HeadObject", answer)
+
+    def read(self, key: str, *, limit: int) -> tuple[bytes | None, str]:
+        """Return the bytes of an object (None when it has more than `limit`) and its ETag; raises Absent."""
+        with translated("GetObject"):
+            answer = self.client.get_object(Bucket=self.bucket, Key=key)
+            with closing(answer["Body"]) as body:
+                _of_an_object("GetObject", answer)
+                small = answer["ContentLength"] <= limit
+                return (body.read() if small else None), answer["ETag"]
+
+    def sha256(self, key: str, etag: str) -> str:
+        """Read the object that has this ETag and return its SHA-256 in hex; raises Absent or Conflict."""
+        digest = hashlib.sha256()
+        with translated("GetObject"):
+            answer = self.client.get_object(Bucket=self.bucket, Key=key, IfMatch=etag)
+            with closing(answer["Body"]) as body:
+                for block in body.iter_chunks(READ_BLOCK):
+                    digest.update(block)
+        return digest.hexdigest()
+
+    def create(self, key: str, labels: Labels) -> str:
+        """CreateMultipartUpload, to be checked by one CRC-32 over the whole object; return the upload's id."""
+        with translated("CreateMultipartUpload"):
+            answer = self.client.create_multipart_upload(
+                Bucket=self.bucket,
+                Key=key,
+                ContentType=labels.content_type,
+                Metadata=labels.metadata,
+                ChecksumAlgorithm="CRC32",
+                ChecksumType="FULL_OBJECT",
+                **self.options,
+            )
+        if not answer.get("UploadId"):
+            raise StoreBusy("CreateMultipartUpload: the answer names no upload")
+        return answer["UploadId"]
+
+    def part(self, key: str, upload_id: str, number: int, data: memoryview, crc32: int) -> Part:
+        """UploadPart; sending the same number again replaces the part."""
+        checksum = crc32_header(crc32)
+        query = "?" + urlencode({"partNumber": number, "uploadId": upload_id}, quote_via=quote)
+        answer: Answer | None = self.quick.send("UploadPart", key, data, {"x-amz-checksum-crc32": checksum}, query)
+        if answer is None:
+            with translated("UploadPart"), opened(data) as body:
+                answer = self.client.upload_part(
+                    Bucket=self.bucket,
+                    Key=key,
+                    UploadId=upload_id,
+                    PartNumber=number,
+                    Body=body,
+                    ContentLength=len(data),
+                    ChecksumCRC32=checksum,
+                )
+                self.quick.learn("UploadPart", key)
+        if answer.get("ChecksumCRC32", checksum) != checksum:
+            raise StoreCorrupt("UploadPart: the store names another checksum than ours")
+        if not answer.get("ETag"):
+            raise StoreBusy("UploadPart: the answer names no ETag")
+        return Part(number, answer["ETag"], crc32)
+
+    def complete(self, key: str, upload_id: str, parts: Sequence[Part], content: Content) -> Answer:
+        """CompleteMultipartUpload, create-only and under the checksum of the whole."""
+        listed: list[CompletedPartTypeDef] = [
+            {"PartNumber": part.number, "ETag": part.etag, "ChecksumCRC32": crc32_header(part.crc32)} for part in parts
+        ]
+        with translated("CompleteMultipartUpload"):
+            return self.client.complete_multipart_upload(
+                Bucket=self.bucket,
+                Key=key,
+                UploadId=upload_id,
+                MultipartUpload={"Parts": listed},
+                ChecksumCRC32=content.crc32_header,
+                ChecksumType="FULL_OBJECT",
+                IfNoneMatch="*",
+            )
+
+    def abort(self, key: str, upload_id: str) -> None:
+        """AbortMultipartUpload; raises Absent when there is no such upload."""
+        with translated("AbortMultipartUpload"):
+            self.client.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload_id)
+
+    def uploads(self, prefix: str) -> Iterator[tuple[str, str, datetime]]:
+        """ListMultipartUploads: key, upload id and begin of each under `prefix`."""
+        with translated("ListMultipartUploads"):
+            for page in self.client.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket, Prefix=prefix):
+                for upload in page.get("Uploads", []):
+                    yield upload["Key"], upload["UploadId"], upload["Initiated"]
+
+    def bucket_date(self) -> str:
+        """HeadBucket; return the answer's Date header, empty when it has none. Raises BucketMissing."""
+        try:
+            with translated("HeadBucket"):
+                answer = self.client.head_bucket(Bucket=self.bucket)
+        except Absent:
+            raise BucketMissing(f"HeadBucket: there is no bucket {self.bucket}") from None
+        return answer["ResponseMetadata"]["HTTPHeaders"].get("date", "")
+
+    def stale_upload_days(self) -> int | None:
+        """After how many days the bucket's lifecycle aborts unfinished uploads; None when it never does."""
+        try:
+            with translated("GetBucketLifecycleConfiguration"):
+                answer = self.client.get_bucket_lifecycle_configuration(Bucket=self.bucket)
+        except Absent:
+            return None
+        rules = [rule for rule in answer.get("Rules", []) if rule["Status"] == "Enabled"]
+        days = [rule.get("AbortIncompleteMultipartUpload", {}).get("DaysAfterInitiation") for rule in rules]
+        return min((day for day in days if day is not None), default=None)

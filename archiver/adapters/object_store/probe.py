@@ -1,0 +1,148 @@
+"""What `check` finds out about the bucket, by using it as the service will."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
+
+from archiver.adapters.object_store.calls import Labels, S3Calls
+from archiver.adapters.object_store.content import Content
+from archiver.adapters.object_store.faults import Absent, Conflict
+from archiver.core.errors import AccessRefused, ArchiverError, StoreCorrupt, StoreMisfit
+from archiver.core.reports import Finding
+from archiver.ports.runtime import Clock
+
+PROBE = Content.of(b"stem-archiver writes this object when `stem-archiver check` is run. It may be deleted.\n")
+LABELS = Labels("text/plain")
+SKEW_WARN = timedelta(seconds=60)
+SKEW_FAIL = timedelta(minutes=15)
+"""Amazon S3 refuses requests whose time is further off than this."""
+
+Look = Callable[[], Finding]
+
+
+def probe(calls: S3Calls, key: str, *, clock: Clock) -> Iterator[Finding]:
+    """Yield one Finding for each thing that is needed of the bucket; the first failed basic ends it.
+
+    `key` is fixed, belongs to the probe alone, and is the only key that is ever written over: the second
+    run needs no right to delete the first one's object.
+    """
+    bench = _Bench(calls, key, clock)
+    for subject, look in (("bucket", bench.bucket), ("clock", bench.clock_skew), ("write", bench.write)):
+        finding = _found(subject, look)
+        yield finding
+        if finding.level == "fail":
+            return
+    yield _found("read", bench.read)
+    yield _found("create-only", bench.create_only)
+    yield _found("checksum", bench.checksum)
+    yield _found("multipart", bench.multipart)
+    yield _found("open uploads", bench.open_uploads)
+    yield _found("lifecycle", bench.lifecycle)
+
+
+def _found(subject: str, look: Look) -> Finding:
+    try:
+        return look()
+    except ArchiverError as error:
+        return Finding("fail", subject, str(error), error.hint)
+
+
+class _Bench:
+    """The looks, one a method; each returns its Finding or raises."""
+
+    def __init__(self, calls: S3Calls, key: str, clock: Clock) -> None:
+        self._calls = calls
+        self._key = key
+        self._clock = clock
+
+    def bucket(self) -> Finding:
+        self._calls.bucket_date()
+        return Finding("ok", "bucket", f"{self._calls.bucket} answers")
+
+    def clock_skew(self) -> Finding:
+        date = self._calls.bucket_date()
+        try:
+            skew = abs(self._clock() - parsedate_to_datetime(date))
+        except (TypeError, ValueError):
+            return Finding("warn", "clock", "the store does not tell the time", "make sure this clock is right")
+        told = f"this clock and the store's differ by {skew.total_seconds():.0f} s"
+        if skew > SKEW_WARN:
+            return Finding("fail" if skew > SKEW_FAIL else "warn", "clock", told, "set this machine's clock (NTP)")
+        return Finding("ok", "clock", told)
+
+    def write(self) -> Finding:
+        self._calls.put(self._key, PROBE, LABELS)
+        return Finding("ok", "write", f"{PROBE.size} bytes written to {self._key}")
+
+    def read(self) -> Finding:
+        data, _ = self._calls.read(self._key, limit=PROBE.size)
+        if data is None or hashlib.sha256(data).hexdigest() != PROBE.sha256:
+            return Finding("fail", "read", f"{self._key} reads back as other bytes", StoreCorrupt.hint)
+        if self._calls.head(self._key).get("ChecksumSHA256") != PROBE.sha256_header:
+            return Finding(
+                "warn", "read", "the bytes are right, but the store names no SHA-256",
+                "every upload will be proven by its ETag, or by reading it back, which costs traffic",
+            )  # fmt: skip
+        return Finding("ok", "read", "the bytes and their SHA-256 are right")
+
+    def create_only(self) -> Finding:
+        try:
+            self._calls.put(self._key, PROBE, LABELS, IfNoneMatch="*")
+        except Conflict:
+            return Finding("ok", "create-only", "a second write to the same key was refused")
+        return Finding("fail", "create-only", "the store overwrites in spite of If-None-Match", StoreMisfit.hint)
+
+    def checksum(self) -> Finding:
+        wrong = replace(PROBE, sha256=hashlib.sha256(b"other bytes").hexdigest())
+        try:
+            self._calls.put(self._key, wrong, LABELS)
+        except (StoreCorrupt, StoreMisfit):
+            return Finding("ok", "checksum", "bytes that do not match their SHA-256 were refused")
+        return Finding(
+            "warn", "checksum", "the store takes bytes that do not match their SHA-256",
+            "every upload will be proven by its ETag, or by reading it back, which costs traffic",
+        )  # fmt: skip
+
+    def multipart(self) -> Finding:
+        """Bring an upload to the point of completion, where the standing probe object must stop it; abort it."""
+        upload_id = self._calls.create(self._key, LABELS)
+        try:
+            data = PROBE.data or memoryview(b"")
+            part = self._calls.part(self._key, upload_id, 1, data, PROBE.crc32)
+            self._calls.complete(self._key, upload_id, [part], PROBE)
+        except Conflict:
+            return Finding("ok", "multipart", "parts are taken, and completion over an object is refused")
+        finally:
+            self._drop(upload_id)
+        return Finding("fail", "multipart", "completion ignores If-None-Match", StoreMisfit.hint)
+
+    def _drop(self, upload_id: str) -> None:
+        try:
+            self._calls.abort(self._key, upload_id)
+        except Absent:
+            return
+
+    def open_uploads(self) -> Finding:
+        """List the uploads of the probe's key, by the right that the sweep for forgotten ones needs."""
+        try:
+            left = len(list(self._calls.uploads(self._key)))
+        except (AccessRefused, StoreMisfit) as error:
+            return Finding(
+                "warn", "open uploads", f"cannot be listed: {error}",
+                "grant s3:ListBucketMultipartUploads; until then only a lifecycle rule clears what a crash left open",
+            )  # fmt: skip
+        return Finding("ok", "open uploads", f"can be listed ({left} of this probe)")
+
+    def lifecycle(self) -> Finding:
+        hint = "add a lifecycle rule with AbortIncompleteMultipartUpload after 7 days"
+        try:
+            days = self._calls.stale_upload_days()
+        except (AccessRefused, StoreMisfit) as error:
+            return Finding("warn", "lifecycle", f"cannot be read: {error}", f"make sure yourself: {hint}")
+        if days is None:
+            return Finding("warn", "lifecycle", "no rule clears multipart uploads that were never finished", hint)
+        return Finding("ok", "lifecycle", f"unfinished multipart uploads are cleared after {days} days")

@@ -1,0 +1,62 @@
+"""A lost answer is settled by looking: equal is success, different is KeyTaken, nothing is another try."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from archiver.adapters.object_store.calls import S3Calls, stored_object
+from archiver.adapters.object_store.content import Content
+from archiver.adapters.object_store.faults import Absent
+from archiver.adapters.object_store.patience import Patience
+from archiver.core.errors import KeyTaken, StoreBusy
+from archiver.core.model import StoredObject
+from archiver.ports.runtime import Checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Settler:
+    """Brings one create-only write to a known end."""
+
+    calls: S3Calls
+    patience: Patience
+    checkpoint: Checkpoint
+
+    def settle(self, key: str, content: Content, send: Callable[[], StoredObject | None]) -> StoredObject:
+        """Call `send` until it, or a look at the key, proves that `content` stands there.
+
+        `send` returns the object when its answer alone is proof. What it did is never guessed: after
+        every other answer, and after none, the store is asked what stands under the key.
+        """
+        tries = self.patience.begin()
+        while True:
+            fault = StoreBusy(f"{key}: the store said yes, but shows no such object")
+            try:
+                if stored := send():
+                    return stored
+            except StoreBusy as told:
+                fault = told
+            try:
+                if stored := self.look(key, content):
+                    return stored
+            except StoreBusy as blind:
+                fault = blind
+            if isinstance(fault, Absent):
+                raise fault
+            tries.after(fault)
+
+    def look(self, key: str, content: Content) -> StoredObject | None:
+        """Return what stands under `key` if it is `content`, None if nothing does; raise KeyTaken if another."""
+        self.checkpoint("head.checking")
+        try:
+            answer = self.calls.head(key)
+        except Absent:
+            return None
+        same = content.named_by(answer)
+        if same is None:
+            same = self.calls.sha256(key, answer["ETag"]) == content.sha256
+        if not same:
+            theirs = f"{answer['ContentLength']} bytes, ETag {answer['ETag']}"
+            raise KeyTaken(f"{key}: another object stands there ({theirs}; ours has {content.size} bytes)")
+        self.checkpoint("head.checked")
+        return stored_object(key, content, answer)

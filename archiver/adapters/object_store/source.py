@@ -1,0 +1,91 @@
+"""Cuts a verified body into pieces, and knows which is the last one."""
+
+from __future__ import annotations
+
+import zlib
+
+from archiver.adapters.object_store.content import Content
+from archiver.core.errors import BodyEmpty, BodyLong, StoreCorrupt
+from archiver.ports.transfer import Body
+
+
+class Source:
+    """A body, read piece by piece into one borrowed buffer.
+
+    A piece is called the last only once the body itself has said so, by returning less than asked; after
+    a full buffer one more byte is asked for. So nothing is completed before the body's end is verified.
+    """
+
+    def __init__(self, body: Body, buffer: memoryview) -> None:
+        self._body = body
+        self._buffer = buffer
+        self._ahead = memoryview(bytearray(1))
+        self._carried = 0
+        self._size = 0
+        self._crc32 = 0
+        self.ended = False
+
+    def next(self) -> memoryview:
+        """Return the next piece; it lies in the buffer, and is gone with the next call.
+
+        Raises what the body raises, BodyEmpty for a body without bytes, and BodyLong past its length.
+        """
+        self._buffer[: self._carried] = self._ahead[: self._carried]
+        wanted = self._buffer[self._carried :]
+        got = self._body.readinto(wanted)
+        self.ended = got < len(wanted) or not self._body.readinto(self._ahead)
+        piece = self._buffer[: self._carried + got]
+        self._carried = 0 if self.ended else 1
+        self._size += len(piece)
+        if not self._size:
+            raise BodyEmpty("the body has no bytes")
+        length = self._body.length
+        if length is not None and self._size + self._carried > length:
+            raise BodyLong(f"more bytes came than the {length} announced")
+        return piece
+
+    def crc32_of(self, piece: memoryview) -> int:
+        """Return the CRC-32 of `piece` and take it into that of the whole; call it once for each piece."""
+        alone = zlib.crc32(piece)
+        self._crc32 = joined(self._crc32, alone, len(piece))
+        return alone
+
+    def content(self, data: memoryview | None = None) -> Content:
+        """Return what the whole body was, once it has ended; `data` when it is all there in memory."""
+        if self._body.size != self._size:
+            raise StoreCorrupt(f"the body counted {self._body.size} bytes, but {self._size} came through")
+        return Content(self._size, self._body.sha256, data, None if data is not None else self._crc32)
+
+
+def joined(first: int, second: int, length: int) -> int:
+    """Return the CRC-32 of two runs of bytes, one after the other, from theirs and the `length` of the second.
+
+    A CRC is a polynomial modulo a fixed one, and what follows multiplies it by a power of x. (0 is that of no bytes.)
+    """
+    return _product(_power(8 * length), first) ^ second
+
+
+_MODULUS = 0xEDB88320
+"""CRC-32's, less its highest term. The highest bit of a number is the coefficient of x**0."""
+_ONE, _X = 1 << 31, 1 << 30
+
+
+def _power(exponent: int) -> int:
+    """Return x to the power of `exponent`."""
+    result, square = _ONE, _X
+    while exponent:
+        if exponent & 1:
+            result = _product(square, result)
+        square = _product(square, square)
+        exponent >>= 1
+    return result
+
+
+def _product(left: int, right: int) -> int:
+    product = 0
+    while left:
+        if left & _ONE:
+            product ^= right
+        left = left << 1 & 0xFFFFFFFF
+        right = right >> 1 ^ (_MODULUS if right & 1 else 0)
+    return product

@@ -1,0 +1,48 @@
+"""The accounts at the provider: one client for each, with its own key and its own pace."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from archiver.adapters.provider import KieApi
+from archiver.core.errors import AccountUnknown
+from archiver.core.model import AccountName
+
+
+class KieAccounts:
+    """`Accounts` over a client for each; `clients` must hold DEFAULT_ACCOUNT."""
+
+    def __init__(self, clients: Mapping[AccountName, KieApi]) -> None:
+        self._clients = clients
+
+    def of(self, account: AccountName) -> KieApi:
+        """Return the client of that account; raise AccountUnknown."""
+        try:
+            return self._clients[account]
+        except KeyError:
+            known = ", ".join(self._clients)
+            raise AccountUnknown(f"the settings have no account {account} (they have: {known})") from None
+
+    def budget(self) -> int:
+        """How many requests may be sent at once now, over all accounts."""
+        return sum(client.budget() for client in self._clients.values())
+
+    def crowded(self) -> Collection[AccountName]:
+        """The accounts that more threads had better not ask for now, so that none is kept from the others.
+
+        A single account is never crowded: there are no others.
+        """
+        if len(self._clients) == 1:
+            return ()
+        return {account for account, client in self._clients.items() if client.is_waited_for()}
+
+    def set_paces(self, requests_per_10s: Mapping[AccountName, int]) -> None:
+        """Keep other paces from now on, for those accounts that are known."""
+        for account, limit in requests_per_10s.items():
+            if account in self._clients:
+                self._clients[account].set_pace(limit)
+
+    def close(self) -> None:
+        """End every wait with ApiBusy and close all connections."""
+        for client in self._clients.values():
+            client.close()

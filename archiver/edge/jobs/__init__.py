@@ -1,5 +1,0 @@
-"""The queue of jobs: procrastinate, in a schema of its own beside the ledger's tables on PostgreSQL."""
-
-from archiver.edge.jobs.engine import SILENT_AFTER, Procrastinate, counts
-
-__all__ = ["SILENT_AFTER", "Procrastinate", "counts"]
