@@ -12,7 +12,7 @@ from archiver.core.model import Dependency, Intake, Pause
 from archiver.core.reports import OpenWork, TaskRow
 from archiver.core.states import TaskState
 from archiver.daemon import Stopping
-from archiver.dispatch import Breakers, Dispatch
+from archiver.pipeline.dispatch import Breakers, Dispatch
 from archiver.ports.ledger import Ledger
 from archiver.ports.runtime import Checkpoint, Clock, EventLog, unobserved
 from archiver.upkeep import accept

@@ -15,7 +15,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from archiver.core.errors import LedgerFault
-from archiver.dispatch import Dispatch
+from archiver.pipeline.dispatch import Dispatch
 from archiver.ports.runtime import Clock, EventLog, ServiceManager
 from archiver.pulse import Pulse
 

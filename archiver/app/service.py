@@ -37,15 +37,15 @@ from archiver.app.ledger import on_server, open_ledger
 from archiver.app.listeners import called, pages, watched
 from archiver.app.machine import THIS_MACHINE, Machine
 from archiver.backfill import Backfill, Ending, Roll, end, enrol, stay
-from archiver.cluster import LEASE, RENEW_EVERY, Deferrer, Worker
 from archiver.core.errors import SettingsFault
 from archiver.core.model import DEFAULT_ACCOUNT, Dependency, Intake
 from archiver.core.reports import OpenWork, Overview
 from archiver.daemon import Care, Daemon, Hangup, Job, Stopping, drain, unless_asked
-from archiver.dispatch import Archive, Breakers, Dispatch, Dispatcher, Post, Shift, StemPool
 from archiver.logs import set_level
 from archiver.notices import Heartbeat, Notices, ToldLog
-from archiver.pipeline import Archiver, Outside
+from archiver.pipeline.cluster import LEASE, RENEW_EVERY, Deferrer, Worker
+from archiver.pipeline.dispatch import Archive, Breakers, Dispatch, Dispatcher, Post, Shift, StemPool
+from archiver.pipeline.task import Archiver, Outside
 from archiver.ports.ledger import Ledger
 from archiver.ports.runtime import Checkpoint, Clock, EventLog, Observer, unobserved
 from archiver.ports.work import Engine, Gate

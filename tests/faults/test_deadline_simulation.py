@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Self
 
 import pytest
-from archiver.adapters.ledger.schema import tasks
 from sqlalchemy import update
 
 from archiver.adapters.ledger import SqlLedger
+from archiver.adapters.ledger.schema import tasks
 from archiver.core.errors import ApiBusy, LinkSpent, OriginBusy, StoreBusy
 from archiver.core.model import (
     AccountName,
@@ -41,8 +41,8 @@ from archiver.core.model import (
     TaskId,
 )
 from archiver.core.states import StemState
-from archiver.dispatch import Breakers, Dispatcher, Post, Shift
-from archiver.pipeline import Archiver, Outside
+from archiver.pipeline.dispatch import Breakers, Dispatcher, Post, Shift
+from archiver.pipeline.task import Archiver, Outside
 from archiver.ports.store import UploadJournal
 from archiver.ports.transfer import Body
 from tests.fakes.downloader import Audio, FakeBody

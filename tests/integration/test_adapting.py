@@ -13,7 +13,7 @@ from archiver.adapters.downloader import HttpDownloader
 from archiver.core.errors import ArchiverError, OriginBusy
 from archiver.core.model import Dependency
 from archiver.core.records.envelope import host_of
-from archiver.dispatch import StemPool
+from archiver.pipeline.dispatch import StemPool
 from tests.fakes.audio import mp3
 from tests.fakes.origin import Origin, Reply, Seen, origin
 from tests.integration.fetching import downloader, fetch

@@ -11,11 +11,11 @@ from typing import NoReturn
 import pytest
 
 from archiver.adapters.ledger import SqlLedger
-from archiver.cluster import AHEAD, LEASE, LOOK_AHEAD_EVERY, PROBES, WINDOW, Deferrer, Worker
 from archiver.core import plan
 from archiver.core.errors import LedgerFault
 from archiver.core.model import Claim, Dependency, Due, Later, Outcome, Paused, Stage, TaskId, Yielded
-from archiver.dispatch import Breakers, Post, Shift
+from archiver.pipeline.cluster import AHEAD, LEASE, LOOK_AHEAD_EVERY, PROBES, WINDOW, Deferrer, Worker
+from archiver.pipeline.dispatch import Breakers, Post, Shift
 from archiver.ports.work import Hand
 from tests.fakes.events import Events
 from tests.fixtures.ledgers import DAY, NOW, SECOND, claim, listed, no_claim, take_in, tid

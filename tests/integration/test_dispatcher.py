@@ -34,7 +34,7 @@ from archiver.core.model import (
     Yielded,
 )
 from archiver.core.states import TaskState
-from archiver.dispatch import FAILURES_TO_PAUSE, Breakers, Dispatcher, Post, Shift
+from archiver.pipeline.dispatch import FAILURES_TO_PAUSE, Breakers, Dispatcher, Post, Shift
 from tests.fakes.events import Events
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)

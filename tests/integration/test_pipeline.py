@@ -53,8 +53,8 @@ from archiver.core.model import (
 )
 from archiver.core.reports import TaskRow
 from archiver.core.states import StemState
-from archiver.dispatch import FAILURES_TO_PAUSE, Breakers, StemPool
-from archiver.pipeline import Archiver, Outside
+from archiver.pipeline.dispatch import FAILURES_TO_PAUSE, Breakers, StemPool
+from archiver.pipeline.task import Archiver, Outside
 from archiver.upkeep import DeadlineWatch
 from tests.fakes.downloader import Audio, FakeDownloader, Scripted
 from tests.fakes.events import Events

@@ -57,7 +57,7 @@ PARTS = (
     ),
     Part(
         "pipeline",
-        "archiver/pipeline.py",
+        "archiver/pipeline/task.py",
         ("tests/unit/test_*.py", "tests/integration/test_dispatcher.py", "tests/integration/test_pipeline.py"),
     ),
     Part(

@@ -22,8 +22,8 @@ from archiver.adapters.object_store.buffers import BufferBudget
 from archiver.core.model import Archived, Intake, Policy, TaskId
 from archiver.core.records.envelope import record_of
 from archiver.demo.seaweed import S3Server
-from archiver.dispatch import Breakers
-from archiver.pipeline import Archiver, Outside
+from archiver.pipeline.dispatch import Breakers
+from archiver.pipeline.task import Archiver, Outside
 from tests.fakes.audio import mp3
 from tests.fakes.downloader import Audio, FakeDownloader
 from tests.fakes.events import Events

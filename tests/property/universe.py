@@ -27,8 +27,8 @@ from archiver.adapters.queue_file import QueueFile
 from archiver.core.errors import ArchiverError, LinkSpent
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Outcome, Policy, TaskId, task_id
 from archiver.core.records.envelope import record_of
-from archiver.dispatch import Breakers, Dispatcher, Post, Shift
-from archiver.pipeline import Archiver, Outside
+from archiver.pipeline.dispatch import Breakers, Dispatcher, Post, Shift
+from archiver.pipeline.task import Archiver, Outside
 from archiver.upkeep import QueueIntake, abort_uploads, free_leases
 from tests.fakes.downloader import Audio, FakeDownloader, Scripted
 from tests.fakes.events import Events

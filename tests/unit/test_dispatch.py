@@ -12,8 +12,8 @@ import pytest
 
 from archiver.core.concurrency import FIRST
 from archiver.core.model import Dependency, Stage
-from archiver.dispatch import HEAD_START, StemPool, preferred
-from archiver.lanes import HOSTS_KNOWN, Lanes
+from archiver.pipeline.dispatch import HEAD_START, StemPool, preferred
+from archiver.pipeline.lanes import HOSTS_KNOWN, Lanes
 from tests.fakes.events import Events
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)

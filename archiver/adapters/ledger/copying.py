@@ -7,13 +7,13 @@ from datetime import datetime
 from itertools import zip_longest
 from typing import Any
 
+from sqlalchemy import Connection, Result, String, Table, collate, delete, exists, func, insert, or_, select, text
+from sqlalchemy.exc import DBAPIError
+
 from archiver.adapters.ledger.dialect import NUL, Database
 from archiver.adapters.ledger.faults import translated
 from archiver.adapters.ledger.rows import AnyRow
 from archiver.adapters.ledger.schema import metadata, owners, pace_slots, paces, tallies, tasks, writers
-from sqlalchemy import Connection, Result, String, Table, collate, delete, exists, func, insert, or_, select, text
-from sqlalchemy.exc import DBAPIError
-
 from archiver.core.errors import LedgerFault
 from archiver.ports.runtime import unobserved
 

@@ -11,13 +11,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from archiver.adapters.ledger.migrate import WRITES, migrate
 from sqlalchemy import Connection, Engine, Table, create_engine, event
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from archiver.adapters.ledger.migrate import WRITES, migrate
 from archiver.core.errors import LedgerFault
 from archiver.ports.runtime import Checkpoint
 

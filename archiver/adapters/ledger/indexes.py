@@ -6,8 +6,9 @@ stand apart from `schema`.
 
 from __future__ import annotations
 
-from archiver.adapters.ledger.schema import metadata, tasks
 from sqlalchemy import Index
+
+from archiver.adapters.ledger.schema import metadata, tasks
 
 __all__ = ["metadata"]
 

@@ -7,11 +7,6 @@ from datetime import datetime, timedelta
 from itertools import product
 from typing import Any, TypeAlias
 
-from archiver.adapters.ledger.dialect import insert
-from archiver.adapters.ledger.intake import dismiss
-from archiver.adapters.ledger.moves import LEASE_ENDS
-from archiver.adapters.ledger.rows import AnyRow, chunks, claim_of
-from archiver.adapters.ledger.schema import UtcTime, enlisted, owners, tasks
 from sqlalchemy import (
     BindParameter,
     Boolean,
@@ -31,6 +26,11 @@ from sqlalchemy import (
     update,
 )
 
+from archiver.adapters.ledger.dialect import insert
+from archiver.adapters.ledger.intake import dismiss
+from archiver.adapters.ledger.moves import LEASE_ENDS
+from archiver.adapters.ledger.rows import AnyRow, chunks, claim_of
+from archiver.adapters.ledger.schema import UtcTime, enlisted, owners, tasks
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Claim, Due, Stage, TaskId
 from archiver.core.plan import CLOCK_SET_BACK
 from archiver.core.states import TaskState

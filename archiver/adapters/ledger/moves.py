@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from archiver.adapters.ledger.rows import AnyRow
-from archiver.adapters.ledger.schema import history, stems, tallies, tasks
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
+from archiver.adapters.ledger.rows import AnyRow
+from archiver.adapters.ledger.schema import history, stems, tallies, tasks
 from archiver.core.errors import LeaseLost
 from archiver.core.model import Claim, Stage, StemName, TaskId
 from archiver.core.states import (

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import assert_never
 
+from sqlalchemy import Connection, bindparam, func, insert, select, update
+
 from archiver.adapters.ledger.moves import (
     LEASE_ENDS,
     StemMove,
@@ -23,8 +25,6 @@ from archiver.adapters.ledger.moves import (
 )
 from archiver.adapters.ledger.rows import AnyRow, claim_of, stem_row
 from archiver.adapters.ledger.schema import stems
-from sqlalchemy import Connection, bindparam, func, insert, select, update
-
 from archiver.core import plan
 from archiver.core.model import (
     Archived,

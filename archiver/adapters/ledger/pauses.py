@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 
+from sqlalchemy import Connection, delete, not_, select
+
 from archiver.adapters.ledger.dialect import insert
 from archiver.adapters.ledger.rows import AnyRow
 from archiver.adapters.ledger.schema import pauses, uploads
-from sqlalchemy import Connection, delete, not_, select
-
 from archiver.core.model import AccountName, Dependency, Pause
 
 FIRST_WAIT = timedelta(seconds=5)

@@ -10,15 +10,15 @@ from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
-from archiver.adapters.ledger.dialect import APPLICATION_ID, NUL
-from archiver.adapters.ledger.migrate import migrate
-from archiver.adapters.ledger.schema import metadata
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from archiver.adapters.ledger.dialect import APPLICATION_ID, NUL
+from archiver.adapters.ledger.migrate import migrate
+from archiver.adapters.ledger.schema import metadata
 from archiver.core.errors import LedgerFault
 from archiver.ports.runtime import Checkpoint
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from sqlalchemy import Connection, text
+
 from archiver.adapters.ledger.dialect import Database
 from archiver.adapters.ledger.faults import translated
 from archiver.adapters.ledger.migrate import HEAD, revision
-from sqlalchemy import Connection, text
-
 from archiver.core.errors import LedgerFault
 from archiver.core.reports import Finding
 

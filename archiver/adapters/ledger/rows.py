@@ -8,9 +8,9 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, TypeAlias, TypeVar
 
-from archiver.adapters.ledger.schema import history, stems
 from sqlalchemy import Connection, Row, bindparam, select
 
+from archiver.adapters.ledger.schema import history, stems
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Claim, Moved, Receipt, StemName, StemRow, TaskId
 from archiver.core.reports import TaskRow
 from archiver.core.states import StemState

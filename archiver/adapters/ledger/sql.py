@@ -10,17 +10,17 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
+from sqlalchemy import Connection, make_url
+from sqlalchemy.exc import ArgumentError
+
+from archiver.adapters.ledger import intake as intakes
+from archiver.adapters.ledger import leases, path, pauses, views
 from archiver.adapters.ledger.dialect import Database, SqliteFile
 from archiver.adapters.ledger.faults import LedgerAway, translated
 from archiver.adapters.ledger.persevere import Heard, Outage, each_persevering, persevering
 from archiver.adapters.ledger.postgres import PostgresDatabase
 from archiver.adapters.ledger.rows import chunks
 from archiver.adapters.ledger.together import Together
-from sqlalchemy import Connection, make_url
-from sqlalchemy.exc import ArgumentError
-
-from archiver.adapters.ledger import intake as intakes
-from archiver.adapters.ledger import leases, path, pauses, views
 from archiver.core.errors import LedgerFault
 from archiver.core.model import (
     DEFAULT_ACCOUNT,

@@ -15,7 +15,7 @@ from typing import Protocol
 from archiver.core.concurrency import Change
 from archiver.core.errors import ArchiverError, LeaseLost, LedgerFault
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Claim, Dependency, Outcome, Pause, Paused, Stage
-from archiver.lanes import STORE, Lane, Lanes
+from archiver.pipeline.lanes import STORE, Lane, Lanes
 from archiver.ports.ledger import Ledger
 from archiver.ports.runtime import Clock, EventLog
 

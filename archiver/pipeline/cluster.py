@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from archiver.core.errors import LedgerFault
 from archiver.core.model import Stage, TaskId
-from archiver.dispatch import NEEDS, Archive, Post, Shares, preferred
+from archiver.pipeline.dispatch import NEEDS, Archive, Post, Shares, preferred
 from archiver.ports.work import Engine, Jobs
 
 WINDOW = 1000

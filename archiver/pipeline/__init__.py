@@ -1,0 +1,1 @@
+"""How a task travels, and who gives the work out."""
