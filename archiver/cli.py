@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from archiver.adapters.ledger import SqlLedger
     from archiver.app.service import Role
-    from archiver.backfill import Ending
     from archiver.core.model import AccountName, Dependency, Intake, TaskId
+    from archiver.service.backfill import Ending
     from archiver.settings import Loaded, Settings
 
 
@@ -234,8 +234,8 @@ def worker(context: typer.Context) -> None:
 def _serve(context: typer.Context, role: Role) -> None:
     loaded = _load(context, *_FOR_WORK)
     from archiver.app.service import service
-    from archiver.daemon import Hangup, Stopping
     from archiver.logs import configure
+    from archiver.service.daemon import Hangup, Stopping
     from archiver.settings import load
 
     settings = loaded.settings
@@ -619,8 +619,8 @@ def _intakes(file: str | None, queue: Path) -> Iterator[Intake]:
 def _backfill(loaded: Loaded, asked: BackfillOptions) -> int:
     from archiver.app.service import Role, service
     from archiver.console import Screen, Tally, current_stderr, ending_summary, print_ending, print_json
-    from archiver.daemon import Stopping
     from archiver.logs import configure
+    from archiver.service.daemon import Stopping
 
     settings = loaded.settings
     console = _console(err=True)
@@ -651,7 +651,7 @@ def _backfill(loaded: Loaded, asked: BackfillOptions) -> int:
 
 
 def _exit_code(ending: Ending, signal_number: int | None) -> int:
-    from archiver.backfill import Verdict
+    from archiver.service.backfill import Verdict
 
     if ending.verdict is Verdict.STOPPED and signal_number is not None:
         return Exit.SIGNAL + signal_number

@@ -26,7 +26,7 @@ from archiver.core.states import StemState, TaskState
 
 if TYPE_CHECKING:  # `status` and `show` need neither, and these load the whole service
     from archiver.app.preview import Preview
-    from archiver.backfill import Ending
+    from archiver.service.backfill import Ending
 
 _STYLE = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 _PLAIN_EVERY = 10.0

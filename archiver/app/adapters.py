@@ -24,9 +24,9 @@ from archiver.app.machine import THIS_MACHINE, Machine
 from archiver.core.errors import LedgerFault, SettingsFault
 from archiver.core.model import AccountName, Policy
 from archiver.core.redaction import Cleaner
-from archiver.notices import Notices
 from archiver.ports.provider import Slots
 from archiver.ports.runtime import Checkpoint, EventLog, unobserved
+from archiver.service.alerts import Notices
 from archiver.settings import Settings, data_folder
 from archiver.settings.rules import SQLITE
 

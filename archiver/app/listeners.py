@@ -10,7 +10,7 @@ from archiver.app.extras import extra
 from archiver.core.model import TaskId
 from archiver.pipeline.dispatch import Breakers
 from archiver.ports.runtime import Clock, EventLog
-from archiver.pulse import Pulse
+from archiver.service.liveness import Pulse
 from archiver.settings.model import Callback, Http
 from archiver.web.health import HEALTHZ, READYZ, healthz, readyz
 from archiver.web.metrics import CONTENT_TYPE, Metrics

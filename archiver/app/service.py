@@ -36,23 +36,23 @@ from archiver.app.jobs import open_jobs
 from archiver.app.ledger import on_server, open_ledger
 from archiver.app.listeners import called, pages, watched
 from archiver.app.machine import THIS_MACHINE, Machine
-from archiver.backfill import Backfill, Ending, Roll, end, enrol, stay
 from archiver.core.errors import SettingsFault
 from archiver.core.model import DEFAULT_ACCOUNT, Dependency, Intake
 from archiver.core.reports import OpenWork, Overview
-from archiver.daemon import Care, Daemon, Hangup, Job, Stopping, drain, unless_asked
 from archiver.logs import set_level
-from archiver.notices import Heartbeat, Notices, ToldLog
 from archiver.pipeline.cluster import LEASE, RENEW_EVERY, Deferrer, Worker
 from archiver.pipeline.dispatch import Archive, Breakers, Dispatch, Dispatcher, Post, Shift, StemPool
 from archiver.pipeline.task import Archiver, Outside
 from archiver.ports.ledger import Ledger
 from archiver.ports.runtime import Checkpoint, Clock, EventLog, Observer, unobserved
 from archiver.ports.work import Engine, Gate
-from archiver.pulse import Beating, Pulse
-from archiver.reload import Reload, Tune
+from archiver.service.alerts import Heartbeat, Notices, ToldLog
+from archiver.service.backfill import Backfill, Ending, Roll, end, enrol, stay
+from archiver.service.daemon import Care, Daemon, Hangup, Job, Stopping, drain, unless_asked
+from archiver.service.liveness import Beating, Pulse
+from archiver.service.reload import Reload, Tune
+from archiver.service.upkeep import DeadlineWatch, QueueIntake, Rescue, Waking, abort_strays, abort_uploads, free_leases
 from archiver.settings import Settings
-from archiver.upkeep import DeadlineWatch, QueueIntake, Rescue, Waking, abort_strays, abort_uploads, free_leases
 from archiver.web.metrics import Metrics, Sources
 
 _DISPATCH_EVERY = timedelta(seconds=1)

@@ -49,7 +49,7 @@ class Sources:
     """Bytes of the queue file that are not taken in yet; may raise QueueUnreadable or LedgerFault."""
     paused: Callable[[], Collection[Dependency]]
     late: Callable[[], Mapping[str, float]]
-    """The loops that do not progress; see archiver.pulse."""
+    """The loops that do not progress; see archiver.service.liveness."""
     budget: Callable[[], int]
     """Requests to the provider that may be sent at once."""
     limits: Callable[[], Mapping[Dependency, int]]

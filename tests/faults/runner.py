@@ -29,8 +29,8 @@ from archiver.app.clock import utc_now
 from archiver.app.ledger import open_ledger
 from archiver.app.service import Role, service
 from archiver.console import Tally
-from archiver.daemon import Stopping
 from archiver.logs import configure
+from archiver.service.daemon import Stopping
 from archiver.settings import Settings, load
 
 How = Literal["SIGKILL", "SIGTERM", "exception"]

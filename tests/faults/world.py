@@ -35,9 +35,9 @@ from archiver.core.errors import LedgerFault
 from archiver.core.model import TaskId
 from archiver.core.reports import TaskRow
 from archiver.core.states import TaskState
-from archiver.daemon import Job
 from archiver.demo.seaweed import S3Server
 from archiver.logs import configure
+from archiver.service.daemon import Job
 from archiver.settings import Settings
 from tests.fakes.audio import mp3
 from tests.fakes.origin import Origin, RangedFile, origin

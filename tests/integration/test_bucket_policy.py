@@ -29,12 +29,12 @@ from archiver.adapters.object_store import S3Store
 from archiver.adapters.object_store.buffers import BufferBudget
 from archiver.app.clock import utc_now
 from archiver.app.service import Role, service
-from archiver.backfill import Ending, Verdict
 from archiver.check import findings
 from archiver.core.model import Intake, TaskId
-from archiver.daemon import Stopping
 from archiver.demo.emulator import API_KEY, EmulatedTask, Emulator
 from archiver.demo.seaweed import S3Server
+from archiver.service.backfill import Ending, Verdict
+from archiver.service.daemon import Stopping
 from archiver.settings import Loaded, load
 from tests.fakes.events import Events
 from tests.fakes.object_store import MemoryBody, MemoryJournal

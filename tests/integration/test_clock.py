@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from datetime import UTC, datetime, timedelta
 
-from archiver.daemon import Daemon, Job, Stopping
+from archiver.service.daemon import Daemon, Job, Stopping
 from tests.fakes.events import Events
 
 HOUR = timedelta(hours=1)

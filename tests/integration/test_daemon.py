@@ -16,9 +16,9 @@ import pytest
 
 from archiver.core.callback import signature_of
 from archiver.core.model import TaskId
-from archiver.daemon import CANCEL_PATIENCE
 from archiver.demo.emulator import EmulatedTask, Emulator
 from archiver.demo.seaweed import S3Server
+from archiver.service.daemon import CANCEL_PATIENCE
 from tests.fakes.web_hook import web_hook
 from tests.integration.site import ROOT, Site, stems_of
 

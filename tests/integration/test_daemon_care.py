@@ -25,11 +25,11 @@ from archiver.adapters.systemd import Systemd
 from archiver.app.machine import Machine
 from archiver.app.service import Service, service
 from archiver.console import Tally
-from archiver.daemon import HUNG_AFTER, Care, Daemon, Job, Stopping
 from archiver.demo.emulator import API_KEY, EmulatedTask, Emulator
 from archiver.demo.seaweed import S3Server
 from archiver.ports.runtime import Checkpoint, unobserved
-from archiver.pulse import Pulse
+from archiver.service.daemon import HUNG_AFTER, Care, Daemon, Job, Stopping
+from archiver.service.liveness import Pulse
 from archiver.settings import Settings, load
 from archiver.settings.model import Ledger, Provider, Store
 from tests.fakes.events import Events
@@ -311,7 +311,7 @@ def test_signal_is_heard_at_any_moment_of_the_wait_for_one() -> None:
     """Also while the wait holds a lock: a thousand signals a second would find it."""
     script = """
 import signal, time
-from archiver.daemon import Stopping
+from archiver.service.daemon import Stopping
 stopping = Stopping()
 signal.signal(signal.SIGALRM, lambda number, frame: stopping.ask())
 signal.setitimer(signal.ITIMER_REAL, 1e-3, 1e-3)

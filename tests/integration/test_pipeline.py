@@ -55,7 +55,7 @@ from archiver.core.reports import TaskRow
 from archiver.core.states import StemState
 from archiver.pipeline.dispatch import FAILURES_TO_PAUSE, Breakers, StemPool
 from archiver.pipeline.task import Archiver, Outside
-from archiver.upkeep import DeadlineWatch
+from archiver.service.upkeep import DeadlineWatch
 from tests.fakes.downloader import Audio, FakeDownloader, Scripted
 from tests.fakes.events import Events
 from tests.fakes.object_store import FakeStore

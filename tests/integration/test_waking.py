@@ -11,7 +11,7 @@ import pytest
 
 from archiver.adapters.ledger import SqlLedger
 from archiver.core.model import Later
-from archiver.upkeep import Waking
+from archiver.service.upkeep import Waking
 from tests.fakes.events import Events
 from tests.fixtures.ledgers import DAY, LEASE, NOW, SECOND, claim, no_claim, open_ledger, record, shown, take_in, tid
 

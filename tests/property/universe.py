@@ -29,7 +29,7 @@ from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Outcome, Policy, T
 from archiver.core.records.envelope import record_of
 from archiver.pipeline.dispatch import Breakers, Dispatcher, Post, Shift
 from archiver.pipeline.task import Archiver, Outside
-from archiver.upkeep import QueueIntake, abort_uploads, free_leases
+from archiver.service.upkeep import QueueIntake, abort_uploads, free_leases
 from tests.fakes.downloader import Audio, FakeDownloader, Scripted
 from tests.fakes.events import Events
 from tests.fakes.object_store import FakeStore

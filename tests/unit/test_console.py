@@ -12,7 +12,6 @@ import pytest
 from rich.console import Console
 
 from archiver.app.preview import Preview, PreviewedStem
-from archiver.backfill import Ending, Verdict
 from archiver.console import (
     Tally,
     print_ending,
@@ -26,6 +25,7 @@ from archiver.core.model import AccountName, Dependency, Moved, Pause, Receipt, 
 from archiver.core.model import StemRow as Stem
 from archiver.core.reports import AtRisk, Finding, Overview, TaskRow
 from archiver.core.states import StemState, TaskState
+from archiver.service.backfill import Ending, Verdict
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 HOSTILE = (

@@ -10,7 +10,7 @@ import pytest
 
 from archiver.core.redaction import Cleaner
 from archiver.logs import EVENTS
-from archiver.notices import LINES_MAX, TOLD, Courier, Heartbeat, Notices, ToldLog
+from archiver.service.alerts import LINES_MAX, TOLD, Courier, Heartbeat, Notices, ToldLog
 from tests.fakes.events import Events
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)

@@ -6,7 +6,7 @@ import pytest
 from archiver.core.errors import ApiBusy, ArchiverError
 from archiver.core.model import Archived, Outcome
 from archiver.ports.runtime import Observer
-from archiver.pulse import Beating, Pulse
+from archiver.service.liveness import Beating, Pulse
 
 
 class Clock:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from archiver.core.errors import SettingsFault
-from archiver.reload import Reload
+from archiver.service.reload import Reload
 from archiver.settings import Settings, value_of
 from archiver.settings.model import Download, Log, Store
 from tests.fakes.events import Events

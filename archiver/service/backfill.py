@@ -11,11 +11,11 @@ from archiver.core.errors import LedgerFault
 from archiver.core.model import Dependency, Intake, Pause
 from archiver.core.reports import OpenWork, TaskRow
 from archiver.core.states import TaskState
-from archiver.daemon import Stopping
 from archiver.pipeline.dispatch import Breakers, Dispatch
 from archiver.ports.ledger import Ledger
 from archiver.ports.runtime import Checkpoint, Clock, EventLog, unobserved
-from archiver.upkeep import accept
+from archiver.service.daemon import Stopping
+from archiver.service.upkeep import accept
 
 UNFINISHED_SHOWN = 1000
 """How many unfinished tasks the ending names; beyond that it only counts."""

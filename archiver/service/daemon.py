@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 from archiver.core.errors import LedgerFault
 from archiver.pipeline.dispatch import Dispatch
 from archiver.ports.runtime import Clock, EventLog, ServiceManager
-from archiver.pulse import Pulse
+from archiver.service.liveness import Pulse
 
 if TYPE_CHECKING:
-    from archiver.schedule import Schedule
+    from archiver.service.schedule import Schedule
 
 CANCEL_PATIENCE = timedelta(seconds=5)
 """How long transfers get to notice that the grace is over and to abort what they had begun."""
@@ -210,7 +210,7 @@ class Daemon:
     def run(self, fault: Callable[[], LedgerFault | None]) -> LedgerFault | None:
         """Run until a signal, or until `fault()` or a job's LedgerFault; return that fault, if any."""
         # Loaded here, for `backfill` needs of this module no schedule.
-        from archiver.schedule import Schedule  # noqa: PLC0415 - as said
+        from archiver.service.schedule import Schedule  # noqa: PLC0415 - as said
 
         schedule = Schedule(self._pulse.beat, self._job_failed)
         for name, job in self._jobs.items():

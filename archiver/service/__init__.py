@@ -1,0 +1,1 @@
+"""The long-running process: its jobs, its watchers, how it starts over and ends."""
