@@ -1,6 +1,6 @@
 """`python -m archiver` and the command `stem-archiver`."""
 
-from archiver.cli import main
+from archiver.commands.app import main
 
 if __name__ == "__main__":
     main()

@@ -10,9 +10,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from archiver.adapters.ledger.schema import metadata
 
 from archiver.adapters.ledger import SqlLedger
+from archiver.adapters.ledger.schema import metadata
 from archiver.demo.seaweed import S3Server, seaweed
 from tests.fixtures.ledgers import rows
 from tests.fixtures.postgres import PostgresServer, running

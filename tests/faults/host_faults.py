@@ -16,7 +16,7 @@ from typing import Any
 
 from typer.testing import CliRunner
 
-from archiver import cli
+from archiver.commands import app
 from tests.fakes.origin import Reply as CdnReply
 from tests.fakes.provider import Reply as ApiReply
 from tests.fakes.s3_proxy import drop_before
@@ -220,8 +220,8 @@ def _refusal(world: World, commands: Sequence[str]) -> str:
     """Run the commands; return what the first says, having checked that each ends with 3 and shows no secret."""
     said = ""
     for command in commands:
-        done = CliRunner().invoke(cli.app, [command], env=_environment(world))
-        assert done.exit_code == cli.Exit.PAUSED, done.output
+        done = CliRunner().invoke(app.app, [command], env=_environment(world))
+        assert done.exit_code == app.Exit.PAUSED, done.output
         assert "Traceback" not in done.output
         said = said or done.output.removeprefix("stem-archiver: ")
         for what, secret in oracles.planted(world).items():

@@ -24,11 +24,11 @@ from typing import Literal, NoReturn
 
 import typer
 
-from archiver import cli
+from archiver.app.assembly import Role, service
 from archiver.app.clock import utc_now
 from archiver.app.ledger import open_ledger
-from archiver.app.service import Role, service
-from archiver.console import Tally
+from archiver.commands import app
+from archiver.commands.printing import Tally
 from archiver.logs import configure
 from archiver.service.daemon import Stopping
 from archiver.settings import Settings, load
@@ -143,7 +143,7 @@ def carry_out(order: Order) -> int:
     try:
         if order.stop is None:
             sys.argv = ["stem-archiver", *order.argv]
-            cli.main()
+            app.main()
         elif order.argv[0] == "retry":
             return _retry(order.stop, reached)
         else:
@@ -170,14 +170,14 @@ def _settings() -> Settings:
 
 
 def _retry(stop: Stop, reached: Path) -> int:
-    """Do what `archiver.cli` does for `retry --all-failed`, with a checkpoint."""
+    """Do what `archiver.commands.app` does for `retry --all-failed`, with a checkpoint."""
     with closing(open_ledger(_settings(), Stopper(stop, None, reached))) as ledger:
         ledger.retry(None, now=utc_now())
     return 0
 
 
 def _observed(argv: list[str], stop: Stop, reached: Path) -> int:
-    """Do what `archiver.cli` does for `run` and `backfill [FILE]`, with a checkpoint."""
+    """Do what `archiver.commands.app` does for `run` and `backfill [FILE]`, with a checkpoint."""
     command, file = argv[0], argv[1] if len(argv) > 1 else None
     settings = _settings()
     log = configure(settings.log.level, settings.log.format, secrets=settings.secrets())
@@ -186,21 +186,21 @@ def _observed(argv: list[str], stop: Stop, reached: Path) -> int:
     try:
         with (
             stopping.on_signals(),
-            cli._faults(),
+            app._faults(),
             service(settings, observer=Tally(), log=log, role=Role(command), checkpoint=checkpoint) as ready,
         ):
             if command == "run":
                 ready.run(stopping)
                 return 0
             ending = ready.backfill(
-                cli._intakes(file, settings.queue.path),
+                app._intakes(file, settings.queue.path),
                 stopping=stopping,
                 limit=None,
                 wait=True,
                 max_wait=timedelta(minutes=1),
                 progress=lambda *_: None,
             )
-            return cli._exit_code(ending, stopping.signal_number)
+            return app._exit_code(ending, stopping.signal_number)
     except typer.Exit as ended:
         return ended.exit_code
 

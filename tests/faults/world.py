@@ -28,9 +28,9 @@ import boto3
 from archiver.adapters.downloader.address import SockAddr
 from archiver.adapters.downloader.dialer import tcp_connect
 from archiver.adapters.object_store import s3_client
+from archiver.app.assembly import Service, service
 from archiver.app.machine import Machine
-from archiver.app.service import Service, service
-from archiver.console import Tally, jsonable
+from archiver.commands.printing import Tally, jsonable
 from archiver.core.errors import LedgerFault
 from archiver.core.model import TaskId
 from archiver.core.reports import TaskRow

@@ -27,9 +27,9 @@ from moto.core import set_initial_no_auth_action_count
 
 from archiver.adapters.object_store import S3Store
 from archiver.adapters.object_store.buffers import BufferBudget
+from archiver.app.assembly import Role, service
+from archiver.app.check import findings
 from archiver.app.clock import utc_now
-from archiver.app.service import Role, service
-from archiver.check import findings
 from archiver.core.model import Intake, TaskId
 from archiver.demo.emulator import API_KEY, EmulatedTask, Emulator
 from archiver.demo.seaweed import S3Server

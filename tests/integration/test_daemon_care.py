@@ -22,9 +22,9 @@ from pydantic import SecretStr
 from archiver.adapters.downloader.address import SockAddr
 from archiver.adapters.object_store import s3_client
 from archiver.adapters.systemd import Systemd
+from archiver.app.assembly import Service, service
 from archiver.app.machine import Machine
-from archiver.app.service import Service, service
-from archiver.console import Tally
+from archiver.commands.printing import Tally
 from archiver.demo.emulator import API_KEY, EmulatedTask, Emulator
 from archiver.demo.seaweed import S3Server
 from archiver.ports.runtime import Checkpoint, unobserved

@@ -7,13 +7,13 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from archiver.adapters.ledger.copying import TABLES
 from sqlalchemy import select
 from typer.testing import CliRunner, Result
 
-from archiver import cli
 from archiver.adapters.ledger import SqlLedger
+from archiver.adapters.ledger.copying import TABLES
 from archiver.app.ledger import copy_ledger
+from archiver.commands import app
 from archiver.core.errors import LedgerFault
 from archiver.core.model import Intake, Reject
 from tests.fixtures.ledgers import DAY, NOW, claim, engine_of, listed, receipt, record, rows, shown, take_in, tid
@@ -151,17 +151,17 @@ def test_a_copy_that_differs_in_one_row_is_undone(
 
 
 def _called(*words: str) -> Result:
-    return CliRunner().invoke(cli.app, ["ledger", "copy", *words])
+    return CliRunner().invoke(app.app, ["ledger", "copy", *words])
 
 
 def test_the_command_prints_figures_and_no_password(full: str, postgres: PostgresServer, postgres_url: str) -> None:
     done = _called(full, postgres_url)
-    assert done.exit_code == cli.Exit.DONE
+    assert done.exit_code == app.Exit.DONE
     assert "tasks: 2499 rows" in done.stdout
     assert "rows copied and compared in" in done.stdout
     again = _called(full, postgres_url)
-    assert again.exit_code == cli.Exit.PAUSED
+    assert again.exit_code == app.Exit.PAUSED
     assert "is not empty" in again.stderr
     away = _called(full, postgres_url.replace(str(postgres.port), "1"))
-    assert (away.exit_code, "cannot be reached" in away.stderr) == (cli.Exit.PAUSED, True)
+    assert (away.exit_code, "cannot be reached" in away.stderr) == (app.Exit.PAUSED, True)
     assert postgres.password not in done.output + again.output + away.output

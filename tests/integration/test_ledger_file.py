@@ -18,11 +18,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from archiver.adapters.ledger.indexes import metadata
-from archiver.adapters.ledger.migrate import HEAD
 from sqlalchemy import Connection, event
 
 from archiver.adapters.ledger import SqlLedger, upgrade
+from archiver.adapters.ledger.indexes import metadata
+from archiver.adapters.ledger.migrate import HEAD
 from archiver.core.errors import LedgerFault
 from archiver.core.model import Archived, Cursor, Dependency, Intake, StemName, Yielded
 from archiver.core.states import TaskState

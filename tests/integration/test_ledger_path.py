@@ -6,9 +6,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from archiver.adapters.ledger.schema import metadata
 
 from archiver.adapters.ledger import SqlLedger
+from archiver.adapters.ledger.schema import metadata
 from archiver.core.model import (
     Archived,
     Claim,

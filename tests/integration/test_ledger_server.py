@@ -14,14 +14,14 @@ from datetime import timedelta
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from archiver.adapters.ledger.faults import LedgerAway
-from archiver.adapters.ledger.indexes import metadata
-from archiver.adapters.ledger.migrate import HEAD
 from psycopg.errors import IntegrityError
 from psycopg.sql import SQL, Identifier, Literal
 from sqlalchemy import select, text
 
 from archiver.adapters.ledger import SqlLedger
+from archiver.adapters.ledger.faults import LedgerAway
+from archiver.adapters.ledger.indexes import metadata
+from archiver.adapters.ledger.migrate import HEAD
 from archiver.core.errors import LedgerFault
 from archiver.core.model import (
     Archived,

@@ -12,9 +12,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from archiver.adapters.ledger.migrate import HEAD
 
 from archiver.adapters.ledger import upgrade
+from archiver.adapters.ledger.migrate import HEAD
 from archiver.core.states import StemState, TaskState
 from tests.fixtures.ledgers import DAY, NOW, claim, open_ledger, shown, tid
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from archiver.adapters.ledger.migrate import HEAD
 
+from archiver.adapters.ledger.migrate import HEAD
 from archiver.demo.emulator import EmulatedTask, Emulator
 from archiver.demo.seaweed import S3Server
 from tests.fixtures.ledgers import rows

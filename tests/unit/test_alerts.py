@@ -78,7 +78,7 @@ def test_alerts_of_the_readme_are_those_of_the_rules() -> None:
 def test_runbook_names_only_events_and_commands_that_exist() -> None:
     from typer.main import get_command
 
-    from archiver.cli import app
+    from archiver.commands.app import app
     from archiver.logs import EVENTS
     from archiver.settings import KEYS
 

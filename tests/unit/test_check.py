@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from archiver.check import findings
+from archiver.app.check import findings
 from archiver.settings import load
 from tests.fakes.events import Events
 

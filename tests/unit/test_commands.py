@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from archiver import __version__, cli
+from archiver import __version__
+from archiver.commands import app
 
 SECRET = "k" * 32
 
@@ -36,7 +37,7 @@ url = "sqlite:///{tmp_path}/ledger.db"
 
 
 def called(config: Path, *words: str) -> Result:
-    return CliRunner().invoke(cli.app, ["--config", str(config), *words], env={"ARCHIVER_CONFIG": None})
+    return CliRunner().invoke(app.app, ["--config", str(config), *words], env={"ARCHIVER_CONFIG": None})
 
 
 def test_config_show_says_where_each_value_is_from_and_no_secret(config: Path) -> None:
@@ -48,10 +49,10 @@ def test_config_show_says_where_each_value_is_from_and_no_secret(config: Path) -
 
 
 def test_config_validate_accepts_what_run_would_and_refuses_the_rest(config: Path) -> None:
-    assert called(config, "config", "validate").exit_code == cli.Exit.DONE
+    assert called(config, "config", "validate").exit_code == app.Exit.DONE
     config.write_text("[store]\nbucket = 3\n")
     refused = called(config, "config", "validate")
-    assert refused.exit_code == cli.Exit.USAGE
+    assert refused.exit_code == app.Exit.USAGE
     assert "store.bucket" in refused.stderr
     assert "provider.api_key" in refused.stderr
 
@@ -59,12 +60,12 @@ def test_config_validate_accepts_what_run_would_and_refuses_the_rest(config: Pat
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [
-        (["retry"], cli.Exit.USAGE, "--all-failed"),
-        (["retry", "task-0001", "--all-failed"], cli.Exit.USAGE, "--all-failed"),
-        (["retry", "task-0001"], cli.Exit.UNARCHIVED, "task-0001 was left alone"),
-        (["show", "task-0001"], cli.Exit.UNARCHIVED, "does not know task-0001"),
-        (["enqueue", "short", "task-0001"], cli.Exit.USAGE, "no task id: 'short'"),
-        (["backfill", "--max-wait", "soon"], cli.Exit.USAGE, "90s"),
+        (["retry"], app.Exit.USAGE, "--all-failed"),
+        (["retry", "task-0001", "--all-failed"], app.Exit.USAGE, "--all-failed"),
+        (["retry", "task-0001"], app.Exit.UNARCHIVED, "task-0001 was left alone"),
+        (["show", "task-0001"], app.Exit.UNARCHIVED, "does not know task-0001"),
+        (["enqueue", "short", "task-0001"], app.Exit.USAGE, "no task id: 'short'"),
+        (["backfill", "--max-wait", "soon"], app.Exit.USAGE, "90s"),
     ],
 )
 def test_command_that_cannot_do_what_was_asked_says_why(config: Path, words: list[str], code: int, told: str) -> None:
@@ -74,7 +75,7 @@ def test_command_that_cannot_do_what_was_asked_says_why(config: Path, words: lis
 
 
 def test_version_is_told_without_any_settings() -> None:
-    done = CliRunner().invoke(cli.app, ["--version"])
+    done = CliRunner().invoke(app.app, ["--version"])
     assert (done.exit_code, done.stdout.split()[-1]) == (0, __version__)
 
 
@@ -89,5 +90,5 @@ def test_command_loads_nothing_that_it_does_not_need(config: Path, words: list[s
     command = [sys.executable, "-X", "importtime", "-m", "archiver", "--config", str(config), *words]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    assert "archiver.cli" in loaded
+    assert "archiver.commands.app" in loaded
     assert loaded.isdisjoint(heavy)

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from archiver.app.preview import Preview, PreviewedStem
-from archiver.console import (
+from archiver.commands.printing import (
     Tally,
     print_ending,
     print_findings,

@@ -16,7 +16,7 @@ import yaml
 from typer.main import get_command
 
 from archiver import __version__
-from archiver.cli import app
+from archiver.commands.app import app
 from archiver.settings import Settings, load
 
 ROOT = Path(__file__).parents[2]

@@ -3,11 +3,12 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+from sqlalchemy import and_, select
+from sqlalchemy.dialects import postgresql, sqlite
+
 from archiver.adapters.ledger.leases import due, enlisted_by, free, open_tasks
 from archiver.adapters.ledger.rows import chunks
 from archiver.adapters.ledger.schema import Unsigned, UtcTime, tasks
-from sqlalchemy import and_, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 DIALECT = sqlite.dialect()
 NOW = datetime(2026, 8, 6, 12, 0, 0, 1, tzinfo=UTC)

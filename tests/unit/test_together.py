@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 import pytest
+
 from archiver.adapters.ledger.together import Together
 
 GENEROUS = 60.0

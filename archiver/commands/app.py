@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from archiver.adapters.ledger import SqlLedger
-    from archiver.app.service import Role
+    from archiver.app.assembly import Role
     from archiver.core.model import AccountName, Dependency, Intake, TaskId
     from archiver.service.backfill import Ending
     from archiver.settings import Loaded, Settings
@@ -209,7 +209,7 @@ def run(context: typer.Context) -> None:
 
     Example: stem-archiver --config /etc/stem-archiver/archiver.toml run
     """
-    from archiver.app.service import Role
+    from archiver.app.assembly import Role
 
     _serve(context, Role.RUN)
 
@@ -226,14 +226,14 @@ def worker(context: typer.Context) -> None:
 
     Example: stem-archiver --config /etc/stem-archiver/archiver.toml worker
     """
-    from archiver.app.service import Role
+    from archiver.app.assembly import Role
 
     _serve(context, Role.WORKER)
 
 
 def _serve(context: typer.Context, role: Role) -> None:
     loaded = _load(context, *_FOR_WORK)
-    from archiver.app.service import service
+    from archiver.app.assembly import service
     from archiver.logs import configure
     from archiver.service.daemon import Hangup, Stopping
     from archiver.settings import load
@@ -326,7 +326,7 @@ def status(context: typer.Context, as_json: JsonFlag = False) -> None:
     loaded = _load(context)
     from archiver.app.clock import utc_now
     from archiver.app.jobs import job_counts
-    from archiver.console import print_jobs, print_json, print_overview
+    from archiver.commands.printing import print_jobs, print_json, print_overview
     from archiver.core.states import StemState, TaskState
 
     now = utc_now()
@@ -353,7 +353,7 @@ def show(context: typer.Context, task: Annotated[str, typer.Argument(metavar="ID
     """
     loaded = _load(context)
     from archiver.app.clock import utc_now
-    from archiver.console import print_json, print_task
+    from archiver.commands.printing import print_json, print_task
 
     [task_id] = _ids([task])
     with _ledger(loaded) as ledger:
@@ -484,8 +484,8 @@ def check(context: typer.Context, as_json: JsonFlag = False) -> None:
     Example: stem-archiver check
     """
     loaded = _load(context, *_FOR_WORK)
-    from archiver.check import findings
-    from archiver.console import print_findings, print_json
+    from archiver.app.check import findings
+    from archiver.commands.printing import print_findings, print_json
     from archiver.logs import configure
 
     settings = loaded.settings
@@ -528,7 +528,7 @@ def config_show(context: typer.Context, as_json: JsonFlag = False) -> None:
     Example: stem-archiver config show --json
     """
     loaded = _load(context)
-    from archiver.console import print_json
+    from archiver.commands.printing import print_json
     from archiver.settings import masked
 
     rows = masked(loaded.settings, loaded.sources)
@@ -617,8 +617,8 @@ def _intakes(file: str | None, queue: Path) -> Iterator[Intake]:
 
 
 def _backfill(loaded: Loaded, asked: BackfillOptions) -> int:
-    from archiver.app.service import Role, service
-    from archiver.console import Screen, Tally, current_stderr, ending_summary, print_ending, print_json
+    from archiver.app.assembly import Role, service
+    from archiver.commands.printing import Screen, Tally, current_stderr, ending_summary, print_ending, print_json
     from archiver.logs import configure
     from archiver.service.daemon import Stopping
 
@@ -661,7 +661,7 @@ def _exit_code(ending: Ending, signal_number: int | None) -> int:
 
 def _dry_run(loaded: Loaded, asked: BackfillOptions) -> int:
     from archiver.app.preview import preview
-    from archiver.console import print_json, print_preview
+    from archiver.commands.printing import print_json, print_preview
     from archiver.logs import configure
 
     settings = loaded.settings
