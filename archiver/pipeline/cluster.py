@@ -188,7 +188,7 @@ class Worker:
         )
         self._post.progress()
         if claim is None:
-            self._post.log.debug("job.void", task_id=task_id)
+            self._post.log.debug("job.skipped", task_id=task_id)
             return
         self._post.try_one(claim, self._archive)
         self._post.progress()

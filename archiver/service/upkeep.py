@@ -68,7 +68,7 @@ def accept(intake: Intake, *, source: str, ledger: Ledger, now: datetime, log: E
 def free_leases(*, ledger: Ledger, alive: Alive, clock: Clock, log: EventLog) -> None:
     """Give back at once what dead processes held, however long their leases would have lasted."""
     for owner in ledger.release_dead(alive, now=clock()):
-        log.info("owner.reaped", owner=owner)
+        log.info("lease.expired", owner=owner)
 
 
 def abort_uploads(*, ledger: Ledger, store: ObjectStore, alive: Alive, log: EventLog) -> None:

@@ -243,7 +243,7 @@ def test_job_whose_task_another_holds_is_void_and_leaves_it_alone(half: Half) ->
     worker = half.worker()
     work(worker, 1)
     assert half.tried == []
-    assert len(half.log.of("job.void")) == 1
+    assert len(half.log.of("job.skipped")) == 1
     half.ledger.finish(theirs, Yielded(), record=None, now=NOW)
     assert half.deferrer().pump() == 1, "it is deferred again as soon as it is free"
 

@@ -398,7 +398,7 @@ def test_an_upload_that_cannot_be_aborted_stays_in_the_journal(bench: Bench, err
         bench.store.put(KEY, body, metadata={}, journal=bench.journal)
     assert bench.journal.open == bench.open_uploads()
     assert len(bench.journal.open) == 1
-    assert log.events == ["store.upload_left"]
+    assert log.events == ["upload.abort_deferred"]
     bench.proxy.calm()
     bench.store.abort(*bench.journal.open[0])
     assert bench.open_uploads() == []

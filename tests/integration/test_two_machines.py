@@ -105,9 +105,9 @@ def test_what_a_killed_daemon_held_is_given_back_on_its_own_machine_at_once_and_
     with two.daemon() as other:
         other.wait_event("daemon.started")
         assert other.stop() == 0
-        assert not [line for line in other.events if line["event"] == "owner.reaped"]
+        assert not [line for line in other.events if line["event"] == "lease.expired"]
     with one.daemon() as again:
-        again.wait_event("owner.reaped", owner=owner)
+        again.wait_event("lease.expired", owner=owner)
         assert again.stop() == 0
 
 

@@ -75,7 +75,7 @@ class Multipart:
             self.calls.abort(self.key, upload_id)
         except ArchiverError as error:
             if self.log:
-                self.log.warning("store.upload_left", key=self.key, reason=str(error), hint=error.hint)
+                self.log.warning("upload.abort_deferred", key=self.key, reason=str(error), hint=error.hint)
             return
         self.journal.closed(self.key, upload_id)
         self.checkpoint("multipart.aborted")
