@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import timedelta
 
 import httpx
 
 from archiver.adapters.downloader.transport import stream_of
 from archiver.core.errors import ArchiverError, BodyChanged, BodyShort, BodySlow, LinkSpent, OriginBusy
+from archiver.core.http import date_of, retry_after
 
 EXCERPT = 4096
 """Bytes of an error page that are looked at."""
@@ -52,6 +52,7 @@ def refusal(response: httpx.Response) -> ArchiverError | None:
     if status == httpx.codes.PARTIAL_CONTENT:
         return BodyChanged("206 though no range was asked for")
     wait = retry_after(response.headers)
+    wait = None if wait is None else min(wait, _MANY_YEARS)
     if status in {401, 403, 404, 410}:
         return _blocked(response) or LinkSpent(status=status, retry_after=wait)
     kind = Hiccup if status in {408, 429} or status >= httpx.codes.INTERNAL_SERVER_ERROR else OriginBusy
@@ -78,23 +79,6 @@ def _excerpt(response: httpx.Response) -> bytes:
     return bytes(view[:got])
 
 
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return Retry-After in seconds; a date is measured by the origin's own clock, its Date field."""
-    value = headers.get("retry-after", "").strip()
-    if value.isascii() and value.isdigit():
-        return min(float(value), _MANY_YEARS)
-    at, now = _date(value), _date(headers.get("date", ""))
-    return None if at is None or now is None else max(0.0, (at - now).total_seconds())
-
-
-def _date(value: str) -> datetime | None:
-    try:
-        date = parsedate_to_datetime(value)
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return date if date.tzinfo else date.replace(tzinfo=UTC)
-
-
 def foreign_coding(headers: Mapping[str, str]) -> str:
     """Return the content coding, which nobody asked for; empty when the bytes come as they are."""
     coding = headers.get("content-encoding", "").strip().lower()
@@ -112,7 +96,7 @@ def validator(headers: Mapping[str, str]) -> str | None:
     etag = headers.get("etag")
     if etag is not None:
         return etag if _STRONG_ETAG.fullmatch(etag) else None
-    modified, now = _date(headers.get("last-modified", "")), _date(headers.get("date", ""))
+    modified, now = date_of(headers.get("last-modified", "")), date_of(headers.get("date", ""))
     if modified is None or now is None or now - modified < _STRONG_AGE:
         return None
     return headers["last-modified"]

@@ -36,6 +36,7 @@ from archiver.core.errors import (
     StoreFull,
     StoreMisfit,
 )
+from archiver.core.http import retry_after
 
 EXCERPT = 200
 _OPAQUE = re.compile(r"[\w+/=-]{40,}")
@@ -154,7 +155,7 @@ def _answered(call: str, error: ClientError) -> ArchiverError:
         text += f": {message}"
     if request_id := answer.get("RequestId"):
         text += f" (request {_shown(str(request_id))})"
-    return kind(text, retry_after=_retry_after(answer.get("HTTPHeaders", {})))
+    return kind(text, retry_after=retry_after(answer.get("HTTPHeaders", {})))
 
 
 def _kind(code: str, status: int) -> type[ArchiverError]:
@@ -168,8 +169,3 @@ def _kind(code: str, status: int) -> type[ArchiverError]:
 def _shown(text: str) -> str:
     """Return the start of `text`, fit for a log: one line, printable."""
     return "".join(letter if letter.isprintable() else " " for letter in text[:EXCERPT]).strip()
-
-
-def _retry_after(headers: dict[str, str]) -> float | None:
-    value = headers.get("retry-after", "")
-    return float(value) if value.isascii() and value.isdigit() else None

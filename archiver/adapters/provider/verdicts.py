@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 
 from archiver.adapters.provider.wire import Answer
 from archiver.core.errors import (
@@ -20,6 +19,7 @@ from archiver.core.errors import (
     Maintenance,
     NoCredit,
 )
+from archiver.core.http import retry_after
 from archiver.core.records.envelope import Envelope, NotAnAnswer, read_envelope
 
 _OK = 200
@@ -86,18 +86,3 @@ def judge(answer: Answer, envelope: Envelope | NotAnAnswer) -> Envelope | None:
 def _error(kind: type[ArchiverError], answer: Answer, envelope: Envelope | NotAnAnswer) -> ArchiverError:
     what = str(envelope) if isinstance(envelope, NotAnAnswer) else f"code {envelope.code}: {envelope.msg[:200]}"
     return kind(f"HTTP {answer.status}, {what}", retry_after=retry_after(answer.headers))
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds named by Retry-After (RFC 9110, 10.2.3), else None.
-
-    A date is measured against the answer's own Date, so our clock does not matter.
-    """
-    value = headers.get("retry-after", "").strip()
-    if re.fullmatch(r"[0-9]{1,9}", value):
-        return float(value)
-    try:
-        wait = parsedate_to_datetime(value) - parsedate_to_datetime(headers.get("date", ""))
-    except (TypeError, ValueError):
-        return None
-    return max(0.0, wait.total_seconds())
