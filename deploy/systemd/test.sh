@@ -7,4 +7,4 @@ for tool in mmdebstrap systemd-nspawn nsenter; do
     command -v "$tool" >/dev/null || { echo "test.sh: $tool is missing (Debian: apt install mmdebstrap systemd-container util-linux)" >&2; exit 2; }
 done
 [ "$(id -u)" -eq 0 ] || { echo "test.sh: booting a machine needs root" >&2; exit 2; }
-exec sh "$root/tests/run.sh" -m slow -v tests/integration/test_systemd_boot.py "$@"
+exec sh "$root/tests/run.sh" -m slow -v tests/acceptance/test_systemd_boot.py "$@"

@@ -13,7 +13,8 @@ import sys
 import time
 from pathlib import Path
 
-from tests.benchmarks.backfill import ROOT, measured
+from tests import ROOT
+from tests.benchmarks.backfill import measured
 from tests.benchmarks.ground import ground, memory_folder
 from tests.benchmarks.peers import settings
 

@@ -18,7 +18,7 @@ import time
 from datetime import datetime
 from pathlib import Path
 
-from tests.benchmarks.backfill import ROOT
+from tests import ROOT
 from tests.benchmarks.ground import STEMS, ground, memory_folder
 from tests.benchmarks.idle import WARM_UP, cpu_seconds
 from tests.benchmarks.peers import settings

@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.fakes.provider import Reply, reply
 from tests.faults.matrix import End, Fault, nothing
-from tests.faults.world import API_KEY, BOT_TOKEN, World, envelope
+from tests.worlds.world import API_KEY, BOT_TOKEN, World, envelope
 
 ECHO = f"no such key: Bearer {API_KEY}, see https://api.example/keys?key={API_KEY}"
 """What a careless server might tell us back."""

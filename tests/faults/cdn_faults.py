@@ -12,7 +12,7 @@ from typing import Any
 from tests.fakes.http_proxy import http_proxy
 from tests.fakes.origin import Reply, Seen
 from tests.faults.matrix import End, Fault
-from tests.faults.world import (
+from tests.worlds.world import (
     CDN,
     ELSEWHERE,
     INSIDE,

@@ -12,7 +12,7 @@ from archiver.demo.emulator import Emulator
 from archiver.demo.seaweed import S3Server
 from tests.faults.launcher import ForkServer, fork_server
 from tests.faults.scenes import Stage, versioning
-from tests.integration.site import Site
+from tests.worlds.site import Site
 
 
 @pytest.fixture(scope="module")

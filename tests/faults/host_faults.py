@@ -25,7 +25,7 @@ from tests.faults.api_faults import says
 from tests.faults.cdn_faults import status
 from tests.faults.matrix import End, Fault, Hop, Seen, aftermath, next_start, nothing
 from tests.faults.s3_faults import on
-from tests.faults.world import API_KEY, PREFIX, VICTIM, World, envelope
+from tests.worlds.world import API_KEY, PREFIX, VICTIM, World, envelope
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from tests import ROOT
 from tests.faults.runner import Ended, Order
-from tests.integration.site import ROOT
 
 RUNNER = (sys.executable, "-m", "tests.faults.runner")
 

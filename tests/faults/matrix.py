@@ -11,7 +11,7 @@ from typing import Literal
 from archiver.core.errors import LedgerFault
 from archiver.core.states import StemState, TaskState
 from tests.faults import oracles
-from tests.faults.world import FRESH, LIVENESS, RECOVERY, VICTIM, Running, World
+from tests.worlds.world import FRESH, LIVENESS, RECOVERY, VICTIM, Running, World
 
 Hop = Literal["API", "CDN", "S3", "host"]
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 from archiver.core.plan import seal_of
 from archiver.core.reports import TaskRow
 from archiver.core.states import StemState, TaskState
-from tests.faults.world import (
+from tests.worlds.world import (
     API_KEY,
     BOT_TOKEN,
     CALLBACK_TOKEN,

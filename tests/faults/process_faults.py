@@ -13,7 +13,7 @@ import pytest
 
 from archiver.demo.emulator import EmulatedTask
 from tests.faults.matrix import End, Hop, Seen
-from tests.integration.site import Finished, Site, measured, stems_of
+from tests.worlds.site import Finished, Site, measured, stems_of
 
 TASKS = 6
 """Enough to outgrow what the limits below leave."""

@@ -23,7 +23,7 @@ from tests.fakes.s3_proxy import (
     without,
 )
 from tests.faults.matrix import End, Fault
-from tests.faults.world import LARGE, PREFIX, SESSION_TOKEN, VICTIM, World
+from tests.worlds.world import LARGE, PREFIX, SESSION_TOKEN, VICTIM, World
 
 FOR_EVER = 1_000_000
 _ONCE = timedelta(seconds=3)

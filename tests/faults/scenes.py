@@ -21,7 +21,7 @@ from archiver.demo.emulator import API_KEY, EmulatedStem, EmulatedTask
 from tests.faults.launcher import ForkServer
 from tests.faults.points import Point, Scene, Size
 from tests.faults.runner import Ended, How, Order, Stop, marker_of
-from tests.integration.site import Site
+from tests.worlds.site import Site
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

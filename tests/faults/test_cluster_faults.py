@@ -28,7 +28,7 @@ from tests.fakes.s3_proxy import Exchange, Response, s3_proxy
 from tests.fakes.tcp_relay import TcpRelay, tcp_relay
 from tests.faults.scenes import LARGE, STORE, versioning, versions
 from tests.fixtures.postgres import PostgresServer
-from tests.integration.site import Process, Site, stems_of
+from tests.worlds.site import Process, Site, stems_of
 
 RECOVERY = 15.0
 """Seconds within which what a dead worker was at is taken up by another, with the defaults as shipped."""

@@ -47,7 +47,7 @@ from archiver.ports.store import UploadJournal
 from archiver.ports.transfer import Body
 from tests.fakes.downloader import Audio, FakeBody
 from tests.fakes.events import Silence
-from tests.integration.test_pipeline import Watcher
+from tests.unit.pipeline.test_task import Watcher
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 RETENTION = timedelta(days=14)

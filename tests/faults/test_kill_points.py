@@ -9,9 +9,9 @@ import re
 
 import pytest
 
+from tests import ROOT
 from tests.faults.points import HOWS, POINTS, Point, Size, points_of
 from tests.faults.scenes import Stage, finish, stop_at
-from tests.integration.site import ROOT
 
 
 @pytest.mark.parametrize("point", points_of(Size.SINGLE), ids=str)

@@ -13,13 +13,14 @@ import pytest
 
 from archiver.demo.emulator import Emulator
 from archiver.demo.seaweed import S3Server
+from tests import ROOT
 from tests.faults import api_faults, cdn_faults, host_faults, process_faults, s3_faults
 from tests.faults.host_faults import Damage, carry_out_damage
 from tests.faults.matrix import Fault, carry_out
 from tests.faults.process_faults import Limit, carry_out_limit
 from tests.faults.table import Row, document, rows_of
-from tests.faults.world import World, certificates, world
-from tests.integration.site import ROOT, Site
+from tests.worlds.site import Site
+from tests.worlds.world import World, certificates, world
 
 FAULTS: tuple[Fault | Damage, ...] = (
     *api_faults.FAULTS,

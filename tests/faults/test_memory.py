@@ -22,7 +22,7 @@ from archiver.core.model import Intake
 from archiver.demo.emulator import EmulatedTask, Emulator
 from archiver.demo.seaweed import S3Server
 from tests.fixtures.ledgers import tid
-from tests.integration.site import Site, stems_of
+from tests.worlds.site import Site, stems_of
 
 MB = 1_000_000
 MIB = 1 << 20

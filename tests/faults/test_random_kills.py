@@ -15,7 +15,7 @@ from archiver.demo.emulator import EmulatedStem, EmulatedTask, Emulator
 from archiver.demo.seaweed import S3Server
 from tests.faults.launcher import fork_server
 from tests.faults.scenes import LARGE, Stage, check, versioning
-from tests.integration.site import Site
+from tests.worlds.site import Site
 
 TASKS = 30
 MULTIPARTS = 3

@@ -18,7 +18,7 @@ import pytest
 
 from archiver.demo.emulator import API_KEY, EmulatedTask, Emulator
 from archiver.demo.seaweed import S3Server
-from tests.integration.site import Site, stems_of
+from tests.worlds.site import Site, stems_of
 
 
 @dataclass

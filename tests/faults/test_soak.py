@@ -33,7 +33,7 @@ from tests.fakes.s3_proxy import (
     s3_proxy,
     truncate,
 )
-from tests.integration.site import Process, Site, stems_of
+from tests.worlds.site import Process, Site, stems_of
 
 SECONDS = float(os.environ.get("ARCHIVER_SOAK_SECONDS", "600"))
 EVERY = 1.0

@@ -13,8 +13,8 @@ import pytest
 from archiver.adapters.ledger import SqlLedger
 from archiver.core.errors import OriginBusy
 from archiver.core.model import Later, Outcome
-from tests.integration.test_dispatcher import Archive, Clock, dispatcher_of, queued
-from tests.integration.test_pipeline import DRUMS, VOCAL, World
+from tests.unit.pipeline.test_dispatcher import Archive, Clock, dispatcher_of, queued
+from tests.unit.pipeline.test_task import DRUMS, VOCAL, World
 
 
 class Unforeseen(Exception):

@@ -16,7 +16,7 @@ from archiver.core.records.envelope import host_of
 from archiver.pipeline.dispatch import StemPool
 from tests.fakes.audio import mp3
 from tests.fakes.origin import Origin, Reply, Seen, origin
-from tests.integration.fetching import downloader, fetch
+from tests.fixtures.fetching import downloader, fetch
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 SONG = mp3(20_000)

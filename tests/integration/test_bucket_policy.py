@@ -36,11 +36,12 @@ from archiver.demo.seaweed import S3Server
 from archiver.service.backfill import Ending, Verdict
 from archiver.service.daemon import Stopping
 from archiver.settings import Loaded, load
+from tests import ROOT
 from tests.fakes.events import Events
 from tests.fakes.object_store import MemoryBody, MemoryJournal
-from tests.integration.site import stems_of
+from tests.worlds.site import stems_of
 
-DOCUMENTS = Path(__file__).parents[2] / "deploy" / "aws"
+DOCUMENTS = ROOT / "deploy" / "aws"
 BUCKET = "my-stems"
 PREFIX = "stems/"
 KEY_ARN = "arn:aws:kms:us-east-1:123456789012:key/0"

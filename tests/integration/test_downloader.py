@@ -26,7 +26,7 @@ from archiver.core.errors import (
 )
 from tests.fakes.audio import mp3
 from tests.fakes.origin import Origin, Reply, origin
-from tests.integration.fetching import AGENT, Naps, downloader, fetch
+from tests.fixtures.fetching import AGENT, Naps, downloader, fetch
 
 SONG = mp3(300_000)
 

@@ -21,7 +21,7 @@ from archiver.core.errors import (
 )
 from tests.fakes.audio import mp3
 from tests.fakes.origin import Headers, Origin, RangedFile, Reply, Seen, origin, partial
-from tests.integration.fetching import Naps, downloader, drain, fetch
+from tests.fixtures.fetching import Naps, downloader, drain, fetch
 
 SONG = mp3(300_000)
 OLD: Headers = (("Last-Modified", "Mon, 23 Nov 2026 09:00:00 GMT"), ("Date", "Mon, 23 Nov 2026 10:00:00 GMT"))

@@ -22,9 +22,9 @@ from archiver.adapters.jobs.database import migrations, parameters, prepare
 from archiver.core.errors import LedgerFault
 from archiver.core.model import Due, Stage, TaskId
 from archiver.core.reports import JobCounts
+from tests import ROOT
 from tests.fixtures.ledgers import tid
 from tests.fixtures.postgres import PostgresServer
-from tests.integration.site import ROOT
 
 SOON = timedelta(seconds=30)
 DAY = timedelta(days=1)

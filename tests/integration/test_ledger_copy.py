@@ -16,10 +16,11 @@ from archiver.app.ledger import copy_ledger
 from archiver.commands import app
 from archiver.core.errors import LedgerFault
 from archiver.core.model import Intake, Reject
+from tests import FIXTURES
 from tests.fixtures.ledgers import DAY, NOW, claim, engine_of, listed, receipt, record, rows, shown, take_in, tid
 from tests.fixtures.postgres import PostgresServer
 
-SCHEMAS = Path(__file__).parents[1] / "fixtures" / "schemas"
+SCHEMAS = FIXTURES / "schemas"
 
 
 def _content(url: str) -> dict[str, list[tuple[object, ...]]]:

@@ -26,6 +26,7 @@ from archiver.adapters.ledger.migrate import HEAD
 from archiver.core.errors import LedgerFault
 from archiver.core.model import Archived, Cursor, Dependency, Intake, StemName, Yielded
 from archiver.core.states import TaskState
+from tests import FIXTURES
 from tests.fixtures.ledgers import (
     DAY,
     DEADLINE,
@@ -516,7 +517,7 @@ def test_processes_that_start_at_once_on_no_file_all_find_a_ledger(tmp_path: Pat
 
 def test_processes_that_start_at_once_on_an_old_ledger_migrate_it_once(tmp_path: Path) -> None:
     file = tmp_path / "ledger.db"
-    old = Path(__file__).parents[1] / "fixtures" / "schemas" / "0001.sql"
+    old = FIXTURES / "schemas" / "0001.sql"
     with closing(sqlite3.connect(file)) as db:
         db.executescript(old.read_text(encoding="utf-8"))
     started = [_start(_open_and_close, file) for _ in range(6)]

@@ -16,9 +16,10 @@ import pytest
 from archiver.adapters.ledger import upgrade
 from archiver.adapters.ledger.migrate import HEAD
 from archiver.core.states import StemState, TaskState
+from tests import FIXTURES
 from tests.fixtures.ledgers import DAY, NOW, claim, open_ledger, shown, tid
 
-SCHEMAS = sorted((Path(__file__).parents[1] / "fixtures" / "schemas").glob("*.sql"))
+SCHEMAS = sorted((FIXTURES / "schemas").glob("*.sql"))
 FROZEN = {
     "0001": "0bfb9e10478b9d0a",
     "0002": "e33dec7b2d5535b9",

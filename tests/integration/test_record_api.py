@@ -32,15 +32,14 @@ from archiver.core.errors import (
 )
 from archiver.core.model import Phase, TaskId
 from archiver.core.records.envelope import record_of
+from tests import FIXTURES
 from tests.fakes.events import Events
 from tests.fakes.provider import Reply, Request, ScriptedProvider, reply
 
 KEY = "sk-PLANTED-api-key-0123456789"
 TASK = TaskId("3e63b4cc88d52611159371f6af5571e7")
 OTHER_TASK = TaskId("e649edb7abfd759285bd41a47a634b10")
-EXAMPLES: list[dict[str, Any]] = json.loads(
-    (Path(__file__).parent.parent / "fixtures" / "record-info-examples.json").read_text(encoding="utf-8")
-)
+EXAMPLES: list[dict[str, Any]] = json.loads((FIXTURES / "record-info-examples.json").read_text(encoding="utf-8"))
 PENDING = {"code": 200, "msg": "success", "data": {"taskId": TASK, "successFlag": "PENDING"}}
 
 

@@ -14,7 +14,7 @@ from archiver.core.errors import BodySlow, Interrupted
 from archiver.settings import parse_bandwidth
 from tests.fakes.audio import mp3
 from tests.fakes.origin import Origin, Reply, origin
-from tests.integration.fetching import downloader, fetch
+from tests.fixtures.fetching import downloader, fetch
 
 MIB = 1 << 20
 

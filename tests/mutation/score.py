@@ -20,9 +20,9 @@ from difflib import unified_diff
 from itertools import accumulate, islice
 from pathlib import Path
 
+from tests import ROOT
 from tests.mutation.mutants import Mutant, mutants_of
 
-ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0
 """Seconds that the tests of a mutant may take beyond twice what they took, under coverage, on the code as it is."""
 IMPORTS = 60.0
@@ -46,31 +46,36 @@ class Part:
 PARTS = (
     Part(
         "core",
-        "archiver/core/*.py",
+        "archiver/core/**/*.py",
         (
-            "tests/unit/test_*.py",
+            "tests/unit/**/test_*.py",
             "tests/property/test_keys_and_metadata.py",
             "tests/property/test_plan.py",
             "tests/property/test_record_any_json.py",
-            "tests/integration/test_pipeline.py",
         ),
     ),
     Part(
         "pipeline",
         "archiver/pipeline/task.py",
-        ("tests/unit/test_*.py", "tests/integration/test_dispatcher.py", "tests/integration/test_pipeline.py"),
+        ("tests/unit/**/test_*.py",),
     ),
     Part(
         "downloader",
         "archiver/adapters/downloader/*.py",
-        ("tests/unit/test_*.py", "tests/property/test_body_chunking.py", "tests/integration/test_downloader*.py"),
+        (
+            "tests/unit/**/test_*.py",
+            "tests/property/test_body_chunking.py",
+            "tests/contracts/test_downloader.py",
+            "tests/integration/test_downloader*.py",
+        ),
     ),
     Part(
         "object_store",
         "archiver/adapters/object_store/*.py",
         (
-            "tests/unit/test_*.py",
+            "tests/unit/**/test_*.py",
             "tests/property/test_keys_and_metadata.py",
+            "tests/contracts/test_object_store.py",
             "tests/integration/test_object_store*.py",
         ),
     ),

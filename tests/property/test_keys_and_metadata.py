@@ -28,7 +28,7 @@ from tests.fakes.audio import mp3
 from tests.fakes.downloader import Audio, FakeDownloader
 from tests.fakes.events import Events
 from tests.fakes.record_api import FakeApi
-from tests.property.universe import Inline, Silent
+from tests.worlds.path import Inline, Silent
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -38,7 +38,7 @@ from archiver.core.plan import SLOW_RETRY, seal_of
 from archiver.core.states import OPEN_TASK_STATES, StemState, TaskState
 from tests.fakes.audio import mp3
 from tests.fakes.downloader import Audio, Scripted
-from tests.property.universe import (
+from tests.worlds.path import (
     LEASE,
     POLICY,
     PREFIX,

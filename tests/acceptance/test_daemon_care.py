@@ -1,0 +1,326 @@
+"""How the daemon is looked after: the watchdog, and settings read again on SIGHUP."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from archiver.adapters.downloader.address import SockAddr
+from archiver.adapters.object_store import s3_client
+from archiver.adapters.systemd import Systemd
+from archiver.app.assembly import Service, service
+from archiver.app.machine import Machine
+from archiver.commands.printing import Tally
+from archiver.demo.emulator import API_KEY, EmulatedTask, Emulator
+from archiver.demo.seaweed import S3Server
+from archiver.ports.runtime import Checkpoint, unobserved
+from archiver.service.daemon import HUNG_AFTER, Care, Daemon, Job, Stopping
+from archiver.service.liveness import Pulse
+from archiver.settings import Settings, load
+from archiver.settings.model import Ledger, Provider, Store
+from tests import ROOT
+from tests.fakes.events import Events
+from tests.fakes.service_manager import Listener, listening
+from tests.worlds.site import Process, Site, stems_of
+
+OFTEN = timedelta(seconds=0.1)
+
+
+class Clock:
+    """The pulse's and the watchdog's, moved by hand."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def pass_by(self, span: timedelta) -> None:
+        self.now += span.total_seconds()
+
+
+@contextmanager
+def at_work(run: Callable[[], None], clock: Clock, events: Events, address: str) -> Iterator[Listener]:
+    """Run a daemon with this job and another that always succeeds, under a watchdog of a minute."""
+    stopping, pulse = Stopping(), Pulse(clock)
+    jobs = {"sick": Job(run, OFTEN), "sound": Job(lambda: None, OFTEN)}
+    manager = Systemd(address, watchdog=60.0, clock=clock)
+    daemon = Daemon(
+        jobs,
+        stopping=stopping,
+        clock=lambda: datetime.now(UTC),
+        log=events,
+        pulse=pulse,
+        care=Care(manager, status=lambda: "well"),
+    )
+    thread = threading.Thread(target=daemon.run, args=(lambda: None,))
+    with listening(address) as listener:
+        thread.start()
+        try:
+            yield listener
+        finally:
+            stopping.ask()
+            thread.join()
+
+
+def test_hung_job_starves_the_watchdog_though_all_else_goes_on(tmp_path: Path) -> None:
+    clock, events, running, release = Clock(), Events(), threading.Event(), threading.Event()
+
+    def hang() -> None:
+        running.set()
+        release.wait()
+
+    with at_work(hang, clock, events, str(tmp_path / "notify")) as listener:
+        assert running.wait(30)
+        seen = listener.wait_for("WATCHDOG=1")
+        clock.pass_by(HUNG_AFTER + timedelta(minutes=1))
+        stalled = listener.wait_for("STATUS=stalled: sick", after=seen)
+        clock.pass_by(timedelta(minutes=1))
+        hung = len(listener.hear())
+        release.set()
+        well = listener.wait_for("STATUS=well", after=stalled)
+        assert not any(message.startswith("WATCHDOG") for message in listener.messages[stalled:hung])
+        listener.wait_for("WATCHDOG=1", after=well)
+    assert [event["loops"] for event in events.of("daemon.stalled")][-1:] == [["sick"]]
+    assert len(events.of("daemon.recovered")) >= 1
+
+
+def test_job_that_always_fails_starves_the_watchdog_too(tmp_path: Path) -> None:
+    clock, events = Clock(), Events()
+
+    def fail() -> None:
+        raise RuntimeError("as ever")
+
+    with at_work(fail, clock, events, str(tmp_path / "notify")) as listener:
+        seen = listener.wait_for("WATCHDOG=1")
+        clock.pass_by(HUNG_AFTER + timedelta(minutes=1))
+        listener.wait_for("STATUS=stalled: sick", after=seen)
+
+
+def test_sighup_changes_the_paces_of_accounts_and_asks_for_a_restart_where_they_are_others(site: Site) -> None:
+    def second(requests: int, more: str = "") -> None:
+        site.configure()
+        config = site.folder / "archiver.toml"
+        account = f'[[provider.accounts]]\nname = "second"\napi_key = "{API_KEY}"\nrequests_per_10s = {requests}\n'
+        config.write_text(f"{config.read_text()}{account}{more}")
+
+    second(1)
+    with site.daemon() as daemon:
+        daemon.wait_event("daemon.started")
+        slow = [f"of-second-{number}" for number in range(3)]
+        with site.queue.open("a") as queue:
+            queue.write("".join(f"{name} account=second\n" for name in slow))
+        daemon.wait_event("record.fetched", task_id=slow[0])
+        second(100)
+        daemon.signal(signal.SIGHUP)
+        told = daemon.wait_event("settings.reloaded")
+        assert (told["changed"], told["needs_restart"]) == (["provider.accounts"], [])
+        assert daemon.wait_event("record.fetched", task_id=slow[2], seconds=8)["account"] == "second"
+        second(100, more=f'[[provider.accounts]]\nname = "third"\napi_key = "{API_KEY}"\n')
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_event("settings.reloaded", needs_restart=["provider.accounts"])
+        assert daemon.stop() == 0
+
+
+@pytest.fixture
+def site(tmp_path: Path, s3_server: S3Server, bucket: str) -> Iterator[Site]:
+    with Emulator() as emulator:
+        yield Site(tmp_path, s3_server, bucket, emulator)
+
+
+def enqueued(site: Site, name: str, *stems: str, size: int = 50_000) -> EmulatedTask:
+    task = EmulatedTask(task_id=name, stems=stems_of(*(stems or ("vocal",)), size=size, seed=name))
+    site.emulator.add(task)
+    with site.queue.open("a") as queue:
+        queue.write(f"{name}\n")
+    return task
+
+
+def test_sighup_tells_all_faults_or_lets_what_can_change_take_effect_and_names_what_needs_a_restart(site: Site) -> None:
+    address = str(site.folder / "notify")
+    site.extra_env = {"NOTIFY_SOCKET": address}
+    with listening(address) as listener, site.daemon() as daemon:
+        ready = listener.wait_for("READY=1")
+        site.configure(log={"level": "loud"}, download={"concurrency": 0})
+        daemon.signal(signal.SIGHUP)
+        faults = "\n".join(daemon.wait_event("settings.refused")["faults"])
+        assert "log.level" in faults
+        assert "download.concurrency" in faults
+        ready = listener.wait_for("READY=1", after=ready)
+        new: Mapping[str, Mapping[str, object]] = {
+            "log": {"level": "info"},
+            "provider": {"requests_per_10s": 500},
+            "download": {
+                "concurrency": "auto",
+                "concurrency_max": 3,
+                "tasks_in_flight": 2,
+                "bandwidth": "9MiB",
+                "allowed_hosts": ["cdn.example.com"],
+            },
+            "store": {"prefix": "elsewhere/"},
+        }
+        site.configure(**new)
+        daemon.signal(signal.SIGHUP)
+        reloading = listener.wait_for("RELOADING=1\nMONOTONIC_USEC=", after=ready)
+        listener.wait_for("READY=1", after=reloading)
+        told = daemon.wait_event("settings.reloaded")
+        assert set(told["changed"]) == {
+            "log.level",
+            "provider.requests_per_10s",
+            "download.concurrency",
+            "download.concurrency_max",
+            "download.tasks_in_flight",
+            "download.bandwidth",
+            "download.allowed_hosts",
+        }
+        assert told["needs_restart"] == ["store.prefix"]
+        refused = enqueued(site, "refused-01")
+        reason = daemon.wait_event("stem.refused", task_id=refused.task_id)["reason"]
+        assert "download.allowed_hosts" in reason
+        assert not daemon_says(daemon, "task.claimed"), "that is said at debug alone"
+        assert daemon.stop() == 0
+
+
+def daemon_says(daemon: Process, event: str) -> bool:
+    return any(line["event"] == event for line in daemon.events)
+
+
+def test_daemon_tells_systemd_of_start_work_and_end_and_a_sighup_in_between_disturbs_no_transfer(site: Site) -> None:
+    address = str(site.folder / "notify")
+    site.extra_env = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "3000000"}
+    tasks = [enqueued(site, f"undisturbed-{number}", "vocal", "drums", size=4 << 20) for number in range(2)]
+    with listening(address) as listener, site.daemon() as daemon:
+        ready = listener.wait_for("READY=1")
+        daemon.wait_event("stem.started")
+        site.configure(download={"concurrency": 1, "tasks_in_flight": 1})
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_event("settings.reloaded")
+        site.configure(download={"concurrency": 8, "tasks_in_flight": 4})
+        daemon.signal(signal.SIGHUP)
+        site.wait_for([task.task_id for task in tasks], seconds=120)
+        assert not daemon_says(daemon, "stem.retry")
+        idle = listener.wait_for("STATUS=waiting for work", after=ready)
+        fed = listener.wait_for("WATCHDOG=1", after=idle)
+        assert daemon.stop() == 0
+        listener.wait_for("STOPPING=1", after=fed)
+    site.oracles(*tasks)
+
+
+def test_transfers_that_hang_for_ever_are_late_though_all_jobs_go_on(site: Site) -> None:
+    clock, connecting, release = Clock(), threading.Event(), threading.Event()
+
+    def hang(_address: SockAddr, _seconds: float) -> socket.socket:
+        connecting.set()
+        release.wait()
+        raise ConnectionRefusedError
+
+    enqueued(site, "hung-00001")
+    with running(site, Machine(monotonic=clock, connect=hang)) as ready:
+        try:
+            assert connecting.wait(30)
+            clock.pass_by(timedelta(minutes=11))
+            until(lambda: set(ready.pulse.late()) & {"work", "dispatch", "intake"} == {"work"})
+            release.set()
+            until(lambda: "work" not in ready.pulse.late())
+        finally:
+            release.set()
+
+
+def test_transfer_whose_bytes_flow_is_not_late_however_long_it_takes(site: Site) -> None:
+    clock, late, fetched = Clock(), list[Mapping[str, float]](), threading.Event()
+
+    def step(name: str) -> None:
+        if name == "download.opened":
+            clock.pass_by(timedelta(minutes=11))
+        if name == "put.begun":
+            late.append(ready.pulse.late())
+            fetched.set()
+
+    enqueued(site, "slow-00001")
+    with running(site, Machine(monotonic=clock), step) as ready:
+        assert fetched.wait(60)
+    assert "work" not in late[0]
+
+
+def test_what_the_queue_file_brings_is_begun_with_the_reading_of_it(site: Site) -> None:
+    seen: list[str] = []
+    machine = Machine(s3_client=partial(s3_client, session=site.s3.session))
+    settings = load(site.folder / "archiver.toml", {}).settings
+    with service(settings, observer=Tally(), log=Events(), machine=machine, checkpoint=seen.append) as ready:
+        enqueued(site, "fresh-0001")
+        ready.jobs()["intake"].run()
+        assert seen.count("ledger.claimed") == 1
+        assert ready.dispatcher.wait_idle(60)
+
+
+@contextmanager
+def running(site: Site, machine: Machine, checkpoint: Checkpoint = unobserved) -> Iterator[Service]:
+    """Run the daemon in a thread of this process."""
+    settings, stopping = load(site.folder / "archiver.toml", {}).settings, Stopping()
+    machine = replace(machine, s3_client=partial(s3_client, session=site.s3.session))
+    with service(settings, observer=Tally(), log=Events(), machine=machine, checkpoint=checkpoint) as ready:
+        thread = threading.Thread(target=ready.run, args=(stopping,))
+        thread.start()
+        try:
+            yield ready
+        finally:
+            stopping.ask()
+            thread.join()
+
+
+def until(condition: Callable[[], bool], *, seconds: float = 60) -> None:
+    give_up = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < give_up
+        time.sleep(0.02)
+
+
+def test_example_marks_just_the_settings_that_can_change_while_the_service_is_at_work(tmp_path: Path) -> None:
+    settings = Settings(
+        provider=Provider(api_key=SecretStr("0" * 32)),
+        store=Store(bucket="any", region="us-east-1"),
+        ledger=Ledger(url=f"sqlite:///{tmp_path}/ledger.db"),
+    )
+    with service(settings, observer=Tally(), log=Events()) as ready:
+        tunable = set(ready.tunes)
+    sections = re.split(r"(?m)^\[(\w+)\]$", (ROOT / "config/archiver.example.toml").read_text(encoding="utf-8"))
+    marked = {
+        f"{section}.{key}"
+        for section, text in zip(sections[1::2], sections[2::2], strict=True)
+        for block in text.split("\n\n")
+        for key in re.findall(rf"(?m)^#\[\[{section}\.(\w+)\]\]", block) or re.findall(r"(?m)^#(\w+) = ", block)
+        if "SIGHUP" in block
+    }
+    assert marked == tunable
+
+
+def test_signal_is_heard_at_any_moment_of_the_wait_for_one() -> None:
+    """Also while the wait holds a lock: a thousand signals a second would find it."""
+    script = """
+import signal, time
+from archiver.service.daemon import Stopping
+stopping = Stopping()
+signal.signal(signal.SIGALRM, lambda number, frame: stopping.ask())
+signal.setitimer(signal.ITIMER_REAL, 1e-3, 1e-3)
+until = time.monotonic() + 3
+while time.monotonic() < until:
+    stopping = Stopping()
+    stopping.wait(0)
+signal.setitimer(signal.ITIMER_REAL, 0)
+"""
+    done = subprocess.run([sys.executable, "-c", script], timeout=30, check=False, capture_output=True, cwd=ROOT)
+    assert done.returncode == 0

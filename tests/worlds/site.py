@@ -1,0 +1,259 @@
+"""A whole site on loopback: emulated provider, real S3 server, queue file, settings, and the command as a process.
+
+Its `oracles` are what must hold after every scenario, whatever was broken on the way.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from archiver.core.plan import seal_of
+from archiver.demo.emulator import API_KEY, EmulatedStem, EmulatedTask, Emulator
+from archiver.demo.seaweed import S3Server
+from tests import ROOT
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+PREFIX = "stems/"
+
+Json = Any  # what json.loads gives; the tests say what they expect of it
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def events(self) -> list[Json]:
+        """The JSON log lines on standard error."""
+        return [json.loads(line) for line in self.err.splitlines() if line.startswith("{")]
+
+    def named(self, event: str) -> list[Json]:
+        """The log lines of one event."""
+        return [line for line in self.events if line["event"] == event]
+
+
+@dataclass(slots=True)
+class Site:
+    """One installation of the service and the world around it."""
+
+    folder: Path
+    s3: S3Server
+    bucket: str
+    emulator: Emulator
+    settings: dict[str, dict[str, object]] = field(default_factory=dict)
+    extra_env: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.configure()
+
+    # --- set-up
+
+    @property
+    def queue(self) -> Path:
+        return self.folder / "queue.txt"
+
+    @property
+    def ledger(self) -> Path:
+        return self.folder / "state" / "ledger.db"
+
+    def configure(self, **sections: Mapping[str, object]) -> None:
+        """Write the settings file anew, with these changes on top of the ones before."""
+        base: dict[str, dict[str, object]] = {
+            "provider": {"base_url": self.emulator.base_url, "api_key": API_KEY, "requests_per_10s": 1000},
+            "queue": {"path": str(self.queue), "poll_interval": "500ms"},
+            "store": {
+                "bucket": self.bucket,
+                "prefix": PREFIX,
+                "endpoint_url": self.s3.endpoint_url,
+                "region": "us-east-1",
+                "addressing_style": "path",
+            },
+            "download": {"allow_http": True, "allow_private_addresses": True},
+            "ledger": {"url": f"sqlite:///{self.ledger}"},
+            "schedule": {"pending_first": "200ms", "pending_max": "1s", "retry_first": "200ms", "retry_max": "2s"},
+            "http": {"listen": ""},
+            "log": {"format": "json", "level": "debug"},
+        }
+        for name, section in sections.items():
+            self.settings.setdefault(name, {}).update(section)
+        lines = []
+        for name in dict.fromkeys([*base, *self.settings]):
+            values = base.get(name, {}) | self.settings.get(name, {})
+            lines.append(f"[{name}]")
+            lines += [f"{key} = {json.dumps(value)}" for key, value in values.items() if value is not None]
+        file = self.folder / "archiver.toml"
+        file.touch(mode=0o600)
+        file.write_text("\n".join(lines) + "\n")
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.folder),
+            "PYTHONPATH": str(ROOT),
+            "AWS_ACCESS_KEY_ID": self.s3.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.s3.secret_key,
+            "ARCHIVER_CONFIG": str(self.folder / "archiver.toml"),
+            **measured(),
+            **self.extra_env,
+        }
+
+    # --- the command
+
+    def command(self, *words: str) -> list[str]:
+        return [sys.executable, "-m", "archiver", *words]
+
+    def run(self, *words: str, stdin: str = "", timeout: float = 90) -> Finished:
+        """Run a command to its end."""
+        done = subprocess.run(
+            self.command(*words),
+            input=stdin,
+            env=self.env,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        return Finished(done.returncode, done.stdout, done.stderr)
+
+    @contextmanager
+    def daemon(self, *, argv: Sequence[str] | None = None) -> Iterator[Process]:
+        """Run the daemon as a process; it is killed at the end, if it still lives."""
+        log = (self.folder / f"daemon-{time.monotonic_ns()}.log").open("wb+")
+        process = subprocess.Popen(
+            argv or self.command("run"), env=self.env, cwd=self.folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+        )
+        with closing(log):
+            try:
+                yield Process(process, Path(log.name))
+            finally:
+                if process.poll() is None:
+                    process.kill()
+                process.wait()
+
+    # --- what came of it
+
+    def client(self) -> S3Client:
+        return self.s3.client()
+
+    def objects(self) -> dict[str, bytes]:
+        """Every object in the bucket, read back."""
+        with closing(self.client()) as client:
+            pages = client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket)
+            keys = [entry["Key"] for page in pages for entry in page.get("Contents", ())]
+            return {key: client.get_object(Bucket=self.bucket, Key=key)["Body"].read() for key in keys}
+
+    def uploads(self) -> list[str]:
+        """Keys of the multipart uploads that are still open."""
+        with closing(self.client()) as client:
+            found = client.list_multipart_uploads(Bucket=self.bucket)
+        return [upload["Key"] for upload in found.get("Uploads", ())]
+
+    def show(self, task_id: str) -> Json:
+        return json.loads(self.run("show", task_id, "--json").out)
+
+    def status(self) -> Json:
+        return json.loads(self.run("status", "--json").out)
+
+    def wait_for(self, task_ids: Sequence[str], *, seconds: float = 60) -> None:
+        """Wait until every task's manifest stands in the bucket."""
+        wanted = {f"{PREFIX}{task_id}/manifest.json" for task_id in task_ids}
+        give_up = time.monotonic() + seconds
+        while missing := wanted - self._keys():
+            if time.monotonic() > give_up:
+                raise AssertionError(f"not archived after {seconds} s: {sorted(missing)}")
+            time.sleep(0.2)
+
+    def _keys(self) -> set[str]:
+        with closing(self.client()) as client:
+            pages = client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket)
+            return {entry["Key"] for page in pages for entry in page.get("Contents", ())}
+
+    def oracles(self, *tasks: EmulatedTask) -> None:
+        """Assert integrity and no extras: every stem equals its source, every object stands in a manifest."""
+        objects = self.objects()
+        accounted: set[str] = set()
+        for task in tasks:
+            folder = f"{PREFIX}{task.task_id}/"
+            manifest = json.loads(objects[f"{folder}manifest.json"])
+            assert manifest["seal"] == f"sha256:{seal_of(manifest)}"
+            accounted |= {f"{folder}manifest.json", f"{folder}record-info.json"}
+            accounted |= {stem["key"] for stem in manifest["stems"] if "key" in stem}
+            assert {stem["name"]: stem.get("sha256") for stem in manifest["stems"]} == _sources(task), task.task_id
+            for stem in manifest["stems"]:
+                assert hashlib.sha256(objects[stem["key"]]).hexdigest() == stem["sha256"]
+                assert len(objects[stem["key"]]) == stem["bytes"]
+        assert set(objects) == accounted
+        assert self.uploads() == []
+
+
+def _sources(task: EmulatedTask) -> dict[str, str]:
+    assert task.stems is not None, "give the task its stems, so that they can be compared"
+    return {
+        name: audio.sha256 if isinstance(audio, EmulatedStem) else hashlib.sha256(audio).hexdigest()
+        for name, audio in task.stems.items()
+    }
+
+
+@dataclass(slots=True)
+class Process:
+    """A daemon at work."""
+
+    popen: subprocess.Popen[bytes]
+    log_path: Path
+
+    def signal(self, number: int) -> None:
+        self.popen.send_signal(number)
+
+    def stop(self, timeout: float = 45) -> int:
+        """Send SIGTERM and return the exit code."""
+        self.popen.send_signal(signal.SIGTERM)
+        return self.popen.wait(timeout)
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text(errors="replace")
+
+    @property
+    def events(self) -> list[Json]:
+        return [json.loads(line) for line in self.log.splitlines() if line.startswith("{")]
+
+    def wait_event(self, name: str, *, seconds: float = 30, **fields: object) -> Json:
+        """Wait until an event with these fields is logged, and return it."""
+        give_up = time.monotonic() + seconds
+        while time.monotonic() < give_up:
+            for line in self.events:
+                if line["event"] == name and all(line.get(key) == value for key, value in fields.items()):
+                    return line
+            if self.popen.poll() is not None:
+                break
+            time.sleep(0.05)
+        raise AssertionError(f"no {name} {fields} (exit {self.popen.poll()}) in:\n{self.log[-4000:]}")
+
+
+def measured() -> dict[str, str]:
+    """What a child process must be told to be part of a measurement of coverage; nothing when there is none."""
+    return {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
+
+
+def stems_of(*names: str, size: int = 50_000, seed: str = "") -> dict[str, EmulatedStem]:
+    """Synthetic audio for the named stems."""
+    return {name: EmulatedStem(size, f"{seed}{name}") for name in names}
