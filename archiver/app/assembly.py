@@ -40,9 +40,11 @@ from archiver.core.errors import SettingsFault
 from archiver.core.model import DEFAULT_ACCOUNT, Dependency, Intake
 from archiver.core.reports import OpenWork, Overview
 from archiver.logs import set_level
-from archiver.pipeline.cluster import LEASE, RENEW_EVERY, Deferrer, Worker
-from archiver.pipeline.dispatch import Archive, Breakers, Dispatch, Dispatcher, Post, Shift, StemPool
+from archiver.pipeline.breakers import Breakers
+from archiver.pipeline.cluster import LEASE, RENEW_EVERY, Deferrer, JobRunner
+from archiver.pipeline.dispatch import Archive, DispatchContext, Dispatcher, DispatchOptions, LocalDispatcher
 from archiver.pipeline.task import Archiver, Outside
+from archiver.pipeline.transfers import TransferThreads
 from archiver.ports.ledger import Ledger
 from archiver.ports.runtime import Checkpoint, Clock, EventLog, Observer, unobserved
 from archiver.ports.work import Engine, Gate
@@ -93,7 +95,7 @@ class Service:
     owners: OwnerLock
     store: S3Store
     breakers: Breakers
-    dispatcher: Dispatch
+    dispatcher: Dispatcher
     rescue: Rescue | None
     """None where no jobs are queued."""
     waking: Waking
@@ -317,7 +319,7 @@ class _Means:
 
     accounts: KieAccounts
     throttle: Throttle
-    pool: StemPool
+    pool: TransferThreads
     downloader: HttpDownloader
     store: S3Store
     cancelled: threading.Event = field(default_factory=threading.Event)
@@ -339,7 +341,7 @@ class _Means:
         self.throttle.stop()
         self.accounts.close()
 
-    def tunes(self, begun: Settings, dispatcher: Dispatch) -> Mapping[str, Tune]:
+    def tunes(self, begun: Settings, dispatcher: Dispatcher) -> Mapping[str, Tune]:
         """See Service; `begun` are the settings that the service began with."""
 
         def tune_accounts(new: Settings) -> bool:
@@ -361,7 +363,7 @@ class _Means:
             "download.bandwidth": lambda new: self.throttle.change(new.download.bandwidth),
             "download.allowed_hosts": lambda new: self.downloader.allow_hosts(new.download.allowed_hosts),
         }
-        if isinstance(dispatcher, Dispatcher):
+        if isinstance(dispatcher, LocalDispatcher):
             tunes["download.tasks_in_flight"] = lambda new: dispatcher.resize(new.download.tasks_in_flight)
         return tunes
 
@@ -381,7 +383,7 @@ def _means(
     accounts = stack.enter_context(closing(open_accounts(settings, log, checkpoint, machine, answered, ledger)))
     throttle = throttle_of(settings, machine, progress=working)
     download = settings.download
-    pool = StemPool(download.most_transfers, adapts=download.adapts, clock=machine.monotonic, log=log)
+    pool = TransferThreads(download.most_transfers, adapts=download.adapts, clock=machine.monotonic, log=log)
     stack.enter_context(closing(pool))
     downloader = stack.enter_context(closing(open_downloader(settings, checkpoint, machine, throttle, pool.refused)))
     store = stack.enter_context(closing(open_store(settings, log, checkpoint, machine, pool.store_refused)))
@@ -446,9 +448,9 @@ def service(
         engine: Engine | None = None
         if role is not Role.BACKFILL and on_server(settings):
             engine = stack.enter_context(closing(open_jobs(settings)))
-        shift = Shift(owners.owner, settings.download.tasks_in_flight, enlisted_only=role is Role.BACKFILL)
-        post = Post(ledger, breakers, shift, machine.clock, log, working, means.accounts.crowded)
-        dispatcher = _dispatch(role, engine, post, archiver.archive)
+        options = DispatchOptions(owners.owner, settings.download.tasks_in_flight, enlisted_only=role is Role.BACKFILL)
+        context = DispatchContext(ledger, breakers, options, machine.clock, log, working, means.accounts.crowded)
+        dispatcher = _dispatch(role, engine, context, archiver.archive)
 
         whole = Service(
             role=role,
@@ -476,10 +478,10 @@ def service(
         yield whole
 
 
-def _dispatch(role: Role, engine: Engine | None, post: Post, archive: Archive) -> Dispatch:
+def _dispatch(role: Role, engine: Engine | None, context: DispatchContext, archive: Archive) -> Dispatcher:
     """Return what sees to it that due tasks are worked on: the one place where the embedded form and the other part."""
     if engine is None:
-        return Dispatcher(post, archive)
+        return LocalDispatcher(context, archive)
     if role is Role.RUN:
-        return Deferrer(post, engine)
-    return Worker(replace(post, shift=replace(post.shift, lease=LEASE)), engine, archive)
+        return Deferrer(context, engine)
+    return JobRunner(replace(context, options=replace(context.options, lease=LEASE)), engine, archive)

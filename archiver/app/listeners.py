@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 
 from archiver.app.extras import extra
 from archiver.core.model import TaskId
-from archiver.pipeline.dispatch import Breakers
+from archiver.pipeline.breakers import Breakers
 from archiver.ports.runtime import Clock, EventLog
 from archiver.service.liveness import Pulse
 from archiver.settings.model import Callback, Http

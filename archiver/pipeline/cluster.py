@@ -1,4 +1,4 @@
-"""The two halves of the Dispatcher on more than one machine: one defers jobs, any number of workers do them.
+"""The dispatchers of more than one machine: a Deferrer queues jobs, any number of JobRunners do them.
 
 The ledger decides. A job only says which task to look at: it may come late, twice or never, and whoever
 defers makes it anew from the ledger.
@@ -13,7 +13,9 @@ from datetime import datetime, timedelta
 
 from archiver.core.errors import LedgerFault
 from archiver.core.model import Stage, TaskId
-from archiver.pipeline.dispatch import NEEDS, Archive, Post, Shares, preferred
+from archiver.pipeline.breakers import NEEDS
+from archiver.pipeline.dispatch import Archive, DispatchContext
+from archiver.pipeline.fairness import Shares, preferred
 from archiver.ports.work import Engine, Jobs
 
 WINDOW = 1000
@@ -35,10 +37,10 @@ RENEW_EVERY = timedelta(seconds=2)
 
 
 class Deferrer:
-    """A Dispatch that leaves the work to workers: defers a job for each due task that has none. Several may do so."""
+    """A Dispatcher that leaves the work to others: defers a job for each due task that has none. Several may do so."""
 
-    def __init__(self, post: Post, jobs: Jobs) -> None:
-        self._post = post
+    def __init__(self, context: DispatchContext, jobs: Jobs) -> None:
+        self._context = context
         self._jobs = jobs
         self._accepting = True
         self._looked_ahead: datetime | None = None
@@ -47,58 +49,58 @@ class Deferrer:
 
     def pump(self) -> int:
         """Defer what is due now or soon, as far as what it needs works; return how many jobs. Raises LedgerFault."""
-        now = self._post.clock()
+        now = self._context.clock()
         until = self._until(now)
         deferred = 0
         for stage in Stage:
-            if self._accepting and self._post.breakers.open_for(*NEEDS[stage]):
+            if self._accepting and self._context.breakers.open_for(*NEEDS[stage]):
                 deferred += self._defer(stage, now, until)
         if deferred:
-            self._post.log.debug("job.deferred", jobs=deferred)
-        self._post.progress()
+            self._context.log.debug("job.deferred", jobs=deferred)
+        self._context.progress()
         return deferred
 
     def _until(self, now: datetime) -> datetime:
-        """Return up to when tasks are looked for this time."""
+        """Return the time up to which tasks are looked for."""
         if self._looked_ahead is not None and self._looked_ahead <= now < self._looked_ahead + LOOK_AHEAD_EVERY:
             return now
         self._looked_ahead = now
         return now + AHEAD
 
     def _defer(self, stage: Stage, now: datetime, until: datetime) -> int:
-        probing = not set(NEEDS[stage]).isdisjoint(self._post.breakers.paused())
-        tasks = self._post.ledger.due(
+        probing = not set(NEEDS[stage]).isdisjoint(self._context.breakers.paused())
+        tasks = self._context.ledger.due(
             stage,
             now=now,
             until=until,
             limit=PROBES if probing else WINDOW,
-            fresh_only=self._post.breakers.fresh_only,
-            barred=self._post.breakers.barred(),
+            fresh_only=self._context.breakers.fresh_only,
+            barred=self._context.breakers.barred(),
         )
         return self._jobs.defer(tasks, now=now)
 
     def renew(self) -> bool:
-        """Say that we live; we hold no leases."""
-        return self._post.renew()
+        """Say that this process lives; it holds no leases."""
+        return self._context.renew()
 
     def stop(self) -> None:
         """Defer nothing more."""
         self._accepting = False
 
-    def wait_idle(self, timeout: float) -> bool:  # noqa: ARG002 - the signature of Dispatch
+    def wait_idle(self, timeout: float) -> bool:  # noqa: ARG002 - the signature of Dispatcher
         """Return True: nothing is ever in flight here."""
         return True
 
 
-class Worker:
-    """A Dispatch, and the Hand of an engine: does the jobs that others deferred, up to `tasks_in_flight` at once.
+class JobRunner:
+    """A Dispatcher, and the JobHandler of an engine: does the jobs that others deferred, `tasks_in_flight` at once.
 
-    A job claims its task in the ledger; one that is refused is done with, for its task is not due, or
-    another's.
+    A job claims its task in the ledger. Where the claim is refused the job is done with: its task is not due,
+    or another holds it.
     """
 
-    def __init__(self, post: Post, engine: Engine, archive: Archive) -> None:
-        self._post = post
+    def __init__(self, context: DispatchContext, engine: Engine, archive: Archive) -> None:
+        self._context = context
         self._engine = engine
         self._archive = archive
         self._changed = threading.Condition()
@@ -108,7 +110,7 @@ class Worker:
         self._accepting = True
         self._fault: LedgerFault | None = None
 
-    # --- the Dispatch
+    # --- the Dispatcher
 
     @property
     def working(self) -> int:
@@ -118,19 +120,19 @@ class Worker:
 
     @property
     def fault(self) -> LedgerFault | None:
-        """Why no job is taken any more, if so."""
+        """The reason why no job is taken any more; None while work goes on."""
         return self._fault or self._engine.fault
 
     def pump(self) -> int:
         """Take jobs from now on, if not yet so; they come by themselves."""
         if not self._started and self._accepting:
             self._started = True
-            self._engine.start(self, at_once=self._post.shift.tasks_in_flight)
+            self._engine.start(self, at_once=self._context.options.tasks_in_flight)
         return 0
 
     def renew(self) -> bool:
-        """Prolong the leases held; call it every RENEW_EVERY. False as in Dispatch."""
-        return self._post.renew()
+        """See Dispatcher; call it every RENEW_EVERY."""
+        return self._context.renew()
 
     def stop(self) -> None:
         """Take no more jobs."""
@@ -143,10 +145,10 @@ class Worker:
         with self._changed:
             return self._changed.wait_for(lambda: not self._at_work, timeout)
 
-    # --- the Hand
+    # --- the JobHandler
 
     def wants(self) -> Sequence[Stage]:
-        """Jobs of which stages may be taken now, the one whose turn it is first.
+        """Return the stages of which jobs may be taken now, the one whose turn it is first.
 
         Asking has no head start here: it would cost a look into the ledger for every job.
         """
@@ -155,7 +157,7 @@ class Worker:
                 return []
             at_it = Counter(self._at_work)
             first = preferred(at_it[Stage.LIST], at_it[Stage.STORE], ahead=self._shares.ahead, left=timedelta())
-        return [stage for stage in sorted(Stage, key=first.__ne__) if self._post.breakers.open_for(*NEEDS[stage])]
+        return [stage for stage in sorted(Stage, key=first.__ne__) if self._context.breakers.open_for(*NEEDS[stage])]
 
     def begins(self, stage: Stage) -> None:
         """Count it in."""
@@ -164,7 +166,7 @@ class Worker:
 
     def work(self, task_id: TaskId, stage: Stage) -> None:
         """Claim the task and archive it as far as it goes now."""
-        began = self._post.clock()
+        began = self._context.clock()
         try:
             self._work(task_id)
         except LedgerFault as fault:
@@ -173,25 +175,25 @@ class Worker:
         finally:
             with self._changed:
                 self._at_work.remove(stage)
-                self._shares.spend(stage, self._post.clock() - began)
+                self._shares.spend(stage, self._context.clock() - began)
                 self._changed.notify_all()
 
     def _work(self, task_id: TaskId) -> None:
-        claim = self._post.ledger.claim_task(
+        claim = self._context.ledger.claim_task(
             task_id,
-            owner=self._post.shift.owner,
-            now=self._post.clock(),
-            lease=self._post.shift.lease,
-            stages=[stage for stage in Stage if self._post.breakers.open_for(*NEEDS[stage])],
-            fresh_only=self._post.breakers.fresh_only,
-            barred=self._post.barred(),
+            owner=self._context.options.owner,
+            now=self._context.clock(),
+            lease=self._context.options.lease,
+            stages=[stage for stage in Stage if self._context.breakers.open_for(*NEEDS[stage])],
+            fresh_only=self._context.breakers.fresh_only,
+            barred=self._context.blocked_accounts(),
         )
-        self._post.progress()
+        self._context.progress()
         if claim is None:
-            self._post.log.debug("job.skipped", task_id=task_id)
+            self._context.log.debug("job.skipped", task_id=task_id)
             return
-        self._post.try_one(claim, self._archive)
-        self._post.progress()
+        self._context.attempt(claim, self._archive)
+        self._context.progress()
 
     def idles(self) -> None:
         """Take note that the engine lives, and that neither stage had anything to do."""
@@ -199,4 +201,4 @@ class Worker:
             for stage in Stage:
                 self._shares.forfeit(stage)
         if not self.working:
-            self._post.progress()
+            self._context.progress()

@@ -53,20 +53,20 @@ class Jobs(Protocol):
         """Put back the jobs of workers that are gone; return their tasks."""
 
 
-class Hand(Protocol):
-    """Does the jobs that a worker takes. Its methods are called from several threads and never raise."""
+class JobHandler(Protocol):
+    """Does the jobs that an engine takes. Its methods are called from several threads and never raise."""
 
     def wants(self) -> Sequence[Stage]:
-        """Jobs of which stages may be taken now, the preferred first; none: nothing is to be begun."""
+        """Return the stages of which jobs may be taken now, the preferred first; none: begin nothing."""
 
     def begins(self, stage: Stage) -> None:
-        """A job was taken: `work` will follow."""
+        """Take note that a job was taken; `work` follows."""
 
     def work(self, task_id: TaskId, stage: Stage) -> None:
-        """Do it; when this returns it is done with, whatever came of it."""
+        """Do the job; when this returns it is done with, whatever came of it."""
 
     def idles(self) -> None:
-        """The worker looked for jobs, and lives."""
+        """Take note that the engine lives, and found no job to take."""
 
 
 class Engine(Jobs, Protocol):
@@ -74,10 +74,10 @@ class Engine(Jobs, Protocol):
 
     @property
     def fault(self) -> LedgerFault | None:
-        """Why no job is taken any more, if so."""
+        """The reason why no job is taken any more; None while work goes on."""
 
-    def start(self, hand: Hand, *, at_once: int) -> None:
-        """Take jobs for `hand`, so many at once, until `stop`."""
+    def start(self, handler: JobHandler, *, at_once: int) -> None:
+        """Take jobs for `handler`, so many at once, until `stop`."""
 
     def stop(self) -> None:
         """Take no more jobs; returns at once, those taken are finished."""

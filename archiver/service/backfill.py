@@ -11,7 +11,8 @@ from archiver.core.errors import LedgerFault
 from archiver.core.model import Dependency, Intake, Pause
 from archiver.core.reports import OpenWork, TaskRow
 from archiver.core.states import TaskState
-from archiver.pipeline.dispatch import Breakers, Dispatch
+from archiver.pipeline.breakers import Breakers
+from archiver.pipeline.dispatch import Dispatcher
 from archiver.ports.ledger import Ledger
 from archiver.ports.runtime import Checkpoint, Clock, EventLog, unobserved
 from archiver.service.daemon import Stopping
@@ -48,7 +49,7 @@ class Ending:
     pauses: tuple[Pause, ...]
 
 
-def stay(dispatcher: Dispatch) -> None:
+def stay(dispatcher: Dispatcher) -> None:
     """Prolong our leases; raise LedgerFault where others took us for dead: the list of our tasks is gone then."""
     if not dispatcher.renew():
         raise LedgerFault(
@@ -110,7 +111,7 @@ class Backfill:
 
     owner: str
     ledger: Ledger
-    dispatcher: Dispatch
+    dispatcher: Dispatcher
     breakers: Breakers
     stopping: Stopping
     clock: Clock

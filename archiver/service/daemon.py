@@ -15,7 +15,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from archiver.core.errors import LedgerFault
-from archiver.pipeline.dispatch import Dispatch
+from archiver.pipeline.dispatch import Dispatcher
 from archiver.ports.runtime import Clock, EventLog, ServiceManager
 from archiver.service.liveness import Pulse
 
@@ -136,7 +136,7 @@ class Care:
 
 
 def drain(
-    dispatcher: Dispatch, stopping: Stopping, *, grace: timedelta, cancel: Callable[[], None], log: EventLog
+    dispatcher: Dispatcher, stopping: Stopping, *, grace: timedelta, cancel: Callable[[], None], log: EventLog
 ) -> bool:
     """Let tasks in flight finish within `grace`, then cancel them; return whether none is left running.
 

@@ -41,7 +41,8 @@ from archiver.core.model import (
     TaskId,
 )
 from archiver.core.states import StemState
-from archiver.pipeline.dispatch import Breakers, Dispatcher, Post, Shift
+from archiver.pipeline.breakers import Breakers
+from archiver.pipeline.dispatch import DispatchContext, DispatchOptions, LocalDispatcher
 from archiver.pipeline.task import Archiver, Outside
 from archiver.ports.store import UploadJournal
 from archiver.ports.transfer import Body
@@ -180,7 +181,7 @@ class AtOnce:
 
 
 class FirstInFirstOut(SqlLedger):
-    """The real ledger, blind to deadlines when it hands work out: tasks go by their age in the queue."""
+    """The real ledger, blind to deadlines when it handlers work out: tasks go by their age in the queue."""
 
     def listed(self, claim: Claim, record: RecordInfo, deadline: datetime, *, settled: bool, now: datetime) -> Claim:
         fresh = super().listed(claim, record, deadline, settled=settled, now=now)
@@ -221,8 +222,8 @@ def _run(world: Simulation, ledger: SqlLedger, until: datetime) -> None:
         log=log,
         observer=Watcher(),
     )
-    post = Post(ledger, breakers, Shift("me", 1, lease=timedelta(days=1)), world.clock, log)
-    dispatcher = Dispatcher(post, archiver.archive)
+    context = DispatchContext(ledger, breakers, DispatchOptions("me", 1, lease=timedelta(days=1)), world.clock, log)
+    dispatcher = LocalDispatcher(context, archiver.archive)
     while world.now < until:
         started = dispatcher.pump()
         assert dispatcher.wait_idle(3600)

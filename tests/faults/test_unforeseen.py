@@ -41,14 +41,14 @@ def failing(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[SqlLedge
 
 
 @pytest.mark.parametrize("failing", ["ledger.claimed"], indirect=True)
-def test_claim_that_fails_unforeseen_gives_its_slot_back(failing: SqlLedger) -> None:
+def test_claim_that_fails_unforeseen_gives_its_worker_back(failing: SqlLedger) -> None:
     queued(failing, "task-0001", "task-0002")
 
     def later(_: object) -> Outcome:
         return Later(clock.now + timedelta(days=1), "later")
 
     clock = Clock()
-    dispatcher, _, _ = dispatcher_of(failing, clock, Archive(failing, later), slots=1)
+    dispatcher, _, _ = dispatcher_of(failing, clock, Archive(failing, later), workers=1)
     with pytest.raises(Unforeseen):
         dispatcher.pump()
     assert dispatcher.working == 0

@@ -13,7 +13,7 @@ from archiver.adapters.downloader import HttpDownloader
 from archiver.core.errors import ArchiverError, OriginBusy
 from archiver.core.model import Dependency
 from archiver.core.records.envelope import host_of
-from archiver.pipeline.dispatch import StemPool
+from archiver.pipeline.transfers import TransferThreads
 from tests.fakes.audio import mp3
 from tests.fakes.origin import Origin, Reply, Seen, origin
 from tests.fixtures.fetching import downloader, fetch
@@ -56,7 +56,7 @@ class Transfers:
     """Keeps twenty stems waiting for a pool that moves them."""
 
     client: HttpDownloader
-    pool: StemPool
+    pool: TransferThreads
     url: str
     fetched: int = 0
     failed: list[ArchiverError] = field(default_factory=list)
@@ -79,7 +79,7 @@ class Transfers:
 
 @contextmanager
 def transfers(cdn: Origin, counter: Counter) -> Iterator[Transfers]:
-    pool = StemPool(20, adapts=True, clock=lambda: FASTER * time.monotonic())
+    pool = TransferThreads(20, adapts=True, clock=lambda: FASTER * time.monotonic())
     with downloader(max_connections=20, busy=pool.refused) as client:
         underway = Transfers(client, pool, cdn.script(counter))
         with closing(pool):
@@ -93,7 +93,7 @@ def transfers(cdn: Origin, counter: Counter) -> Iterator[Transfers]:
             time.sleep(0.01)
 
 
-def levels(pool: StemPool, seconds: float) -> list[int]:
+def levels(pool: TransferThreads, seconds: float) -> list[int]:
     """Return the limit of the origin's host a hundred times over that while."""
     seen = []
     for _ in range(100):

@@ -1,4 +1,4 @@
-"""Deferrer and Worker over a real ledger of either kind: what is deferred, what a job does, and when neither does."""
+"""Deferrer and JobRunner over a real ledger of either kind: what each defers or does, and when it does nothing."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from archiver.adapters.ledger import SqlLedger
 from archiver.core import plan
 from archiver.core.errors import LedgerFault
 from archiver.core.model import Claim, Dependency, Due, Later, Outcome, Paused, Stage, TaskId, Yielded
-from archiver.pipeline.cluster import AHEAD, LEASE, LOOK_AHEAD_EVERY, PROBES, WINDOW, Deferrer, Worker
-from archiver.pipeline.dispatch import Breakers, Post, Shift
-from archiver.ports.work import Hand
+from archiver.pipeline.breakers import Breakers
+from archiver.pipeline.cluster import AHEAD, LEASE, LOOK_AHEAD_EVERY, PROBES, WINDOW, Deferrer, JobRunner
+from archiver.pipeline.dispatch import DispatchContext, DispatchOptions
+from archiver.ports.work import JobHandler
 from tests.fakes.events import Events
 from tests.fixtures.ledgers import DAY, NOW, SECOND, claim, listed, no_claim, take_in, tid
 
@@ -27,7 +28,7 @@ class FakeEngine:
 
     deferred: list[Due] = field(default_factory=list)
     rescued: list[TaskId] = field(default_factory=list)
-    hands: list[Hand] = field(default_factory=list)
+    handlers: list[JobHandler] = field(default_factory=list)
     fault: LedgerFault | None = None
 
     def defer(self, tasks: Sequence[Due], *, now: datetime) -> int:
@@ -38,9 +39,9 @@ class FakeEngine:
     def rescue(self) -> Sequence[TaskId]:
         return self.rescued
 
-    def start(self, hand: Hand, *, at_once: int) -> None:
+    def start(self, handler: JobHandler, *, at_once: int) -> None:
         del at_once
-        self.hands.append(hand)
+        self.handlers.append(handler)
 
     def stop(self) -> None:
         pass
@@ -70,13 +71,13 @@ class Half:
         return outcome
 
     def deferrer(self) -> Deferrer:
-        return Deferrer(self.post(Shift("intake", 1)), self.engine)
+        return Deferrer(self.context(DispatchOptions("intake", 1)), self.engine)
 
-    def worker(self) -> Worker:
-        return Worker(self.post(Shift("worker", 2, LEASE)), self.engine, self.archive)
+    def runner(self) -> JobRunner:
+        return JobRunner(self.context(DispatchOptions("worker", 2, LEASE)), self.engine, self.archive)
 
-    def post(self, shift: Shift) -> Post:
-        return Post(self.ledger, self.breakers, shift, self.clock, self.log)
+    def context(self, options: DispatchOptions) -> DispatchContext:
+        return DispatchContext(self.ledger, self.breakers, options, self.clock, self.log)
 
     def pause(self, dependency: Dependency) -> None:
         self.breakers.refused(Paused(dependency, "out", "wait", lasting=False))
@@ -92,9 +93,9 @@ def store(ledger: SqlLedger, number: int, deadline: datetime) -> None:
     ledger.finish(listed(ledger, number, deadline=deadline), Yielded(), record=None, now=NOW)
 
 
-def work(worker: Worker, number: int, stage: Stage = Stage.LIST) -> None:
-    worker.begins(stage)
-    worker.work(tid(number), stage)
+def work(runner: JobRunner, number: int, stage: Stage = Stage.LIST) -> None:
+    runner.begins(stage)
+    runner.work(tid(number), stage)
 
 
 # ---------------------------------------------------------------- the ledger's part
@@ -192,9 +193,9 @@ def test_pump_with_more_due_than_the_window_holds_defers_the_most_urgent_and_the
     assert {task.task_id for task in half.engine.deferred} == {tid(number) for number in range(WINDOW)}
     half.engine.deferred.clear()
     half.outcome = lambda _: Later(NOW + DAY, "pending", fault=False)
-    worker = half.worker()
+    runner = half.runner()
     for number in range(10):
-        work(worker, number)
+        work(runner, number)
     assert deferrer.pump() == WINDOW
     assert {task.task_id for task in half.engine.deferred} >= {tid(number) for number in range(WINDOW, WINDOW + 10)}
 
@@ -219,7 +220,7 @@ def test_pump_after_stop_defers_nothing(half: Half) -> None:
     assert deferrer.wait_idle(0)
 
 
-# ---------------------------------------------------------------- the Worker
+# ---------------------------------------------------------------- the JobRunner
 
 
 def test_job_takes_its_task_along_the_path_under_a_short_lease(half: Half) -> None:
@@ -232,54 +233,54 @@ def test_job_takes_its_task_along_the_path_under_a_short_lease(half: Half) -> No
         return Yielded()
 
     half.outcome = look
-    work(half.worker(), 2)
+    work(half.runner(), 2)
     assert [mine.task_id for mine in half.tried] == [tid(2)]
     assert leased == [NOW + LEASE]
 
 
-def test_job_whose_task_another_holds_is_void_and_leaves_it_alone(half: Half) -> None:
+def test_job_whose_task_another_holds_is_skipped_and_leaves_it_alone(half: Half) -> None:
     take_in(half.ledger, 1)
     theirs = claim(half.ledger, owner="them")
-    worker = half.worker()
-    work(worker, 1)
+    runner = half.runner()
+    work(runner, 1)
     assert half.tried == []
     assert len(half.log.of("job.skipped")) == 1
     half.ledger.finish(theirs, Yielded(), record=None, now=NOW)
     assert half.deferrer().pump() == 1, "it is deferred again as soon as it is free"
 
 
-def test_job_that_needs_what_is_paused_is_void(half: Half) -> None:
+def test_job_that_needs_what_is_paused_is_skipped(half: Half) -> None:
     take_in(half.ledger, 1)
     half.pause(Dependency.PROVIDER)
-    worker = half.worker()
-    work(worker, 1)
+    runner = half.runner()
+    work(runner, 1)
     assert half.tried == []
-    assert worker.wants() == [Stage.STORE]
+    assert runner.wants() == [Stage.STORE]
 
 
-def test_worker_wants_the_stage_that_has_fewer_slots_first_and_nothing_once_stopped(half: Half) -> None:
-    worker = half.worker()
-    worker.begins(Stage.LIST)
-    assert worker.wants() == [Stage.STORE, Stage.LIST]
-    worker.begins(Stage.STORE)
-    worker.begins(Stage.STORE)
-    assert worker.wants() == [Stage.LIST, Stage.STORE]
-    assert worker.working == 3
-    worker.stop()
-    assert not worker.wants()
+def test_runner_wants_the_stage_that_has_fewer_tasks_first_and_nothing_once_stopped(half: Half) -> None:
+    runner = half.runner()
+    runner.begins(Stage.LIST)
+    assert runner.wants() == [Stage.STORE, Stage.LIST]
+    runner.begins(Stage.STORE)
+    runner.begins(Stage.STORE)
+    assert runner.wants() == [Stage.LIST, Stage.STORE]
+    assert runner.working == 3
+    runner.stop()
+    assert not runner.wants()
 
 
-def test_ledger_that_fails_in_a_job_stops_the_worker_and_is_its_fault(half: Half) -> None:
+def test_ledger_that_fails_in_a_job_stops_the_runner_and_is_its_fault(half: Half) -> None:
     def fail(_: Claim) -> NoReturn:
         raise LedgerFault("gone", "mend it")
 
     take_in(half.ledger, 1)
     half.outcome = fail
-    worker = half.worker()
-    work(worker, 1)
-    assert worker.fault is not None
-    assert worker.wants() == []
-    assert worker.wait_idle(0)
+    runner = half.runner()
+    work(runner, 1)
+    assert runner.fault is not None
+    assert runner.wants() == []
+    assert runner.wait_idle(0)
 
 
 def test_wait_idle_lasts_until_the_job_in_flight_has_ended(half: Half) -> None:
@@ -292,19 +293,19 @@ def test_wait_idle_lasts_until_the_job_in_flight_has_ended(half: Half) -> None:
         return Yielded()
 
     half.outcome = slow
-    worker = half.worker()
-    thread = threading.Thread(target=work, args=(worker, 1))
+    runner = half.runner()
+    thread = threading.Thread(target=work, args=(runner, 1))
     thread.start()
     begun.wait(30)
-    assert not worker.wait_idle(0.05)
+    assert not runner.wait_idle(0.05)
     may_end.set()
-    assert worker.wait_idle(30)
+    assert runner.wait_idle(30)
     thread.join()
 
 
-def test_first_pump_starts_the_engine_with_the_worker_as_its_hand_and_no_other_does(half: Half) -> None:
-    worker = half.worker()
-    assert half.engine.hands == []
-    worker.pump()
-    worker.pump()
-    assert half.engine.hands == [worker]
+def test_first_pump_starts_the_engine_with_the_runner_as_its_handler_and_no_other_does(half: Half) -> None:
+    runner = half.runner()
+    assert half.engine.handlers == []
+    runner.pump()
+    runner.pump()
+    assert half.engine.handlers == [runner]

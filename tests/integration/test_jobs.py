@@ -40,7 +40,7 @@ def due(number: int, *, stage: Stage = Stage.LIST, urgency: timedelta = DAY, wai
 
 @dataclass
 class Took:
-    """A Hand that notes what it is given, and does nothing else until it may go on."""
+    """A JobHandler that notes what it is given, and does nothing else until it may go on."""
 
     stages: Sequence[Stage] = tuple(Stage)
     done: list[TaskId] = field(default_factory=list)

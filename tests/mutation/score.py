@@ -56,8 +56,8 @@ PARTS = (
     ),
     Part(
         "pipeline",
-        "archiver/pipeline/task.py",
-        ("tests/unit/**/test_*.py",),
+        "archiver/pipeline/*.py",
+        ("tests/unit/**/test_*.py", "tests/integration/test_deferring.py"),
     ),
     Part(
         "downloader",

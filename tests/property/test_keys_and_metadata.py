@@ -22,7 +22,7 @@ from archiver.adapters.object_store.buffers import BufferBudget
 from archiver.core.model import Archived, Intake, Policy, TaskId
 from archiver.core.records.envelope import record_of
 from archiver.demo.seaweed import S3Server
-from archiver.pipeline.dispatch import Breakers
+from archiver.pipeline.breakers import Breakers
 from archiver.pipeline.task import Archiver, Outside
 from tests.fakes.audio import mp3
 from tests.fakes.downloader import Audio, FakeDownloader

@@ -1,4 +1,4 @@
-"""A whole service with everything around it, in one thread and with time in our hands.
+"""A whole service with everything around it, in one thread and with time in our handlers.
 
 Real: the queue file, the ledger, the dispatcher's decisions, the circuit breakers, the path. Fake: the
 provider's API, the CDN and the bucket, each of which can be made to fail, and to hold a truth that the
@@ -27,7 +27,8 @@ from archiver.adapters.queue_file import QueueFile
 from archiver.core.errors import ArchiverError, LinkSpent
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Outcome, Policy, TaskId, task_id
 from archiver.core.records.envelope import record_of
-from archiver.pipeline.dispatch import Breakers, Dispatcher, Post, Shift
+from archiver.pipeline.breakers import Breakers
+from archiver.pipeline.dispatch import DispatchContext, DispatchOptions, LocalDispatcher
 from archiver.pipeline.task import Archiver, Outside
 from archiver.service.upkeep import QueueIntake, abort_uploads, free_leases
 from tests.fakes.downloader import Audio, FakeDownloader, Scripted
@@ -258,8 +259,8 @@ class Process:
             observer=Silent(universe.checkpoint),
             checkpoint=universe.checkpoint,
         )
-        post = Post(ledger, self.breakers, Shift(self.owner, 1, lease=LEASE), clock, log)
-        self.dispatcher = Dispatcher(post, self.archiver.archive)
+        context = DispatchContext(ledger, self.breakers, DispatchOptions(self.owner, 1, lease=LEASE), clock, log)
+        self.dispatcher = LocalDispatcher(context, self.archiver.archive)
         self.take_in = QueueIntake(
             queue=QueueFile(str(universe.queue)),
             path=str(universe.queue),
@@ -284,16 +285,8 @@ class Process:
         raise Killed
 
     def work_once(self) -> bool:
-        """Take one claim to its outcome; False when none is due. The dispatcher's own steps, in this thread."""
-        found = self.dispatcher._next_claim()
-        if found is None:
-            return False
-        slot, claim = found
-        try:
-            self.dispatcher._archive_one(claim)
-        finally:
-            self.dispatcher._stages.pop(slot)
-        return True
+        """Take one claim to its outcome; False when none is due."""
+        return self.dispatcher.step()
 
     def work(self) -> None:
         """Work until nothing more is due at this moment."""

@@ -24,7 +24,7 @@ from archiver.core import plan
 from archiver.core.errors import LedgerFault
 from archiver.core.model import Due, Stage, TaskId
 from archiver.core.reports import JobCounts
-from archiver.ports.work import Hand
+from archiver.ports.work import JobHandler
 
 HEARTBEAT = timedelta(seconds=2)
 SILENT_AFTER = timedelta(seconds=8)
@@ -87,22 +87,22 @@ class _Manager(JobManager):
 
     def __init__(self, connector: PatientConnector) -> None:
         super().__init__(connector)
-        self.hand: Hand | None = None
+        self.handler: JobHandler | None = None
         self.taken: set[int] = set()
         """The jobs in our hands; in the table may stand one that was never heard of, its answer lost."""
 
     async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> Job | None:
         """Take the most urgent job of the stage whose turn it is, else of another."""
         del queues
-        if self.hand is None:
+        if self.handler is None:
             return None
-        for stage in self.hand.wants():
+        for stage in self.handler.wants():
             job = await super().fetch_job([stage.value], worker_id)
             if job is not None:
                 self.taken.add(_id(job))
-                self.hand.begins(stage)
+                self.handler.begins(stage)
                 return job
-        self.hand.idles()
+        self.handler.idles()
         return None
 
     async def finish_job(self, job: Job, status: Status, delete_job: bool) -> None:
@@ -244,13 +244,13 @@ class Procrastinate:
 
     # --- the worker
 
-    def start(self, hand: Hand, *, at_once: int) -> None:
-        """Take jobs for `hand`, so many at once, until `stop`."""
-        self._jobs.hand = hand
+    def start(self, handler: JobHandler, *, at_once: int) -> None:
+        """Take jobs for `handler`, so many at once, until `stop`."""
+        self._jobs.handler = handler
 
         @self._app.task(name=_TASK, pass_context=True)
         async def archive(context: JobContext, task_id: str) -> None:
-            await _in_thread(lambda: hand.work(TaskId(task_id), Stage(context.job.queue)))
+            await _in_thread(lambda: handler.work(TaskId(task_id), Stage(context.job.queue)))
 
         async def begin() -> None:
             self._worker = Worker(

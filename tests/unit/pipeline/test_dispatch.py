@@ -12,15 +12,16 @@ import pytest
 
 from archiver.core.concurrency import FIRST
 from archiver.core.model import Dependency, Stage
-from archiver.pipeline.dispatch import HEAD_START, StemPool, preferred
+from archiver.pipeline.fairness import HEAD_START, preferred
 from archiver.pipeline.lanes import HOSTS_KNOWN, Lanes
+from archiver.pipeline.transfers import TransferThreads
 from tests.fakes.events import Events
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
 
 def test_stem_pool_when_full_runs_the_earliest_deadline_first() -> None:
-    pool = StemPool(1)
+    pool = TransferThreads(1)
     gate, order = threading.Event(), []
     pool.submit(NOW, gate.wait)  # type: ignore[arg-type]  # the result of wait is of no interest
     days = [9, 3, 7, 1, 5]
@@ -33,7 +34,7 @@ def test_stem_pool_when_full_runs_the_earliest_deadline_first() -> None:
 
 
 def test_stem_pool_with_equal_deadlines_keeps_the_order_of_submission() -> None:
-    pool = StemPool(1)
+    pool = TransferThreads(1)
     gate, order = threading.Event(), []
     pool.submit(NOW, gate.wait)  # type: ignore[arg-type]  # see above
     futures = [pool.submit(NOW, lambda n=n: order.append(n)) for n in range(20)]  # type: ignore[misc]
@@ -48,7 +49,7 @@ def test_stem_pool_when_work_raises_hands_the_error_to_the_waiter_and_lives_on()
     def fail() -> None:
         raise ZeroDivisionError
 
-    pool = StemPool(1)
+    pool = TransferThreads(1)
     with pytest.raises(ZeroDivisionError):
         pool.submit(NOW, fail).result(5)
     assert pool.submit(NOW, lambda: None).result(5) is None
@@ -56,7 +57,7 @@ def test_stem_pool_when_work_raises_hands_the_error_to_the_waiter_and_lives_on()
 
 
 def test_stem_pool_after_close_takes_nothing_more_and_ends_its_threads() -> None:
-    pool = StemPool(3)
+    pool = TransferThreads(3)
     pool.close()
     with pytest.raises(RuntimeError):
         pool.submit(NOW, lambda: None)
@@ -66,7 +67,7 @@ def test_stem_pool_after_close_takes_nothing_more_and_ends_its_threads() -> None
 
 
 def test_stem_pool_when_made_larger_takes_more_at_once() -> None:
-    pool = StemPool(1)
+    pool = TransferThreads(1)
     both = threading.Barrier(2)
     futures = [pool.submit(NOW, lambda: both.wait(30)) for _ in range(2)]  # type: ignore[arg-type]  # see above
     assert not any(future.done() for future in futures)
@@ -77,7 +78,7 @@ def test_stem_pool_when_made_larger_takes_more_at_once() -> None:
 
 
 def test_stem_pool_when_made_smaller_finishes_what_it_is_at_and_keeps_to_the_new_size() -> None:
-    pool = StemPool(3)
+    pool = TransferThreads(3)
     gate, at_work, most = threading.Event(), threading.Semaphore(0), Most()
 
     def begun() -> None:
@@ -136,14 +137,14 @@ class Gated:
         return sorted(self.names)
 
 
-def refused_to_one(pool: StemPool, host: str) -> None:
+def refused_to_one(pool: TransferThreads, host: str) -> None:
     while pool._lanes._lanes[host].limit.level > 1:  # type: ignore[union-attr]  # white box: what is refused is let less
         pool.refused(host)
 
 
 def test_stem_pool_that_adapts_starts_with_few_of_its_threads() -> None:
     work = Gated()
-    with closing(StemPool(64, adapts=True)) as pool:
+    with closing(TransferThreads(64, adapts=True)) as pool:
         futures = [pool.submit(NOW, work.of(f"a{n}"), "a") for n in range(9)]
         assert work.wait_for(FIRST) == ["a0", "a1", "a2", "a3"]
         assert pool.limits() == {Dependency.ORIGIN: FIRST, Dependency.STORE: FIRST}
@@ -155,7 +156,7 @@ def test_stem_pool_that_adapts_starts_with_few_of_its_threads() -> None:
 
 def test_host_that_is_full_keeps_no_thread_from_the_stems_of_another() -> None:
     work, later = Gated(), NOW + timedelta(days=1)
-    with closing(StemPool(64, adapts=True)) as pool:
+    with closing(TransferThreads(64, adapts=True)) as pool:
         pool.submit(NOW, lambda: None, "a").result(30)
         refused_to_one(pool, "a")
         futures = [pool.submit(NOW, work.of(f"a{n}"), "a") for n in range(3)]
@@ -169,7 +170,7 @@ def test_host_that_is_full_keeps_no_thread_from_the_stems_of_another() -> None:
 
 def test_host_that_has_room_again_is_served_by_threads_that_wait() -> None:
     work, log = Gated(), Events()
-    with closing(StemPool(64, adapts=True, clock=Ticks(), log=log)) as pool:
+    with closing(TransferThreads(64, adapts=True, clock=Ticks(), log=log)) as pool:
         pool.submit(NOW, lambda: None, "a").result(30)
         refused_to_one(pool, "a")
         futures = [pool.submit(NOW, work.of(f"a{n}"), "a") for n in range(9)]
@@ -187,7 +188,7 @@ def test_host_that_has_room_again_is_served_by_threads_that_wait() -> None:
 
 def test_store_that_is_busy_lets_threads_end() -> None:
     work = Gated()
-    with closing(StemPool(64, adapts=True)) as pool:
+    with closing(TransferThreads(64, adapts=True)) as pool:
         futures = [pool.submit(NOW, work.of(f"a{n}"), "a") for n in range(8)]
         work.wait_for(4)
         pool.store_refused()
@@ -201,7 +202,7 @@ def test_store_that_is_busy_lets_threads_end() -> None:
 
 def test_stem_pool_that_is_resized_from_adapting_to_a_number_has_all_its_threads_for_one_host() -> None:
     work = Gated()
-    with closing(StemPool(64, adapts=True)) as pool:
+    with closing(TransferThreads(64, adapts=True)) as pool:
         pool.submit(NOW, lambda: None, "a").result(30)
         refused_to_one(pool, "a")
         futures = [pool.submit(NOW, work.of(f"a{n}"), "a") for n in range(6)]
@@ -217,7 +218,7 @@ def test_stem_pool_that_is_resized_from_adapting_to_a_number_has_all_its_threads
 
 def test_stem_pool_closed_while_a_host_is_full_still_runs_all_that_was_submitted() -> None:
     work = Gated()
-    pool = StemPool(64, adapts=True)
+    pool = TransferThreads(64, adapts=True)
     pool.submit(NOW, lambda: None, "a").result(30)
     refused_to_one(pool, "a")
     futures = [pool.submit(NOW, work.of(f"a{n}"), "a") for n in range(5)]

@@ -34,7 +34,8 @@ from archiver.core.model import (
     Yielded,
 )
 from archiver.core.states import TaskState
-from archiver.pipeline.dispatch import FAILURES_TO_PAUSE, Breakers, Dispatcher, Post, Shift
+from archiver.pipeline.breakers import FAILURES_TO_TRIP, Breakers
+from archiver.pipeline.dispatch import DispatchContext, DispatchOptions, LocalDispatcher
 from tests.fakes.events import Events
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -75,11 +76,13 @@ def listed(ledger: SqlLedger, name: str, deadline: datetime, *, query: str = "")
 
 
 def dispatcher_of(
-    ledger: SqlLedger, clock: Clock, archive: Callable[[Claim], Outcome], *, slots: int = 2
-) -> tuple[Dispatcher, Breakers, Events]:
+    ledger: SqlLedger, clock: Clock, archive: Callable[[Claim], Outcome], *, workers: int = 2
+) -> tuple[LocalDispatcher, Breakers, Events]:
     events = Events()
     breakers = Breakers(ledger, clock, events)
-    dispatcher = Dispatcher(Post(ledger, breakers, Shift("me", slots), clock, events), archive)
+    dispatcher = LocalDispatcher(
+        DispatchContext(ledger, breakers, DispatchOptions("me", workers), clock, events), archive
+    )
     return dispatcher, breakers, events
 
 
@@ -114,7 +117,7 @@ def test_dispatcher_with_a_full_pool_takes_the_earliest_deadline_first(ledger: S
     for day in days:
         listed(ledger, f"task-{day:04}", NOW + timedelta(days=day))
     archive = Archive(ledger)
-    dispatcher, _, _ = dispatcher_of(ledger, clock, archive, slots=1)
+    dispatcher, _, _ = dispatcher_of(ledger, clock, archive, workers=1)
     dispatcher.pump()
     assert dispatcher.wait_idle(20)
     assert archive.order == [f"task-{day:04}" for day in sorted(days)]
@@ -132,7 +135,7 @@ def test_dispatcher_never_holds_more_tasks_than_slots_and_refills_without_a_barr
         return Archived()
 
     archive = Archive(ledger, outcome)
-    dispatcher, _, _ = dispatcher_of(ledger, clock, archive, slots=3)
+    dispatcher, _, _ = dispatcher_of(ledger, clock, archive, workers=3)
     assert dispatcher.pump() == 3, "none of them can end, so all are held at one time"
     assert dispatcher.pump() == 0
     others.set()
@@ -158,7 +161,7 @@ def test_dispatcher_when_the_provider_refuses_pauses_it_and_goes_on_storing(ledg
         return Paused(Dependency.PROVIDER, "provider.key_refused: 401", "mend the key", lasting=True)
 
     archive = Archive(ledger, outcome)
-    dispatcher, breakers, events = dispatcher_of(ledger, clock, archive, slots=1)
+    dispatcher, breakers, events = dispatcher_of(ledger, clock, archive, workers=1)
     dispatcher.pump()
     assert dispatcher.wait_idle(20)
     asked = [name for name in archive.order if name.startswith("queued")]
@@ -219,11 +222,11 @@ def test_breaker_after_many_failures_in_a_row_opens_and_a_success_between_them_p
 ) -> None:
     _, breakers, _ = dispatcher_of(ledger, clock, lambda _: Archived())
     for _ in range(3):
-        for _ in range(FAILURES_TO_PAUSE - 1):
+        for _ in range(FAILURES_TO_TRIP - 1):
             breakers.failed(Dependency.ORIGIN, OriginBusy("503"))
         breakers.worked(Dependency.ORIGIN)
     assert breakers.admits(Dependency.ORIGIN)
-    for _ in range(FAILURES_TO_PAUSE):
+    for _ in range(FAILURES_TO_TRIP):
         breakers.failed(Dependency.ORIGIN, OriginBusy("503"))
     assert not breakers.admits(Dependency.ORIGIN)
     assert breakers.admits(Dependency.STORE)
@@ -286,7 +289,7 @@ def test_breaker_of_one_account_leaves_the_others_open(ledger: SqlLedger, clock:
 
 def test_breaker_counts_failures_of_the_provider_for_each_account(ledger: SqlLedger, clock: Clock) -> None:
     breakers = Breakers(ledger, clock, Events(), [DEFAULT_ACCOUNT, SECOND])
-    for _ in range(FAILURES_TO_PAUSE - 1):
+    for _ in range(FAILURES_TO_TRIP - 1):
         breakers.failed(Dependency.PROVIDER, ApiBusy("503"))
         breakers.failed(Dependency.PROVIDER, ApiBusy("503"), SECOND)
     breakers.worked(Dependency.PROVIDER)
@@ -297,7 +300,7 @@ def test_breaker_counts_failures_of_the_provider_for_each_account(ledger: SqlLed
 
 def test_breakers_of_origin_and_store_are_the_same_for_all_accounts(ledger: SqlLedger, clock: Clock) -> None:
     breakers = Breakers(ledger, clock, Events(), [DEFAULT_ACCOUNT, SECOND])
-    for account in (DEFAULT_ACCOUNT, SECOND) * (FAILURES_TO_PAUSE // 2):
+    for account in (DEFAULT_ACCOUNT, SECOND) * (FAILURES_TO_TRIP // 2):
         breakers.failed(Dependency.ORIGIN, OriginBusy("503"), account)
     assert breakers.shut(Dependency.ORIGIN)
     breakers.refused(Paused(Dependency.STORE, "403", "grant", lasting=True, account=SECOND))
@@ -346,7 +349,7 @@ def test_dispatcher_with_one_account_paused_asks_for_the_others_and_stores_for_a
     assert archive.order[-1] == theirs, "the probe"
 
 
-def test_dispatcher_lets_no_crowded_account_fill_its_slots(ledger: SqlLedger, clock: Clock) -> None:
+def test_dispatcher_lets_no_crowded_account_fill_its_workers(ledger: SqlLedger, clock: Clock) -> None:
     theirs = tuple(TaskId(f"second-{number:04}") for number in range(8))
     ledger.take_in(Intake(ids=theirs, accounts=dict.fromkeys(theirs, SECOND)), source="test", now=NOW)
     queued(ledger, "first-0000")
@@ -364,7 +367,9 @@ def test_dispatcher_lets_no_crowded_account_fill_its_slots(ledger: SqlLedger, cl
     def crowded() -> Collection[AccountName]:
         return {SECOND} if waiting else ()
 
-    dispatcher = Dispatcher(Post(ledger, breakers, Shift("me", 3), clock, Events(), crowded=crowded), archive)
+    dispatcher = LocalDispatcher(
+        DispatchContext(ledger, breakers, DispatchOptions("me", 3), clock, Events(), crowded=crowded), archive
+    )
     began = time.monotonic()
     while "first-0000" not in archive.order and time.monotonic() < began + 20:
         dispatcher.pump()
@@ -389,7 +394,7 @@ def test_breaker_of_what_the_operator_holds_is_never_probed_and_opens_when_it_is
     clock.now += timedelta(days=30)
     assert not breakers.admits(Dependency.STORE)
     assert breakers.shut(Dependency.STORE)
-    for _ in range(FAILURES_TO_PAUSE):
+    for _ in range(FAILURES_TO_TRIP):
         breakers.failed(Dependency.STORE, OriginBusy("503"))
     breakers.worked(Dependency.STORE)
     assert not breakers.admits(Dependency.STORE), "a transfer that was under way ends no hold"
@@ -437,7 +442,7 @@ def test_dispatcher_when_the_ledger_fails_stops_claiming_and_says_why(ledger: Sq
     def archive(_: Claim) -> Outcome:
         raise fault
 
-    dispatcher, _, _ = dispatcher_of(ledger, clock, archive, slots=1)
+    dispatcher, _, _ = dispatcher_of(ledger, clock, archive, workers=1)
     dispatcher.pump()
     assert dispatcher.wait_idle(20)
     assert dispatcher.fault is fault
@@ -454,7 +459,7 @@ def test_dispatcher_when_a_task_hits_a_bug_goes_on_with_the_next(ledger: SqlLedg
             raise ZeroDivisionError
         return inner(claim)
 
-    dispatcher, _, events = dispatcher_of(ledger, clock, archive, slots=1)
+    dispatcher, _, events = dispatcher_of(ledger, clock, archive, workers=1)
     dispatcher.pump()
     assert dispatcher.wait_idle(20)
     assert inner.order == ["task-0002"]
@@ -483,7 +488,7 @@ def test_dispatcher_with_one_slot_and_deadlines_far_away_asks_about_all_before_i
         listed(ledger, f"task-{number:04}", NOW + timedelta(days=number + 1))
     queued(ledger, *(f"queued-{number:04}" for number in range(8)))
     archive = slow_archive(ledger, clock)
-    dispatcher, _, _ = dispatcher_of(ledger, clock, archive, slots=1)
+    dispatcher, _, _ = dispatcher_of(ledger, clock, archive, workers=1)
     dispatcher.pump()
     assert dispatcher.wait_idle(20)
     assert kinds(archive) == "qqqqqqqqttt"
@@ -496,7 +501,7 @@ def test_dispatcher_with_one_slot_near_a_deadline_shares_its_time_between_asking
         listed(ledger, f"task-{number:04}", NOW + timedelta(seconds=9 + 8 * number))
     queued(ledger, *(f"queued-{number:04}" for number in range(40)))
     archive = slow_archive(ledger, clock)
-    dispatcher, _, _ = dispatcher_of(ledger, clock, archive, slots=1)
+    dispatcher, _, _ = dispatcher_of(ledger, clock, archive, workers=1)
     dispatcher.pump()
     assert dispatcher.wait_idle(20)
     assert kinds(archive).startswith("qtqqqqtqqqqt"), "four asked for each stored, as storing takes four times as long"
@@ -506,7 +511,7 @@ def test_dispatcher_that_had_nothing_to_ask_for_hours_owes_asking_nothing(ledger
     for number in range(3):
         listed(ledger, f"task-{number:04}", NOW + timedelta(days=1))
     archive = slow_archive(ledger, clock, storing=3600)
-    dispatcher, _, _ = dispatcher_of(ledger, clock, archive, slots=1)
+    dispatcher, _, _ = dispatcher_of(ledger, clock, archive, workers=1)
     dispatcher.pump()
     assert dispatcher.wait_idle(20)
     listed(ledger, "urgent-0001", clock() + timedelta(seconds=9))
@@ -519,7 +524,7 @@ def test_dispatcher_that_had_nothing_to_ask_for_hours_owes_asking_nothing(ledger
 def test_dispatcher_that_had_nothing_to_store_for_hours_owes_storing_nothing(ledger: SqlLedger, clock: Clock) -> None:
     queued(ledger, *(f"queued-{number:04}" for number in range(3)))
     archive = slow_archive(ledger, clock, asking=3600)
-    dispatcher, _, _ = dispatcher_of(ledger, clock, archive, slots=1)
+    dispatcher, _, _ = dispatcher_of(ledger, clock, archive, workers=1)
     dispatcher.pump()
     assert dispatcher.wait_idle(20)
     for number in range(3):
@@ -540,7 +545,7 @@ def test_dispatcher_when_the_ledger_cannot_tell_the_next_deadline_stops_and_says
             raise fault
 
     ledger = Broken.open(f"sqlite:///{tmp_path}/ledger.db")
-    dispatcher, _, _ = dispatcher_of(ledger, clock, Archive(ledger), slots=1)
+    dispatcher, _, _ = dispatcher_of(ledger, clock, Archive(ledger), workers=1)
     assert dispatcher.pump() == 0
     assert dispatcher.fault is fault
     assert dispatcher.working == 0
@@ -572,7 +577,7 @@ def test_dispatcher_while_nothing_can_be_stored_asks_for_no_links_of_listed_task
         return Later(clock() + timedelta(hours=1), "later")
 
     archive = Archive(ledger, outcome)
-    dispatcher, breakers, _ = dispatcher_of(ledger, clock, archive, slots=1)
+    dispatcher, breakers, _ = dispatcher_of(ledger, clock, archive, workers=1)
     breakers.refused(Paused(Dependency.STORE, "r", "h", lasting=True))
     dispatcher.pump()
     assert dispatcher.wait_idle(20), "it must not take the listed task up again and again"
@@ -595,8 +600,10 @@ def test_dispatcher_makes_progress_when_idle_when_it_claims_and_when_a_task_ends
 
     beats: list[str] = []
     breakers = Breakers(ledger, clock, Events())
-    post = Post(ledger, breakers, Shift("me", 2), clock, Events(), progress=lambda: beats.append("beat"))
-    dispatcher = Dispatcher(post, Archive(ledger, archived_late))
+    context = DispatchContext(
+        ledger, breakers, DispatchOptions("me", 2), clock, Events(), progress=lambda: beats.append("beat")
+    )
+    dispatcher = LocalDispatcher(context, Archive(ledger, archived_late))
     dispatcher.pump()
     assert len(beats) == 1, "idle"
     listed(ledger, "task-0001", NOW + timedelta(days=1))
@@ -622,7 +629,7 @@ def test_dispatcher_between_two_claims_is_not_idle(tmp_path: Path, clock: Clock)
             return next(left, None)
 
     ledger = Endless.open(f"sqlite:///{tmp_path}/ledger.db")
-    dispatcher, _, _ = dispatcher_of(ledger, clock, lambda _: Archived(), slots=1)
+    dispatcher, _, _ = dispatcher_of(ledger, clock, lambda _: Archived(), workers=1)
     usual = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
@@ -641,7 +648,7 @@ def test_dispatcher_made_larger_and_smaller_holds_as_many_tasks_as_it_was_told_l
         listed(ledger, f"task-{number:04}", NOW + timedelta(days=1))
     permits = threading.Semaphore(0)
     archive = Archive(ledger, lambda _: Archived() if permits.acquire(timeout=30) else Yielded())
-    dispatcher, _, _ = dispatcher_of(ledger, clock, archive, slots=1)
+    dispatcher, _, _ = dispatcher_of(ledger, clock, archive, workers=1)
     dispatcher.pump()
     dispatcher.resize(3)
     dispatcher.pump()

@@ -53,8 +53,9 @@ from archiver.core.model import (
 )
 from archiver.core.reports import TaskRow
 from archiver.core.states import StemState
-from archiver.pipeline.dispatch import FAILURES_TO_PAUSE, Breakers, StemPool
+from archiver.pipeline.breakers import FAILURES_TO_TRIP, Breakers
 from archiver.pipeline.task import Archiver, Outside
+from archiver.pipeline.transfers import TransferThreads
 from archiver.service.upkeep import DeadlineWatch
 from tests.fakes.downloader import Audio, FakeDownloader, Scripted
 from tests.fakes.events import Events
@@ -110,7 +111,7 @@ class World:
     def __post_init__(self) -> None:
         self.downloader = FakeDownloader(self.origin)
         self.breakers = Breakers(self.ledger, self.clock, self.events)
-        self.pool = StemPool(4)
+        self.pool = TransferThreads(4)
         self.archiver = Archiver(
             outside=Outside(self.api, self.downloader, self.store, self.ledger, self.breakers, self.pool),
             owner="me",
@@ -453,7 +454,7 @@ def test_paused_store_lets_records_be_read_but_nothing_be_fetched(world: World) 
 def test_dependency_that_fails_again_and_again_is_paused(world: World, dependency: Dependency) -> None:
     world.lists(world.serves("vocal", OriginBusy("503")))
     world.api.trouble = ApiBusy("502") if dependency is Dependency.PROVIDER else None
-    for _ in range(FAILURES_TO_PAUSE):
+    for _ in range(FAILURES_TO_TRIP):
         assert not world.breakers.shut(dependency)
         outcome = world.go()
         assert isinstance(outcome, Later)
@@ -660,7 +661,7 @@ def test_link_that_is_spent_and_listed_no_more_is_rescued(world: World) -> None:
 
 
 def test_transfers_queue_up_by_the_deadline_of_their_task(world: World) -> None:
-    class Noting(StemPool):
+    class Noting(TransferThreads):
         def submit(self, deadline: datetime, work: Callable[[], None], host: str = "") -> Future[None]:
             deadlines.append(deadline)
             hosts.append(host)
@@ -797,7 +798,7 @@ def test_object_stored_just_before_a_death_is_found_though_a_twin_came_first_thi
     claim = world.claim()
     assert claim is not None
     # One at a time: threads of a dead process store nothing more, those of this one would.
-    with closing(StemPool(1)) as pool, pytest.raises(Killed):
+    with closing(TransferThreads(1)) as pool, pytest.raises(Killed):
         replace(world.archiver, outside=replace(world.archiver.outside, pool=pool)).archive(claim)
     world.store.checkpoint = lambda _: None
     world.ledger.release("me", now=world.now)
