@@ -51,9 +51,12 @@ from archiver.ports.work import Engine, Gate
 from archiver.service.alerts import Heartbeat, Notices, ToldLog
 from archiver.service.backfill import Backfill, Ending, Roll, end, enrol, stay
 from archiver.service.daemon import Care, Daemon, Hangup, Job, Stopping, drain, unless_asked
+from archiver.service.deadlines import DeadlineWatch
+from archiver.service.housekeeping import Housekeeping, Rescue, abort_strays
+from archiver.service.intake import QueueIntake
 from archiver.service.liveness import Beating, Pulse
 from archiver.service.reload import Reload, Tune
-from archiver.service.upkeep import DeadlineWatch, QueueIntake, Rescue, Waking, abort_strays, abort_uploads, free_leases
+from archiver.service.wakeups import Wakeups
 from archiver.settings import Settings
 from archiver.web.metrics import Metrics, Sources
 
@@ -98,7 +101,7 @@ class Service:
     dispatcher: Dispatcher
     rescue: Rescue | None
     """None where no jobs are queued."""
-    waking: Waking
+    wakeups: Wakeups
     log: EventLog
     cancel: Callable[[], None]
     """Makes transfers and calls under way end at once, their tasks given back."""
@@ -111,13 +114,10 @@ class Service:
     clock: Clock = utc_now
     checkpoint: Checkpoint = unobserved
 
-    def free_leases(self) -> None:
-        """Take up at once what dead processes held."""
-        free_leases(ledger=self.ledger, alive=self.owners.alive, clock=self.clock, log=self.log)
-
-    def abort_uploads(self) -> None:
-        """Clear away the multipart uploads that dead processes left open."""
-        abort_uploads(ledger=self.ledger, store=self.store, alive=self.owners.alive, log=self.log)
+    @property
+    def housekeeping(self) -> Housekeeping:
+        """Clears away what dead processes left."""
+        return Housekeeping(self.ledger, self.store, self.owners.alive, self.clock, self.log)
 
     def abort_strays(self) -> None:
         """Clear away the multipart uploads that no process knows of."""
@@ -157,7 +157,7 @@ class Service:
             self.jobs(), stopping=stopping, clock=self.clock, log=self.log, pulse=self.pulse, care=care or Care()
         )
         with watched(settings.http, served, self.log):
-            with called(settings.callback, heard=self.waking.heard, clock=self.clock, log=self.log):
+            with called(settings.callback, received=self.wakeups.request, clock=self.clock, log=self.log):
                 queue = str(settings.queue.path)
                 self.log.info("daemon.started", version=__version__, owner=self.owner, queue=queue)
                 fault = daemon.run(lambda: self.dispatcher.fault)
@@ -243,7 +243,7 @@ class Service:
 
     def _dispatch(self) -> None:
         self.breakers.reload()
-        self.waking()
+        self.wakeups()
         self.dispatcher.pump()
 
     def _renew(self) -> None:
@@ -251,8 +251,8 @@ class Service:
 
     def _housekeeping(self) -> None:
         self._renew()
-        self.free_leases()
-        self.abort_uploads()
+        self.housekeeping.free_leases()
+        self.housekeeping.abort_uploads()
 
     # --- one shot
 
@@ -270,7 +270,7 @@ class Service:
         )
 
     def _sweep(self) -> None:
-        self.abort_uploads()
+        self.housekeeping.abort_uploads()
         self.abort_strays()
 
     def backfill(
@@ -462,7 +462,7 @@ def service(
             breakers=breakers,
             dispatcher=dispatcher,
             rescue=None if engine is None else Rescue(engine, log),
-            waking=Waking(ledger, machine.clock, log, add_unknown=settings.callback.add_unknown),
+            wakeups=Wakeups(ledger, machine.clock, log, add_unknown=settings.callback.add_unknown),
             log=log,
             cancel=means.cancel,
             pulse=pulse,
@@ -474,7 +474,7 @@ def service(
         )
         metrics.watch(whole.sources(means.accounts.budget, means.pool.limits))
         dispatcher.renew()
-        whole.free_leases()
+        whole.housekeeping.free_leases()
         yield whole
 
 

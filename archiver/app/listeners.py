@@ -50,7 +50,7 @@ def watched(http: Http, served: Mapping[str, Callable[[], Page]], log: EventLog)
 
 
 @contextmanager
-def called(callback: Callback, *, heard: Callable[[TaskId], None], clock: Clock, log: EventLog) -> Iterator[None]:
+def called(callback: Callback, *, received: Callable[[TaskId], None], clock: Clock, log: EventLog) -> Iterator[None]:
     """Take the provider's callbacks while this lasts, if so set; where that cannot be, say so and go on.
 
     Raises SettingsFault when what it takes is not installed.
@@ -62,7 +62,7 @@ def called(callback: Callback, *, heard: Callable[[TaskId], None], clock: Clock,
     with extra("callback.enabled", "callback"):
         from archiver.web.callbacks import Callbacks, CallbackServer  # noqa: PLC0415 - an extra
     try:
-        server = CallbackServer(*address, Callbacks(key=callback.key(), heard=heard, clock=clock, log=log))
+        server = CallbackServer(*address, Callbacks(key=callback.key(), received=received, clock=clock, log=log))
     except OSError as error:
         hint = "set callback.listen to an address of this machine and a free port; until then tasks are polled"
         log.error("callback.unavailable", listen=callback.listen, error=error.strerror, hint=hint)  # noqa: TRY400 - an event

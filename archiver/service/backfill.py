@@ -16,7 +16,7 @@ from archiver.pipeline.dispatch import Dispatcher
 from archiver.ports.ledger import Ledger
 from archiver.ports.runtime import Checkpoint, Clock, EventLog, unobserved
 from archiver.service.daemon import Stopping
-from archiver.service.upkeep import accept
+from archiver.service.intake import accept
 
 UNFINISHED_SHOWN = 1000
 """How many unfinished tasks the ending names; beyond that it only counts."""

@@ -36,15 +36,15 @@ _COMPLAIN_EVERY = timedelta(minutes=1)
 
 
 class Callbacks:
-    """Answers POST at PATH: 200 for what the provider signed, each signature heard once, and 4xx for the rest.
+    """Answers POST at PATH: 200 for what the provider signed, each signature taken once, and 4xx for the rest.
 
-    `heard` is told the task and must return at once. Requests are refused without a word on which task they
+    `received` is called with the task and must return at once. Requests are refused without a word on which task they
     named; the log says so once a minute at most.
     """
 
-    def __init__(self, *, key: str, heard: Callable[[TaskId], None], clock: Clock, log: EventLog) -> None:
+    def __init__(self, *, key: str, received: Callable[[TaskId], None], clock: Clock, log: EventLog) -> None:
         self._key = key
-        self._heard = heard
+        self._received = received
         self._clock = clock
         self._log = log
         self._seen: dict[str, datetime] = {}
@@ -65,11 +65,11 @@ class Callbacks:
         if not is_genuine(self._key, task, timestamp=timestamp, signature=signature, now=now):
             return self._refuse(HTTPStatus.UNAUTHORIZED, "no valid signature, or one of another time")
         if self._is_new(signature, now):
-            self._heard(task)
+            self._received(task)
         return _answer(HTTPStatus.OK, "received")
 
     def _is_new(self, signature: str, now: datetime) -> bool:
-        """Note a valid signature; one that is told again within its window is not new."""
+        """Note a valid signature; one that comes again within its window is not new."""
         # One is valid for twice the window at most: from a clock that is behind to one that is ahead.
         self._seen = {each: at for each, at in self._seen.items() if abs(now - at) <= 2 * WINDOW}
         if signature in self._seen:

@@ -40,7 +40,7 @@ class Endpoint:
         self.now = NOW
         self.heard: list[TaskId] = []
         self.events = Events()
-        self.callbacks = Callbacks(key=KEY, heard=self.heard.append, clock=lambda: self.now, log=self.events)
+        self.callbacks = Callbacks(key=KEY, received=self.heard.append, clock=lambda: self.now, log=self.events)
 
     def post(self, body: bytes, headers: Headers) -> int:
         return self.ask("POST", PATH, headers, [body])
@@ -222,7 +222,7 @@ class Listener:
         self.heard: list[TaskId] = []
         self.was_heard = threading.Event()
         self.events = Events()
-        callbacks = Callbacks(key=KEY, heard=self.hear, clock=lambda: datetime.now(UTC), log=self.events)
+        callbacks = Callbacks(key=KEY, received=self.hear, clock=lambda: datetime.now(UTC), log=self.events)
         self.server = CallbackServer("127.0.0.1", 0, callbacks, connection_max=connection_max)
         self.host, port = self.server.address.split(":")
         self.port = int(port)
@@ -271,7 +271,7 @@ def test_request_that_is_no_http_or_has_an_endless_head_gets_no_5xx(listener: Li
 
 
 def test_address_in_use_is_an_os_error(listener: Listener) -> None:
-    callbacks = Callbacks(key=KEY, heard=lambda _: None, clock=lambda: NOW, log=Events())
+    callbacks = Callbacks(key=KEY, received=lambda _: None, clock=lambda: NOW, log=Events())
     with pytest.raises(OSError, match="in use"):
         CallbackServer(listener.host, listener.port, callbacks)
 
@@ -285,7 +285,7 @@ def test_service_whose_address_for_callbacks_is_taken_says_so_and_works_on(liste
             "callback": {"enabled": True, "listen": listen, "hmac_key": KEY},
         }
     )
-    with called(settings.callback, heard=lambda _: None, clock=utc_now, log=events):
+    with called(settings.callback, received=lambda _: None, clock=utc_now, log=events):
         [said] = events.of("callback.unavailable")
     assert said["listen"] == listen
 

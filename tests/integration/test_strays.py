@@ -16,7 +16,7 @@ from archiver.adapters.object_store.buffers import BufferBudget
 from archiver.core.errors import AccessRefused
 from archiver.core.model import Intake, TaskId
 from archiver.demo.seaweed import S3Server
-from archiver.service.upkeep import abort_strays
+from archiver.service.housekeeping import abort_strays
 from tests.fakes.events import Events
 
 if TYPE_CHECKING:

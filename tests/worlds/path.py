@@ -30,7 +30,8 @@ from archiver.core.records.envelope import record_of
 from archiver.pipeline.breakers import Breakers
 from archiver.pipeline.dispatch import DispatchContext, DispatchOptions, LocalDispatcher
 from archiver.pipeline.task import Archiver, Outside
-from archiver.service.upkeep import QueueIntake, abort_uploads, free_leases
+from archiver.service.housekeeping import Housekeeping
+from archiver.service.intake import QueueIntake
 from tests.fakes.downloader import Audio, FakeDownloader, Scripted
 from tests.fakes.events import Events
 from tests.fakes.object_store import FakeStore
@@ -305,9 +306,10 @@ class Process:
         """What the daemon does every half minute."""
         self.breakers.reload()
         self.dispatcher.renew()
-        ledger, log, alive = self.universe.ledger, self.universe.events, self.universe.alive
-        free_leases(ledger=ledger, alive=alive, clock=self.universe.clock, log=log)
-        abort_uploads(ledger=ledger, store=self.universe.store, alive=alive, log=log)
+        universe = self.universe
+        sweep = Housekeeping(universe.ledger, universe.store, universe.alive, universe.clock, universe.events)
+        sweep.free_leases()
+        sweep.abort_uploads()
 
 
 class Universe:

@@ -56,7 +56,7 @@ from archiver.core.states import StemState
 from archiver.pipeline.breakers import FAILURES_TO_TRIP, Breakers
 from archiver.pipeline.task import Archiver, Outside
 from archiver.pipeline.transfers import TransferThreads
-from archiver.service.upkeep import DeadlineWatch
+from archiver.service.deadlines import DeadlineWatch
 from tests.fakes.downloader import Audio, FakeDownloader, Scripted
 from tests.fakes.events import Events
 from tests.fakes.object_store import FakeStore

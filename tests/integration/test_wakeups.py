@@ -11,7 +11,7 @@ import pytest
 
 from archiver.adapters.ledger import SqlLedger
 from archiver.core.model import Later
-from archiver.service.upkeep import Waking
+from archiver.service.wakeups import Wakeups
 from tests.fakes.events import Events
 from tests.fixtures.ledgers import DAY, LEASE, NOW, SECOND, claim, no_claim, open_ledger, record, shown, take_in, tid
 
@@ -40,12 +40,12 @@ class Woken:
     events: Events = field(default_factory=Events)
 
     def __post_init__(self) -> None:
-        self.waking = Waking(self.ledger, lambda: self.now, self.events, add_unknown=self.add_unknown)
+        self.wakeups = Wakeups(self.ledger, lambda: self.now, self.events, add_unknown=self.add_unknown)
 
     def call(self, *numbers: int) -> None:
         for number in numbers:
-            self.waking.heard(tid(number))
-        self.waking()
+            self.wakeups.request(tid(number))
+        self.wakeups()
 
 
 def test_task_that_waits_for_the_provider_is_due_at_once_when_it_calls(ledger: SqlLedger) -> None:
@@ -87,7 +87,7 @@ def test_task_that_is_being_asked_about_is_woken_when_that_was_too_early(ledger:
     woken.call(1)
     ledger.finish(mine, Later(NOW + HOUR, "wait"), record=record(), now=woken.now)
     woken.now += timedelta(seconds=10)
-    woken.waking()
+    woken.wakeups()
     assert shown(ledger).not_before == woken.now
 
 
@@ -105,8 +105,8 @@ def test_task_that_nobody_knows_is_named_in_the_log_or_taken_in_as_configured(le
 def test_calls_beyond_the_bound_are_dropped(ledger: SqlLedger) -> None:
     woken = Woken(ledger)
     for number in range(10_002):
-        woken.waking.heard(tid(number))
-    woken.waking()
+        woken.wakeups.request(tid(number))
+    woken.wakeups()
     assert len(woken.events.of("callback.unknown")) == 10_000
 
 
@@ -114,7 +114,7 @@ def test_call_that_was_noted_before_the_clock_was_set_back_does_not_wait_for_it(
     pending(ledger)
     woken = Woken(ledger)
     woken.now += DAY
-    woken.waking.heard(tid(1))
+    woken.wakeups.request(tid(1))
     woken.now -= DAY
-    woken.waking()
+    woken.wakeups()
     assert shown(ledger).not_before == woken.now

@@ -1,0 +1,39 @@
+"""Deadlines: raises the alarm before audio expires."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from archiver.ports.ledger import Ledger
+from archiver.ports.runtime import Clock, EventLog
+
+
+@dataclass(slots=True)
+class DeadlineWatch:
+    """Raises the alarm when tasks come near their deadline."""
+
+    ledger: Ledger
+    clock: Clock
+    at_risk: timedelta
+    log: EventLog
+    _logged: tuple[int, int] = field(default=(0, 0), init=False)
+
+    def __call__(self) -> None:
+        """Log `deadline.at_risk` and `deadline.forecast` whenever what they count changes."""
+        overview = self.ledger.overview(now=self.clock(), at_risk=self.at_risk)
+        at_risk, late = overview.at_risk_count, overview.forecast_late or 0
+        before, self._logged = self._logged, (at_risk, late)
+        if at_risk != before[0]:
+            first = overview.at_risk[0] if overview.at_risk else None
+            report = self.log.error if first is not None else self.log.info
+            report(
+                "deadline.at_risk",
+                tasks=at_risk,
+                first_task_id=first and first.task_id,
+                first_deadline=first and first.deadline.isoformat(),
+                reason=first and first.reason,
+            )
+        if late != before[1]:
+            report = self.log.error if late else self.log.info
+            report("deadline.forecast", stems_expiring=late, stems_an_hour=overview.stems_an_hour)

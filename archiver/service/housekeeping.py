@@ -1,0 +1,69 @@
+"""Housekeeping: gives back and clears away what dead processes left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from archiver.core.errors import ArchiverError
+from archiver.core.model import TaskId
+from archiver.ports.ledger import Alive, Ledger
+from archiver.ports.runtime import Clock, EventLog
+from archiver.ports.store import ObjectStore, UploadList
+from archiver.ports.work import Jobs
+
+
+@dataclass(frozen=True, slots=True)
+class Housekeeping:
+    """Gives back what dead processes held, and aborts the multipart uploads that they left open."""
+
+    ledger: Ledger
+    store: ObjectStore
+    alive: Alive
+    clock: Clock
+    log: EventLog
+
+    def free_leases(self) -> None:
+        """Give back at once what dead processes held, however long their leases would have lasted."""
+        for owner in self.ledger.release_dead(self.alive, now=self.clock()):
+            self.log.info("lease.expired", owner=owner)
+
+    def abort_uploads(self) -> None:
+        """Abort the uploads that dead processes left open; what cannot be aborted now waits for the next time."""
+        for key, upload_id in self.ledger.uploads_of_dead(self.alive):
+            try:
+                self.store.abort(key, upload_id)
+            except ArchiverError as error:
+                self.log.info("upload.abort_failed", key=key, reason=f"{error.code}: {error}")
+                return
+            self.ledger.upload_closed(key, upload_id)
+            self.log.info("upload.aborted", key=key)
+
+
+def abort_strays(*, ledger: Ledger, store: UploadList, prefix: str, log: EventLog) -> None:
+    """Abort uploads to tasks of ours that nobody works on: whoever made them never learned or kept their id.
+
+    Such are left when a process dies, or an answer is lost, just as the store has made an upload. Leaves alone what
+    belongs to a task that the ledger does not know: that is somebody else's.
+    """
+    try:
+        # Listed before the leases are looked at: whoever begins an upload holds its task already.
+        for key, upload_id, _ in list(store.uploads(prefix)):
+            row = ledger.show(TaskId(key.removeprefix(prefix).partition("/")[0]))
+            if row is not None and row.leased_until is None:
+                store.abort(key, upload_id)
+                log.info("upload.aborted", key=key)
+    except ArchiverError as error:
+        log.info("upload.abort_failed", key=prefix, reason=f"{error.code}: {error}")
+
+
+@dataclass(frozen=True, slots=True)
+class Rescue:
+    """Puts back the jobs of workers that were killed, froze or were cut off."""
+
+    jobs: Jobs
+    log: EventLog
+
+    def __call__(self) -> None:
+        """Put them back; raise LedgerFault."""
+        for task_id in self.jobs.rescue():
+            self.log.warning("job.rescued", task_id=task_id)
