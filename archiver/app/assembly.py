@@ -47,7 +47,7 @@ from archiver.pipeline.task import Archiver, Outside
 from archiver.pipeline.transfers import TransferThreads
 from archiver.ports.ledger import Ledger
 from archiver.ports.runtime import Checkpoint, Clock, EventLog, Observer, unobserved
-from archiver.ports.work import Engine, Gate
+from archiver.ports.work import Engine
 from archiver.service.alerts import Heartbeat, Notices, ToldLog
 from archiver.service.backfill import Backfill, Ending, Roll, end, enrol, stay
 from archiver.service.daemon import Care, Daemon, Hangup, Job, Stopping, drain, unless_asked
@@ -324,14 +324,14 @@ class _Means:
     store: S3Store
     cancelled: threading.Event = field(default_factory=threading.Event)
 
-    def outside(self, ledger: Ledger, gate: Gate) -> Outside:
+    def outside(self, ledger: Ledger, breakers: Breakers) -> Outside:
         """Return what the path works with."""
         return Outside(
             accounts=self.accounts,
             downloader=self.downloader,
             store=self.store,
             ledger=ledger,
-            gate=gate,
+            breakers=breakers,
             pool=self.pool,
         )
 

@@ -14,10 +14,10 @@ from archiver.ports.ledger import Ledger
 from archiver.ports.runtime import Clock, EventLog
 
 FAILURES_TO_TRIP = 8
-"""How many failures in a row, over all tasks, make an outage."""
+"""Failures in a row, over all tasks, that make an outage."""
 
 NEEDS = {Stage.LIST: (Dependency.PROVIDER,), Stage.STORE: (Dependency.ORIGIN, Dependency.STORE)}
-"""What must work for each half of the path."""
+"""The dependencies that each half of the path needs."""
 
 FARTHEST_PROBE = timedelta(minutes=1)
 """A pause whose probe is due later than this was written down before the clock was set back."""
@@ -26,7 +26,7 @@ PROBE_PATIENCE = timedelta(minutes=1)
 """How long a probe may stay without a verdict (its task met another trouble) before the next is let through."""
 
 _Subject = tuple[Dependency, AccountName]
-"""What one breaker is for: the provider as one account has it, the origin, or the store."""
+"""That which one breaker is for: the provider as one account has it, the origin, or the store."""
 
 
 def _subject(dependency: Dependency, account: AccountName = DEFAULT_ACCOUNT) -> _Subject:
@@ -40,15 +40,15 @@ def _fields(subject: _Subject) -> dict[str, object]:
 
 
 class Breakers:
-    """The Gate: a circuit breaker for each subject, kept in the ledger so that every process sees it.
+    """A circuit breaker for each subject, kept in the ledger so that every process sees it. Safe for many threads.
 
-    What the operator holds is shut until it is lifted, or its time is over; nothing probes it. It is the
-    whole dependency, for every account.
+    A breaker trips when its subject refuses us, or fails FAILURES_TO_TRIP times in a row for whatever
+    tasks: an outage then costs a probe now and then, not every task its tries. While it is tripped one
+    use is let through each time a probe is due. A probe that fails doubles the wait; one that works ends
+    the pause.
 
-    One opens when its subject refuses us, or fails FAILURES_TO_TRIP times in a row for whatever
-    tasks: an outage then costs a probe now and then, not every task its tries. While it is open the
-    subject is admitted once each time a probe is due; a probe that fails doubles the wait, one that
-    works ends the pause.
+    A dependency that the operator holds is blocked, for every account, until it is lifted or its time is
+    over; nothing probes it.
 
     `accounts` are those of the settings; others are met as tasks name them.
     """
@@ -72,7 +72,7 @@ class Breakers:
         self._pauses = self._read()
         self._probes: dict[_Subject, datetime] = {}
         self._failures: Counter[_Subject] = Counter()
-        self._tell_held({}, self._pauses)
+        self._log_holds({}, self._pauses)
 
     def reload(self) -> None:
         """Look into the ledger for what other processes and the operator decided; call it every few seconds."""
@@ -84,13 +84,13 @@ class Breakers:
         with self._lock:
             before, self._pauses = self._pauses, found
             self._probes = {subject: taken for subject, taken in self._probes.items() if subject in found}
-        self._tell_held(before, found)
+        self._log_holds(before, found)
 
     def _read(self) -> dict[_Subject, Pause]:
         found = [self._found_at_start.get(pause, pause) for pause in self._ledger.pauses()]
         return {(pause.dependency, pause.account): pause for pause in found}
 
-    def _tell_held(self, before: Mapping[_Subject, Pause], found: Mapping[_Subject, Pause]) -> None:
+    def _log_holds(self, before: Mapping[_Subject, Pause], found: Mapping[_Subject, Pause]) -> None:
         was, now = ({subject[0] for subject, pause in each.items() if pause.held} for each in (before, found))
         for name in now - was:
             pause = found[_subject(name)]
@@ -99,43 +99,48 @@ class Breakers:
         for name in was - now:
             self._log.info("dependency.released", dependency=name.value)
 
-    def admits(self, *dependencies: Dependency, account: AccountName = DEFAULT_ACCOUNT) -> bool:
-        """Whether all of them may be used now; takes the probe of each that is due for one."""
+    # --- may it be used?
+
+    def try_use(self, *dependencies: Dependency, account: AccountName = DEFAULT_ACCOUNT) -> bool:
+        """Return whether all of them may be used now; if so, the caller's use is the probe of each that is due for one.
+
+        The provider is asked about for `account` alone.
+        """
         subjects = [_subject(dependency, account) for dependency in dependencies]
         with self._lock:
-            if not all(map(self._is_open, subjects)):
+            if not all(map(self._is_usable, subjects)):
                 return False
             self._probes |= {subject: self._clock() for subject in subjects if subject in self._pauses}
             return True
 
-    def open_for(self, *dependencies: Dependency) -> bool:
-        """Whether `admits` would say yes, for some account at least, without taking a probe."""
+    def is_available(self, *dependencies: Dependency) -> bool:
+        """Return whether `try_use` would say yes, for some account at least; takes no probe."""
         with self._lock:
             return all(
-                any(self._is_open(_subject(dependency, account)) for account in self._accounts)
+                any(self._is_usable(_subject(dependency, account)) for account in self._accounts)
                 for dependency in dependencies
             )
 
-    def barred(self) -> Collection[AccountName]:
-        """The accounts for which the provider may not be asked now."""
-        with self._lock:
-            paused = {account for dependency, account in self._pauses if dependency is Dependency.PROVIDER}
-            return {account for account in paused if not self._is_open((Dependency.PROVIDER, account))}
-
-    @property
-    def fresh_only(self) -> bool:
-        """Whether only tasks never listed are to be asked about.
-
-        Listed ones are asked about again only for links to use at once: not while nothing can be stored.
-        """
-        return not self.open_for(*NEEDS[Stage.STORE])
-
-    def shut(self, *dependencies: Dependency) -> bool:
-        """Whether one of them is paused and nobody is probing it."""
+    def is_blocked(self, *dependencies: Dependency) -> bool:
+        """Return whether one of them is paused and nobody is probing it: what was begun had better stop."""
         with self._lock:
             return any(
                 subject in self._pauses and not self._is_probed(subject) for subject in map(_subject, dependencies)
             )
+
+    def blocked_accounts(self) -> Collection[AccountName]:
+        """Return the accounts for which the provider may not be asked now."""
+        with self._lock:
+            paused = {account for dependency, account in self._pauses if dependency is Dependency.PROVIDER}
+            return {account for account in paused if not self._is_usable((Dependency.PROVIDER, account))}
+
+    @property
+    def fresh_only(self) -> bool:
+        """True while only tasks never listed are to be asked about.
+
+        Listed ones are asked about again only for links to use at once: not while nothing can be stored.
+        """
+        return not self.is_available(*NEEDS[Stage.STORE])
 
     def paused(self) -> Sequence[Dependency]:
         """Return what is paused, for one account at least, as far as this process knows, probed or not."""
@@ -143,7 +148,7 @@ class Breakers:
             found = {dependency for dependency, _ in self._pauses}
             return [name for name in Dependency if name in found]
 
-    def _is_open(self, subject: _Subject) -> bool:
+    def _is_usable(self, subject: _Subject) -> bool:
         now = self._clock()
         if self._is_held(subject):
             return self._pauses[_subject(subject[0])].over(now)
@@ -161,8 +166,10 @@ class Breakers:
         taken, now = self._probes.get(subject), self._clock()
         return taken is not None and taken <= now < taken + PROBE_PATIENCE
 
+    # --- what came of it
+
     def worked(self, dependency: Dependency, account: AccountName = DEFAULT_ACCOUNT) -> None:
-        """End the pause, if any that is not held, and the row of failures."""
+        """End the row of failures, and the pause unless the operator holds it."""
         subject = _subject(dependency, account)
         with self._lock:
             self._failures.pop(subject, None)
@@ -174,25 +181,25 @@ class Breakers:
             self._log.info("dependency.resumed", **_fields(subject))
 
     def failed(self, dependency: Dependency, error: ArchiverError, account: AccountName = DEFAULT_ACCOUNT) -> None:
-        """Count a failure; open or prolong the pause once they make an outage."""
+        """Count a failure: it was busy or out of reach. Trip after a failed probe, or once failures make an outage."""
         subject = _subject(dependency, account)
         with self._lock:
             self._failures[subject] += 1
             outage = self._failures[subject] >= FAILURES_TO_TRIP or subject in self._probes
         if outage:
-            self.refused(Paused(dependency, f"{error.code}: {error}", error.hint, lasting=False, account=account))
+            self.trip(Paused(dependency, f"{error.code}: {error}", error.hint, lasting=False, account=account))
 
-    def refused(self, outcome: Paused) -> None:
-        """Open the pause, or prolong it after a failed probe."""
-        subject = _subject(outcome.dependency, outcome.account)
+    def trip(self, refusal: Paused) -> None:
+        """Begin the pause, or prolong it after a failed probe; a hold, and a pause nobody probed, stay as they are."""
+        subject = _subject(refusal.dependency, refusal.account)
         with self._lock:
             if self._is_held(subject) or (subject in self._pauses and subject not in self._probes):
                 return
         pause = self._ledger.pause(
             *subject,
-            reason=outcome.reason,
-            hint=outcome.hint,
-            lasting=outcome.lasting,
+            reason=refusal.reason,
+            hint=refusal.hint,
+            lasting=refusal.lasting,
             now=self._clock(),
         )
         with self._lock:
@@ -201,7 +208,7 @@ class Breakers:
         self._log.error(
             "dependency.paused",
             **_fields(subject),
-            reason=outcome.reason,
-            hint=outcome.hint,
+            reason=refusal.reason,
+            hint=refusal.hint,
             next_probe=pause.next_probe.isoformat(),
         )

@@ -53,7 +53,7 @@ class Deferrer:
         until = self._until(now)
         deferred = 0
         for stage in Stage:
-            if self._accepting and self._context.breakers.open_for(*NEEDS[stage]):
+            if self._accepting and self._context.breakers.is_available(*NEEDS[stage]):
                 deferred += self._defer(stage, now, until)
         if deferred:
             self._context.log.debug("job.deferred", jobs=deferred)
@@ -75,7 +75,7 @@ class Deferrer:
             until=until,
             limit=PROBES if probing else WINDOW,
             fresh_only=self._context.breakers.fresh_only,
-            barred=self._context.breakers.barred(),
+            barred=self._context.breakers.blocked_accounts(),
         )
         return self._jobs.defer(tasks, now=now)
 
@@ -157,7 +157,9 @@ class JobRunner:
                 return []
             at_it = Counter(self._at_work)
             first = preferred(at_it[Stage.LIST], at_it[Stage.STORE], ahead=self._shares.ahead, left=timedelta())
-        return [stage for stage in sorted(Stage, key=first.__ne__) if self._context.breakers.open_for(*NEEDS[stage])]
+        return [
+            stage for stage in sorted(Stage, key=first.__ne__) if self._context.breakers.is_available(*NEEDS[stage])
+        ]
 
     def begins(self, stage: Stage) -> None:
         """Count it in."""
@@ -184,7 +186,7 @@ class JobRunner:
             owner=self._context.options.owner,
             now=self._context.clock(),
             lease=self._context.options.lease,
-            stages=[stage for stage in Stage if self._context.breakers.open_for(*NEEDS[stage])],
+            stages=[stage for stage in Stage if self._context.breakers.is_available(*NEEDS[stage])],
             fresh_only=self._context.breakers.fresh_only,
             barred=self._context.blocked_accounts(),
         )

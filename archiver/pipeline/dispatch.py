@@ -46,7 +46,7 @@ class DispatchContext:
 
     def blocked_accounts(self) -> Collection[AccountName]:
         """Return the accounts of which nothing is to be asked about now."""
-        return {*self.breakers.barred(), *self.crowded()}
+        return {*self.breakers.blocked_accounts(), *self.crowded()}
 
     def renew(self) -> bool:
         """See Dispatcher."""
@@ -58,7 +58,7 @@ class DispatchContext:
         try:
             outcome = archive(claim)
             if isinstance(outcome, Paused):
-                self.breakers.refused(outcome)
+                self.breakers.trip(outcome)
         except LeaseLost:
             self.log.warning("lease.lost", task_id=claim.task_id)
         except LedgerFault:
@@ -248,7 +248,7 @@ class LocalDispatcher:
     def _claim(self, wanted: Stage) -> tuple[Claim | None, Stage]:
         other = Stage.STORE if wanted is Stage.LIST else Stage.LIST
         for stage in (wanted, other):
-            if self._context.breakers.open_for(*NEEDS[stage]):
+            if self._context.breakers.is_available(*NEEDS[stage]):
                 claim = self._context.ledger.claim(
                     owner=self._context.options.owner,
                     now=self._context.clock(),

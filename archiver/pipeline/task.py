@@ -39,12 +39,12 @@ from archiver.core.model import (
 )
 from archiver.core.records.envelope import host_of
 from archiver.core.states import StemEvent, StemState, TaskState
+from archiver.pipeline.breakers import Breakers
 from archiver.ports.ledger import Ledger
 from archiver.ports.provider import Accounts, RecordApi
 from archiver.ports.runtime import Checkpoint, Clock, EventLog, Jitter, Observer, unobserved
 from archiver.ports.store import ObjectStore
 from archiver.ports.transfer import Body, Downloader, TransferPool
-from archiver.ports.work import Gate
 
 
 class _SameBytes(Exception):
@@ -63,7 +63,7 @@ class Outside:
     downloader: Downloader
     store: ObjectStore
     ledger: Ledger
-    gate: Gate
+    breakers: Breakers
     pool: TransferPool
 
 
@@ -136,7 +136,7 @@ class _Journey:
             early = self._ask()
             if early is not None:
                 return early
-        if any(self._untried()) and not self._out.gate.admits(Dependency.ORIGIN, Dependency.STORE):
+        if any(self._untried()) and not self._out.breakers.try_use(Dependency.ORIGIN, Dependency.STORE):
             return Yielded()
         while wanted := list(self._untried()):
             self._store(wanted)
@@ -152,7 +152,7 @@ class _Journey:
 
     def _ask(self) -> Outcome | None:
         """Ask for the record; None when the path goes on, else the outcome."""
-        if not self._out.gate.admits(Dependency.PROVIDER, account=self._claim.account):
+        if not self._out.breakers.try_use(Dependency.PROVIDER, account=self._claim.account):
             return Yielded()
         record = self._fetch()
         now = self._a.clock()
@@ -171,7 +171,7 @@ class _Journey:
 
     def _more_urgent_waits(self, now: datetime) -> bool:
         deadline = self._claim.deadline or self._claim.accepted_at
-        return self._out.ledger.more_urgent_waits(self._claim, deadline, now, self._out.gate.barred())
+        return self._out.ledger.more_urgent_waits(self._claim, deadline, now, self._out.breakers.blocked_accounts())
 
     def _settle(self) -> Outcome | None:
         self._claim = replace(self._claim, settled=True)
@@ -182,7 +182,7 @@ class _Journey:
 
     def _fetch(self) -> RecordInfo:
         record = self.record = self._api().fetch(self._claim.task_id)
-        self._out.gate.worked(Dependency.PROVIDER, self._claim.account)
+        self._out.breakers.worked(Dependency.PROVIDER, self._claim.account)
         self._a.log.info(
             "record.fetched",
             task_id=self._claim.task_id,
@@ -262,8 +262,8 @@ class _Journey:
     def _stopped(self) -> bool:
         if self._a.cancelled():
             self._crash = self._crash or Interrupted()
-        shut = self._out.gate.shut(Dependency.ORIGIN, Dependency.STORE)
-        return shut or self._crash is not None or self._pause is not None
+        blocked = self._out.breakers.is_blocked(Dependency.ORIGIN, Dependency.STORE)
+        return blocked or self._crash is not None or self._pause is not None
 
     def _receive(self, row: StemRow) -> Receipt:
         """Try the known link, then a fresh one, then the provider's rescue link."""
@@ -285,7 +285,7 @@ class _Journey:
         with self._lock:
             if self._refreshed:
                 return
-            if not self._out.gate.admits(Dependency.PROVIDER, account=self._claim.account):
+            if not self._out.breakers.try_use(Dependency.PROVIDER, account=self._claim.account):
                 raise ApiBusy(f"{error}, and the provider is paused, so no fresh link can be asked for")
             record = self._fetch()
             self._refreshed = True
@@ -304,7 +304,7 @@ class _Journey:
         task_id = self._claim.task_id
         self._a.log.info("stem.started", task_id=task_id, stem=row.name, url=row.url_shown)
         with self._out.downloader.open(url) as body:
-            self._out.gate.worked(Dependency.ORIGIN)
+            self._out.breakers.worked(Dependency.ORIGIN)
             key = plan.object_key(self._a.prefix, task_id, row.name, body.extension)
             metadata = {"task-id": task_id, "stem": row.name}
             try:
@@ -318,7 +318,7 @@ class _Journey:
                 if receipt.alias_of is not None:
                     self._a.log.info("stem.aliased", task_id=task_id, stem=row.name, alias_of=receipt.alias_of)
                     return receipt
-        self._out.gate.worked(Dependency.STORE)
+        self._out.breakers.worked(Dependency.STORE)
         seconds = time.monotonic() - began
         self._a.observer.stem_stored(receipt.size, seconds)
         self._a.log.info(
@@ -373,7 +373,7 @@ class _Journey:
 
     def _count_against(self, error: ArchiverError) -> None:
         if error.down is not None:
-            self._out.gate.failed(error.down, error, self._claim.account)
+            self._out.breakers.failed(error.down, error, self._claim.account)
 
     def _note(self, row: StemRow) -> None:
         with self._lock:
@@ -410,7 +410,7 @@ class _Journey:
             manifest,
             same=lambda theirs: plan.says_as_much(theirs, manifest),
         )
-        self._out.gate.worked(Dependency.STORE)
+        self._out.breakers.worked(Dependency.STORE)
         self._a.checkpoint("manifest.put")
 
     def age(self, now: datetime) -> timedelta | None:

@@ -1,32 +1,13 @@
-"""How work comes in and is given out: the queue file, the queue of jobs, the workers, and the gate before them."""
+"""How work comes in and is given out: the queue file, and the queue of jobs."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from archiver.core.errors import ArchiverError, LedgerFault
-from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Cursor, Dependency, Due, Intake, Stage, TaskId
-
-
-class Gate(Protocol):
-    """Knows which dependency is paused; the provider for each account by itself, which says nothing for the others."""
-
-    def admits(self, *dependencies: Dependency, account: AccountName = DEFAULT_ACCOUNT) -> bool:
-        """Whether all of them may be used now. While one is paused, True at most once a probe is due."""
-
-    def shut(self, *dependencies: Dependency) -> bool:
-        """Whether one of them is paused and nobody is probing it: what was begun had better stop."""
-
-    def barred(self) -> Collection[AccountName]:
-        """The accounts for which the provider may not be asked now."""
-
-    def worked(self, dependency: Dependency, account: AccountName = DEFAULT_ACCOUNT) -> None:
-        """The dependency did its work: a pause, if any, is over."""
-
-    def failed(self, dependency: Dependency, error: ArchiverError, account: AccountName = DEFAULT_ACCOUNT) -> None:
-        """The dependency was busy or out of reach; many such in a row, and it is paused for all tasks."""
+from archiver.core.errors import LedgerFault
+from archiver.core.model import Cursor, Due, Intake, Stage, TaskId
 
 
 class Queue(Protocol):

@@ -13,7 +13,7 @@ import pytest
 from archiver.adapters.ledger import SqlLedger
 from archiver.core.errors import OriginBusy
 from archiver.core.model import Later, Outcome
-from tests.unit.pipeline.test_dispatcher import Archive, Clock, dispatcher_of, queued
+from tests.unit.pipeline.test_dispatch import Archive, Clock, dispatcher_of, queued
 from tests.unit.pipeline.test_task import DRUMS, VOCAL, World
 
 

@@ -80,7 +80,7 @@ class Half:
         return DispatchContext(self.ledger, self.breakers, options, self.clock, self.log)
 
     def pause(self, dependency: Dependency) -> None:
-        self.breakers.refused(Paused(dependency, "out", "wait", lasting=False))
+        self.breakers.trip(Paused(dependency, "out", "wait", lasting=False))
 
 
 @pytest.fixture

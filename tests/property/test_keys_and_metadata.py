@@ -105,9 +105,9 @@ class Place:
             jitter=lambda: 0.5,
             clock=lambda: NOW,
         )
-        gate = Breakers(self.ledger, lambda: NOW, log)
+        breakers = Breakers(self.ledger, lambda: NOW, log)
         return Archiver(
-            outside=Outside(api, FakeDownloader(AnyUrl()), store, self.ledger, gate, Inline()),
+            outside=Outside(api, FakeDownloader(AnyUrl()), store, self.ledger, breakers, Inline()),
             owner="me",
             prefix=PREFIX,
             policy=Policy(),

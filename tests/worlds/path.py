@@ -1,4 +1,4 @@
-"""A whole service with everything around it, in one thread and with time in our handlers.
+"""A whole service with everything around it, in one thread and with time in our hands.
 
 Real: the queue file, the ledger, the dispatcher's decisions, the circuit breakers, the path. Fake: the
 provider's API, the CDN and the bucket, each of which can be made to fail, and to hold a truth that the

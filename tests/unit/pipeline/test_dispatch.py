@@ -1,301 +1,481 @@
-"""The dispatcher's parts that need no ledger: the stem pool's order, size and limits, and what a free slot does."""
+"""The dispatcher over a real ledger: what its workers claim, in which order, and when they do not."""
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Collection, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
-from archiver.core.concurrency import FIRST
-from archiver.core.model import Dependency, Stage
-from archiver.pipeline.fairness import HEAD_START, preferred
-from archiver.pipeline.lanes import HOSTS_KNOWN, Lanes
-from archiver.pipeline.transfers import TransferThreads
+from archiver.adapters.ledger import SqlLedger
+from archiver.core.errors import LedgerFault
+from archiver.core.model import (
+    DEFAULT_ACCOUNT,
+    AccountName,
+    Archived,
+    Claim,
+    Dependency,
+    Intake,
+    Later,
+    Missing,
+    Outcome,
+    Paused,
+    Phase,
+    Receipt,
+    RecordInfo,
+    Stage,
+    StemName,
+    StemSource,
+    TaskId,
+    Yielded,
+)
+from archiver.core.states import TaskState
+from archiver.pipeline.breakers import Breakers
+from archiver.pipeline.dispatch import DispatchContext, DispatchOptions, LocalDispatcher
 from tests.fakes.events import Events
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
+LEASE = timedelta(minutes=10)
 
 
-def test_stem_pool_when_full_runs_the_earliest_deadline_first() -> None:
-    pool = TransferThreads(1)
-    gate, order = threading.Event(), []
-    pool.submit(NOW, gate.wait)  # type: ignore[arg-type]  # the result of wait is of no interest
-    days = [9, 3, 7, 1, 5]
-    futures = [pool.submit(NOW + timedelta(days=day), lambda day=day: order.append(day)) for day in days]  # type: ignore[misc]
-    gate.set()
-    for future in futures:
-        future.result(5)
-    pool.close()
-    assert order == sorted(days)
-
-
-def test_stem_pool_with_equal_deadlines_keeps_the_order_of_submission() -> None:
-    pool = TransferThreads(1)
-    gate, order = threading.Event(), []
-    pool.submit(NOW, gate.wait)  # type: ignore[arg-type]  # see above
-    futures = [pool.submit(NOW, lambda n=n: order.append(n)) for n in range(20)]  # type: ignore[misc]
-    gate.set()
-    for future in futures:
-        future.result(5)
-    pool.close()
-    assert order == list(range(20))
-
-
-def test_stem_pool_when_work_raises_hands_the_error_to_the_waiter_and_lives_on() -> None:
-    def fail() -> None:
-        raise ZeroDivisionError
-
-    pool = TransferThreads(1)
-    with pytest.raises(ZeroDivisionError):
-        pool.submit(NOW, fail).result(5)
-    assert pool.submit(NOW, lambda: None).result(5) is None
-    pool.close()
-
-
-def test_stem_pool_after_close_takes_nothing_more_and_ends_its_threads() -> None:
-    pool = TransferThreads(3)
-    pool.close()
-    with pytest.raises(RuntimeError):
-        pool.submit(NOW, lambda: None)
-    for thread in pool._threads:  # white box: that they end is the promise
-        thread.join(5)
-        assert not thread.is_alive()
-
-
-def test_stem_pool_when_made_larger_takes_more_at_once() -> None:
-    pool = TransferThreads(1)
-    both = threading.Barrier(2)
-    futures = [pool.submit(NOW, lambda: both.wait(30)) for _ in range(2)]  # type: ignore[arg-type]  # see above
-    assert not any(future.done() for future in futures)
-    pool.resize(2)
-    for future in futures:
-        future.result(30)
-    pool.close()
-
-
-def test_stem_pool_when_made_smaller_finishes_what_it_is_at_and_keeps_to_the_new_size() -> None:
-    pool = TransferThreads(3)
-    gate, at_work, most = threading.Event(), threading.Semaphore(0), Most()
-
-    def begun() -> None:
-        at_work.release()
-        gate.wait(30)
-
-    early = [pool.submit(NOW, begun) for _ in range(3)]
-    for _ in early:
-        assert at_work.acquire(timeout=30)
-    pool.resize(1)
-    late = [pool.submit(NOW, most) for _ in range(6)]
-    gate.set()
-    for future in early + late:
-        future.result(30)
-    assert most.seen == 1
-    pool.close()
-
-
-class Most:
-    """Work that notes how much of it ran at one time."""
-
+class Clock:
     def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.now = self.seen = 0
+        self.now = NOW
 
-    def __call__(self) -> None:
-        with self.lock:
-            self.now += 1
-            self.seen = max(self.seen, self.now)
-        time.sleep(0.02)  # gives others the chance to overlap
-        with self.lock:
-            self.now -= 1
-
-
-# --- a limit for each host
-
-
-class Gated:
-    """Work that waits to be let go, and is counted while it runs."""
-
-    def __init__(self) -> None:
-        self.gate, self.begun = threading.Event(), threading.Semaphore(0)
-        self.names: list[str] = []
-
-    def of(self, name: str) -> Callable[[], None]:
-        def work() -> None:
-            self.names.append(name)
-            self.begun.release()
-            self.gate.wait(30)
-
-        return work
-
-    def wait_for(self, number: int) -> list[str]:
-        for _ in range(number):
-            assert self.begun.acquire(timeout=30)
-        return sorted(self.names)
-
-
-def refused_to_one(pool: TransferThreads, host: str) -> None:
-    while pool._lanes._lanes[host].limit.level > 1:  # type: ignore[union-attr]  # white box: what is refused is let less
-        pool.refused(host)
-
-
-def test_stem_pool_that_adapts_starts_with_few_of_its_threads() -> None:
-    work = Gated()
-    with closing(TransferThreads(64, adapts=True)) as pool:
-        futures = [pool.submit(NOW, work.of(f"a{n}"), "a") for n in range(9)]
-        assert work.wait_for(FIRST) == ["a0", "a1", "a2", "a3"]
-        assert pool.limits() == {Dependency.ORIGIN: FIRST, Dependency.STORE: FIRST}
-        assert not work.begun.acquire(timeout=0.05)
-        work.gate.set()
-        for future in futures:
-            future.result(30)
-
-
-def test_host_that_is_full_keeps_no_thread_from_the_stems_of_another() -> None:
-    work, later = Gated(), NOW + timedelta(days=1)
-    with closing(TransferThreads(64, adapts=True)) as pool:
-        pool.submit(NOW, lambda: None, "a").result(30)
-        refused_to_one(pool, "a")
-        futures = [pool.submit(NOW, work.of(f"a{n}"), "a") for n in range(3)]
-        futures += [pool.submit(later, work.of(f"b{n}"), "b") for n in range(3)]
-        assert work.wait_for(4) == ["a0", "b0", "b1", "b2"], "the one that is full has the nearer deadline"
-        work.gate.set()
-        for future in futures:
-            future.result(30)
-        assert len(work.names) == 6
-
-
-def test_host_that_has_room_again_is_served_by_threads_that_wait() -> None:
-    work, log = Gated(), Events()
-    with closing(TransferThreads(64, adapts=True, clock=Ticks(), log=log)) as pool:
-        pool.submit(NOW, lambda: None, "a").result(30)
-        refused_to_one(pool, "a")
-        futures = [pool.submit(NOW, work.of(f"a{n}"), "a") for n in range(9)]
-        work.wait_for(1)
-        while pool.limits()[Dependency.ORIGIN] == 1:
-            pool.moved("a", 1_000_000)
-        work.wait_for(1)
-        work.gate.set()
-        for future in futures:
-            future.result(30)
-    told = log.of("concurrency.changed")
-    assert told[0] == {"host": "a", "before": 4, "now": 2, "reason": "busy"}
-    assert {"host": "a", "before": 1, "now": 2, "reason": "trial"} in told
-
-
-def test_store_that_is_busy_lets_threads_end() -> None:
-    work = Gated()
-    with closing(TransferThreads(64, adapts=True)) as pool:
-        futures = [pool.submit(NOW, work.of(f"a{n}"), "a") for n in range(8)]
-        work.wait_for(4)
-        pool.store_refused()
-        assert pool.limits()[Dependency.STORE] == 2
-        work.gate.set()
-        for future in futures:
-            future.result(30)
-        alive = [thread for thread in list(pool._threads) if thread.is_alive()]
-        assert len(alive) == 2
-
-
-def test_stem_pool_that_is_resized_from_adapting_to_a_number_has_all_its_threads_for_one_host() -> None:
-    work = Gated()
-    with closing(TransferThreads(64, adapts=True)) as pool:
-        pool.submit(NOW, lambda: None, "a").result(30)
-        refused_to_one(pool, "a")
-        futures = [pool.submit(NOW, work.of(f"a{n}"), "a") for n in range(6)]
-        work.wait_for(1)
-        pool.resize(6)
-        work.wait_for(5)
-        pool.resize(2, adapts=True)
-        assert pool.limits() == {Dependency.ORIGIN: 2, Dependency.STORE: 2}
-        work.gate.set()
-        for future in futures:
-            future.result(30)
-
-
-def test_stem_pool_closed_while_a_host_is_full_still_runs_all_that_was_submitted() -> None:
-    work = Gated()
-    pool = TransferThreads(64, adapts=True)
-    pool.submit(NOW, lambda: None, "a").result(30)
-    refused_to_one(pool, "a")
-    futures = [pool.submit(NOW, work.of(f"a{n}"), "a") for n in range(5)]
-    work.wait_for(1)
-    pool.close()
-    work.gate.set()
-    for future in futures:
-        future.result(30)
-    for thread in list(pool._threads):
-        thread.join(30)
-        assert not thread.is_alive()
-
-
-def test_lanes_of_hosts_that_are_gone_are_forgotten_and_none_with_work_in_it() -> None:
-    lanes = Lanes[str](2, adapts=True, clock=Ticks())
-    lanes.put(NOW + timedelta(days=1), "kept", "waits")
-    for n in range(3 * HOSTS_KNOWN):
-        lanes.put(NOW, f"host-{n}", "passes")
-        taken = lanes.take()
-        assert taken is not None
-        assert taken[1] == "passes"
-        lanes.end(taken[0])
-    assert len(lanes._lanes) <= HOSTS_KNOWN  # white box: it bounds memory
-    last = lanes.take()
-    assert last is not None
-    assert last[1] == "waits"
-    assert not lanes.waiting
-
-
-class Ticks:
-    """A clock that goes on by a quarter of a second each time it is read."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        self.now += 0.25
+    def __call__(self) -> datetime:
         return self.now
 
 
-# --- what a free slot had better do
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
 
 
-@pytest.mark.parametrize(
-    ("listing", "storing", "ahead", "stage"),
-    [
-        (1, 0, -9, Stage.STORE),
-        (0, 1, 9, Stage.LIST),
-        (3, 4, 9, Stage.LIST),
-        (0, 0, -9, Stage.LIST),
-        (0, 0, 0, Stage.LIST),
-        (0, 0, 1, Stage.LIST),
-        (2, 2, 1, Stage.LIST),
-        (0, 0, 1.001, Stage.STORE),
-        (2, 2, 1.001, Stage.STORE),
-    ],
-)
-def test_free_slot_goes_to_whom_has_fewer_slots_and_else_to_asking_up_to_its_head_start(
-    listing: int, storing: int, ahead: float, stage: Stage
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[SqlLedger]:
+    ledger = SqlLedger.open(f"sqlite:///{tmp_path}/ledger.db")
+    yield ledger
+    ledger.close()
+
+
+def queued(ledger: SqlLedger, *names: str) -> None:
+    ledger.take_in(Intake(ids=tuple(map(TaskId, names))), source="test", now=NOW)
+
+
+def listed(ledger: SqlLedger, name: str, deadline: datetime, *, query: str = "") -> None:
+    queued(ledger, name)
+    claim = ledger.claim(owner="setup", now=NOW, lease=LEASE, stage=Stage.LIST)
+    assert claim is not None
+    source = StemSource(StemName("vocal"), f"https://cdn.example/{name}.mp3{query}", "vocalUrl")
+    claim = ledger.listed(claim, RecordInfo(Phase.DONE, (source,)), deadline, settled=True, now=NOW)
+    ledger.finish(claim, Yielded(), record=None, now=NOW)
+
+
+def dispatcher_of(
+    ledger: SqlLedger, clock: Clock, archive: Callable[[Claim], Outcome], *, workers: int = 2
+) -> tuple[LocalDispatcher, Breakers, Events]:
+    events = Events()
+    breakers = Breakers(ledger, clock, events)
+    dispatcher = LocalDispatcher(
+        DispatchContext(ledger, breakers, DispatchOptions("me", workers), clock, events), archive
+    )
+    return dispatcher, breakers, events
+
+
+class Archive:
+    """Stands for the pipeline: ends each claim as told and remembers the order."""
+
+    def __init__(self, ledger: SqlLedger, outcome: Callable[[Claim], Outcome] = lambda _: Archived()) -> None:
+        self.ledger = ledger
+        self.outcome = outcome
+        self.order: list[str] = []
+        self.most = 0
+        self.under_way = 0
+        self.lock = threading.Lock()
+
+    def __call__(self, claim: Claim) -> Outcome:
+        with self.lock:
+            self.order.append(claim.task_id)
+            self.under_way += 1
+            self.most = max(self.most, self.under_way)
+        outcome = self.outcome(claim)
+        if isinstance(outcome, Archived):
+            for row in claim.stems:
+                self.ledger.stored(claim, row.name, Receipt("k", 1, "0" * 64, "e", "audio/mpeg", NOW))
+        with self.lock:
+            self.under_way -= 1
+        self.ledger.finish(claim, outcome, record=None, now=NOW)
+        return outcome
+
+
+def test_dispatcher_with_a_full_pool_takes_the_earliest_deadline_first(ledger: SqlLedger, clock: Clock) -> None:
+    days = [9, 2, 14, 5, 1, 12, 7, 3, 11, 6]
+    for day in days:
+        listed(ledger, f"task-{day:04}", NOW + timedelta(days=day))
+    archive = Archive(ledger)
+    dispatcher, _, _ = dispatcher_of(ledger, clock, archive, workers=1)
+    dispatcher.pump()
+    assert dispatcher.wait_idle(20)
+    assert archive.order == [f"task-{day:04}" for day in sorted(days)]
+
+
+def test_dispatcher_never_holds_more_tasks_than_workers_and_refills_without_a_barrier(
+    ledger: SqlLedger, clock: Clock
 ) -> None:
-    left = timedelta(hours=HEAD_START)
-    assert preferred(listing, storing, ahead=timedelta(hours=ahead), left=left) is stage
+    for number in range(12):
+        listed(ledger, f"task-{number:04}", NOW + timedelta(days=number + 1))
+    slow, others = threading.Event(), threading.Event()
+
+    def outcome(claim: Claim) -> Outcome:
+        assert (slow if claim.task_id == "task-0000" else others).wait(20)
+        return Archived()
+
+    archive = Archive(ledger, outcome)
+    dispatcher, _, _ = dispatcher_of(ledger, clock, archive, workers=3)
+    assert dispatcher.pump() == 3, "none of them can end, so all are held at one time"
+    assert dispatcher.pump() == 0
+    others.set()
+    for _ in range(400):
+        if len(archive.order) == 12 and dispatcher.working == 1:
+            break
+        threading.Event().wait(0.05)
+    assert dispatcher.working == 1, "one slow task must not hold up the others"
+    slow.set()
+    assert dispatcher.wait_idle(20)
+    assert archive.most <= 3
+    assert len(set(archive.order)) == 12
 
 
-@pytest.mark.parametrize(("ahead", "stage"), [(-1, Stage.LIST), (0, Stage.LIST), (1, Stage.STORE)])
-def test_free_slot_without_a_known_deadline_shares_its_time_evenly(ahead: int, stage: Stage) -> None:
-    assert preferred(0, 0, ahead=timedelta(seconds=ahead), left=timedelta()) is stage
+def test_dispatcher_when_the_provider_refuses_pauses_it_and_goes_on_storing(ledger: SqlLedger, clock: Clock) -> None:
+    for number in range(3):
+        listed(ledger, f"task-{number:04}", NOW + timedelta(days=number + 1))
+    queued(ledger, "queued-0001", "queued-0002")
+
+    def outcome(claim: Claim) -> Outcome:
+        if claim.stems:
+            return Archived()
+        return Paused(Dependency.PROVIDER, "provider.key_refused: 401", "mend the key", lasting=True)
+
+    archive = Archive(ledger, outcome)
+    dispatcher, breakers, events = dispatcher_of(ledger, clock, archive, workers=1)
+    dispatcher.pump()
+    assert dispatcher.wait_idle(20)
+    asked = [name for name in archive.order if name.startswith("queued")]
+    assert asked == ["queued-0001"], "once refused, nobody else is sent to the provider"
+    assert set(archive.order) - set(asked) == {f"task-{number:04}" for number in range(3)}
+    assert len(events.of("dependency.paused")) == 1
+    assert not breakers.try_use(Dependency.PROVIDER)
+    shown = ledger.show(TaskId("queued-0001"))
+    assert shown is not None
+    assert (shown.attempts, shown.asks) == (0, 0), "a pause is not the task's fault"
 
 
-@pytest.mark.parametrize("asking", [1, 60, 3600])
-def test_storing_has_half_of_the_time_by_the_nearest_deadline_whatever_there_is_to_ask(asking: int) -> None:
-    deadline = timedelta(days=2)
-    now, spent = timedelta(), dict.fromkeys(Stage, timedelta())
-    turns = {Stage.LIST: timedelta(seconds=asking), Stage.STORE: timedelta(seconds=600)}
-    while now < deadline:
-        ahead = spent[Stage.LIST] - spent[Stage.STORE]
-        stage = preferred(0, 0, ahead=ahead, left=deadline - now)
-        spent[stage] += turns[stage]
-        now += turns[stage]
-    assert spent[Stage.STORE] >= deadline / 2 - turns[Stage.LIST] - turns[Stage.STORE]
+SECOND = AccountName("second")
+
+
+def test_dispatcher_with_one_account_paused_asks_for_the_others_and_stores_for_all(
+    ledger: SqlLedger, clock: Clock
+) -> None:
+    theirs, known = TaskId("second-0001"), "second-0000"
+    ledger.take_in(Intake(ids=(theirs,), accounts={theirs: SECOND}), source="test", now=NOW)
+    queued(ledger, "first-0002")
+    archive = Archive(ledger, lambda claim: Archived() if claim.stems else Missing("no"))
+    dispatcher, breakers, _ = dispatcher_of(ledger, clock, archive)
+    breakers.trip(Paused(Dependency.PROVIDER, "401", "key", lasting=True, account=SECOND))
+    dispatcher.pump()
+    assert dispatcher.wait_idle(20)
+    assert archive.order == ["first-0002"]
+    listed(ledger, known, NOW + timedelta(days=1))
+    ledger.take_in(Intake(accounts={TaskId(known): SECOND}), source="test", now=NOW)
+    dispatcher.pump()
+    assert dispatcher.wait_idle(20)
+    assert archive.order == ["first-0002", known], "its links need no key"
+    clock.now = ledger.pauses()[0].next_probe
+    dispatcher.pump()
+    assert dispatcher.wait_idle(20)
+    assert archive.order[-1] == theirs, "the probe"
+
+
+def test_dispatcher_lets_no_crowded_account_fill_its_workers(ledger: SqlLedger, clock: Clock) -> None:
+    theirs = tuple(TaskId(f"second-{number:04}") for number in range(8))
+    ledger.take_in(Intake(ids=theirs, accounts=dict.fromkeys(theirs, SECOND)), source="test", now=NOW)
+    queued(ledger, "first-0000")
+    waiting, free = set[str](), threading.Event()
+
+    def asked(claim: Claim) -> Outcome:
+        if claim.account == SECOND:
+            waiting.add(claim.task_id)
+            free.wait(20)
+        return Missing("no")
+
+    archive = Archive(ledger, asked)
+    breakers = Breakers(ledger, clock, Events(), [DEFAULT_ACCOUNT, SECOND])
+
+    def crowded() -> Collection[AccountName]:
+        return {SECOND} if waiting else ()
+
+    dispatcher = LocalDispatcher(
+        DispatchContext(ledger, breakers, DispatchOptions("me", 3), clock, Events(), crowded=crowded), archive
+    )
+    began = time.monotonic()
+    while "first-0000" not in archive.order and time.monotonic() < began + 20:
+        dispatcher.pump()
+        time.sleep(0.01)
+    assert "first-0000" in archive.order
+    waiting.clear()
+    free.set()
+    while not all(name in archive.order for name in theirs) and time.monotonic() < began + 20:
+        dispatcher.pump()
+        time.sleep(0.01)
+        waiting.clear()
+    assert dispatcher.wait_idle(20)
+    assert len(archive.order) == len(theirs) + 1
+
+
+def test_dispatcher_while_all_is_held_claims_nothing(ledger: SqlLedger, clock: Clock) -> None:
+    queued(ledger, "fresh-0001")
+    listed(ledger, "known-0001", NOW + timedelta(days=1))
+    for dependency in Dependency:
+        ledger.hold(dependency, until=None, now=NOW)
+    dispatcher, breakers, _ = dispatcher_of(ledger, clock, lambda _: Archived())
+    assert dispatcher.pump() == 0
+    for dependency in Dependency:
+        ledger.lift(dependency)
+    breakers.reload()
+    assert dispatcher.pump() > 0
+    assert dispatcher.wait_idle(30)
+
+
+def test_dispatcher_when_the_ledger_fails_stops_claiming_and_says_why(ledger: SqlLedger, clock: Clock) -> None:
+    listed(ledger, "task-0001", NOW + timedelta(days=1))
+    listed(ledger, "task-0002", NOW + timedelta(days=2))
+    fault = LedgerFault("disk full", "free some space")
+
+    def archive(_: Claim) -> Outcome:
+        raise fault
+
+    dispatcher, _, _ = dispatcher_of(ledger, clock, archive, workers=1)
+    dispatcher.pump()
+    assert dispatcher.wait_idle(20)
+    assert dispatcher.fault is fault
+    assert dispatcher.pump() == 0
+
+
+def test_dispatcher_when_a_task_hits_a_bug_goes_on_with_the_next(ledger: SqlLedger, clock: Clock) -> None:
+    listed(ledger, "task-0001", NOW + timedelta(days=1))
+    listed(ledger, "task-0002", NOW + timedelta(days=2))
+    inner = Archive(ledger)
+
+    def archive(claim: Claim) -> Outcome:
+        if claim.task_id == "task-0001":
+            raise ZeroDivisionError
+        return inner(claim)
+
+    dispatcher, _, events = dispatcher_of(ledger, clock, archive, workers=1)
+    dispatcher.pump()
+    assert dispatcher.wait_idle(20)
+    assert inner.order == ["task-0002"]
+    assert [fields["task_id"] for fields in events.of("task.crashed")] == ["task-0001"]
+
+
+def slow_archive(ledger: SqlLedger, clock: Clock, *, asking: int = 1, storing: int = 4) -> Archive:
+    """Takes so many seconds for a task; no record is ready yet."""
+
+    def outcome(claim: Claim) -> Outcome:
+        clock.now += timedelta(seconds=storing if claim.stems else asking)
+        return Archived() if claim.stems else Later(clock() + timedelta(days=5), "later")
+
+    return Archive(ledger, outcome)
+
+
+def kinds(archive: Archive) -> str:
+    """One letter a task in the order of their turns: q was asked about, t was stored."""
+    return "".join(name[0] for name in archive.order)
+
+
+def test_dispatcher_with_one_worker_and_deadlines_far_away_asks_about_all_before_it_stores(
+    ledger: SqlLedger, clock: Clock
+) -> None:
+    for number in range(3):
+        listed(ledger, f"task-{number:04}", NOW + timedelta(days=number + 1))
+    queued(ledger, *(f"queued-{number:04}" for number in range(8)))
+    archive = slow_archive(ledger, clock)
+    dispatcher, _, _ = dispatcher_of(ledger, clock, archive, workers=1)
+    dispatcher.pump()
+    assert dispatcher.wait_idle(20)
+    assert kinds(archive) == "qqqqqqqqttt"
+
+
+def test_dispatcher_with_one_worker_near_a_deadline_shares_its_time_between_asking_and_storing(
+    ledger: SqlLedger, clock: Clock
+) -> None:
+    for number in range(3):
+        listed(ledger, f"task-{number:04}", NOW + timedelta(seconds=9 + 8 * number))
+    queued(ledger, *(f"queued-{number:04}" for number in range(40)))
+    archive = slow_archive(ledger, clock)
+    dispatcher, _, _ = dispatcher_of(ledger, clock, archive, workers=1)
+    dispatcher.pump()
+    assert dispatcher.wait_idle(20)
+    assert kinds(archive).startswith("qtqqqqtqqqqt"), "four asked for each stored, as storing takes four times as long"
+
+
+def test_dispatcher_that_had_nothing_to_ask_for_hours_owes_asking_nothing(ledger: SqlLedger, clock: Clock) -> None:
+    for number in range(3):
+        listed(ledger, f"task-{number:04}", NOW + timedelta(days=1))
+    archive = slow_archive(ledger, clock, storing=3600)
+    dispatcher, _, _ = dispatcher_of(ledger, clock, archive, workers=1)
+    dispatcher.pump()
+    assert dispatcher.wait_idle(20)
+    listed(ledger, "urgent-0001", clock() + timedelta(seconds=9))
+    queued(ledger, *(f"queued-{number:04}" for number in range(40)))
+    dispatcher.pump()
+    assert dispatcher.wait_idle(20)
+    assert kinds(archive).startswith("tttqu")
+
+
+def test_dispatcher_that_had_nothing_to_store_for_hours_owes_storing_nothing(ledger: SqlLedger, clock: Clock) -> None:
+    queued(ledger, *(f"queued-{number:04}" for number in range(3)))
+    archive = slow_archive(ledger, clock, asking=3600)
+    dispatcher, _, _ = dispatcher_of(ledger, clock, archive, workers=1)
+    dispatcher.pump()
+    assert dispatcher.wait_idle(20)
+    for number in range(3):
+        listed(ledger, f"task-{number:04}", clock() + timedelta(days=1))
+    queued(ledger, "early-0001")
+    dispatcher.pump()
+    assert dispatcher.wait_idle(20)
+    assert kinds(archive).startswith("qqqet")
+
+
+def test_dispatcher_when_the_ledger_cannot_tell_the_next_deadline_stops_and_says_why(
+    tmp_path: Path, clock: Clock
+) -> None:
+    fault = LedgerFault("disk full", "free some space")
+
+    class Broken(SqlLedger):
+        def next_deadline(self, owner: str, *, now: datetime, enlisted_only: bool = False) -> datetime | None:
+            raise fault
+
+    ledger = Broken.open(f"sqlite:///{tmp_path}/ledger.db")
+    dispatcher, _, _ = dispatcher_of(ledger, clock, Archive(ledger), workers=1)
+    assert dispatcher.pump() == 0
+    assert dispatcher.fault is fault
+    assert dispatcher.working == 0
+    ledger.close()
+
+
+def test_dispatcher_leaves_a_task_that_is_not_due_alone(ledger: SqlLedger, clock: Clock) -> None:
+    queued(ledger, "queued-0001")
+    archive = Archive(ledger, lambda _: Later(clock() + timedelta(hours=1), "not ready"))
+    dispatcher, _, _ = dispatcher_of(ledger, clock, archive)
+    dispatcher.pump()
+    assert dispatcher.wait_idle(20)
+    assert dispatcher.pump() == 0
+    clock.now += timedelta(hours=1)
+    assert dispatcher.pump() == 1
+    assert dispatcher.wait_idle(20)
+    assert len(archive.order) == 2
+
+
+def test_dispatcher_while_nothing_can_be_stored_asks_for_no_links_of_listed_tasks(
+    ledger: SqlLedger, clock: Clock
+) -> None:
+    listed(ledger, "task-0001", NOW + timedelta(days=1), query="?sig=1")
+    queued(ledger, "queued-0001")
+
+    def outcome(claim: Claim) -> Outcome:
+        if claim.stems:
+            return Archived() if breakers.try_use(Dependency.ORIGIN, Dependency.STORE) else Yielded()
+        return Later(clock() + timedelta(hours=1), "later")
+
+    archive = Archive(ledger, outcome)
+    dispatcher, breakers, _ = dispatcher_of(ledger, clock, archive, workers=1)
+    breakers.trip(Paused(Dependency.STORE, "r", "h", lasting=True))
+    dispatcher.pump()
+    assert dispatcher.wait_idle(20), "it must not take the listed task up again and again"
+    assert archive.order == ["queued-0001"]
+    clock.now = ledger.pauses()[0].next_probe
+    dispatcher.pump()
+    assert dispatcher.wait_idle(20)
+    assert archive.order == ["queued-0001", "task-0001"]
+
+
+def test_dispatcher_makes_progress_when_idle_when_it_claims_and_when_a_task_ends_and_not_in_between(
+    ledger: SqlLedger, clock: Clock
+) -> None:
+    at_work, release = threading.Event(), threading.Event()
+
+    def archived_late(_: Claim) -> Outcome:
+        at_work.set()
+        release.wait(30)
+        return Archived()
+
+    signs: list[str] = []
+    breakers = Breakers(ledger, clock, Events())
+    context = DispatchContext(
+        ledger, breakers, DispatchOptions("me", 2), clock, Events(), progress=lambda: signs.append("progress")
+    )
+    dispatcher = LocalDispatcher(context, Archive(ledger, archived_late))
+    dispatcher.pump()
+    assert len(signs) == 1, "idle"
+    listed(ledger, "task-0001", NOW + timedelta(days=1))
+    dispatcher.pump()
+    assert at_work.wait(30)
+    assert len(signs) == 2, "a claim"
+    for _ in range(5):
+        dispatcher.pump()
+    assert len(signs) == 2, "workers that do nothing are no progress"
+    release.set()
+    assert dispatcher.wait_idle(30)
+    dispatcher.pump()
+    assert len(signs) >= 4, "an end, and idle again"
+
+
+def test_dispatcher_between_two_claims_is_not_idle(tmp_path: Path, clock: Clock) -> None:
+    left = iter([Claim(TaskId("task-0001"), "token", TaskState.LISTED, NOW)] * 3000)
+
+    class Endless(SqlLedger):
+        """Has so many claims to give, at once: what is between them is most of the time."""
+
+        def claim(self, **_: object) -> Claim | None:
+            return next(left, None)
+
+    ledger = Endless.open(f"sqlite:///{tmp_path}/ledger.db")
+    dispatcher, _, _ = dispatcher_of(ledger, clock, lambda _: Archived(), workers=1)
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        dispatcher.pump()
+        assert dispatcher.wait_idle(60)
+        assert next(left, None) is None
+    finally:
+        sys.setswitchinterval(usual)
+        ledger.close()
+
+
+def test_dispatcher_made_larger_and_smaller_holds_as_many_tasks_as_it_was_told_last(
+    ledger: SqlLedger, clock: Clock
+) -> None:
+    for number in range(8):
+        listed(ledger, f"task-{number:04}", NOW + timedelta(days=1))
+    permits = threading.Semaphore(0)
+    archive = Archive(ledger, lambda _: Archived() if permits.acquire(timeout=30) else Yielded())
+    dispatcher, _, _ = dispatcher_of(ledger, clock, archive, workers=1)
+    dispatcher.pump()
+    dispatcher.resize(3)
+    dispatcher.pump()
+    assert dispatcher.working == 3
+    dispatcher.resize(1)
+    permits.release(2)
+    give_up = time.monotonic() + 30
+    while dispatcher.working > 1 and time.monotonic() < give_up:
+        time.sleep(0.01)
+    dispatcher.pump()
+    assert dispatcher.working == 1
+    permits.release(20)
+    assert dispatcher.wait_idle(30)
+    assert len(archive.order) == 8

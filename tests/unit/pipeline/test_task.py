@@ -437,14 +437,14 @@ def test_paused_store_that_takes_the_manifest_is_paused_no_more(world: World) ->
     world.store.fail("put_document", AccessRefused("403"))
     outcome = world.go()
     assert isinstance(outcome, Paused)
-    world.breakers.refused(outcome)
+    world.breakers.trip(outcome)
     assert world.go() == Archived()
     assert not world.ledger.pauses()
 
 
 def test_paused_store_lets_records_be_read_but_nothing_be_fetched(world: World) -> None:
     world.lists(world.serves("vocal", VOCAL))
-    world.breakers.refused(Paused(Dependency.STORE, "r", "h", lasting=True))
+    world.breakers.trip(Paused(Dependency.STORE, "r", "h", lasting=True))
     assert world.go() == Yielded()
     assert world.task.state == "listed"
     assert world.downloader.opened == []
@@ -455,11 +455,11 @@ def test_dependency_that_fails_again_and_again_is_paused(world: World, dependenc
     world.lists(world.serves("vocal", OriginBusy("503")))
     world.api.trouble = ApiBusy("502") if dependency is Dependency.PROVIDER else None
     for _ in range(FAILURES_TO_TRIP):
-        assert not world.breakers.shut(dependency)
+        assert not world.breakers.is_blocked(dependency)
         outcome = world.go()
         assert isinstance(outcome, Later)
         world.now = outcome.at
-    assert world.breakers.shut(dependency)
+    assert world.breakers.is_blocked(dependency)
 
 
 def test_spent_link_while_the_provider_is_paused_waits_and_is_not_held_against_the_stem(world: World) -> None:
@@ -467,7 +467,7 @@ def test_spent_link_while_the_provider_is_paused_waits_and_is_not_held_against_t
     outcome = world.go()
     assert isinstance(outcome, Later)
     world.now = outcome.at
-    world.breakers.refused(Paused(Dependency.PROVIDER, "r", "h", lasting=True))
+    world.breakers.trip(Paused(Dependency.PROVIDER, "r", "h", lasting=True))
     outcome = world.go()
     assert isinstance(outcome, Later)
     assert "the provider is paused" in outcome.reason
