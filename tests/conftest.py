@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from archiver.adapters.ledger import SqlLedger
-from archiver.adapters.ledger.schema import metadata
+from archiver.adapters.ledger.schema.tables import metadata
 from archiver.demo.seaweed import S3Server, seaweed
 from tests.fixtures.ledgers import rows
 from tests.fixtures.postgres import PostgresServer, running

@@ -7,7 +7,7 @@ from contextlib import closing
 from datetime import timedelta
 
 from archiver.adapters.ledger import SqlLedger, copy, database_of, probe
-from archiver.adapters.ledger.sql import PATIENCE
+from archiver.adapters.ledger.database.urls import PATIENCE
 from archiver.app.clock import utc_now
 from archiver.app.extras import extra
 from archiver.core.errors import LedgerFault

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from archiver.adapters.downloader.address import Resolve, system_resolve
 from archiver.adapters.downloader.dialer import Connect, tcp_connect
 from archiver.adapters.downloader.throttle import local_now
-from archiver.adapters.ledger.sql import PATIENCE
+from archiver.adapters.ledger.database.urls import PATIENCE
 from archiver.adapters.object_store import s3_client
 from archiver.adapters.provider.pace import Wait
 from archiver.app.clock import utc_now

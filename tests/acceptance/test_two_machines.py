@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from archiver.adapters.ledger.migrate import HEAD
+from archiver.adapters.ledger.schema.migrate import HEAD
 from archiver.demo.emulator import EmulatedTask, Emulator
 from archiver.demo.seaweed import S3Server
 from tests.fixtures.ledgers import rows

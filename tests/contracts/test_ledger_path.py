@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from archiver.adapters.ledger import SqlLedger
-from archiver.adapters.ledger.schema import metadata
+from archiver.adapters.ledger.schema.tables import metadata
 from archiver.core.model import (
     Archived,
     Claim,

@@ -25,7 +25,7 @@ import pytest
 from sqlalchemy import update
 
 from archiver.adapters.ledger import SqlLedger
-from archiver.adapters.ledger.schema import tasks
+from archiver.adapters.ledger.schema.tables import tasks
 from archiver.core.errors import ApiBusy, LinkSpent, OriginBusy, StoreBusy
 from archiver.core.model import (
     AccountName,

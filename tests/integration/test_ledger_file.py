@@ -20,9 +20,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, event
 
-from archiver.adapters.ledger import SqlLedger, upgrade
-from archiver.adapters.ledger.indexes import metadata
-from archiver.adapters.ledger.migrate import HEAD
+from archiver.adapters.ledger import SqlLedger
+from archiver.adapters.ledger.schema import upgrade
+from archiver.adapters.ledger.schema.indexes import metadata
+from archiver.adapters.ledger.schema.migrate import HEAD
 from archiver.core.errors import LedgerFault
 from archiver.core.model import Archived, Cursor, Dependency, Intake, StemName, Yielded
 from archiver.core.states import TaskState

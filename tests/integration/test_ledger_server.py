@@ -19,9 +19,9 @@ from psycopg.sql import SQL, Identifier, Literal
 from sqlalchemy import select, text
 
 from archiver.adapters.ledger import SqlLedger
-from archiver.adapters.ledger.faults import LedgerAway
-from archiver.adapters.ledger.indexes import metadata
-from archiver.adapters.ledger.migrate import HEAD
+from archiver.adapters.ledger.database.faults import LedgerAway
+from archiver.adapters.ledger.schema.indexes import metadata
+from archiver.adapters.ledger.schema.migrate import HEAD
 from archiver.core.errors import LedgerFault
 from archiver.core.model import (
     Archived,

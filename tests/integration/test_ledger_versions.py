@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from archiver.adapters.ledger import upgrade
-from archiver.adapters.ledger.migrate import HEAD
+from archiver.adapters.ledger.schema import upgrade
+from archiver.adapters.ledger.schema.migrate import HEAD
 from archiver.core.states import StemState, TaskState
 from tests import FIXTURES
 from tests.fixtures.ledgers import DAY, NOW, claim, open_ledger, shown, tid

@@ -10,10 +10,10 @@ from typing import Any
 from sqlalchemy import Connection, Result, String, Table, collate, delete, exists, func, insert, or_, select, text
 from sqlalchemy.exc import DBAPIError
 
-from archiver.adapters.ledger.dialect import NUL, Database
-from archiver.adapters.ledger.faults import translated
+from archiver.adapters.ledger.database.base import NUL, Database
+from archiver.adapters.ledger.database.faults import translated
 from archiver.adapters.ledger.rows import AnyRow
-from archiver.adapters.ledger.schema import metadata, owners, pace_slots, paces, tallies, tasks, writers
+from archiver.adapters.ledger.schema.tables import metadata, owners, pace_slots, paces, tallies, tasks, writers
 from archiver.core.errors import LedgerFault
 from archiver.ports.runtime import unobserved
 

@@ -7,10 +7,10 @@ from datetime import datetime
 
 from sqlalchemy import Connection, and_, delete, exists, not_, select, update
 
-from archiver.adapters.ledger.dialect import insert
+from archiver.adapters.ledger.database.base import insert
 from archiver.adapters.ledger.moves import LEASE_ENDS
 from archiver.adapters.ledger.rows import chunks
-from archiver.adapters.ledger.schema import cursors, enlisted, pauses, rejects, tasks
+from archiver.adapters.ledger.schema.tables import cursors, enlisted, pauses, rejects, tasks
 from archiver.core import plan
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Cursor, Dependency, Intake, Reject, Stage, TaskId
 from archiver.core.states import TaskState

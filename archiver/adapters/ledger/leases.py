@@ -26,11 +26,11 @@ from sqlalchemy import (
     update,
 )
 
-from archiver.adapters.ledger.dialect import insert
+from archiver.adapters.ledger.database.base import insert
 from archiver.adapters.ledger.intake import dismiss
 from archiver.adapters.ledger.moves import LEASE_ENDS
 from archiver.adapters.ledger.rows import AnyRow, chunks, claim_of
-from archiver.adapters.ledger.schema import UtcTime, enlisted, owners, tasks
+from archiver.adapters.ledger.schema.tables import UtcTime, enlisted, owners, tasks
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Claim, Due, Stage, TaskId
 from archiver.core.plan import CLOCK_SET_BACK
 from archiver.core.states import TaskState

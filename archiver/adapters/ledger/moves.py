@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from archiver.adapters.ledger.rows import AnyRow
-from archiver.adapters.ledger.schema import history, stems, tallies, tasks
+from archiver.adapters.ledger.schema.tables import history, stems, tallies, tasks
 from archiver.core.errors import LeaseLost
 from archiver.core.model import Claim, Stage, StemName, TaskId
 from archiver.core.states import (

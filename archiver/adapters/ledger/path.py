@@ -24,7 +24,7 @@ from archiver.adapters.ledger.moves import (
     tally,
 )
 from archiver.adapters.ledger.rows import AnyRow, claim_of, stem_row
-from archiver.adapters.ledger.schema import stems
+from archiver.adapters.ledger.schema.tables import stems
 from archiver.core import plan
 from archiver.core.model import (
     Archived,

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, delete, not_, select
 
-from archiver.adapters.ledger.dialect import insert
+from archiver.adapters.ledger.database.base import insert
 from archiver.adapters.ledger.rows import AnyRow
-from archiver.adapters.ledger.schema import pauses, uploads
+from archiver.adapters.ledger.schema.tables import pauses, uploads
 from archiver.core.model import AccountName, Dependency, Pause
 
 FIRST_WAIT = timedelta(seconds=5)

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from sqlalchemy import Connection, Row, bindparam, select
 
-from archiver.adapters.ledger.schema import history, stems
+from archiver.adapters.ledger.schema.tables import history, stems
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Claim, Moved, Receipt, StemName, StemRow, TaskId
 from archiver.core.reports import TaskRow
 from archiver.core.states import StemState

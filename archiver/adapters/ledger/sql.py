@@ -7,21 +7,18 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import TypeVar
 
-from sqlalchemy import Connection, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import Connection
 
 from archiver.adapters.ledger import intake as intakes
 from archiver.adapters.ledger import leases, path, pauses, views
-from archiver.adapters.ledger.dialect import Database, SqliteFile
-from archiver.adapters.ledger.faults import LedgerAway, translated
-from archiver.adapters.ledger.persevere import Heard, Outage, each_persevering, persevering
-from archiver.adapters.ledger.postgres import PostgresDatabase
+from archiver.adapters.ledger.database.base import Database
+from archiver.adapters.ledger.database.faults import LedgerAway, translated
+from archiver.adapters.ledger.database.group_commit import GroupCommit
+from archiver.adapters.ledger.database.outage import Heard, Outage, each_persevering, persevering
+from archiver.adapters.ledger.database.urls import OUTAGE, PATIENCE, database_of
 from archiver.adapters.ledger.rows import chunks
-from archiver.adapters.ledger.together import Together
-from archiver.core.errors import LedgerFault
 from archiver.core.model import (
     DEFAULT_ACCOUNT,
     AccountName,
@@ -45,12 +42,6 @@ from archiver.ports.ledger import Alive
 from archiver.ports.runtime import Checkpoint, unobserved
 
 T = TypeVar("T")
-
-PATIENCE = timedelta(seconds=30)
-"""How long a transaction waits for another process's."""
-
-OUTAGE = timedelta(minutes=1)
-"""How long a server may be away: it is restarted, or another takes its place."""
 
 
 def fresh_token() -> str:
@@ -77,7 +68,7 @@ class SqlLedger:
         self._new_token = new_token
         # One writer a process: threads wait here in line instead of polling the database's lock.
         self._writer = threading.Lock()
-        self._stored = Together(self._commit_stored, self._writer, of_all=LedgerAway)
+        self._stored = GroupCommit(self._commit_stored, self._writer, of_all=LedgerAway)
 
     @classmethod
     def open(
@@ -457,26 +448,3 @@ class SqlLedger:
         """What is still to be done, of what `owner` enlisted or of all; `barred` accounts' asking is not waited for."""
         with self._reading() as db:
             return views.open_work(db, owner, barred)
-
-
-_URLS = (
-    "set it to sqlite:///path/of/the/ledger.db (four slashes: absolute) "
-    "or postgresql+psycopg://user:password@host/database"
-)
-
-
-def database_of(url: str, patience: timedelta = PATIENCE, outage: timedelta = OUTAGE) -> Database:
-    """Return where `url` leads, nothing opened yet; raise LedgerFault when it can be no ledger's."""
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError) as error:
-        raise LedgerFault("ledger.url is no database URL", _URLS) from error
-    if parsed.database in {None, "", ":memory:"}:
-        raise LedgerFault("ledger.url names no database", _URLS)
-    match parsed.drivername:
-        case "sqlite":
-            return SqliteFile(Path(str(parsed.database)).absolute(), patience)
-        case "postgresql" | "postgresql+psycopg":
-            return PostgresDatabase(parsed, patience, outage)
-        case _:
-            raise LedgerFault("ledger.url must name a SQLite file or a PostgreSQL database", _URLS)

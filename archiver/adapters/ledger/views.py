@@ -11,7 +11,7 @@ from archiver.adapters.ledger.leases import due, enlisted_by, free, of_others, o
 from archiver.adapters.ledger.moves import LEASE_ENDS, move_stem, move_task, stage_of
 from archiver.adapters.ledger.pauses import all_pauses
 from archiver.adapters.ledger.rows import AnyRow, chunks, history_of, stems_of, task_row
-from archiver.adapters.ledger.schema import enlisted, rejects, stems, tallies, tasks
+from archiver.adapters.ledger.schema.tables import enlisted, rejects, stems, tallies, tasks
 from archiver.core import plan
 from archiver.core.model import AccountName, Reject, Stage, TaskId
 from archiver.core.reports import AtRisk, OpenWork, Overview, TaskRow

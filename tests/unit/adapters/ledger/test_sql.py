@@ -8,7 +8,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from archiver.adapters.ledger.leases import due, enlisted_by, free, open_tasks
 from archiver.adapters.ledger.rows import chunks
-from archiver.adapters.ledger.schema import Unsigned, UtcTime, tasks
+from archiver.adapters.ledger.schema.tables import Unsigned, UtcTime, tasks
 
 DIALECT = sqlite.dialect()
 NOW = datetime(2026, 8, 6, 12, 0, 0, 1, tzinfo=UTC)

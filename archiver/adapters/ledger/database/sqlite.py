@@ -1,4 +1,4 @@
-"""What differs between databases, and all that is SQLite's own: its file, its PRAGMAs, how it begins a transaction."""
+"""All that is SQLite's own: its file, its PRAGMAs, how it begins a transaction."""
 
 from __future__ import annotations
 
@@ -6,74 +6,24 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event
-from sqlalchemy.dialects import sqlite
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from archiver.adapters.ledger.migrate import WRITES, migrate
+from archiver.adapters.ledger.database.base import APPLICATION_ID
+from archiver.adapters.ledger.schema.migrate import WRITES, migrate
 from archiver.core.errors import LedgerFault
 from archiver.ports.runtime import Checkpoint
-
-if TYPE_CHECKING:
-    from sqlalchemy.dialects import postgresql
-
-APPLICATION_ID = 0x5354454D
-"""`STEM`: what tells our file from any other SQLite database."""
 
 _WAL_PAGES = 1000
 _WAL_LIMIT = 16 * 1024 * 1024
 _CACHE_KIB = 8 * 1024
 _LOCK_POLL = 0.05
-
-
-NUL = "\N{SYMBOL FOR NULL}"
-"""What PostgreSQL, whose texts have no NUL, keeps in its place."""
-
-
-class Database(Protocol):
-    """Where a ledger is kept. `reading` and `writing` give a connection inside a transaction of its own."""
-
-    @property
-    def engine(self) -> Engine:
-        """What connections come from."""
-
-    @property
-    def where(self) -> str:
-        """What messages call it; holds no secret."""
-
-    def stands(self) -> bool:
-        """Whether there is a ledger already; makes none."""
-
-    def prepare(self, checkpoint: Checkpoint) -> None:
-        """Make it ours where it is empty, and migrate it; raise LedgerFault, touching nothing, for a foreign one."""
-
-    def close(self) -> None:
-        """Close every connection."""
-
-    def reading(self) -> AbstractContextManager[Connection]:
-        """Read all of one moment."""
-
-    def writing(self, *, passing: bool = False) -> AbstractContextManager[Connection]:
-        """Write all or nothing, one thread at a time.
-
-        A power cut may undo what is `passing`, for the disk need not be waited for; no crash of ours does.
-        """
-
-
-def insert(db: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
-    """An INSERT that knows ON CONFLICT; both dialects spell it alike."""
-    if db.dialect.name == "postgresql":
-        from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - loads every driver's dialect
-
-        return postgresql.insert(table)
-    return sqlite.insert(table)
 
 
 class SqliteFile:
@@ -89,7 +39,7 @@ class SqliteFile:
         """By `passing`. They are kept: to get one ready takes as long as to write a line."""
 
     def stands(self) -> bool:
-        """Whether the file is there and holds something."""
+        """Return whether the file is there and holds something."""
         return self._path.exists() and self._path.stat().st_size > 0
 
     def prepare(self, checkpoint: Checkpoint) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
-from archiver.adapters.ledger.faults import LedgerAway
+from archiver.adapters.ledger.database.faults import LedgerAway
 
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 1.0

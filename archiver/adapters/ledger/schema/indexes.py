@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import Index
 
-from archiver.adapters.ledger.schema import metadata, tasks
+from archiver.adapters.ledger.schema.tables import metadata, tasks
 
 __all__ = ["metadata"]
 

@@ -16,9 +16,9 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from archiver.adapters.ledger.dialect import APPLICATION_ID, NUL
-from archiver.adapters.ledger.migrate import migrate
-from archiver.adapters.ledger.schema import metadata
+from archiver.adapters.ledger.database.base import APPLICATION_ID, NUL
+from archiver.adapters.ledger.schema.migrate import migrate
+from archiver.adapters.ledger.schema.tables import metadata
 from archiver.core.errors import LedgerFault
 from archiver.ports.runtime import Checkpoint
 

@@ -31,7 +31,7 @@ def migrate(
             # A transaction may begin on what is read-only (a file, a standby); writing tells.
             db.exec_driver_sql("UPDATE alembic_version SET version_num = version_num")
             return
-        from archiver.adapters.ledger import upgrade  # noqa: PLC0415 - Alembic would be a fifth of every start
+        from archiver.adapters.ledger.schema import upgrade  # noqa: PLC0415 - Alembic would be a fifth of every start
 
         if current is not None and not upgrade.knows(current):
             raise LedgerFault(

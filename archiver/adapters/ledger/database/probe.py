@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection, text
 
-from archiver.adapters.ledger.dialect import Database
-from archiver.adapters.ledger.faults import translated
-from archiver.adapters.ledger.migrate import HEAD, revision
+from archiver.adapters.ledger.database.base import Database
+from archiver.adapters.ledger.database.faults import translated
+from archiver.adapters.ledger.schema.migrate import HEAD, revision
 from archiver.core.errors import LedgerFault
 from archiver.core.reports import Finding
 

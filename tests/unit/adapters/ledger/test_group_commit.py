@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from archiver.adapters.ledger.together import Together
+from archiver.adapters.ledger.database.group_commit import GroupCommit
 
 GENEROUS = 60.0
 
@@ -20,7 +20,7 @@ class Book:
         self.commits: list[list[int]] = []
         self.begun = threading.Event()
         self.may_end = threading.Event()
-        self.together = Together(self.commit, self.turn, of_all=of_all)
+        self.group = GroupCommit(self.commit, self.turn, of_all=of_all)
 
     def commit(self, items: Sequence[int]) -> None:
         assert self.turn.locked()
@@ -44,7 +44,7 @@ def crowd(book: Book, items: Sequence[int]) -> tuple[list[int], list[str]]:
 
     def write(item: int) -> None:
         try:
-            book.together.write(item)
+            book.group.write(item)
         except ValueError as error:
             failed.append(str(error))
         else:
@@ -54,7 +54,7 @@ def crowd(book: Book, items: Sequence[int]) -> tuple[list[int], list[str]]:
     assert book.begun.wait(GENEROUS)
     for count, item in enumerate(items, 1):
         threads.append(started(lambda item=item: write(item)))  # type: ignore[misc]  # bound at once
-        while len(book.together._wishes) < count:  # the only sign that a thread waits in line
+        while len(book.group._waiting) < count:  # the only sign that a thread waits in line
             pass
     book.may_end.set()
     for thread in threads:
@@ -88,6 +88,6 @@ def test_a_write_after_a_failed_one_is_committed() -> None:
     book = Book()
     book.may_end.set()
     with pytest.raises(ValueError, match="-1 may not"):
-        book.together.write(-1)
-    book.together.write(1)
+        book.group.write(-1)
+    book.group.write(1)
     assert book.commits == [[1]]

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class _Wish(Generic[T]):
+class _Write(Generic[T]):
     """One thread's write, and how it ended."""
 
     def __init__(self, item: T) -> None:
@@ -19,13 +19,13 @@ class _Wish(Generic[T]):
         self.woken = threading.Event()
 
 
-class Together(Generic[T]):
-    """Hands what many threads wish written to `commit`, in the order in which they came.
+class GroupCommit(Generic[T]):
+    """Hands the writes of many threads to `commit`, in the order in which they came.
 
     The first to come leads: it commits all that have come until its turn, and the next leads after it.
     `commit` writes all it is given in one transaction, or raises and writes nothing. Where it raises for
-    several, each of them is committed alone, so that one that may not be written spoils no other; but not
-    after an error `of_all`, which none of them can help.
+    several, each of them is committed alone, so that an illegal one spoils no other. An error `of_all` is
+    the exception: it is raised for each at once.
     """
 
     def __init__(
@@ -39,49 +39,49 @@ class Together(Generic[T]):
         self._turn = turn
         self._of_all = of_all
         self._lock = threading.Lock()
-        self._wishes: list[_Wish[T]] = []
+        self._waiting: list[_Write[T]] = []
         self._led = False
 
     def write(self, item: T) -> None:
         """Return once `item` is committed; raise what its commit raised."""
-        wish = _Wish(item)
+        write = _Write(item)
         with self._lock:
-            self._wishes.append(wish)
+            self._waiting.append(write)
             follows, self._led = self._led, True
         if follows:
-            wish.woken.wait()
-        if not wish.ended:
+            write.woken.wait()
+        if not write.ended:
             self._lead()
-        if wish.error is not None:
-            raise wish.error
+        if write.error is not None:
+            raise write.error
 
     def _lead(self) -> None:
-        wishes: list[_Wish[T]] = []
+        writes: list[_Write[T]] = []
         try:
             with self._turn:
                 with self._lock:
-                    wishes, self._wishes = self._wishes, []
-                self._try(wishes)
+                    writes, self._waiting = self._waiting, []
+                self._try(writes)
         finally:
-            self._pass_on(wishes)
+            self._pass_on(writes)
 
-    def _try(self, wishes: Sequence[_Wish[T]]) -> None:
+    def _try(self, writes: Sequence[_Write[T]]) -> None:
         try:
-            self._commit([wish.item for wish in wishes])
-        except BaseException as error:  # noqa: BLE001 - raised in the thread whose wish it was
-            if len(wishes) > 1 and not isinstance(error, self._of_all):
-                for wish in wishes:
-                    self._try([wish])
+            self._commit([write.item for write in writes])
+        except BaseException as error:  # noqa: BLE001 - raised in the thread whose write it was
+            if len(writes) > 1 and not isinstance(error, self._of_all):
+                for write in writes:
+                    self._try([write])
             else:
-                for wish in wishes:
-                    wish.error = error
+                for write in writes:
+                    write.error = error
 
-    def _pass_on(self, wishes: Sequence[_Wish[T]]) -> None:
+    def _pass_on(self, writes: Sequence[_Write[T]]) -> None:
         with self._lock:
-            heir = self._wishes[0] if self._wishes else None
+            heir = self._waiting[0] if self._waiting else None
             self._led = heir is not None
-        for wish in wishes:
-            wish.ended = True
-            wish.woken.set()
+        for write in writes:
+            write.ended = True
+            write.woken.set()
         if heir is not None:
             heir.woken.set()

@@ -1,0 +1,1 @@
+"""The database that a ledger is kept in: connections, transactions, faults."""

@@ -1,0 +1,42 @@
+"""Where ledger.url leads."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+from archiver.adapters.ledger.database.base import Database
+from archiver.adapters.ledger.database.postgres import PostgresDatabase
+from archiver.adapters.ledger.database.sqlite import SqliteFile
+from archiver.core.errors import LedgerFault
+
+PATIENCE = timedelta(seconds=30)
+"""How long a transaction waits for another process's."""
+
+OUTAGE = timedelta(minutes=1)
+"""How long a server may be away: it is restarted, or another takes its place."""
+
+_URLS = (
+    "set it to sqlite:///path/of/the/ledger.db (four slashes: absolute) "
+    "or postgresql+psycopg://user:password@host/database"
+)
+
+
+def database_of(url: str, patience: timedelta = PATIENCE, outage: timedelta = OUTAGE) -> Database:
+    """Return the database at `url`, nothing opened yet; raise LedgerFault when it can be no ledger's."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError) as error:
+        raise LedgerFault("ledger.url is no database URL", _URLS) from error
+    if parsed.database in {None, "", ":memory:"}:
+        raise LedgerFault("ledger.url names no database", _URLS)
+    match parsed.drivername:
+        case "sqlite":
+            return SqliteFile(Path(str(parsed.database)).absolute(), patience)
+        case "postgresql" | "postgresql+psycopg":
+            return PostgresDatabase(parsed, patience, outage)
+        case _:
+            raise LedgerFault("ledger.url must name a SQLite file or a PostgreSQL database", _URLS)

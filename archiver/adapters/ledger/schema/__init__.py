@@ -1,0 +1,1 @@
+"""The tables, their indexes, and how an older schema becomes this one."""
