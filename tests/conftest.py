@@ -18,6 +18,10 @@ from tests.fixtures.ledgers import rows
 from tests.fixtures.postgres import PostgresServer, running
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update", action="store_true", help="write the files of tests/golden anew; read their diff")
+
+
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """Run a real S3 server; one for each pytest-xdist worker."""
