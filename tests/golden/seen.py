@@ -22,7 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from typer.testing import CliRunner
 
 from archiver import __version__
-from archiver.cli import app
+from archiver.commands.app import app
 from archiver.core import states
 from archiver.core.errors import ArchiverError
 from archiver.demo import song
@@ -30,9 +30,10 @@ from archiver.demo.emulator import EmulatedTask, Emulator
 from archiver.demo.seaweed import S3Server
 from archiver.demo.show import _tasks as tasks_of_the_demo
 from archiver.logs import EVENTS
-from archiver.notices import TOLD
+from archiver.service.alerts import TOLD
+from tests import ROOT
 from tests.fixtures.ledgers import rows
-from tests.integration.site import ROOT, Finished, Json, Site, measured, stems_of
+from tests.worlds.site import Finished, Json, Site, measured, stems_of
 
 NAME = "stem-archiver"
 WIDE, NARROW = 100, 80
