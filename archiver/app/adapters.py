@@ -11,20 +11,21 @@ from pathlib import Path
 from archiver import __version__
 from archiver.adapters.downloader import HttpDownloader, Throttle
 from archiver.adapters.ledger import SqlLedger
-from archiver.adapters.ledger.permits import SharedSlots
+from archiver.adapters.ledger.permits import SharedPermits
 from archiver.adapters.object_store import S3Store
 from archiver.adapters.object_store.buffers import BufferBudget
 from archiver.adapters.owners import OwnerLock
-from archiver.adapters.provider import WINDOW, Answered, KieApi
 from archiver.adapters.provider.accounts import KieAccounts
-from archiver.adapters.provider.pace import LocalSlots
+from archiver.adapters.provider.client import WINDOW, Answered, KieApi
+from archiver.adapters.provider.limiter import LocalPermits, RateLimiter
+from archiver.adapters.provider.wire import Endpoint
 from archiver.app.extras import extra
 from archiver.app.ledger import on_server
 from archiver.app.machine import THIS_MACHINE, Machine
 from archiver.core.errors import LedgerFault, SettingsFault
 from archiver.core.model import AccountName, Policy
 from archiver.core.redaction import Cleaner
-from archiver.ports.provider import Slots
+from archiver.ports.provider import Permits
 from archiver.ports.runtime import Checkpoint, EventLog, unobserved
 from archiver.service.alerts import Notices
 from archiver.settings import Settings, data_folder
@@ -62,23 +63,26 @@ def open_accounts(
 ) -> KieAccounts:
     """Return the clients that hold the provider's keys, one for each account.
 
-    All processes that hand over a `ledger` on a server keep one pace for each account together.
+    All processes that hand over a `ledger` on a server keep to one rate for each account together.
     """
     provider = settings.provider
+    endpoint = Endpoint(
+        base_url=provider.base_url,
+        user_agent=provider.user_agent,
+        proxy=settings.download.proxy_url(),
+        allow_http=settings.download.allow_http,
+    )
     clients = {}
     for account, key in provider.api_keys().items():
+        permits = _permits(settings, account, machine, ledger)
         clients[account] = KieApi(
-            base_url=provider.base_url,
+            endpoint,
             api_key=key,
-            user_agent=provider.user_agent,
-            slots=_slots(settings, account, machine, ledger),
+            limiter=RateLimiter(permits, clock=machine.monotonic, wait=machine.wait),
             timeout=provider.timeout.total_seconds(),
-            proxy=settings.download.proxy_url(),
-            allow_http=settings.download.allow_http,
             jitter=random.random,
             log=log,
             clock=machine.monotonic,
-            wait=machine.wait,
             checkpoint=checkpoint,
             answered=answered,
             account=account,
@@ -86,12 +90,12 @@ def open_accounts(
     return KieAccounts(clients)
 
 
-def _slots(settings: Settings, account: AccountName, machine: Machine, ledger: SqlLedger | None) -> Slots:
-    """Return the account's pace: its own of this process, or that of all who share a ledger on a server."""
-    limit = settings.provider.paces()[account]
+def _permits(settings: Settings, account: AccountName, machine: Machine, ledger: SqlLedger | None) -> Permits:
+    """Return the account's permits: those of this process, or those of all who share a ledger on a server."""
+    limit = settings.provider.request_rates()[account]
     if ledger is None or not on_server(settings):
-        return LocalSlots(limit, WINDOW, clock=machine.monotonic)
-    return SharedSlots(
+        return LocalPermits(limit, WINDOW, clock=machine.monotonic)
+    return SharedPermits(
         ledger.transact,
         account=account,
         limit=limit,

@@ -17,8 +17,8 @@ from archiver.adapters.ledger import SqlLedger
 from archiver.adapters.notify.heartbeat import Ping
 from archiver.adapters.object_store import S3Store
 from archiver.adapters.owners import OwnerLock
-from archiver.adapters.provider import Answered
 from archiver.adapters.provider.accounts import KieAccounts
+from archiver.adapters.provider.client import Answered
 from archiver.adapters.queue_file import QueueFile
 from archiver.adapters.systemd import Systemd
 from archiver.app.adapters import (
@@ -345,7 +345,7 @@ class _Means:
         """See Service; `begun` are the settings that the service began with."""
 
         def tune_accounts(new: Settings) -> bool:
-            self.accounts.set_paces(new.provider.paces())
+            self.accounts.set_rates(new.provider.request_rates())
             before, after = ([(each.name, each.key()) for each in its.provider.accounts] for its in (begun, new))
             return before == after
 
@@ -354,7 +354,7 @@ class _Means:
 
         tunes: dict[str, Tune] = {
             "log.level": lambda new: set_level(new.log.level),
-            "provider.requests_per_10s": lambda new: self.accounts.set_paces(
+            "provider.requests_per_10s": lambda new: self.accounts.set_rates(
                 {DEFAULT_ACCOUNT: new.provider.requests_per_10s}
             ),
             "provider.accounts": tune_accounts,

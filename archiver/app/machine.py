@@ -14,7 +14,7 @@ from archiver.adapters.downloader.dialer import Connect, tcp_connect
 from archiver.adapters.downloader.throttle import local_now
 from archiver.adapters.ledger.database.urls import PATIENCE
 from archiver.adapters.object_store import s3_client
-from archiver.adapters.provider.pace import Wait
+from archiver.adapters.provider.limiter import Wait
 from archiver.app.clock import utc_now
 from archiver.ports.runtime import Clock
 

@@ -9,7 +9,7 @@ from archiver.core.model import AccountName, RecordInfo, TaskId
 
 
 class RecordApi(Protocol):
-    """The provider's API as one account has it. Holds the key, follows no redirect, keeps the pace."""
+    """The provider's API as one account has it. Holds the key, follows no redirect, keeps to the rate limit."""
 
     def fetch(self, task_id: TaskId) -> RecordInfo:
         """Read record-info once, with short retries inside (at most 30 s).
@@ -25,7 +25,7 @@ class RecordApi(Protocol):
         """
 
     def credit(self) -> float:
-        """The account's credit; the free health check. Raises ApiBusy or ProviderPaused."""
+        """Return the account's credit; the free health check. Raises ApiBusy or ProviderPaused."""
 
 
 class Accounts(Protocol):
@@ -36,7 +36,7 @@ class Accounts(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class NoSlot:
+class NoPermit:
     """No request may be sent now."""
 
     seconds: float
@@ -45,20 +45,20 @@ class NoSlot:
     """Seconds for which the provider has asked all who share its limit to be silent."""
 
 
-class Slots(Protocol):
+class Permits(Protocol):
     """The requests that one account may send within the provider's window, by all who share them."""
 
-    def take(self) -> str | NoSlot:
-        """Take a slot, whose name is to be given back, or say when to look again; never waits for one."""
+    def take(self) -> str | NoPermit:
+        """Take a permit, whose name is to be given back, or say when to look again; never waits for one."""
 
-    def give_back(self, slot: str) -> None:
-        """Let it rest for a window from now on; call it when the answer has come."""
+    def give_back(self, permit: str) -> None:
+        """Let the permit rest for a window from now on; call this when the answer has come."""
 
     def cool_down(self, seconds: float) -> None:
-        """Let none of the others have a slot for so many seconds."""
+        """Let none of the others have a permit for so many seconds."""
 
     def resize(self, limit: int) -> None:
-        """Have another number of slots from now on; those that are out or at rest count towards it."""
+        """Set the number of permits; those that are out or at rest count towards it."""
 
     def left(self) -> int:
-        """How many could be taken now."""
+        """Return how many could be taken now."""

@@ -123,7 +123,7 @@ class Provider(Section):
         """Return the API key of every account, the default one first."""
         return {DEFAULT_ACCOUNT: self.key()} | {AccountName(each.name): each.key() for each in self.accounts}
 
-    def paces(self) -> Mapping[AccountName, int]:
+    def request_rates(self) -> Mapping[AccountName, int]:
         """Return how many requests each account may send in any 10 seconds."""
         further = {AccountName(each.name): each.requests_per_10s for each in self.accounts}
         return {DEFAULT_ACCOUNT: self.requests_per_10s} | further

@@ -111,7 +111,7 @@ def test_job_that_always_fails_starves_the_watchdog_too(tmp_path: Path) -> None:
         listener.wait_for("STATUS=stalled: sick", after=seen)
 
 
-def test_sighup_changes_the_paces_of_accounts_and_asks_for_a_restart_where_they_are_others(site: Site) -> None:
+def test_sighup_changes_the_rates_of_accounts_and_asks_for_a_restart_where_they_are_others(site: Site) -> None:
     def second(requests: int, more: str = "") -> None:
         site.configure()
         config = site.folder / "archiver.toml"

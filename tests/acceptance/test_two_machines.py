@@ -145,7 +145,7 @@ def test_a_server_without_its_driver_says_what_to_install(sites: list[Site], com
     assert "Traceback" not in done.err
 
 
-def test_work_and_dry_run_keep_one_pace_with_all_who_share_the_ledger(sites: list[Site]) -> None:
+def test_work_and_dry_run_keep_one_rate_with_all_who_share_the_ledger(sites: list[Site]) -> None:
     one, two = sites
     [task] = _tasks(one, "mine", 1)
     url = str(one.settings["ledger"]["url"])

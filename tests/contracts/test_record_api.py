@@ -13,8 +13,6 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from archiver.adapters.provider import KieApi
-from archiver.adapters.provider.pace import LocalSlots
 from archiver.core.errors import (
     AgentBlocked,
     ApiBusy,
@@ -28,9 +26,9 @@ from archiver.core.errors import (
 from archiver.core.model import Phase, RecordInfo, TaskId
 from archiver.core.records.envelope import record_of
 from archiver.ports.provider import RecordApi
-from tests.fakes.events import Events
 from tests.fakes.provider import Reply, Request, ScriptedProvider, reply
 from tests.fakes.record_api import FakeApi
+from tests.fixtures.record_api import kie_api
 
 TASK = TaskId("3e63b4cc88d52611159371f6af5571e7")
 OTHER_TASK = TaskId("e649edb7abfd759285bd41a47a634b10")
@@ -133,15 +131,10 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
     with (
         ScriptedProvider(lambda _: reply()) as provider,
         closing(
-            KieApi(
-                base_url=provider.url,
-                api_key="contract-key",
-                user_agent="stem-archiver/test",
-                slots=LocalSlots(1000, 10, clock=time.monotonic),
-                timeout=5,
+            kie_api(
+                provider.url,
                 jitter=lambda: -1.5,  # makes the waits between tries 0
-                log=Events(),
-                allow_http=True,
+                clock=time.monotonic,
                 wait=threading.Condition.wait,
             )
         ) as api,

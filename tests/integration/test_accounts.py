@@ -1,4 +1,4 @@
-"""Several accounts at the provider: each its own key, pace and name in the log."""
+"""Several accounts at the provider: each its own key, rate and name in the log."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from contextlib import closing
 
 import pytest
 
-from archiver.adapters.provider import KieApi
 from archiver.adapters.provider.accounts import KieAccounts
-from archiver.adapters.provider.pace import LocalSlots
+from archiver.adapters.provider.client import KieApi
 from archiver.core.errors import AccountUnknown, ApiBusy, KeyRefused
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Phase, TaskId
 from archiver.demo.emulator import API_KEY, EmulatedStem, EmulatedTask, Emulator
-from tests.fakes.events import Events
+from tests.fixtures.record_api import kie_api
 
 SECOND, THIRD = AccountName("second"), AccountName("third")
 KEYS = {DEFAULT_ACCOUNT: API_KEY, SECOND: "key-of-the-second", THIRD: "key-of-nobody"}
@@ -41,15 +40,14 @@ def make(emulator: Emulator) -> Iterator[Make]:
 
     def make(*names: AccountName, limit: int = 100) -> KieAccounts:
         def client(account: AccountName) -> KieApi:
-            return KieApi(
-                base_url=emulator.base_url,
+            return kie_api(
+                emulator.base_url,
                 api_key=KEYS[account],
-                user_agent="stem-archiver/test",
-                slots=LocalSlots(limit, 3600, clock=time.monotonic),
-                timeout=5,
+                limit=limit,
+                window=3600,
                 jitter=random.random,
-                log=Events(),
-                allow_http=True,
+                clock=time.monotonic,
+                wait=threading.Condition.wait,
                 account=account,
             )
 
@@ -74,7 +72,7 @@ def test_account_that_nobody_set_is_told_with_those_there_are(make: Make) -> Non
         make(SECOND).of(THIRD)
 
 
-def test_account_that_has_spent_its_pace_leaves_the_others_theirs(make: Make) -> None:
+def test_account_that_has_spent_its_rate_leaves_the_others_theirs(make: Make) -> None:
     accounts = make(SECOND, limit=1)
     assert accounts.budget() == 2
     accounts.of(SECOND).fetch(TASK)
@@ -85,7 +83,7 @@ def test_account_that_has_spent_its_pace_leaves_the_others_theirs(make: Make) ->
             time.sleep(0.01)
         assert accounts.crowded() == {SECOND}
         accounts.of(DEFAULT_ACCOUNT).fetch(TASK)
-        accounts.set_paces({SECOND: 2, THIRD: 9})
+        accounts.set_rates({SECOND: 2, THIRD: 9})
         assert waits.result(20).phase is Phase.DONE
     assert not accounts.crowded()
 

@@ -1,6 +1,6 @@
-"""The slots of requests to the provider that processes on several machines share, as rows in PostgreSQL.
+"""The permits of requests to the provider that processes on several machines share, as rows in PostgreSQL.
 
-Only the server's clock counts. Each use of a slot is two short transactions; nobody waits for a lock.
+Only the server's clock counts. Each use of a permit is two short transactions; nobody waits for a lock.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from typing import Protocol, TypeVar
 from sqlalchemy import Connection, text
 
 from archiver.core.errors import LedgerFault
-from archiver.ports.provider import NoSlot
+from archiver.ports.provider import NoPermit
 from archiver.ports.runtime import Jitter
 
 T = TypeVar("T")
 
 GRACE = 5.0
-"""Seconds that may pass between asking for a slot and sending; whoever got it later gives it back unused."""
+"""Seconds that may pass between asking for a permit and sending; whoever got it later gives it back unused."""
 
 SHORTEST_WAIT = 0.05
-"""Seconds after which a look is worth it where another has just locked the slot that is free."""
+"""Seconds after which a look is worth it where another has just locked the permit that is free."""
 
 SPREAD = 0.1
-"""Seconds over which those who wait for the same slot are spread."""
+"""Seconds over which those who wait for the same permit are spread."""
 
 FARTHEST_COOL_DOWN = 600.0
 """Seconds; one that ends later was written down before the server's clock was set back."""
@@ -38,8 +38,8 @@ class Transact(Protocol):
         """Return what `work` returns, once it is committed."""
 
 
-class SharedSlots:
-    """`Slots` of one account, for all processes on the same database.
+class SharedPermits:
+    """`Permits` of one account, for all processes on the same database.
 
     Each is free at a time that is written down: a lease while a request is out, which a process that
     dies leaves to run out, and `window` seconds after the answer else. `longest` is how many seconds one
@@ -66,63 +66,63 @@ class SharedSlots:
             "window": _microseconds(window),
             "lease": _microseconds(GRACE + longest + window),
         }
-        self._unsaid: int | None = limit
+        self._new_limit: int | None = limit
 
-    def take(self) -> str | NoSlot:
-        """Take a slot under a lease, or say when it is worth looking again."""
+    def take(self) -> str | NoPermit:
+        """Take a permit under a lease, or say when it is worth looking again."""
         holder, began = secrets.token_hex(16), self._clock()
 
-        def work(db: Connection) -> NoSlot | None:
+        def work(db: Connection) -> NoPermit | None:
             taken = db.execute(_TAKE, {**self._asked, "holder": holder}).first()
             return None if taken is not None else self._look(db)
 
-        found = self._saying_the_limit(work)
+        found = self._with_limit(work)
         if found is not None:
             return found
         if self._clock() - began > GRACE:
             self.give_back(holder)
-            return NoSlot(0.0)
+            return NoPermit(0.0)
         return holder
 
-    def _look(self, db: Connection) -> NoSlot:
-        db.execute(_MEND_SLOTS, self._asked)
-        db.execute(_MEND_PACE, {**self._asked, "farthest": _microseconds(FARTHEST_COOL_DOWN)})
+    def _look(self, db: Connection) -> NoPermit:
+        db.execute(_MEND_PERMITS, self._asked)
+        db.execute(_MEND_COOL_DOWN, {**self._asked, "farthest": _microseconds(FARTHEST_COOL_DOWN)})
         rest, cooling = db.execute(_LOOK, self._asked).one()
         seconds = max(_seconds(rest), SHORTEST_WAIT) + SPREAD * self._jitter()
-        return NoSlot(seconds, _seconds(cooling))
+        return NoPermit(seconds, _seconds(cooling))
 
-    def give_back(self, slot: str) -> None:
+    def give_back(self, permit: str) -> None:
         """Let it rest. Where that cannot be written down, its lease runs out by itself."""
         with suppress(LedgerFault):
-            self._transact(lambda db: db.execute(_GIVE_BACK, {**self._asked, "holder": slot}))
+            self._transact(lambda db: db.execute(_GIVE_BACK, {**self._asked, "holder": permit}))
 
     def cool_down(self, seconds: float) -> None:
-        """Let nobody have a slot for so many seconds."""
-        self._saying_the_limit(lambda db: db.execute(_COOL, {**self._asked, "seconds": _microseconds(seconds)}))
+        """Let nobody have a permit for so many seconds."""
+        self._with_limit(lambda db: db.execute(_COOL, {**self._asked, "seconds": _microseconds(seconds)}))
 
     def resize(self, limit: int) -> None:
-        """Have another number of slots, for all who share them from our next look on; those that are out count."""
-        self._unsaid = limit
+        """Have another number of permits, for all who share them from our next look on; those that are out count."""
+        self._new_limit = limit
 
-    def _saying_the_limit(self, work: Callable[[Connection], T]) -> T:
+    def _with_limit(self, work: Callable[[Connection], T]) -> T:
         """Do the work, before it what `resize` left to do."""
-        limit = self._unsaid
+        limit = self._new_limit
 
         def both(db: Connection) -> T:
             if limit is not None:
                 db.execute(_SET_LIMIT, {**self._asked, "requests": limit})
-                db.execute(_ADD_SLOTS, {**self._asked, "requests": limit})
+                db.execute(_ADD_PERMITS, {**self._asked, "requests": limit})
             return work(db)
 
         done = self._transact(both)
-        if self._unsaid == limit:
-            self._unsaid = None
+        if self._new_limit == limit:
+            self._new_limit = None
         return done
 
     def left(self) -> int:
         """Count those that are free; none where the database cannot be used."""
         try:
-            return self._saying_the_limit(lambda db: int(db.execute(_LEFT, self._asked).scalar_one()))
+            return self._with_limit(lambda db: int(db.execute(_LEFT, self._asked).scalar_one()))
         except LedgerFault:
             return 0
 
@@ -137,7 +137,7 @@ def _seconds(microseconds: int | None) -> float:
 
 _NOW = "CAST(1000000 * extract(epoch FROM clock_timestamp()) AS bigint)"
 
-# Of a limit that was lowered, the slots above it that are still out or at rest take up as many below it.
+# Of a limit that was lowered, the permits above it that are still out or at rest take up as many below it.
 _USABLE = f"""moment AS MATERIALIZED (SELECT {_NOW} AS now),
     pace AS MATERIALIZED (SELECT requests, cool_until FROM paces WHERE account = :account),
     usable AS MATERIALIZED (SELECT max(requests) - count(number) AS upto FROM pace CROSS JOIN moment
@@ -170,11 +170,11 @@ _COOL = text(f"UPDATE paces SET cool_until = greatest(cool_until, {_NOW} + :seco
 _SET_LIMIT = text("""INSERT INTO paces (account, requests, cool_until) VALUES (:account, :requests, 0)
     ON CONFLICT (account) DO UPDATE SET requests = excluded.requests""")
 
-_ADD_SLOTS = text("""INSERT INTO pace_slots (account, number, free_at)
+_ADD_PERMITS = text("""INSERT INTO pace_slots (account, number, free_at)
     SELECT :account, number, 0 FROM generate_series(1, :requests) AS number ON CONFLICT DO NOTHING""")
 
-# No slot is ever taken for longer than a lease: what is free later was written before the clock was set back.
-_MEND_SLOTS = text(f"""UPDATE pace_slots SET free_at = {_NOW} + :window
+# No permit is ever taken for longer than a lease: what is free later was written before the clock was set back.
+_MEND_PERMITS = text(f"""UPDATE pace_slots SET free_at = {_NOW} + :window
     WHERE account = :account AND free_at > {_NOW} + :lease""")  # noqa: S608 - our own words
 
-_MEND_PACE = text(f"UPDATE paces SET cool_until = 0 WHERE account = :account AND cool_until > {_NOW} + :farthest")  # noqa: S608 - our own words
+_MEND_COOL_DOWN = text(f"UPDATE paces SET cool_until = 0 WHERE account = :account AND cool_until > {_NOW} + :farthest")  # noqa: S608 - our own words

@@ -1,10 +1,10 @@
-"""The accounts at the provider: one client for each, with its own key and its own pace."""
+"""The accounts at the provider: one client for each, with its own key and its own rate limit."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from archiver.adapters.provider import KieApi
+from archiver.adapters.provider.client import KieApi
 from archiver.core.errors import AccountUnknown
 from archiver.core.model import AccountName
 
@@ -24,23 +24,23 @@ class KieAccounts:
             raise AccountUnknown(f"the settings have no account {account} (they have: {known})") from None
 
     def budget(self) -> int:
-        """How many requests may be sent at once now, over all accounts."""
+        """Return how many requests may be sent at once now, over all accounts."""
         return sum(client.budget() for client in self._clients.values())
 
     def crowded(self) -> Collection[AccountName]:
-        """The accounts that more threads had better not ask for now, so that none is kept from the others.
+        """Return the accounts that threads wait for already: one more would be kept from the others.
 
-        A single account is never crowded: there are no others.
+        A single account is never crowded, for there are no others.
         """
         if len(self._clients) == 1:
             return ()
         return {account for account, client in self._clients.items() if client.is_waited_for()}
 
-    def set_paces(self, requests_per_10s: Mapping[AccountName, int]) -> None:
-        """Keep other paces from now on, for those accounts that are known."""
+    def set_rates(self, requests_per_10s: Mapping[AccountName, int]) -> None:
+        """Keep to other rates from now on, for those accounts that are known."""
         for account, limit in requests_per_10s.items():
             if account in self._clients:
-                self._clients[account].set_pace(limit)
+                self._clients[account].set_rate(limit)
 
     def close(self) -> None:
         """End every wait with ApiBusy and close all connections."""

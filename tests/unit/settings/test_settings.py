@@ -190,7 +190,7 @@ def with_two_accounts(folder: Path) -> Path:
     return written(folder, TWO_ACCOUNTS)
 
 
-def test_accounts_have_each_its_key_and_its_pace(tmp_path: Path) -> None:
+def test_accounts_have_each_its_key_and_its_rate(tmp_path: Path) -> None:
     config = with_two_accounts(tmp_path)
     provider = load(config, HOME | {"CREDENTIALS_DIRECTORY": str(tmp_path)}, search=()).settings.provider
     assert provider.api_keys() == {
@@ -198,13 +198,13 @@ def test_accounts_have_each_its_key_and_its_pace(tmp_path: Path) -> None:
         "second": "of-second.key",
         "third": "of-kie-api-key-third",
     }
-    assert provider.paces() == {"default": 20, "second": 7, "third": 20}
+    assert provider.request_rates() == {"default": 20, "second": 7, "third": 20}
 
 
 def test_accounts_of_the_environment_are_one_json_array() -> None:
     loaded = from_env({"ARCHIVER_PROVIDER__ACCOUNTS": '[{"name": "second", "api_key": "k2", "requests_per_10s": 3}]'})
     assert loaded.settings.provider.api_keys() == {"default": "", "second": "k2"}
-    assert loaded.settings.provider.paces() == {"default": 20, "second": 3}
+    assert loaded.settings.provider.request_rates() == {"default": 20, "second": 3}
 
 
 @pytest.mark.parametrize(

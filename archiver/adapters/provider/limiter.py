@@ -1,4 +1,4 @@
-"""The pace of requests: exact over any window as the provider sees it, first come first served."""
+"""The rate limit of requests: exact over any window as the provider sees it, first come first served."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from archiver.core.errors import ApiBusy, ApiThrottled
-from archiver.ports.provider import NoSlot, Slots
+from archiver.ports.provider import NoPermit, Permits
 
 Wait = Callable[[threading.Condition, float], object]
 """Wait on a held condition, at most so many seconds."""
@@ -17,8 +17,8 @@ LONGEST_WAIT = 30.0
 """Seconds after which every wait looks up again."""
 
 
-class LocalSlots:
-    """`Slots` of this process alone: `limit` of them, each resting for `window` seconds after its use."""
+class LocalPermits:
+    """`Permits` of this process alone: `limit` of them, each resting for `window` seconds after its use."""
 
     def __init__(self, limit: int, window: float, *, clock: Callable[[], float]) -> None:
         self._limit = self._free = limit
@@ -27,8 +27,8 @@ class LocalSlots:
         self._lock = threading.Lock()
         self._resting: deque[float] = deque()
 
-    def take(self) -> str | NoSlot:
-        """Take a slot, or say when one is free; all are alike here."""
+    def take(self) -> str | NoPermit:
+        """Take a permit, or say when one is free; all are alike here."""
         with self._lock:
             now = self._clock()
             while self._resting and self._resting[0] <= now:
@@ -37,19 +37,19 @@ class LocalSlots:
             if self._free > 0:
                 self._free -= 1
                 return ""
-            return NoSlot(self._resting[0] - now if self._resting else LONGEST_WAIT)
+            return NoPermit(self._resting[0] - now if self._resting else LONGEST_WAIT)
 
-    def give_back(self, slot: str) -> None:
-        """Let it rest."""
-        del slot
+    def give_back(self, permit: str) -> None:
+        """Let the permit rest."""
+        del permit
         with self._lock:
             self._resting.append(self._clock() + self._window)
 
     def cool_down(self, seconds: float) -> None:
-        """Nobody else shares them."""
+        """Do nothing: nobody else shares them."""
 
     def resize(self, limit: int) -> None:
-        """Have another number of slots; those that are out count towards it."""
+        """Set the number of permits; those that are out count towards it."""
         with self._lock:
             self._free += limit - self._limit
             self._limit = limit
@@ -61,16 +61,16 @@ class LocalSlots:
             return max(0, self._free + sum(rested <= now for rested in self._resting))
 
 
-class Pace:
-    """Lends slots to the threads of this process, in the order in which they ask.
+class RateLimiter:
+    """Lends permits to the threads of this process, in the order in which they ask.
 
-    A slot is held from before the request is sent until a window after its answer came. However long
-    either of them travels, two requests with the same slot reach the provider more than a window
-    apart: so the limit holds where it is judged, which counting at the time of sending cannot promise.
+    A permit is taken before the request is sent and rests until a window after its answer came. However long
+    either of them travels, two requests with the same permit reach the provider more than a window apart.
+    So the limit holds where it is judged; counting at the time of sending cannot promise that.
     """
 
-    def __init__(self, slots: Slots, *, clock: Callable[[], float], wait: Wait) -> None:
-        self._slots = slots
+    def __init__(self, permits: Permits, *, clock: Callable[[], float], wait: Wait) -> None:
+        self._permits = permits
         self._clock = clock
         self._wait = wait
         self._changed = threading.Condition()
@@ -80,44 +80,44 @@ class Pace:
         self._closed = False
 
     @contextmanager
-    def slot(self, patience: float) -> Iterator[None]:
-        """Hold one slot, waiting in line for it.
+    def permit(self, patience: float) -> Iterator[None]:
+        """Wait in line for a permit, and give it back at the end.
 
         Raises ApiThrottled at once when a cool-down lasts longer than `patience` seconds, and ApiBusy
-        when the pace is closed.
+        when the limiter is closed.
         """
-        slot = self._take(self._clock() + patience)
+        permit = self._take(self._clock() + patience)
         try:
             yield
         finally:
-            self._slots.give_back(slot)
+            self._permits.give_back(permit)
             self._look_again()
 
     def resize(self, limit: int) -> None:
-        """Have another limit from now on; requests that are out count towards it."""
-        self._slots.resize(limit)
+        """Set the limit; requests that are out count towards it."""
+        self._permits.resize(limit)
         self._look_again()
 
     def cool_down(self, seconds: float) -> None:
-        """Let nobody send for so many seconds, whoever shares the slots."""
+        """Let nobody who shares the permits send for so many seconds."""
         self._cool(seconds)
-        self._slots.cool_down(seconds)
+        self._permits.cool_down(seconds)
 
     def cooling(self) -> float:
-        """Seconds left of the cool-down, as far as this process knows."""
+        """Return the seconds left of the cool-down, as far as this process knows."""
         return max(0.0, self._cool_until - self._clock())
 
     def left(self) -> int:
-        """Slots that could be taken now without waiting."""
-        return 0 if self.cooling() else self._slots.left()
+        """Return how many permits could be taken now without waiting."""
+        return 0 if self.cooling() else self._permits.left()
 
-    def waited_for(self) -> bool:
-        """Whether a thread of this process waits for a slot."""
+    def is_waited_for(self) -> bool:
+        """Return whether a thread of this process waits for a permit."""
         with self._changed:
             return bool(self._line)
 
     def pause(self, seconds: float) -> None:
-        """Wait so many seconds without a slot; raises ApiBusy when the pace is closed meanwhile."""
+        """Wait so many seconds without a permit; raises ApiBusy when the limiter is closed meanwhile."""
         until = self._clock() + seconds
         with self._changed:
             self._refuse_if_closed()
@@ -126,7 +126,7 @@ class Pace:
                 self._refuse_if_closed()
 
     def close(self) -> None:
-        """Send everybody away who waits, now and later."""
+        """End every wait with ApiBusy, now and later."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -138,9 +138,9 @@ class Pace:
         try:
             while True:
                 changes = self._await_turn(ticket, until)
-                # Without the lock: it may take a while, and whoever closes us must not wait for it.
-                found = self._slots.take()
-                if not isinstance(found, NoSlot):
+                # Without the lock: taking may last a while, and close() must not wait for it.
+                found = self._permits.take()
+                if not isinstance(found, NoPermit):
                     return found
                 self._heed(found, changes)
         finally:
@@ -155,7 +155,7 @@ class Pace:
             return self._changes
 
     def _wait_of(self, ticket: object, until: float) -> float:
-        """Seconds until it is worth looking again; 0 when the holder of `ticket` may try."""
+        """Return the seconds until it is worth looking again; 0 when the holder of `ticket` may try."""
         self._refuse_if_closed()
         now = self._clock()
         if self._cool_until > until:
@@ -164,10 +164,10 @@ class Pace:
             return self._cool_until - now
         return max(0.0, self._look_at - now) if self._line[0] is ticket else LONGEST_WAIT
 
-    def _heed(self, found: NoSlot, changes: int) -> None:
+    def _heed(self, found: NoPermit, changes: int) -> None:
         self._cool(found.cooling)
         with self._changed:
-            # What changed since the look may have freed a slot earlier.
+            # What changed since the look may have freed a permit earlier.
             if self._changes == changes:
                 self._look_at = self._clock() + found.seconds
 

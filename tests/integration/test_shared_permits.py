@@ -1,4 +1,4 @@
-"""The slots of requests that processes share on a server: exact, by its clock, whoever dies."""
+"""The permits of requests that processes share on a server: exact, by its clock, whoever dies."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ import pytest
 from sqlalchemy import Connection
 
 from archiver.adapters.ledger import SqlLedger
-from archiver.adapters.ledger.permits import FARTHEST_COOL_DOWN, GRACE, SPREAD, SharedSlots, Transact
-from archiver.adapters.provider.pace import Pace
+from archiver.adapters.ledger.permits import FARTHEST_COOL_DOWN, GRACE, SPREAD, SharedPermits, Transact
+from archiver.adapters.provider.limiter import RateLimiter
 from archiver.app.adapters import open_accounts
 from archiver.app.ledger import open_ledger
 from archiver.core.errors import ApiThrottled, LedgerFault
 from archiver.core.model import AccountName, TaskId
 from archiver.demo.emulator import API_KEY, Emulator
-from archiver.ports.provider import NoSlot
+from archiver.ports.provider import NoPermit
 from archiver.settings import load
 from tests.fakes.events import Events
 from tests.fixtures.ledgers import rows
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 WINDOW = 0.6
 LONGEST = 1.0
-Make = Callable[..., SharedSlots]
+Make = Callable[..., SharedPermits]
 
 
 @pytest.fixture
@@ -43,8 +43,8 @@ def url(postgres: PostgresServer, postgres_ledger: str) -> str:
     return postgres.url(postgres_ledger)
 
 
-def shared(transact: Transact, limit: int, account: str = "default", window: float = WINDOW) -> SharedSlots:
-    return SharedSlots(
+def shared(transact: Transact, limit: int, account: str = "default", window: float = WINDOW) -> SharedPermits:
+    return SharedPermits(
         transact,
         account=account,
         limit=limit,
@@ -60,26 +60,26 @@ def make(url: str) -> Iterator[Make]:
     """Each as a process of its own would have it: with connections of its own."""
     with ExitStack() as stack:
 
-        def make(limit: int = 2, account: str = "default", window: float = WINDOW) -> SharedSlots:
+        def make(limit: int = 2, account: str = "default", window: float = WINDOW) -> SharedPermits:
             ledger = stack.enter_context(closing(SqlLedger.open(url)))
             return shared(ledger.transact, limit, account, window)
 
         yield make
 
 
-def taken(slots: SharedSlots) -> str:
-    found = slots.take()
+def taken(permits: SharedPermits) -> str:
+    found = permits.take()
     assert isinstance(found, str)
     return found
 
 
-def wait_of(slots: SharedSlots) -> NoSlot:
-    found = slots.take()
-    assert isinstance(found, NoSlot)
+def wait_of(permits: SharedPermits) -> NoPermit:
+    found = permits.take()
+    assert isinstance(found, NoPermit)
     return found
 
 
-def test_slots_are_shared_by_those_of_an_account_and_by_no_others(make: Make) -> None:
+def test_permits_are_shared_by_those_of_an_account_and_by_no_others(make: Make) -> None:
     one, other, another_account = make(), make(), make(account="second")
     assert (one.left(), other.left()) == (2, 2)
     taken(one)
@@ -91,7 +91,7 @@ def test_slots_are_shared_by_those_of_an_account_and_by_no_others(make: Make) ->
     taken(another_account)
 
 
-def test_slot_that_is_given_back_rests_for_a_window(make: Make) -> None:
+def test_permit_that_is_given_back_rests_for_a_window(make: Make) -> None:
     one, other = make(1, window=30), make(1, window=30)
     one.give_back(taken(one))
     assert 29 < wait_of(other).seconds < 30 + SPREAD
@@ -101,13 +101,13 @@ def test_slot_that_is_given_back_rests_for_a_window(make: Make) -> None:
     taken(short)
 
 
-def test_slot_that_is_out_is_looked_at_again_a_window_later_at_the_latest(make: Make) -> None:
+def test_permit_that_is_out_is_looked_at_again_a_window_later_at_the_latest(make: Make) -> None:
     one, other = make(1), make(1)
     taken(one)
     assert wait_of(other).seconds <= WINDOW + SPREAD
 
 
-def test_slot_of_a_process_that_died_is_free_when_its_lease_is_over(make: Make, url: str) -> None:
+def test_permit_of_a_process_that_died_is_free_when_its_lease_is_over(make: Make, url: str) -> None:
     one, other = make(1), make(1)
     taken(one)
     [(left,)] = rows(url, "SELECT CAST(free_at / 1e6 - extract(epoch FROM clock_timestamp()) AS text) FROM pace_slots")
@@ -116,7 +116,7 @@ def test_slot_of_a_process_that_died_is_free_when_its_lease_is_over(make: Make, 
     taken(other)
 
 
-def test_slot_whose_lease_is_over_and_that_another_took_is_not_given_back_by_the_first(make: Make, url: str) -> None:
+def test_permit_whose_lease_is_over_and_that_another_took_is_not_given_back_by_the_first(make: Make, url: str) -> None:
     one, other = make(1), make(1)
     late = taken(one)
     rows(url, "UPDATE pace_slots SET free_at = 1 RETURNING 1")
@@ -126,10 +126,10 @@ def test_slot_whose_lease_is_over_and_that_another_took_is_not_given_back_by_the
     assert rows(url, "SELECT free_at, holder FROM pace_slots") == [before]
 
 
-def test_slot_that_came_too_late_to_be_used_is_given_back(url: str) -> None:
+def test_permit_that_came_too_late_to_be_used_is_given_back(url: str) -> None:
     with closing(SqlLedger.open(url)) as ledger:
         late = iter([0.0, GRACE + 0.1])
-        slots = SharedSlots(
+        permits = SharedPermits(
             ledger.transact,
             account="default",
             limit=1,
@@ -138,7 +138,7 @@ def test_slot_that_came_too_late_to_be_used_is_given_back(url: str) -> None:
             jitter=random.random,
             clock=lambda: next(late),
         )
-        assert slots.take() == NoSlot(0.0)
+        assert permits.take() == NoPermit(0.0)
     assert rows(url, "SELECT holder FROM pace_slots") == [(None,)]
 
 
@@ -150,8 +150,8 @@ def test_cool_down_holds_for_all_who_share_the_account(make: Make) -> None:
     assert 19 < found.cooling <= 20
     assert other.left() == 0
     taken(another_account)
-    pace = Pace(other, clock=time.monotonic, wait=threading.Condition.wait)
-    with pytest.raises(ApiThrottled) as caught, pace.slot(10):
+    limiter = RateLimiter(other, clock=time.monotonic, wait=threading.Condition.wait)
+    with pytest.raises(ApiThrottled) as caught, limiter.permit(10):
         pass
     assert caught.value.retry_after is not None
     assert 18 < caught.value.retry_after <= 20
@@ -182,29 +182,29 @@ def test_limit_that_is_lowered_counts_what_is_out_or_at_rest(make: Make, url: st
 
 
 def test_times_that_were_written_before_the_clock_was_set_back_count_for_a_window_at_most(make: Make, url: str) -> None:
-    slots = make(1)
-    assert slots.left() == 1
+    permits = make(1)
+    assert permits.left() == 1
     hour = "CAST(1000000 * extract(epoch FROM clock_timestamp() + interval '1 hour') AS bigint)"
     rows(url, f"UPDATE pace_slots SET free_at = {hour} RETURNING 1")
     rows(url, f"UPDATE paces SET cool_until = {hour} RETURNING 1")
     assert FARTHEST_COOL_DOWN < 3600
-    found = wait_of(slots)
+    found = wait_of(permits)
     assert found.cooling == 0
     assert found.seconds <= WINDOW + SPREAD
     time.sleep(WINDOW + 0.05)
-    taken(slots)
+    taken(permits)
 
 
-def test_slot_that_cannot_be_given_back_is_left_to_its_lease(url: str) -> None:
+def test_permit_that_cannot_be_given_back_is_left_to_its_lease(url: str) -> None:
     with closing(SqlLedger.open(url)) as ledger:
         line = Line(ledger.transact)
-        slots = shared(line, 2)
-        mine = taken(slots)
+        permits = shared(line, 2)
+        mine = taken(permits)
         line.cut = True
-        slots.give_back(mine)
-        assert slots.left() == 0
+        permits.give_back(mine)
+        assert permits.left() == 0
         with pytest.raises(LedgerFault):
-            slots.take()
+            permits.take()
     assert rows(url, "SELECT count(*) FROM pace_slots WHERE holder IS NOT NULL") == [(1,)]
 
 
@@ -229,10 +229,10 @@ def _hammer(url: str, seed: int, requests: int, came: Queue[float]) -> None:
     """A worker: four threads that ask over an uneven line."""
     uneven = random.Random(seed)
     with closing(SqlLedger.open(url)) as ledger:
-        pace = Pace(shared(ledger.transact, 4), clock=time.monotonic, wait=threading.Condition.wait)
+        limiter = RateLimiter(shared(ledger.transact, 4), clock=time.monotonic, wait=threading.Condition.wait)
 
         def request() -> None:
-            with pace.slot(60):
+            with limiter.permit(60):
                 time.sleep(uneven.choice((0, 0.01, 0.05)))
                 came.put(time.monotonic())
                 time.sleep(uneven.choice((0, 0.02)))
@@ -242,7 +242,7 @@ def _hammer(url: str, seed: int, requests: int, came: Queue[float]) -> None:
                 each.result()
 
 
-def test_three_processes_together_keep_one_pace_exactly_and_none_starves(url: str) -> None:
+def test_three_processes_together_keep_one_rate_exactly_and_none_starves(url: str) -> None:
     context = multiprocessing.get_context("spawn")
     came: Queue[float] = context.Queue()
     workers = [context.Process(target=_hammer, args=(url, seed, 12, came)) for seed in range(3)]
@@ -256,7 +256,7 @@ def test_three_processes_together_keep_one_pace_exactly_and_none_starves(url: st
     assert max(times) - min(times) < 36 / 4 * WINDOW * 3, "no time is wasted"
 
 
-def test_process_that_is_killed_with_every_slot_holds_up_the_others_for_a_lease_at_most(url: str) -> None:
+def test_process_that_is_killed_with_every_permit_holds_up_the_others_for_a_lease_at_most(url: str) -> None:
     context = multiprocessing.get_context("spawn")
     held: Queue[float] = context.Queue()
     worker = context.Process(target=_take_all, args=(url, held))
@@ -266,16 +266,16 @@ def test_process_that_is_killed_with_every_slot_holds_up_the_others_for_a_lease_
     worker.join(30)
     began = time.monotonic()
     with closing(SqlLedger.open(url)) as ledger:
-        pace = Pace(shared(ledger.transact, 2), clock=time.monotonic, wait=threading.Condition.wait)
-        with pace.slot(60):
+        limiter = RateLimiter(shared(ledger.transact, 2), clock=time.monotonic, wait=threading.Condition.wait)
+        with limiter.permit(60):
             assert time.monotonic() - began < GRACE + LONGEST + WINDOW + 3
 
 
 def _take_all(url: str, held: Queue[float]) -> None:
     with closing(SqlLedger.open(url)) as ledger:
-        slots = shared(ledger.transact, 2)
+        permits = shared(ledger.transact, 2)
         for _ in range(2):
-            taken(slots)
+            taken(permits)
         held.put(0)
         time.sleep(60)
 

@@ -1,0 +1,277 @@
+"""One exchange with the provider's API: broken bodies and connections, and where the key goes."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import socket
+import threading
+import time
+import traceback
+import tracemalloc
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+from archiver.adapters.provider.client import KieApi
+from archiver.core.errors import (
+    ApiBusy,
+    ArchiverError,
+    KeyRefused,
+)
+from archiver.core.model import Phase
+from tests.fakes.events import Events
+from tests.fakes.provider import Reply, ScriptedProvider, reply
+from tests.fixtures.record_api import KEY, PENDING, TASK, FakeTime
+from tests.integration.provider.conftest import Make
+
+# ---------------------------------------------------------------------- bodies and connections
+
+
+def test_fetch_when_the_answer_has_neither_length_nor_chunks_reads_to_the_end(
+    api: KieApi, provider: ScriptedProvider
+) -> None:
+    raw = b"HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n" + json.dumps(PENDING).encode()
+    provider.says(Reply(raw, keep=False))
+    assert api.fetch(TASK).phase is Phase.PENDING
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        reply(PENDING, cut=3),
+        reply(PENDING, chunked=True, cut=3),
+        reply(PENDING, chunked=True, packed=True, cut=60),
+        reply(gzip.compress(json.dumps(PENDING).encode(), mtime=0)[:-9], headers={"Content-Encoding": "gzip"}),
+        reply(json.dumps(PENDING).encode(), headers={"Content-Encoding": "gzip"}),
+        reply(PENDING, headers={"Content-Encoding": "br"}),
+        reply(PENDING, headers={"Content-Encoding": "gzip, gzip"}),
+        Reply(b"", keep=False),
+        Reply(b"SSH-2.0-OpenSSH_9.2\r\n", keep=False),
+        Reply(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 200_000, keep=False),
+    ],
+    ids=str,
+)
+def test_fetch_when_the_answer_is_broken_is_busy(impatient: KieApi, provider: ScriptedProvider, answer: Reply) -> None:
+    provider.says(answer)
+    with pytest.raises(ApiBusy):
+        impatient.fetch(TASK)
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_fetch_when_the_answer_is_over_1_mib_is_busy(api: KieApi, provider: ScriptedProvider, *, chunked: bool) -> None:
+    filled = json.dumps(PENDING).encode().ljust(1 << 20)
+    provider.says(reply(filled, chunked=chunked))
+    assert api.fetch(TASK).phase is Phase.PENDING
+    provider.says(reply(filled + b" ", chunked=chunked))
+    with pytest.raises(ApiBusy, match="larger than 1048576"):
+        api.fetch(TASK)
+
+
+def test_fetch_when_the_answer_is_a_gzip_bomb_does_not_unpack_it(api: KieApi, provider: ScriptedProvider) -> None:
+    bomb = gzip.compress(bytes(64 << 20))
+    provider.says(reply(bomb, headers={"Content-Encoding": "gzip"}))
+    tracemalloc.start()
+    with pytest.raises(ApiBusy, match="larger than"):
+        api.fetch(TASK)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 6 << 20
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        reply(PENDING, delay=60),
+        reply(PENDING, dribble=0.05),
+        Reply(b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n" + b" " * 99, dribble=0.05),
+    ],
+    ids=["silence", "head by the byte", "body by the byte"],
+)
+def test_fetch_when_the_answer_does_not_end_gives_up_in_time(
+    impatient: KieApi, provider: ScriptedProvider, answer: Reply
+) -> None:
+    provider.says(answer)
+    began = time.monotonic()
+    with pytest.raises(ApiBusy, match="Timeout"):
+        impatient.fetch(TASK)
+    assert 1.4 < time.monotonic() - began < 3
+    assert len(provider.requests) == 3
+
+
+def test_fetch_when_nobody_listens_is_busy(make: Make, fake_time: FakeTime) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        port = nobody.getsockname()[1]
+    with pytest.raises(ApiBusy, match="ConnectError"):
+        make(base_url=f"http://127.0.0.1:{port}").fetch(TASK)
+    assert len(fake_time.waits) == 2
+
+
+def test_fetch_when_a_kept_connection_was_dropped_connects_anew(api: KieApi, provider: ScriptedProvider) -> None:
+    provider.says(Reply(reply(PENDING).raw, keep=False))
+    for _ in range(3):
+        assert api.fetch(TASK).phase is Phase.PENDING
+
+
+def test_fetch_when_the_other_side_speaks_no_tls_never_shows_it_the_key(make: Make) -> None:
+    with Eavesdropper() as ear:
+        with pytest.raises(ApiBusy):
+            make(base_url=f"https://127.0.0.1:{ear.port}", allow_http=False, timeout=0.3).fetch(TASK)
+        heard = ear.heard()
+    assert heard
+    assert KEY.encode() not in heard
+
+
+# ---------------------------------------------------------------------- where the key goes
+
+
+class Eavesdropper:
+    """A port that takes whatever it is sent and says nothing."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._heard = bytearray()
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+
+    def heard(self) -> bytes:
+        return bytes(self._heard)
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            with connection:
+                connection.settimeout(2)
+                try:
+                    while piece := connection.recv(65536):
+                        self._heard += piece
+                except OSError:
+                    continue
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join(5)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_fetch_when_redirected_does_not_follow(api: KieApi, provider: ScriptedProvider, status: int) -> None:
+    with Eavesdropper() as ear:
+        target = f"http://127.0.0.1:{ear.port}/api/v1/vocal-removal/record-info"
+        provider.says(reply(PENDING, status=status, headers={"Location": target}))
+        with pytest.raises(ApiBusy, match=r"provider\.base_url"):
+            api.fetch(TASK)
+        time.sleep(0.05)
+        assert ear.heard() == b""
+
+
+def test_fetch_through_a_proxy_shows_it_only_the_host(make: Make, provider: ScriptedProvider) -> None:
+    provider.says(reply("no such host", status=502))
+    api = make(base_url="https://api.example.com", allow_http=False, proxy=provider.url.replace("//", "//u:PLANTED@"))
+    with pytest.raises(ApiBusy) as caught:
+        api.fetch(TASK)
+    assert {(each.method, each.target) for each in provider.requests} == {("CONNECT", "api.example.com:443")}
+    assert all("bearer" not in str(each.headers).lower() for each in provider.requests)
+    assert "PLANTED" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_proxy_in_the_environment_is_not_used(
+    make: Make, provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    make().fetch(TASK)
+    assert len(provider.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("base_url", "allow_http"),
+    [
+        ("http://api.kie.ai", False),
+        ("ftp://api.kie.ai", True),
+        ("api.kie.ai", True),
+        ("", True),
+        ("https://", True),
+        ("https://user:PLANTED@api.kie.ai", True),
+        ("https://api.kie.ai?x=PLANTED", True),
+        ("https://api.kie.ai#PLANTED", True),
+        ("https://api.kie.ai:port", True),
+    ],
+)
+def test_client_when_the_base_url_cannot_be_used_is_not_built(make: Make, base_url: str, *, allow_http: bool) -> None:
+    with pytest.raises(ValueError, match="base URL") as caught:
+        make(base_url=base_url, allow_http=allow_http)
+    assert "PLANTED" not in str(caught.value)
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "nonsense", "http://u:PLANTED@127.0.0.1:port"])
+def test_client_when_the_proxy_cannot_be_used_is_not_built(make: Make, proxy: str) -> None:
+    with pytest.raises(ValueError, match="proxy") as caught:
+        make(proxy=proxy)
+    assert "PLANTED" not in str(caught.value)
+
+
+@pytest.mark.parametrize("user_agent", ["a\nX-Evil: 1", "café"])
+def test_client_when_the_agent_cannot_be_sent_is_not_built(make: Make, user_agent: str) -> None:
+    with pytest.raises(ValueError, match="User-Agent"):
+        make(user_agent=user_agent)
+
+
+def test_key_when_rotated_is_used_at_the_next_request(make: Make, provider: ScriptedProvider) -> None:
+    keys = iter(["first-key-1", "second-key-2\n"])
+    api = make(api_key=lambda: next(keys))
+    api.fetch(TASK)
+    api.fetch(TASK)
+    assert [each.headers["authorization"] for each in provider.requests] == [
+        "Bearer first-key-1",
+        "Bearer second-key-2",
+    ]
+
+
+@pytest.mark.parametrize("key", ["", "  \n", "PLANTED\nX-Evil: 1", "PLANTED\x00", "PLANTED\u00e9", "PLAN TED"])
+def test_key_when_no_header_can_carry_it_is_refused_unshown(make: Make, provider: ScriptedProvider, key: str) -> None:
+    with pytest.raises(KeyRefused) as caught:
+        make(api_key=key).fetch(TASK)
+    assert "PLAN" not in "".join(traceback.format_exception(caught.value))
+    assert provider.requests == []
+
+
+def test_key_when_its_file_cannot_be_read_is_refused(make: Make, tmp_path: Path) -> None:
+    with pytest.raises(KeyRefused, match="No such file"):
+        make(api_key=(tmp_path / "absent").read_text).fetch(TASK)
+
+
+def test_key_when_an_answer_repeats_it_is_masked(api: KieApi, provider: ScriptedProvider) -> None:
+    provider.says(reply({"code": 401, "msg": f"nobody knows {KEY}", "data": None}))
+    with pytest.raises(KeyRefused) as refused:
+        api.fetch(TASK)
+    assert str(refused.value).endswith("nobody knows ***")
+    provider.says(reply({"code": 200, "msg": "success", "data": {"taskId": TASK, "errorMessage": KEY}}))
+    record = api.fetch(TASK)
+    assert record.error_message == "***"
+    assert KEY not in record.document
+
+
+def test_key_shows_in_no_repr_error_or_event(
+    make: Make, provider: ScriptedProvider, events: Events, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(0)
+    api = make()
+    shown = [repr(api), str(vars(api))]
+    echo = {"code": 500, "msg": "cannot fetch https://x.example/a?token=PLANTED-query\x1b[31m"}
+    for answer in (reply(echo), reply(PENDING, cut=2), reply("<html>"), reply("", status=401), Reply(b"", keep=False)):
+        provider.says(answer)
+        with pytest.raises(ArchiverError) as caught:
+            api.fetch(TASK)
+        shown.append("".join(traceback.format_exception(caught.value)))
+    shown += [repr(events.seen), caplog.text]
+    assert "api.retry" in "".join(shown)
+    for secret in (KEY, "PLANTED", "\x1b"):
+        assert secret not in "".join(shown)

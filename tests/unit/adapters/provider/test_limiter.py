@@ -1,0 +1,239 @@
+"""The limiter of API requests: exact where the provider counts, fair, and easy to stop."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from archiver.adapters.provider.limiter import LocalPermits, RateLimiter
+from archiver.core.errors import ApiBusy, ApiThrottled
+
+
+def real_limiter(limit: int, window: float) -> RateLimiter:
+    permits = LocalPermits(limit, window, clock=time.monotonic)
+    return RateLimiter(permits, clock=time.monotonic, wait=threading.Condition.wait)
+
+
+class FakeTime:
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.waits: list[float] = []
+
+    def clock(self) -> float:
+        return self.now
+
+    def limiter(self, limit: int, window: float) -> RateLimiter:
+        return RateLimiter(LocalPermits(limit, window, clock=self.clock), clock=self.clock, wait=self.wait)
+
+    def wait(self, condition: threading.Condition, seconds: float) -> None:
+        del condition
+        self.waits.append(seconds)
+        self.now += seconds
+
+
+def most_in_a_window(times: list[float], window: float) -> int:
+    times = sorted(times)
+    return max(sum(1 for each in times if start <= each <= start + window) for start in times)
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.002)
+
+
+def test_limiter_when_threads_hammer_and_the_way_is_uneven_is_exact_at_the_far_end() -> None:
+    limit, window = 5, 0.3
+    limiter = real_limiter(limit, window)
+    uneven = random.Random(7)
+    arrivals: list[float] = []
+
+    def request() -> None:
+        with limiter.permit(30):
+            time.sleep(uneven.choice((0, 0, 0.01, 0.08)))
+            arrivals.append(time.monotonic())
+            time.sleep(uneven.choice((0, 0, 0.02)))
+
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(32):
+            pool.submit(request)
+    assert len(arrivals) == 32
+    assert most_in_a_window(arrivals, window) <= limit
+
+
+def test_limiter_when_unhindered_uses_the_whole_budget_at_once_and_again_after_the_window() -> None:
+    fake = FakeTime()
+    limiter = fake.limiter(4, 10)
+    sent = []
+    for _ in range(12):
+        with limiter.permit(30):
+            sent.append(fake.now - 1000)
+    assert sent == [0.0] * 4 + [10.0] * 4 + [20.0] * 4
+
+
+def test_permit_when_its_request_is_under_way_for_long_rests_from_the_answer_on() -> None:
+    fake = FakeTime()
+    limiter = fake.limiter(1, 10)
+    with limiter.permit(30):
+        fake.now += 8
+    with limiter.permit(30):
+        assert fake.now == 1018
+
+
+def test_permit_when_its_request_fails_is_given_back() -> None:
+    fake = FakeTime()
+    limiter = fake.limiter(1, 10)
+    with pytest.raises(RuntimeError), limiter.permit(30):
+        raise RuntimeError
+    with limiter.permit(30):
+        assert fake.now == 1010
+
+
+def test_permit_when_several_wait_are_had_in_the_order_of_asking() -> None:
+    limiter = real_limiter(1, 0.02)
+    order: list[int] = []
+    asked = threading.Semaphore(0)
+
+    def request(number: int) -> None:
+        asked.release()
+        with limiter.permit(30):
+            order.append(number)
+
+    threads = [threading.Thread(target=request, args=(number,)) for number in range(6)]
+    with limiter.permit(30):
+        for number, thread in enumerate(threads):
+            thread.start()
+            asked.acquire()
+            eventually(lambda number=number: len(limiter._line) == number + 1)  # type: ignore[misc]  # the line is not shown otherwise
+    for thread in threads:
+        thread.join(5)
+    assert order == list(range(6))
+
+
+def test_permit_when_cooling_down_waits_for_its_end() -> None:
+    fake = FakeTime()
+    limiter = fake.limiter(4, 10)
+    limiter.cool_down(12)
+    limiter.cool_down(3)
+    with limiter.permit(30):
+        assert fake.now == 1012
+
+
+def test_permit_when_the_cool_down_outlasts_patience_is_throttled_at_once() -> None:
+    fake = FakeTime()
+    limiter = fake.limiter(4, 10)
+    limiter.cool_down(31)
+    with pytest.raises(ApiThrottled) as caught, limiter.permit(30):
+        pass
+    assert caught.value.retry_after == 31
+    assert fake.waits == []
+
+
+def test_permit_when_all_wait_in_line_never_waits_over_30_seconds_without_looking() -> None:
+    fake = FakeTime()
+    limiter = fake.limiter(1, 100)
+    for _ in range(2):
+        with limiter.permit(30):
+            pass
+    assert fake.waits == [30, 30, 30, 10]
+
+
+def test_close_when_threads_wait_sends_them_away_at_once() -> None:
+    limiter = real_limiter(1, 3600)
+    with limiter.permit(30):
+        pass
+
+    def wait_for_permit() -> None:
+        with pytest.raises(ApiBusy, match="closed"), limiter.permit(30):
+            pass
+
+    def pause() -> None:
+        with pytest.raises(ApiBusy, match="closed"):
+            limiter.pause(25)
+
+    with ThreadPoolExecutor(4) as pool:
+        waiting = [pool.submit(wait_for_permit), pool.submit(wait_for_permit), pool.submit(pause), pool.submit(pause)]
+        time.sleep(0.1)
+        began = time.monotonic()
+        limiter.close()
+        for each in waiting:
+            each.result(5)
+    assert time.monotonic() - began < 2
+
+
+def test_permit_when_closed_is_refused() -> None:
+    limiter = real_limiter(1, 10)
+    limiter.close()
+    with pytest.raises(ApiBusy), limiter.permit(30):
+        pass
+
+
+def test_left_counts_the_permits_that_could_be_taken_at_once() -> None:
+    fake = FakeTime()
+    limiter = fake.limiter(3, 10)
+    assert limiter.left() == 3
+    with limiter.permit(30):
+        assert limiter.left() == 2
+    assert limiter.left() == 2, "it rests for a window"
+    fake.now += 10
+    assert limiter.left() == 3
+    limiter.cool_down(5)
+    assert limiter.left() == 0
+    fake.now += 5
+    assert limiter.left() == 3
+
+
+def test_limiter_when_raised_lets_those_go_who_wait() -> None:
+    limiter = real_limiter(1, 60)
+    with limiter.permit(30):
+        pass
+    gone = threading.Event()
+
+    def request() -> None:
+        with limiter.permit(30):
+            gone.set()
+
+    thread = threading.Thread(target=request)
+    thread.start()
+    assert not gone.wait(0.2)
+    limiter.resize(2)
+    assert gone.wait(30)
+    thread.join()
+
+
+def test_limiter_when_lowered_counts_what_is_out_already() -> None:
+    time_ = FakeTime()
+    limiter = time_.limiter(4, 10.0)
+    for _ in range(3):
+        with limiter.permit(30):
+            time_.now += 1
+    limiter.resize(2)
+    sent = []
+    for _ in range(4):
+        with limiter.permit(60):
+            sent.append(time_.now)
+    # The three before ended at 1001, 1002 and 1003: two of them must have aged before the next may go.
+    assert sent == [1012.0, 1013.0, 1022.0, 1023.0]
+
+
+def test_limiter_is_waited_for_while_a_thread_waits_and_no_longer() -> None:
+    limiter = real_limiter(1, 3600)
+    with limiter.permit(30):
+        assert not limiter.is_waited_for()
+
+    def request() -> None:
+        with pytest.raises(ApiBusy), limiter.permit(30):
+            pass
+
+    thread = threading.Thread(target=request)
+    thread.start()
+    eventually(limiter.is_waited_for)
+    limiter.close()
+    thread.join(5)
+    assert not limiter.is_waited_for()
