@@ -50,12 +50,14 @@ from archiver.ports.runtime import Checkpoint, Clock, EventLog, Observer, unobse
 from archiver.ports.work import Engine
 from archiver.service.alerts import Heartbeat, Notices, ToldLog
 from archiver.service.backfill import Backfill, Ending, Roll, end, enrol, stay
-from archiver.service.daemon import Care, Daemon, Hangup, Job, Stopping, drain, unless_asked
+from archiver.service.daemon import Daemon, Job
 from archiver.service.deadlines import DeadlineWatch
 from archiver.service.housekeeping import Housekeeping, Rescue, abort_strays
 from archiver.service.intake import QueueIntake
-from archiver.service.liveness import Beating, Pulse
+from archiver.service.liveness import Liveness
 from archiver.service.reload import Reload, Tune
+from archiver.service.shutdown import Shutdown, drain, unless_asked
+from archiver.service.supervision import Hangup, Supervision
 from archiver.service.wakeups import Wakeups
 from archiver.settings import Settings
 from archiver.web.metrics import Metrics, Sources
@@ -70,7 +72,7 @@ _LAST_WORDS = 5.0
 """Seconds that a message may take while the daemon ends."""
 
 _WORK = "work"
-"""What the dispatcher and the transfers are called in the pulse, beside the jobs of the daemon."""
+"""What the dispatcher and the transfers are called by liveness, beside the jobs of the daemon."""
 _WORK_WITHIN = timedelta(minutes=10)
 """How long all tasks in flight may be silent together: transfers to a slow store are so for minutes."""
 
@@ -105,7 +107,7 @@ class Service:
     log: EventLog
     cancel: Callable[[], None]
     """Makes transfers and calls under way end at once, their tasks given back."""
-    pulse: Pulse
+    liveness: Liveness
     """Which loops make progress: the daemon's jobs by name, and `work`."""
     metrics: Metrics
     tunes: Mapping[str, Tune]
@@ -123,21 +125,16 @@ class Service:
         """Clear away the multipart uploads that no process knows of."""
         abort_strays(ledger=self.ledger, store=self.store, prefix=self.settings.store.prefix, log=self.log)
 
-    def stop(self, stopping: Stopping) -> None:
+    def stop(self, shutdown: Shutdown) -> None:
         """Drain, then give back every lease; raises LedgerFault."""
         grace = self.settings.shutdown_grace
-        drain(self.dispatcher, stopping, grace=grace, cancel=self.cancel, log=self.log)
+        drain(self.dispatcher, shutdown, grace=grace, cancel=self.cancel, log=self.log)
         self.ledger.release(self.owner, now=self.clock())
 
-    def _heed(self, stopping: Stopping) -> None:
-        self.ledger.outage.shorten(lambda: stopping.asked)
+    def _heed(self, shutdown: Shutdown) -> None:
+        self.ledger.outage.shorten(lambda: shutdown.asked)
 
     # --- the daemon
-
-    def care(self, environ: Mapping[str, str], hangup: Hangup, read: Callable[[], Settings]) -> Care:
-        """Return how `run` is to be looked after; `read` reads the settings again, on SIGHUP."""
-        reload = Reload(self.settings, read=read, tunes=self.tunes, log=self.log)
-        return Care(Systemd.of(environ, os.getpid()), status=self._status, hangup=hangup, reload=reload)
 
     def _status(self) -> str:
         working = self.dispatcher.working
@@ -145,24 +142,31 @@ class Service:
         paused = ", ".join(self.breakers.paused())
         return f"{says}; paused: {paused}" if paused else says
 
-    def run(self, stopping: Stopping, care: Care | None = None) -> None:
+    def run(self, shutdown: Shutdown, hangup: Hangup, read: Callable[[], Settings]) -> None:
         """Run the daemon, or the worker, until asked to stop; raises LedgerFault when the ledger ended it.
 
+        `read` reads the settings again, on SIGHUP.
         Raises SettingsFault, before anything is begun, when an extra that the settings need is not installed.
         """
-        self._heed(stopping)
-        settings, served = self.settings, pages(self.metrics, self.pulse, self.breakers)
-        self.pulse.expect(_WORK, _WORK_WITHIN)
-        daemon = Daemon(
-            self.jobs(), stopping=stopping, clock=self.clock, log=self.log, pulse=self.pulse, care=care or Care()
+        self._heed(shutdown)
+        settings, served = self.settings, pages(self.metrics, self.liveness, self.breakers)
+        self.liveness.expect(_WORK, _WORK_WITHIN)
+        supervision = Supervision(
+            Systemd.of(os.environ, os.getpid()),
+            self.liveness,
+            self._status,
+            hangup,
+            Reload(settings, read=read, tunes=self.tunes, log=self.log),
+            self.log,
         )
+        daemon = Daemon(self.jobs(), shutdown=shutdown, supervision=supervision, clock=self.clock, log=self.log)
         with watched(settings.http, served, self.log):
             with called(settings.callback, received=self.wakeups.request, clock=self.clock, log=self.log):
                 queue = str(settings.queue.path)
                 self.log.info("daemon.started", version=__version__, owner=self.owner, queue=queue)
                 fault = daemon.run(lambda: self.dispatcher.fault)
             try:
-                self.stop(stopping)
+                self.stop(shutdown)
             finally:
                 self.log.info("daemon.stopped")
                 if self.notices is not None:
@@ -176,7 +180,7 @@ class Service:
             overview=self.overview,
             unread=self.unread,
             paused=self.breakers.paused,
-            late=self.pulse.late,
+            late=self.liveness.late,
             budget=budget,
             limits=limits,
             clock=self.clock,
@@ -235,10 +239,10 @@ class Service:
         url = self.settings.notify.heartbeat()
         if url is None:
             return lambda: None
-        return Heartbeat(Ping(url, user_agent=self.settings.provider.user_agent), self.pulse.late, self.log)
+        return Heartbeat(Ping(url, user_agent=self.settings.provider.user_agent), self.liveness.late, self.log)
 
     def _taken_in(self) -> None:
-        self.pulse.beat("intake")
+        self.liveness.progress("intake")
         self.dispatcher.pump()
 
     def _dispatch(self) -> None:
@@ -277,23 +281,23 @@ class Service:
         self,
         intakes: Iterable[Intake],
         *,
-        stopping: Stopping,
+        shutdown: Shutdown,
         limit: int | None,
         wait: bool,
         max_wait: timedelta,
         progress: Progress,
     ) -> Ending:
         """Take the ids in and work until each has ended; raises LedgerFault."""
-        self._heed(stopping)
+        self._heed(shutdown)
         roll = Roll()
-        unless_asked(lambda: self._enrol(roll, intakes, limit), stopping)
+        unless_asked(lambda: self._enrol(roll, intakes, limit), shutdown)
         self.log.info("backfill.started", tasks=roll.taken, already_archived=roll.already_archived)
         backfill = Backfill(
             owner=self.owner,
             ledger=self.ledger,
             dispatcher=self.dispatcher,
             breakers=self.breakers,
-            stopping=stopping,
+            shutdown=shutdown,
             clock=self.clock,
             wait=wait,
             max_wait=max_wait,
@@ -305,10 +309,10 @@ class Service:
 
         try:
             verdict = backfill.run(report)
-            unless_asked(self._sweep, stopping)
+            unless_asked(self._sweep, shutdown)
             ending = end(backfill, verdict, roll)
         finally:
-            self.stop(stopping)
+            self.stop(shutdown)
         self.log.info("backfill.finished", verdict=ending.verdict.value, unfinished=len(ending.unfinished))
         return ending
 
@@ -410,16 +414,17 @@ def service(
         raise SettingsFault(
             "ledger.url: workers need a PostgreSQL ledger (postgresql+psycopg://...); on SQLite `run` does all itself"
         )
-    metrics = Metrics(__version__)
     notices = None if role is Role.BACKFILL else open_notices(settings, log, machine)
     log = log if notices is None else ToldLog(log, notices.tell)
     with ExitStack() as stack:
         ledger = stack.enter_context(closing(open_ledger(settings, checkpoint, machine.patience, log)))
         owners = stack.enter_context(closing(own_lock(settings)))
-        pulse = Pulse(machine.monotonic)
+        liveness = Liveness(machine.monotonic)
 
         def working() -> None:
-            pulse.beat(_WORK)
+            liveness.progress(_WORK)
+
+        metrics = Metrics(__version__, progress=working)
 
         means = _means(
             stack,
@@ -441,7 +446,7 @@ def service(
             clock=machine.clock,
             jitter=random.random,
             log=log,
-            observer=Beating(observer or metrics, pulse, _WORK),
+            observer=observer or metrics,
             cancelled=means.cancelled.is_set,
             checkpoint=checkpoint,
         )
@@ -465,7 +470,7 @@ def service(
             wakeups=Wakeups(ledger, machine.clock, log, add_unknown=settings.callback.add_unknown),
             log=log,
             cancel=means.cancel,
-            pulse=pulse,
+            liveness=liveness,
             metrics=metrics,
             tunes=means.tunes(settings, dispatcher),
             notices=notices,

@@ -10,18 +10,18 @@ from archiver.app.extras import extra
 from archiver.core.model import TaskId
 from archiver.pipeline.breakers import Breakers
 from archiver.ports.runtime import Clock, EventLog
-from archiver.service.liveness import Pulse
+from archiver.service.liveness import Liveness
 from archiver.settings.model import Callback, Http
 from archiver.web.health import HEALTHZ, READYZ, healthz, readyz
 from archiver.web.metrics import CONTENT_TYPE, Metrics
 from archiver.web.server import Page, PageServer
 
 
-def pages(metrics: Metrics, pulse: Pulse, breakers: Breakers) -> Mapping[str, Callable[[], Page]]:
+def pages(metrics: Metrics, liveness: Liveness, breakers: Breakers) -> Mapping[str, Callable[[], Page]]:
     """Return what is served at http.listen."""
     return {
         "/metrics": lambda: Page(200, CONTENT_TYPE, metrics.page()),
-        HEALTHZ: lambda: _json_page(*healthz(pulse.late())),
+        HEALTHZ: lambda: _json_page(*healthz(liveness.late())),
         READYZ: lambda: _json_page(*readyz(breakers.paused())),
     }
 

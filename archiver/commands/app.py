@@ -235,19 +235,20 @@ def _serve(context: typer.Context, role: Role) -> None:
     loaded = _load(context, *_FOR_WORK)
     from archiver.app.assembly import service
     from archiver.logs import configure
-    from archiver.service.daemon import Hangup, Stopping
+    from archiver.service.shutdown import Shutdown
+    from archiver.service.supervision import Hangup
     from archiver.settings import load
 
     settings = loaded.settings
     log = configure(settings.log.level, settings.log.format, secrets=settings.secrets())
-    stopping, hangup = Stopping(), Hangup()
+    shutdown, hangup = Shutdown(), Hangup()
 
     def read() -> Settings:
         return load(context.obj.config, os.environ, require=frozenset(_FOR_WORK)).settings
 
-    with stopping.on_signals(), hangup.on_signal(), _faults(), service(settings, role=role, log=log) as ready:
+    with shutdown.on_signals(), hangup.on_signal(), _faults(), service(settings, role=role, log=log) as ready:
         _at_work()
-        ready.run(stopping, ready.care(os.environ, hangup, read))
+        ready.run(shutdown, hangup, read)
 
 
 @app.command()
@@ -620,15 +621,15 @@ def _backfill(loaded: Loaded, asked: BackfillOptions) -> int:
     from archiver.app.assembly import Role, service
     from archiver.commands.printing import Screen, Tally, current_stderr, ending_summary, print_ending, print_json
     from archiver.logs import configure
-    from archiver.service.daemon import Stopping
+    from archiver.service.shutdown import Shutdown
 
     settings = loaded.settings
     console = _console(err=True)
     level = settings.log.level if asked.verbose or not console.is_terminal else "warning"
     log = configure(level, settings.log.format, current_stderr(), secrets=settings.secrets())
-    stopping, tally = Stopping(), Tally()
+    shutdown, tally = Shutdown(), Tally()
     with (
-        stopping.on_signals(),
+        shutdown.on_signals(),
         _faults(),
         service(settings, observer=tally, log=log, role=Role.BACKFILL) as ready,
         Screen(console, tally, quiet=asked.as_json) as screen,
@@ -636,13 +637,13 @@ def _backfill(loaded: Loaded, asked: BackfillOptions) -> int:
         _at_work()
         ending = ready.backfill(
             _intakes(asked.file, settings.queue.path),
-            stopping=stopping,
+            shutdown=shutdown,
             limit=asked.limit,
             wait=asked.wait,
             max_wait=asked.max_wait,
             progress=screen.update,
         )
-    code = _exit_code(ending, stopping.signal_number)
+    code = _exit_code(ending, shutdown.signal_number)
     if asked.as_json:
         print_json(ending_summary(ending, tally, code), sys.stdout)
     else:

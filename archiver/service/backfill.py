@@ -15,8 +15,8 @@ from archiver.pipeline.breakers import Breakers
 from archiver.pipeline.dispatch import Dispatcher
 from archiver.ports.ledger import Ledger
 from archiver.ports.runtime import Checkpoint, Clock, EventLog, unobserved
-from archiver.service.daemon import Stopping
 from archiver.service.intake import accept
+from archiver.service.shutdown import Shutdown
 
 UNFINISHED_SHOWN = 1000
 """How many unfinished tasks the ending names; beyond that it only counts."""
@@ -113,7 +113,7 @@ class Backfill:
     ledger: Ledger
     dispatcher: Dispatcher
     breakers: Breakers
-    stopping: Stopping
+    shutdown: Shutdown
     clock: Clock
     wait: bool
     """Whether tasks that the provider has not finished are waited for."""
@@ -140,7 +140,7 @@ class Backfill:
     def _ticks(self, tick: Callable[[OpenWork], None]) -> Iterator[datetime]:
         """Yield the time until asked to stop; keeps leases and pauses fresh on the way."""
         care_at = self.clock() + RELOAD
-        while not self.stopping.asked:
+        while not self.shutdown.asked:
             now = self.clock()
             if now >= care_at:
                 self.breakers.reload()
@@ -150,7 +150,7 @@ class Backfill:
             if self.dispatcher.working:
                 self.dispatcher.wait_idle(TICK.total_seconds())
             else:
-                self.stopping.wait(TICK.total_seconds())
+                self.shutdown.wait(TICK.total_seconds())
             tick(self._work())
 
     def _work(self) -> OpenWork:

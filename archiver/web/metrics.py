@@ -60,10 +60,12 @@ class Sources:
 class Metrics:
     """`Observer` that counts for Prometheus. Safe to share between threads.
 
+    Calls `progress` whenever bytes flow, a stem is stored or a try at a task has ended.
     No label holds anything from outside: states, outcomes, dependencies and error codes are closed sets.
     """
 
-    def __init__(self, version: str) -> None:
+    def __init__(self, version: str, *, progress: Callable[[], None] = lambda: None) -> None:
+        self._progress = progress
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         count = partial(Counter, namespace=PREFIX, registry=registry)
@@ -103,10 +105,12 @@ class Metrics:
 
     def received(self, size: int) -> None:
         """Count bytes as they come in."""
+        self._progress()
         self._received.inc(size)
 
     def stem_stored(self, size: int, seconds: float) -> None:
         """Count a stem that is complete."""
+        self._progress()
         self._sizes.observe(size)
         self._transfers.observe(seconds)
 
@@ -120,6 +124,7 @@ class Metrics:
 
     def task_ended(self, outcome: Outcome, age: timedelta | None) -> None:
         """Count the outcome of a try, and how old a task is when it is archived."""
+        self._progress()
         self._tries.labels(outcome.kind).inc()
         if isinstance(outcome, Archived) and age is not None:
             self._ages.observe(age.total_seconds())

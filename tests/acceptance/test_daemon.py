@@ -18,7 +18,7 @@ from archiver.core.callback import signature_of
 from archiver.core.model import TaskId
 from archiver.demo.emulator import EmulatedTask, Emulator
 from archiver.demo.seaweed import S3Server
-from archiver.service.daemon import CANCEL_PATIENCE
+from archiver.service.shutdown import CANCEL_PATIENCE
 from tests import ROOT
 from tests.fakes.web_hook import web_hook
 from tests.worlds.site import Site, stems_of

@@ -24,12 +24,13 @@ from archiver.adapters.object_store import s3_client
 from archiver.adapters.systemd import Systemd
 from archiver.app.assembly import Service, service
 from archiver.app.machine import Machine
-from archiver.commands.printing import Tally
 from archiver.demo.emulator import API_KEY, EmulatedTask, Emulator
 from archiver.demo.seaweed import S3Server
 from archiver.ports.runtime import Checkpoint, unobserved
-from archiver.service.daemon import HUNG_AFTER, Care, Daemon, Job, Stopping
-from archiver.service.liveness import Pulse
+from archiver.service.daemon import HUNG_AFTER, Daemon, Job
+from archiver.service.liveness import Liveness
+from archiver.service.shutdown import Shutdown
+from archiver.service.supervision import Hangup, Supervision
 from archiver.settings import Settings, load
 from archiver.settings.model import Ledger, Provider, Store
 from tests import ROOT
@@ -41,7 +42,7 @@ OFTEN = timedelta(seconds=0.1)
 
 
 class Clock:
-    """The pulse's and the watchdog's, moved by hand."""
+    """The clock of liveness and of the watchdog, moved by hand."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -56,24 +57,18 @@ class Clock:
 @contextmanager
 def at_work(run: Callable[[], None], clock: Clock, events: Events, address: str) -> Iterator[Listener]:
     """Run a daemon with this job and another that always succeeds, under a watchdog of a minute."""
-    stopping, pulse = Stopping(), Pulse(clock)
+    shutdown, liveness = Shutdown(), Liveness(clock)
     jobs = {"sick": Job(run, OFTEN), "sound": Job(lambda: None, OFTEN)}
     manager = Systemd(address, watchdog=60.0, clock=clock)
-    daemon = Daemon(
-        jobs,
-        stopping=stopping,
-        clock=lambda: datetime.now(UTC),
-        log=events,
-        pulse=pulse,
-        care=Care(manager, status=lambda: "well"),
-    )
+    supervision = Supervision(manager, liveness, lambda: "well", Hangup(), lambda: None, events)
+    daemon = Daemon(jobs, shutdown=shutdown, supervision=supervision, clock=lambda: datetime.now(UTC), log=events)
     thread = threading.Thread(target=daemon.run, args=(lambda: None,))
     with listening(address) as listener:
         thread.start()
         try:
             yield listener
         finally:
-            stopping.ask()
+            shutdown.ask()
             thread.join()
 
 
@@ -233,9 +228,9 @@ def test_transfers_that_hang_for_ever_are_late_though_all_jobs_go_on(site: Site)
         try:
             assert connecting.wait(30)
             clock.pass_by(timedelta(minutes=11))
-            until(lambda: set(ready.pulse.late()) & {"work", "dispatch", "intake"} == {"work"})
+            until(lambda: set(ready.liveness.late()) & {"work", "dispatch", "intake"} == {"work"})
             release.set()
-            until(lambda: "work" not in ready.pulse.late())
+            until(lambda: "work" not in ready.liveness.late())
         finally:
             release.set()
 
@@ -247,7 +242,7 @@ def test_transfer_whose_bytes_flow_is_not_late_however_long_it_takes(site: Site)
         if name == "download.opened":
             clock.pass_by(timedelta(minutes=11))
         if name == "put.begun":
-            late.append(ready.pulse.late())
+            late.append(ready.liveness.late())
             fetched.set()
 
     enqueued(site, "slow-00001")
@@ -260,7 +255,7 @@ def test_what_the_queue_file_brings_is_begun_with_the_reading_of_it(site: Site) 
     seen: list[str] = []
     machine = Machine(s3_client=partial(s3_client, session=site.s3.session))
     settings = load(site.folder / "archiver.toml", {}).settings
-    with service(settings, observer=Tally(), log=Events(), machine=machine, checkpoint=seen.append) as ready:
+    with service(settings, log=Events(), machine=machine, checkpoint=seen.append) as ready:
         enqueued(site, "fresh-0001")
         ready.jobs()["intake"].run()
         assert seen.count("ledger.claimed") == 1
@@ -270,15 +265,15 @@ def test_what_the_queue_file_brings_is_begun_with_the_reading_of_it(site: Site) 
 @contextmanager
 def running(site: Site, machine: Machine, checkpoint: Checkpoint = unobserved) -> Iterator[Service]:
     """Run the daemon in a thread of this process."""
-    settings, stopping = load(site.folder / "archiver.toml", {}).settings, Stopping()
+    settings, shutdown = load(site.folder / "archiver.toml", {}).settings, Shutdown()
     machine = replace(machine, s3_client=partial(s3_client, session=site.s3.session))
-    with service(settings, observer=Tally(), log=Events(), machine=machine, checkpoint=checkpoint) as ready:
-        thread = threading.Thread(target=ready.run, args=(stopping,))
+    with service(settings, log=Events(), machine=machine, checkpoint=checkpoint) as ready:
+        thread = threading.Thread(target=ready.run, args=(shutdown, Hangup(), lambda: settings))
         thread.start()
         try:
             yield ready
         finally:
-            stopping.ask()
+            shutdown.ask()
             thread.join()
 
 
@@ -295,7 +290,7 @@ def test_example_marks_just_the_settings_that_can_change_while_the_service_is_at
         store=Store(bucket="any", region="us-east-1"),
         ledger=Ledger(url=f"sqlite:///{tmp_path}/ledger.db"),
     )
-    with service(settings, observer=Tally(), log=Events()) as ready:
+    with service(settings, log=Events()) as ready:
         tunable = set(ready.tunes)
     sections = re.split(r"(?m)^\[(\w+)\]$", (ROOT / "config/archiver.example.toml").read_text(encoding="utf-8"))
     marked = {
@@ -312,14 +307,14 @@ def test_signal_is_heard_at_any_moment_of_the_wait_for_one() -> None:
     """Also while the wait holds a lock: a thousand signals a second would find it."""
     script = """
 import signal, time
-from archiver.service.daemon import Stopping
-stopping = Stopping()
-signal.signal(signal.SIGALRM, lambda number, frame: stopping.ask())
+from archiver.service.shutdown import Shutdown
+shutdown = Shutdown()
+signal.signal(signal.SIGALRM, lambda number, frame: shutdown.ask())
 signal.setitimer(signal.ITIMER_REAL, 1e-3, 1e-3)
 until = time.monotonic() + 3
 while time.monotonic() < until:
-    stopping = Stopping()
-    stopping.wait(0)
+    shutdown = Shutdown()
+    shutdown.wait(0)
 signal.setitimer(signal.ITIMER_REAL, 0)
 """
     done = subprocess.run([sys.executable, "-c", script], timeout=30, check=False, capture_output=True, cwd=ROOT)

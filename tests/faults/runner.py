@@ -30,7 +30,8 @@ from archiver.app.ledger import open_ledger
 from archiver.commands import app
 from archiver.commands.printing import Tally
 from archiver.logs import configure
-from archiver.service.daemon import Stopping
+from archiver.service.shutdown import Shutdown
+from archiver.service.supervision import Hangup
 from archiver.settings import Settings, load
 
 How = Literal["SIGKILL", "SIGTERM", "exception"]
@@ -101,7 +102,7 @@ class Stopper:
     """The checkpoint: counts the steps and stops the process at one of them."""
 
     stop: Stop
-    stopping: Stopping | None
+    shutdown: Shutdown | None
     """None where a SIGTERM just ends the process."""
     reached: Path
     _seen: int = 0
@@ -123,8 +124,8 @@ class Stopper:
             signal.pause()
         elif self.stop.how == "SIGTERM":
             os.kill(os.getpid(), signal.SIGTERM)
-            # The kernel may hand the signal to another thread; the step ends once it was heard.
-            while self.stopping is None or not self.stopping.asked:
+            # The kernel may hand the signal to another thread; the step ends once it was handled.
+            while self.shutdown is None or not self.shutdown.asked:
                 time.sleep(0.001)
         else:
             raise StoppedHere(self.stop.step)
@@ -181,26 +182,26 @@ def _observed(argv: list[str], stop: Stop, reached: Path) -> int:
     command, file = argv[0], argv[1] if len(argv) > 1 else None
     settings = _settings()
     log = configure(settings.log.level, settings.log.format, secrets=settings.secrets())
-    stopping = Stopping()
-    checkpoint = Stopper(stop, stopping, reached)
+    shutdown = Shutdown()
+    checkpoint = Stopper(stop, shutdown, reached)
     try:
         with (
-            stopping.on_signals(),
+            shutdown.on_signals(),
             app._faults(),
             service(settings, observer=Tally(), log=log, role=Role(command), checkpoint=checkpoint) as ready,
         ):
             if command == "run":
-                ready.run(stopping)
+                ready.run(shutdown, Hangup(), _settings)
                 return 0
             ending = ready.backfill(
                 app._intakes(file, settings.queue.path),
-                stopping=stopping,
+                shutdown=shutdown,
                 limit=None,
                 wait=True,
                 max_wait=timedelta(minutes=1),
                 progress=lambda *_: None,
             )
-            return app._exit_code(ending, stopping.signal_number)
+            return app._exit_code(ending, shutdown.signal_number)
     except typer.Exit as ended:
         return ended.exit_code
 

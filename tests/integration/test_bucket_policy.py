@@ -34,7 +34,7 @@ from archiver.core.model import Intake, TaskId
 from archiver.demo.emulator import API_KEY, EmulatedTask, Emulator
 from archiver.demo.seaweed import S3Server
 from archiver.service.backfill import Ending, Verdict
-from archiver.service.daemon import Stopping
+from archiver.service.shutdown import Shutdown
 from archiver.settings import Loaded, load
 from tests import ROOT
 from tests.fakes.events import Events
@@ -138,7 +138,7 @@ class Account:
         with service(self.loaded().settings, log=events, role=Role.BACKFILL) as ready:
             ending = ready.backfill(
                 [Intake(ids=tuple(TaskId(task.task_id) for task in tasks))],
-                stopping=Stopping(),
+                shutdown=Shutdown(),
                 limit=None,
                 wait=True,
                 max_wait=timedelta(seconds=30),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from archiver.service.daemon import CANCEL_PATIENCE
+from archiver.service.shutdown import CANCEL_PATIENCE
 from archiver.settings import Settings, parse_duration
 from archiver.settings.key_file import KEYS_IN_FILES
 from tests import ROOT

@@ -5,7 +5,11 @@ from __future__ import annotations
 import threading
 from datetime import UTC, datetime, timedelta
 
-from archiver.service.daemon import Daemon, Job, Stopping
+from archiver.adapters.systemd import Systemd
+from archiver.service.daemon import Daemon, Job
+from archiver.service.liveness import Liveness
+from archiver.service.shutdown import Shutdown
+from archiver.service.supervision import Hangup, Supervision
 from tests.fakes.events import Events
 
 HOUR = timedelta(hours=1)
@@ -22,8 +26,10 @@ class Clock:
 
 
 def test_daemon_when_the_clock_is_set_back_runs_its_jobs_and_says_so() -> None:
-    stopping, events, clock, runs = Stopping(), Events(), Clock(), threading.Semaphore(0)
-    daemon = Daemon({"intake": Job(runs.release, HOUR)}, stopping=stopping, clock=clock, log=events)
+    shutdown, events, clock, runs = Shutdown(), Events(), Clock(), threading.Semaphore(0)
+    supervision = Supervision(Systemd(None), Liveness(), str, Hangup(), lambda: None, events)
+    jobs = {"intake": Job(runs.release, HOUR)}
+    daemon = Daemon(jobs, shutdown=shutdown, supervision=supervision, clock=clock, log=events)
     thread = threading.Thread(target=daemon.run, args=(lambda: None,))
     thread.start()
     try:
@@ -32,7 +38,7 @@ def test_daemon_when_the_clock_is_set_back_runs_its_jobs_and_says_so() -> None:
         clock.wrong_by = HOUR
         assert runs.acquire(timeout=10)
     finally:
-        stopping.ask()
+        shutdown.ask()
         thread.join()
     [said] = events.of("clock.set_back")
     assert abs(float(str(said["seconds"])) - 3600) < 5

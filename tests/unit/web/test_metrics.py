@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import get_args
@@ -245,3 +245,22 @@ def test_page_satisfies_promtool() -> None:
         ["promtool", "check", "metrics"], input=metrics.page(), capture_output=True, check=False, timeout=60
     )
     assert (done.returncode, done.stdout + done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    ("notify", "progress"),
+    [
+        (lambda metrics: metrics.received(10), 1),
+        (lambda metrics: metrics.stem_stored(10, 0.5), 1),
+        (lambda metrics: metrics.task_ended(Archived(), None), 1),
+        (lambda metrics: metrics.unknown_name(), 0),
+        (lambda metrics: metrics.try_failed(BodyShort("short")), 0),
+    ],
+    ids=["bytes", "stem", "task", "unknown name", "failed try"],
+)
+def test_whatever_moves_is_progress_and_what_does_no_work_is_none(
+    notify: Callable[[Metrics], None], progress: int
+) -> None:
+    seen: list[str] = []
+    notify(Metrics("1.2.3", progress=lambda: seen.append("progress")))
+    assert len(seen) == progress
