@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from archiver.adapters.ledger import SqlLedger
 from archiver.adapters.ledger.schema.tables import metadata
 from archiver.demo.seaweed import S3Server, seaweed
 from tests.fixtures.ledgers import rows
 from tests.fixtures.postgres import PostgresServer, running
+from tests.house import Ledger, ledger_at
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -79,7 +79,7 @@ def postgres_url(postgres: PostgresServer) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def _postgres_ledger(postgres: PostgresServer) -> Iterator[str]:
     with postgres.database() as name:
-        SqlLedger.open(postgres.url(name)).close()
+        ledger_at(postgres.url(name)).close()
         yield name
 
 
@@ -103,7 +103,7 @@ def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def ledger(ledger_url: str) -> Iterator[SqlLedger]:
+def ledger(ledger_url: str) -> Iterator[Ledger]:
     """Open the fresh ledger."""
-    with closing(SqlLedger.open(ledger_url)) as ledger:
+    with closing(ledger_at(ledger_url)) as ledger:
         yield ledger

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from archiver.adapters.ledger import SqlLedger
 from archiver.demo.emulator import API_KEY, EmulatedTask, Emulator
 from archiver.demo.seaweed import S3Server
+from tests.house import ledger_at
 from tests.worlds.site import PREFIX, Site, stems_of
 
 SECOND_KEY = "emulated-key-of-a-second-account"
@@ -174,7 +174,7 @@ def test_backfill_that_was_taken_for_dead_exits_3_and_calls_nothing_archived(sit
         process.stdin = None
         while not site.emulator.calls(never.task_id):
             time.sleep(0.1)
-        with closing(SqlLedger.open(f"sqlite:///{site.ledger}")) as ledger:
+        with closing(ledger_at(f"sqlite:///{site.ledger}")) as ledger:
             ledger.release_dead(lambda _: False, now=datetime.now(UTC))
         out, err = process.communicate(timeout=60)
     assert process.returncode == 3

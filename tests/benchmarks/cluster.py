@@ -24,11 +24,11 @@ from pathlib import Path
 
 from psycopg.sql import SQL, Literal
 
-from archiver.adapters.ledger import SqlLedger
 from archiver.core.model import Intake, TaskId
 from tests.benchmarks.ground import Ground, ground, memory_folder
 from tests.benchmarks.peers import KIB, settings
 from tests.fixtures.postgres import PostgresServer, running
+from tests.house import ledger_at
 
 TICKS = os.sysconf("SC_CLK_TCK")
 FIRST = 0.1
@@ -104,7 +104,7 @@ def run(site: Ground, server: PostgresServer, workers: int, options: argparse.Na
 def queue_up(url: str, count: int) -> None:
     """Let so many tasks be due."""
     began = time.monotonic()
-    with closing(SqlLedger.open(url)) as ledger:
+    with closing(ledger_at(url)) as ledger:
         for start in range(0, count, 10_000):
             ids = tuple(TaskId(f"backlog-{number:07}") for number in range(start, min(start + 10_000, count)))
             ledger.take_in(Intake(ids=ids), source="queue", now=datetime.now(UTC))

@@ -10,10 +10,10 @@ from typing import TypeVar
 import pytest
 from sqlalchemy import Connection
 
-from archiver.adapters.ledger import SqlLedger
 from archiver.core.model import Intake
 from archiver.core.states import StemState, TaskState
 from tests.fixtures.ledgers import DAY, NOW, claim, open_ledger, take_in, tid
+from tests.house import Ledger
 
 pytestmark = pytest.mark.benchmark
 
@@ -59,21 +59,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def ledger(folder: Path) -> Iterator[SqlLedger]:
+def ledger(folder: Path) -> Iterator[Ledger]:
     seconds, ledger = _timed("start on a million finished", lambda: open_ledger(folder))
     yield ledger
     ledger.close()
     assert seconds < 1
 
 
-def test_overview_of_a_million_finished_tasks_takes_less_than_a_second(ledger: SqlLedger) -> None:
+def test_overview_of_a_million_finished_tasks_takes_less_than_a_second(ledger: Ledger) -> None:
     seconds, seen = _timed("overview of a million finished", lambda: ledger.overview(now=NOW, at_risk=DAY))
     assert seen.tasks[TaskState.ARCHIVED] >= MILLION
     assert seen.stems[StemState.STORED] >= 2 * MILLION
     assert seconds < 1
 
 
-def test_a_claim_beside_a_million_finished_tasks_takes_milliseconds(ledger: SqlLedger) -> None:
+def test_a_claim_beside_a_million_finished_tasks_takes_milliseconds(ledger: Ledger) -> None:
     take_in(ledger, *range(MILLION, MILLION + 100))
     _timed("50 claims beside a million finished", lambda: [claim(ledger) for _ in range(50)])
     begun = time.thread_time()  # of our own work: a busy disk or machine is not what is measured
@@ -82,7 +82,7 @@ def test_a_claim_beside_a_million_finished_tasks_takes_milliseconds(ledger: SqlL
     assert (time.thread_time() - begun) / 50 < 0.005
 
 
-def test_retry_of_all_beside_a_million_finished_finds_none_at_once(ledger: SqlLedger) -> None:
+def test_retry_of_all_beside_a_million_finished_finds_none_at_once(ledger: Ledger) -> None:
     seconds, retried = _timed("retry of all beside a million finished", lambda: ledger.retry(None, now=NOW))
     assert retried == []
     assert seconds < 0.5

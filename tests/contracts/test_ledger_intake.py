@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 
-from archiver.adapters.ledger import SqlLedger
 from archiver.core.errors import LeaseLost
 from archiver.core.model import (
     DEFAULT_ACCOUNT,
@@ -21,27 +20,46 @@ from archiver.core.model import (
     Reject,
 )
 from archiver.core.states import IllegalMove, TaskState
-from tests.fixtures.ledgers import DAY, LEASE, NOW, claim, listed, receipt, rows, shown, take_in, tid
+from tests.fixtures.ledgers import (
+    DAY,
+    LEASE,
+    NOW,
+    accept,
+    claim,
+    finish,
+    listed,
+    open_work,
+    overview,
+    pause,
+    pauses,
+    receipt,
+    rows,
+    shown,
+    stored,
+    take_in,
+    tid,
+)
+from tests.house import Ledger
 
 
-def test_take_in_returns_new_ids_once_and_in_the_order_they_came(ledger: SqlLedger) -> None:
+def test_take_in_returns_new_ids_once_and_in_the_order_they_came(ledger: Ledger) -> None:
     take_in(ledger, 5)
     assert take_in(ledger, 9, 5, 2, 9, 7) == [tid(9), tid(2), tid(7)]
 
 
-def test_take_in_of_more_than_one_chunk_returns_all_in_order(ledger: SqlLedger) -> None:
+def test_take_in_of_more_than_one_chunk_returns_all_in_order(ledger: Ledger) -> None:
     numbers = [*range(2500, 0, -1)]
     assert take_in(ledger, *numbers) == [tid(number) for number in numbers]
     assert take_in(ledger, *numbers) == []
 
 
-def test_take_in_of_a_known_id_leaves_it_as_it_was(ledger: SqlLedger) -> None:
+def test_take_in_of_a_known_id_leaves_it_as_it_was(ledger: Ledger) -> None:
     mine = listed(ledger, 1, "vocal")
     before = shown(ledger)
     assert take_in(ledger, 1, now=NOW + DAY) == []
     assert shown(ledger) == before
-    ledger.stored(mine, mine.stems[0].name, receipt())
-    ledger.finish(mine, Archived(), record=None, now=NOW)
+    stored(ledger, mine, mine.stems[0].name, receipt())
+    finish(ledger, mine, Archived())
     assert take_in(ledger, 1, now=NOW + DAY) == []
     assert shown(ledger).state is TaskState.ARCHIVED
 
@@ -50,8 +68,8 @@ def of_account(number: int, name: str) -> Intake:
     return Intake(ids=(tid(number),), accounts={tid(number): AccountName(name)})
 
 
-def test_take_in_keeps_the_account_that_is_named_and_the_claim_has_it(ledger: SqlLedger) -> None:
-    ledger.take_in(of_account(1, "second"), source="queue", now=NOW)
+def test_take_in_keeps_the_account_that_is_named_and_the_claim_has_it(ledger: Ledger) -> None:
+    accept(ledger, of_account(1, "second"))
     take_in(ledger, 2)
     assert [shown(ledger, number).account for number in (1, 2)] == ["second", DEFAULT_ACCOUNT]
     assert {mine.task_id: mine.account for mine in (claim(ledger), claim(ledger))} == {
@@ -60,108 +78,108 @@ def test_take_in_keeps_the_account_that_is_named_and_the_claim_has_it(ledger: Sq
     }
 
 
-def test_take_in_of_a_known_id_without_an_account_leaves_it_with_the_one_it_has(ledger: SqlLedger) -> None:
-    ledger.take_in(of_account(1, "second"), source="queue", now=NOW)
+def test_take_in_of_a_known_id_without_an_account_leaves_it_with_the_one_it_has(ledger: Ledger) -> None:
+    accept(ledger, of_account(1, "second"))
     before = shown(ledger)
     take_in(ledger, 1, now=NOW + DAY)
-    ledger.take_in(of_account(1, "second"), source="queue", now=NOW + DAY)
+    accept(ledger, of_account(1, "second"), now=NOW + DAY)
     assert shown(ledger) == before
 
 
-def test_take_in_of_a_known_id_with_another_account_begins_anew_with_that(ledger: SqlLedger) -> None:
+def test_take_in_of_a_known_id_with_another_account_begins_anew_with_that(ledger: Ledger) -> None:
     take_in(ledger, 1)
     absent = Later(NOW + DAY, "unknown so far")
-    ledger.finish(claim(ledger), absent, record=RecordInfo(Phase.ABSENT), now=NOW)
-    assert ledger.take_in(of_account(1, "second"), source="queue", now=NOW) == []
+    finish(ledger, claim(ledger), absent, record=RecordInfo(Phase.ABSENT))
+    assert accept(ledger, of_account(1, "second")) == []
     moved = shown(ledger)
     assert (moved.account, moved.not_before, moved.first_asked_at, moved.asks) == ("second", NOW, None, 0)
-    ledger.take_in(of_account(1, "default"), source="queue", now=NOW)
+    accept(ledger, of_account(1, "default"))
     assert shown(ledger).account == DEFAULT_ACCOUNT
 
 
-def test_take_in_of_an_id_that_is_being_asked_about_with_another_account_ends_the_lease(ledger: SqlLedger) -> None:
+def test_take_in_of_an_id_that_is_being_asked_about_with_another_account_ends_the_lease(ledger: Ledger) -> None:
     take_in(ledger, 1)
     mine = claim(ledger)
-    ledger.take_in(of_account(1, "second"), source="queue", now=NOW)
+    accept(ledger, of_account(1, "second"))
     with pytest.raises(LeaseLost):
-        ledger.finish(mine, Missing("unknown to the first"), record=RecordInfo(Phase.ABSENT), now=NOW)
+        finish(ledger, mine, Missing("unknown to the first"), record=RecordInfo(Phase.ABSENT))
     assert claim(ledger).account == "second"
 
 
-def test_take_in_that_moves_the_last_task_of_an_account_ends_its_pause(ledger: SqlLedger) -> None:
+def test_take_in_that_moves_the_last_task_of_an_account_ends_its_pause(ledger: Ledger) -> None:
     second, third = AccountName("second"), AccountName("third")
-    ledger.take_in(of_account(1, second), source="queue", now=NOW)
-    ledger.take_in(of_account(2, second), source="queue", now=NOW)
-    ledger.pause(Dependency.PROVIDER, second, reason="unknown", hint="", lasting=True, now=NOW)
-    others = [ledger.pause(Dependency.PROVIDER, reason="401", hint="", lasting=True, now=NOW)]
-    ledger.take_in(of_account(1, third), source="queue", now=NOW)
-    assert len(ledger.pauses()) == 2
-    ledger.take_in(of_account(2, third), source="queue", now=NOW)
-    assert list(ledger.pauses()) == others
+    accept(ledger, of_account(1, second))
+    accept(ledger, of_account(2, second))
+    pause(ledger, Dependency.PROVIDER, second, reason="unknown", lasting=True)
+    others = [pause(ledger, Dependency.PROVIDER, reason="401", lasting=True)]
+    accept(ledger, of_account(1, third))
+    assert len(pauses(ledger)) == 2
+    accept(ledger, of_account(2, third))
+    assert list(pauses(ledger)) == others
 
 
-def test_take_in_of_a_listed_id_with_another_account_keeps_all_else_and_the_lease(ledger: SqlLedger) -> None:
+def test_take_in_of_a_listed_id_with_another_account_keeps_all_else_and_the_lease(ledger: Ledger) -> None:
     mine = listed(ledger, 1, "vocal")
     before = shown(ledger)
-    ledger.take_in(of_account(1, "second"), source="queue", now=NOW + DAY)
+    accept(ledger, of_account(1, "second"), now=NOW + DAY)
     assert shown(ledger) == replace(before, account=AccountName("second"))
-    ledger.stored(mine, mine.stems[0].name, receipt())
-    ledger.finish(mine, Archived(), record=None, now=NOW)
+    stored(ledger, mine, mine.stems[0].name, receipt())
+    finish(ledger, mine, Archived())
     assert shown(ledger).state is TaskState.ARCHIVED
 
 
-def test_cursor_with_the_largest_inode_and_device_comes_back_as_it_went_in(ledger: SqlLedger) -> None:
+def test_cursor_with_the_largest_inode_and_device_comes_back_as_it_went_in(ledger: Ledger) -> None:
     cursor = Cursor("q.txt", device=2**64 - 1, inode=2**64 - 2, head="ab" * 32, head_size=512, offset=7)
     assert ledger.cursor("q.txt") is None
-    ledger.take_in(Intake(cursor=cursor), source="queue", now=NOW)
+    accept(ledger, Intake(cursor=cursor))
     assert ledger.cursor("q.txt") == cursor
     moved = Cursor("q.txt", device=1, inode=2, head="", head_size=0, offset=0)
-    ledger.take_in(Intake(cursor=moved), source="queue", now=NOW)
+    accept(ledger, Intake(cursor=moved))
     assert ledger.cursor("q.txt") == moved
     assert ledger.cursor("other.txt") is None
 
 
-def test_rejects_read_again_are_kept_once(ledger: SqlLedger) -> None:
+def test_rejects_read_again_are_kept_once(ledger: Ledger) -> None:
     first = Reject("q.txt", 0, "junk", "not a task id")
     second = Reject("q.txt", 5, "junk", "not a task id")
-    ledger.take_in(Intake(rejects=(first, second, first)), source="queue", now=NOW)
-    ledger.take_in(Intake(rejects=(first,), restarted="truncated"), source="queue", now=NOW + DAY)
-    seen = ledger.overview(now=NOW, at_risk=DAY)
+    accept(ledger, Intake(rejects=(first, second, first)))
+    accept(ledger, Intake(rejects=(first,), restarted="truncated"), now=NOW + DAY)
+    seen = overview(ledger)
     assert seen.rejected_lines == 2
     assert seen.rejects == (first, second)
 
 
-def test_overview_shows_the_last_20_rejects_in_the_order_they_came(ledger: SqlLedger) -> None:
+def test_overview_shows_the_last_20_rejects_in_the_order_they_came(ledger: Ledger) -> None:
     lines = tuple(Reject("q.txt", number, "junk", "bad") for number in range(30))
-    ledger.take_in(Intake(rejects=lines), source="queue", now=NOW)
-    seen = ledger.overview(now=NOW, at_risk=DAY)
+    accept(ledger, Intake(rejects=lines))
+    seen = overview(ledger)
     assert seen.rejected_lines == 30
     assert seen.rejects == lines[10:]
 
 
-def test_take_in_that_fails_writes_neither_ids_nor_cursor(ledger: SqlLedger) -> None:
+def test_take_in_that_fails_writes_neither_ids_nor_cursor(ledger: Ledger) -> None:
     beyond = Cursor("q.txt", 1, 2, "", 0, offset=2**70)
     with pytest.raises((OverflowError, IllegalMove)):
-        ledger.take_in(Intake(ids=(tid(1),), cursor=beyond), source="queue", now=NOW)
+        accept(ledger, Intake(ids=(tid(1),), cursor=beyond))
     assert ledger.known([tid(1)]) == {}
     assert ledger.cursor("q.txt") is None
 
 
-def test_known_over_many_ids_returns_only_those_on_record(ledger: SqlLedger) -> None:
+def test_known_over_many_ids_returns_only_those_on_record(ledger: Ledger) -> None:
     take_in(ledger, *range(1200))
     asked = [tid(number) for number in range(1000, 2400)]
     assert ledger.known(asked) == {tid(number): TaskState.QUEUED for number in range(1000, 1200)}
 
 
-def test_enlist_streams_and_takes_an_id_twice(ledger: SqlLedger) -> None:
+def test_enlist_streams_and_takes_an_id_twice(ledger: Ledger) -> None:
     take_in(ledger, *range(1500))
     ledger.enlist("us", (tid(number % 1200) for number in range(2400)))
-    assert ledger.open_work("us").tasks == 1200
-    assert ledger.open_work(None).tasks == 1500
-    assert ledger.open_work("them").tasks == 0
+    assert open_work(ledger, "us").tasks == 1200
+    assert open_work(ledger).tasks == 1500
+    assert open_work(ledger, "them").tasks == 0
 
 
-def test_enlist_of_a_slow_iterable_lets_others_write_meanwhile(ledger: SqlLedger) -> None:
+def test_enlist_of_a_slow_iterable_lets_others_write_meanwhile(ledger: Ledger) -> None:
     def slowly() -> Iterator[str]:
         for number in range(600):
             if number == 550:
@@ -172,7 +190,7 @@ def test_enlist_of_a_slow_iterable_lets_others_write_meanwhile(ledger: SqlLedger
     assert claim(ledger).task_id == tid(1)
 
 
-def test_claim_with_enlisted_only_leaves_what_others_queued(ledger: SqlLedger) -> None:
+def test_claim_with_enlisted_only_leaves_what_others_queued(ledger: Ledger) -> None:
     take_in(ledger, 1, 2)
     ledger.enlist("us", [tid(2)])
     ledger.enlist("them", [tid(1)])
@@ -182,7 +200,7 @@ def test_claim_with_enlisted_only_leaves_what_others_queued(ledger: SqlLedger) -
     assert ledger.claim(owner="us", now=NOW, lease=LEASE, enlisted_only=True) is None
 
 
-def test_times_are_kept_to_the_microsecond_as_whole_numbers(ledger: SqlLedger, ledger_url: str) -> None:
+def test_times_are_kept_to_the_microsecond_as_whole_numbers(ledger: Ledger, ledger_url: str) -> None:
     take_in(ledger, 1)
     assert shown(ledger).accepted_at == NOW
     assert rows(ledger_url, "SELECT accepted_at FROM tasks") == [(1_786_017_600_123_456,)]

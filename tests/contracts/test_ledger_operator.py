@@ -4,7 +4,6 @@ from datetime import timedelta
 
 import pytest
 
-from archiver.adapters.ledger import SqlLedger
 from archiver.core.errors import LeaseLost
 from archiver.core.model import (
     DEFAULT_ACCOUNT,
@@ -28,41 +27,55 @@ from tests.fixtures.ledgers import (
     LEASE,
     NOW,
     SECOND,
+    accept,
     claim,
     events,
+    finish,
+    hold,
+    lift,
     listed,
     no_claim,
+    open_work,
+    overview,
+    pause,
+    pauses,
     receipt,
     record,
+    release,
+    relisted,
+    retry,
     shown,
+    stem_failed,
+    stored,
     take_in,
     tid,
 )
+from tests.house import Ledger
 
 VOCAL, BASS = StemName("vocal"), StemName("bass")
 
 
-def _lose(ledger: SqlLedger, number: int = 1) -> None:
+def _lose(ledger: Ledger, number: int = 1) -> None:
     mine = listed(ledger, number)
-    ledger.stored(mine, VOCAL, receipt())
-    ledger.stem_failed(mine, BASS, event=StemEvent.GONE, reason="410", gone=True, not_before=None, now=NOW)
-    ledger.finish(mine, Lost("bass (410)"), record=None, now=NOW)
+    stored(ledger, mine)
+    stem_failed(ledger, mine, BASS, event=StemEvent.GONE, reason="410", gone=True)
+    finish(ledger, mine, Lost("bass (410)"))
 
 
-def _refuse(ledger: SqlLedger, number: int = 1) -> None:
+def _refuse(ledger: Ledger, number: int = 1) -> None:
     mine = listed(ledger, number)
-    ledger.stem_failed(mine, BASS, event=StemEvent.REFUSED, reason="html", gone=False, not_before=None, now=NOW)
-    ledger.stored(mine, VOCAL, receipt())
-    ledger.finish(mine, Refused("html"), record=None, now=NOW)
+    stem_failed(ledger, mine, BASS, event=StemEvent.REFUSED, reason="html")
+    stored(ledger, mine)
+    finish(ledger, mine, Refused("html"))
 
 
 # --- retry
 
 
-def test_retry_of_a_lost_task_asks_afresh_and_keeps_what_is_stored(ledger: SqlLedger) -> None:
+def test_retry_of_a_lost_task_asks_afresh_and_keeps_what_is_stored(ledger: Ledger) -> None:
     _lose(ledger)
     later = NOW + DAY
-    assert ledger.retry([tid(1)], now=later) == [tid(1)]
+    assert retry(ledger, [tid(1)], now=later) == [tid(1)]
     row = shown(ledger)
     assert (row.state, row.ended_at, row.not_before, row.reason) == (TaskState.QUEUED, None, later, "")
     assert (row.asks, row.attempts, row.deadline) == (0, 0, DEADLINE)
@@ -71,91 +84,91 @@ def test_retry_of_a_lost_task_asks_afresh_and_keeps_what_is_stored(ledger: SqlLe
     assert (rows[BASS].state, rows[BASS].gone, rows[BASS].attempts) == (StemState.WANTED, 0, 0)
     assert events(ledger)[-2:] == [(BASS, "retried"), (None, "retried")]
     mine = claim(ledger, now=later, stage=Stage.LIST)
-    mine = ledger.listed(mine, record("vocal", "bass"), DEADLINE, settled=True, now=later)
-    ledger.stored(mine, BASS, receipt("bass"))
-    ledger.finish(mine, Archived(), record=None, now=later)
+    mine = relisted(ledger, mine, record("vocal", "bass"), now=later)
+    stored(ledger, mine, BASS)
+    finish(ledger, mine, Archived(), now=later)
 
 
 @pytest.mark.parametrize("outcome", [Failed("no audio"), Missing("unknown")])
-def test_retry_of_a_failed_or_missing_task_starts_its_age_anew(ledger: SqlLedger, outcome: Failed | Missing) -> None:
+def test_retry_of_a_failed_or_missing_task_starts_its_age_anew(ledger: Ledger, outcome: Failed | Missing) -> None:
     take_in(ledger, 1)
-    ledger.finish(claim(ledger), Later(NOW, "x"), record=None, now=NOW)
-    ledger.finish(claim(ledger), outcome, record=None, now=NOW)
-    assert ledger.retry([tid(1)], now=NOW + 30 * DAY) == [tid(1)]
+    finish(ledger, claim(ledger), Later(NOW, "x"))
+    finish(ledger, claim(ledger), outcome)
+    assert retry(ledger, [tid(1)], now=NOW + 30 * DAY) == [tid(1)]
     mine = claim(ledger, now=NOW + 30 * DAY)
     assert (mine.state, mine.first_asked_at, mine.asks) == (TaskState.QUEUED, None, 0)
 
 
-def test_retry_of_a_listed_task_wants_its_refused_stems_again(ledger: SqlLedger) -> None:
+def test_retry_of_a_listed_task_wants_its_refused_stems_again(ledger: Ledger) -> None:
     _refuse(ledger)
     assert no_claim(ledger)
-    assert ledger.retry(None, now=NOW) == [tid(1)]
+    assert retry(ledger) == [tid(1)]
     mine = claim(ledger, stage=Stage.STORE)
     assert {stem.name: stem.state for stem in mine.stems} == {VOCAL: StemState.STORED, BASS: StemState.WANTED}
     assert events(ledger)[-2:] == [(BASS, "retried"), (None, "retried")]
 
 
-def test_retry_takes_a_task_from_whoever_works_on_it_with_the_old_view(ledger: SqlLedger) -> None:
+def test_retry_takes_a_task_from_whoever_works_on_it_with_the_old_view(ledger: Ledger) -> None:
     mine = listed(ledger)
-    ledger.stem_failed(mine, BASS, event=StemEvent.REFUSED, reason="html", gone=False, not_before=None, now=NOW)
-    ledger.retry([tid(1)], now=NOW)
+    stem_failed(ledger, mine, BASS, event=StemEvent.REFUSED, reason="html")
+    retry(ledger, [tid(1)])
     with pytest.raises(LeaseLost):
-        ledger.finish(mine, Refused("html"), record=None, now=NOW)
+        finish(ledger, mine, Refused("html"))
     assert claim(ledger).task_id == tid(1)
 
 
-def test_retry_of_all_takes_everything_stuck_and_nothing_else(ledger: SqlLedger) -> None:
+def test_retry_of_all_takes_everything_stuck_and_nothing_else(ledger: Ledger) -> None:
     _lose(ledger, 1)
     _refuse(ledger, 2)
     take_in(ledger, 3)
-    ledger.finish(claim(ledger), Failed("x"), record=None, now=NOW)
+    finish(ledger, claim(ledger), Failed("x"))
     take_in(ledger, 4)
-    ledger.finish(claim(ledger), Missing("x"), record=None, now=NOW)
+    finish(ledger, claim(ledger), Missing("x"))
     take_in(ledger, 5)
-    ledger.finish(claim(ledger), Later(NOW + DAY, "x"), record=None, now=NOW)
+    finish(ledger, claim(ledger), Later(NOW + DAY, "x"))
     archived = listed(ledger, 6, "vocal")
-    ledger.stored(archived, VOCAL, receipt())
-    ledger.finish(archived, Archived(), record=None, now=NOW)
+    stored(ledger, archived)
+    finish(ledger, archived, Archived())
     listed(ledger, 7)
     untouched = {number: shown(ledger, number) for number in (5, 6, 7)}
-    assert set(ledger.retry(None, now=NOW)) == {tid(1), tid(2), tid(3), tid(4)}
+    assert set(retry(ledger)) == {tid(1), tid(2), tid(3), tid(4)}
     assert {number: shown(ledger, number) for number in (5, 6, 7)} == untouched
-    assert ledger.retry(None, now=NOW) == []
+    assert retry(ledger) == []
 
 
-def test_retry_of_named_tasks_leaves_the_others_and_passes_over_unknown_ones(ledger: SqlLedger) -> None:
+def test_retry_of_named_tasks_leaves_the_others_and_passes_over_unknown_ones(ledger: Ledger) -> None:
     _lose(ledger, 1)
     _lose(ledger, 2)
-    assert ledger.retry([tid(2), tid(9), tid(2)], now=NOW) == [tid(2)]
+    assert retry(ledger, [tid(2), tid(9), tid(2)]) == [tid(2)]
     assert shown(ledger, 1).state is TaskState.LOST
-    assert ledger.retry([], now=NOW) == []
+    assert retry(ledger, []) == []
 
 
 # --- show and status
 
 
-def test_show_of_an_unknown_id_is_none(ledger: SqlLedger) -> None:
+def test_show_of_an_unknown_id_is_none(ledger: Ledger) -> None:
     assert ledger.show(tid(1)) is None
 
 
-def test_overview_of_an_empty_ledger_counts_nought_of_everything(ledger: SqlLedger) -> None:
-    seen = ledger.overview(now=NOW, at_risk=DAY)
+def test_overview_of_an_empty_ledger_counts_nought_of_everything(ledger: Ledger) -> None:
+    seen = overview(ledger)
     assert seen.tasks == dict.fromkeys(TaskState, 0)
     assert seen.stems == dict.fromkeys(StemState, 0)
     assert (seen.bytes_stored, seen.due, seen.working, seen.at_risk_count, seen.rejected_lines) == (0, 0, 0, 0, 0)
     assert (seen.next_due, seen.nearest_deadline, seen.last_archived_at) == (None, None, None)
 
 
-def test_overview_counts_by_state_and_says_what_is_due_and_worked_on(ledger: SqlLedger) -> None:
+def test_overview_counts_by_state_and_says_what_is_due_and_worked_on(ledger: Ledger) -> None:
     _lose(ledger, 1)
     _refuse(ledger, 2)
     archived = listed(ledger, 3, "vocal")
-    ledger.stored(archived, VOCAL, receipt(size=50))
-    ledger.finish(archived, Archived(), record=None, now=NOW + SECOND)
+    stored(ledger, archived, VOCAL, receipt(size=50))
+    finish(ledger, archived, Archived(), now=NOW + SECOND)
     take_in(ledger, 4, 5, 6)
     claim(ledger)
-    ledger.finish(claim(ledger), Later(NOW + DAY, "x"), record=None, now=NOW)
-    seen = ledger.overview(now=NOW, at_risk=DAY)
+    finish(ledger, claim(ledger), Later(NOW + DAY, "x"))
+    seen = overview(ledger)
     assert seen.tasks == dict.fromkeys(TaskState, 0) | {
         TaskState.LOST: 1,
         TaskState.LISTED: 1,
@@ -167,43 +180,43 @@ def test_overview_counts_by_state_and_says_what_is_due_and_worked_on(ledger: Sql
     assert (seen.working, seen.due, seen.next_due) == (1, 1, NOW + DAY)
     assert seen.nearest_deadline == DEADLINE
     assert seen.last_archived_at == NOW + SECOND
-    later = ledger.overview(now=NOW + LEASE, at_risk=DAY)
+    later = overview(ledger, now=NOW + LEASE)
     assert (later.working, later.due) == (0, 2), "the lease ran out"
 
 
-def test_at_risk_lists_open_tasks_with_a_stem_missing_the_nearest_first(ledger: SqlLedger) -> None:
+def test_at_risk_lists_open_tasks_with_a_stem_missing_the_nearest_first(ledger: Ledger) -> None:
     for number in range(25):
         listed(ledger, number, deadline=NOW + timedelta(hours=number))
     far = listed(ledger, 90, deadline=NOW + 10 * DAY)
     stored = listed(ledger, 91, "vocal", deadline=NOW)
     ledger.stored(stored, VOCAL, receipt())
-    ledger.stem_failed(far, BASS, event=None, reason="cdn.busy", gone=False, not_before=None, now=NOW)
-    seen = ledger.overview(now=NOW, at_risk=2 * DAY)
+    stem_failed(ledger, far, BASS, reason="cdn.busy")
+    seen = overview(ledger, at_risk=2 * DAY)
     assert seen.at_risk_count == 25
     assert [task.task_id for task in seen.at_risk] == [tid(number) for number in range(20)]
     assert seen.at_risk[0].missing_stems == 2
     assert seen.nearest_deadline == NOW
-    (last,) = ledger.overview(now=NOW + 9 * DAY, at_risk=2 * DAY).at_risk[20:] or (None,)
+    (last,) = overview(ledger, now=NOW + 9 * DAY, at_risk=2 * DAY).at_risk[20:] or (None,)
     assert last is None
-    all_seen = ledger.overview(now=NOW + 9 * DAY, at_risk=2 * DAY)
+    all_seen = overview(ledger, now=NOW + 9 * DAY, at_risk=2 * DAY)
     assert all_seen.at_risk_count == 26
 
 
-def test_at_risk_gives_the_stems_reason_where_the_task_has_none(ledger: SqlLedger) -> None:
+def test_at_risk_gives_the_stems_reason_where_the_task_has_none(ledger: Ledger) -> None:
     mine = listed(ledger)
-    ledger.stem_failed(mine, BASS, event=None, reason="cdn.busy", gone=False, not_before=None, now=NOW)
-    (risk,) = ledger.overview(now=NOW, at_risk=30 * DAY).at_risk
+    stem_failed(ledger, mine, BASS, reason="cdn.busy")
+    (risk,) = overview(ledger, at_risk=30 * DAY).at_risk
     assert (risk.reason, risk.missing_stems) == ("cdn.busy", 2)
 
 
 # --- a backfill's view
 
 
-def test_unfinished_names_what_was_enlisted_and_is_not_archived(ledger: SqlLedger) -> None:
+def test_unfinished_names_what_was_enlisted_and_is_not_archived(ledger: Ledger) -> None:
     _lose(ledger, 1)
     archived = listed(ledger, 2, "vocal")
-    ledger.stored(archived, VOCAL, receipt())
-    ledger.finish(archived, Archived(), record=None, now=NOW)
+    stored(ledger, archived)
+    finish(ledger, archived, Archived())
     take_in(ledger, 3, 4)
     ledger.enlist("us", [tid(1), tid(2), tid(3)])
     rows = ledger.unfinished("us", limit=10)
@@ -213,38 +226,38 @@ def test_unfinished_names_what_was_enlisted_and_is_not_archived(ledger: SqlLedge
     assert ledger.unfinished("them", limit=10) == []
 
 
-def test_open_work_tells_waiting_for_the_provider_from_failed_tries(ledger: SqlLedger) -> None:
-    assert ledger.open_work(None) == OpenWork(0, None, None, None)
+def test_open_work_tells_waiting_for_the_provider_from_failed_tries(ledger: Ledger) -> None:
+    assert open_work(ledger) == OpenWork(0, None, None, None)
     take_in(ledger, 1, 2, 3)
-    assert ledger.open_work(None) == OpenWork(3, NOW, None, None)
-    ledger.finish(claim(ledger), Later(NOW + DAY, "not ready"), record=None, now=NOW)
-    ledger.finish(claim(ledger), Later(NOW + 2 * DAY, "busy", fault=True), record=None, now=NOW)
-    ledger.finish(claim(ledger), Later(NOW + 3 * DAY, "busy", fault=True), record=None, now=NOW)
-    assert ledger.open_work(None) == OpenWork(3, NOW + 2 * DAY, NOW + DAY, None)
+    assert open_work(ledger) == OpenWork(3, NOW, None, None)
+    finish(ledger, claim(ledger), Later(NOW + DAY, "not ready"))
+    finish(ledger, claim(ledger), Later(NOW + 2 * DAY, "busy", fault=True))
+    finish(ledger, claim(ledger), Later(NOW + 3 * DAY, "busy", fault=True))
+    assert open_work(ledger) == OpenWork(3, NOW + 2 * DAY, NOW + DAY, None)
     ledger.enlist("us", [tid(3)])
-    assert ledger.open_work("us") == OpenWork(1, NOW + 3 * DAY, None, None)
+    assert open_work(ledger, "us") == OpenWork(1, NOW + 3 * DAY, None, None)
     mine = claim(ledger, now=NOW + DAY)
-    ledger.listed(mine, record("vocal"), DEADLINE, settled=True, now=NOW + DAY)
-    assert ledger.open_work(None) == OpenWork(3, NOW + DAY, None, DEADLINE), "once listed, nothing is waited for"
+    relisted(ledger, mine, record("vocal"), now=NOW + DAY)
+    assert open_work(ledger) == OpenWork(3, NOW + DAY, None, DEADLINE), "once listed, nothing is waited for"
 
 
 # --- pauses
 
 
-def test_pause_doubles_with_every_failed_probe_from_5_to_30_seconds(ledger: SqlLedger) -> None:
+def test_pause_doubles_with_every_failed_probe_from_5_to_30_seconds(ledger: Ledger) -> None:
     now, waits = NOW, []
     for _ in range(9):
-        paused = ledger.pause(Dependency.PROVIDER, reason="401", hint="key", lasting=True, now=now)
+        paused = pause(ledger, Dependency.PROVIDER, reason="401", hint="key", lasting=True, now=now)
         waits.append((paused.next_probe - now).total_seconds())
         now = paused.next_probe
     assert waits == [5, 10, 20, 30, 30, 30, 30, 30, 30]
     assert (paused.since, paused.probes) == (NOW, 8)
-    assert ledger.pauses() == (paused,)
+    assert pauses(ledger) == (paused,)
 
 
-def test_a_straggler_before_the_next_probe_does_not_lengthen_the_pause(ledger: SqlLedger) -> None:
-    first = ledger.pause(Dependency.STORE, reason="403", hint="grant", lasting=True, now=NOW)
-    second = ledger.pause(Dependency.STORE, reason="no bucket", hint="create", lasting=True, now=NOW + SECOND)
+def test_a_straggler_before_the_next_probe_does_not_lengthen_the_pause(ledger: Ledger) -> None:
+    first = pause(ledger, Dependency.STORE, reason="403", hint="grant", lasting=True)
+    second = pause(ledger, Dependency.STORE, reason="no bucket", hint="create", lasting=True, now=NOW + SECOND)
     assert (second.next_probe, second.probes, second.since) == (first.next_probe, 0, NOW)
     assert second.reason == "no bucket"
 
@@ -252,83 +265,83 @@ def test_a_straggler_before_the_next_probe_does_not_lengthen_the_pause(ledger: S
 THEIRS = AccountName("second")
 
 
-def test_pauses_of_two_accounts_are_apart_and_resume_ends_one(ledger: SqlLedger) -> None:
-    first = ledger.pause(Dependency.PROVIDER, reason="401", hint="key", lasting=True, now=NOW)
-    other = ledger.pause(Dependency.PROVIDER, THEIRS, reason="402", hint="top up", lasting=False, now=NOW)
+def test_pauses_of_two_accounts_are_apart_and_resume_ends_one(ledger: Ledger) -> None:
+    first = pause(ledger, Dependency.PROVIDER, reason="401", hint="key", lasting=True)
+    other = pause(ledger, Dependency.PROVIDER, THEIRS, reason="402", hint="top up")
     assert (first.subject, other.subject) == ("provider", "provider (account second)")
-    assert ledger.pauses() == ledger.overview(now=NOW, at_risk=DAY).pauses == (first, other)
-    again = ledger.pause(Dependency.PROVIDER, THEIRS, reason="402", hint="top up", lasting=False, now=other.next_probe)
+    assert pauses(ledger) == overview(ledger).pauses == (first, other)
+    again = pause(ledger, Dependency.PROVIDER, THEIRS, reason="402", hint="top up", now=other.next_probe)
     assert (first.probes, again.probes) == (0, 1)
     assert ledger.resume(Dependency.PROVIDER)
-    assert ledger.pauses() == (again,)
+    assert pauses(ledger) == (again,)
     assert ledger.resume(Dependency.PROVIDER, THEIRS)
     assert not ledger.resume(Dependency.PROVIDER, THEIRS)
 
 
-def test_hold_is_for_every_account_and_lift_ends_the_pauses_of_all(ledger: SqlLedger) -> None:
-    ledger.pause(Dependency.PROVIDER, THEIRS, reason="402", hint="", lasting=False, now=NOW)
-    held = ledger.hold(Dependency.PROVIDER, until=None, now=NOW)
-    assert ledger.pause(Dependency.PROVIDER, THEIRS, reason="401", hint="", lasting=True, now=NOW) == held
+def test_hold_is_for_every_account_and_lift_ends_the_pauses_of_all(ledger: Ledger) -> None:
+    pause(ledger, Dependency.PROVIDER, THEIRS, reason="402")
+    held = hold(ledger, Dependency.PROVIDER)
+    assert pause(ledger, Dependency.PROVIDER, THEIRS, reason="401", lasting=True) == held
     assert not ledger.resume(Dependency.PROVIDER, THEIRS)
-    assert ledger.pauses() == (held,)
-    assert ledger.lift(Dependency.PROVIDER)
-    ledger.pause(Dependency.PROVIDER, reason="401", hint="", lasting=True, now=NOW)
-    ledger.pause(Dependency.PROVIDER, THEIRS, reason="401", hint="", lasting=True, now=NOW)
-    assert ledger.lift(Dependency.PROVIDER)
-    assert ledger.pauses() == ()
+    assert pauses(ledger) == (held,)
+    assert lift(ledger, Dependency.PROVIDER)
+    pause(ledger, Dependency.PROVIDER, reason="401", lasting=True)
+    pause(ledger, Dependency.PROVIDER, THEIRS, reason="401", lasting=True)
+    assert lift(ledger, Dependency.PROVIDER)
+    assert pauses(ledger) == ()
 
 
-def test_open_work_does_not_wait_for_what_barred_accounts_must_be_asked(ledger: SqlLedger) -> None:
-    ledger.take_in(Intake(ids=(tid(1),), accounts={tid(1): THEIRS}), source="queue", now=NOW)
-    waits = ledger.open_work(None)
+def test_open_work_does_not_wait_for_what_barred_accounts_must_be_asked(ledger: Ledger) -> None:
+    accept(ledger, Intake(ids=(tid(1),), accounts={tid(1): THEIRS}))
+    waits = open_work(ledger)
     assert (waits.tasks, waits.next_retry) == (1, NOW)
-    barred = ledger.open_work(None, [THEIRS])
+    barred = open_work(ledger, None, [THEIRS])
     assert (barred.tasks, barred.next_retry, barred.next_ask) == (1, None, None)
-    assert ledger.open_work(None, [DEFAULT_ACCOUNT]) == waits
+    assert open_work(ledger, None, [DEFAULT_ACCOUNT]) == waits
 
 
-def test_pauses_of_two_dependencies_are_apart_and_resume_ends_one(ledger: SqlLedger) -> None:
-    provider = ledger.pause(Dependency.PROVIDER, reason="455", hint="", lasting=False, now=NOW)
-    store = ledger.pause(Dependency.STORE, reason="403", hint="", lasting=True, now=NOW)
-    assert ledger.overview(now=NOW, at_risk=DAY).pauses == (provider, store)
+def test_pauses_of_two_dependencies_are_apart_and_resume_ends_one(ledger: Ledger) -> None:
+    provider = pause(ledger, Dependency.PROVIDER, reason="455")
+    store = pause(ledger, Dependency.STORE, reason="403", lasting=True)
+    assert overview(ledger).pauses == (provider, store)
     assert ledger.resume(Dependency.PROVIDER)
     assert not ledger.resume(Dependency.PROVIDER)
-    assert ledger.pauses() == (store,)
-    again = ledger.pause(Dependency.PROVIDER, reason="455", hint="", lasting=False, now=NOW + DAY)
+    assert pauses(ledger) == (store,)
+    again = pause(ledger, Dependency.PROVIDER, reason="455", now=NOW + DAY)
     assert (again.since, again.probes) == (NOW + DAY, 0)
 
 
-def test_what_the_operator_holds_is_changed_by_no_refusal_and_ended_by_no_success(ledger: SqlLedger) -> None:
-    ledger.pause(Dependency.STORE, reason="403", hint="grant", lasting=True, now=NOW)
-    held = ledger.hold(Dependency.STORE, until=None, now=NOW + SECOND)
+def test_what_the_operator_holds_is_changed_by_no_refusal_and_ended_by_no_success(ledger: Ledger) -> None:
+    pause(ledger, Dependency.STORE, reason="403", hint="grant", lasting=True)
+    held = hold(ledger, Dependency.STORE, now=NOW + SECOND)
     assert (held.held, held.lasting, held.since) == (True, True, NOW + SECOND)
-    assert ledger.pause(Dependency.STORE, reason="404", hint="", lasting=False, now=NOW + DAY) == held
+    assert pause(ledger, Dependency.STORE, reason="404", now=NOW + DAY) == held
     assert not ledger.resume(Dependency.STORE)
-    assert ledger.pauses() == ledger.overview(now=NOW, at_risk=DAY).pauses == (held,)
-    assert ledger.lift(Dependency.STORE)
-    assert not ledger.lift(Dependency.STORE)
-    assert ledger.pauses() == ()
+    assert pauses(ledger) == overview(ledger).pauses == (held,)
+    assert lift(ledger, Dependency.STORE)
+    assert not lift(ledger, Dependency.STORE)
+    assert pauses(ledger) == ()
 
 
-def test_lift_of_what_is_over_ends_neither_one_held_for_longer_nor_one_that_nobody_holds(ledger: SqlLedger) -> None:
-    for_a_day = ledger.hold(Dependency.STORE, until=NOW + DAY, now=NOW)
-    for_ever = ledger.hold(Dependency.PROVIDER, until=None, now=NOW)
-    refused = ledger.pause(Dependency.ORIGIN, reason="503", hint="", lasting=False, now=NOW)
+def test_lift_of_what_is_over_ends_neither_one_held_for_longer_nor_one_that_nobody_holds(ledger: Ledger) -> None:
+    for_a_day = hold(ledger, Dependency.STORE, until=NOW + DAY)
+    for_ever = hold(ledger, Dependency.PROVIDER)
+    refused = pause(ledger, Dependency.ORIGIN, reason="503")
     for dependency in Dependency:
-        assert not ledger.lift(dependency, over_at=NOW + DAY - SECOND)
-    assert set(ledger.pauses()) == {for_a_day, for_ever, refused}
-    assert [name for name in Dependency if ledger.lift(name, over_at=NOW + DAY)] == [Dependency.STORE]
+        assert not lift(ledger, dependency, over_at=NOW + DAY - SECOND)
+    assert set(pauses(ledger)) == {for_a_day, for_ever, refused}
+    assert [name for name in Dependency if lift(ledger, name, over_at=NOW + DAY)] == [Dependency.STORE]
 
 
 # --- multiparts
 
 
-def test_uploads_of_the_dead_are_named_until_they_are_struck_out(ledger: SqlLedger) -> None:
+def test_uploads_of_the_dead_are_named_until_they_are_struck_out(ledger: Ledger) -> None:
     ledger.upload_opened("dead", "stems/b", "u2", now=NOW + SECOND)
     ledger.upload_opened("dead", "stems/a", "u1", now=NOW)
     ledger.upload_opened("dead", "stems/a", "u1", now=NOW)
     ledger.upload_opened("living", "stems/a", "u3", now=NOW)
-    ledger.release("dead", now=NOW)
+    release(ledger, "dead")
     asked: list[str] = []
 
     def alive(owner: str) -> bool:

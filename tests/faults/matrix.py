@@ -11,6 +11,7 @@ from typing import Literal
 from archiver.core.errors import LedgerFault
 from archiver.core.states import StemState, TaskState
 from tests.faults import oracles
+from tests.fixtures.ledgers import pauses
 from tests.worlds.world import FRESH, LIVENESS, RECOVERY, VICTIM, Running, World
 
 Hop = Literal["API", "CDN", "S3", "host"]
@@ -143,7 +144,7 @@ def observed(running: Running) -> tuple[End, str]:
     reason = oracles.reasons(running, VICTIM)[-1]
     if row.state in (TaskState.FAILED, TaskState.MISSING, TaskState.LOST):
         return End[row.state.name], reason
-    if running.service.ledger.pauses():
+    if pauses(running.service.ledger):
         return End.PAUSED, reason
     if any(stem.state is StemState.REFUSED for stem in row.stems):
         return End.REFUSED, reason

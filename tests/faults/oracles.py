@@ -10,6 +10,7 @@ from datetime import timedelta
 from archiver.core.plan import seal_of
 from archiver.core.reports import TaskRow
 from archiver.core.states import StemState, TaskState
+from tests.fixtures.ledgers import overview
 from tests.worlds.world import (
     API_KEY,
     BOT_TOKEN,
@@ -41,7 +42,7 @@ def conservation(running: Running, task_ids: Iterable[str]) -> None:
     for task_id, row in rows.items():
         if row is None or row.state is not TaskState.ARCHIVED:
             assert reasons(running, task_id), f"{task_id} ended in silence: {row}"
-    counts = running.service.ledger.overview(now=running.world.time.at, at_risk=timedelta()).tasks
+    counts = overview(running.service.ledger, now=running.world.time.at, at_risk=timedelta()).tasks
     assert sum(counts.values()) == len(rows)
 
 

@@ -33,6 +33,7 @@ from archiver.logs import configure
 from archiver.service.shutdown import Shutdown
 from archiver.service.supervision import Hangup
 from archiver.settings import Settings, load
+from tests.fixtures.ledgers import retry
 
 How = Literal["SIGKILL", "SIGTERM", "exception"]
 
@@ -173,7 +174,7 @@ def _settings() -> Settings:
 def _retry(stop: Stop, reached: Path) -> int:
     """Do what `archiver.commands.app` does for `retry --all-failed`, with a checkpoint."""
     with closing(open_ledger(_settings(), Stopper(stop, None, reached))) as ledger:
-        ledger.retry(None, now=utc_now())
+        retry(ledger, now=utc_now())
     return 0
 
 

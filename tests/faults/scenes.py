@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 import certifi
 
-from archiver.adapters.ledger import SqlLedger
 from archiver.core.model import TaskId
 from archiver.core.states import TaskState
 from archiver.demo.emulator import API_KEY, EmulatedStem, EmulatedTask
 from tests.faults.launcher import ForkServer
 from tests.faults.points import Point, Scene, Size
 from tests.faults.runner import Ended, How, Order, Stop, marker_of
+from tests.house import Ledger, ledger_at
 from tests.worlds.site import Site
 
 if TYPE_CHECKING:
@@ -79,8 +79,8 @@ class Stage:
         """Where the next run will write."""
         return self.site.folder / f"run-{self._runs:03}.log"
 
-    def open_ledger(self) -> SqlLedger:
-        return SqlLedger.open(f"sqlite:///{self.site.ledger}")
+    def open_ledger(self) -> Ledger:
+        return ledger_at(f"sqlite:///{self.site.ledger}")
 
 
 @dataclass(frozen=True, slots=True)

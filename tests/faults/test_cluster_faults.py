@@ -19,7 +19,6 @@ from urllib.parse import urlsplit
 import pytest
 
 from archiver.adapters.jobs import counts
-from archiver.adapters.ledger import SqlLedger
 from archiver.core.model import TaskId
 from archiver.core.states import TaskState
 from archiver.demo.emulator import EmulatedStem, EmulatedTask, Emulator
@@ -27,7 +26,9 @@ from archiver.demo.seaweed import S3Server
 from tests.fakes.s3_proxy import Exchange, Response, s3_proxy
 from tests.fakes.tcp_relay import TcpRelay, tcp_relay
 from tests.faults.scenes import LARGE, STORE, versioning, versions
+from tests.fixtures.ledgers import overview
 from tests.fixtures.postgres import PostgresServer
+from tests.house import ledger_at
 from tests.worlds.site import Process, Site, stems_of
 
 RECOVERY = 15.0
@@ -96,7 +97,7 @@ class Cluster:
         self.settle()
         self.site.oracles(*self.tasks)
         assert set(versions(self.site).values()) == {1}, "an object was written twice"
-        with closing(SqlLedger.open(self.url)) as ledger:
+        with closing(ledger_at(self.url)) as ledger:
             for task in self.tasks:
                 row = ledger.show(TaskId(task.task_id))
                 assert row is not None, f"{task.task_id} is lost"
@@ -108,8 +109,8 @@ class Cluster:
         """Wait until no job, lease or upload is left."""
         give_up = time.monotonic() + 120
         while True:
-            with closing(SqlLedger.open(self.url)) as ledger:
-                working = ledger.overview(now=datetime.now(UTC), at_risk=timedelta()).working
+            with closing(ledger_at(self.url)) as ledger:
+                working = overview(ledger, now=datetime.now(UTC), at_risk=timedelta()).working
             found = counts(self.url)
             assert found is not None
             left = (found.waiting, found.scheduled, found.doing, found.stalled, working, len(self.site.uploads()))

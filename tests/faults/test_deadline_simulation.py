@@ -24,7 +24,6 @@ from typing import Self
 import pytest
 from sqlalchemy import update
 
-from archiver.adapters.ledger import SqlLedger
 from archiver.adapters.ledger.schema.tables import tasks
 from archiver.core.errors import ApiBusy, LinkSpent, OriginBusy, StoreBusy
 from archiver.core.model import (
@@ -48,6 +47,8 @@ from archiver.ports.store import UploadJournal
 from archiver.ports.transfer import Body
 from tests.fakes.downloader import Audio, FakeBody
 from tests.fakes.events import Silence
+from tests.fixtures.ledgers import accept, open_work, pauses
+from tests.house import Ledger, ledger_at
 from tests.unit.pipeline.test_task import Watcher
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
@@ -180,7 +181,7 @@ class AtOnce:
         return future
 
 
-class FirstInFirstOut(SqlLedger):
+class FirstInFirstOut(Ledger):
     """The real ledger, blind to deadlines when it handlers work out: tasks go by their age in the queue."""
 
     def listed(self, claim: Claim, record: RecordInfo, deadline: datetime, *, settled: bool, now: datetime) -> Claim:
@@ -194,7 +195,7 @@ class FirstInFirstOut(SqlLedger):
         return now + RETENTION
 
 
-def simulate(scenario: Scenario, kind: type[SqlLedger] = SqlLedger) -> Simulation:
+def simulate(scenario: Scenario, kind: type[Ledger] = Ledger) -> Simulation:
     """Run the scenario to the time when nothing can be saved any more."""
     world = Simulation(scenario)
     folder = Path(tempfile.mkdtemp(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))
@@ -207,8 +208,8 @@ def simulate(scenario: Scenario, kind: type[SqlLedger] = SqlLedger) -> Simulatio
     return world
 
 
-def _run(world: Simulation, ledger: SqlLedger, until: datetime) -> None:
-    ledger.take_in(Intake(ids=tuple(world.created)), source="test", now=START)
+def _run(world: Simulation, ledger: Ledger, until: datetime) -> None:
+    accept(ledger, Intake(ids=tuple(world.created)), now=START)
     log = Silence()
     breakers = Breakers(ledger, world.clock, log)
     archiver = Archiver(
@@ -228,10 +229,10 @@ def _run(world: Simulation, ledger: SqlLedger, until: datetime) -> None:
         started = dispatcher.pump()
         assert dispatcher.wait_idle(3600)
         assert dispatcher.fault is None
-        moments = [pause.next_probe for pause in ledger.pauses()]
+        moments = [pause.next_probe for pause in pauses(ledger)]
         # A probe that failed is followed by the next; counting what is left would cost more than the probe.
         if not (started and moments):
-            work = ledger.open_work(None)
+            work = open_work(ledger)
             if not work.tasks:
                 return
             moments += [moment for moment in (work.next_retry, work.next_ask) if moment is not None]
@@ -290,7 +291,7 @@ def check(name: str, scenario: Scenario, capsys: pytest.CaptureFixture[str], *, 
     """Nothing is lost that a schedule could have saved that asks about all first; its `twin` loses more."""
     possible = could_be_saved(scenario)
     foreseen = could_be_saved(scenario, asks=False, probe=timedelta())
-    ours, seconds = timed(scenario, SqlLedger)
+    ours, seconds = timed(scenario, Ledger)
     said = (
         f"{name}: of {scenario.tasks * STEMS} stems {possible} can be saved ({foreseen} if all were foreseen);"
         f" earliest deadline first saves {ours} ({seconds:.0f} CPU-s)"
@@ -305,7 +306,7 @@ def check(name: str, scenario: Scenario, capsys: pytest.CaptureFixture[str], *, 
     assert ours > fifo or fifo >= possible
 
 
-def timed(scenario: Scenario, kind: type[SqlLedger]) -> tuple[int, float]:
+def timed(scenario: Scenario, kind: type[Ledger]) -> tuple[int, float]:
     """How many stems are saved, and what that took of the processor, in seconds."""
     began = time.process_time()
     saved = len(simulate(scenario, kind).stored)
@@ -343,7 +344,7 @@ def test_every_task_of_a_simulation_ends_archived_or_lost_with_a_reason() -> Non
     scenario = Scenario(20, OUTAGES["store, 2 hours"], timedelta(minutes=8), youngest=youngest, oldest=oldest)
     world = Simulation(scenario)
     with tempfile.TemporaryDirectory() as folder:
-        ledger = SqlLedger.open(f"sqlite:///{folder}/ledger.db")
+        ledger = ledger_at(f"sqlite:///{folder}/ledger.db")
         _run(world, ledger, until=START + timedelta(days=4))
         rows = [ledger.show(task_id) for task_id in world.created]
         ledger.close()

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from archiver.adapters.ledger import SqlLedger
 from archiver.core.errors import OriginBusy
 from archiver.core.model import Later, Outcome
+from tests.house import Ledger, ledger_at
 from tests.unit.pipeline.test_dispatch import Archive, Clock, dispatcher_of, queued
 from tests.unit.pipeline.test_task import DRUMS, VOCAL, World
 
@@ -34,14 +34,14 @@ class FailsOnce:
 
 
 @pytest.fixture
-def failing(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[SqlLedger]:
-    ledger = SqlLedger.open(f"sqlite:///{tmp_path}/ledger.db", checkpoint=FailsOnce(request.param))
+def failing(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Ledger]:
+    ledger = ledger_at(f"sqlite:///{tmp_path}/ledger.db", checkpoint=FailsOnce(request.param))
     yield ledger
     ledger.close()
 
 
 @pytest.mark.parametrize("failing", ["ledger.claimed"], indirect=True)
-def test_claim_that_fails_unforeseen_gives_its_worker_back(failing: SqlLedger) -> None:
+def test_claim_that_fails_unforeseen_gives_its_worker_back(failing: Ledger) -> None:
     queued(failing, "task-0001", "task-0002")
 
     def later(_: object) -> Outcome:
@@ -57,7 +57,7 @@ def test_claim_that_fails_unforeseen_gives_its_worker_back(failing: SqlLedger) -
 
 
 @pytest.mark.parametrize("failing", ["ledger.stem_failed"], indirect=True)
-def test_stem_that_fails_unforeseen_does_not_end_the_try_under_its_siblings(failing: SqlLedger) -> None:
+def test_stem_that_fails_unforeseen_does_not_end_the_try_under_its_siblings(failing: Ledger) -> None:
     world, putting, go_on = World(failing), threading.Event(), threading.Event()
 
     def hold(step: str) -> None:

@@ -10,7 +10,6 @@ from typing import NoReturn
 
 import pytest
 
-from archiver.adapters.ledger import SqlLedger
 from archiver.core import plan
 from archiver.core.errors import LedgerFault
 from archiver.core.model import Claim, Dependency, Due, Later, Outcome, Paused, Stage, TaskId, Yielded
@@ -19,7 +18,8 @@ from archiver.pipeline.cluster import AHEAD, LEASE, LOOK_AHEAD_EVERY, PROBES, WI
 from archiver.pipeline.dispatch import DispatchContext, DispatchOptions
 from archiver.ports.work import JobHandler
 from tests.fakes.events import Events
-from tests.fixtures.ledgers import DAY, NOW, SECOND, claim, listed, no_claim, take_in, tid
+from tests.fixtures.ledgers import DAY, NOW, SECOND, claim, finish, listed, no_claim, take_in, tid
+from tests.house import Ledger
 
 
 @dataclass
@@ -51,7 +51,7 @@ class FakeEngine:
 class Half:
     """One half of a cluster, and what it works with."""
 
-    ledger: SqlLedger
+    ledger: Ledger
     now: datetime = NOW
     engine: FakeEngine = field(default_factory=FakeEngine)
     log: Events = field(default_factory=Events)
@@ -67,7 +67,7 @@ class Half:
     def archive(self, mine: Claim) -> Outcome:
         self.tried.append(mine)
         outcome = self.outcome(mine)
-        self.ledger.finish(mine, outcome, record=None, now=self.now)
+        finish(self.ledger, mine, outcome, now=self.now)
         return outcome
 
     def deferrer(self) -> Deferrer:
@@ -84,13 +84,13 @@ class Half:
 
 
 @pytest.fixture
-def half(ledger: SqlLedger) -> Half:
+def half(ledger: Ledger) -> Half:
     return Half(ledger)
 
 
-def store(ledger: SqlLedger, number: int, deadline: datetime) -> None:
+def store(ledger: Ledger, number: int, deadline: datetime) -> None:
     """A task whose stems are listed and wait to be stored."""
-    ledger.finish(listed(ledger, number, deadline=deadline), Yielded(), record=None, now=NOW)
+    finish(ledger, listed(ledger, number, deadline=deadline), Yielded())
 
 
 def work(runner: JobRunner, number: int, stage: Stage = Stage.LIST) -> None:
@@ -101,7 +101,7 @@ def work(runner: JobRunner, number: int, stage: Stage = Stage.LIST) -> None:
 # ---------------------------------------------------------------- the ledger's part
 
 
-def test_due_tasks_come_by_deadline_and_those_past_it_last(ledger: SqlLedger) -> None:
+def test_due_tasks_come_by_deadline_and_those_past_it_last(ledger: Ledger) -> None:
     for number, days in enumerate((5, -1, 1, 3)):
         store(ledger, number, NOW + days * DAY)
     due = ledger.due(Stage.STORE, now=NOW, until=NOW, limit=10)
@@ -112,10 +112,10 @@ def test_due_tasks_come_by_deadline_and_those_past_it_last(ledger: SqlLedger) ->
     assert priorities == sorted(priorities, reverse=True)
 
 
-def test_due_tasks_are_not_those_that_are_held_or_wait_beyond_the_time_asked_for(ledger: SqlLedger) -> None:
+def test_due_tasks_are_not_those_that_are_held_or_wait_beyond_the_time_asked_for(ledger: Ledger) -> None:
     take_in(ledger, 1, 2, 3)
     claim(ledger)
-    ledger.finish(claim(ledger), Later(NOW + AHEAD, "pending", fault=False), record=None, now=NOW)
+    finish(ledger, claim(ledger), Later(NOW + AHEAD, "pending", fault=False))
     assert [task.task_id for task in ledger.due(Stage.LIST, now=NOW, until=NOW, limit=10)] == [tid(3)]
     soon = ledger.due(Stage.LIST, now=NOW, until=NOW + AHEAD, limit=10)
     assert [(task.task_id, task.not_before) for task in soon] == [(tid(3), NOW), (tid(2), NOW + AHEAD)]
@@ -123,7 +123,7 @@ def test_due_tasks_are_not_those_that_are_held_or_wait_beyond_the_time_asked_for
     assert {task.task_id for task in lapsed} == {tid(1), tid(2), tid(3)}, "a lease that ran out holds nothing"
 
 
-def test_a_task_is_claimed_by_name_once_until_its_lease_runs_out(ledger: SqlLedger) -> None:
+def test_a_task_is_claimed_by_name_once_until_its_lease_runs_out(ledger: Ledger) -> None:
     take_in(ledger, 1, 2)
 
     def named(number: int, at: datetime, *stages: Stage, fresh_only: bool = False) -> Claim | None:
@@ -140,11 +140,11 @@ def test_a_task_is_claimed_by_name_once_until_its_lease_runs_out(ledger: SqlLedg
     again = named(2, NOW + LEASE)
     assert again is not None
     assert again.token != mine.token
-    ledger.finish(again, Later(NOW + DAY, "pending", fault=False), record=None, now=NOW)
+    finish(ledger, again, Later(NOW + DAY, "pending", fault=False))
     assert named(2, NOW + LEASE) is None, "it is not due"
 
 
-def test_a_listed_task_is_not_claimed_by_name_where_only_fresh_ones_are_wanted(ledger: SqlLedger) -> None:
+def test_a_listed_task_is_not_claimed_by_name_where_only_fresh_ones_are_wanted(ledger: Ledger) -> None:
     store(ledger, 1, NOW + DAY)
     asked = {"owner": "us", "now": NOW, "lease": LEASE, "stages": tuple(Stage)}
     assert ledger.claim_task(tid(1), fresh_only=True, **asked) is None  # type: ignore[arg-type]  # mypy sees one type
@@ -157,7 +157,7 @@ def test_a_listed_task_is_not_claimed_by_name_where_only_fresh_ones_are_wanted(l
 def test_pump_defers_what_is_due_or_soon_of_both_stages_and_claims_nothing(half: Half) -> None:
     store(half.ledger, 1, NOW + DAY)
     take_in(half.ledger, 2, 3)
-    half.ledger.finish(claim(half.ledger, stage=Stage.LIST), Later(NOW + AHEAD, "", fault=False), record=None, now=NOW)
+    finish(half.ledger, claim(half.ledger, stage=Stage.LIST), Later(NOW + AHEAD, "", fault=False))
     assert half.deferrer().pump() == 3
     assert {(task.task_id, task.stage) for task in half.engine.deferred} == {
         (tid(1), Stage.STORE),
@@ -204,7 +204,7 @@ def test_pump_looks_ahead_now_and_then_but_for_what_is_due_each_time(half: Half)
     deferrer = half.deferrer()
     assert deferrer.pump() == 0
     take_in(half.ledger, 1, 2)
-    half.ledger.finish(claim(half.ledger), Later(NOW + AHEAD, "", fault=False), record=None, now=NOW)
+    finish(half.ledger, claim(half.ledger), Later(NOW + AHEAD, "", fault=False))
     half.now += SECOND
     assert deferrer.pump() == 1
     half.now = NOW + LOOK_AHEAD_EVERY
@@ -245,7 +245,7 @@ def test_job_whose_task_another_holds_is_skipped_and_leaves_it_alone(half: Half)
     work(runner, 1)
     assert half.tried == []
     assert len(half.log.of("job.skipped")) == 1
-    half.ledger.finish(theirs, Yielded(), record=None, now=NOW)
+    finish(half.ledger, theirs, Yielded())
     assert half.deferrer().pump() == 1, "it is deferred again as soon as it is free"
 
 

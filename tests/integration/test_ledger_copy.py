@@ -10,15 +10,32 @@ import pytest
 from sqlalchemy import select
 from typer.testing import CliRunner, Result
 
-from archiver.adapters.ledger import SqlLedger
 from archiver.adapters.ledger.copying import TABLES
 from archiver.app.ledger import copy_ledger
 from archiver.commands import app
 from archiver.core.errors import LedgerFault
 from archiver.core.model import Intake, Reject
 from tests import FIXTURES
-from tests.fixtures.ledgers import DAY, NOW, claim, engine_of, listed, receipt, record, rows, shown, take_in, tid
+from tests.fixtures.ledgers import (
+    DAY,
+    NOW,
+    accept,
+    claim,
+    engine_of,
+    listed,
+    overview,
+    record,
+    release,
+    relisted,
+    renew,
+    rows,
+    shown,
+    stored,
+    take_in,
+    tid,
+)
 from tests.fixtures.postgres import PostgresServer
+from tests.house import ledger_at
 
 SCHEMAS = FIXTURES / "schemas"
 
@@ -44,12 +61,12 @@ def old(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def full(tmp_path: Path) -> str:
     """A ledger that nobody works on."""
     url = f"sqlite:///{tmp_path}/full.db"
-    with closing(SqlLedger.open(url)) as ledger:
+    with closing(ledger_at(url)) as ledger:
         mine = listed(ledger, 1, "vocal", "a-b", "a_c", "B")
-        ledger.stored(mine, mine.stems[0].name, receipt(mine.stems[0].name))
-        ledger.release("us", now=NOW)
+        stored(ledger, mine, mine.stems[0].name)
+        release(ledger)
         take_in(ledger, *range(2, 2500))
-        ledger.take_in(Intake(rejects=(Reject("q", 1, "bad", "no\0id"),)), source="queue", now=NOW)
+        accept(ledger, Intake(rejects=(Reject("q", 1, "bad", "no\0id"),)))
     return url
 
 
@@ -67,16 +84,16 @@ def test_a_copy_is_worked_on_as_the_original_would_have_been(full: str, postgres
     copied: list[tuple[str, int]] = []
     copy_ledger(full, postgres_url, lambda table, count: copied.append((table, count)))
     assert ("tasks", 2499) in copied
-    with closing(SqlLedger.open(postgres_url)) as ledger:
+    with closing(ledger_at(postgres_url)) as ledger:
         assert take_in(ledger, 1, 2, 9000) == [tid(9000)]
         again = Reject("q", 2, "worse", "no id")
-        ledger.take_in(Intake(rejects=(again,)), source="queue", now=NOW)
-        assert [reject.reason for reject in ledger.overview(now=NOW, at_risk=DAY).rejects] == [
+        accept(ledger, Intake(rejects=(again,)))
+        assert [reject.reason for reject in overview(ledger).rejects] == [
             "no\N{SYMBOL FOR NULL}id",
             "no id",
         ]
         mine = claim(ledger)
-        ledger.listed(mine, record("vocal"), NOW + DAY, settled=True, now=NOW)
+        relisted(ledger, mine, record("vocal"), NOW + DAY)
         assert [move.event for move in shown(ledger, 1).history] == ["listed", "stored"]
 
 
@@ -85,7 +102,7 @@ def test_a_target_with_rows_is_refused_and_left_as_it_was(
     full: str, postgres_url: str, tmp_path: Path, kind: str
 ) -> None:
     target = postgres_url if kind == "postgresql" else f"sqlite:///{tmp_path}/other.db"
-    with closing(SqlLedger.open(target)) as ledger:
+    with closing(ledger_at(target)) as ledger:
         take_in(ledger, 9)
     before = _content(target)
     with pytest.raises(LedgerFault, match=r"is not empty \(tasks\)"):
@@ -109,11 +126,11 @@ def test_a_source_that_is_not_there_is_a_fault_and_nothing_is_made(
 
 
 def test_a_ledger_that_somebody_works_on_is_not_copied(full: str, postgres_url: str) -> None:
-    with closing(SqlLedger.open(full)) as ledger:
-        ledger.renew("us", now=NOW + 1000 * DAY, lease=DAY)
+    with closing(ledger_at(full)) as ledger:
+        renew(ledger, now=NOW + 1000 * DAY, lease=DAY)
         with pytest.raises(LedgerFault, match="is being worked on"):
             copy_ledger(full, postgres_url, _quiet)
-        ledger.release("us", now=NOW)
+        release(ledger)
         copy_ledger(full, postgres_url, _quiet)
 
 
@@ -140,7 +157,7 @@ def test_a_copy_that_differs_in_one_row_is_undone(
     full: str, postgres: PostgresServer, postgres_url: str, change: str
 ) -> None:
     """A trigger on the server stands for whatever changes rows on their way."""
-    SqlLedger.open(postgres_url).close()
+    ledger_at(postgres_url).close()
     rows(
         postgres_url,
         f"""CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {change}; RETURN NULL; END $$;

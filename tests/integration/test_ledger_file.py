@@ -20,29 +20,39 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, event
 
-from archiver.adapters.ledger import SqlLedger
 from archiver.adapters.ledger.schema import upgrade
 from archiver.adapters.ledger.schema.indexes import metadata
 from archiver.adapters.ledger.schema.migrate import HEAD
 from archiver.core.errors import LedgerFault
-from archiver.core.model import Archived, Cursor, Dependency, Intake, StemName, Yielded
+from archiver.core.model import Archived, Cursor, Dependency, Intake, Yielded
 from archiver.core.states import TaskState
 from tests import FIXTURES
 from tests.fixtures.ledgers import (
     DAY,
-    DEADLINE,
     LEASE,
     NOW,
+    accept,
     claim,
     engine_of,
+    finish,
     listed,
     open_ledger,
+    open_work,
+    overview,
+    pause,
+    pauses,
     receipt,
     record,
+    release,
+    relisted,
+    renew,
     shown,
+    stem_failed,
+    stored,
     take_in,
     tid,
 )
+from tests.house import Ledger, ledger_at
 
 NOBODY = 65534
 FULL = 2
@@ -102,7 +112,7 @@ def test_a_relative_url_names_the_file_where_it_was_opened(tmp_path: Path) -> No
     here = Path.cwd()
     os.chdir(tmp_path)
     try:
-        ledger = SqlLedger.open("sqlite:///ledger.db")
+        ledger = ledger_at("sqlite:///ledger.db")
         os.chdir(here)
         take_in(ledger, 1)
         ledger.close()
@@ -126,7 +136,7 @@ def test_a_relative_url_names_the_file_where_it_was_opened(tmp_path: Path) -> No
 )
 def test_a_url_that_names_no_file_and_no_database_is_refused_with_a_hint(url: str) -> None:
     with pytest.raises(LedgerFault) as caught:
-        SqlLedger.open(url)
+        ledger_at(url)
     assert "sqlite:///" in caught.value.hint
     assert "postgresql+psycopg://" in caught.value.hint
     assert "topsecret" not in str(caught.value)
@@ -156,9 +166,9 @@ def test_only_leases_are_not_waited_for_until_they_are_on_the_disk(tmp_path: Pat
 
     event.listen(ledger._engine, "commit", note)
     mine = listed(ledger, 1)
-    ledger.stored(mine, StemName("vocal"), receipt("vocal"))
-    ledger.renew("us", now=NOW, lease=DAY)
-    ledger.finish(mine, Yielded(), record=None, now=NOW)
+    stored(ledger, mine)
+    renew(ledger, lease=DAY)
+    finish(ledger, mine, Yielded())
     ledger.close()
     assert waited == [True, False, True, True, False, True]  # taken in, claimed, listed, stored, renewed, given back
 
@@ -189,7 +199,7 @@ def _refused(file: Path, patience: timedelta = timedelta(seconds=30)) -> LedgerF
     """The fault of opening `file`, which must be left as it is."""
     before = file.read_bytes()
     with pytest.raises(LedgerFault) as caught:
-        SqlLedger.open(f"sqlite:///{file}", patience=patience)
+        ledger_at(f"sqlite:///{file}", patience=patience)
     assert file.read_bytes() == before
     assert str(file) in str(caught.value)
     assert caught.value.hint
@@ -293,7 +303,7 @@ def test_a_folder_that_cannot_be_written_to_is_refused(public: Path) -> None:
 # --- trouble on the way
 
 
-def _limit_pages(ledger: SqlLedger, pages: int) -> None:
+def _limit_pages(ledger: Ledger, pages: int) -> None:
     """Let SQLite answer SQLITE_FULL, as it does on a full disk; reaches into the connection that writes."""
     with ledger._writing() as db:
         db.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
@@ -306,24 +316,24 @@ def test_a_full_disk_is_a_fault_that_writes_nothing_and_passes(tmp_path: Path) -
     ids = tuple(tid(number) for number in range(10, 5000))
     intake = Intake(ids=ids, cursor=Cursor("q.txt", 1, 2, "", 0, 9))
     with pytest.raises(LedgerFault, match="disk is full"):
-        ledger.take_in(intake, source="queue", now=NOW)
+        accept(ledger, intake)
     assert ledger.cursor("q.txt") is None
     assert ledger.known(ids) == {}
     _limit_pages(ledger, 1_000_000)
-    assert len(ledger.take_in(intake, source="queue", now=NOW)) == len(ids)
-    ledger.stored(mine, mine.stems[0].name, receipt())
+    assert len(accept(ledger, intake)) == len(ids)
+    stored(ledger, mine, mine.stems[0].name, receipt())
     ledger.close()
 
 
 def test_a_lock_held_too_long_is_a_fault_and_afterwards_work_goes_on(file: Path) -> None:
-    ledger = SqlLedger.open(f"sqlite:///{file}", patience=SHORT)
+    ledger = ledger_at(f"sqlite:///{file}", patience=SHORT)
     with closing(sqlite3.connect(file, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(LedgerFault, match="locked by another process") as caught:
             take_in(ledger, 9)
         assert ledger.known([tid(1)]), "reading is not held up"
         with pytest.raises(LedgerFault, match="locked by another process"):
-            SqlLedger.open(f"sqlite:///{file}", patience=SHORT)
+            ledger_at(f"sqlite:///{file}", patience=SHORT)
         other.execute("ROLLBACK")
     assert "fuser" in caught.value.hint
     assert take_in(ledger, 9) == [tid(9)]
@@ -347,7 +357,7 @@ def test_a_start_waits_for_another_start_no_longer_than_its_patience(file: Path)
     folder = os.open(file.parent, os.O_RDONLY)
     fcntl.flock(folder, fcntl.LOCK_EX)
     with pytest.raises(LedgerFault, match="starting"):
-        SqlLedger.open(f"sqlite:///{file}", patience=SHORT)
+        ledger_at(f"sqlite:///{file}", patience=SHORT)
     os.close(folder)
     open_ledger(file.parent).close()
 
@@ -433,7 +443,7 @@ _STORED = "key = 'k', size = 1, etag = 'e', content_type = 'c', stored_at = 1"
 def test_the_tables_repeat_the_rules(tmp_path: Path, broken: str) -> None:
     ledger = open_ledger(tmp_path)
     listed(ledger, 1, "vocal")
-    ledger.release("us", now=NOW)
+    release(ledger)
     take_in(ledger, 2)
     ledger.close()
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as db:
@@ -460,11 +470,11 @@ def test_claims_and_chores_read_no_finished_task(tmp_path: Path) -> None:
     ledger.next_deadline("us", now=NOW)
     ledger.next_deadline("us", now=NOW, enlisted_only=True)
     ledger.more_urgent_waits(mine, NOW, NOW)
-    ledger.renew("us", now=NOW, lease=LEASE)
-    ledger.open_work(None)
-    ledger.open_work("us")
-    ledger.overview(now=NOW, at_risk=DAY)
-    ledger.release("us", now=NOW)
+    renew(ledger)
+    open_work(ledger)
+    open_work(ledger, "us")
+    overview(ledger)
+    release(ledger)
     event.remove(ledger._engine, "before_cursor_execute", note)
     with ledger._reading() as db:
         plans = {statement: _plan(db, statement, parameters) for statement, parameters in statements}
@@ -506,7 +516,7 @@ def _ended(process: multiprocessing.process.BaseProcess) -> int | None:
 
 
 def _open_and_close(file: Path) -> None:
-    SqlLedger.open(f"sqlite:///{file}").close()
+    ledger_at(f"sqlite:///{file}").close()
 
 
 def test_processes_that_start_at_once_on_no_file_all_find_a_ledger(tmp_path: Path) -> None:
@@ -539,12 +549,12 @@ def _work(folder: Path, fatal: str, blow: str) -> None:
     ledger = open_ledger(folder, checkpoint)
     mine = listed(ledger, 1, "vocal")
     vocal = mine.stems[0].name
-    ledger.stem_failed(mine, vocal, event=None, reason="cut", gone=True, not_before=None, now=NOW)
+    stem_failed(ledger, mine, vocal, reason="cut", gone=True)
     ledger.upload_opened("us", "key", "upload", now=NOW)
     ledger.upload_closed("key", "upload")
-    ledger.stored(mine, vocal, receipt())
-    ledger.pause(Dependency.STORE, reason="r", hint="h", lasting=True, now=NOW)
-    ledger.finish(mine, Archived(), record=None, now=NOW)
+    stored(ledger, mine, vocal, receipt())
+    pause(ledger, Dependency.STORE, reason="r", hint="h", lasting=True)
+    finish(ledger, mine, Archived())
 
 
 _STEPS = [
@@ -571,7 +581,7 @@ def _standing(folder: Path) -> list[str]:
     found += ["ledger.listed"] if row and row.stems else []
     found += ["ledger.stem_failed"] if row and row.stems and row.stems[0].gone else []
     found += ["ledger.stem_stored"] if row and row.stems and row.stems[0].receipt else []
-    found += ["ledger.paused"] if ledger.pauses() else []
+    found += ["ledger.paused"] if pauses(ledger) else []
     found += ["ledger.finished"] if row and row.state is TaskState.ARCHIVED else []
     uploads = ledger.uploads_of_dead(lambda _: False)
     assert ledger.release_dead(lambda _: False, now=NOW) in ([], ["us"])
@@ -611,9 +621,9 @@ def test_a_ledger_reads_on_while_another_process_writes(file: Path) -> None:
     reader, writer = open_ledger(file.parent), open_ledger(file.parent)
     mine = claim(writer)
     assert shown(reader, 1).leased_until == NOW + LEASE
-    mine = writer.listed(mine, record("vocal"), DEADLINE, settled=True, now=NOW)
-    writer.stored(mine, mine.stems[0].name, receipt())
-    writer.finish(mine, Archived(), record=None, now=NOW)
+    mine = relisted(writer, mine, record("vocal"))
+    stored(writer, mine, mine.stems[0].name, receipt())
+    finish(writer, mine, Archived())
     assert shown(reader, 1).state is TaskState.ARCHIVED
     reader.close()
     writer.close()
@@ -622,10 +632,10 @@ def test_a_ledger_reads_on_while_another_process_writes(file: Path) -> None:
 @pytest.mark.parametrize("replaced", [False, True])
 def test_ledger_whose_file_is_deleted_or_replaced_under_it_writes_no_more(tmp_path: Path, *, replaced: bool) -> None:
     file = tmp_path / "ledger.db"
-    with closing(SqlLedger.open(f"sqlite:///{file}")) as ledger:
-        ledger.renew("owner", now=NOW, lease=timedelta(minutes=1))
+    with closing(ledger_at(f"sqlite:///{file}")) as ledger:
+        renew(ledger, "owner", lease=timedelta(minutes=1))
         file.rename(tmp_path / "moved.db")
         if replaced:
-            SqlLedger.open(f"sqlite:///{file}").close()
+            ledger_at(f"sqlite:///{file}").close()
         with pytest.raises(LedgerFault, match="deleted or replaced"):
-            ledger.renew("owner", now=NOW, lease=timedelta(minutes=1))
+            renew(ledger, "owner", lease=timedelta(minutes=1))

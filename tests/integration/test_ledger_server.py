@@ -18,7 +18,6 @@ from psycopg.errors import IntegrityError
 from psycopg.sql import SQL, Identifier, Literal
 from sqlalchemy import select, text
 
-from archiver.adapters.ledger import SqlLedger
 from archiver.adapters.ledger.database.faults import LedgerAway
 from archiver.adapters.ledger.schema.indexes import metadata
 from archiver.adapters.ledger.schema.migrate import HEAD
@@ -40,22 +39,35 @@ from archiver.core.states import StemEvent, StemState, TaskState
 from tests.fakes.cutting_proxy import CuttingProxy, cutting_proxy
 from tests.fixtures.ledgers import (
     DAY,
-    DEADLINE,
     LEASE,
     NOW,
     SECOND,
+    accept,
     claim,
     engine_of,
     events,
+    finish,
+    hold,
+    lift,
     listed,
-    receipt,
+    open_work,
+    overview,
+    pause,
+    pauses,
     record,
+    release,
+    relisted,
+    renew,
+    retry,
     rows,
     shown,
+    stem_failed,
+    stored,
     take_in,
     tid,
 )
 from tests.fixtures.postgres import PostgresServer
+from tests.house import Ledger, ledger_at
 
 SHORT = timedelta(seconds=0.5)
 
@@ -72,9 +84,9 @@ def proxy(postgres: PostgresServer) -> Iterator[CuttingProxy]:
 
 
 @pytest.fixture
-def ledger(postgres: PostgresServer, database: str, proxy: CuttingProxy) -> Iterator[SqlLedger]:
+def ledger(postgres: PostgresServer, database: str, proxy: CuttingProxy) -> Iterator[Ledger]:
     """A ledger whose connections can be cut."""
-    with closing(SqlLedger.open(postgres.url(database, port=proxy.listens))) as ledger:
+    with closing(ledger_at(postgres.url(database, port=proxy.listens))) as ledger:
         yield ledger
 
 
@@ -82,58 +94,54 @@ def ledger(postgres: PostgresServer, database: str, proxy: CuttingProxy) -> Iter
 
 
 VOCAL, BASS = StemName("vocal"), StemName("bass")
-Step = Callable[[SqlLedger], object]
+Step = Callable[[Ledger], object]
 
 
 def _story() -> Iterator[Step]:
     """Everything that writes, a call a step; each gives what it returned, as far as that is no token."""
     held: list[Claim] = []
 
-    def listed_by(ledger: SqlLedger) -> object:
-        held.append(ledger.listed(held.pop(), record("vocal", "bass"), DEADLINE, settled=True, now=NOW))
+    def listed_by(ledger: Ledger) -> object:
+        held.append(relisted(ledger, held.pop(), record("vocal", "bass")))
         return held[0].stems
 
     def claimed(stage: Stage) -> Step:
-        def step(ledger: SqlLedger) -> object:
+        def step(ledger: Ledger) -> object:
             held.append(claim(ledger, stage=stage))
             return replace(held[0], token="")
 
         return step
 
     intake = Intake((tid(1), tid(2), tid(1)), (Reject("q", 9, "bad", "no id"),), Cursor("q", 1, 2, "", 0, 9))
-    yield lambda ledger: ledger.renew("us", now=NOW, lease=LEASE)
-    yield lambda ledger: ledger.take_in(intake, source="queue", now=NOW)
+    yield renew
+    yield lambda ledger: accept(ledger, intake)
     yield lambda ledger: ledger.enlist("them", [tid(1), tid(2)])
     yield claimed(Stage.LIST)
     yield listed_by
     yield lambda ledger: ledger.upload_opened("us", "stems/a", "u1", now=NOW)
-    yield lambda ledger: ledger.stored(held[0], VOCAL, receipt())
+    yield lambda ledger: stored(ledger, held[0])
     yield lambda ledger: ledger.upload_closed("stems/a", "u1")
-    yield lambda ledger: ledger.stem_failed(
-        held[0], BASS, event=StemEvent.REFUSED, reason="html", gone=False, not_before=None, now=NOW
-    )
+    yield lambda ledger: stem_failed(ledger, held[0], BASS, event=StemEvent.REFUSED, reason="html")
     yield lambda ledger: ledger.stem_retried(held[0], BASS, now=NOW)
-    yield lambda ledger: ledger.stem_failed(
-        held[0], BASS, event=None, reason="busy", gone=True, not_before=None, now=NOW
-    )
-    yield lambda ledger: ledger.finish(held.pop(), Later(NOW, "api.busy"), record=None, now=NOW)
+    yield lambda ledger: stem_failed(ledger, held[0], BASS, reason="busy", gone=True)
+    yield lambda ledger: finish(ledger, held.pop(), Later(NOW, "api.busy"))
     yield claimed(Stage.STORE)
-    yield lambda ledger: ledger.stored(held[0], BASS, receipt("bass"))
-    yield lambda ledger: ledger.finish(held.pop(), Archived(), record=None, now=NOW)
+    yield lambda ledger: stored(ledger, held[0], BASS)
+    yield lambda ledger: finish(ledger, held.pop(), Archived())
     yield claimed(Stage.LIST)
-    yield lambda ledger: ledger.finish(held.pop(), Later(NOW + DAY, "not ready", fault=False), record=None, now=NOW)
+    yield lambda ledger: finish(ledger, held.pop(), Later(NOW + DAY, "not ready", fault=False))
     yield lambda ledger: ledger.wake([tid(2)], now=NOW)
     yield claimed(Stage.LIST)
-    yield lambda ledger: ledger.finish(held.pop(), Failed("no audio"), record=None, now=NOW)
-    yield lambda ledger: ledger.retry([tid(2)], now=NOW)
-    yield lambda ledger: ledger.pause(Dependency.STORE, reason="r", hint="h", lasting=True, now=NOW)
+    yield lambda ledger: finish(ledger, held.pop(), Failed("no audio"))
+    yield lambda ledger: retry(ledger, [tid(2)])
+    yield lambda ledger: pause(ledger, Dependency.STORE, reason="r", hint="h", lasting=True)
     yield lambda ledger: ledger.resume(Dependency.STORE)
-    yield lambda ledger: ledger.hold(Dependency.STORE, until=None, now=NOW)
-    yield lambda ledger: ledger.lift(Dependency.STORE)
+    yield lambda ledger: hold(ledger, Dependency.STORE)
+    yield lambda ledger: lift(ledger, Dependency.STORE)
     yield claimed(Stage.LIST)
     yield lambda ledger: ledger.release_dead(lambda owner: owner == "us", now=NOW)
-    yield lambda ledger: ledger.release("us", now=NOW)
-    yield lambda ledger: ledger.overview(now=NOW, at_risk=DAY)
+    yield release
+    yield overview
 
 
 _OWN = {"id", "token"}
@@ -156,7 +164,7 @@ def _content(url: str) -> dict[str, list[tuple[object, ...]]]:
 def as_told(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[object], dict[str, list[tuple[object, ...]]]]:
     """What the story gives, and leaves behind, where nothing breaks."""
     url = f"sqlite:///{tmp_path_factory.mktemp('story')}/ledger.db"
-    with closing(SqlLedger.open(url)) as ledger:
+    with closing(ledger_at(url)) as ledger:
         given = [step(ledger) for step in _story()]
     return given, _content(url)
 
@@ -171,7 +179,7 @@ def as_told(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[object], dic
     ids=["before the commit", "commit lost", "answer lost and commit late"],
 )
 def test_every_call_is_done_once_though_its_connection_is_cut(
-    ledger: SqlLedger,
+    ledger: Ledger,
     postgres: PostgresServer,
     database: str,
     proxy: CuttingProxy,
@@ -191,7 +199,7 @@ def test_every_call_is_done_once_though_its_connection_is_cut(
     assert set(cuts[:-1]) == {1}, "a step was not cut"
 
 
-def test_a_connection_that_broke_while_idle_is_replaced(ledger: SqlLedger, postgres: PostgresServer) -> None:
+def test_a_connection_that_broke_while_idle_is_replaced(ledger: Ledger, postgres: PostgresServer) -> None:
     take_in(ledger, 1)
     postgres.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
     assert shown(ledger).state is TaskState.QUEUED
@@ -207,15 +215,15 @@ def test_work_goes_on_over_a_restart_of_the_server_and_each_task_is_done_once(
     postgres: PostgresServer, database: str, end: Callable[[PostgresServer], None]
 ) -> None:
     told: list[LedgerAway] = []
-    with closing(SqlLedger.open(postgres.url(database), heard=told.append)) as ledger:
+    with closing(ledger_at(postgres.url(database), heard=told.append)) as ledger:
         take_in(ledger, *range(120))
 
         def work(owner: str) -> int:
             done = 0
             while (mine := ledger.claim(owner=owner, now=NOW, lease=LEASE, stage=Stage.LIST)) is not None:
-                mine = ledger.listed(mine, record("vocal"), DEADLINE, settled=True, now=NOW)
-                ledger.stored(mine, VOCAL, receipt())
-                ledger.finish(mine, Archived(), record=None, now=NOW)
+                mine = relisted(ledger, mine, record("vocal"))
+                stored(ledger, mine)
+                finish(ledger, mine, Archived())
                 done += 1
             return done
 
@@ -228,7 +236,7 @@ def test_work_goes_on_over_a_restart_of_the_server_and_each_task_is_done_once(
             done = [worker.result() for worker in workers]
         assert told, "the server was away, and nobody noticed"
         assert sum(done) == 120
-        seen = ledger.overview(now=NOW, at_risk=DAY)
+        seen = overview(ledger)
         assert (seen.tasks[TaskState.ARCHIVED], seen.stems[StemState.STORED], seen.working) == (120, 120, 0)
         for number in range(120):
             assert events(ledger, number) == [(None, "listed"), (VOCAL, "stored"), (None, "all_stored")]
@@ -238,7 +246,7 @@ def test_a_server_that_stays_away_is_a_fault_told_once_and_work_goes_on_when_it_
     postgres: PostgresServer, database: str
 ) -> None:
     told: list[LedgerAway] = []
-    with closing(SqlLedger.open(postgres.url(database), outage=SHORT, heard=told.append)) as ledger:
+    with closing(ledger_at(postgres.url(database), outage=SHORT, heard=told.append)) as ledger:
         take_in(ledger, 1)
         postgres.stop()
         try:
@@ -256,7 +264,7 @@ def test_a_server_that_stays_away_is_a_fault_told_once_and_work_goes_on_when_it_
 
 
 def test_a_closed_ledger_leaves_no_trace_in_the_servers_own_table(
-    ledger: SqlLedger, postgres: PostgresServer, database: str
+    ledger: Ledger, postgres: PostgresServer, database: str
 ) -> None:
     take_in(ledger, 1)
     assert len(rows(postgres.url(database), "SELECT * FROM writers")) == 1
@@ -265,7 +273,7 @@ def test_a_closed_ledger_leaves_no_trace_in_the_servers_own_table(
 
 
 def test_a_transaction_that_wrote_nothing_leaves_no_number(
-    ledger: SqlLedger, postgres: PostgresServer, database: str
+    ledger: Ledger, postgres: PostgresServer, database: str
 ) -> None:
     assert ledger.claim(owner="us", now=NOW, lease=LEASE) is None
     assert rows(postgres.url(database), "SELECT * FROM writers") == []
@@ -288,7 +296,7 @@ def role(postgres: PostgresServer) -> Iterator[str]:
 
 def _refused(url: str) -> LedgerFault:
     with pytest.raises(LedgerFault) as caught:
-        SqlLedger.open(url, patience=SHORT)
+        ledger_at(url, patience=SHORT)
     return caught.value
 
 
@@ -343,25 +351,25 @@ def test_another_programs_database_is_refused_and_left_as_it_was(
 def test_tables_of_other_programs_beside_ours_are_let_be(postgres: PostgresServer, postgres_url: str) -> None:
     rows(postgres_url, "CREATE TABLE procrastinate_jobs (id int)")
     for _ in range(2):
-        with closing(SqlLedger.open(postgres_url)) as ledger:
+        with closing(ledger_at(postgres_url)) as ledger:
             take_in(ledger, 1)
 
 
 def test_a_newer_schema_is_refused(postgres_url: str) -> None:
-    SqlLedger.open(postgres_url).close()
+    ledger_at(postgres_url).close()
     rows(postgres_url, "UPDATE alembic_version SET version_num = '9999'")
     assert "written by a newer version (schema 9999)" in str(_refused(postgres_url))
 
 
 def test_a_row_locked_too_long_is_a_fault_and_afterwards_work_goes_on(postgres: PostgresServer, database: str) -> None:
-    with closing(SqlLedger.open(postgres.url(database), patience=SHORT)) as ledger:
+    with closing(ledger_at(postgres.url(database), patience=SHORT)) as ledger:
         mine = listed(ledger, 1, "vocal")
         with closing(postgres.connect(database)) as other:
             other.execute("BEGIN")
             other.execute("SELECT * FROM tallies FOR UPDATE")
             with pytest.raises(LedgerFault, match="stayed locked"):
-                ledger.stored(mine, VOCAL, receipt())
-        ledger.stored(mine, VOCAL, receipt())
+                stored(ledger, mine)
+        stored(ledger, mine)
 
 
 # --- tables
@@ -378,10 +386,10 @@ def test_a_start_waits_for_another_start_no_longer_than_its_patience(
             assert go_on.wait(60)
 
     with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(SqlLedger.open, postgres_url, checkpoint=hold)
+        first = pool.submit(ledger_at, postgres_url, checkpoint=hold)
         assert held.wait(60)
         assert "stayed locked" in str(_refused(postgres_url))
-        second = pool.submit(SqlLedger.open, postgres_url)
+        second = pool.submit(ledger_at, postgres_url)
         go_on.set()
         for each in (first, second):
             each.result().close()
@@ -394,9 +402,9 @@ def test_a_migration_cut_by_an_exception_leaves_no_table_behind(postgres: Postgr
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        SqlLedger.open(postgres_url, checkpoint=cut)
+        ledger_at(postgres_url, checkpoint=cut)
     assert rows(postgres_url, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(0,)]
-    SqlLedger.open(postgres_url).close()
+    ledger_at(postgres_url).close()
 
 
 def test_the_migrations_lead_to_the_tables_as_they_are_declared(postgres: PostgresServer, database: str) -> None:
@@ -427,18 +435,18 @@ def _constraints(url: str) -> list[tuple[object, ...]]:
         "DELETE FROM tasks",
     ],
 )
-def test_the_tables_repeat_the_rules(ledger: SqlLedger, postgres: PostgresServer, database: str, broken: str) -> None:
+def test_the_tables_repeat_the_rules(ledger: Ledger, postgres: PostgresServer, database: str, broken: str) -> None:
     listed(ledger, 1, "vocal")
     with closing(postgres.connect(database)) as db, pytest.raises(IntegrityError):
         db.execute(broken.encode())
 
 
-def test_a_text_with_a_nul_is_kept_with_the_sign_for_it(ledger: SqlLedger) -> None:
+def test_a_text_with_a_nul_is_kept_with_the_sign_for_it(ledger: Ledger) -> None:
     ledger.pause(Dependency.STORE, reason="a\0b", hint="", lasting=True, now=NOW)
-    assert [pause.reason for pause in ledger.pauses()] == ["a\N{SYMBOL FOR NULL}b"]
+    assert [pause.reason for pause in pauses(ledger)] == ["a\N{SYMBOL FOR NULL}b"]
 
 
-def test_all_that_is_read_at_once_is_of_one_moment(ledger: SqlLedger) -> None:
+def test_all_that_is_read_at_once_is_of_one_moment(ledger: Ledger) -> None:
     count = text("SELECT count(*) FROM tasks")
     with ledger._reading() as db:
         before = db.scalar(count)
@@ -449,30 +457,30 @@ def test_all_that_is_read_at_once_is_of_one_moment(ledger: SqlLedger) -> None:
 # --- owners of other machines
 
 
-def test_an_owner_nobody_can_judge_is_dead_once_its_own_lease_has_run_out(ledger: SqlLedger) -> None:
+def test_an_owner_nobody_can_judge_is_dead_once_its_own_lease_has_run_out(ledger: Ledger) -> None:
     """Whoever signed on keeps its list though it holds nothing."""
     take_in(ledger, 1, 2)
-    assert not ledger.renew("there", now=NOW, lease=LEASE)
+    assert not renew(ledger, "there")
     ledger.enlist("there", [tid(1)])
     ledger.upload_opened("there", "key", "upload", now=NOW)
     assert ledger.release_dead(lambda _: None, now=NOW + LEASE - SECOND) == []
     assert ledger.uploads_of_dead(lambda _: None) == []
-    assert ledger.renew("there", now=NOW + LEASE, lease=LEASE)
+    assert renew(ledger, "there", now=NOW + LEASE)
     assert ledger.release_dead(lambda _: None, now=NOW + 2 * LEASE - SECOND) == []
-    assert ledger.open_work("there").tasks == 1
+    assert open_work(ledger, "there").tasks == 1
     assert ledger.release_dead(lambda _: None, now=NOW + 2 * LEASE) == ["there"]
-    assert ledger.open_work("there").tasks == 0
+    assert open_work(ledger, "there").tasks == 0
     assert ledger.uploads_of_dead(lambda _: None) == [("key", "upload")]
-    assert not ledger.renew("there", now=NOW + 2 * LEASE, lease=LEASE), "it must learn of it"
+    assert not renew(ledger, "there", now=NOW + 2 * LEASE), "it must learn of it"
 
 
-def test_an_owner_that_has_just_claimed_is_not_dead_though_it_is_late_to_renew(ledger: SqlLedger) -> None:
+def test_an_owner_that_has_just_claimed_is_not_dead_though_it_is_late_to_renew(ledger: Ledger) -> None:
     """As when the server was away for longer than a lease, and its first claim afterwards came before its renewal."""
     take_in(ledger, 1)
-    ledger.renew("there", now=NOW, lease=LEASE)
+    renew(ledger, "there")
     late = NOW + 2 * LEASE
     claim = ledger.claim(owner="there", now=late, lease=LEASE)
     assert claim is not None
     assert ledger.release_dead(lambda _: None, now=late + SECOND) == []
-    ledger.finish(claim, Yielded(), record=None, now=late + SECOND)
+    finish(ledger, claim, Yielded(), now=late + SECOND)
     assert ledger.release_dead(lambda _: None, now=late + 2 * SECOND) == ["there"]

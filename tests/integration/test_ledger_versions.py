@@ -17,7 +17,7 @@ from archiver.adapters.ledger.schema import upgrade
 from archiver.adapters.ledger.schema.migrate import HEAD
 from archiver.core.states import StemState, TaskState
 from tests import FIXTURES
-from tests.fixtures.ledgers import DAY, NOW, claim, open_ledger, shown, tid
+from tests.fixtures.ledgers import NOW, claim, open_ledger, overview, pauses, retry, shown, tid
 
 SCHEMAS = sorted((FIXTURES / "schemas").glob("*.sql"))
 FROZEN = {
@@ -72,9 +72,9 @@ def test_ledger_of_any_version_opens_with_all_that_it_knew(folder: Path) -> None
         cursor = ledger.cursor("q.txt")
         assert cursor is not None
         assert (cursor.inode, cursor.offset) == (2**63 + 1, 9)
-        assert [pause.hint for pause in ledger.pauses()] == ["h"]
+        assert [pause.hint for pause in pauses(ledger)] == ["h"]
         assert ledger.uploads_of_dead(lambda _: False) == [("k", "u")]
-        seen = ledger.overview(now=NOW, at_risk=DAY)
+        seen = overview(ledger)
         assert (seen.rejected_lines, seen.bytes_stored, seen.stems[StemState.STORED]) == (1, 2000, 2)
 
 
@@ -82,7 +82,7 @@ def test_ledger_of_any_version_can_be_worked_with(folder: Path) -> None:
     with closing(open_ledger(folder)) as ledger:
         assert list(ledger.release_dead(lambda _: False, now=NOW)) == ["us"]
         assert {claim(ledger).task_id for _ in range(2)} == {tid(6), tid(7)}
-        assert set(ledger.retry(None, now=NOW)) == {tid(number) for number in (2, 3, 4, 5)}
+        assert set(retry(ledger)) == {tid(number) for number in (2, 3, 4, 5)}
 
 
 def test_ledger_of_any_version_whose_migration_is_cut_is_as_it_was_and_opens_the_next_time(folder: Path) -> None:

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from archiver.adapters.ledger import SqlLedger
 from archiver.adapters.owners import OwnerLock
 from tests.fixtures.ledgers import LEASE, NOW, claim, open_ledger, shown, take_in, tid
+from tests.house import Ledger
 
 NOBODY = 65534
 
@@ -182,7 +182,7 @@ def test_a_living_process_keeps_its_lease_and_a_killed_ones_is_free_at_once(
     ledger.close()
 
 
-def _taken_over(ledger: SqlLedger, lock: OwnerLock, owner: str) -> None:
+def _taken_over(ledger: Ledger, lock: OwnerLock, owner: str) -> None:
     # Uploads first: whoever asks removes the dead one's file, and it must stay dead.
     assert ledger.uploads_of_dead(lock.alive) == [("key", "upload")]
     assert ledger.release_dead(lock.alive, now=NOW) == [owner]

@@ -17,7 +17,6 @@ from typing import TypeVar
 import pytest
 from sqlalchemy import Connection
 
-from archiver.adapters.ledger import SqlLedger
 from archiver.adapters.ledger.permits import FARTHEST_COOL_DOWN, GRACE, SPREAD, SharedPermits, Transact
 from archiver.adapters.provider.limiter import RateLimiter
 from archiver.app.adapters import open_accounts
@@ -30,6 +29,7 @@ from archiver.settings import load
 from tests.fakes.events import Events
 from tests.fixtures.ledgers import rows
 from tests.fixtures.postgres import PostgresServer
+from tests.house import ledger_at
 
 T = TypeVar("T")
 
@@ -61,7 +61,7 @@ def make(url: str) -> Iterator[Make]:
     with ExitStack() as stack:
 
         def make(limit: int = 2, account: str = "default", window: float = WINDOW) -> SharedPermits:
-            ledger = stack.enter_context(closing(SqlLedger.open(url)))
+            ledger = stack.enter_context(closing(ledger_at(url)))
             return shared(ledger.transact, limit, account, window)
 
         yield make
@@ -127,7 +127,7 @@ def test_permit_whose_lease_is_over_and_that_another_took_is_not_given_back_by_t
 
 
 def test_permit_that_came_too_late_to_be_used_is_given_back(url: str) -> None:
-    with closing(SqlLedger.open(url)) as ledger:
+    with closing(ledger_at(url)) as ledger:
         late = iter([0.0, GRACE + 0.1])
         permits = SharedPermits(
             ledger.transact,
@@ -196,7 +196,7 @@ def test_times_that_were_written_before_the_clock_was_set_back_count_for_a_windo
 
 
 def test_permit_that_cannot_be_given_back_is_left_to_its_lease(url: str) -> None:
-    with closing(SqlLedger.open(url)) as ledger:
+    with closing(ledger_at(url)) as ledger:
         line = Line(ledger.transact)
         permits = shared(line, 2)
         mine = taken(permits)
@@ -228,7 +228,7 @@ def most_in(times: list[float], window: float) -> int:
 def _hammer(url: str, seed: int, requests: int, came: Queue[float]) -> None:
     """A worker: four threads that ask over an uneven line."""
     uneven = random.Random(seed)
-    with closing(SqlLedger.open(url)) as ledger:
+    with closing(ledger_at(url)) as ledger:
         limiter = RateLimiter(shared(ledger.transact, 4), clock=time.monotonic, wait=threading.Condition.wait)
 
         def request() -> None:
@@ -265,14 +265,14 @@ def test_process_that_is_killed_with_every_permit_holds_up_the_others_for_a_leas
     worker.kill()
     worker.join(30)
     began = time.monotonic()
-    with closing(SqlLedger.open(url)) as ledger:
+    with closing(ledger_at(url)) as ledger:
         limiter = RateLimiter(shared(ledger.transact, 2), clock=time.monotonic, wait=threading.Condition.wait)
         with limiter.permit(60):
             assert time.monotonic() - began < GRACE + LONGEST + WINDOW + 3
 
 
 def _take_all(url: str, held: Queue[float]) -> None:
-    with closing(SqlLedger.open(url)) as ledger:
+    with closing(ledger_at(url)) as ledger:
         permits = shared(ledger.transact, 2)
         for _ in range(2):
             taken(permits)

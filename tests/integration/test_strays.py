@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from archiver.adapters.ledger import SqlLedger
 from archiver.adapters.object_store import S3Store
 from archiver.adapters.object_store.buffers import BufferBudget
 from archiver.core.errors import AccessRefused
@@ -18,6 +17,8 @@ from archiver.core.model import Intake, TaskId
 from archiver.demo.seaweed import S3Server
 from archiver.service.housekeeping import abort_strays
 from tests.fakes.events import Events
+from tests.fixtures.ledgers import accept
+from tests.house import Ledger, ledger_at
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -38,9 +39,9 @@ def store(client: S3Client, bucket: str) -> S3Store:
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[SqlLedger]:
-    ledger = SqlLedger.open(f"sqlite:///{tmp_path}/ledger.db")
-    ledger.take_in(Intake(ids=(TASK,)), source="test", now=NOW)
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    ledger = ledger_at(f"sqlite:///{tmp_path}/ledger.db")
+    accept(ledger, Intake(ids=(TASK,)), now=NOW)
     yield ledger
     ledger.close()
 
@@ -55,7 +56,7 @@ def still_open(store: S3Store) -> list[str]:
 
 
 def test_strays_of_idle_tasks_are_aborted_and_those_of_others_are_left(
-    client: S3Client, bucket: str, store: S3Store, ledger: SqlLedger
+    client: S3Client, bucket: str, store: S3Store, ledger: Ledger
 ) -> None:
     others = ["p/unknown-0002/vocal.mp3", "q/task-0001/vocal.mp3", "p/vocal.mp3", f"p/{TASK}-more/vocal.mp3"]
     begin(client, bucket, f"p/{TASK}/vocal.mp3", f"p/{TASK}/vocal.mp3", f"p/{TASK}/bass.wav", *others)
@@ -66,7 +67,7 @@ def test_strays_of_idle_tasks_are_aborted_and_those_of_others_are_left(
 
 
 def test_upload_of_a_task_that_is_being_worked_on_is_left(
-    client: S3Client, bucket: str, store: S3Store, ledger: SqlLedger
+    client: S3Client, bucket: str, store: S3Store, ledger: Ledger
 ) -> None:
     assert ledger.claim(owner="at-work", now=NOW, lease=timedelta(minutes=10)) is not None
     begin(client, bucket, f"p/{TASK}/vocal.mp3")
@@ -74,7 +75,7 @@ def test_upload_of_a_task_that_is_being_worked_on_is_left(
     assert still_open(store) == [f"p/{TASK}/vocal.mp3"]
 
 
-def test_store_that_does_not_list_uploads_is_told_and_does_no_harm(ledger: SqlLedger) -> None:
+def test_store_that_does_not_list_uploads_is_told_and_does_no_harm(ledger: Ledger) -> None:
     class Refusing:
         def uploads(self, prefix: str) -> Iterator[tuple[str, str, datetime]]:
             raise AccessRefused("ListMultipartUploads: 403 AccessDenied")

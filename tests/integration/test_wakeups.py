@@ -9,32 +9,45 @@ from pathlib import Path
 
 import pytest
 
-from archiver.adapters.ledger import SqlLedger
 from archiver.core.model import Later
 from archiver.service.wakeups import Wakeups
 from tests.fakes.events import Events
-from tests.fixtures.ledgers import DAY, LEASE, NOW, SECOND, claim, no_claim, open_ledger, record, shown, take_in, tid
+from tests.fixtures.ledgers import (
+    DAY,
+    LEASE,
+    NOW,
+    SECOND,
+    claim,
+    finish,
+    no_claim,
+    open_ledger,
+    record,
+    shown,
+    take_in,
+    tid,
+)
+from tests.house import Ledger
 
 HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[SqlLedger]:
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
     ledger = open_ledger(tmp_path)
     yield ledger
     ledger.close()
 
 
-def pending(ledger: SqlLedger, number: int = 1, *, fault: bool = False) -> None:
+def pending(ledger: Ledger, number: int = 1, *, fault: bool = False) -> None:
     """Have a task that waits for an hour."""
     take_in(ledger, number)
     mine = claim(ledger)
-    ledger.finish(mine, Later(NOW + HOUR, "wait", fault=fault), record=record(), now=NOW)
+    finish(ledger, mine, Later(NOW + HOUR, "wait", fault=fault), record=record())
 
 
 @dataclass
 class Woken:
-    ledger: SqlLedger
+    ledger: Ledger
     add_unknown: bool = False
     now = NOW + SECOND
     events: Events = field(default_factory=Events)
@@ -48,7 +61,7 @@ class Woken:
         self.wakeups()
 
 
-def test_task_that_waits_for_the_provider_is_due_at_once_when_it_calls(ledger: SqlLedger) -> None:
+def test_task_that_waits_for_the_provider_is_due_at_once_when_it_calls(ledger: Ledger) -> None:
     pending(ledger)
     woken = Woken(ledger)
     assert no_claim(ledger, now=woken.now)
@@ -57,7 +70,7 @@ def test_task_that_waits_for_the_provider_is_due_at_once_when_it_calls(ledger: S
     assert woken.events.of("callback.heard") == [{"task_id": tid(1), "woken": True}]
 
 
-def test_task_that_was_called_about_is_woken_again_in_case_the_record_came_late(ledger: SqlLedger) -> None:
+def test_task_that_was_called_about_is_woken_again_in_case_the_record_came_late(ledger: Ledger) -> None:
     pending(ledger)
     woken = Woken(ledger)
     wakings = []
@@ -67,11 +80,11 @@ def test_task_that_was_called_about_is_woken_again_in_case_the_record_came_late(
         asked = ledger.claim(owner="us", now=woken.now, lease=LEASE)
         if asked is not None:
             wakings.append(second)
-            ledger.finish(asked, Later(NOW + HOUR, "wait"), record=record(), now=woken.now)
+            finish(ledger, asked, Later(NOW + HOUR, "wait"), record=record(), now=woken.now)
     assert wakings == [0, 10, 40], "however often the provider calls meanwhile"
 
 
-def test_task_that_waits_after_a_failed_try_or_is_worked_on_or_has_ended_is_left_alone(ledger: SqlLedger) -> None:
+def test_task_that_waits_after_a_failed_try_or_is_worked_on_or_has_ended_is_left_alone(ledger: Ledger) -> None:
     pending(ledger, 1, fault=True)
     before = shown(ledger).not_before
     woken = Woken(ledger)
@@ -80,18 +93,18 @@ def test_task_that_waits_after_a_failed_try_or_is_worked_on_or_has_ended_is_left
     assert woken.events.of("callback.heard") == [{"task_id": tid(1), "woken": False}]
 
 
-def test_task_that_is_being_asked_about_is_woken_when_that_was_too_early(ledger: SqlLedger) -> None:
+def test_task_that_is_being_asked_about_is_woken_when_that_was_too_early(ledger: Ledger) -> None:
     take_in(ledger, 1)
     mine = claim(ledger)
     woken = Woken(ledger)
     woken.call(1)
-    ledger.finish(mine, Later(NOW + HOUR, "wait"), record=record(), now=woken.now)
+    finish(ledger, mine, Later(NOW + HOUR, "wait"), record=record(), now=woken.now)
     woken.now += timedelta(seconds=10)
     woken.wakeups()
     assert shown(ledger).not_before == woken.now
 
 
-def test_task_that_nobody_knows_is_named_in_the_log_or_taken_in_as_configured(ledger: SqlLedger) -> None:
+def test_task_that_nobody_knows_is_named_in_the_log_or_taken_in_as_configured(ledger: Ledger) -> None:
     woken = Woken(ledger)
     woken.call(1)
     assert woken.events.of("callback.unknown") == [{"task_id": tid(1)}]
@@ -102,7 +115,7 @@ def test_task_that_nobody_knows_is_named_in_the_log_or_taken_in_as_configured(le
     assert ledger.claim(owner="us", now=adding.now, lease=LEASE) is not None
 
 
-def test_calls_beyond_the_bound_are_dropped(ledger: SqlLedger) -> None:
+def test_calls_beyond_the_bound_are_dropped(ledger: Ledger) -> None:
     woken = Woken(ledger)
     for number in range(10_002):
         woken.wakeups.request(tid(number))
@@ -110,7 +123,7 @@ def test_calls_beyond_the_bound_are_dropped(ledger: SqlLedger) -> None:
     assert len(woken.events.of("callback.unknown")) == 10_000
 
 
-def test_call_that_was_noted_before_the_clock_was_set_back_does_not_wait_for_it(ledger: SqlLedger) -> None:
+def test_call_that_was_noted_before_the_clock_was_set_back_does_not_wait_for_it(ledger: Ledger) -> None:
     pending(ledger)
     woken = Woken(ledger)
     woken.now += DAY

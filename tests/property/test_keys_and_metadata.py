@@ -16,7 +16,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from archiver.adapters.downloader.sniff import sniff
-from archiver.adapters.ledger import SqlLedger
 from archiver.adapters.object_store import S3Store
 from archiver.adapters.object_store.buffers import BufferBudget
 from archiver.core.model import Archived, Intake, Policy, TaskId
@@ -28,6 +27,8 @@ from tests.fakes.audio import mp3
 from tests.fakes.downloader import Audio, FakeDownloader
 from tests.fakes.events import Events
 from tests.fakes.record_api import FakeApi
+from tests.fixtures.ledgers import accept
+from tests.house import Ledger, ledger_at
 from tests.worlds.path import Inline, Silent
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Place:
 
     client: S3Client
     bucket: str
-    ledger: SqlLedger
+    ledger: Ledger
     numbers: Iterator[int]
 
     def archive(self, data: object) -> tuple[TaskId, int] | None:
@@ -90,7 +91,7 @@ class Place:
             return None
         api, task = FakeApi(), TaskId(f"task-{next(self.numbers):04}")
         api.knows(task, record)
-        self.ledger.take_in(Intake(ids=(task,)), source="test", now=NOW)
+        accept(self.ledger, Intake(ids=(task,)), now=NOW)
         claim = self.ledger.claim(owner="me", now=NOW, lease=timedelta(minutes=10))
         assert claim is not None
         assert self.archiver(api).archive(claim) == Archived()
@@ -125,7 +126,7 @@ class Place:
 
 @pytest.fixture
 def place(tmp_path: Path, s3_server: S3Server, bucket: str) -> Iterator[Place]:
-    with closing(s3_server.client()) as client, closing(SqlLedger.open(f"sqlite:///{tmp_path}/ledger.db")) as ledger:
+    with closing(s3_server.client()) as client, closing(ledger_at(f"sqlite:///{tmp_path}/ledger.db")) as ledger:
         yield Place(client, bucket, ledger, itertools.count())
 
 

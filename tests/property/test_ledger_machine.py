@@ -28,7 +28,6 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from archiver.adapters.ledger import SqlLedger
 from archiver.core.errors import LeaseLost
 from archiver.core.model import (
     Archived,
@@ -57,7 +56,25 @@ from archiver.core.states import (
     TaskEvent,
     TaskState,
 )
-from tests.fixtures.ledgers import DAY, LEASE, NOW, open_ledger, receipt, record, tid
+from tests.fixtures.ledgers import (
+    DAY,
+    LEASE,
+    NOW,
+    accept,
+    finish,
+    open_ledger,
+    overview,
+    receipt,
+    record,
+    release,
+    relisted,
+    renew,
+    retry,
+    stem_failed,
+    stored,
+    tid,
+)
+from tests.house import Ledger
 
 IDS = [tid(number) for number in range(5)]
 NAMES = [StemName(name) for name in ("vocal", "bass", "drums")]
@@ -108,7 +125,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="ledger-", dir=MEMORY if MEMORY.is_dir() else None))
-        self.ledger: SqlLedger = open_ledger(self.folder)
+        self.ledger: Ledger = open_ledger(self.folder)
         self.now = NOW
         self.tasks: dict[TaskId, ModelTask] = {}
         self.alive_until: dict[str, datetime] = {}
@@ -125,7 +142,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(ids=st.lists(st.sampled_from(IDS)))
     def take_in(self, ids: list[TaskId]) -> None:
-        new = self.ledger.take_in(Intake(ids=tuple(ids)), source="queue", now=self.now)
+        new = accept(self.ledger, Intake(ids=tuple(ids)), now=self.now)
         assert list(new) == [task_id for task_id in dict.fromkeys(ids) if task_id not in self.tasks]
         for task_id in new:
             self.tasks[task_id] = ModelTask(accepted=self.now, due=self.now)
@@ -160,7 +177,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(owner=st.sampled_from(OWNERS))
     def renew(self, owner: str) -> None:
-        assert self.ledger.renew(owner, now=self.now, lease=LEASE) == (owner in self.alive_until)
+        assert renew(self.ledger, owner, now=self.now) == (owner in self.alive_until)
         self.alive_until[owner] = self.now + LEASE
         for task in self.tasks.values():
             if task.owner == owner:
@@ -169,7 +186,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(owner=st.sampled_from(OWNERS))
     def release(self, owner: str) -> None:
         held = [task for task in self.tasks.values() if task.owner == owner]
-        assert self.ledger.release(owner, now=self.now) == len(held)
+        assert release(self.ledger, owner, now=self.now) == len(held)
         self._gone(owner)
 
     @rule(owner=st.sampled_from(OWNERS), lives=st.sampled_from([False, None]))
@@ -215,7 +232,7 @@ class LedgerMachine(RuleBasedStateMachine):
         task = self.write(
             claim,
             lambda _: True,
-            lambda: self.ledger.listed(claim, answer, deadline, settled=settled, now=self.now),
+            lambda: relisted(self.ledger, claim, answer, deadline, settled=settled, now=self.now),
         )
         if task is not None:
             task.state, task.deadline, task.settled = TaskState.LISTED, deadline, settled
@@ -226,7 +243,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(claim=claims, name=st.sampled_from(NAMES), size=st.integers(1, 1000))
     def stored(self, claim: Claim, name: StemName, size: int) -> None:
         proof = receipt(name, size=size, now=self.now)
-        task = self.write(claim, _can(name, StemEvent.STORED), lambda: self.ledger.stored(claim, name, proof))
+        task = self.write(claim, _can(name, StemEvent.STORED), lambda: stored(self.ledger, claim, name, proof))
         if task is not None:
             task.stems[name].state, task.stems[name].receipt = StemState.STORED, proof
 
@@ -239,9 +256,7 @@ class LedgerMachine(RuleBasedStateMachine):
         task = self.write(
             claim,
             _can(name, event),
-            lambda: self.ledger.stem_failed(
-                claim, name, event=event, reason="why", gone=True, not_before=None, now=self.now
-            ),
+            lambda: stem_failed(self.ledger, claim, name, event=event, reason="why", gone=True, now=self.now),
         )
         if task is not None and event is not None:
             task.stems[name].state = STEM_MOVES[task.stems[name].state, event]
@@ -263,7 +278,7 @@ class LedgerMachine(RuleBasedStateMachine):
         task = self.write(
             claim,
             lambda task: _may_end(task, outcome),
-            lambda: self.ledger.finish(claim, outcome, record=None, now=self.now),
+            lambda: finish(self.ledger, claim, outcome, now=self.now),
         )
         if task is None:
             return
@@ -280,7 +295,7 @@ class LedgerMachine(RuleBasedStateMachine):
         task = self.write(
             claim,
             lambda _: True,
-            lambda: self.ledger.finish(claim, Later(at, "busy", fault=fault), record=None, now=self.now),
+            lambda: finish(self.ledger, claim, Later(at, "busy", fault=fault), now=self.now),
         )
         if task is not None:
             task.give_back()
@@ -299,7 +314,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 or (task.state is TaskState.LISTED and task.states()[StemState.REFUSED] + task.states()[StemState.LOST])
             )
         }
-        retried = self.ledger.retry(ids, now=self.now)
+        retried = retry(self.ledger, ids, now=self.now)
         assert sorted(retried) == sorted(stuck)
         for task_id in stuck:
             task = self.tasks[task_id]
@@ -330,7 +345,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @invariant()
     def totals_never_drift(self) -> None:
-        seen = self.ledger.overview(now=self.now, at_risk=DAY)
+        seen = overview(self.ledger, now=self.now)
         tasks = self.tasks.values()
         states = sum((task.states() for task in tasks), Counter[StemState]())
         assert seen.tasks == {state: sum(task.state is state for task in tasks) for state in TaskState}

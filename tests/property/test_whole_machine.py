@@ -38,6 +38,7 @@ from archiver.core.plan import SLOW_RETRY, seal_of
 from archiver.core.states import OPEN_TASK_STATES, StemState, TaskState
 from tests.fakes.audio import mp3
 from tests.fakes.downloader import Audio, Scripted
+from tests.fixtures.ledgers import retry
 from tests.worlds.path import (
     LEASE,
     POLICY,
@@ -339,7 +340,7 @@ class Machine(RuleBasedStateMachine):
             with universe.acts(None):
                 universe.passes(LEASE + shift.nap)
                 if shift.fate == "sleeps while all are retried":
-                    universe.ledger.retry(None, now=universe.now)
+                    retry(universe.ledger, now=universe.now)
             with universe.acts(other):
                 other.tick()
             if shift.fate == "sleeps and dies":
@@ -360,9 +361,9 @@ class Machine(RuleBasedStateMachine):
             case "one is killed":
                 universe.restart(shift.who)
             case "one is retried":
-                universe.ledger.retry([self.song(which).task_id], now=universe.now)
+                retry(universe.ledger, [self.song(which).task_id], now=universe.now)
             case _:
-                universe.ledger.retry(None, now=universe.now)
+                retry(universe.ledger, now=universe.now)
         self.work(shift)
 
     # --- the oracles
@@ -490,7 +491,7 @@ class Machine(RuleBasedStateMachine):
             listed = len(song.stems) if phase in READY else song.listed
             universe.change(song, phase=phase, listed=listed, hidden=False)
         universe.append(b"\n")
-        universe.ledger.retry(None, now=universe.now)
+        retry(universe.ledger, now=universe.now)
         self.a_fresh_song_is_archived_within_two_polls()
         self.all_end_within_days()
 

@@ -22,7 +22,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
-from archiver.adapters.ledger import SqlLedger
 from archiver.adapters.queue_file import QueueFile
 from archiver.core.errors import ArchiverError, LinkSpent
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Outcome, Policy, TaskId, task_id
@@ -36,6 +35,7 @@ from tests.fakes.downloader import Audio, FakeDownloader, Scripted
 from tests.fakes.events import Events
 from tests.fakes.object_store import FakeStore
 from tests.fakes.record_api import FakeApi
+from tests.house import Ledger, ledger_at
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 PREFIX = "p/"
@@ -345,8 +345,8 @@ class Universe:
         self.ledger.close()
         shutil.rmtree(self.folder)
 
-    def open_ledger(self) -> SqlLedger:
-        return SqlLedger.open(f"sqlite:///{self.folder}/ledger.db", checkpoint=self.checkpoint)
+    def open_ledger(self) -> Ledger:
+        return ledger_at(f"sqlite:///{self.folder}/ledger.db", checkpoint=self.checkpoint)
 
     def clock(self) -> datetime:
         return self.now

@@ -48,6 +48,7 @@ from tests.fakes.provider import Request as ApiRequest
 from tests.fakes.provider import ScriptedProvider, reply
 from tests.fakes.s3_proxy import S3Proxy, s3_proxy
 from tests.fakes.tls import identity
+from tests.fixtures.ledgers import release, retry
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -337,7 +338,7 @@ class World:
                 ready.dispatcher.stop()
                 ready.dispatcher.wait_idle(10)
                 with suppress(LedgerFault):
-                    ready.ledger.release(ready.owner, now=self.time.at)
+                    release(ready.ledger, ready.owner, now=self.time.at)
 
     # --- what came of it
 
@@ -442,7 +443,7 @@ class Running:
 
     def retry(self, task_id: str) -> None:
         """Put the task back to work, as the operator does."""
-        assert self.service.ledger.retry([TaskId(task_id)], now=self.world.time.at) == [task_id]
+        assert retry(self.service.ledger, [TaskId(task_id)], now=self.world.time.at) == [task_id]
 
     def status(self) -> Json:
         """What `status --json` and `show --json` say."""

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from archiver.adapters.ledger import SqlLedger
 from archiver.core.errors import ApiBusy, OriginBusy
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Dependency, Paused
 from archiver.pipeline.breakers import FAILURES_TO_TRIP, Breakers
 from tests.fakes.events import Events
+from tests.fixtures.ledgers import hold, lift, pause, pauses
+from tests.house import Ledger, ledger_at
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 SECOND = AccountName("second")
@@ -32,58 +33,58 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[SqlLedger]:
-    ledger = SqlLedger.open(f"sqlite:///{tmp_path}/ledger.db")
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    ledger = ledger_at(f"sqlite:///{tmp_path}/ledger.db")
     yield ledger
     ledger.close()
 
 
-def test_breaker_when_a_probe_is_due_lets_one_through_and_doubles_its_wait(ledger: SqlLedger, clock: Clock) -> None:
+def test_breaker_when_a_probe_is_due_lets_one_through_and_doubles_its_wait(ledger: Ledger, clock: Clock) -> None:
     events = Events()
     breakers = Breakers(ledger, clock, events)
     refusal = Paused(Dependency.STORE, "store.no_bucket: gone", "create it", lasting=True)
     assert breakers.try_use(Dependency.STORE)
     breakers.trip(refusal)
-    first = ledger.pauses()[0].next_probe
+    first = pauses(ledger)[0].next_probe
     assert not breakers.try_use(Dependency.STORE)
     clock.now = first
     assert breakers.try_use(Dependency.STORE)
     assert not breakers.try_use(Dependency.STORE), "one probe at a time"
     breakers.trip(refusal)
-    assert ledger.pauses()[0].next_probe - first > first - NOW
-    clock.now = ledger.pauses()[0].next_probe
+    assert pauses(ledger)[0].next_probe - first > first - NOW
+    clock.now = pauses(ledger)[0].next_probe
     assert breakers.try_use(Dependency.STORE)
     breakers.worked(Dependency.STORE)
     assert breakers.try_use(Dependency.STORE)
-    assert not ledger.pauses()
+    assert not pauses(ledger)
     assert [fields["dependency"] for fields in events.of("dependency.resumed")] == ["store"]
 
 
 def test_breaker_when_a_probe_brings_no_verdict_lets_another_through_after_a_while(
-    ledger: SqlLedger, clock: Clock
+    ledger: Ledger, clock: Clock
 ) -> None:
     breakers = Breakers(ledger, clock, Events())
     breakers.trip(Paused(Dependency.STORE, "r", "h", lasting=False))
-    clock.now = ledger.pauses()[0].next_probe
+    clock.now = pauses(ledger)[0].next_probe
     assert breakers.try_use(Dependency.STORE)
     clock.now += timedelta(minutes=1)
     assert breakers.try_use(Dependency.STORE)
 
 
-def test_breaker_when_the_clock_is_set_back_does_not_wait_for_it_to_catch_up(ledger: SqlLedger, clock: Clock) -> None:
+def test_breaker_when_the_clock_is_set_back_does_not_wait_for_it_to_catch_up(ledger: Ledger, clock: Clock) -> None:
     breakers = Breakers(ledger, clock, Events())
     breakers.trip(Paused(Dependency.STORE, "r", "h", lasting=False))
-    clock.now = ledger.pauses()[0].next_probe
+    clock.now = pauses(ledger)[0].next_probe
     assert breakers.try_use(Dependency.STORE)
     clock.now -= timedelta(hours=1)
     assert breakers.try_use(Dependency.STORE), "the probe that was taken in the future does not count"
     breakers.trip(Paused(Dependency.STORE, "r", "h", lasting=False))
     assert not breakers.try_use(Dependency.STORE)
-    assert timedelta() < ledger.pauses()[0].next_probe - clock.now <= timedelta(seconds=30)
+    assert timedelta() < pauses(ledger)[0].next_probe - clock.now <= timedelta(seconds=30)
 
 
 def test_breaker_after_many_failures_in_a_row_trips_and_a_success_between_them_prevents_it(
-    ledger: SqlLedger, clock: Clock
+    ledger: Ledger, clock: Clock
 ) -> None:
     breakers = Breakers(ledger, clock, Events())
     for _ in range(3):
@@ -95,38 +96,38 @@ def test_breaker_after_many_failures_in_a_row_trips_and_a_success_between_them_p
         breakers.failed(Dependency.ORIGIN, OriginBusy("503"))
     assert not breakers.try_use(Dependency.ORIGIN)
     assert breakers.try_use(Dependency.STORE)
-    [pause] = ledger.pauses()
+    [pause] = pauses(ledger)
     assert not pause.lasting
     clock.now = pause.next_probe
     assert breakers.try_use(Dependency.ORIGIN)
     breakers.failed(Dependency.ORIGIN, OriginBusy("503"))
-    assert ledger.pauses()[0].probes == 1, "a failed probe needs no row of failures"
+    assert pauses(ledger)[0].probes == 1, "a failed probe needs no row of failures"
 
 
-def test_breaker_asked_for_two_takes_no_probe_when_one_of_them_is_blocked(ledger: SqlLedger, clock: Clock) -> None:
+def test_breaker_asked_for_two_takes_no_probe_when_one_of_them_is_blocked(ledger: Ledger, clock: Clock) -> None:
     breakers = Breakers(ledger, clock, Events())
     breakers.trip(Paused(Dependency.ORIGIN, "r", "h", lasting=False))
-    clock.now = ledger.pauses()[0].next_probe
+    clock.now = pauses(ledger)[0].next_probe
     breakers.trip(Paused(Dependency.STORE, "r", "h", lasting=False))
     assert not breakers.try_use(Dependency.ORIGIN, Dependency.STORE)
     assert breakers.try_use(Dependency.ORIGIN), "its probe is still to be had"
 
 
-def test_breakers_at_a_new_start_probe_at_once(ledger: SqlLedger, clock: Clock) -> None:
+def test_breakers_at_a_new_start_probe_at_once(ledger: Ledger, clock: Clock) -> None:
     breakers = Breakers(ledger, clock, Events())
     breakers.trip(Paused(Dependency.PROVIDER, "r", "h", lasting=True))
     breakers = Breakers(ledger, clock, Events())
     breakers.reload()
     assert breakers.try_use(Dependency.PROVIDER), "also once it has looked into the ledger again"
-    ledger.pause(Dependency.PROVIDER, reason="401", hint="key", lasting=True, now=clock.now)
+    pause(ledger, Dependency.PROVIDER, reason="401", hint="key", lasting=True, now=clock.now)
     breakers.reload()
     clock.now += timedelta(minutes=1, seconds=1)
-    ledger.pause(Dependency.PROVIDER, reason="401", hint="key", lasting=True, now=clock.now)
+    pause(ledger, Dependency.PROVIDER, reason="401", hint="key", lasting=True, now=clock.now)
     breakers.reload()
     assert not breakers.try_use(Dependency.PROVIDER), "and not before the next probe is due, once one has failed"
 
 
-def test_breaker_of_one_account_leaves_the_others_available(ledger: SqlLedger, clock: Clock) -> None:
+def test_breaker_of_one_account_leaves_the_others_available(ledger: Ledger, clock: Clock) -> None:
     events = Events()
     breakers = Breakers(ledger, clock, events, [DEFAULT_ACCOUNT, SECOND])
     breakers.trip(Paused(Dependency.PROVIDER, "401", "key", lasting=True, account=SECOND))
@@ -136,31 +137,31 @@ def test_breaker_of_one_account_leaves_the_others_available(ledger: SqlLedger, c
     assert breakers.try_use(Dependency.PROVIDER)
     assert breakers.is_available(Dependency.PROVIDER)
     breakers.worked(Dependency.PROVIDER)
-    assert ledger.pauses(), "what works for one ends no pause of another"
+    assert pauses(ledger), "what works for one ends no pause of another"
     breakers.trip(Paused(Dependency.PROVIDER, "401", "key", lasting=True))
     assert not breakers.is_available(Dependency.PROVIDER)
     assert breakers.paused() == [Dependency.PROVIDER]
-    clock.now = max(pause.next_probe for pause in ledger.pauses())
+    clock.now = max(pause.next_probe for pause in pauses(ledger))
     assert not breakers.blocked_accounts()
     assert breakers.try_use(Dependency.PROVIDER, account=SECOND)
     assert set(breakers.blocked_accounts()) == {SECOND}, "it is being probed"
     breakers.worked(Dependency.PROVIDER, SECOND)
-    assert [pause.account for pause in ledger.pauses()] == [DEFAULT_ACCOUNT]
+    assert [pause.account for pause in pauses(ledger)] == [DEFAULT_ACCOUNT]
     assert events.of("dependency.resumed") == [{"dependency": "provider", "account": "second"}]
 
 
-def test_breaker_counts_failures_of_the_provider_for_each_account(ledger: SqlLedger, clock: Clock) -> None:
+def test_breaker_counts_failures_of_the_provider_for_each_account(ledger: Ledger, clock: Clock) -> None:
     breakers = Breakers(ledger, clock, Events(), [DEFAULT_ACCOUNT, SECOND])
     for _ in range(FAILURES_TO_TRIP - 1):
         breakers.failed(Dependency.PROVIDER, ApiBusy("503"))
         breakers.failed(Dependency.PROVIDER, ApiBusy("503"), SECOND)
     breakers.worked(Dependency.PROVIDER)
-    assert ledger.pauses() == ()
+    assert pauses(ledger) == ()
     breakers.failed(Dependency.PROVIDER, ApiBusy("503"), SECOND)
-    assert [pause.account for pause in ledger.pauses()] == [SECOND]
+    assert [pause.account for pause in pauses(ledger)] == [SECOND]
 
 
-def test_breakers_of_origin_and_store_are_the_same_for_all_accounts(ledger: SqlLedger, clock: Clock) -> None:
+def test_breakers_of_origin_and_store_are_the_same_for_all_accounts(ledger: Ledger, clock: Clock) -> None:
     breakers = Breakers(ledger, clock, Events(), [DEFAULT_ACCOUNT, SECOND])
     for account in (DEFAULT_ACCOUNT, SECOND) * (FAILURES_TO_TRIP // 2):
         breakers.failed(Dependency.ORIGIN, OriginBusy("503"), account)
@@ -171,11 +172,11 @@ def test_breakers_of_origin_and_store_are_the_same_for_all_accounts(ledger: SqlL
 
 
 def test_breaker_that_is_held_blocks_every_account_and_what_each_meets_changes_nothing(
-    ledger: SqlLedger, clock: Clock
+    ledger: Ledger, clock: Clock
 ) -> None:
     events = Events()
     breakers = Breakers(ledger, clock, events, [DEFAULT_ACCOUNT, SECOND])
-    ledger.hold(Dependency.PROVIDER, until=None, now=clock.now)
+    hold(ledger, Dependency.PROVIDER, now=clock.now)
     breakers.reload()
     breakers.trip(Paused(Dependency.PROVIDER, "401", "key", lasting=True, account=SECOND))
     breakers.worked(Dependency.PROVIDER, SECOND)
@@ -183,17 +184,17 @@ def test_breaker_that_is_held_blocks_every_account_and_what_each_meets_changes_n
         assert not breakers.try_use(Dependency.PROVIDER, account=account)
     assert not breakers.is_available(Dependency.PROVIDER)
     assert events.of("dependency.paused") == []
-    ledger.lift(Dependency.PROVIDER)
+    lift(ledger, Dependency.PROVIDER)
     breakers.reload()
     assert breakers.try_use(Dependency.PROVIDER, account=SECOND)
 
 
 def test_breaker_of_what_the_operator_holds_is_never_probed_and_available_when_it_is_lifted(
-    ledger: SqlLedger, clock: Clock
+    ledger: Ledger, clock: Clock
 ) -> None:
     events = Events()
     breakers = Breakers(ledger, clock, events)
-    ledger.hold(Dependency.STORE, until=None, now=clock.now)
+    hold(ledger, Dependency.STORE, now=clock.now)
     breakers.reload()
     clock.now += timedelta(days=30)
     assert not breakers.try_use(Dependency.STORE)
@@ -204,14 +205,14 @@ def test_breaker_of_what_the_operator_holds_is_never_probed_and_available_when_i
     assert not breakers.try_use(Dependency.STORE), "a transfer that was under way ends no hold"
     assert not Breakers(ledger, clock, Events()).try_use(Dependency.STORE), "nor does a new start"
     assert breakers.try_use(Dependency.PROVIDER)
-    ledger.lift(Dependency.STORE)
+    lift(ledger, Dependency.STORE)
     breakers.reload()
     assert breakers.try_use(Dependency.STORE)
     assert [len(events.of(f"dependency.{what}")) for what in ("held", "released", "paused", "resumed")] == [1, 1, 0, 0]
 
 
-def test_breaker_of_what_is_held_for_a_while_is_available_when_the_time_ends(ledger: SqlLedger, clock: Clock) -> None:
-    ledger.hold(Dependency.PROVIDER, until=NOW + timedelta(hours=2), now=NOW)
+def test_breaker_of_what_is_held_for_a_while_is_available_when_the_time_ends(ledger: Ledger, clock: Clock) -> None:
+    hold(ledger, Dependency.PROVIDER, until=NOW + timedelta(hours=2), now=NOW)
     events = Events()
     breakers = Breakers(ledger, clock, events)
     assert len(events.of("dependency.held")) == 1, "said at a start, too"
@@ -222,4 +223,4 @@ def test_breaker_of_what_is_held_for_a_while_is_available_when_the_time_ends(led
     clock.now += timedelta(seconds=1)
     breakers.reload()
     assert breakers.try_use(Dependency.PROVIDER)
-    assert ledger.pauses() == ()
+    assert pauses(ledger) == ()

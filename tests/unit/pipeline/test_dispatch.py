@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from archiver.adapters.ledger import SqlLedger
 from archiver.core.errors import LedgerFault
 from archiver.core.model import (
     DEFAULT_ACCOUNT,
@@ -37,6 +36,8 @@ from archiver.core.states import TaskState
 from archiver.pipeline.breakers import Breakers
 from archiver.pipeline.dispatch import DispatchContext, DispatchOptions, LocalDispatcher
 from tests.fakes.events import Events
+from tests.fixtures.ledgers import accept, finish, hold, lift, pauses, relisted, stored
+from tests.house import Ledger, ledger_at
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 LEASE = timedelta(minutes=10)
@@ -56,27 +57,27 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[SqlLedger]:
-    ledger = SqlLedger.open(f"sqlite:///{tmp_path}/ledger.db")
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    ledger = ledger_at(f"sqlite:///{tmp_path}/ledger.db")
     yield ledger
     ledger.close()
 
 
-def queued(ledger: SqlLedger, *names: str) -> None:
-    ledger.take_in(Intake(ids=tuple(map(TaskId, names))), source="test", now=NOW)
+def queued(ledger: Ledger, *names: str) -> None:
+    accept(ledger, Intake(ids=tuple(map(TaskId, names))), now=NOW)
 
 
-def listed(ledger: SqlLedger, name: str, deadline: datetime, *, query: str = "") -> None:
+def listed(ledger: Ledger, name: str, deadline: datetime, *, query: str = "") -> None:
     queued(ledger, name)
     claim = ledger.claim(owner="setup", now=NOW, lease=LEASE, stage=Stage.LIST)
     assert claim is not None
     source = StemSource(StemName("vocal"), f"https://cdn.example/{name}.mp3{query}", "vocalUrl")
-    claim = ledger.listed(claim, RecordInfo(Phase.DONE, (source,)), deadline, settled=True, now=NOW)
-    ledger.finish(claim, Yielded(), record=None, now=NOW)
+    claim = relisted(ledger, claim, RecordInfo(Phase.DONE, (source,)), deadline, now=NOW)
+    finish(ledger, claim, Yielded(), now=NOW)
 
 
 def dispatcher_of(
-    ledger: SqlLedger, clock: Clock, archive: Callable[[Claim], Outcome], *, workers: int = 2
+    ledger: Ledger, clock: Clock, archive: Callable[[Claim], Outcome], *, workers: int = 2
 ) -> tuple[LocalDispatcher, Breakers, Events]:
     events = Events()
     breakers = Breakers(ledger, clock, events)
@@ -89,7 +90,7 @@ def dispatcher_of(
 class Archive:
     """Stands for the pipeline: ends each claim as told and remembers the order."""
 
-    def __init__(self, ledger: SqlLedger, outcome: Callable[[Claim], Outcome] = lambda _: Archived()) -> None:
+    def __init__(self, ledger: Ledger, outcome: Callable[[Claim], Outcome] = lambda _: Archived()) -> None:
         self.ledger = ledger
         self.outcome = outcome
         self.order: list[str] = []
@@ -105,14 +106,14 @@ class Archive:
         outcome = self.outcome(claim)
         if isinstance(outcome, Archived):
             for row in claim.stems:
-                self.ledger.stored(claim, row.name, Receipt("k", 1, "0" * 64, "e", "audio/mpeg", NOW))
+                stored(self.ledger, claim, row.name, Receipt("k", 1, "0" * 64, "e", "audio/mpeg", NOW))
         with self.lock:
             self.under_way -= 1
-        self.ledger.finish(claim, outcome, record=None, now=NOW)
+        finish(self.ledger, claim, outcome, now=NOW)
         return outcome
 
 
-def test_dispatcher_with_a_full_pool_takes_the_earliest_deadline_first(ledger: SqlLedger, clock: Clock) -> None:
+def test_dispatcher_with_a_full_pool_takes_the_earliest_deadline_first(ledger: Ledger, clock: Clock) -> None:
     days = [9, 2, 14, 5, 1, 12, 7, 3, 11, 6]
     for day in days:
         listed(ledger, f"task-{day:04}", NOW + timedelta(days=day))
@@ -124,7 +125,7 @@ def test_dispatcher_with_a_full_pool_takes_the_earliest_deadline_first(ledger: S
 
 
 def test_dispatcher_never_holds_more_tasks_than_workers_and_refills_without_a_barrier(
-    ledger: SqlLedger, clock: Clock
+    ledger: Ledger, clock: Clock
 ) -> None:
     for number in range(12):
         listed(ledger, f"task-{number:04}", NOW + timedelta(days=number + 1))
@@ -150,7 +151,7 @@ def test_dispatcher_never_holds_more_tasks_than_workers_and_refills_without_a_ba
     assert len(set(archive.order)) == 12
 
 
-def test_dispatcher_when_the_provider_refuses_pauses_it_and_goes_on_storing(ledger: SqlLedger, clock: Clock) -> None:
+def test_dispatcher_when_the_provider_refuses_pauses_it_and_goes_on_storing(ledger: Ledger, clock: Clock) -> None:
     for number in range(3):
         listed(ledger, f"task-{number:04}", NOW + timedelta(days=number + 1))
     queued(ledger, "queued-0001", "queued-0002")
@@ -178,10 +179,10 @@ SECOND = AccountName("second")
 
 
 def test_dispatcher_with_one_account_paused_asks_for_the_others_and_stores_for_all(
-    ledger: SqlLedger, clock: Clock
+    ledger: Ledger, clock: Clock
 ) -> None:
     theirs, known = TaskId("second-0001"), "second-0000"
-    ledger.take_in(Intake(ids=(theirs,), accounts={theirs: SECOND}), source="test", now=NOW)
+    accept(ledger, Intake(ids=(theirs,), accounts={theirs: SECOND}), now=NOW)
     queued(ledger, "first-0002")
     archive = Archive(ledger, lambda claim: Archived() if claim.stems else Missing("no"))
     dispatcher, breakers, _ = dispatcher_of(ledger, clock, archive)
@@ -190,19 +191,19 @@ def test_dispatcher_with_one_account_paused_asks_for_the_others_and_stores_for_a
     assert dispatcher.wait_idle(20)
     assert archive.order == ["first-0002"]
     listed(ledger, known, NOW + timedelta(days=1))
-    ledger.take_in(Intake(accounts={TaskId(known): SECOND}), source="test", now=NOW)
+    accept(ledger, Intake(accounts={TaskId(known): SECOND}), now=NOW)
     dispatcher.pump()
     assert dispatcher.wait_idle(20)
     assert archive.order == ["first-0002", known], "its links need no key"
-    clock.now = ledger.pauses()[0].next_probe
+    clock.now = pauses(ledger)[0].next_probe
     dispatcher.pump()
     assert dispatcher.wait_idle(20)
     assert archive.order[-1] == theirs, "the probe"
 
 
-def test_dispatcher_lets_no_crowded_account_fill_its_workers(ledger: SqlLedger, clock: Clock) -> None:
+def test_dispatcher_lets_no_crowded_account_fill_its_workers(ledger: Ledger, clock: Clock) -> None:
     theirs = tuple(TaskId(f"second-{number:04}") for number in range(8))
-    ledger.take_in(Intake(ids=theirs, accounts=dict.fromkeys(theirs, SECOND)), source="test", now=NOW)
+    accept(ledger, Intake(ids=theirs, accounts=dict.fromkeys(theirs, SECOND)), now=NOW)
     queued(ledger, "first-0000")
     waiting, free = set[str](), threading.Event()
 
@@ -236,21 +237,21 @@ def test_dispatcher_lets_no_crowded_account_fill_its_workers(ledger: SqlLedger, 
     assert len(archive.order) == len(theirs) + 1
 
 
-def test_dispatcher_while_all_is_held_claims_nothing(ledger: SqlLedger, clock: Clock) -> None:
+def test_dispatcher_while_all_is_held_claims_nothing(ledger: Ledger, clock: Clock) -> None:
     queued(ledger, "fresh-0001")
     listed(ledger, "known-0001", NOW + timedelta(days=1))
     for dependency in Dependency:
-        ledger.hold(dependency, until=None, now=NOW)
+        hold(ledger, dependency, now=NOW)
     dispatcher, breakers, _ = dispatcher_of(ledger, clock, lambda _: Archived())
     assert dispatcher.pump() == 0
     for dependency in Dependency:
-        ledger.lift(dependency)
+        lift(ledger, dependency)
     breakers.reload()
     assert dispatcher.pump() > 0
     assert dispatcher.wait_idle(30)
 
 
-def test_dispatcher_when_the_ledger_fails_stops_claiming_and_says_why(ledger: SqlLedger, clock: Clock) -> None:
+def test_dispatcher_when_the_ledger_fails_stops_claiming_and_says_why(ledger: Ledger, clock: Clock) -> None:
     listed(ledger, "task-0001", NOW + timedelta(days=1))
     listed(ledger, "task-0002", NOW + timedelta(days=2))
     fault = LedgerFault("disk full", "free some space")
@@ -265,7 +266,7 @@ def test_dispatcher_when_the_ledger_fails_stops_claiming_and_says_why(ledger: Sq
     assert dispatcher.pump() == 0
 
 
-def test_dispatcher_when_a_task_hits_a_bug_goes_on_with_the_next(ledger: SqlLedger, clock: Clock) -> None:
+def test_dispatcher_when_a_task_hits_a_bug_goes_on_with_the_next(ledger: Ledger, clock: Clock) -> None:
     listed(ledger, "task-0001", NOW + timedelta(days=1))
     listed(ledger, "task-0002", NOW + timedelta(days=2))
     inner = Archive(ledger)
@@ -282,7 +283,7 @@ def test_dispatcher_when_a_task_hits_a_bug_goes_on_with_the_next(ledger: SqlLedg
     assert [fields["task_id"] for fields in events.of("task.crashed")] == ["task-0001"]
 
 
-def slow_archive(ledger: SqlLedger, clock: Clock, *, asking: int = 1, storing: int = 4) -> Archive:
+def slow_archive(ledger: Ledger, clock: Clock, *, asking: int = 1, storing: int = 4) -> Archive:
     """Takes so many seconds for a task; no record is ready yet."""
 
     def outcome(claim: Claim) -> Outcome:
@@ -298,7 +299,7 @@ def kinds(archive: Archive) -> str:
 
 
 def test_dispatcher_with_one_worker_and_deadlines_far_away_asks_about_all_before_it_stores(
-    ledger: SqlLedger, clock: Clock
+    ledger: Ledger, clock: Clock
 ) -> None:
     for number in range(3):
         listed(ledger, f"task-{number:04}", NOW + timedelta(days=number + 1))
@@ -311,7 +312,7 @@ def test_dispatcher_with_one_worker_and_deadlines_far_away_asks_about_all_before
 
 
 def test_dispatcher_with_one_worker_near_a_deadline_shares_its_time_between_asking_and_storing(
-    ledger: SqlLedger, clock: Clock
+    ledger: Ledger, clock: Clock
 ) -> None:
     for number in range(3):
         listed(ledger, f"task-{number:04}", NOW + timedelta(seconds=9 + 8 * number))
@@ -323,7 +324,7 @@ def test_dispatcher_with_one_worker_near_a_deadline_shares_its_time_between_aski
     assert kinds(archive).startswith("qtqqqqtqqqqt"), "four asked for each stored, as storing takes four times as long"
 
 
-def test_dispatcher_that_had_nothing_to_ask_for_hours_owes_asking_nothing(ledger: SqlLedger, clock: Clock) -> None:
+def test_dispatcher_that_had_nothing_to_ask_for_hours_owes_asking_nothing(ledger: Ledger, clock: Clock) -> None:
     for number in range(3):
         listed(ledger, f"task-{number:04}", NOW + timedelta(days=1))
     archive = slow_archive(ledger, clock, storing=3600)
@@ -337,7 +338,7 @@ def test_dispatcher_that_had_nothing_to_ask_for_hours_owes_asking_nothing(ledger
     assert kinds(archive).startswith("tttqu")
 
 
-def test_dispatcher_that_had_nothing_to_store_for_hours_owes_storing_nothing(ledger: SqlLedger, clock: Clock) -> None:
+def test_dispatcher_that_had_nothing_to_store_for_hours_owes_storing_nothing(ledger: Ledger, clock: Clock) -> None:
     queued(ledger, *(f"queued-{number:04}" for number in range(3)))
     archive = slow_archive(ledger, clock, asking=3600)
     dispatcher, _, _ = dispatcher_of(ledger, clock, archive, workers=1)
@@ -356,7 +357,7 @@ def test_dispatcher_when_the_ledger_cannot_tell_the_next_deadline_stops_and_says
 ) -> None:
     fault = LedgerFault("disk full", "free some space")
 
-    class Broken(SqlLedger):
+    class Broken(Ledger):
         def next_deadline(self, owner: str, *, now: datetime, enlisted_only: bool = False) -> datetime | None:
             raise fault
 
@@ -368,7 +369,7 @@ def test_dispatcher_when_the_ledger_cannot_tell_the_next_deadline_stops_and_says
     ledger.close()
 
 
-def test_dispatcher_leaves_a_task_that_is_not_due_alone(ledger: SqlLedger, clock: Clock) -> None:
+def test_dispatcher_leaves_a_task_that_is_not_due_alone(ledger: Ledger, clock: Clock) -> None:
     queued(ledger, "queued-0001")
     archive = Archive(ledger, lambda _: Later(clock() + timedelta(hours=1), "not ready"))
     dispatcher, _, _ = dispatcher_of(ledger, clock, archive)
@@ -381,9 +382,7 @@ def test_dispatcher_leaves_a_task_that_is_not_due_alone(ledger: SqlLedger, clock
     assert len(archive.order) == 2
 
 
-def test_dispatcher_while_nothing_can_be_stored_asks_for_no_links_of_listed_tasks(
-    ledger: SqlLedger, clock: Clock
-) -> None:
+def test_dispatcher_while_nothing_can_be_stored_asks_for_no_links_of_listed_tasks(ledger: Ledger, clock: Clock) -> None:
     listed(ledger, "task-0001", NOW + timedelta(days=1), query="?sig=1")
     queued(ledger, "queued-0001")
 
@@ -398,14 +397,14 @@ def test_dispatcher_while_nothing_can_be_stored_asks_for_no_links_of_listed_task
     dispatcher.pump()
     assert dispatcher.wait_idle(20), "it must not take the listed task up again and again"
     assert archive.order == ["queued-0001"]
-    clock.now = ledger.pauses()[0].next_probe
+    clock.now = pauses(ledger)[0].next_probe
     dispatcher.pump()
     assert dispatcher.wait_idle(20)
     assert archive.order == ["queued-0001", "task-0001"]
 
 
 def test_dispatcher_makes_progress_when_idle_when_it_claims_and_when_a_task_ends_and_not_in_between(
-    ledger: SqlLedger, clock: Clock
+    ledger: Ledger, clock: Clock
 ) -> None:
     at_work, release = threading.Event(), threading.Event()
 
@@ -438,7 +437,7 @@ def test_dispatcher_makes_progress_when_idle_when_it_claims_and_when_a_task_ends
 def test_dispatcher_between_two_claims_is_not_idle(tmp_path: Path, clock: Clock) -> None:
     left = iter([Claim(TaskId("task-0001"), "token", TaskState.LISTED, NOW)] * 3000)
 
-    class Endless(SqlLedger):
+    class Endless(Ledger):
         """Has so many claims to give, at once: what is between them is most of the time."""
 
         def claim(self, **_: object) -> Claim | None:
@@ -458,7 +457,7 @@ def test_dispatcher_between_two_claims_is_not_idle(tmp_path: Path, clock: Clock)
 
 
 def test_dispatcher_made_larger_and_smaller_holds_as_many_tasks_as_it_was_told_last(
-    ledger: SqlLedger, clock: Clock
+    ledger: Ledger, clock: Clock
 ) -> None:
     for number in range(8):
         listed(ledger, f"task-{number:04}", NOW + timedelta(days=1))

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from archiver.adapters.ledger import SqlLedger
 from archiver.core import plan
 from archiver.core.errors import (
     AccessRefused,
@@ -61,6 +60,8 @@ from tests.fakes.downloader import Audio, FakeDownloader, Scripted
 from tests.fakes.events import Events
 from tests.fakes.object_store import FakeStore
 from tests.fakes.record_api import FakeApi
+from tests.fixtures.ledgers import accept, pause, pauses, release, retry
+from tests.house import Ledger, ledger_at
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 TASK = TaskId("task-0001")
@@ -99,7 +100,7 @@ class Watcher:
 class World:
     """The path with everything around it scripted, and time in our hands."""
 
-    ledger: SqlLedger
+    ledger: Ledger
     now: datetime = START
     api: FakeApi = field(default_factory=FakeApi)
     store: FakeStore = field(default_factory=FakeStore)
@@ -130,7 +131,7 @@ class World:
         return self.now
 
     def accept(self, task_id: TaskId) -> None:
-        self.ledger.take_in(Intake(ids=(task_id,)), source="test", now=self.now)
+        accept(self.ledger, Intake(ids=(task_id,)), now=self.now)
 
     def serves(self, name: str, *answers: Scripted | bytes) -> StemSource:
         url = f"https://cdn.example/{name}.mp3"
@@ -178,7 +179,7 @@ class World:
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    ledger = SqlLedger.open(f"sqlite:///{tmp_path}/ledger.db")
+    ledger = ledger_at(f"sqlite:///{tmp_path}/ledger.db")
     world = World(ledger)
     yield world
     world.pool.close()
@@ -439,7 +440,7 @@ def test_paused_store_that_takes_the_manifest_is_paused_no_more(world: World) ->
     assert isinstance(outcome, Paused)
     world.breakers.trip(outcome)
     assert world.go() == Archived()
-    assert not world.ledger.pauses()
+    assert not pauses(world.ledger)
 
 
 def test_paused_store_lets_records_be_read_but_nothing_be_fetched(world: World) -> None:
@@ -558,7 +559,7 @@ def test_lost_stem_that_is_had_after_all_replaces_the_manifest(world: World) -> 
     world.now = START + timedelta(days=20)
     assert isinstance(world.go(), Lost)
     world.origin["https://cdn.example/drums.mp3"] = [Audio(DRUMS)]
-    assert list(world.ledger.retry([TASK], now=world.now)) == [TASK]
+    assert list(retry(world.ledger, [TASK], now=world.now)) == [TASK]
     assert world.go() == Archived()
     assert {stem["state"] for stem in world.manifest().values()} == {"stored"}
 
@@ -595,7 +596,7 @@ def test_stem_that_only_an_operator_can_mend_waits_for_one(world: World, error: 
     assert world.told("task.")[-1] == ("error", "task.refused")
     world.now += timedelta(days=1)
     assert world.claim() is None
-    assert list(world.ledger.retry([TASK], now=world.now)) == [TASK]
+    assert list(retry(world.ledger, [TASK], now=world.now)) == [TASK]
     assert world.go() == Archived()
 
 
@@ -634,7 +635,7 @@ def test_stem_whose_link_is_given_no_more_is_refused_long_past_its_deadline_and_
     assert outcome == Refused("api.no_link: the provider no longer gives a link for this stem", None)
     assert world.task.stems[0].gone == 0
     world.api.knows(TASK, listing)
-    assert list(world.ledger.retry([TASK], now=world.now)) == [TASK]
+    assert list(retry(world.ledger, [TASK], now=world.now)) == [TASK]
     assert world.go() == Archived()
 
 
@@ -775,7 +776,7 @@ def test_manifest_of_a_sleeper_that_knows_less_does_not_replace_one_that_knows_m
         world.store.checkpoint = lambda _: None
         world.now += timedelta(hours=1)
         world.origin["https://cdn.example/drums.mp3"] = [Audio(DRUMS)]
-        world.ledger.retry([TASK], now=world.now)
+        retry(world.ledger, [TASK], now=world.now)
         assert world.go() == Archived()
 
     claim = world.claim()
@@ -801,7 +802,7 @@ def test_object_stored_just_before_a_death_is_found_though_a_twin_came_first_thi
     with closing(TransferThreads(1)) as pool, pytest.raises(Killed):
         replace(world.archiver, outside=replace(world.archiver.outside, pool=pool)).archive(claim)
     world.store.checkpoint = lambda _: None
-    world.ledger.release("me", now=world.now)
+    release(world.ledger, "me", now=world.now)
     [orphan] = world.store.objects
     first = fx if "fx" in orphan else brass
     world.origin[first.url].insert(0, OriginBusy("503"))
@@ -813,11 +814,11 @@ def test_object_stored_just_before_a_death_is_found_though_a_twin_came_first_thi
 
 def test_provider_that_answers_ends_its_pause(world: World) -> None:
     world.lists(world.serves("vocal", VOCAL))
-    world.ledger.pause(Dependency.PROVIDER, reason="busy", hint="wait", lasting=False, now=world.now)
+    pause(world.ledger, Dependency.PROVIDER, reason="busy", hint="wait", now=world.now)
     world.breakers.reload()
     world.now += timedelta(minutes=1)
     assert world.go() == Archived()
-    assert not world.ledger.pauses()
+    assert not pauses(world.ledger)
 
 
 def test_stem_that_waits_for_its_twin_goes_on_when_the_twin_fails(world: World) -> None:
