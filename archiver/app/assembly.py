@@ -42,8 +42,9 @@ from archiver.core.reports import OpenWork, Overview
 from archiver.logs import set_level
 from archiver.pipeline.breakers import Breakers
 from archiver.pipeline.cluster import LEASE, RENEW_EVERY, Deferrer, JobRunner
+from archiver.pipeline.context import Outside, TaskContext
 from archiver.pipeline.dispatch import Archive, DispatchContext, Dispatcher, DispatchOptions, LocalDispatcher
-from archiver.pipeline.task import Archiver, Outside
+from archiver.pipeline.task import Archiver
 from archiver.pipeline.transfers import TransferThreads
 from archiver.ports.ledger import Ledger
 from archiver.ports.runtime import Checkpoint, Clock, EventLog, Observer, unobserved
@@ -438,17 +439,19 @@ def service(
         )
         breakers = Breakers(ledger, machine.clock, log, settings.provider.api_keys())
         archiver = Archiver(
-            outside=means.outside(ledger, breakers),
-            owner=owners.owner,
-            prefix=settings.store.prefix,
-            policy=policy_of(settings, called=settings.callback.enabled and role is not Role.BACKFILL),
-            version=__version__,
-            clock=machine.clock,
-            jitter=random.random,
-            log=log,
-            observer=observer or metrics,
-            cancelled=means.cancelled.is_set,
-            checkpoint=checkpoint,
+            TaskContext(
+                outside=means.outside(ledger, breakers),
+                owner=owners.owner,
+                prefix=settings.store.prefix,
+                policy=policy_of(settings, called=settings.callback.enabled and role is not Role.BACKFILL),
+                version=__version__,
+                clock=machine.clock,
+                jitter=random.random,
+                log=log,
+                observer=observer or metrics,
+                cancelled=means.cancelled.is_set,
+                checkpoint=checkpoint,
+            )
         )
         engine: Engine | None = None
         if role is not Role.BACKFILL and on_server(settings):

@@ -36,8 +36,8 @@ class Scene(StrEnum):
     """A run was killed with a lease in hand and, in parts, an upload half done."""
     UNHEARD = "unheard"
     """A run was killed between the making of an upload and its writing down."""
-    TWINS = "twins"
-    """Two stems of the task have the same bytes."""
+    DUPLICATES = "duplicates"
+    """Two stems of the task have equal bytes."""
     PENDING = "pending"
     """The provider needs one more ask."""
     NOT_AUDIO = "not audio"
@@ -119,12 +119,12 @@ POINTS = (
     Point("before complete", "multipart.completing", sizes=_MULTIPART),
     Point("after complete", "multipart.completed", sizes=_MULTIPART),
     Point("multipart struck out", "ledger.upload_closed", sizes=_MULTIPART),
-    Point("twin's multipart aborted", "multipart.aborted", scene=Scene.TWINS, sizes=_MULTIPART),
+    Point("duplicate's multipart aborted", "multipart.aborted", scene=Scene.DUPLICATES, sizes=_MULTIPART),
     Point("before the HEAD check", "head.checking", scene=Scene.COMMITTED),
     Point("after the HEAD check", "head.checked", scene=Scene.COMMITTED),
     Point("stem stored in the ledger", "ledger.stem_stored"),
     Point("stem recorded", "stem.recorded"),
-    Point("twin recorded", "ledger.stem_stored", nth=2, scene=Scene.TWINS),
+    Point("duplicate recorded", "ledger.stem_stored", nth=2, scene=Scene.DUPLICATES),
     Point("stem failed in the ledger", "ledger.stem_failed", scene=Scene.NOT_AUDIO, sizes=_SINGLE),
     Point("stem failed", "stem.failed", scene=Scene.NOT_AUDIO, sizes=_SINGLE),
     Point("refused stem tried again", "ledger.stem_retried", scene=Scene.REFUSED, sizes=_SINGLE),

@@ -101,7 +101,7 @@ class Run:
 def task_of(name: str, size: Size, scene: Scene) -> EmulatedTask:
     """Return a task whose stems go into the store as `size` says."""
     seeds = {"vocal": f"{name}/vocal", "instrumental": f"{name}/instrumental"}
-    if scene is Scene.TWINS:
+    if scene is Scene.DUPLICATES:
         seeds["instrumental"] = seeds["vocal"]
     elif size is Size.MULTIPART:
         del seeds["instrumental"]
@@ -208,7 +208,7 @@ _SET: dict[Scene, Callable[[Cast], None]] = {
     Scene.COMMITTED: _committed,
     Scene.DEAD: _dead,
     Scene.UNHEARD: _unheard,
-    Scene.TWINS: _nothing,
+    Scene.DUPLICATES: _nothing,
     Scene.PENDING: _pending,
     Scene.NOT_AUDIO: _not_audio,
     Scene.REFUSED: _refused,

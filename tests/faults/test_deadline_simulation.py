@@ -41,8 +41,9 @@ from archiver.core.model import (
 )
 from archiver.core.states import StemState
 from archiver.pipeline.breakers import Breakers
+from archiver.pipeline.context import Outside, TaskContext
 from archiver.pipeline.dispatch import DispatchContext, DispatchOptions, LocalDispatcher
-from archiver.pipeline.task import Archiver, Outside
+from archiver.pipeline.task import Archiver
 from archiver.ports.store import UploadJournal
 from archiver.ports.transfer import Body
 from tests.fakes.downloader import Audio, FakeBody
@@ -213,15 +214,17 @@ def _run(world: Simulation, ledger: Ledger, until: datetime) -> None:
     log = Silence()
     breakers = Breakers(ledger, world.clock, log)
     archiver = Archiver(
-        outside=Outside(world, world, world, ledger, breakers, AtOnce()),
-        owner="me",
-        prefix="",
-        policy=Policy(),
-        version="test",
-        clock=world.clock,
-        jitter=lambda: 0.5,
-        log=log,
-        observer=Watcher(),
+        TaskContext(
+            outside=Outside(world, world, world, ledger, breakers, AtOnce()),
+            owner="me",
+            prefix="",
+            policy=Policy(),
+            version="test",
+            clock=world.clock,
+            jitter=lambda: 0.5,
+            log=log,
+            observer=Watcher(),
+        )
     )
     context = DispatchContext(ledger, breakers, DispatchOptions("me", 1, lease=timedelta(days=1)), world.clock, log)
     dispatcher = LocalDispatcher(context, archiver.archive)

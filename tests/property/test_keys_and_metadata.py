@@ -22,7 +22,8 @@ from archiver.core.model import Archived, Intake, Policy, TaskId
 from archiver.core.records.envelope import record_of
 from archiver.demo.seaweed import S3Server
 from archiver.pipeline.breakers import Breakers
-from archiver.pipeline.task import Archiver, Outside
+from archiver.pipeline.context import Outside, TaskContext
+from archiver.pipeline.task import Archiver
 from tests.fakes.audio import mp3
 from tests.fakes.downloader import Audio, FakeDownloader
 from tests.fakes.events import Events
@@ -108,15 +109,17 @@ class Place:
         )
         breakers = Breakers(self.ledger, lambda: NOW, log)
         return Archiver(
-            outside=Outside(api, FakeDownloader(AnyUrl()), store, self.ledger, breakers, Inline()),
-            owner="me",
-            prefix=PREFIX,
-            policy=Policy(),
-            version="test",
-            clock=lambda: NOW,
-            jitter=lambda: 0.5,
-            log=log,
-            observer=Silent(lambda _: None),
+            TaskContext(
+                outside=Outside(api, FakeDownloader(AnyUrl()), store, self.ledger, breakers, Inline()),
+                owner="me",
+                prefix=PREFIX,
+                policy=Policy(),
+                version="test",
+                clock=lambda: NOW,
+                jitter=lambda: 0.5,
+                log=log,
+                observer=Silent(lambda _: None),
+            )
         )
 
     def keys(self) -> set[str]:

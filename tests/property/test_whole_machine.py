@@ -1,7 +1,7 @@
 """The whole service against any sequence of events: lines, answers, outages, deaths, sleeps, time.
 
 The oracles, after every step: no accepted id vanishes or is forgotten; what is stored equals its source;
-manifests are sealed and true; nothing is stored that no manifest will name (but a twin, by who slept past
+manifests are sealed and true; nothing is stored that no manifest will name (but a duplicate, by who slept past
 its lease); nothing is claimed before it is done; no planted secret is kept or said. At the end all faults
 stop, and everything that can still be had must be archived within a bounded time; what is lost, the origin
 called gone past its deadline.
@@ -131,7 +131,7 @@ GOOD_LINES = [
 BLANK_LINES = [b"\n", b"# a comment\n", b"   \r\n"]
 
 BODIES = st.sampled_from([(1, 1), (700, 1), (700, 2), (1501, 1), (1501, 2), (70_000, 1)])
-"""Sizes and seeds; few, so that two stems of a song often have the same bytes."""
+"""Sizes and seeds; few, so that two stems of a song often have equal bytes."""
 SONG = st.fixed_dictionaries(
     {
         "stems": st.dictionaries(st.sampled_from(NAMES), BODIES, min_size=2),
@@ -448,9 +448,9 @@ class Machine(RuleBasedStateMachine):
         if row.state in (TaskState.ARCHIVED, TaskState.LOST):
             told = self.manifest(name)
             named = key in {entry.get("key") for entry in told.values()}
-            assert named or self.is_sleepers_twin(name, told[stem]), "in no manifest"
+            assert named or self.is_sleepers_duplicate(name, told[stem]), "in no manifest"
 
-    def is_sleepers_twin(self, name: TaskId, entry: Mapping[str, Any]) -> bool:
+    def is_sleepers_duplicate(self, name: TaskId, entry: Mapping[str, Any]) -> bool:
         """Whether a sleeper may have stored the stem's own object after others ended the task with an alias.
 
         No lease can hold back a put to the bucket, and nothing is deleted.

@@ -27,8 +27,9 @@ from archiver.core.errors import ArchiverError, LinkSpent
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Outcome, Policy, TaskId, task_id
 from archiver.core.records.envelope import record_of
 from archiver.pipeline.breakers import Breakers
+from archiver.pipeline.context import Outside, TaskContext
 from archiver.pipeline.dispatch import DispatchContext, DispatchOptions, LocalDispatcher
-from archiver.pipeline.task import Archiver, Outside
+from archiver.pipeline.task import Archiver
 from archiver.service.housekeeping import Housekeeping
 from archiver.service.intake import QueueIntake
 from tests.fakes.downloader import Audio, FakeDownloader, Scripted
@@ -249,16 +250,18 @@ class Process:
         ledger, clock, log = universe.ledger, universe.clock, universe.events
         self.breakers = Breakers(ledger, clock, log, [DEFAULT_ACCOUNT, SECOND])
         self.archiver = Archiver(
-            outside=Outside(universe.api, universe.downloader, universe.store, ledger, self.breakers, Inline()),
-            owner=self.owner,
-            prefix=PREFIX,
-            policy=POLICY,
-            version="test",
-            clock=clock,
-            jitter=universe.jitter,
-            log=log,
-            observer=Silent(universe.checkpoint),
-            checkpoint=universe.checkpoint,
+            TaskContext(
+                outside=Outside(universe.api, universe.downloader, universe.store, ledger, self.breakers, Inline()),
+                owner=self.owner,
+                prefix=PREFIX,
+                policy=POLICY,
+                version="test",
+                clock=clock,
+                jitter=universe.jitter,
+                log=log,
+                observer=Silent(universe.checkpoint),
+                checkpoint=universe.checkpoint,
+            )
         )
         context = DispatchContext(ledger, self.breakers, DispatchOptions(self.owner, 1, lease=LEASE), clock, log)
         self.dispatcher = LocalDispatcher(context, self.archiver.archive)

@@ -53,7 +53,8 @@ from archiver.core.model import (
 from archiver.core.reports import TaskRow
 from archiver.core.states import StemState
 from archiver.pipeline.breakers import FAILURES_TO_TRIP, Breakers
-from archiver.pipeline.task import Archiver, Outside
+from archiver.pipeline.context import Outside, TaskContext
+from archiver.pipeline.task import Archiver
 from archiver.pipeline.transfers import TransferThreads
 from archiver.service.deadlines import DeadlineWatch
 from tests.fakes.downloader import Audio, FakeDownloader, Scripted
@@ -70,7 +71,7 @@ VOCAL, DRUMS = b"vocal" * 9000, b"drums" * 8000
 
 @dataclass
 class Watcher:
-    """An Observer that keeps what it is told."""
+    """An Observer that keeps what it sees."""
 
     bytes_in: int = 0
     stored: list[int] = field(default_factory=list)
@@ -113,7 +114,7 @@ class World:
         self.downloader = FakeDownloader(self.origin)
         self.breakers = Breakers(self.ledger, self.clock, self.events)
         self.pool = TransferThreads(4)
-        self.archiver = Archiver(
+        self.context = TaskContext(
             outside=Outside(self.api, self.downloader, self.store, self.ledger, self.breakers, self.pool),
             owner="me",
             prefix="p/",
@@ -125,6 +126,7 @@ class World:
             observer=self.watcher,
             cancelled=self.cancelled.is_set,
         )
+        self.archiver = Archiver(self.context)
         self.accept(TASK)
 
     def clock(self) -> datetime:
@@ -145,6 +147,9 @@ class World:
 
     def claim(self) -> Claim | None:
         return self.ledger.claim(owner="me", now=self.now, lease=timedelta(minutes=10))
+
+    def with_pool(self, pool: TransferThreads) -> Archiver:
+        return Archiver(replace(self.context, outside=replace(self.context.outside, pool=pool)))
 
     def go(self) -> Outcome:
         claim = self.claim()
@@ -167,7 +172,7 @@ class World:
         assert row is not None
         return row
 
-    def told(self, prefix: str) -> list[tuple[str, str]]:
+    def logged(self, prefix: str) -> list[tuple[str, str]]:
         """Level and name of each event whose name begins so, in order."""
         return [(level, event) for level, event, _ in self.events.seen if event.startswith(prefix)]
 
@@ -197,10 +202,10 @@ def test_task_with_audio_is_archived_with_objects_record_and_manifest(world: Wor
     assert world.store.objects[f"p/{TASK}/record-info.json"] == b'{"stems": 1}'
     assert world.manifest()["vocal"]["sha256"] == hashlib.sha256(VOCAL).hexdigest()
     assert world.task.state == "archived"
-    assert world.told("task.") == [("info", "task.listed"), ("info", "task.archived")]
+    assert world.logged("task.") == [("info", "task.listed"), ("info", "task.archived")]
 
 
-def test_progress_is_told_of_every_byte_stem_and_task(world: World) -> None:
+def test_observer_sees_every_byte_stem_and_task(world: World) -> None:
     world.lists(world.serves("vocal", VOCAL), world.serves("drums", DRUMS))
     world.go()
     assert world.watcher.bytes_in == len(VOCAL) + len(DRUMS)
@@ -256,7 +261,7 @@ def test_stem_of_a_name_nobody_has_heard_of_is_archived_and_warned_about(world: 
     assert world.watcher.unknown == 1
 
 
-def test_observer_is_told_each_failed_try_once_by_its_error(world: World) -> None:
+def test_observer_sees_each_failed_try_once_by_its_error(world: World) -> None:
     world.lists(world.serves("vocal", OriginBusy("503"), VOCAL))
     outcome = world.go()
     assert isinstance(outcome, Later)
@@ -269,14 +274,14 @@ def test_observer_is_told_each_failed_try_once_by_its_error(world: World) -> Non
     assert world.watcher.failed == ["cdn.busy", "error"]
 
 
-def test_observer_is_told_once_of_the_error_that_pauses_a_dependency(world: World) -> None:
+def test_observer_sees_once_the_error_that_pauses_a_dependency(world: World) -> None:
     world.lists(world.serves("vocal", VOCAL))
     world.api.trouble = KeyRefused("401")
     assert isinstance(world.go(), Paused)
     assert world.watcher.failed == ["provider.key_refused"]
 
 
-def test_observer_is_told_how_old_a_task_is_once_the_provider_has_said_when_it_was_created(world: World) -> None:
+def test_observer_sees_how_old_a_task_is_once_the_provider_has_said_when_it_was_created(world: World) -> None:
     world.api.trouble = ApiBusy("503")
     outcome = world.go()
     assert isinstance(outcome, Later)
@@ -398,13 +403,13 @@ def test_unknown_id_is_waited_for_a_day_and_then_missing(world: World) -> None:
     assert isinstance(outcome, Missing)
     assert world.now - START > timedelta(hours=24)
     assert world.task.state == "missing"
-    assert world.told("task.") == [("error", "task.missing")]
+    assert world.logged("task.") == [("error", "task.missing")]
 
 
 def test_failed_task_ends_failed_with_the_providers_words(world: World) -> None:
     world.api.knows(TASK, RecordInfo(Phase.FAILED, flag="GENERATE_AUDIO_FAILED", error_code=500, error_message="no"))
     assert world.go() == Failed("GENERATE_AUDIO_FAILED 500: no")
-    assert world.told("task.") == [("error", "task.failed")]
+    assert world.logged("task.") == [("error", "task.failed")]
 
 
 # ------------------------------------------------------------------ things go wrong
@@ -426,7 +431,7 @@ def test_refused_account_pauses_the_dependency_and_blames_no_task(
     assert isinstance(outcome, Paused)
     assert outcome.dependency is dependency
     assert outcome.hint
-    assert world.told("task.")[-1] == ("warning", "task.released")
+    assert world.logged("task.")[-1] == ("warning", "task.released")
     assert (world.task.attempts, world.task.asks) == (0, 0)
     assert all(stem.attempts == 0 for stem in world.task.stems)
     world.api.trouble = None
@@ -486,7 +491,7 @@ def test_busy_api_is_a_failed_try_with_growing_waits(world: World) -> None:
         waits.append((outcome.at - world.now).total_seconds())
         world.now = outcome.at
     assert waits == [5, 10, 20, 40]
-    assert world.told("task.") == [("info", "task.later")] * 4
+    assert world.logged("task.") == [("info", "task.later")] * 4
 
 
 def test_api_that_names_a_wait_is_not_asked_before(world: World) -> None:
@@ -531,8 +536,8 @@ def test_gone_stem_before_the_deadline_is_retried_and_after_it_is_lost_with_the_
     assert world.manifest()["vocal"]["state"] == "stored"
     assert world.manifest()["drums"]["state"] == "lost"
     assert world.task.state == "lost"
-    assert world.told("task.")[-1] == ("error", "task.lost")
-    ends = [(level, event) for level, event in world.told("stem.") if event in {"stem.retry", "stem.lost"}]
+    assert world.logged("task.")[-1] == ("error", "task.lost")
+    ends = [(level, event) for level, event in world.logged("stem.") if event in {"stem.retry", "stem.lost"}]
     assert set(ends[:-1]) == {("info", "stem.retry")}
     assert ends[-1] == ("error", "stem.lost")
 
@@ -543,7 +548,7 @@ def test_task_near_its_deadline_raises_the_alarm_once_and_its_end_ends_it(world:
     assert isinstance(outcome, Later)
     watch = DeadlineWatch(world.ledger, world.clock, timedelta(days=2), world.events)
     watch()
-    assert world.told("deadline.at_risk") == []
+    assert world.logged("deadline.at_risk") == []
     world.now = START + Policy().retention - timedelta(days=1)
     watch()
     watch()
@@ -551,7 +556,7 @@ def test_task_near_its_deadline_raises_the_alarm_once_and_its_end_ends_it(world:
     assert (alarm["tasks"], alarm["first_task_id"]) == (1, TASK)
     assert world.go() == Archived()
     watch()
-    assert world.told("deadline.at_risk") == [("error", "deadline.at_risk"), ("info", "deadline.at_risk")]
+    assert world.logged("deadline.at_risk") == [("error", "deadline.at_risk"), ("info", "deadline.at_risk")]
 
 
 def test_lost_stem_that_is_had_after_all_replaces_the_manifest(world: World) -> None:
@@ -593,7 +598,7 @@ def test_body_that_is_no_audio_is_refused_after_some_tries_and_looked_at_again_s
 def test_stem_that_only_an_operator_can_mend_waits_for_one(world: World, error: ArchiverError) -> None:
     world.lists(world.serves("vocal", error, VOCAL))
     assert world.go() == Refused(f"{error.code}: {error}", None)
-    assert world.told("task.")[-1] == ("error", "task.refused")
+    assert world.logged("task.")[-1] == ("error", "task.refused")
     world.now += timedelta(days=1)
     assert world.claim() is None
     assert list(retry(world.ledger, [TASK], now=world.now)) == [TASK]
@@ -674,7 +679,7 @@ def test_transfers_queue_up_by_the_deadline_of_their_task(world: World) -> None:
     claim = world.claim()
     assert claim is not None
     with closing(Noting(1)) as pool:
-        replace(world.archiver, outside=replace(world.archiver.outside, pool=pool)).archive(claim)
+        world.with_pool(pool).archive(claim)
     assert deadlines == [START + Policy().retention]
     assert hosts == ["cdn.example"]
 
@@ -781,13 +786,13 @@ def test_manifest_of_a_sleeper_that_knows_less_does_not_replace_one_that_knows_m
 
     claim = world.claim()
     assert claim is not None
-    sleeper = replace(world.archiver, checkpoint=sleep)
+    sleeper = Archiver(replace(world.context, checkpoint=sleep))
     with pytest.raises(LeaseLost):
         sleeper.archive(claim)
     assert {stem["state"] for stem in world.manifest().values()} == {"stored"}
 
 
-def test_object_stored_just_before_a_death_is_found_though_a_twin_came_first_this_time(world: World) -> None:
+def test_object_stored_just_before_a_death_is_found_though_a_duplicate_came_first_this_time(world: World) -> None:
     fx, brass = world.serves("fx", VOCAL), world.serves("brass", VOCAL)
     world.lists(fx, brass)
 
@@ -800,7 +805,7 @@ def test_object_stored_just_before_a_death_is_found_though_a_twin_came_first_thi
     assert claim is not None
     # One at a time: threads of a dead process store nothing more, those of this one would.
     with closing(TransferThreads(1)) as pool, pytest.raises(Killed):
-        replace(world.archiver, outside=replace(world.archiver.outside, pool=pool)).archive(claim)
+        world.with_pool(pool).archive(claim)
     world.store.checkpoint = lambda _: None
     release(world.ledger, "me", now=world.now)
     [orphan] = world.store.objects
@@ -821,7 +826,7 @@ def test_provider_that_answers_ends_its_pause(world: World) -> None:
     assert not pauses(world.ledger)
 
 
-def test_stem_that_waits_for_its_twin_goes_on_when_the_twin_fails(world: World) -> None:
+def test_stem_that_waits_for_its_duplicate_goes_on_when_that_fails(world: World) -> None:
     world.lists(world.serves("fx", VOCAL), world.serves("brass", VOCAL))
 
     def fail_once_both_are_read(step: str) -> None:

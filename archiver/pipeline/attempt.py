@@ -1,0 +1,163 @@
+"""One try at one task under one lease: ask, store every stem, conclude."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+
+from archiver.core import plan
+from archiver.core.errors import ArchiverError, Interrupted, Verdict
+from archiver.core.model import (
+    Archived,
+    Claim,
+    Dependency,
+    Later,
+    Lost,
+    Outcome,
+    Paused,
+    RecordInfo,
+    Refused,
+    StemName,
+    StemRow,
+    Yielded,
+)
+from archiver.core.records.envelope import host_of
+from archiver.core.states import StemState
+from archiver.pipeline.context import TaskContext
+from archiver.pipeline.duplicates import Duplicates
+from archiver.pipeline.listing import Listing
+from archiver.pipeline.stem import StemTransfer
+
+
+class TaskAttempt:
+    """One try at one task: what was learned on the way, and why it ends early."""
+
+    def __init__(self, context: TaskContext, claim: Claim) -> None:
+        self._context = context
+        self._out = context.outside
+        self._listing = Listing(context, claim)
+        self._duplicates = Duplicates(claim.stems)
+        self._tried: set[StemName] = set()
+        self._pause: ArchiverError | None = None
+        self._crash: BaseException | None = None
+
+    @property
+    def record(self) -> RecordInfo | None:
+        """The provider's last answer, when one came."""
+        return self._listing.record
+
+    def age(self, now: datetime) -> timedelta | None:
+        """Return how long ago the provider created the task, as far as that is known by now."""
+        created = self._listing.claim.created_at
+        return None if created is None else now - created
+
+    # --- the picture, top to bottom
+
+    def run(self) -> Outcome:
+        """Return how far the task came; raise ArchiverError when the asking itself failed."""
+        if self._listing.must_ask():
+            early = self._listing.ask()
+            if early is not None:
+                return early
+        if any(self._due()) and not self._out.breakers.try_use(Dependency.ORIGIN, Dependency.STORE):
+            return Yielded()
+        while wanted := list(self._due()):
+            self._store(wanted)
+        if self._pause is not None:
+            return self.outcome_of(self._pause)
+        return self._conclude()
+
+    # --- stems
+
+    def _due(self) -> Iterator[StemRow]:
+        """Yield the stems that are to be tried now, each once an attempt; none once a dependency is paused."""
+        now = self._context.clock()
+        if self._pause is not None:
+            return
+        for row in self._listing.rows.values():
+            due = plan.is_due(row.not_before, now)
+            again = row.state is StemState.REFUSED and row.not_before is not None
+            if row.name not in self._tried and due and (row.state is StemState.WANTED or again):
+                yield row
+
+    def _store(self, wanted: Sequence[StemRow]) -> None:
+        """Put every wanted stem through the shared pool and wait until each has ended."""
+        deadline = self._listing.deadline
+        futures = []
+        for row in wanted:
+            self._tried.add(row.name)
+            futures.append(self._out.pool.submit(deadline, partial(self._store_one, row), host_of(row.url or "")))
+        for future in futures:
+            future.result()
+        if self._crash is not None:
+            raise self._crash
+
+    def _store_one(self, row: StemRow) -> None:
+        """Store one stem unless the attempt is to end; runs in the pool."""
+        if self._ends():
+            return
+        try:
+            pause = StemTransfer(self._context, self._listing, self._duplicates, row).run()
+            self._pause = self._pause or pause
+        except BaseException as crash:  # noqa: BLE001 - handed to the task's own thread by _store
+            self._crash = self._crash or crash
+
+    def _ends(self) -> bool:
+        if self._context.cancelled():
+            self._crash = self._crash or Interrupted()
+        blocked = self._out.breakers.is_blocked(Dependency.ORIGIN, Dependency.STORE)
+        return blocked or self._crash is not None or self._pause is not None
+
+    # --- the end
+
+    def _conclude(self) -> Outcome:
+        now = self._context.clock()
+        groups = plan.by_state(self._listing.rows.values())
+        if wanted := groups[StemState.WANTED]:
+            if any(row.not_before is None or row.not_before <= now for row in wanted):
+                return Yielded()
+            first = min(wanted, key=lambda row: row.not_before or now)
+            return Later(first.not_before or now, first.reason, fault=True)
+        if not self._listing.claim.settled:
+            return plan.not_settled(self._listing.claim, now, self._context.policy, self._context.jitter())
+        self._write_sidecars(now)
+        if refused := groups[StemState.REFUSED]:
+            again = [row.not_before for row in refused if row.not_before is not None]
+            return Refused(refused[0].reason, min(again) if again else None)
+        if lost := groups[StemState.LOST]:
+            return Lost(", ".join(f"{row.name} ({row.reason})" for row in lost))
+        return Archived()
+
+    def _write_sidecars(self, now: datetime) -> None:
+        context, claim, store = self._context, self._listing.claim, self._out.store
+        record = claim.document.encode()
+        store.put_document(plan.record_key(context.prefix, claim.task_id), record, same=lambda theirs: theirs == record)
+        context.checkpoint("record.put")
+        manifest = plan.manifest_of(claim, self._listing.rows.values(), version=context.version, now=now)
+        store.put_document(
+            plan.manifest_key(context.prefix, claim.task_id),
+            manifest,
+            same=lambda theirs: plan.says_as_much(theirs, manifest),
+        )
+        self._out.breakers.worked(Dependency.STORE)
+        context.checkpoint("manifest.put")
+
+    def outcome_of(self, error: ArchiverError) -> Outcome:
+        """Return what an error that stopped the whole try means for the task."""
+        claim, reason = self._listing.claim, f"{error.code}: {error}"
+        if error.verdict is Verdict.PAUSE_PROVIDER:
+            return Paused(Dependency.PROVIDER, reason, error.hint, error.lasting, claim.account)
+        if error.verdict is Verdict.PAUSE_STORE:
+            return Paused(Dependency.STORE, reason, error.hint, error.lasting)
+        self._listing.count_failure(error)
+        at = plan.next_try(
+            claim.attempts,
+            self._context.clock(),
+            claim.deadline,
+            self._context.policy,
+            self._context.jitter(),
+            error.retry_after,
+            outage=error.down is not None,
+        )
+        return Later(at, reason, fault=True)

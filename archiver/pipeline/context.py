@@ -1,0 +1,43 @@
+"""The parts that every attempt works with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from archiver.core.model import Policy
+from archiver.pipeline.breakers import Breakers
+from archiver.ports.ledger import Ledger
+from archiver.ports.provider import Accounts
+from archiver.ports.runtime import Checkpoint, Clock, EventLog, Jitter, Observer, unobserved
+from archiver.ports.store import ObjectStore
+from archiver.ports.transfer import Downloader, TransferPool
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """The four outside things of the path, and its two guards."""
+
+    accounts: Accounts
+    downloader: Downloader
+    store: ObjectStore
+    ledger: Ledger
+    breakers: Breakers
+    pool: TransferPool
+
+
+@dataclass(frozen=True, slots=True)
+class TaskContext:
+    """The outside things, and how the path is set."""
+
+    outside: Outside
+    owner: str
+    prefix: str
+    policy: Policy
+    version: str
+    clock: Clock
+    jitter: Jitter
+    log: EventLog
+    observer: Observer
+    cancelled: Callable[[], bool] = lambda: False
+    checkpoint: Checkpoint = unobserved

@@ -1,0 +1,131 @@
+"""Knowledge of one task: its claim, its stems, and the provider's last answer."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from datetime import datetime
+
+from archiver.core import plan
+from archiver.core.errors import ApiBusy, ArchiverError, LinkSpent, NoLink
+from archiver.core.model import Claim, Dependency, Later, Outcome, RecordInfo, StemName, StemRow, Yielded
+from archiver.core.states import StemState, TaskState
+from archiver.pipeline.context import TaskContext
+from archiver.ports.provider import RecordApi
+
+
+class Listing:
+    """The claim and the stems as they stand by now; asks the provider for them. Safe for an attempt's threads."""
+
+    def __init__(self, context: TaskContext, claim: Claim) -> None:
+        self._context = context
+        self._out = context.outside
+        self._lock = threading.RLock()
+        self._refreshed = False
+        self.claim = claim
+        self.rows: dict[StemName, StemRow] = {row.name: row for row in claim.stems}
+        self.record: RecordInfo | None = None
+        """The provider's last answer, when one came."""
+
+    @property
+    def deadline(self) -> datetime:
+        """The moment that orders the task among others."""
+        return self.claim.deadline or self.claim.accepted_at
+
+    def must_ask(self) -> bool:
+        """Return whether the provider must be asked before the path can go on."""
+        if self.claim.state is TaskState.QUEUED:
+            return True
+        wanted = [row for row in self.rows.values() if row.state is StemState.WANTED]
+        return any(row.url is None for row in wanted) or not (wanted or self.claim.settled)
+
+    def ask(self) -> Outcome | None:
+        """Ask for the record; None when the path goes on, else the outcome."""
+        if not self._out.breakers.try_use(Dependency.PROVIDER, account=self.claim.account):
+            return Yielded()
+        record = self._fetch()
+        now = self._context.clock()
+        resolution = plan.resolve(self.claim, record, now, self._context.policy, self._context.jitter())
+        if isinstance(resolution, plan.Listed):
+            fresh = self.claim.state is TaskState.QUEUED
+            self._list(record, resolution, now)
+            # One whose links are kept nowhere would come back just to ask for them again.
+            return Yielded() if fresh and self._more_urgent_waits(now) else None
+        if self.claim.state is TaskState.QUEUED:
+            return resolution
+        # The stems were listed before and the record no longer lists any: what we know still counts.
+        if isinstance(resolution, Later):
+            wanted = any(row.state is StemState.WANTED for row in self.rows.values())
+            return replace(resolution, fault=True) if wanted else resolution
+        self.claim = replace(self.claim, settled=True)
+        return None
+
+    def _more_urgent_waits(self, now: datetime) -> bool:
+        blocked = self._out.breakers.blocked_accounts()
+        return self._out.ledger.more_urgent_waits(self.claim, self.deadline, now, blocked)
+
+    def api(self) -> RecordApi:
+        """Return the provider's API as the task's account has it; raise AccountUnknown."""
+        return self._out.accounts.of(self.claim.account)
+
+    def _fetch(self) -> RecordInfo:
+        record = self.record = self.api().fetch(self.claim.task_id)
+        self._out.breakers.worked(Dependency.PROVIDER, self.claim.account)
+        self._context.log.info(
+            "record.fetched",
+            task_id=self.claim.task_id,
+            account=self.claim.account,
+            flag=record.flag,
+            phase=record.phase.value,
+            stems=len(record.stems),
+            error_code=record.error_code,
+            error_message=record.error_message,
+        )
+        self._context.checkpoint("record.fetched")
+        return record
+
+    def _list(self, record: RecordInfo, listed: plan.Listed, now: datetime) -> None:
+        known = set(self.rows)
+        deadline = min(listed.deadline, self.claim.deadline or listed.deadline)
+        claim = self._out.ledger.listed(self.claim, record, deadline, settled=listed.settled, now=now)
+        with self._lock:
+            self.claim = claim
+            self.rows = {row.name: row for row in claim.stems}
+        log = self._context.log
+        for source in record.stems:
+            if not source.known and source.name not in known:
+                self._context.observer.unknown_name()
+                log.warning("stem.unknown_name", task_id=claim.task_id, stem=source.name, field=source.field)
+        log.info(
+            "task.listed",
+            task_id=claim.task_id,
+            stems=len(self.rows),
+            deadline=deadline.isoformat(),
+            settled=listed.settled,
+        )
+
+    def refresh(self, error: LinkSpent | NoLink) -> None:
+        """Ask for fresh links once an attempt, whichever stem needs them first; raise ApiBusy or ProviderPaused."""
+        with self._lock:
+            if self._refreshed:
+                return
+            if not self._out.breakers.try_use(Dependency.PROVIDER, account=self.claim.account):
+                raise ApiBusy(f"{error}, and the provider is paused, so no fresh link can be asked for")
+            record = self._fetch()
+            self._refreshed = True
+            self._context.log.info("stem.link_refreshed", task_id=self.claim.task_id, stems=len(record.stems))
+            resolution = plan.resolve(
+                self.claim, record, self._context.clock(), self._context.policy, self._context.jitter()
+            )
+            if isinstance(resolution, plan.Listed):
+                self._list(record, resolution, self._context.clock())
+
+    def note(self, row: StemRow) -> None:
+        """Take `row` for what its stem is from now on."""
+        with self._lock:
+            self.rows[row.name] = row
+
+    def count_failure(self, error: ArchiverError) -> None:
+        """Count the error against the dependency that may be down, if it says so of one."""
+        if error.down is not None:
+            self._out.breakers.failed(error.down, error, self.claim.account)

@@ -1,0 +1,222 @@
+"""One stem: fetched, stored under its key, and written down."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from archiver.core import plan
+from archiver.core.errors import ArchiverError, Interrupted, LinkSpent, NoLink, Verdict
+from archiver.core.model import Dependency, Receipt, StemRow, StoredObject
+from archiver.core.records.envelope import host_of
+from archiver.core.states import StemEvent, StemState
+from archiver.pipeline.context import TaskContext
+from archiver.pipeline.duplicates import Duplicate, Duplicates
+from archiver.pipeline.listing import Listing
+from archiver.ports.transfer import Body
+
+_STATE_AFTER: Mapping[StemEvent | None, StemState] = {
+    None: StemState.WANTED,
+    StemEvent.REFUSED: StemState.REFUSED,
+    StemEvent.GONE: StemState.LOST,
+}
+_EVENT_AFTER: Mapping[StemEvent | None, str] = {
+    None: "stem.retry",
+    StemEvent.REFUSED: "stem.refused",
+    StemEvent.GONE: "stem.lost",
+}
+
+
+class StemTransfer:
+    """One try at one stem; runs in the transfer pool."""
+
+    def __init__(self, context: TaskContext, listing: Listing, duplicates: Duplicates, row: StemRow) -> None:
+        self._context = context
+        self._out = context.outside
+        self._listing = listing
+        self._duplicates = duplicates
+        self._row = row
+
+    def run(self) -> ArchiverError | None:
+        """Store the stem and write down how that ended; return the error that pauses a dependency, if one came.
+
+        Raises LeaseLost, LedgerFault or Interrupted.
+        """
+        try:
+            self._store()
+        except ArchiverError as error:
+            self._context.observer.try_failed(error)
+            if error.verdict in (Verdict.PAUSE_PROVIDER, Verdict.PAUSE_STORE):
+                return error
+            self._write_failure(error)
+        return None
+
+    def _store(self) -> None:
+        ledger, now = self._out.ledger, self._context.clock
+        if self._row.state is StemState.REFUSED:
+            self._row = ledger.stem_retried(self._listing.claim, self._row.name, now=now())
+        receipt = self._receive()
+        ledger.stored(self._listing.claim, self._row.name, receipt)
+        self._context.checkpoint("stem.recorded")
+        self._listing.note(replace(self._row, state=StemState.STORED, receipt=receipt, reason=""))
+
+    def _receive(self) -> Receipt:
+        """Try the known link, then a fresh one, then the provider's rescue link."""
+        try:
+            return self._transfer(_link(self._row))
+        except (LinkSpent, NoLink) as error:
+            self._listing.refresh(error)
+        fresh = self._listing.rows[self._row.name].url or _link(self._row)
+        try:
+            return self._transfer(fresh)
+        except LinkSpent:
+            rescue = self._rescue(fresh)
+            if rescue is None:
+                raise
+            return self._transfer(rescue)
+
+    def _rescue(self, url: str) -> str | None:
+        link = self._listing.api().fresh_link(url)
+        task_id = self._listing.claim.task_id
+        self._context.log.info("stem.link_rescue", task_id=task_id, stem=self._row.name, offered=link is not None)
+        return link
+
+    def _transfer(self, url: str) -> Receipt:
+        began = time.monotonic()
+        task_id, name, log = self._listing.claim.task_id, self._row.name, self._context.log
+        log.info("stem.started", task_id=task_id, stem=name, url=self._row.url_shown)
+        with self._out.downloader.open(url) as body:
+            self._out.breakers.worked(Dependency.ORIGIN)
+            key = plan.object_key(self._context.prefix, task_id, name, body.extension)
+            try:
+                receipt = self._put(key, body, host_of(url))
+            except Duplicate as duplicate:
+                receipt = self._receipt_of_duplicate(key, duplicate.original)
+                if receipt.alias_of is not None:
+                    log.info("stem.aliased", task_id=task_id, stem=name, alias_of=receipt.alias_of)
+                    return receipt
+        self._out.breakers.worked(Dependency.STORE)
+        seconds = time.monotonic() - began
+        self._context.observer.stem_stored(receipt.size, seconds)
+        log.info(
+            "stem.stored",
+            task_id=task_id,
+            stem=name,
+            key=receipt.key,
+            bytes=receipt.size,
+            sha256=receipt.sha256,
+            seconds=round(seconds, 3),
+        )
+        return receipt
+
+    def _put(self, key: str, body: Body, host: str) -> Receipt:
+        """Store the body; raise Duplicate where its bytes are stored already."""
+        metadata = {"task-id": self._listing.claim.task_id, "stem": self._row.name}
+        with self._duplicates.storing(self._row):
+            watched = _WatchedBody(body, self._row, self._duplicates, self._context, host)
+            stored = self._out.store.put(key, watched, metadata=metadata, journal=_Journal(self._context))
+            receipt = _receipt(stored, body, self._context.clock())
+            self._duplicates.stored(replace(self._row, receipt=receipt))
+            return receipt
+
+    def _receipt_of_duplicate(self, key: str, original: StemRow) -> Receipt:
+        """Return the receipt of a stem whose bytes are stored already: an alias of the original.
+
+        Unless it has an object of its own, from a try that died before it was written down.
+        """
+        known = original.receipt
+        if known is None:
+            raise AssertionError("an original always has its receipt")
+        own = self._out.store.find(key, size=known.size, sha256=known.sha256)
+        if own is None:
+            return replace(known, alias_of=original.name, stored_at=self._context.clock())
+        return replace(known, key=own.key, etag=own.etag, stored_at=self._context.clock())
+
+    def _write_failure(self, error: ArchiverError) -> None:
+        self._listing.count_failure(error)
+        context, row, claim, now = self._context, self._row, self._listing.claim, self._context.clock()
+        ruling = plan.judge_stem(row, error, now, claim.deadline, context.policy, context.jitter())
+        reason = f"{error.code}: {error}"
+        gone = error.verdict is Verdict.REFRESH
+        self._out.ledger.stem_failed(
+            claim, row.name, event=ruling.event, reason=reason, gone=gone, not_before=ruling.not_before, now=now
+        )
+        context.checkpoint("stem.failed")
+        state, again = _STATE_AFTER[ruling.event], ruling.not_before
+        self._listing.note(replace(row, state=state, reason=reason, not_before=again, attempts=row.attempts + 1))
+        report = context.log.info if ruling.event is None else context.log.error
+        report(
+            _EVENT_AFTER[ruling.event],
+            task_id=claim.task_id,
+            stem=row.name,
+            reason=reason,
+            hint=error.hint,
+            again_at=again and again.isoformat(),
+        )
+
+
+def _link(row: StemRow) -> str:
+    if row.url is None:
+        raise NoLink("the provider no longer gives a link for this stem")
+    return row.url
+
+
+def _receipt(stored: StoredObject, body: Body, now: datetime) -> Receipt:
+    return Receipt(
+        key=stored.key,
+        size=body.size,
+        sha256=body.sha256,
+        etag=stored.etag,
+        content_type=body.content_type,
+        stored_at=now,
+    )
+
+
+class _WatchedBody:
+    """A body that reports its bytes, stops when the service does, and ends in Duplicate where it is one."""
+
+    def __init__(self, body: Body, row: StemRow, duplicates: Duplicates, context: TaskContext, host: str) -> None:
+        self._body = body
+        self._host = host
+        self._row = row
+        self._duplicates = duplicates
+        self._context = context
+        self.length = body.length
+        self.extension = body.extension
+        self.content_type = body.content_type
+
+    @property
+    def sha256(self) -> str:
+        return self._body.sha256
+
+    @property
+    def size(self) -> int:
+        return self._body.size
+
+    def readinto(self, buffer: memoryview) -> int:
+        if self._context.cancelled():
+            raise Interrupted
+        count = self._body.readinto(buffer)
+        self._context.observer.received(count)
+        self._context.outside.pool.moved(self._host, count)
+        if count < len(buffer):
+            original = self._duplicates.original(self._row, self._body.sha256)
+            if original is not None:
+                raise Duplicate(original)
+        return count
+
+
+class _Journal:
+    """Writes multipart uploads into the ledger under this process's name."""
+
+    def __init__(self, context: TaskContext) -> None:
+        self._context = context
+
+    def opened(self, key: str, upload_id: str) -> None:
+        ledger = self._context.outside.ledger
+        ledger.upload_opened(self._context.owner, key, upload_id, now=self._context.clock())
+
+    def closed(self, key: str, upload_id: str) -> None:
+        self._context.outside.ledger.upload_closed(key, upload_id)
