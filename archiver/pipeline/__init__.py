@@ -1,1 +1,1 @@
-"""How a task travels, and who gives the work out."""
+"""The way of a task, and those who give the work out."""

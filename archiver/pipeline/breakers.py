@@ -23,7 +23,7 @@ FARTHEST_PROBE = timedelta(minutes=1)
 """A pause whose probe is due later than this was written down before the clock was set back."""
 
 PROBE_PATIENCE = timedelta(minutes=1)
-"""How long a probe may stay without a verdict (its task met another trouble) before the next is let through."""
+"""The time a probe may stay without a verdict (its task met another trouble) before the next is let through."""
 
 _Subject = tuple[Dependency, AccountName]
 """That which one breaker is for: the provider as one account has it, the origin, or the store."""

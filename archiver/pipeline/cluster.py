@@ -19,19 +19,19 @@ from archiver.pipeline.fairness import Shares, preferred
 from archiver.ports.work import Engine, Jobs
 
 WINDOW = 1000
-"""Jobs of each stage that wait at most, the most urgent ones: a queue of all would slow every fetch from it."""
+"""The most jobs of each stage that wait, the most urgent ones: a queue of all would slow every fetch from it."""
 
 PROBES = 8
-"""How many, while what they need is paused: most would only find that it is."""
+"""The same while a dependency that they need is paused: most would only find that it is."""
 
 AHEAD = timedelta(seconds=30)
-"""How long before its time a task's job is deferred, so that workers go on while nobody defers."""
+"""The time by which a task's job is deferred early, so that workers go on while nobody defers."""
 
 LOOK_AHEAD_EVERY = timedelta(seconds=10)
-"""That look goes over all open tasks, which a second is too short for when they are a million."""
+"""The look ahead goes over all open tasks, which takes longer than a second when they are a million."""
 
 LEASE = timedelta(seconds=10)
-"""Of a worker's claims, renewed every RENEW_EVERY: so soon its tasks are taken up by others should it die."""
+"""The lease of a worker's claims: so soon others take up its tasks should it die."""
 
 RENEW_EVERY = timedelta(seconds=2)
 
@@ -48,7 +48,7 @@ class Deferrer:
         self.fault: LedgerFault | None = None
 
     def pump(self) -> int:
-        """Defer what is due now or soon, as far as what it needs works; return how many jobs. Raises LedgerFault."""
+        """Defer the tasks that are due now or soon and can be worked on; return how many jobs. Raises LedgerFault."""
         now = self._context.clock()
         until = self._until(now)
         deferred = 0
@@ -124,7 +124,7 @@ class JobRunner:
         return self._fault or self._engine.fault
 
     def pump(self) -> int:
-        """Take jobs from now on, if not yet so; they come by themselves."""
+        """Start the engine, the first time; its jobs come by themselves."""
         if not self._started and self._accepting:
             self._started = True
             self._engine.start(self, at_once=self._context.options.tasks_in_flight)
@@ -162,7 +162,7 @@ class JobRunner:
         ]
 
     def begins(self, stage: Stage) -> None:
-        """Count it in."""
+        """Count a task in flight."""
         with self._changed:
             self._at_work.append(stage)
 
@@ -198,7 +198,7 @@ class JobRunner:
         self._context.progress()
 
     def idles(self) -> None:
-        """Take note that the engine lives, and that neither stage had anything to do."""
+        """Take note that the engine lives, and that no stage had anything to do."""
         with self._changed:
             for stage in Stage:
                 self._shares.forfeit(stage)

@@ -22,7 +22,7 @@ Archive = Callable[[Claim], Outcome]
 
 @dataclass(frozen=True, slots=True)
 class DispatchOptions:
-    """How a dispatcher is set: under whose name it claims, how many tasks at once, with what leases."""
+    """The settings of a dispatcher: the name it claims under, how many tasks at once, and its leases."""
 
     owner: str
     tasks_in_flight: int
@@ -32,7 +32,7 @@ class DispatchOptions:
 
 @dataclass(frozen=True, slots=True)
 class DispatchContext:
-    """What the dispatchers share: every one claims, renews and tries in the same way."""
+    """The parts that every dispatcher works with."""
 
     ledger: Ledger
     breakers: Breakers
@@ -53,7 +53,7 @@ class DispatchContext:
         return self.ledger.renew(self.options.owner, now=self.clock(), lease=self.options.lease)
 
     def attempt(self, claim: Claim, archive: Archive) -> None:
-        """Take a claim along the path, whatever comes of it; raises LedgerFault, nothing else."""
+        """Take a claim along the path, and survive whatever comes of it; raises LedgerFault alone."""
         self.log.debug("task.claimed", task_id=claim.task_id, account=claim.account, state=claim.state.value)
         try:
             outcome = archive(claim)

@@ -1,4 +1,4 @@
-"""How workers, and then time, are shared between the two stages."""
+"""Fair shares of workers, and then of time, for the two stages."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ HEAD_START = 10
 
 
 def preferred(listing: int, storing: int, *, ahead: timedelta, left: timedelta) -> Stage:
-    """Say what a free slot had better do: find deadlines out, or meet the nearest one that is known.
+    """Return the stage for a free worker: find deadlines out, or meet the nearest one that is known.
 
-    `listing` and `storing` slots are at it; asking has had `ahead` more time than storing, and `left` is the
-    time to the nearest deadline of what can be stored, zero where none is known.
+    `listing` and `storing` workers are at the two; asking has had `ahead` more time than storing, and `left` is
+    the time to the nearest deadline of what can be stored, zero where none is known.
 
-    Slots are shared evenly, and where they are even (always, with one) time is, but for a head start of asking:
+    Workers are shared evenly. Where they are even (always, with one) time is, but for a head start of asking:
     the provider may go down, and then what was asked about can still be stored. The head start shrinks to
     nothing as the deadline comes near, so storing has had its half by then, whatever there is to ask.
     """
@@ -26,16 +26,16 @@ def preferred(listing: int, storing: int, *, ahead: timedelta, left: timedelta) 
 
 
 class Shares:
-    """How slots, and then time, are shared between the two stages; see `preferred`. Not safe for threads by itself."""
+    """The time that each stage has had; see `preferred`. Needs a lock where threads share it."""
 
     def __init__(self) -> None:
         self.ahead = timedelta()
-        """How much more time asking has had than storing."""
+        """The time that asking has had more than storing."""
 
     def spend(self, stage: Stage, span: timedelta) -> None:
-        """Note that a slot was used so long."""
+        """Count the time that a worker spent."""
         self.ahead += span if stage is Stage.LIST else -span
 
     def forfeit(self, stage: Stage) -> None:
-        """Let a stage that had nothing to do save up no time: days of it would starve the other later."""
+        """Take from a stage that had nothing to do the time it saved up: days of it would starve the other later."""
         self.ahead = (max if stage is Stage.LIST else min)(self.ahead, timedelta())

@@ -1,4 +1,4 @@
-"""Which transfer may begin: the most urgent of those whose origin is not full. One lane an origin's host."""
+"""The order of transfers: the most urgent one whose origin has room. One lane an origin's host."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import Generic, TypeVar
 from archiver.core.concurrency import Change, Limit
 
 STORE = "the store"
-"""What the store is called where hosts are named; no host's name has a space."""
+"""The store's name among hosts; no host's name has a space."""
 HOSTS_KNOWN = 64
-"""So many lanes are remembered while nothing is in them."""
+"""Lanes that are remembered while nothing is in them."""
 
 Item = TypeVar("Item")
 
 
 @dataclass(slots=True)
 class Lane(Generic[Item]):
-    """What waits for one host, and how much of it is under way."""
+    """The items that wait for one host, and the number under way."""
 
     limit: Limit | None
     """None for as many as there are threads."""
@@ -30,15 +30,15 @@ class Lane(Generic[Item]):
 
     @property
     def is_full(self) -> bool:
-        """Whether its host shall have no more at present."""
+        """True while its host shall have no more."""
         return self.limit is not None and self.active >= self.limit.level
 
 
 class Lanes(Generic[Item]):
-    """Items by host and deadline, and the limits. Not to be shared between threads without a lock.
+    """Items by host and deadline, and the limits. Needs a lock where threads share it.
 
     Where it adapts, the store and each host have a limit that finds itself (see archiver.core.concurrency),
-    and `most` bounds each; else `most` at one time are let over all hosts.
+    and `most` bounds each; else `most` run at one time over all hosts.
     """
 
     def __init__(self, most: int, *, adapts: bool, clock: Callable[[], float]) -> None:
@@ -49,7 +49,7 @@ class Lanes(Generic[Item]):
         self.resize(most, adapts=adapts)
 
     def resize(self, most: int, *, adapts: bool) -> None:
-        """Go by this from now on; what was learned is kept as far as it still counts."""
+        """Go by these from now on; a limit keeps what it learned as far as that still counts."""
         self.most, self.adapts = most, adapts
         self._store = self._fitted(self._store)
         for lane in self._lanes.values():
@@ -66,18 +66,18 @@ class Lanes(Generic[Item]):
 
     @property
     def level(self) -> int:
-        """How many at one time are let over all hosts: what the store takes well."""
+        """The number that may run at one time over all hosts: as many as the store takes well."""
         return self.most if self._store is None else self._store.level
 
     @property
     def highest(self) -> int:
-        """How many at one time are let with the host that has the most."""
+        """The number that may run at one time with the host that has the most."""
         levels = [lane.limit.level for lane in self._lanes.values() if lane.limit is not None]
         return max(levels, default=self.level)
 
     @property
     def waiting(self) -> bool:
-        """Whether anything waits, be it let or not."""
+        """True while anything waits, for a full host or not."""
         return any(lane.waiting for lane in self._lanes.values())
 
     def put(self, deadline: datetime, host: str, item: Item) -> None:
@@ -89,7 +89,7 @@ class Lanes(Generic[Item]):
         heapq.heappush(self._lanes[host].waiting, (deadline, next(self._order), item))
 
     def take(self) -> tuple[Lane[Item], Item] | None:
-        """Begin the item with the earliest deadline of those that are let; `end` is to follow."""
+        """Begin the item with the earliest deadline of those whose host has room; `end` is to follow."""
         ready = (lane for lane in self._lanes.values() if lane.waiting and not lane.is_full)
         lane = min(ready, key=lambda each: each.waiting[0][:2], default=None)
         taken = None
@@ -104,7 +104,7 @@ class Lanes(Generic[Item]):
         lane.active -= 1
 
     def _note_slack(self, *, idle: bool) -> None:
-        """A limit that has room to spare is not what slows things: it learns nothing now."""
+        """Tell each limit that has room to spare: it is not what slows things, and learns nothing now."""
         now = self._clock()
         if idle and self._store is not None:
             self._store.slack(now)

@@ -20,8 +20,8 @@ _Work = tuple[Callable[[], None], "Future[None]"]
 class TransferThreads:
     """Threads that move stems, the earliest deadline first, over all tasks.
 
-    Where it adapts, `threads` is the most: then there are as many as the store takes well, each origin's
-    host has a limit of its own, and no thread waits for a host that is full while another is not.
+    Where it adapts, `threads` is the most. There are then as many as the store takes well, each origin's
+    host has a limit of its own, and a thread passes over the hosts that are full.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class TransferThreads:
         self._staff()
 
     def resize(self, threads: int, *, adapts: bool = False) -> None:
-        """Have so many threads, or at most so many: more at once, fewer as they end the work they are at."""
+        """Have so many threads, or at most so many: more at once, fewer as they end their work."""
         with self._changed:
             self._lanes.resize(threads, adapts=adapts)
         self._staff()
@@ -59,7 +59,7 @@ class TransferThreads:
             thread.start()
 
     def submit(self, deadline: datetime, work: Callable[[], None], host: str = "") -> Future[None]:
-        """Run `work`, which fetches from `host`, as soon as may be; the earliest deadline goes first."""
+        """Run `work`, which fetches from `host`; the earliest deadline goes first. Raises RuntimeError once closed."""
         future: Future[None] = Future()
         with self._changed:
             if self._closed:
@@ -69,24 +69,24 @@ class TransferThreads:
         return future
 
     def moved(self, host: str, size: int) -> None:
-        """Note that `size` bytes came from `host`: by this the pool finds out how many at one time are worth it."""
+        """Note that `size` bytes came from `host`: the pool finds out by this how many at a time are worth it."""
         if self._lanes.adapts:
             with self._changed:
                 changes = list(self._lanes.moved(host, size))
-            self._tell(changes)
+            self._apply(changes)
 
     def refused(self, host: str) -> None:
-        """Note that `host` did not answer as it should, or said that it is too busy."""
+        """Note that `host` answered badly, or said that it is too busy."""
         if self._lanes.adapts:
             with self._changed:
                 changes = list(self._lanes.refused(host))
-            self._tell(changes)
+            self._apply(changes)
 
     def store_refused(self) -> None:
-        """Note the same of the store."""
+        """Note that the store answered badly, or said that it is too busy."""
         self.refused(STORE)
 
-    def _tell(self, changes: Sequence[tuple[str, Change]]) -> None:
+    def _apply(self, changes: Sequence[tuple[str, Change]]) -> None:
         if changes:
             self._staff()
         for name, change in changes:
@@ -95,12 +95,12 @@ class TransferThreads:
                 report("concurrency.changed", host=name, before=change.before, now=change.after, reason=change.why)
 
     def limits(self) -> Mapping[Dependency, int]:
-        """Return how many at one time are let: with the origin's host that has the most, and with the store."""
+        """Return how many may run at one time: with the origin's host that has the most, and with the store."""
         with self._changed:
             return {Dependency.ORIGIN: self._lanes.highest, Dependency.STORE: self._lanes.level}
 
     def close(self) -> None:
-        """Let the threads end once all that was submitted has run; does not wait for them."""
+        """Take nothing more; the threads end once all that was submitted has run. Does not wait for them."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

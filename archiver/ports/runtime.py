@@ -1,4 +1,4 @@
-"""What every part of the service is handed of the process it runs in: time, chance, log, observer, supervisor."""
+"""The process that the service runs in, as its parts are handed it: time, chance, log, observer, supervisor."""
 
 from __future__ import annotations
 
@@ -45,26 +45,26 @@ class EventLog(Protocol):
 
 
 class Observer(Protocol):
-    """Is told what moved, for progress and metrics; must return at once and never raise."""
+    """Sees what moved, for progress and metrics. Its methods return at once and never raise."""
 
     def received(self, size: int) -> None:
-        """`size` more bytes of audio came in."""
+        """Count `size` more bytes of audio that came in."""
 
     def stem_stored(self, size: int, seconds: float) -> None:
-        """A stem of `size` bytes is complete in the store, `seconds` after its transfer began."""
+        """Count a stem of `size` bytes that is complete in the store, `seconds` after its transfer began."""
 
     def unknown_name(self) -> None:
-        """A record named a stem nobody has heard of."""
+        """Count a record's stem of a name nobody has heard of."""
 
     def try_failed(self, error: ArchiverError) -> None:
-        """A try at a stem, or at a whole task, ended in this error."""
+        """Count a try at a stem, or at a whole task, that ended in this error."""
 
     def task_ended(self, outcome: Outcome, age: timedelta | None) -> None:
-        """A try at a task came to this outcome, `age` after the provider created the task (None: not known)."""
+        """Count an attempt that came to this outcome, `age` after the provider created the task (None: not known)."""
 
 
 class ServiceManager(Protocol):
-    """Whoever started the process and looks after it; none of its methods fails or waits."""
+    """The one that started the process and supervises it. Its methods never fail and never wait."""
 
     def ready(self) -> None:
         """Say that the service is at work, or back at it after `reloading`."""

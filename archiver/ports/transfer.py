@@ -1,4 +1,4 @@
-"""Audio on its way: where it is fetched from, the body that flows, and the threads and memory it flows through."""
+"""Audio on its way: the client that fetches it, the body that flows, and the threads and memory it flows through."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ class TransferPool(Protocol):
     """The threads that move stems, shared by all tasks."""
 
     def submit(self, deadline: datetime, work: Callable[[], None], host: str) -> Future[None]:
-        """Run `work`, which fetches from `host`, as soon as may be; the earliest deadline goes first."""
+        """Run `work`, which fetches from `host`; the earliest deadline goes first."""
 
     def moved(self, host: str, size: int) -> None:
-        """Note that `size` bytes came from `host`: by this the pool may find out how many at a time are worth it."""
+        """Note that `size` bytes came from `host`: the pool may find out by this how many at a time are worth it."""
 
 
 class Body(Protocol):
@@ -28,7 +28,7 @@ class Body(Protocol):
 
     @property
     def extension(self) -> str:
-        """From the first bytes, never from the URL: mp3, wav, flac, ogg, m4a, aiff, aac and kin."""
+        """The extension by the first bytes, never by the URL: mp3, wav, flac, ogg, m4a, aiff, aac and kin."""
 
     @property
     def content_type(self) -> str:

@@ -1,4 +1,4 @@
-"""How work comes in and is given out: the queue file, and the queue of jobs."""
+"""The ways by which work comes in and is given out: the queue file, and the queue of jobs."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Queue(Protocol):
 
 
 class Jobs(Protocol):
-    """The queue between those who take ids in and the workers: one job is one try at one task.
+    """The queue between those who take ids in and the workers: one job is one attempt at one task.
 
-    The ledger alone knows what is to be done: a job that is lost, doubled or out of date costs a look
+    The ledger alone knows the work that is left: a job that is lost, doubled or out of date costs a look
     into it, never a task. All methods raise LedgerFault when the queue's database cannot be used.
     """
 

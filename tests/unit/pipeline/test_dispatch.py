@@ -88,7 +88,7 @@ def dispatcher_of(
 
 
 class Archive:
-    """Stands for the pipeline: ends each claim as told and remembers the order."""
+    """Stands for the pipeline: ends each claim as it is set and remembers the order."""
 
     def __init__(self, ledger: Ledger, outcome: Callable[[Claim], Outcome] = lambda _: Archived()) -> None:
         self.ledger = ledger
