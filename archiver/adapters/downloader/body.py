@@ -12,7 +12,7 @@ from archiver.adapters.downloader.answer import Hiccup, body_fault, rest_of, sam
 from archiver.adapters.downloader.sniff import ENOUGH, Container, looks_like, sniff
 from archiver.adapters.downloader.throttle import Throttle
 from archiver.adapters.downloader.transport import stream_of
-from archiver.adapters.downloader.wire import Reader
+from archiver.adapters.http1 import Reader
 from archiver.core.errors import (
     AddressForbidden,
     ArchiverError,

@@ -16,7 +16,8 @@ from archiver.adapters.downloader.answer import Hiccup, expect_audio, fault
 from archiver.adapters.downloader.body import Limits, VerifyingBody
 from archiver.adapters.downloader.dialer import Connect, Dialer, Proxy, tcp_connect
 from archiver.adapters.downloader.throttle import Throttle
-from archiver.adapters.downloader.transport import Pool, SocketTransport
+from archiver.adapters.downloader.transport import IDLE_SECONDS, SocketTransport
+from archiver.adapters.http1 import Pool
 from archiver.core.errors import AddressForbidden, ArchiverError, BodyShort, OriginBusy
 from archiver.core.records.envelope import host_of
 from archiver.ports.runtime import Checkpoint, Jitter, unobserved
@@ -129,7 +130,7 @@ class HttpDownloader:
             read_timeout=read_timeout,
             clock=clock,
         )
-        pool = Pool(most=max_connections, clock=clock)
+        pool = Pool(most=max_connections, clock=clock, idle_seconds=IDLE_SECONDS)
         # Without an httpx.Client around it: no cookies, no environment, no redirect and no URL in a log by its doing.
         self._transport = SocketTransport(guard=guard, dialer=dialer, pool=pool, proxy=way_out)
 

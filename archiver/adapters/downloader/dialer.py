@@ -11,14 +11,10 @@ from urllib.parse import unquote
 import httpx
 
 from archiver.adapters.downloader.address import Guard, Resolve, SockAddr
-from archiver.adapters.downloader.wire import Head, Headers, Wire, reason_of, request_head
+from archiver.adapters.http1 import Connection, Head, Headers, Origin, reason_of, request_head
 
 ADDRESSES_MAX = 4
 """Addresses of one host that are tried in turn."""
-
-Origin = tuple[str, str, int]
-"""Scheme, host and port: what a connection may be reused for."""
-
 
 Connect = Callable[[SockAddr, float], socket.socket]
 """Opens a TCP connection to an address within so many seconds; raises OSError."""
@@ -83,7 +79,7 @@ class Dialer:
         self._read_timeout = read_timeout
         self._clock = clock
 
-    def dial(self, origin: Origin) -> Wire:
+    def dial(self, origin: Origin) -> Connection:
         """Connect to `origin`, with TLS where its scheme says so; raise httpx.ConnectError and kin."""
         scheme, host, port = origin
         if self._proxy is None:
@@ -96,13 +92,13 @@ class Dialer:
                 if self._proxy is not None:
                     self._tunnel(sock, self._proxy, host, port)
                 sock = self._secure(sock, host)
-            return self._wire(sock)
+            return self._connection(sock)
         except BaseException:
             sock.close()
             raise
 
-    def _wire(self, sock: socket.socket) -> Wire:
-        return Wire(sock, read_timeout=self._read_timeout, clock=self._clock)
+    def _connection(self, sock: socket.socket) -> Connection:
+        return Connection(sock, read_timeout=self._read_timeout, clock=self._clock)
 
     def _proxy_addresses(self, proxy: Proxy) -> Sequence[SockAddr]:
         try:
@@ -122,12 +118,12 @@ class Dialer:
 
     def _tunnel(self, sock: socket.socket, proxy: Proxy, host: str, port: int) -> None:
         target = f"{f'[{host}]' if ':' in host else host}:{port}".encode("ascii")
-        wire = self._wire(sock)
-        wire.send(request_head(b"CONNECT", target, [(b"Host", target), *proxy.credentials]))
-        head = Head.read(wire)
+        connection = self._connection(sock)
+        connection.send(request_head(b"CONNECT", target, [(b"Host", target), *proxy.credentials]))
+        head = Head.read(connection)
         if head is None or not httpx.codes.is_success(head.status):
             raise httpx.ProxyError(f"the proxy answered {head.status if head else 'nothing'} to CONNECT")
-        if wire.heard() is not None:
+        if connection.peek() is not None:
             raise httpx.ProxyError("the proxy spoke into the tunnel")
         sock.settimeout(self._connect_timeout)
 

@@ -6,15 +6,14 @@ Guard is asked before each request and each connection, and failures are httpx's
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from typing import cast
 
 import httpx
 
 from archiver.adapters.downloader.address import Guard, port_of
-from archiver.adapters.downloader.dialer import Dialer, Origin, Proxy
-from archiver.adapters.downloader.wire import RECEIVE, Head, Reader, Wire, request_head
+from archiver.adapters.downloader.dialer import Dialer, Proxy
+from archiver.adapters.http1 import RECEIVE, Connection, Head, Origin, Pool, Reader, request_head
 
 IDLE_SECONDS = 20.0
 """How long an unused connection is kept; most servers give up later than that."""
@@ -25,9 +24,11 @@ LINGER_SECONDS = 0.5
 class Stream(httpx.SyncByteStream):
     """An answer's body while it occupies its connection."""
 
-    def __init__(self, reader: Reader, wire: Wire, release: Callable[[Wire], None], *, keeps_alive: bool) -> None:
+    def __init__(
+        self, reader: Reader, connection: Connection, release: Callable[[Connection], None], *, keeps_alive: bool
+    ) -> None:
         self.reader = reader
-        self._wire = wire
+        self._connection = connection
         self._release = release
         self._keeps_alive = keeps_alive
         self._open = True
@@ -40,7 +41,7 @@ class Stream(httpx.SyncByteStream):
 
     def overruns(self) -> bool:
         """Say whether bytes follow the end of the body, as far as can be seen without waiting long."""
-        return self._wire.heard(0.0 if self._keeps_alive else LINGER_SECONDS) == 1
+        return self._connection.peek(0.0 if self._keeps_alive else LINGER_SECONDS) == 1
 
     def close(self) -> None:
         """Give the connection back when the whole body was read, else close it."""
@@ -48,68 +49,14 @@ class Stream(httpx.SyncByteStream):
             return
         self._open = False
         if self._keeps_alive and self.reader.framed and self.reader.ended:
-            self._release(self._wire)
+            self._release(self._connection)
         else:
-            self._wire.close()
+            self._connection.close()
 
 
 def stream_of(response: httpx.Response) -> Stream:
     """Return the stream of a response that came through SocketTransport."""
     return cast("Stream", response.extensions["archiver"])
-
-
-class Pool:
-    """Idle connections by origin; safe to share between threads."""
-
-    def __init__(self, *, most: int, clock: Callable[[], float]) -> None:
-        self._most = most
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._idle: dict[Origin, list[Wire]] = {}
-        self._closed = False
-
-    def take(self, origin: Origin) -> Wire | None:
-        """Return the freshest live connection to `origin`; None when there is none."""
-        while True:
-            with self._lock:
-                wire = self._pop(origin, -1)
-            if wire is None:
-                return None
-            if self._clock() - wire.idle_since <= IDLE_SECONDS and wire.heard() is None:
-                return wire
-            wire.close()
-
-    def put(self, origin: Origin, wire: Wire) -> None:
-        """Keep `wire` for the next request to `origin`; when there are too many, the stalest of all goes."""
-        wire.idle_since = self._clock()
-        surplus: Wire | None = wire
-        with self._lock:
-            if not self._closed:
-                self._idle.setdefault(origin, []).append(wire)
-                surplus = self._stalest() if sum(map(len, self._idle.values())) > self._most else None
-        if surplus is not None:
-            surplus.close()
-
-    def _stalest(self) -> Wire | None:
-        return self._pop(min(self._idle, key=lambda origin: self._idle[origin][0].idle_since), 0)
-
-    def _pop(self, origin: Origin, which: int) -> Wire | None:
-        wires = self._idle.get(origin)
-        if wires is None:
-            return None
-        wire = wires.pop(which)
-        if not wires:
-            del self._idle[origin]
-        return wire
-
-    def close(self) -> None:
-        """Close all idle connections; those that come back later are closed too."""
-        with self._lock:
-            self._closed = True
-            wires = [wire for wires in self._idle.values() for wire in wires]
-            self._idle.clear()
-        for wire in wires:
-            wire.close()
 
 
 class SocketTransport(httpx.BaseTransport):
@@ -142,16 +89,18 @@ class SocketTransport(httpx.BaseTransport):
             raise httpx.RemoteProtocolError("the connection was closed without an answer")
         return response
 
-    def _exchange(self, wire: Wire, request: bytes, origin: Origin) -> httpx.Response | None:
+    def _exchange(self, connection: Connection, request: bytes, origin: Origin) -> httpx.Response | None:
         """Return the answer; None when the connection turned out to be closed before any byte of one."""
         try:
-            head = _ask(wire, request)
+            head = _ask(connection, request)
             if head is None:
-                wire.close()
+                connection.close()
                 return None
-            stream = Stream(head.reader(wire), wire, lambda w: self._pool.put(origin, w), keeps_alive=head.keeps_alive)
+            stream = Stream(
+                head.reader(connection), connection, lambda c: self._pool.put(origin, c), keeps_alive=head.keeps_alive
+            )
         except BaseException:
-            wire.close()
+            connection.close()
             raise
         return httpx.Response(head.status, headers=head.headers, stream=stream, extensions={"archiver": stream})
 
@@ -167,11 +116,11 @@ class SocketTransport(httpx.BaseTransport):
         self._pool.close()
 
 
-def _ask(wire: Wire, request: bytes) -> Head | None:
+def _ask(connection: Connection, request: bytes) -> Head | None:
     try:
-        wire.send(request)
-        return Head.read(wire)
+        connection.send(request)
+        return Head.read(connection)
     except (httpx.WriteError, httpx.ReadError):
-        if wire.answered:
+        if connection.answered:
             raise
         return None

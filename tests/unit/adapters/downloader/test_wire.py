@@ -1,4 +1,4 @@
-"""One connection of the download client, and what waits on it: a real pair of sockets, and time in our hands."""
+"""One connection of HTTP/1.1, and what waits on it: a real pair of sockets, and time in our hands."""
 
 from __future__ import annotations
 
@@ -12,42 +12,44 @@ import pytest
 
 from archiver.adapters.downloader.body import Limits, Pace
 from archiver.adapters.downloader.transport import Stream
-from archiver.adapters.downloader.wire import LengthReader, Wire, request_head
+from archiver.adapters.http1 import Connection, LengthReader, request_head
 from archiver.core.errors import BodySlow
 
 SECONDS = 0.2
-"""How long a wire waits here for what never comes."""
+"""How long a connection waits here for what never comes."""
 
 
 @pytest.fixture
-def ends() -> Iterator[tuple[Wire, socket.socket]]:
-    """A wire, and the socket at its other end."""
+def ends() -> Iterator[tuple[Connection, socket.socket]]:
+    """A connection, and the socket at its other end."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         near = socket.create_connection(listener.getsockname())
         far, _ = listener.accept()
-    with closing(Wire(near, read_timeout=SECONDS, clock=lambda: 0.0)) as wire, far:
-        yield wire, far
+    with closing(Connection(near, read_timeout=SECONDS, clock=lambda: 0.0)) as connection, far:
+        yield connection, far
 
 
-def test_request_that_nobody_takes_is_a_timeout(ends: tuple[Wire, socket.socket]) -> None:
+def test_request_that_nobody_takes_is_a_timeout(ends: tuple[Connection, socket.socket]) -> None:
     with pytest.raises(httpx.WriteTimeout):
         ends[0].send(bytes(64 * 1024 * 1024))
 
 
-def test_request_into_a_connection_that_was_reset_is_a_write_error(ends: tuple[Wire, socket.socket]) -> None:
-    wire, far = ends
+def test_request_into_a_connection_that_was_reset_is_a_write_error(ends: tuple[Connection, socket.socket]) -> None:
+    connection, far = ends
     reset(far)
     with pytest.raises(httpx.WriteError):
-        wire.send(bytes(64 * 1024 * 1024))
+        connection.send(bytes(64 * 1024 * 1024))
 
 
-def test_silent_wire_is_told_from_one_that_speaks_ends_or_was_reset(ends: tuple[Wire, socket.socket]) -> None:
-    wire, far = ends
-    assert wire.heard() is None
+def test_silence_is_told_from_bytes_an_end_and_a_reset(
+    ends: tuple[Connection, socket.socket],
+) -> None:
+    connection, far = ends
+    assert connection.peek() is None
     far.sendall(b"!")
-    assert wire.heard(10.0) == 1
+    assert connection.peek(10.0) == 1
     reset(far)
-    assert wire.heard(10.0) == 0
+    assert connection.peek(10.0) == 0
 
 
 def reset(far: socket.socket) -> None:
@@ -62,15 +64,15 @@ def test_request_whose_lines_would_break_is_not_made(sign: str) -> None:
         request_head(b"GET", b"/", [(b"Host", f"a{sign}b".encode())])
 
 
-def test_stream_is_given_back_once_when_it_was_read_to_its_end(ends: tuple[Wire, socket.socket]) -> None:
-    wire, far = ends
-    given_back: list[Wire] = []
-    stream = Stream(LengthReader(wire, 5), wire, given_back.append, keeps_alive=True)
+def test_stream_is_given_back_once_when_it_was_read_to_its_end(ends: tuple[Connection, socket.socket]) -> None:
+    connection, far = ends
+    given_back: list[Connection] = []
+    stream = Stream(LengthReader(connection, 5), connection, given_back.append, keeps_alive=True)
     far.sendall(b"bytes")
     assert b"".join(stream) == b"bytes"
     stream.close()
     stream.close()
-    assert given_back == [wire]
+    assert given_back == [connection]
 
 
 def test_rate_is_judged_by_the_window_alone_and_not_by_what_came_before() -> None:

@@ -1,0 +1,116 @@
+"""One connection, buffered just enough to read lines from it."""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+from collections.abc import Callable
+
+import httpx
+
+RECEIVE = 8192
+"""Bytes asked of the socket while a head or a chunk size is read."""
+LINE_MAX = 65536
+
+
+class Connection:
+    """A connected socket as a client uses it: requests out, lines and bodies in."""
+
+    def __init__(self, sock: socket.socket, *, read_timeout: float, clock: Callable[[], float]) -> None:
+        self._sock = sock
+        self._timeout = read_timeout
+        self._clock = clock
+        self._rest = bytearray()
+        self.idle_since = 0.0
+        self.answered = False
+        sock.settimeout(read_timeout)
+
+    def send(self, data: bytes) -> None:
+        """Send all of `data`; raise httpx.WriteError or WriteTimeout."""
+        self.answered = False
+        try:
+            self._sock.sendall(data)
+        except TimeoutError as error:
+            raise httpx.WriteTimeout("the request could not be sent in time") from error
+        except OSError as error:
+            raise httpx.WriteError(reason_of(error)) from error
+
+    def receive(self, view: memoryview) -> int:
+        """Receive once into `view`; 0 when the other side has closed. Raises httpx.ReadError or ReadTimeout."""
+        if self._rest:
+            size = min(len(view), len(self._rest))
+            view[:size] = self._rest[:size]
+            del self._rest[:size]
+            return size
+        try:
+            return self._sock.recv_into(view)
+        except TimeoutError as error:
+            raise httpx.ReadTimeout(f"nothing came for {self._timeout:g} s") from error
+        except OSError as error:
+            raise httpx.ReadError(reason_of(error)) from error
+
+    def deadline(self) -> float:
+        """Return the time by which lines that are asked for now must have come, however slowly they drip."""
+        return self._clock() + self._timeout
+
+    def line(self, deadline: float) -> bytes:
+        """Read one line with its newline; b"" when the other side closed before any byte of it."""
+        while (end := self._rest.find(b"\n") + 1) == 0:
+            if len(self._rest) > LINE_MAX:
+                raise httpx.RemoteProtocolError("an endless line in a head or chunk size")
+            if self._clock() > deadline:
+                raise httpx.ReadTimeout("a head or chunk size came too slowly")
+            if not self._fetch():
+                if self._rest:
+                    raise httpx.ReadError("the connection was closed in the middle of a line")
+                return b""
+        line = bytes(self._rest[:end])
+        del self._rest[:end]
+        return line
+
+    def _fetch(self) -> int:
+        kept, self._rest = self._rest, bytearray()
+        buffer = bytearray(RECEIVE)
+        size = self.receive(memoryview(buffer))
+        self.answered = self.answered or size > 0
+        self._rest = kept + buffer[:size]
+        return size
+
+    def peek(self, wait: float = 0.0) -> int | None:
+        """Return 1 when bytes came that nobody asked for, 0 when the other side closed, None while it is silent.
+
+        A byte that came is lost: such a connection is of no further use.
+        """
+        if self._rest:
+            return 1
+        if not self._readable(wait):
+            return None
+        self._sock.settimeout(wait)
+        try:
+            return self._sock.recv_into(bytearray(1))
+        except (TimeoutError, BlockingIOError, ssl.SSLWantReadError):
+            return None
+        except OSError:
+            return 0
+        finally:
+            self._sock.settimeout(self._timeout)
+
+    def _readable(self, wait: float) -> bool:
+        """Return whether there may be something to receive: one call of the system for what is nearly always silent."""
+        if isinstance(self._sock, ssl.SSLSocket) and self._sock.pending():
+            return True
+        waiting = select.poll()
+        waiting.register(self._sock, select.POLLIN)
+        return bool(waiting.poll(wait * 1000))
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._sock.close()
+
+
+def reason_of(error: OSError) -> str:
+    """Return what went wrong in words that hold no address and no URL."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the certificate is not valid: {error.verify_message}"
+    return error.strerror or type(error).__name__

@@ -1,0 +1,112 @@
+"""The head of an answer, what it says of the body's framing, and the head of a request."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import httpx
+
+from archiver.adapters.http1.body import ChunkedReader, CloseReader, LengthReader, Reader
+from archiver.adapters.http1.connection import LINE_MAX, Connection
+
+_STATUS = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?: [^\r\n]*)?\r?\n")
+_FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\0]*?)[ \t]*\r?\n")
+_LENGTH = re.compile(r"[0-9]{1,18}")
+
+Headers = list[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class HeadLimits:
+    """How much of a head is read before it is refused."""
+
+    lines: int = 256
+    size: int = 256 * LINE_MAX
+    """Bytes."""
+    interim: int = 7
+    """Answers 1xx that may precede the final one."""
+
+
+_ROOMY = HeadLimits()
+
+
+class Head:
+    """Status and header fields of an answer, and what they say of the body's framing."""
+
+    def __init__(self, status: int, minor: int, headers: Headers) -> None:
+        self.status = status
+        self.headers = headers
+        self._minor = minor
+
+    @classmethod
+    def read(cls, connection: Connection, limits: HeadLimits = _ROOMY) -> Head | None:
+        """Read the head of the final answer; None when the connection was closed before any byte of it."""
+        deadline = connection.deadline()
+        for _ in range(limits.interim + 1):
+            line = connection.line(deadline)
+            if not line:
+                return None
+            status = _STATUS.fullmatch(line)
+            if status is None:
+                raise httpx.RemoteProtocolError("the answer is not HTTP/1")
+            head = cls(int(status[2]), int(status[1]), _fields(connection, deadline, limits))
+            if head.status >= httpx.codes.OK:
+                return head
+        raise httpx.RemoteProtocolError("endless interim answers")
+
+    def _tokens(self, name: bytes) -> list[str]:
+        values = (value for field, value in self.headers if field.lower() == name)
+        return [token.strip().lower() for value in values for token in value.decode("latin-1").split(",")]
+
+    @property
+    def keeps_alive(self) -> bool:
+        """True when another request may follow on the same connection."""
+        connection = self._tokens(b"connection")
+        ambiguous = self._tokens(b"transfer-encoding") and self._tokens(b"content-length")
+        return not ambiguous and "close" not in connection and (self._minor > 0 or "keep-alive" in connection)
+
+    def reader(self, connection: Connection) -> Reader:
+        """Return the body's reader (RFC 9112, section 6.3); raise httpx.RemoteProtocolError when that is unclear."""
+        if self.status in {httpx.codes.NO_CONTENT, httpx.codes.NOT_MODIFIED}:
+            return LengthReader(connection, 0)
+        codings = self._tokens(b"transfer-encoding")
+        if codings:
+            if codings != ["chunked"]:
+                raise httpx.RemoteProtocolError("a transfer coding that was not asked for")
+            return ChunkedReader(connection)
+        lengths = set(self._tokens(b"content-length"))
+        if not lengths:
+            return CloseReader(connection)
+        length = lengths.pop()
+        if lengths or not _LENGTH.fullmatch(length):
+            raise httpx.RemoteProtocolError("a Content-Length that is no length")
+        return LengthReader(connection, int(length))
+
+
+def _fields(connection: Connection, deadline: float, limits: HeadLimits) -> Headers:
+    headers: Headers = []
+    left = limits.size
+    for _ in range(limits.lines):
+        line = connection.line(deadline)
+        if line in {b"\r\n", b"\n"}:
+            return headers
+        left -= len(line)
+        if left < 0:
+            break
+        if line[:1] in {b" ", b"\t"} and headers:
+            headers[-1] = (headers[-1][0], headers[-1][1] + b" " + line.strip())
+            continue
+        field = _FIELD.fullmatch(line)
+        if field is None:
+            raise httpx.RemoteProtocolError("a malformed header field" if line else "the head was cut short")
+        headers.append((field[1], field[2]))
+    raise httpx.RemoteProtocolError("endless header fields")
+
+
+def request_head(method: bytes, target: bytes, headers: Headers) -> bytes:
+    """Return a request's head as it is sent; raise httpx.LocalProtocolError for what would break its lines."""
+    lines = [b"%s %s HTTP/1.1" % (method, target), *(b"%s: %s" % field for field in headers)]
+    if any(b"\r" in line or b"\n" in line or b"\0" in line for line in lines):
+        raise httpx.LocalProtocolError("a control character in the request")
+    return b"\r\n".join(lines) + b"\r\n\r\n"
