@@ -10,10 +10,8 @@ from contextlib import closing
 import httpx
 import pytest
 
-from archiver.adapters.downloader.body import Limits, Pace
 from archiver.adapters.downloader.transport import Stream
 from archiver.adapters.http1 import Connection, LengthReader, request_head
-from archiver.core.errors import BodySlow
 
 SECONDS = 0.2
 """How long a connection waits here for what never comes."""
@@ -73,30 +71,3 @@ def test_stream_is_given_back_once_when_it_was_read_to_its_end(ends: tuple[Conne
     stream.close()
     stream.close()
     assert given_back == [connection]
-
-
-def test_rate_is_judged_by_the_window_alone_and_not_by_what_came_before() -> None:
-    times = iter([0.0, 10.0, 20.0])
-    pace = Pace(Limits(max_bytes=1, min_rate=10, window=10), lambda: next(times))
-    pace.start()
-    pace.count(1000)
-    with pytest.raises(BodySlow, match="5 bytes/s over 10 s"):
-        pace.count(50)
-
-
-def test_rate_that_is_just_enough_is_enough() -> None:
-    times = iter([0.0, 10.0])
-    pace = Pace(Limits(max_bytes=1, min_rate=10, window=10), lambda: next(times))
-    pace.start()
-    pace.count(100)
-
-
-def test_time_before_the_next_start_does_not_count() -> None:
-    times = iter([0.0, 9.0, 1000.0, 1000.5, 1001.0])
-    pace = Pace(Limits(max_bytes=1, min_rate=10, window=10), lambda: next(times))
-    pace.start()
-    pace.count(0)
-    pace.start()
-    pace.count(0)
-    with pytest.raises(BodySlow, match="over 10 s"):
-        pace.count(0)
