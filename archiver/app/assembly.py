@@ -50,7 +50,7 @@ from archiver.ports.ledger import Ledger
 from archiver.ports.runtime import Checkpoint, Clock, EventLog, Observer, unobserved
 from archiver.ports.work import Engine
 from archiver.service.alerts import Heartbeat, Notices, ToldLog
-from archiver.service.backfill import Backfill, Ending, Roll, end, enrol, stay
+from archiver.service.backfill import Backfill, BackfillCounts, BackfillResult, end, enrol, stay
 from archiver.service.daemon import Daemon, Job
 from archiver.service.deadlines import DeadlineWatch
 from archiver.service.housekeeping import Housekeeping, Rescue, abort_strays
@@ -261,9 +261,9 @@ class Service:
 
     # --- one shot
 
-    def _enrol(self, roll: Roll, intakes: Iterable[Intake], limit: int | None) -> None:
+    def _enrol(self, counts: BackfillCounts, intakes: Iterable[Intake], limit: int | None) -> None:
         enrol(
-            roll,
+            counts,
             intakes,
             owner=self.owner,
             ledger=self.ledger,
@@ -287,12 +287,12 @@ class Service:
         wait: bool,
         max_wait: timedelta,
         progress: Progress,
-    ) -> Ending:
+    ) -> BackfillResult:
         """Take the ids in and work until each has ended; raises LedgerFault."""
         self._heed(shutdown)
-        roll = Roll()
-        unless_asked(lambda: self._enrol(roll, intakes, limit), shutdown)
-        self.log.info("backfill.started", tasks=roll.taken, already_archived=roll.already_archived)
+        counts = BackfillCounts()
+        unless_asked(lambda: self._enrol(counts, intakes, limit), shutdown)
+        self.log.info("backfill.started", tasks=counts.taken, already_archived=counts.already_archived)
         backfill = Backfill(
             owner=self.owner,
             ledger=self.ledger,
@@ -306,16 +306,16 @@ class Service:
 
         def report(work: OpenWork) -> None:
             nearest = None if work.nearest_deadline is None else work.nearest_deadline - self.clock()
-            progress(roll.taken - work.tasks, roll.taken, nearest)
+            progress(counts.taken - work.tasks, counts.taken, nearest)
 
         try:
             verdict = backfill.run(report)
             unless_asked(self._sweep, shutdown)
-            ending = end(backfill, verdict, roll)
+            result = end(backfill, verdict, counts)
         finally:
             self.stop(shutdown)
-        self.log.info("backfill.finished", verdict=ending.verdict.value, unfinished=len(ending.unfinished))
-        return ending
+        self.log.info("backfill.finished", verdict=result.verdict.value, unfinished=len(result.unfinished))
+        return result
 
 
 @dataclass(frozen=True, slots=True)

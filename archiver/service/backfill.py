@@ -19,7 +19,7 @@ from archiver.service.intake import accept
 from archiver.service.shutdown import Shutdown
 
 UNFINISHED_SHOWN = 1000
-"""How many unfinished tasks the ending names; beyond that it only counts."""
+"""How many unfinished tasks the result names; beyond that it only counts."""
 
 TICK = timedelta(seconds=0.25)
 RELOAD = timedelta(seconds=5)
@@ -37,7 +37,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class BackfillResult:
     """What a backfill leaves behind."""
 
     verdict: Verdict
@@ -59,7 +59,7 @@ def stay(dispatcher: Dispatcher) -> None:
 
 
 @dataclass(slots=True)
-class Roll:
+class BackfillCounts:
     """The ids of this backfill, taken into the ledger."""
 
     taken: int = 0
@@ -68,7 +68,7 @@ class Roll:
 
 
 def enrol(
-    roll: Roll,
+    counts: BackfillCounts,
     intakes: Iterable[Intake],
     *,
     owner: str,
@@ -79,14 +79,14 @@ def enrol(
     checkpoint: Checkpoint = unobserved,
     stay: Callable[[], object] = lambda: None,
 ) -> None:
-    """Take ids in, enlist those that are not archived yet, at most `limit` of them, and count them on `roll`.
+    """Take ids in, enlist those that are not archived yet, at most `limit` of them, and count them on `counts`.
 
     Calls `stay` after each batch: a million ids take a while, in which we must not be taken for dead.
     """
     room = limit
     for intake in intakes:
         checkpoint("queue.read")
-        roll.rejected += len(intake.rejects)
+        counts.rejected += len(intake.rejects)
         states = ledger.known(intake.ids)
         ids = list(dict.fromkeys(intake.ids))
         todo = [task_id for task_id in ids if states.get(task_id) is not TaskState.ARCHIVED]
@@ -94,8 +94,8 @@ def enrol(
             todo = todo[:room]
             room -= len(todo)
         archived = sum(states.get(task_id) is TaskState.ARCHIVED for task_id in ids)
-        roll.taken += len(todo) + archived
-        roll.already_archived += archived
+        counts.taken += len(todo) + archived
+        counts.already_archived += archived
         accounts = {task_id: intake.accounts[task_id] for task_id in todo if task_id in intake.accounts}
         batch = Intake(ids=tuple(todo), accounts=accounts, rejects=intake.rejects)
         accept(batch, source="backfill", ledger=ledger, now=clock(), log=log)
@@ -183,18 +183,18 @@ def _is_of_an_account(pause: Pause) -> bool:
     return pause.dependency is Dependency.PROVIDER and not pause.held
 
 
-def end(backfill: Backfill, verdict: Verdict, roll: Roll) -> Ending:
+def end(backfill: Backfill, verdict: Verdict, counts: BackfillCounts) -> BackfillResult:
     """Sum up; a DONE whose tasks did not all end archived is UNFINISHED. Raises LedgerFault."""
     unfinished = tuple(backfill.ledger.unfinished(backfill.owner, limit=UNFINISHED_SHOWN))
     # After the list was read: had it been gone by then, this tells.
     stay(backfill.dispatcher)
-    if verdict is Verdict.DONE and (unfinished or roll.rejected):
+    if verdict is Verdict.DONE and (unfinished or counts.rejected):
         verdict = Verdict.UNFINISHED
-    return Ending(
+    return BackfillResult(
         verdict=verdict,
-        taken=roll.taken,
-        already_archived=roll.already_archived,
-        rejected=roll.rejected,
+        taken=counts.taken,
+        already_archived=counts.already_archived,
+        rejected=counts.rejected,
         unfinished=unfinished,
         pauses=tuple(backfill.ledger.pauses()),
     )

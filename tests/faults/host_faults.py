@@ -17,6 +17,7 @@ from typing import Any
 from typer.testing import CliRunner
 
 from archiver.commands import app
+from archiver.commands.invocation import Exit
 from tests.fakes.origin import Reply as CdnReply
 from tests.fakes.provider import Reply as ApiReply
 from tests.fakes.s3_proxy import drop_before
@@ -221,7 +222,7 @@ def _refusal(world: World, commands: Sequence[str]) -> str:
     said = ""
     for command in commands:
         done = CliRunner().invoke(app.app, [command], env=_environment(world))
-        assert done.exit_code == app.Exit.PAUSED, done.output
+        assert done.exit_code == Exit.PAUSED, done.output
         assert "Traceback" not in done.output
         said = said or done.output.removeprefix("stem-archiver: ")
         for what, secret in oracles.planted(world).items():

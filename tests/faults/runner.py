@@ -25,10 +25,13 @@ from typing import Literal, NoReturn
 import typer
 
 from archiver.app.assembly import Role, service
+from archiver.app.backfill import intakes
 from archiver.app.clock import utc_now
 from archiver.app.ledger import open_ledger
 from archiver.commands import app
-from archiver.commands.printing import Tally
+from archiver.commands.backfill import exit_code
+from archiver.commands.invocation import faults
+from archiver.commands.progress import Tally
 from archiver.logs import configure
 from archiver.service.shutdown import Shutdown
 from archiver.service.supervision import Hangup
@@ -172,14 +175,14 @@ def _settings() -> Settings:
 
 
 def _retry(stop: Stop, reached: Path) -> int:
-    """Do what `archiver.commands.app` does for `retry --all-failed`, with a checkpoint."""
+    """Do what `archiver.commands.tasks` does for `retry --all-failed`, with a checkpoint."""
     with closing(open_ledger(_settings(), Stopper(stop, None, reached))) as ledger:
         retry(ledger, now=utc_now())
     return 0
 
 
 def _observed(argv: list[str], stop: Stop, reached: Path) -> int:
-    """Do what `archiver.commands.app` does for `run` and `backfill [FILE]`, with a checkpoint."""
+    """Do what `archiver.commands` do for `run` and `backfill [FILE]`, with a checkpoint."""
     command, file = argv[0], argv[1] if len(argv) > 1 else None
     settings = _settings()
     log = configure(settings.log.level, settings.log.format, secrets=settings.secrets())
@@ -188,21 +191,21 @@ def _observed(argv: list[str], stop: Stop, reached: Path) -> int:
     try:
         with (
             shutdown.on_signals(),
-            app._faults(),
+            faults(),
             service(settings, observer=Tally(), log=log, role=Role(command), checkpoint=checkpoint) as ready,
         ):
             if command == "run":
                 ready.run(shutdown, Hangup(), _settings)
                 return 0
-            ending = ready.backfill(
-                app._intakes(file, settings.queue.path),
+            result = ready.backfill(
+                intakes(file, settings.queue.path),
                 shutdown=shutdown,
                 limit=None,
                 wait=True,
                 max_wait=timedelta(minutes=1),
                 progress=lambda *_: None,
             )
-            return app._exit_code(ending, shutdown.signal_number)
+            return exit_code(result, shutdown.signal_number)
     except typer.Exit as ended:
         return ended.exit_code
 

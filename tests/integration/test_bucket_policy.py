@@ -33,7 +33,7 @@ from archiver.app.clock import utc_now
 from archiver.core.model import Intake, TaskId
 from archiver.demo.emulator import API_KEY, EmulatedTask, Emulator
 from archiver.demo.seaweed import S3Server
-from archiver.service.backfill import Ending, Verdict
+from archiver.service.backfill import BackfillResult, Verdict
 from archiver.service.shutdown import Shutdown
 from archiver.settings import Loaded, load
 from tests import ROOT
@@ -133,10 +133,10 @@ class Account:
         """What `check` finds: subject to level."""
         return {finding.subject: finding.level for finding in findings(self.loaded(), Events())}
 
-    def backfill(self, *tasks: EmulatedTask) -> tuple[Ending, Events]:
+    def backfill(self, *tasks: EmulatedTask) -> tuple[BackfillResult, Events]:
         events = Events()
         with service(self.loaded().settings, log=events, role=Role.BACKFILL) as ready:
-            ending = ready.backfill(
+            result = ready.backfill(
                 [Intake(ids=tuple(TaskId(task.task_id) for task in tasks))],
                 shutdown=Shutdown(),
                 limit=None,
@@ -144,7 +144,7 @@ class Account:
                 max_wait=timedelta(seconds=30),
                 progress=lambda *_: None,
             )
-        return ending, events
+        return result, events
 
 
 def make_bucket(bucket: str) -> None:
@@ -197,8 +197,8 @@ def test_check_passes_under_exactly_the_policy(account: Account) -> None:
 
 
 def test_backfill_passes_under_exactly_the_policy(account: Account) -> None:
-    ending, events = account.as_writer(POLICY, lambda: account.backfill(SMALL, LARGE))
-    assert (ending.verdict, ending.unfinished) == (Verdict.DONE, ())
+    result, events = account.as_writer(POLICY, lambda: account.backfill(SMALL, LARGE))
+    assert (result.verdict, result.unfinished) == (Verdict.DONE, ())
     assert len(events.of("stem.stored")) == 3
     assert events.of("upload.abort_failed") == []
 
@@ -215,8 +215,8 @@ def test_policy_has_no_right_whose_lack_goes_untold() -> None:
 
 
 def test_backfill_without_the_right_to_put_pauses(account: Account) -> None:
-    ending, _ = account.as_writer(without(POLICY, "s3:PutObject"), lambda: account.backfill(SMALL))
-    assert ending.verdict is Verdict.PAUSED
+    result, _ = account.as_writer(without(POLICY, "s3:PutObject"), lambda: account.backfill(SMALL))
+    assert result.verdict is Verdict.PAUSED
 
 
 BEYOND: dict[str, Json] = {

@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 from archiver.adapters.ledger.copying import TABLES
 from archiver.app.ledger import copy_ledger
 from archiver.commands import app
+from archiver.commands.invocation import Exit
 from archiver.core.errors import LedgerFault
 from archiver.core.model import Intake, Reject
 from tests import FIXTURES
@@ -174,12 +175,12 @@ def _called(*words: str) -> Result:
 
 def test_the_command_prints_figures_and_no_password(full: str, postgres: PostgresServer, postgres_url: str) -> None:
     done = _called(full, postgres_url)
-    assert done.exit_code == app.Exit.DONE
+    assert done.exit_code == Exit.DONE
     assert "tasks: 2499 rows" in done.stdout
     assert "rows copied and compared in" in done.stdout
     again = _called(full, postgres_url)
-    assert again.exit_code == app.Exit.PAUSED
+    assert again.exit_code == Exit.PAUSED
     assert "is not empty" in again.stderr
     away = _called(full, postgres_url.replace(str(postgres.port), "1"))
-    assert (away.exit_code, "cannot be reached" in away.stderr) == (app.Exit.PAUSED, True)
+    assert (away.exit_code, "cannot be reached" in away.stderr) == (Exit.PAUSED, True)
     assert postgres.password not in done.output + again.output + away.output

@@ -9,7 +9,8 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from archiver.commands.app import Exit, app
+from archiver.commands.app import app
+from archiver.commands.invocation import Exit
 from tests import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

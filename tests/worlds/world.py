@@ -30,7 +30,8 @@ from archiver.adapters.downloader.dialer import tcp_connect
 from archiver.adapters.object_store import s3_client
 from archiver.app.assembly import Service, service
 from archiver.app.machine import Machine
-from archiver.commands.printing import Tally, jsonable
+from archiver.commands.format import jsonable
+from archiver.commands.progress import Tally
 from archiver.core.errors import LedgerFault
 from archiver.core.model import TaskId
 from archiver.core.reports import TaskRow

@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from archiver import __version__
 from archiver.commands import app
+from archiver.commands.invocation import Exit
 
 SECRET = "k" * 32
 
@@ -49,10 +50,10 @@ def test_config_show_says_where_each_value_is_from_and_no_secret(config: Path) -
 
 
 def test_config_validate_accepts_what_run_would_and_refuses_the_rest(config: Path) -> None:
-    assert called(config, "config", "validate").exit_code == app.Exit.DONE
+    assert called(config, "config", "validate").exit_code == Exit.DONE
     config.write_text("[store]\nbucket = 3\n")
     refused = called(config, "config", "validate")
-    assert refused.exit_code == app.Exit.USAGE
+    assert refused.exit_code == Exit.USAGE
     assert "store.bucket" in refused.stderr
     assert "provider.api_key" in refused.stderr
 
@@ -60,12 +61,12 @@ def test_config_validate_accepts_what_run_would_and_refuses_the_rest(config: Pat
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [
-        (["retry"], app.Exit.USAGE, "--all-failed"),
-        (["retry", "task-0001", "--all-failed"], app.Exit.USAGE, "--all-failed"),
-        (["retry", "task-0001"], app.Exit.UNARCHIVED, "task-0001 was left alone"),
-        (["show", "task-0001"], app.Exit.UNARCHIVED, "does not know task-0001"),
-        (["enqueue", "short", "task-0001"], app.Exit.USAGE, "no task id: 'short'"),
-        (["backfill", "--max-wait", "soon"], app.Exit.USAGE, "90s"),
+        (["retry"], Exit.USAGE, "--all-failed"),
+        (["retry", "task-0001", "--all-failed"], Exit.USAGE, "--all-failed"),
+        (["retry", "task-0001"], Exit.UNARCHIVED, "task-0001 was left alone"),
+        (["show", "task-0001"], Exit.UNARCHIVED, "does not know task-0001"),
+        (["enqueue", "short", "task-0001"], Exit.USAGE, "no task id: 'short'"),
+        (["backfill", "--max-wait", "soon"], Exit.USAGE, "90s"),
     ],
 )
 def test_command_that_cannot_do_what_was_asked_says_why(config: Path, words: list[str], code: int, told: str) -> None:

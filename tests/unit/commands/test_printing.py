@@ -12,20 +12,14 @@ import pytest
 from rich.console import Console
 
 from archiver.app.preview import Preview, PreviewedStem
-from archiver.commands.printing import (
-    Tally,
-    print_ending,
-    print_findings,
-    print_json,
-    print_overview,
-    print_preview,
-    print_task,
-)
+from archiver.commands.format import print_json
+from archiver.commands.printing import print_findings, print_overview, print_preview, print_result, print_task
+from archiver.commands.progress import Tally
 from archiver.core.model import AccountName, Dependency, Moved, Pause, Receipt, Reject, StemName, TaskId
 from archiver.core.model import StemRow as Stem
 from archiver.core.reports import AtRisk, Finding, Overview, TaskRow
 from archiver.core.states import StemState, TaskState
-from archiver.service.backfill import Ending, Verdict
+from archiver.service.backfill import BackfillResult, Verdict
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 HOSTILE = (
@@ -84,14 +78,14 @@ OVERVIEW = Overview(
     stems_an_hour=1.0,
     forecast_late=1,
 )
-ENDING = Ending(Verdict.PAUSED, 1, 0, 1, (ROW,), (PAUSE,))
+RESULT = BackfillResult(Verdict.PAUSED, 1, 0, 1, (ROW,), (PAUSE,))
 PREVIEW = Preview(TaskId("task-0001"), HOSTILE, (PreviewedStem(HOSTILE, HOSTILE),))
 FINDINGS = [Finding(level, HOSTILE, HOSTILE, HOSTILE) for level in ("ok", "warn", "fail")]
 
 PRINTERS: dict[str, Callable[[Console], object]] = {
     "status": lambda console: print_overview(console, OVERVIEW, NOW + timedelta(hours=1)),
     "show": lambda console: print_task(console, ROW, NOW + timedelta(hours=1)),
-    "backfill": lambda console: print_ending(console, ENDING, Tally()),
+    "backfill": lambda console: print_result(console, RESULT, Tally()),
     "dry run": lambda console: print_preview(console, [PREVIEW]),
     "check": lambda console: print_findings(console, FINDINGS),
 }

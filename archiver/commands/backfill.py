@@ -1,0 +1,131 @@
+"""`backfill`, and its dry run."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from archiver.commands.invocation import FOR_WORK, Exit, JsonFlag, at_work, fail, faults, settings_of, terminal
+
+if TYPE_CHECKING:
+    from archiver.service.backfill import BackfillResult
+    from archiver.settings import Settings
+
+
+def backfill(
+    context: typer.Context,
+    file: Annotated[
+        str | None, typer.Argument(metavar="[FILE|-]", help="Ids, one a line; default: queue.path.")
+    ] = None,
+    as_json: JsonFlag = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be fetched and stored; store nothing.")
+    ] = False,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, metavar="N", help="Take at most N unfinished ids.")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for tasks that are still PENDING.")] = True,
+    max_wait: Annotated[str, typer.Option("--max-wait", metavar="SPAN", help="How long to wait, once idle.")] = "15m",
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every step, also on a terminal.")] = False,
+) -> None:
+    """Archive the ids of FILE, of standard input (-), or of the queue file, and end when each has ended.
+
+    The lines are those of a queue file: ID, or ID account=NAME, or JSON.
+
+    Running it again does no work twice.
+
+    Exit codes: 0 all archived; 1 some task not; 2 usage or settings; 3 paused, or the ledger failed; 130, 143 signal.
+
+    Example: echo 3e63b4cc88d52611159371f6af5571e7 | stem-archiver backfill -
+    """
+    loaded = settings_of(context, *FOR_WORK)
+    from archiver.settings import parse_duration
+
+    try:
+        patience = parse_duration(max_wait)
+    except ValueError as error:
+        fail(f"--max-wait {error}", Exit.USAGE, "write it like 90s, 15m or 2h")
+    request = Request(file, as_json, limit, wait, patience, verbose)
+    raise typer.Exit((preview if dry_run else archive)(loaded.settings, request))
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The options of one backfill."""
+
+    file: str | None
+    as_json: bool
+    limit: int | None
+    wait: bool
+    max_wait: timedelta
+    verbose: bool
+
+
+def archive(settings: Settings, request: Request) -> int:
+    """Archive what was asked for, print what came of it, and return the exit code."""
+    from archiver.app.assembly import Role, service
+    from archiver.app.backfill import intakes
+    from archiver.commands.format import print_json
+    from archiver.commands.printing import print_result, result_summary
+    from archiver.commands.progress import Screen, Tally, current_stderr
+    from archiver.logs import configure
+    from archiver.service.shutdown import Shutdown
+
+    console = terminal(err=True)
+    level = settings.log.level if request.verbose or not console.is_terminal else "warning"
+    log = configure(level, settings.log.format, current_stderr(), secrets=settings.secrets())
+    shutdown, tally = Shutdown(), Tally()
+    with (
+        shutdown.on_signals(),
+        faults(),
+        service(settings, observer=tally, log=log, role=Role.BACKFILL) as ready,
+        Screen(console, tally, quiet=request.as_json) as screen,
+    ):
+        at_work()
+        result = ready.backfill(
+            intakes(request.file, settings.queue.path),
+            shutdown=shutdown,
+            limit=request.limit,
+            wait=request.wait,
+            max_wait=request.max_wait,
+            progress=screen.update,
+        )
+    code = exit_code(result, shutdown.signal_number)
+    if request.as_json:
+        print_json(result_summary(result, tally, code), sys.stdout)
+    else:
+        print_result(console, result, tally)
+    return code
+
+
+def exit_code(result: BackfillResult, signal_number: int | None) -> int:
+    """Return the exit code of a backfill that ended so."""
+    from archiver.service.backfill import Verdict
+
+    if result.verdict is Verdict.STOPPED and signal_number is not None:
+        return Exit.SIGNAL + signal_number
+    codes = {Verdict.DONE: Exit.DONE, Verdict.PAUSED: Exit.PAUSED}
+    return codes.get(result.verdict, Exit.UNARCHIVED)
+
+
+def preview(settings: Settings, request: Request) -> int:
+    """Print what would be archived, and return the exit code."""
+    from archiver.app.backfill import intakes
+    from archiver.app.preview import preview as previewed
+    from archiver.commands.format import print_json
+    from archiver.commands.printing import print_preview
+    from archiver.logs import configure
+
+    log = configure("warning", settings.log.format, secrets=settings.secrets())
+    with faults():
+        at_work()
+        previews = previewed(settings, intakes(request.file, settings.queue.path), limit=request.limit, log=log)
+        if request.as_json:
+            print_json({"tasks": list(previews)}, sys.stdout)
+        else:
+            print_preview(terminal(), previews)
+    return Exit.DONE

@@ -1,0 +1,29 @@
+"""`demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from archiver.commands.invocation import Exit, at_work, fail, terminal
+
+
+def demo(
+    keep: Annotated[
+        Path | None, typer.Option("--keep", metavar="DIR", help="Where to leave the archived files.")
+    ] = None,
+) -> None:
+    """Do the main job for real on embedded parts: an emulated provider and a real S3 server, on loopback.
+
+    Exit codes: 0 it worked; 1 it did not; 2 the extra `demo` is not installed.
+
+    Example: stem-archiver demo --keep stems
+    """
+    try:
+        from archiver.demo.show import run_demo
+    except ImportError as missing:
+        fail(f"the demo needs {missing.name}", Exit.USAGE, "install it with: pip install 'stem-archiver[demo]'")
+    at_work()
+    raise typer.Exit(run_demo(terminal(), keep=keep))

@@ -1,0 +1,52 @@
+"""Values as people and programs read them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, is_dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import TextIO
+
+
+def jsonable(value: object) -> object:
+    """Return `value` as plain JSON types: datetimes as ISO 8601, spans as seconds, dataclasses as objects."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return jsonable(asdict(value))
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, Mapping):
+        return {str(jsonable(key)): jsonable(item) for key, item in value.items()}
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes):
+        return [jsonable(item) for item in value]
+    return value
+
+
+def print_json(value: object, out: TextIO) -> None:
+    """Print one JSON object on one line, in ASCII: no character of it can steer a terminal."""
+    out.write(json.dumps(jsonable(value)) + "\n")
+
+
+def span(delta: timedelta | None) -> str:
+    """Return a span as people say it: `3d 4h`, `12m 5s`; a past one as `2h ago`."""
+    if delta is None:
+        return "-"
+    seconds = int(abs(delta.total_seconds()))
+    days, hours, minutes = seconds // 86400, seconds // 3600 % 24, seconds // 60 % 60
+    units = [(days, "d"), (hours, "h"), (minutes, "m"), (seconds % 60, "s")]
+    first = next((index for index, (count, _) in enumerate(units) if count), 3)
+    text = " ".join(f"{count}{unit}" for count, unit in units[first : first + 2] if count) or "0s"
+    return f"{text} ago" if delta < timedelta() else text
+
+
+def size(count: float) -> str:
+    """Return bytes with a decimal unit: `5.2 MB`."""
+    for factor, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if count >= factor:
+            return f"{count / factor:.1f} {unit}"
+    return f"{count:.0f} B"

@@ -1,0 +1,127 @@
+"""A call of the command line: its settings, its exit codes, and how it fails. Heavy imports happen inside."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from archiver.adapters.ledger import SqlLedger
+    from archiver.core.model import TaskId
+    from archiver.settings import Loaded
+
+
+class Exit(IntEnum):
+    """Exit codes; they mean the same for every command."""
+
+    DONE = 0
+    UNARCHIVED = 1
+    USAGE = 2
+    PAUSED = 3
+    SIGNAL = 128
+    """Plus the signal's number."""
+
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="Task ids of the separation (not of the music).")]
+
+FOR_WORK = ("store.bucket", "provider.api_key")
+"""The settings without which nothing can be archived."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options before the command."""
+
+    config: Path | None
+
+
+def at_work() -> None:
+    """Collect garbage from now on, but not among what the start has made: that lasts as long as the process."""
+    gc.freeze()
+    gc.enable()
+
+
+def fail(message: str, code: Exit, hint: str = "") -> NoReturn:
+    """Print the message, and how to mend it, and end with that exit code."""
+    typer.echo(f"stem-archiver: {message}", err=True)
+    if hint:
+        typer.echo(f"  {hint}", err=True)
+    raise typer.Exit(code)
+
+
+def settings_of(context: typer.Context, *need: str) -> Loaded:
+    """Load the settings; end with USAGE where they have faults, or lack what is needed."""
+    from archiver.core.errors import SettingsFault
+    from archiver.settings import load
+
+    try:
+        return load(context.obj.config, os.environ, require=frozenset(need))
+    except SettingsFault as fault:
+        fail(str(fault), Exit.USAGE)
+
+
+@contextmanager
+def faults() -> Iterator[None]:
+    """Turn each fault that an operator can mend into one clear line and an exit code."""
+    from archiver.core.errors import LedgerFault, QueueUnreadable, SettingsFault
+
+    try:
+        yield
+    except SettingsFault as fault:
+        fail(str(fault), Exit.USAGE)
+    except LedgerFault as fault:
+        fail(str(fault), Exit.PAUSED, fault.hint)
+    except QueueUnreadable as unreadable:
+        fail(str(unreadable), Exit.USAGE, unreadable.hint)
+    except OSError as error:
+        if error.errno not in {errno.EMFILE, errno.ENFILE}:
+            raise
+        subject = error.filename or "a connection"
+        fail(f"{subject}: {error.strerror}", Exit.PAUSED, "raise the limit of open files (`ulimit -n`)")
+
+
+@contextmanager
+def ledger_of(loaded: Loaded) -> Iterator[SqlLedger]:
+    """Open the ledger of these settings while this lasts."""
+    from archiver.app.ledger import open_ledger
+
+    with faults():
+        ledger = open_ledger(loaded.settings)
+        try:
+            yield ledger
+        finally:
+            ledger.close()
+
+
+def terminal(*, err: bool = False) -> Console:
+    """Return standard output, or standard error, for people: lines are not wrapped."""
+    from rich.console import Console
+
+    return Console(stderr=err, soft_wrap=True)
+
+
+def task_ids(texts: list[str]) -> list[TaskId]:
+    """Return the texts as task ids; end with USAGE where one of them is none."""
+    from archiver.core.model import TASK_ID_RULE, task_id
+
+    ids, bad = [], []
+    for text in texts:
+        try:
+            ids.append(task_id(text))
+        except ValueError:
+            bad.append(text)
+    if bad:
+        fail(f"no task id: {', '.join(map(ascii, bad))}", Exit.USAGE, f"a task id is {TASK_ID_RULE}")
+    return ids

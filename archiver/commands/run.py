@@ -1,0 +1,68 @@
+"""`run` and `worker`."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import typer
+
+from archiver.commands.invocation import FOR_WORK, at_work, faults, settings_of
+
+if TYPE_CHECKING:
+    from archiver.app.assembly import Role
+    from archiver.settings import Settings
+
+
+def run(context: typer.Context) -> None:
+    """Run the daemon: take in the queue file, archive what is due, watch deadlines; until SIGTERM or SIGINT.
+
+    A first signal drains (what fits into shutdown_grace), a second stops at once. SIGHUP reads the settings again.
+
+    On a PostgreSQL ledger it takes ids in and defers jobs; `stem-archiver worker` does them. Several may run.
+
+    Under systemd it tells how it fares, and feeds the watchdog while it makes progress.
+
+    Exit codes: 0 after a signal; 2 settings; 3 the ledger failed.
+
+    Example: stem-archiver --config /etc/stem-archiver/archiver.toml run
+    """
+    from archiver.app.assembly import Role
+
+    _serve(context, Role.RUN)
+
+
+def worker(context: typer.Context) -> None:
+    """Work on the jobs that `run` defers on a PostgreSQL ledger; as many as you like, on any machine.
+
+    Started and stopped at will: a first signal drains (what fits into shutdown_grace), a second stops at once.
+
+    What a worker that was killed was at is taken up by the others within 15 seconds.
+
+    Exit codes: 0 after a signal; 2 settings; 3 the ledger failed.
+
+    Example: stem-archiver --config /etc/stem-archiver/archiver.toml worker
+    """
+    from archiver.app.assembly import Role
+
+    _serve(context, Role.WORKER)
+
+
+def _serve(context: typer.Context, role: Role) -> None:
+    loaded = settings_of(context, *FOR_WORK)
+    from archiver.app.assembly import service
+    from archiver.logs import configure
+    from archiver.service.shutdown import Shutdown
+    from archiver.service.supervision import Hangup
+    from archiver.settings import load
+
+    settings = loaded.settings
+    log = configure(settings.log.level, settings.log.format, secrets=settings.secrets())
+    shutdown, hangup = Shutdown(), Hangup()
+
+    def read() -> Settings:
+        return load(context.obj.config, os.environ, require=frozenset(FOR_WORK)).settings
+
+    with shutdown.on_signals(), hangup.on_signal(), faults(), service(settings, role=role, log=log) as ready:
+        at_work()
+        ready.run(shutdown, hangup, read)
