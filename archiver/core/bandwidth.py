@@ -11,7 +11,7 @@ DAY = 24 * 60
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class Window:
     """From this time of day on, each day or on one day of the week, this rate holds."""
 
     minute: int
@@ -24,30 +24,30 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Timetable:
-    """Slots that follow each other round the week; a single slot for every day holds always."""
+    """Windows that follow each other round the week; a single window for every day holds always."""
 
-    slots: tuple[Slot, ...] = (Slot(0, None),)
+    windows: tuple[Window, ...] = (Window(0, None),)
 
     @property
-    def limits(self) -> bool:
-        """Whether there is a limit at any time."""
-        return any(slot.rate is not None for slot in self.slots)
+    def is_limited(self) -> bool:
+        """True when there is a limit at any time."""
+        return any(window.rate is not None for window in self.windows)
 
     def rate_at(self, local: datetime) -> int | None:
         """Return the rate that holds at a time by the local clock, in bytes a second; None for no limit.
 
-        It is that of the slot that began last, if need be in the week before. On the same minute a slot
+        It is that of the window that began last, if need be in the week before. On the same minute a window
         of one day comes before one for every day.
         """
         now = local.weekday() * DAY + local.hour * 60 + local.minute
-        return min(self.slots, key=lambda slot: (_since(slot, now), slot.day is None)).rate
+        return min(self.windows, key=lambda window: (_since(window, now), window.day is None)).rate
 
 
-def _since(slot: Slot, now: int) -> int:
-    """Return how many minutes before `now`, a minute of the week, the slot began last."""
-    if slot.day is None:
-        return (now - slot.minute) % DAY
-    return (now - slot.day * DAY - slot.minute) % (7 * DAY)
+def _since(window: Window, now: int) -> int:
+    """Return how many minutes before `now`, a minute of the week, the window began last."""
+    if window.day is None:
+        return (now - window.minute) % DAY
+    return (now - window.day * DAY - window.minute) % (7 * DAY)
 
 
 CATCH_UP = 0.25

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from datetime import timedelta
 
-from archiver.core.bandwidth import DAYS, Slot, Timetable
+from archiver.core.bandwidth import DAYS, Window, Timetable
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
@@ -83,7 +83,7 @@ def parse_rate(value: object) -> int:
     return parse_size(value)
 
 
-_SLOT = re.compile(r"(?:([a-z]+)-)?([01]?\d|2[0-3]):([0-5]\d),(\S+)", re.ASCII | re.IGNORECASE)
+_WINDOW = re.compile(r"(?:([a-z]+)-)?([01]?\d|2[0-3]):([0-5]\d),(\S+)", re.ASCII | re.IGNORECASE)
 _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _BANDWIDTH = re.compile(r"([\d.]+)(b|([kmgt])(i?b)?)(?:/s)?", re.ASCII | re.IGNORECASE)
 
@@ -98,19 +98,19 @@ def parse_bandwidth(value: object) -> Timetable:
         return value
     entries = re.split(r"[\s;]+", value.strip(" ;\t\n")) if isinstance(value, str) else [""]
     if len(entries) == 1 and "," not in entries[0]:
-        return Timetable((Slot(0, _bandwidth(entries[0], value)),))
-    slots = tuple(_slots(entries))
-    if len({(slot.day, slot.minute) for slot in slots}) < len(slots):
+        return Timetable((Window(0, _bandwidth(entries[0], value)),))
+    windows = tuple(_windows(entries))
+    if len({(window.day, window.minute) for window in windows}) < len(windows):
         raise ValueError("names a time twice")
-    return Timetable(slots)
+    return Timetable(windows)
 
 
-def _slots(entries: list[str]) -> Iterator[Slot]:
+def _windows(entries: list[str]) -> Iterator[Window]:
     for entry in entries:
-        found = _SLOT.fullmatch(entry)
+        found = _WINDOW.fullmatch(entry)
         if found is None:
             raise ValueError(f"is no timetable (HH:MM,RATE or Mon-HH:MM,RATE): {shown(entry)}")
-        yield Slot(int(found[2]) * 60 + int(found[3]), _bandwidth(found[4], entry), _weekday(found[1]))
+        yield Window(int(found[2]) * 60 + int(found[3]), _bandwidth(found[4], entry), _weekday(found[1]))
 
 
 def _weekday(name: str | None) -> int | None:
@@ -136,12 +136,12 @@ def _bandwidth(text: str, whole: object) -> int | None:
 
 def show_bandwidth(timetable: Timetable) -> str:
     """Write a timetable as `parse_bandwidth` reads it."""
-    if timetable.slots == (Slot(0, timetable.slots[0].rate),):
-        return _show_rate(timetable.slots[0].rate)
+    if timetable.windows == (Window(0, timetable.windows[0].rate),):
+        return _show_rate(timetable.windows[0].rate)
     return " ".join(
-        f"{'' if slot.day is None else DAYS[slot.day] + '-'}{slot.minute // 60:02}:{slot.minute % 60:02},"
-        f"{_show_rate(slot.rate)}"
-        for slot in timetable.slots
+        f"{'' if window.day is None else DAYS[window.day] + '-'}{window.minute // 60:02}:{window.minute % 60:02},"
+        f"{_show_rate(window.rate)}"
+        for window in timetable.windows
     )
 
 

@@ -63,7 +63,7 @@ class Throttle:
         """Go by another timetable from now on; those who wait look again at once."""
         with self._changed:
             self._timetable = timetable
-            self.on = timetable.limits
+            self.on = timetable.is_limited
             self._look()
             self._changed.notify_all()
 

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archiver.adapters.downloader.throttle import BLOCKS_A_SECOND, SMALLEST, Throttle
-from archiver.core.bandwidth import Allowance, Slot, Timetable
+from archiver.core.bandwidth import Allowance, Window, Timetable
 from archiver.core.errors import Interrupted
 from archiver.settings import parse_bandwidth, show_bandwidth
 
@@ -76,17 +76,17 @@ def test_bandwidth_that_is_none_is_refused(text: object, said: str) -> None:
         parse_bandwidth(text)
 
 
-SLOTS = st.builds(
-    Slot,
+WINDOWS = st.builds(
+    Window,
     st.integers(0, 24 * 60 - 1),
     st.none() | st.integers(KIB, 10**12),
     st.none() | st.integers(0, 6),
 )
 
 
-@given(st.lists(SLOTS, min_size=1, unique_by=lambda slot: (slot.day, slot.minute)))
-def test_bandwidth_shown_reads_back_the_same(slots: list[Slot]) -> None:
-    timetable = Timetable(tuple(slots))
+@given(st.lists(WINDOWS, min_size=1, unique_by=lambda window: (window.day, window.minute)))
+def test_bandwidth_shown_reads_back_the_same(windows: list[Window]) -> None:
+    timetable = Timetable(tuple(windows))
     assert parse_bandwidth(show_bandwidth(timetable)) == timetable
 
 
@@ -108,7 +108,7 @@ def test_rate_of_a_day_is_that_of_the_slot_that_began_last(clock: str, rate: int
     ("hours", "rate"),
     [(0, 1 * KIB), (11, 1 * KIB), (12, 2 * KIB), (25, 2 * KIB), (6 * 24 + 19, 2 * KIB), (6 * 24 + 21, None)],
 )
-def test_rate_of_a_week_lets_slots_without_a_day_hold_on_each(hours: int, rate: int | None) -> None:
+def test_rate_of_a_week_lets_windows_without_a_day_hold_on_each(hours: int, rate: int | None) -> None:
     assert at("Mon-00:00,1KiB 12:00,2KiB Sun-20:00,off", MONDAY + timedelta(hours=hours)) == rate
 
 
