@@ -33,7 +33,7 @@ from archiver.core.model import (
     task_id,
     task_named_in,
 )
-from archiver.core.records.envelope import scrub
+from archiver.core.text import printable, scrub
 
 HEAD = 1024
 """Bytes at the start of the file by which it is known again."""
@@ -290,7 +290,7 @@ def excerpt_of(line: bytes) -> str:
     """
     text = scrub(line[:4096].decode("utf-8", errors="replace").strip(_PADDING))
     text = _LONG_WORD.sub("\\1…", text)
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text[:200])
+    return printable(text[:200], "\N{REPLACEMENT CHARACTER}")
 
 
 def _where_to_start(file: BinaryIO, cursor: Cursor | None) -> tuple[int, str]:

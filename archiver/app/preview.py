@@ -12,7 +12,7 @@ from archiver.app.ledger import on_server, open_ledger
 from archiver.core import plan
 from archiver.core.errors import ArchiverError
 from archiver.core.model import DEFAULT_ACCOUNT, Intake, TaskId
-from archiver.core.records.envelope import shown_url
+from archiver.core.text import shown_url
 from archiver.ports.runtime import EventLog
 from archiver.settings import Settings
 

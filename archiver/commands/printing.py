@@ -12,9 +12,9 @@ from rich.text import Text
 
 from archiver.commands.format import size, span
 from archiver.core.model import DEFAULT_ACCOUNT, Pause
-from archiver.core.redaction import visible
 from archiver.core.reports import Finding, JobCounts, Overview, TaskRow
 from archiver.core.states import StemState, TaskState
+from archiver.core.text import visible
 
 if TYPE_CHECKING:  # `status` and `show` need none of them, and these load the whole service
     from archiver.app.preview import Preview

@@ -11,6 +11,8 @@ from collections.abc import Set as AbstractSet
 from datetime import date, timedelta
 from urllib.parse import quote, quote_plus
 
+from archiver.core.text import visible, without_queries
+
 LONGEST = 2_000
 """Characters that are shown of a text."""
 
@@ -21,8 +23,6 @@ SHORTEST_SECRET = 4
 
 _DEEPEST = 8
 _SHORTEST_FRAGMENT = 8
-_AFTER_SCHEME = re.compile(r"://([^\s\"<>]*)")
-_PARAMETER = re.compile(r"[?&][\w.%\[\]-]{1,100}=[^\s\"<>&]*")
 _BEARER = re.compile(r"\bbearer\s+[^\s\"',]+", re.IGNORECASE)
 
 Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
@@ -39,7 +39,7 @@ class Cleaner:
 
     def text(self, text: str) -> str:
         """Return `text` on one line, without secrets, URL queries, fragments and user infos, and not too long."""
-        text = _BEARER.sub(f"Bearer {MASK}", _without_queries(self._masked(text)))
+        text = _BEARER.sub(f"Bearer {MASK}", without_queries(self._masked(text)))
         # Once more: what was cut out or made visible may have brought a secret's halves together.
         text = self._masked(visible(text))
         return text if len(text) <= LONGEST else f"{text[: LONGEST - 40]}... ({len(text)} characters)"
@@ -55,11 +55,11 @@ class Cleaner:
                 case Mapping() | list() | tuple() | AbstractSet() if depth >= _DEEPEST:
                     return "..."
                 case Mapping():
-                    return {self.text(_told(key)): self.value(inner, depth + 1) for key, inner in value.items()}
+                    return {self.text(_text_of(key)): self.value(inner, depth + 1) for key, inner in value.items()}
                 case list() | tuple() | AbstractSet():
                     return [self.value(inner, depth + 1) for inner in value]
                 case _:
-                    return self.text(_told(value))
+                    return self.text(_text_of(value))
         except Exception:  # noqa: BLE001 - an object that cannot show itself must not cost the whole line
             return f"<unprintable {self.text(type(value).__name__)}>"
 
@@ -73,7 +73,7 @@ class Cleaner:
         return text if self._secrets is None else self._secrets.sub(MASK, text)
 
 
-def _told(value: object) -> str:
+def _text_of(value: object) -> str:
     match value:
         case str():
             return str(value)
@@ -87,25 +87,6 @@ def _told(value: object) -> str:
             return f"{type(value).__name__}: {value}"
         case _:
             return str(value)
-
-
-def _without_queries(text: str) -> str:
-    return _PARAMETER.sub("", _AFTER_SCHEME.sub(_bare, text))
-
-
-def _bare(match: re.Match[str]) -> str:
-    rest = match[1]
-    kept = re.split(r"[?#]", rest, maxsplit=1)[0]
-    closing = "" if kept == rest else rest[len(rest.rstrip(")]}'.,;")) :]
-    authority, slash, path = kept.partition("/")
-    return f"://{authority.rpartition('@')[2]}{slash}{path}{closing}"
-
-
-def visible(text: str) -> str:
-    """Write every character that is not printable (controls, direction marks, line ends) as its escape."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def _spellings(secret: str) -> Iterator[str]:

@@ -22,8 +22,8 @@ from archiver.core.model import (
     StemRow,
     Yielded,
 )
-from archiver.core.records.envelope import host_of
 from archiver.core.states import StemState
+from archiver.core.text import host_of
 from archiver.pipeline.context import TaskContext
 from archiver.pipeline.duplicates import Duplicates
 from archiver.pipeline.listing import Listing

@@ -10,8 +10,8 @@ from datetime import datetime
 from archiver.core import plan
 from archiver.core.errors import ArchiverError, Interrupted, LinkSpent, NoLink, Verdict
 from archiver.core.model import Dependency, Receipt, StemRow, StoredObject
-from archiver.core.records.envelope import host_of
 from archiver.core.states import StemEvent, StemState
+from archiver.core.text import host_of
 from archiver.pipeline.context import TaskContext
 from archiver.pipeline.duplicates import Duplicate, Duplicates
 from archiver.pipeline.listing import Listing

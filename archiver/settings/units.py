@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from datetime import timedelta
 
-from archiver.core.bandwidth import DAYS, Window, Timetable
+from archiver.core.bandwidth import DAYS, Timetable, Window
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 

@@ -172,7 +172,8 @@ def _emulator(folder: Path, tasks: int, size: int) -> subprocess.Popen[bytes]:
 def _urls(folder: Path, site: Site) -> Path:
     import httpx
 
-    from archiver.core.records.envelope import read_envelope, record_of
+    from archiver.core.records.envelope import read_envelope
+    from archiver.core.records.record import record_of
 
     lines = []
     headers = {"Authorization": f"Bearer {site.api_key}", "User-Agent": "bench"}

@@ -24,7 +24,7 @@ from archiver.core.errors import (
     NoCredit,
 )
 from archiver.core.model import Phase, RecordInfo, TaskId
-from archiver.core.records.envelope import record_of
+from archiver.core.records.record import record_of
 from archiver.ports.provider import RecordApi
 from tests.fakes.provider import Reply, Request, ScriptedProvider, reply
 from tests.fakes.record_api import FakeApi

@@ -9,7 +9,7 @@ from typing import Self
 
 from archiver.core.errors import AccountUnknown, ArchiverError
 from archiver.core.model import AccountName, RecordInfo, TaskId
-from archiver.core.records.envelope import record_of
+from archiver.core.records.record import record_of
 
 Script = Sequence[RecordInfo | ArchiverError]
 """What one task's fetches give or raise, in turn; the last entry for ever."""

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from archiver.adapters.downloader import HttpDownloader
 from archiver.core.errors import ArchiverError, OriginBusy
 from archiver.core.model import Dependency
-from archiver.core.records.envelope import host_of
+from archiver.core.text import host_of
 from archiver.pipeline.transfers import TransferThreads
 from tests.fakes.audio import mp3
 from tests.fakes.origin import Origin, Reply, Seen, origin

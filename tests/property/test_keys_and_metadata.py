@@ -19,7 +19,7 @@ from archiver.adapters.downloader.sniff import sniff
 from archiver.adapters.object_store import S3Store
 from archiver.adapters.object_store.buffers import BufferBudget
 from archiver.core.model import Archived, Intake, Policy, TaskId
-from archiver.core.records.envelope import record_of
+from archiver.core.records.record import record_of
 from archiver.demo.seaweed import S3Server
 from archiver.pipeline.breakers import Breakers
 from archiver.pipeline.context import Outside, TaskContext

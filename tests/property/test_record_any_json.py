@@ -10,19 +10,12 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from archiver.core.model import Phase, RecordInfo
-from archiver.core.records.envelope import (
-    MAX_NAME,
-    MAX_STEMS,
-    MAX_TEXT,
-    MAX_URL,
-    NotAnAnswer,
-    document_of,
-    parse_record,
-    record_of,
-    scrub,
-    shown_url,
-    usable_url,
-)
+from archiver.core.records.audio import MAX_STEMS
+from archiver.core.records.document import document_of
+from archiver.core.records.envelope import NotAnAnswer, read_envelope
+from archiver.core.records.names import MAX_NAME
+from archiver.core.records.record import record_of
+from archiver.core.text import MAX_TEXT, MAX_URL, scrub, shown_url, usable_url
 
 RELAXED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 """Drawing a record costs milliseconds, and more on a busy machine."""
@@ -214,7 +207,7 @@ def test_any_body_is_read_or_called_no_answer(body: bytes) -> None:
 
 def _read(body: bytes) -> RecordInfo | str:
     try:
-        return parse_record(body)
+        return record_of(read_envelope(body).data)
     except NotAnAnswer as fault:
         return str(fault)
 

@@ -25,7 +25,7 @@ from typing import NamedTuple
 from archiver.adapters.queue_file import QueueFile
 from archiver.core.errors import ArchiverError, LinkSpent
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Outcome, Policy, TaskId, task_id
-from archiver.core.records.envelope import record_of
+from archiver.core.records.record import record_of
 from archiver.pipeline.breakers import Breakers
 from archiver.pipeline.context import Outside, TaskContext
 from archiver.pipeline.dispatch import DispatchContext, DispatchOptions, LocalDispatcher

@@ -19,7 +19,7 @@ from archiver.adapters.downloader.throttle import Throttle
 from archiver.adapters.downloader.transport import IDLE_SECONDS, SocketTransport
 from archiver.adapters.http1 import Pool
 from archiver.core.errors import AddressForbidden, ArchiverError, BodyShort, OriginBusy
-from archiver.core.records.envelope import host_of
+from archiver.core.text import host_of
 from archiver.ports.runtime import Checkpoint, Jitter, unobserved
 from archiver.ports.transfer import Body
 

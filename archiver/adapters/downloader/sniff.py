@@ -6,6 +6,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from archiver.core.text import printable
+
 ENOUGH = 4096
 """Bytes that settle the question for every container below: two of the longest MP3 frames fit in."""
 
@@ -159,5 +161,4 @@ def looks_like(head: bytes) -> str:
 def _scrubbed(text: str) -> str:
     words = re.sub(r"<(script|style)\b.*?</\1>|<[^>]*>?", " ", text, flags=re.DOTALL | re.IGNORECASE)
     words = _LONG_WORD.sub("…", _URL_LIKE.sub("…", words))
-    printable = "".join(c if c.isprintable() else " " for c in words)
-    return " ".join(printable.split())[:_EXCERPT]
+    return " ".join(printable(words).split())[:_EXCERPT]

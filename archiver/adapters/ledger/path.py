@@ -44,8 +44,8 @@ from archiver.core.model import (
     TaskId,
     Yielded,
 )
-from archiver.core.records.envelope import shown_url
 from archiver.core.states import IllegalMove, StemEvent, StemState, TaskEvent, TaskState
+from archiver.core.text import shown_url
 
 Columns = Mapping[str, object]
 

@@ -37,6 +37,7 @@ from archiver.core.errors import (
     StoreMisfit,
 )
 from archiver.core.http import retry_after
+from archiver.core.text import printable
 
 EXCERPT = 200
 _OPAQUE = re.compile(r"[\w+/=-]{40,}")
@@ -168,4 +169,4 @@ def _kind(code: str, status: int) -> type[ArchiverError]:
 
 def _shown(text: str) -> str:
     """Return the start of `text`, fit for a log: one line, printable."""
-    return "".join(letter if letter.isprintable() else " " for letter in text[:EXCERPT]).strip()
+    return printable(text[:EXCERPT]).strip()

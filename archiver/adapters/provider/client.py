@@ -20,7 +20,9 @@ from archiver.adapters.provider.verdicts import NoSuchPath, judge, opened
 from archiver.adapters.provider.wire import Endpoint, Wire
 from archiver.core.errors import ApiBusy, ApiThrottled, ArchiverError, KeyRefused
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, RecordInfo, TaskId
-from archiver.core.records.envelope import Envelope, NotAnAnswer, record_of, usable_url
+from archiver.core.records.envelope import Envelope, NotAnAnswer
+from archiver.core.records.record import record_of
+from archiver.core.text import usable_url
 from archiver.ports.runtime import Checkpoint, EventLog, Jitter, unobserved
 
 RECORD_INFO = "/api/v1/vocal-removal/record-info"

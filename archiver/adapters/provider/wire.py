@@ -11,7 +11,8 @@ import httpx
 
 from archiver.adapters.provider.deadline import HTTPCORE_FAULTS, DeadlineBoundTransport
 from archiver.core.errors import ApiBusy
-from archiver.core.records.envelope import MAX_ANSWER, scrub
+from archiver.core.records.envelope import MAX_ANSWER
+from archiver.core.text import scrub
 
 SHORTEST_KEY = 8
 """Characters; a shorter key is left in answers, where it may stand by chance."""

@@ -24,7 +24,7 @@ from archiver.core.errors import (
     NoCredit,
 )
 from archiver.core.model import Phase, TaskId
-from archiver.core.records.envelope import record_of
+from archiver.core.records.record import record_of
 from tests.fakes.events import Events
 from tests.fakes.provider import Reply, Request, ScriptedProvider, reply
 from tests.fixtures.record_api import BUSY, EXAMPLES, KEY, OTHER_TASK, TASK

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archiver.adapters.downloader.throttle import BLOCKS_A_SECOND, SMALLEST, Throttle
-from archiver.core.bandwidth import Allowance, Window, Timetable
+from archiver.core.bandwidth import Allowance, Timetable, Window
 from archiver.core.errors import Interrupted
 from archiver.settings import parse_bandwidth, show_bandwidth
 

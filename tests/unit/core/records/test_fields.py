@@ -1,0 +1,118 @@
+"""The values of fields, in every spelling."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+
+import pytest
+
+from archiver.core.records.record import record_of
+from tests.unit.core.records.readers import SEPARATED, response
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        1753782854000,
+        1753782854,
+        1753782854.0,
+        "1753782854000",
+        "1753782854",
+        " 1753782854000 ",
+        "2025-07-29T09:54:14.000Z",
+        "2025-07-29T09:54:14+00:00",
+        "2025-07-29T17:54:14+08:00",
+        "2025-07-29T09:54:14",
+        "2025-07-29 09:54:14",
+    ],
+)
+def test_time_in_every_spelling_is_the_same_moment(value: object) -> None:
+    record = record_of({"createTime": value, "completeTime": value})
+    assert record.created_at == record.completed_at == SEPARATED
+    assert record.created_at is not None
+    assert record.created_at.utcoffset() == timedelta(0)
+
+
+def test_time_without_zone_is_utc_wherever_the_machine_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("TZ", "XYZ-8")
+        time.tzset()
+        record = record_of({"createTime": "2025-07-29 09:54:14"})
+    time.tzset()
+    assert record.created_at == SEPARATED
+
+
+def test_time_keeps_its_milliseconds() -> None:
+    assert record_of({"create_time": 1753782854123}).created_at == SEPARATED + timedelta(milliseconds=123)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        "",
+        "soon",
+        True,
+        0,
+        -1,
+        1,
+        1e300,
+        10**30,
+        "9" * 39,
+        "9" * 4000,
+        [],
+        {},
+        "١٧٥٣٧٨٢٨٥٤",
+        "1999-12-31T23:59:59Z",
+        "2100-01-01T00:00:00Z",
+        "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:59-14:00",
+        float("nan"),
+        float("inf"),
+    ],
+)
+def test_time_that_makes_no_sense_is_none(value: object) -> None:
+    assert record_of({"createTime": value}).created_at is None
+
+
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [
+        (413, 413),
+        ("531", 531),
+        (500.0, 500),
+        (0, None),
+        ("0", None),
+        (200, None),
+        (None, None),
+        (False, None),
+        (10**30, None),
+        ("many", None),
+        (float("nan"), None),
+    ],
+)
+def test_error_code(value: object, code: int | None) -> None:
+    assert record_of({"errorCode": value}).error_code == code
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (194.92, 194.92),
+        (3, 3.0),
+        (0.5, 0.5),
+        (0, None),
+        (-1, None),
+        (True, None),
+        ("3", None),
+        (None, None),
+        (float("inf"), None),
+        (float("nan"), None),
+        (10**400, None),
+    ],
+)
+def test_duration_is_finite_and_positive(value: object, seconds: float | None) -> None:
+    item = {"audio_url": "https://a.test/x.mp3", "duration": value}
+    (stem,) = record_of(response(originData=[item])).stems
+    assert stem.duration == seconds

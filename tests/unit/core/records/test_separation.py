@@ -1,0 +1,202 @@
+"""The audio of a vocal-removal record: which URLs count, and what duplicates what."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from archiver.core.records.audio import MAX_STEMS
+from archiver.core.records.record import record_of
+from archiver.core.text import MAX_URL
+from tests.unit.core.records.readers import ID, item, response, urls
+
+
+def test_unknown_field_is_listed_and_marked() -> None:
+    (stem,) = record_of(response(kazooSoloUrl="https://a.test/k.mp3")).stems
+    assert (stem.name, stem.field, stem.known) == ("kazoo_solo", "kazooSoloUrl", False)
+
+
+def test_origin_url_is_listed_last_of_the_known_as_origin() -> None:
+    record = record_of(response(originUrl="https://a.test/o.mp3", woodwindsUrl="https://a.test/w.mp3"))
+    assert [(stem.name, stem.known) for stem in record.stems] == [("woodwinds", True), ("origin", True)]
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "callbackUrl",
+        "callBackUrl",
+        "callback_url",
+        "call_back_url",
+        "progressCallbackUrl",
+        "webhookUrl",
+        "imageUrl",
+        "image_url",
+        "sourceImageUrl",
+        "imageLargeUrl",
+        "videoUrl",
+        "video_url",
+        "streamAudioUrl",
+        "sourceStreamAudioUrl",
+        "stream_audio_url",
+        "audioStreamUrl",
+    ],
+)
+def test_field_that_names_no_audio_is_left_out(key: str) -> None:
+    record = record_of(response(**{key: "https://a.test/x", "originData": [{key: "https://a.test/x"}]}))
+    assert record.stems == ()
+
+
+@pytest.mark.parametrize("key", ["upstreamVocalsUrl", "imageryUrl", "backingVocalsUrl", "audioUrl", "url", "vocalURL"])
+def test_field_that_only_resembles_those_is_kept(key: str) -> None:
+    assert len(record_of(response(**{key: "https://a.test/x.mp3"})).stems) == 1
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        "",
+        "  ",
+        7,
+        True,
+        [],
+        {"a": 1},
+        "N/A",
+        "ftp://a.test/x",
+        "file:///etc/passwd",
+        "//a.test/x",
+        "a.test/x",
+        "https://",
+        "https:///x",
+        "https://exa mple.test/x",
+        "https://a.test:port/x",
+        "https://a.test\\@b.test/x",
+        "https://[::1/x",
+        "javascript:alert(1)",
+        "data:audio/mp3;base64,AAAA",
+        "https://" + "a" * MAX_URL,
+        "https://a.\ud800/x",
+        "https://." + "ä" * 300 + "/x",
+    ],
+)
+def test_value_that_is_no_url_is_left_out(value: object) -> None:
+    assert record_of(response(vocalUrl=value, originData=[{"audio_url": value}, value])).stems == ()
+
+
+def test_snake_and_camel_case_of_one_field_are_one_stem() -> None:
+    record = record_of(response(backingVocalsUrl="https://a.test/b.mp3", backing_vocals_url="https://a.test/b.mp3"))
+    assert [stem.name for stem in record.stems] == ["backing_vocals"]
+
+
+def test_two_fields_with_one_url_are_two_stems() -> None:
+    record = record_of(response(vocalUrl="https://a.test/x.mp3", instrumentalUrl="https://a.test/x.mp3"))
+    assert urls(record).keys() == {"vocal", "instrumental"}
+
+
+@pytest.mark.parametrize("info", ["vocal_separation_info", "vocal_removal_info", "vocalRemovalInfo"])
+@pytest.mark.parametrize("nested", [False, True])
+def test_callback_body_is_read_too(info: str, nested: bool) -> None:
+    answer = {info: {"vocal_url": "https://a.test/v.mp3", "origin_url": "", "instrumental_url": None}}
+    record = record_of({"response": answer} if nested else answer | {"task_id": "x"})
+    assert urls(record) == {"vocal": "https://a.test/v.mp3"}
+
+
+def test_callback_body_of_the_advanced_type_is_read() -> None:
+    roles = {
+        "extract": {"audio_url": "https://a.test/1.mp3", "stem_type_group_name": "Lead Vocal", "id": "1" * 32},
+        "remove": {"audio_url": "https://a.test/2.mp3", "stem_type_group_name": "Lead Vocal", "id": "2" * 32},
+    }
+    record = record_of({"vocal_removal_info": {"origin_data": [roles]}})
+    assert [(stem.name, stem.field) for stem in record.stems] == [
+        ("lead_vocal", "origin_data[0].extract"),
+        ("lead_vocal_removed", "origin_data[0].remove"),
+    ]
+
+
+def test_response_as_json_text_is_read() -> None:
+    inner = json.dumps({"vocalUrl": "https://a.test/v.mp3?sig=SECRET"})
+    record = record_of({"response": inner})
+    assert urls(record) == {"vocal": "https://a.test/v.mp3?sig=SECRET"}
+    assert "SECRET" not in record.document
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", "{" * 5000, "[" * 100_000, "null", "x"])
+def test_response_as_other_text_is_no_audio(text: str) -> None:
+    assert record_of({"response": text, "successFlag": "SUCCESS"}).stems == ()
+
+
+def test_url_outside_the_response_is_no_stem() -> None:
+    assert record_of({"audioUrl": "https://a.test/input.mp3", "response": None}).stems == ()
+
+
+def test_stems_are_bounded() -> None:
+    many = {f"k{number}Url": f"https://a.test/{number}" for number in range(MAX_STEMS + 1)}
+    items = [{"audio_url": f"https://b.test/{number}"} for number in range(5 * MAX_STEMS)]
+    assert len(record_of(response(**many)).stems) == MAX_STEMS
+    assert len(record_of(response(originData=items)).stems) == MAX_STEMS
+    assert record_of(response(**many, vocalUrl="https://a.test/v")).stems[0].name == "vocal"
+
+
+def test_item_with_the_url_of_a_field_is_its_duplicate_and_gives_the_duration() -> None:
+    duplicate = item("https://a.test/v.mp3", "Vocals", duration=9.5)
+    (stem,) = record_of(response(vocalUrl="https://a.test/v.mp3", originData=[duplicate])).stems
+    assert (stem.name, stem.duration) == ("vocal", 9.5)
+
+
+def test_item_whose_id_stands_in_a_fields_file_name_is_its_duplicate() -> None:
+    record = record_of(response(vocalUrl=f"https://a.test/s/{ID}_V.mp3", originData=[item("https://b.test/1", id=ID)]))
+    assert [stem.name for stem in record.stems] == ["vocal"]
+
+
+def test_item_whose_id_stands_only_in_a_fields_query_is_no_duplicate() -> None:
+    record = record_of(response(vocalUrl=f"https://a.test/v.mp3?{ID}", originData=[item("https://b.test/1", id=ID)]))
+    assert len(record.stems) == 2
+
+
+def test_item_with_a_short_id_is_no_duplicate() -> None:
+    record = record_of(response(vocalUrl="https://a.test/1_V.mp3", originData=[item("https://b.test/1", id=1)]))
+    assert len(record.stems) == 2
+
+
+def test_items_that_share_an_id_are_no_duplicates_of_the_field_that_has_it() -> None:
+    roles = {"extract": item("https://b.test/1", "Vocals", id=ID), "remove": item("https://b.test/2", "Vocals", id=ID)}
+    record = record_of(response(vocalUrl=f"https://a.test/{ID}.mp3", originData=[roles]))
+    assert urls(record).keys() == {"vocal", "vocals", "vocals_removed"}
+
+
+def test_same_item_twice_is_one_stem() -> None:
+    twice = [item("https://b.test/1", "Choir", id=ID)] * 2
+    assert [stem.name for stem in record_of(response(originData=twice)).stems] == ["choir"]
+
+
+def test_urls_that_differ_only_in_their_query_are_two_stems() -> None:
+    both = [item("https://b.test/get?id=1", "Choir"), item("https://b.test/get?id=2", "Choir")]
+    record = record_of(response(originData=both))
+    assert len(record.stems) == len(urls(record)) == 2
+
+
+def test_item_in_camel_case_is_read() -> None:
+    camel = {"audioUrl": "https://b.test/1", "stemTypeGroupName": "Drum Kit", "duration": 3}
+    (stem,) = record_of(response(originData=[camel])).stems
+    assert (stem.name, stem.duration, stem.known) == ("drum_kit", 3.0, True)
+
+
+def test_item_as_bare_url_or_single_object_is_read() -> None:
+    assert urls(record_of(response(originData=["https://b.test/1"]))) == {"stem": "https://b.test/1"}
+    assert urls(record_of(response(originData=item("https://b.test/1", "Choir")))) == {"choir": "https://b.test/1"}
+
+
+def test_role_nobody_has_heard_of_is_listed_and_marked() -> None:
+    (stem,) = record_of(response(originData=[{"blend": item("https://b.test/1", "Choir")}])).stems
+    assert (stem.name, stem.field, stem.known) == ("choir_blend", "originData[0].blend", False)
+
+
+def test_further_url_of_an_item_is_listed_and_marked() -> None:
+    both = item("https://b.test/1.mp3", "Choir", wav_url="https://b.test/1.wav")
+    stems = record_of(response(originData=[both])).stems
+    assert [(stem.name, stem.field, stem.known) for stem in stems] == [
+        ("choir", "originData[0]", True),
+        ("choir_wav", "originData[0].wav_url", False),
+    ]
