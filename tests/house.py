@@ -20,7 +20,7 @@ def ledger_at(
     checkpoint: Checkpoint = unobserved,
     patience: timedelta = timedelta(seconds=30),
     outage: timedelta = timedelta(minutes=1),
-    heard: Callable[[LedgerAway], None] = lambda _: None,
+    notify: Callable[[LedgerAway], None] = lambda _: None,
 ) -> Ledger:
     """Open the ledger at `url`, or make it; raise LedgerFault."""
-    return SqlLedger.open(url, checkpoint=checkpoint, patience=patience, outage=outage, heard=heard)
+    return SqlLedger.open(url, checkpoint=checkpoint, patience=patience, outage=outage, notify=notify)

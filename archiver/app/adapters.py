@@ -96,7 +96,7 @@ def _permits(settings: Settings, account: AccountName, machine: Machine, ledger:
     if ledger is None or not on_server(settings):
         return LocalPermits(limit, WINDOW, clock=machine.monotonic)
     return SharedPermits(
-        ledger.transact,
+        ledger.db.run,
         account=account,
         limit=limit,
         window=WINDOW,

@@ -46,7 +46,6 @@ from archiver.pipeline.context import Outside, TaskContext
 from archiver.pipeline.dispatch import Archive, DispatchContext, Dispatcher, DispatchOptions, LocalDispatcher
 from archiver.pipeline.task import Archiver
 from archiver.pipeline.transfers import TransferThreads
-from archiver.ports.ledger import Ledger
 from archiver.ports.runtime import Checkpoint, Clock, EventLog, Observer, unobserved
 from archiver.ports.work import Engine
 from archiver.service.alerts import Heartbeat, Notices, ToldLog
@@ -120,20 +119,22 @@ class Service:
     @property
     def housekeeping(self) -> Housekeeping:
         """Clears away what dead processes left."""
-        return Housekeeping(self.ledger, self.store, self.owners.alive, self.clock, self.log)
+        return Housekeeping(
+            self.ledger.claims, self.ledger.uploads, self.store, self.owners.alive, self.clock, self.log
+        )
 
     def abort_strays(self) -> None:
         """Clear away the multipart uploads that no process knows of."""
-        abort_strays(ledger=self.ledger, store=self.store, prefix=self.settings.store.prefix, log=self.log)
+        abort_strays(reports=self.ledger.reports, store=self.store, prefix=self.settings.store.prefix, log=self.log)
 
     def stop(self, shutdown: Shutdown) -> None:
         """Drain, then give back every lease; raises LedgerFault."""
         grace = self.settings.shutdown_grace
         drain(self.dispatcher, shutdown, grace=grace, cancel=self.cancel, log=self.log)
-        self.ledger.release(self.owner, now=self.clock())
+        self.ledger.claims.release(self.owner)
 
     def _heed(self, shutdown: Shutdown) -> None:
-        self.ledger.outage.shorten(lambda: shutdown.asked)
+        self.ledger.db.outage.shorten(lambda: shutdown.asked)
 
     # --- the daemon
 
@@ -189,12 +190,12 @@ class Service:
 
     def overview(self) -> Overview:
         """Return what `status` says; raise LedgerFault."""
-        return self.ledger.overview(now=self.clock(), at_risk=self.settings.schedule.at_risk)
+        return self.ledger.reports.overview(now=self.clock(), at_risk=self.settings.schedule.at_risk)
 
     def unread(self) -> int:
         """Return how many bytes of the queue file are not taken in yet; raise QueueUnreadable or LedgerFault."""
         queue = self.settings.queue.path
-        return QueueFile(str(queue)).unread(self.ledger.cursor(queue_name(self.settings)))
+        return QueueFile(str(queue)).unread(self.ledger.intakes.cursor(queue_name(self.settings)))
 
     def jobs(self) -> dict[str, Job]:
         """Return the work of the daemon, or of the worker, by name."""
@@ -215,14 +216,14 @@ class Service:
         intake = QueueIntake(
             queue=QueueFile(str(self.settings.queue.path), name=name),
             path=name,
-            ledger=self.ledger,
+            intakes=self.ledger.intakes,
             clock=self.clock,
             log=self.log,
             checkpoint=self.checkpoint,
             progress=self._taken_in,
         )
         watch = DeadlineWatch(
-            ledger=self.ledger, clock=self.clock, at_risk=self.settings.schedule.at_risk, log=self.log
+            reports=self.ledger.reports, clock=self.clock, at_risk=self.settings.schedule.at_risk, log=self.log
         )
         heartbeat = self._heartbeat()
 
@@ -266,7 +267,7 @@ class Service:
             counts,
             intakes,
             owner=self.owner,
-            ledger=self.ledger,
+            ledger=self.ledger.intakes,
             limit=limit,
             clock=self.clock,
             log=self.log,
@@ -295,7 +296,8 @@ class Service:
         self.log.info("backfill.started", tasks=counts.taken, already_archived=counts.already_archived)
         backfill = Backfill(
             owner=self.owner,
-            ledger=self.ledger,
+            reports=self.ledger.reports,
+            pauses=self.ledger.pauses,
             dispatcher=self.dispatcher,
             breakers=self.breakers,
             shutdown=shutdown,
@@ -329,13 +331,14 @@ class _Means:
     store: S3Store
     cancelled: threading.Event = field(default_factory=threading.Event)
 
-    def outside(self, ledger: Ledger, breakers: Breakers) -> Outside:
+    def outside(self, ledger: SqlLedger, breakers: Breakers) -> Outside:
         """Return what the path works with."""
         return Outside(
             accounts=self.accounts,
             downloader=self.downloader,
             store=self.store,
-            ledger=ledger,
+            progress=ledger.progress,
+            uploads=ledger.uploads,
             breakers=breakers,
             pool=self.pool,
         )
@@ -437,7 +440,7 @@ def service(
             checkpoint=checkpoint,
             machine=machine,
         )
-        breakers = Breakers(ledger, machine.clock, log, settings.provider.api_keys())
+        breakers = Breakers(ledger.pauses, machine.clock, log, settings.provider.api_keys())
         archiver = Archiver(
             TaskContext(
                 outside=means.outside(ledger, breakers),
@@ -457,7 +460,7 @@ def service(
         if role is not Role.BACKFILL and on_server(settings):
             engine = stack.enter_context(closing(open_jobs(settings)))
         options = DispatchOptions(owners.owner, settings.download.tasks_in_flight, enlisted_only=role is Role.BACKFILL)
-        context = DispatchContext(ledger, breakers, options, machine.clock, log, working, means.accounts.crowded)
+        context = DispatchContext(ledger.claims, breakers, options, machine.clock, log, working, means.accounts.crowded)
         dispatcher = _dispatch(role, engine, context, archiver.archive)
 
         whole = Service(
@@ -470,7 +473,7 @@ def service(
             breakers=breakers,
             dispatcher=dispatcher,
             rescue=None if engine is None else Rescue(engine, log),
-            wakeups=Wakeups(ledger, machine.clock, log, add_unknown=settings.callback.add_unknown),
+            wakeups=Wakeups(ledger.intakes, machine.clock, log, add_unknown=settings.callback.add_unknown),
             log=log,
             cancel=means.cancel,
             liveness=liveness,

@@ -25,12 +25,12 @@ def open_ledger(
 ) -> SqlLedger:
     """Open and, where needed, create or migrate the ledger; raise LedgerFault, or SettingsFault without its driver."""
 
-    def heard(away: LedgerFault) -> None:
+    def notify(away: LedgerFault) -> None:
         if log is not None:
             log.warning("ledger.away", error=str(away), hint=away.hint)
 
     with extra("ledger.url", "cluster"):
-        return SqlLedger.open(settings.ledger.url, checkpoint=checkpoint, patience=patience, heard=heard)
+        return SqlLedger.open(settings.ledger.url, checkpoint=checkpoint, patience=patience, notify=notify)
 
 
 def on_server(settings: Settings) -> bool:

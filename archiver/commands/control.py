@@ -51,7 +51,7 @@ def pause(
         fail(f"--for {error}", Exit.USAGE, "write it like 90s, 15m or 2h")
     with ledger_of(settings_of(context)) as ledger:
         for dependency in _dependencies(provider=provider, store=store):
-            ledger.hold(dependency, until=until, now=utc_now())
+            ledger.pauses.hold(dependency, until=until, now=utc_now())
             end = "until `stem-archiver resume`" if until is None else f"until {until:%Y-%m-%d %H:%M:%S} UTC"
             typer.echo(f"{dependency.value} is paused {end}")
 
@@ -67,7 +67,7 @@ def resume(context: typer.Context, provider: ProviderFlag = False, store: StoreF
     """
     with ledger_of(settings_of(context)) as ledger:
         for dependency in _dependencies(provider=provider, store=store):
-            if ledger.lift(dependency):
+            if ledger.pauses.lift(dependency):
                 typer.echo(f"{dependency.value} is no longer paused")
 
 

@@ -74,7 +74,7 @@ def status(context: typer.Context, as_json: JsonFlag = False) -> None:
 
     now = utc_now()
     with ledger_of(loaded) as ledger:
-        overview = ledger.overview(now=now, at_risk=loaded.settings.schedule.at_risk)
+        overview = ledger.reports.overview(now=now, at_risk=loaded.settings.schedule.at_risk)
         jobs = job_counts(loaded.settings)
     if as_json:
         print_json(overview if jobs is None else {**asdict(overview), "jobs": jobs}, sys.stdout)
@@ -100,7 +100,7 @@ def show(context: typer.Context, task: Annotated[str, typer.Argument(metavar="ID
 
     [task_id] = task_ids([task])
     with ledger_of(loaded) as ledger:
-        row = ledger.show(task_id)
+        row = ledger.reports.show(task_id)
     if row is None:
         fail(f"the ledger does not know {task_id}", Exit.UNARCHIVED, "append it to the queue file first")
     if as_json:
@@ -129,7 +129,7 @@ def retry(
 
     wanted = task_ids(ids) if ids else None
     with ledger_of(loaded) as ledger:
-        back = ledger.retry(wanted, now=utc_now())
+        back = ledger.intakes.retry(wanted, now=utc_now())
     for task_id in back:
         typer.echo(f"{task_id} is tried again")
     untouched = sorted(set(wanted or ()) - set(back))

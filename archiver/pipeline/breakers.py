@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from archiver.core.errors import ArchiverError
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Dependency, Pause, Paused, Stage
-from archiver.ports.ledger import Ledger
+from archiver.ports.ledger import Pauses
 from archiver.ports.runtime import Clock, EventLog
 
 FAILURES_TO_TRIP = 8
@@ -55,20 +55,18 @@ class Breakers:
 
     def __init__(
         self,
-        ledger: Ledger,
+        pauses: Pauses,
         clock: Clock,
         log: EventLog,
         accounts: Collection[AccountName] = (DEFAULT_ACCOUNT,),
     ) -> None:
-        self._ledger = ledger
+        self._shared = pauses
         self._clock = clock
         self._log = log
         self._accounts = frozenset(accounts)
         self._lock = threading.Lock()
         # Whoever starts us has probably just mended what was paused: probe at once.
-        self._found_at_start = {
-            pause: replace(pause, next_probe=clock()) for pause in ledger.pauses() if not pause.held
-        }
+        self._found_at_start = {pause: replace(pause, next_probe=clock()) for pause in pauses.all() if not pause.held}
         self._pauses = self._read()
         self._probes: dict[_Subject, datetime] = {}
         self._failures: Counter[_Subject] = Counter()
@@ -79,7 +77,7 @@ class Breakers:
         found = self._read()
         now = self._clock()
         for subject in [subject for subject, pause in found.items() if pause.over(now)]:
-            self._ledger.lift(subject[0], over_at=now)
+            self._shared.lift(subject[0], over_at=now)
             del found[subject]
         with self._lock:
             before, self._pauses = self._pauses, found
@@ -87,7 +85,7 @@ class Breakers:
         self._log_holds(before, found)
 
     def _read(self) -> dict[_Subject, Pause]:
-        found = [self._found_at_start.get(pause, pause) for pause in self._ledger.pauses()]
+        found = [self._found_at_start.get(pause, pause) for pause in self._shared.all()]
         return {(pause.dependency, pause.account): pause for pause in found}
 
     def _log_holds(self, before: Mapping[_Subject, Pause], found: Mapping[_Subject, Pause]) -> None:
@@ -177,7 +175,7 @@ class Breakers:
                 return
             paused = self._pauses.pop(subject, None)
             self._probes.pop(subject, None)
-        if paused is not None and self._ledger.resume(*subject):
+        if paused is not None and self._shared.resume(*subject):
             self._log.info("dependency.resumed", **_fields(subject))
 
     def failed(self, dependency: Dependency, error: ArchiverError, account: AccountName = DEFAULT_ACCOUNT) -> None:
@@ -195,7 +193,7 @@ class Breakers:
         with self._lock:
             if self._is_held(subject) or (subject in self._pauses and subject not in self._probes):
                 return
-        pause = self._ledger.pause(
+        pause = self._shared.pause(
             *subject,
             reason=refusal.reason,
             hint=refusal.hint,

@@ -69,13 +69,13 @@ class Deferrer:
 
     def _defer(self, stage: Stage, now: datetime, until: datetime) -> int:
         probing = not set(NEEDS[stage]).isdisjoint(self._context.breakers.paused())
-        tasks = self._context.ledger.due(
+        tasks = self._context.claims.due(
             stage,
             now=now,
             until=until,
             limit=PROBES if probing else WINDOW,
             fresh_only=self._context.breakers.fresh_only,
-            barred=self._context.breakers.blocked_accounts(),
+            blocked_accounts=self._context.breakers.blocked_accounts(),
         )
         return self._jobs.defer(tasks, now=now)
 
@@ -181,14 +181,14 @@ class JobRunner:
                 self._changed.notify_all()
 
     def _work(self, task_id: TaskId) -> None:
-        claim = self._context.ledger.claim_task(
+        claim = self._context.claims.claim_task(
             task_id,
             owner=self._context.options.owner,
             now=self._context.clock(),
             lease=self._context.options.lease,
             stages=[stage for stage in Stage if self._context.breakers.is_available(*NEEDS[stage])],
             fresh_only=self._context.breakers.fresh_only,
-            barred=self._context.blocked_accounts(),
+            blocked_accounts=self._context.blocked_accounts(),
         )
         self._context.progress()
         if claim is None:

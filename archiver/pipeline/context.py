@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from archiver.core.model import Policy
 from archiver.pipeline.breakers import Breakers
-from archiver.ports.ledger import Ledger
+from archiver.ports.ledger import Progress, Uploads
 from archiver.ports.provider import Accounts
 from archiver.ports.runtime import Checkpoint, Clock, EventLog, Jitter, Observer, unobserved
 from archiver.ports.store import ObjectStore
@@ -21,7 +21,8 @@ class Outside:
     accounts: Accounts
     downloader: Downloader
     store: ObjectStore
-    ledger: Ledger
+    progress: Progress
+    uploads: Uploads
     breakers: Breakers
     pool: TransferPool
 

@@ -14,7 +14,7 @@ from archiver.core.errors import LeaseLost, LedgerFault
 from archiver.core.model import AccountName, Claim, Outcome, Paused, Stage
 from archiver.pipeline.breakers import NEEDS, Breakers
 from archiver.pipeline.fairness import Shares, preferred
-from archiver.ports.ledger import Ledger
+from archiver.ports.ledger import Claims
 from archiver.ports.runtime import Clock, EventLog
 
 Archive = Callable[[Claim], Outcome]
@@ -34,7 +34,7 @@ class DispatchOptions:
 class DispatchContext:
     """The parts that every dispatcher works with."""
 
-    ledger: Ledger
+    claims: Claims
     breakers: Breakers
     options: DispatchOptions
     clock: Clock
@@ -50,7 +50,7 @@ class DispatchContext:
 
     def renew(self) -> bool:
         """See Dispatcher."""
-        return self.ledger.renew(self.options.owner, now=self.clock(), lease=self.options.lease)
+        return self.claims.renew(self.options.owner, now=self.clock(), lease=self.options.lease)
 
     def attempt(self, claim: Claim, archive: Archive) -> None:
         """Take a claim along the path, and survive whatever comes of it; raises LedgerFault alone."""
@@ -242,21 +242,21 @@ class LocalDispatcher:
 
     def _left(self) -> timedelta:
         now, options = self._context.clock(), self._context.options
-        nearest = self._context.ledger.next_deadline(options.owner, now=now, enlisted_only=options.enlisted_only)
+        nearest = self._context.claims.next_deadline(options.owner, now=now, enlisted_only=options.enlisted_only)
         return timedelta() if nearest is None else nearest - now
 
     def _claim(self, wanted: Stage) -> tuple[Claim | None, Stage]:
         other = Stage.STORE if wanted is Stage.LIST else Stage.LIST
         for stage in (wanted, other):
             if self._context.breakers.is_available(*NEEDS[stage]):
-                claim = self._context.ledger.claim(
+                claim = self._context.claims.claim(
                     owner=self._context.options.owner,
                     now=self._context.clock(),
                     lease=self._context.options.lease,
                     stage=stage,
                     enlisted_only=self._context.options.enlisted_only,
                     fresh_only=self._context.breakers.fresh_only,
-                    barred=self._context.blocked_accounts() if stage is Stage.LIST else (),
+                    blocked_accounts=self._context.blocked_accounts() if stage is Stage.LIST else (),
                 )
                 if claim is not None:
                     return claim, stage

@@ -62,7 +62,7 @@ class Listing:
 
     def _more_urgent_waits(self, now: datetime) -> bool:
         blocked = self._out.breakers.blocked_accounts()
-        return self._out.ledger.more_urgent_waits(self.claim, self.deadline, now, blocked)
+        return self._out.progress.more_urgent_waits(self.claim, self.deadline, now, blocked)
 
     def api(self) -> RecordApi:
         """Return the provider's API as the task's account has it; raise AccountUnknown."""
@@ -87,7 +87,7 @@ class Listing:
     def _list(self, record: RecordInfo, listed: plan.Listed, now: datetime) -> None:
         known = set(self.rows)
         deadline = min(listed.deadline, self.claim.deadline or listed.deadline)
-        claim = self._out.ledger.listed(self.claim, record, deadline, settled=listed.settled, now=now)
+        claim = self._out.progress.listed(self.claim, record, deadline, settled=listed.settled, now=now)
         with self._lock:
             self.claim = claim
             self.rows = {row.name: row for row in claim.stems}

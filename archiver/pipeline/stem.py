@@ -54,11 +54,11 @@ class StemTransfer:
         return None
 
     def _store(self) -> None:
-        ledger, now = self._out.ledger, self._context.clock
+        progress, now = self._out.progress, self._context.clock
         if self._row.state is StemState.REFUSED:
-            self._row = ledger.stem_retried(self._listing.claim, self._row.name, now=now())
+            self._row = progress.stem_retried(self._listing.claim, self._row.name, now=now())
         receipt = self._receive()
-        ledger.stored(self._listing.claim, self._row.name, receipt)
+        progress.stored(self._listing.claim, self._row.name, receipt)
         self._context.checkpoint("stem.recorded")
         self._listing.note(replace(self._row, state=StemState.STORED, receipt=receipt, reason=""))
 
@@ -140,7 +140,7 @@ class StemTransfer:
         ruling = plan.judge_stem(row, error, now, claim.deadline, context.policy, context.jitter())
         reason = f"{error.code}: {error}"
         gone = error.verdict is Verdict.REFRESH
-        self._out.ledger.stem_failed(
+        self._out.progress.stem_failed(
             claim, row.name, event=ruling.event, reason=reason, gone=gone, not_before=ruling.not_before, now=now
         )
         context.checkpoint("stem.failed")
@@ -215,8 +215,7 @@ class _Journal:
         self._context = context
 
     def opened(self, key: str, upload_id: str) -> None:
-        ledger = self._context.outside.ledger
-        ledger.upload_opened(self._context.owner, key, upload_id, now=self._context.clock())
+        self._context.outside.uploads.opened(self._context.owner, key, upload_id, now=self._context.clock())
 
     def closed(self, key: str, upload_id: str) -> None:
-        self._context.outside.ledger.upload_closed(key, upload_id)
+        self._context.outside.uploads.closed(key, upload_id)

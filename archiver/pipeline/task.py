@@ -56,7 +56,7 @@ class Archiver:
             context.observer.try_failed(fault)
             outcome = attempt.outcome_of(fault)
         now = context.clock()
-        context.outside.ledger.finish(claim, outcome, record=attempt.record, now=now)
+        context.outside.progress.finish(claim, outcome, record=attempt.record, now=now)
         context.checkpoint("task.finished")
         context.observer.task_ended(outcome, attempt.age(now))
         _log_outcome(context.log, claim.task_id, outcome)

@@ -1,4 +1,8 @@
-"""The memory of the service."""
+"""The memory of the service: six ports, each with what one kind of client asks for.
+
+Every method is one transaction, durable when it returns. Methods that take a Claim raise LeaseLost when the
+claim's token no longer holds the task, and write nothing then. All raise LedgerFault when the database cannot be used.
+"""
 
 from __future__ import annotations
 
@@ -26,20 +30,15 @@ from archiver.core.model import (
 from archiver.core.reports import OpenWork, Overview, TaskRow
 from archiver.core.states import StemEvent, TaskState
 
-Alive = Callable[[str], bool | None]
-"""Whether the owner of that name still works; None where that cannot be told here."""
+IsAlive = Callable[[str], bool | None]
+"""Tells whether the owner of that name still works; None where that cannot be told here."""
 
 
-class Ledger(Protocol):
-    """The memory of the service. Every method is one transaction, durable when it returns.
+class Intakes(Protocol):
+    """The way in: for the queue file, backfills, the provider's calls, and the operator's retry."""
 
-    Methods that take a Claim raise LeaseLost when the claim's token no longer holds the task, and
-    write nothing then. All raise LedgerFault when the database cannot be used.
-    """
-
-    # --- intake
     def cursor(self, path: str) -> Cursor | None:
-        """How far the queue file at `path` was read."""
+        """Return how far the queue file at `path` was read."""
 
     def take_in(self, intake: Intake, *, source: str, now: datetime) -> Sequence[TaskId]:
         """Accept ids and rejects and move the cursor, all in one transaction; return the ids that are new.
@@ -51,6 +50,9 @@ class Ledger(Protocol):
     def enlist(self, owner: str, ids: Iterable[TaskId]) -> None:
         """Name the tasks that `owner`'s claims are limited to (a backfill's own)."""
 
+    def known(self, ids: Sequence[TaskId]) -> Mapping[TaskId, TaskState]:
+        """Return the states of those of `ids` that the ledger knows."""
+
     def wake(self, ids: Sequence[TaskId], *, now: datetime) -> Sequence[TaskId]:
         """Make those of `ids` due that wait only because the provider was not finished.
 
@@ -58,10 +60,13 @@ class Ledger(Protocol):
         ended, is left alone.
         """
 
-    def known(self, ids: Sequence[TaskId]) -> Mapping[TaskId, TaskState]:
-        """The states of those of `ids` that the ledger knows."""
+    def retry(self, ids: Sequence[TaskId] | None, *, now: datetime) -> Sequence[TaskId]:
+        """Put refused, failed, missing and lost tasks (None: all of them) back to work; return which."""
 
-    # --- dispatch
+
+class Claims(Protocol):
+    """Who works on what: for those who give work out, and for the owners of leases."""
+
     def claim(
         self,
         *,
@@ -71,13 +76,13 @@ class Ledger(Protocol):
         stage: Stage | None = None,
         enlisted_only: bool = False,
         fresh_only: bool = False,
-        barred: Collection[AccountName] = (),
+        blocked_accounts: Collection[AccountName] = (),
     ) -> Claim | None:
         """Lease the most urgent due task, or None.
 
         LISTED tasks go by deadline, those past it last; QUEUED ones by deadline where known, else by age. Stage.STORE
         takes only LISTED tasks of which every missing stem's URL is on record; Stage.LIST the rest;
-        None takes either, the earliest deadline first. `fresh_only` takes no LISTED ones. Of the `barred` accounts
+        None takes either, the earliest deadline first. `fresh_only` takes no LISTED ones. Of `blocked_accounts`
         nothing is taken for Stage.LIST.
         """
 
@@ -90,7 +95,7 @@ class Ledger(Protocol):
         lease: timedelta,
         stages: Sequence[Stage],
         fresh_only: bool = False,
-        barred: Collection[AccountName] = (),
+        blocked_accounts: Collection[AccountName] = (),
     ) -> Claim | None:
         """Lease this one task, or None when `claim` would not take it for any of `stages`, or another holds it."""
 
@@ -102,31 +107,34 @@ class Ledger(Protocol):
         until: datetime,
         limit: int,
         fresh_only: bool = False,
-        barred: Collection[AccountName] = (),
+        blocked_accounts: Collection[AccountName] = (),
     ) -> Sequence[Due]:
-        """The most urgent tasks that `claim` would take now, and as many that will be due by `until`; leases none."""
+        """Return the most urgent `limit` tasks that `claim` would take now, and as many that it would by `until`."""
 
     def next_deadline(self, owner: str, *, now: datetime, enlisted_only: bool = False) -> datetime | None:
-        """The deadline of what a claim for Stage.STORE would take, None unless that is still to come."""
-
-    def more_urgent_waits(
-        self, claim: Claim, deadline: datetime, now: datetime, barred: Collection[AccountName] = ()
-    ) -> bool:
-        """True when a due, unleased task was never asked about, or is LISTED with an earlier deadline not yet past.
-
-        Those of `barred` accounts that must be asked about do not count.
-        """
+        """Return the deadline of what a claim for Stage.STORE would take; None unless that is still to come."""
 
     def renew(self, owner: str, *, now: datetime, lease: timedelta) -> bool:
         """Prolong every lease that `owner` holds, and its own life; False when it was not on record (any more)."""
 
-    def release(self, owner: str, *, now: datetime) -> int:
+    def release(self, owner: str) -> int:
         """Give back all that `owner` holds, untouched, and forget what it enlisted; return how many leases."""
 
-    def release_dead(self, alive: Alive, *, now: datetime) -> Sequence[str]:
-        """Give back what owners hold that are not `alive`, or neither renewed nor claimed in time; name them."""
+    def release_dead(self, is_alive: IsAlive, *, now: datetime) -> Sequence[str]:
+        """Give back what owners hold that are dead, or neither renewed nor claimed in time; name them."""
 
-    # --- the path
+
+class Progress(Protocol):
+    """The path of a claimed task: its answer, its stems, its end."""
+
+    def more_urgent_waits(
+        self, claim: Claim, deadline: datetime, now: datetime, blocked_accounts: Collection[AccountName] = ()
+    ) -> bool:
+        """Return whether a due, free task was never asked about, or is LISTED with an earlier deadline still to come.
+
+        Those of `blocked_accounts` that must be asked about do not count.
+        """
+
     def listed(self, claim: Claim, record: RecordInfo, deadline: datetime, *, settled: bool, now: datetime) -> Claim:
         """Save the answer and its stems (LISTED or RELISTED); return the claim as it now stands.
 
@@ -155,17 +163,10 @@ class Ledger(Protocol):
     def finish(self, claim: Claim, outcome: Outcome, *, record: RecordInfo | None, now: datetime) -> None:
         """Write the outcome and end the lease. `record` is the last answer, when one came."""
 
-    # --- multiparts
-    def upload_opened(self, owner: str, key: str, upload_id: str, *, now: datetime) -> None:
-        """Write down a multipart upload before its first part."""
 
-    def upload_closed(self, key: str, upload_id: str) -> None:
-        """Strike it out: completed or aborted."""
+class Pauses(Protocol):
+    """The pauses of dependencies: for the breakers, and for the operator."""
 
-    def uploads_of_dead(self, alive: Alive) -> Sequence[tuple[str, str]]:
-        """(key, upload id) of uploads whose owner is not `alive`, or was struck off the record."""
-
-    # --- pauses
     def pause(
         self,
         dependency: Dependency,
@@ -176,38 +177,51 @@ class Ledger(Protocol):
         lasting: bool,
         now: datetime,
     ) -> Pause:
-        """Open or prolong that account's pause; each further call is a failed probe and doubles the wait (5 s to 30 s).
+        """Begin or prolong that account's pause; what the operator holds stays as it is.
 
-        What the operator holds stays as it is.
+        Each further call is a failed probe and doubles the wait, from 5 s to 30 s.
         """
 
     def resume(self, dependency: Dependency, account: AccountName = DEFAULT_ACCOUNT) -> bool:
-        """End a pause of that account that nobody holds; True when there was one."""
+        """End a pause of that account that nobody holds; return whether there was one."""
 
     def hold(self, dependency: Dependency, *, until: datetime | None, now: datetime) -> Pause:
         """Pause it for the operator until then, None for until it is lifted; all pauses before it are replaced."""
 
     def lift(self, dependency: Dependency, *, over_at: datetime | None = None) -> bool:
-        """End its pauses, held or not, or only one that is over at that time; True when there was one."""
+        """End its pauses, held or not, or only one that is over at that time; return whether there was one."""
 
-    def pauses(self) -> Sequence[Pause]:
-        """All open pauses."""
+    def all(self) -> Sequence[Pause]:
+        """Return every pause."""
 
-    # --- the operator
-    def retry(self, ids: Sequence[TaskId] | None, *, now: datetime) -> Sequence[TaskId]:
-        """Put refused, failed, missing and lost tasks (None: all of them) back to work; return which."""
+
+class Uploads(Protocol):
+    """The multipart uploads that are not finished."""
+
+    def opened(self, owner: str, key: str, upload_id: str, *, now: datetime) -> None:
+        """Write down an upload before its first part."""
+
+    def closed(self, key: str, upload_id: str) -> None:
+        """Strike out an upload that was completed or aborted."""
+
+    def of_dead(self, is_alive: IsAlive) -> Sequence[tuple[str, str]]:
+        """Return key and id of the uploads whose owner is dead, or was struck off the record."""
+
+
+class Reports(Protocol):
+    """All that people are shown."""
 
     def show(self, task_id: TaskId) -> TaskRow | None:
-        """One task with stems and history; None when the ledger does not know it."""
+        """Return one task with stems and history; None when the ledger does not know it."""
 
     def overview(self, *, now: datetime, at_risk: timedelta) -> Overview:
-        """Counts and what is at risk: open tasks with a stem missing whose deadline is nearer than `at_risk`."""
+        """Return counts and what is at risk: open tasks that lack a stem, with a deadline nearer than `at_risk`."""
 
     def unfinished(self, owner: str, *, limit: int) -> Sequence[TaskRow]:
-        """Tasks enlisted by `owner` that are not ARCHIVED, without their history, `limit` at most."""
+        """Return the tasks enlisted by `owner` that are not ARCHIVED, without their history, `limit` at most."""
 
-    def open_work(self, owner: str | None, barred: Collection[AccountName] = ()) -> OpenWork:
-        """What is still to be done, of what `owner` enlisted or of all.
+    def open_work(self, owner: str | None, blocked_accounts: Collection[AccountName] = ()) -> OpenWork:
+        """Return what is still to be done, of what `owner` enlisted or of all.
 
-        Tasks of `barred` accounts that must be asked about are counted, but not waited for.
+        Tasks of `blocked_accounts` that must be asked about are counted, and not waited for.
         """

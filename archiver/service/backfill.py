@@ -13,7 +13,7 @@ from archiver.core.reports import OpenWork, TaskRow
 from archiver.core.states import TaskState
 from archiver.pipeline.breakers import Breakers
 from archiver.pipeline.dispatch import Dispatcher
-from archiver.ports.ledger import Ledger
+from archiver.ports.ledger import Intakes, Pauses, Reports
 from archiver.ports.runtime import Checkpoint, Clock, EventLog, unobserved
 from archiver.service.intake import accept
 from archiver.service.shutdown import Shutdown
@@ -72,7 +72,7 @@ def enrol(
     intakes: Iterable[Intake],
     *,
     owner: str,
-    ledger: Ledger,
+    ledger: Intakes,
     limit: int | None,
     clock: Clock,
     log: EventLog,
@@ -98,7 +98,7 @@ def enrol(
         counts.already_archived += archived
         accounts = {task_id: intake.accounts[task_id] for task_id in todo if task_id in intake.accounts}
         batch = Intake(ids=tuple(todo), accounts=accounts, rejects=intake.rejects)
-        accept(batch, source="backfill", ledger=ledger, now=clock(), log=log)
+        accept(batch, source="backfill", intakes=ledger, now=clock(), log=log)
         ledger.enlist(owner, todo)
         stay()
         if room == 0:
@@ -110,7 +110,8 @@ class Backfill:
     """Works until every enlisted task has ended, or waiting longer was not asked for."""
 
     owner: str
-    ledger: Ledger
+    reports: Reports
+    pauses: Pauses
     dispatcher: Dispatcher
     breakers: Breakers
     shutdown: Shutdown
@@ -157,8 +158,8 @@ class Backfill:
         """Say what is left; counting a million tasks takes a while, so it is done less often the longer it takes."""
         began = self.clock()
         if self._seen is None or self._look_at is None or began >= self._look_at:
-            lasting = [pause for pause in self.ledger.pauses() if pause.lasting and _is_of_an_account(pause)]
-            self._seen = self.ledger.open_work(self.owner, [pause.account for pause in lasting])
+            lasting = [pause for pause in self.pauses.all() if pause.lasting and _is_of_an_account(pause)]
+            self._seen = self.reports.open_work(self.owner, [pause.account for pause in lasting])
             ended = self.clock()
             self._look_at = ended + COUNTING_SHARE * (ended - began)
         return self._seen
@@ -168,7 +169,7 @@ class Backfill:
         work = self._work()
         if not work.tasks:
             return Verdict.DONE
-        pauses = self.ledger.pauses()
+        pauses = self.pauses.all()
         if any(pause.lasting and not _is_of_an_account(pause) for pause in pauses):
             return Verdict.PAUSED
         moments = [pause.next_probe for pause in pauses if not pause.lasting]
@@ -185,7 +186,7 @@ def _is_of_an_account(pause: Pause) -> bool:
 
 def end(backfill: Backfill, verdict: Verdict, counts: BackfillCounts) -> BackfillResult:
     """Sum up; a DONE whose tasks did not all end archived is UNFINISHED. Raises LedgerFault."""
-    unfinished = tuple(backfill.ledger.unfinished(backfill.owner, limit=UNFINISHED_SHOWN))
+    unfinished = tuple(backfill.reports.unfinished(backfill.owner, limit=UNFINISHED_SHOWN))
     # After the list was read: had it been gone by then, this tells.
     stay(backfill.dispatcher)
     if verdict is Verdict.DONE and (unfinished or counts.rejected):
@@ -196,5 +197,5 @@ def end(backfill: Backfill, verdict: Verdict, counts: BackfillCounts) -> Backfil
         already_archived=counts.already_archived,
         rejected=counts.rejected,
         unfinished=unfinished,
-        pauses=tuple(backfill.ledger.pauses()),
+        pauses=tuple(backfill.pauses.all()),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from archiver.ports.ledger import Ledger
+from archiver.ports.ledger import Reports
 from archiver.ports.runtime import Clock, EventLog
 
 
@@ -13,7 +13,7 @@ from archiver.ports.runtime import Clock, EventLog
 class DeadlineWatch:
     """Raises the alarm when tasks come near their deadline."""
 
-    ledger: Ledger
+    reports: Reports
     clock: Clock
     at_risk: timedelta
     log: EventLog
@@ -21,7 +21,7 @@ class DeadlineWatch:
 
     def __call__(self) -> None:
         """Log `deadline.at_risk` and `deadline.forecast` whenever what they count changes."""
-        overview = self.ledger.overview(now=self.clock(), at_risk=self.at_risk)
+        overview = self.reports.overview(now=self.clock(), at_risk=self.at_risk)
         at_risk, late = overview.at_risk_count, overview.forecast_late or 0
         before, self._logged = self._logged, (at_risk, late)
         if at_risk != before[0]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from archiver.core.errors import ArchiverError
 from archiver.core.model import TaskId
-from archiver.ports.ledger import Alive, Ledger
+from archiver.ports.ledger import Claims, IsAlive, Reports, Uploads
 from archiver.ports.runtime import Clock, EventLog
 from archiver.ports.store import ObjectStore, UploadList
 from archiver.ports.work import Jobs
@@ -16,30 +16,31 @@ from archiver.ports.work import Jobs
 class Housekeeping:
     """Gives back what dead processes held, and aborts the multipart uploads that they left open."""
 
-    ledger: Ledger
+    claims: Claims
+    uploads: Uploads
     store: ObjectStore
-    alive: Alive
+    is_alive: IsAlive
     clock: Clock
     log: EventLog
 
     def free_leases(self) -> None:
         """Give back at once what dead processes held, however long their leases would have lasted."""
-        for owner in self.ledger.release_dead(self.alive, now=self.clock()):
+        for owner in self.claims.release_dead(self.is_alive, now=self.clock()):
             self.log.info("lease.expired", owner=owner)
 
     def abort_uploads(self) -> None:
         """Abort the uploads that dead processes left open; what cannot be aborted now waits for the next time."""
-        for key, upload_id in self.ledger.uploads_of_dead(self.alive):
+        for key, upload_id in self.uploads.of_dead(self.is_alive):
             try:
                 self.store.abort(key, upload_id)
             except ArchiverError as error:
                 self.log.info("upload.abort_failed", key=key, reason=f"{error.code}: {error}")
                 return
-            self.ledger.upload_closed(key, upload_id)
+            self.uploads.closed(key, upload_id)
             self.log.info("upload.aborted", key=key)
 
 
-def abort_strays(*, ledger: Ledger, store: UploadList, prefix: str, log: EventLog) -> None:
+def abort_strays(*, reports: Reports, store: UploadList, prefix: str, log: EventLog) -> None:
     """Abort uploads to tasks of ours that nobody works on: whoever made them never learned or kept their id.
 
     Such are left when a process dies, or an answer is lost, just as the store has made an upload. Leaves alone what
@@ -48,7 +49,7 @@ def abort_strays(*, ledger: Ledger, store: UploadList, prefix: str, log: EventLo
     try:
         # Listed before the leases are looked at: whoever begins an upload holds its task already.
         for key, upload_id, _ in list(store.uploads(prefix)):
-            row = ledger.show(TaskId(key.removeprefix(prefix).partition("/")[0]))
+            row = reports.show(TaskId(key.removeprefix(prefix).partition("/")[0]))
             if row is not None and row.leased_until is None:
                 store.abort(key, upload_id)
                 log.info("upload.aborted", key=key)

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from archiver.core.errors import QueueUnreadable
 from archiver.core.model import DEFAULT_ACCOUNT, Intake
-from archiver.ports.ledger import Ledger
+from archiver.ports.ledger import Intakes
 from archiver.ports.runtime import Checkpoint, Clock, EventLog, unobserved
 from archiver.ports.work import Queue
 
@@ -19,7 +19,7 @@ class QueueIntake:
 
     queue: Queue
     path: str
-    ledger: Ledger
+    intakes: Intakes
     clock: Clock
     log: EventLog
     checkpoint: Checkpoint = unobserved
@@ -40,19 +40,19 @@ class QueueIntake:
             self._complaint = ""
 
     def _step(self) -> bool:
-        cursor = self.ledger.cursor(self.path)
+        cursor = self.intakes.cursor(self.path)
         intake = self.queue.read(cursor)
         if intake.cursor == cursor:
             return False
         self.checkpoint("queue.read")
-        accept(intake, source="queue", ledger=self.ledger, now=self.clock(), log=self.log)
+        accept(intake, source="queue", intakes=self.intakes, now=self.clock(), log=self.log)
         self.progress()
         return True
 
 
-def accept(intake: Intake, *, source: str, ledger: Ledger, now: datetime, log: EventLog) -> None:
+def accept(intake: Intake, *, source: str, intakes: Intakes, now: datetime, log: EventLog) -> None:
     """Take one batch in and log what came of it."""
-    for task_id in ledger.take_in(intake, source=source, now=now):
+    for task_id in intakes.take_in(intake, source=source, now=now):
         account = intake.accounts.get(task_id, DEFAULT_ACCOUNT)
         log.info("queue.accepted", task_id=task_id, account=account, source=source)
     for reject in intake.rejects:

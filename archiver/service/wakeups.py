@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from archiver.core.model import Intake, TaskId
-from archiver.ports.ledger import Ledger
+from archiver.ports.ledger import Intakes
 from archiver.ports.runtime import Clock, EventLog
 from archiver.service.intake import accept
 
@@ -28,7 +28,7 @@ class _Call:
 class Wakeups:
     """Wakes the tasks that the provider called about: each at most once in ten seconds, whoever calls."""
 
-    ledger: Ledger
+    intakes: Intakes
     clock: Clock
     log: EventLog
     add_unknown: bool
@@ -57,16 +57,16 @@ class Wakeups:
         fresh = [name for name in due if name not in spent]
         if not fresh:
             return
-        known = self.ledger.known(fresh)
+        known = self.intakes.known(fresh)
         self._meet_unknown([name for name in fresh if name not in known], now)
-        woken = set(self.ledger.wake(fresh, now=now))
+        woken = set(self.intakes.wake(fresh, now=now))
         with self._lock:
             for name in fresh:
                 self._after(name, now, woken=name in woken)
 
     def _meet_unknown(self, unknown: Sequence[TaskId], now: datetime) -> None:
         if self.add_unknown and unknown:
-            accept(Intake(ids=tuple(unknown)), source="callback", ledger=self.ledger, now=now, log=self.log)
+            accept(Intake(ids=tuple(unknown)), source="callback", intakes=self.intakes, now=now, log=self.log)
             return
         for task_id in unknown:
             self.log.info("callback.unknown", task_id=task_id)

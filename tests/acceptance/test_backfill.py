@@ -175,7 +175,7 @@ def test_backfill_that_was_taken_for_dead_exits_3_and_calls_nothing_archived(sit
         while not site.emulator.calls(never.task_id):
             time.sleep(0.1)
         with closing(ledger_at(f"sqlite:///{site.ledger}")) as ledger:
-            ledger.release_dead(lambda _: False, now=datetime.now(UTC))
+            ledger.claims.release_dead(lambda _: False, now=datetime.now(UTC))
         out, err = process.communicate(timeout=60)
     assert process.returncode == 3
     assert out == b""

@@ -107,7 +107,7 @@ def queue_up(url: str, count: int) -> None:
     with closing(ledger_at(url)) as ledger:
         for start in range(0, count, 10_000):
             ids = tuple(TaskId(f"backlog-{number:07}") for number in range(start, min(start + 10_000, count)))
-            ledger.take_in(Intake(ids=ids), source="queue", now=datetime.now(UTC))
+            ledger.intakes.take_in(Intake(ids=ids), source="queue", now=datetime.now(UTC))
     if count:
         print(f"{count} ids taken in within {time.monotonic() - began:.0f} s", flush=True)
 

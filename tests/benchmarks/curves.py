@@ -88,8 +88,8 @@ def pair(site: Ground, x: int, number: int, work: Work, budget: str = "192MiB", 
 def fill(folder: Path, tasks: int) -> None:
     """Have so many archived tasks in the ledger of a run."""
     ledger = open_ledger(folder)
-    ledger.take_in(Intake(ids=tuple(tid(number) for number in range(tasks))), source="queue", now=NOW)
-    with ledger._writing() as db:
+    ledger.intakes.take_in(Intake(ids=tuple(tid(number) for number in range(tasks))), source="queue", now=NOW)
+    with ledger.db.write() as db:
         finish_all(db)
     ledger.close()
 

@@ -19,8 +19,8 @@ def main() -> None:
     with memory_folder() as folder, ground(folder) as site:
         ids = tuple(tid(number) for number in range(MILLION))
         ledger = open_ledger(folder)
-        ledger.take_in(Intake(ids=ids), source="queue", now=NOW)
-        with ledger._writing() as db:
+        ledger.intakes.take_in(Intake(ids=ids), source="queue", now=NOW)
+        with ledger.db.write() as db:
             finish_all(db)
         ledger.close()
         (folder / "ids").write_text("".join(f"{task_id}\n" for task_id in ids))

@@ -47,12 +47,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("million")
     ledger = open_ledger(folder)
     ids = tuple(tid(number) for number in range(MILLION))
-    _timed("take in a million new ids", lambda: ledger.take_in(Intake(ids=ids), source="queue", now=NOW))
-    _timed("take in a million known ids", lambda: ledger.take_in(Intake(ids=ids), source="queue", now=NOW))
-    _timed("enlist a million ids", lambda: ledger.enlist("us", ids))
+    _timed("take in a million new ids", lambda: ledger.intakes.take_in(Intake(ids=ids), source="queue", now=NOW))
+    _timed("take in a million known ids", lambda: ledger.intakes.take_in(Intake(ids=ids), source="queue", now=NOW))
+    _timed("enlist a million ids", lambda: ledger.intakes.enlist("us", ids))
     _timed("a claim among a million waiting", lambda: claim(ledger))
-    ledger.release("us", now=NOW)
-    with ledger._writing() as db:
+    ledger.claims.release("us")
+    with ledger.db.write() as db:
         finish_all(db)
     ledger.close()
     return folder
@@ -67,7 +67,7 @@ def ledger(folder: Path) -> Iterator[Ledger]:
 
 
 def test_overview_of_a_million_finished_tasks_takes_less_than_a_second(ledger: Ledger) -> None:
-    seconds, seen = _timed("overview of a million finished", lambda: ledger.overview(now=NOW, at_risk=DAY))
+    seconds, seen = _timed("overview of a million finished", lambda: ledger.reports.overview(now=NOW, at_risk=DAY))
     assert seen.tasks[TaskState.ARCHIVED] >= MILLION
     assert seen.stems[StemState.STORED] >= 2 * MILLION
     assert seconds < 1
@@ -83,6 +83,6 @@ def test_a_claim_beside_a_million_finished_tasks_takes_milliseconds(ledger: Ledg
 
 
 def test_retry_of_all_beside_a_million_finished_finds_none_at_once(ledger: Ledger) -> None:
-    seconds, retried = _timed("retry of all beside a million finished", lambda: ledger.retry(None, now=NOW))
+    seconds, retried = _timed("retry of all beside a million finished", lambda: ledger.intakes.retry(None, now=NOW))
     assert retried == []
     assert seconds < 0.5

@@ -130,13 +130,13 @@ def test_take_in_of_a_listed_id_with_another_account_keeps_all_else_and_the_leas
 
 def test_cursor_with_the_largest_inode_and_device_comes_back_as_it_went_in(ledger: Ledger) -> None:
     cursor = Cursor("q.txt", device=2**64 - 1, inode=2**64 - 2, head="ab" * 32, head_size=512, offset=7)
-    assert ledger.cursor("q.txt") is None
+    assert ledger.intakes.cursor("q.txt") is None
     accept(ledger, Intake(cursor=cursor))
-    assert ledger.cursor("q.txt") == cursor
+    assert ledger.intakes.cursor("q.txt") == cursor
     moved = Cursor("q.txt", device=1, inode=2, head="", head_size=0, offset=0)
     accept(ledger, Intake(cursor=moved))
-    assert ledger.cursor("q.txt") == moved
-    assert ledger.cursor("other.txt") is None
+    assert ledger.intakes.cursor("q.txt") == moved
+    assert ledger.intakes.cursor("other.txt") is None
 
 
 def test_rejects_read_again_are_kept_once(ledger: Ledger) -> None:
@@ -161,19 +161,19 @@ def test_take_in_that_fails_writes_neither_ids_nor_cursor(ledger: Ledger) -> Non
     beyond = Cursor("q.txt", 1, 2, "", 0, offset=2**70)
     with pytest.raises((OverflowError, IllegalMove)):
         accept(ledger, Intake(ids=(tid(1),), cursor=beyond))
-    assert ledger.known([tid(1)]) == {}
-    assert ledger.cursor("q.txt") is None
+    assert ledger.intakes.known([tid(1)]) == {}
+    assert ledger.intakes.cursor("q.txt") is None
 
 
 def test_known_over_many_ids_returns_only_those_on_record(ledger: Ledger) -> None:
     take_in(ledger, *range(1200))
     asked = [tid(number) for number in range(1000, 2400)]
-    assert ledger.known(asked) == {tid(number): TaskState.QUEUED for number in range(1000, 1200)}
+    assert ledger.intakes.known(asked) == {tid(number): TaskState.QUEUED for number in range(1000, 1200)}
 
 
 def test_enlist_streams_and_takes_an_id_twice(ledger: Ledger) -> None:
     take_in(ledger, *range(1500))
-    ledger.enlist("us", (tid(number % 1200) for number in range(2400)))
+    ledger.intakes.enlist("us", (tid(number % 1200) for number in range(2400)))
     assert open_work(ledger, "us").tasks == 1200
     assert open_work(ledger).tasks == 1500
     assert open_work(ledger, "them").tasks == 0
@@ -186,18 +186,18 @@ def test_enlist_of_a_slow_iterable_lets_others_write_meanwhile(ledger: Ledger) -
                 take_in(ledger, 1)
             yield tid(number)
 
-    ledger.enlist("us", slowly())  # type: ignore[arg-type]
+    ledger.intakes.enlist("us", slowly())  # type: ignore[arg-type]
     assert claim(ledger).task_id == tid(1)
 
 
 def test_claim_with_enlisted_only_leaves_what_others_queued(ledger: Ledger) -> None:
     take_in(ledger, 1, 2)
-    ledger.enlist("us", [tid(2)])
-    ledger.enlist("them", [tid(1)])
-    mine = ledger.claim(owner="us", now=NOW, lease=LEASE, enlisted_only=True)
+    ledger.intakes.enlist("us", [tid(2)])
+    ledger.intakes.enlist("them", [tid(1)])
+    mine = ledger.claims.claim(owner="us", now=NOW, lease=LEASE, enlisted_only=True)
     assert mine is not None
     assert mine.task_id == tid(2)
-    assert ledger.claim(owner="us", now=NOW, lease=LEASE, enlisted_only=True) is None
+    assert ledger.claims.claim(owner="us", now=NOW, lease=LEASE, enlisted_only=True) is None
 
 
 def test_times_are_kept_to_the_microsecond_as_whole_numbers(ledger: Ledger, ledger_url: str) -> None:

@@ -178,7 +178,7 @@ _WRITES: dict[str, Callable[[Ledger, Claim], object]] = {
     "stored": stored,
     "stem_failed": lambda ledger, mine: stem_failed(ledger, mine, "vocal", reason="x", gone=True),
     "stem_refused": lambda ledger, mine: stem_failed(ledger, mine, "vocal", event=StemEvent.REFUSED, reason="x"),
-    "stem_retried": lambda ledger, mine: ledger.stem_retried(mine, StemName("vocal"), now=NOW),
+    "stem_retried": lambda ledger, mine: ledger.progress.stem_retried(mine, StemName("vocal"), now=NOW),
     "later": lambda ledger, mine: finish(ledger, mine, Later(NOW, "x"), record=record("drums")),
     "archived": lambda ledger, mine: finish(ledger, mine, Archived()),
     "yielded": lambda ledger, mine: finish(ledger, mine, Yielded()),
@@ -219,7 +219,7 @@ def test_every_outcome_ends_the_lease(ledger: Ledger, outcome: Later | Refused |
 
 def test_release_gives_back_untouched_what_the_owner_holds_and_forgets_its_list(ledger: Ledger) -> None:
     take_in(ledger, 1, 2, 3)
-    ledger.enlist("us", [tid(1), tid(2)])
+    ledger.intakes.enlist("us", [tid(1), tid(2)])
     before = shown(ledger, 1)
     claim(ledger), claim(ledger), claim(ledger, owner="them")
     assert release(ledger) == 2
@@ -233,70 +233,70 @@ def test_release_gives_back_untouched_what_the_owner_holds_and_forgets_its_list(
 def test_release_dead_frees_at_once_what_the_dead_held_and_nothing_else(ledger: Ledger) -> None:
     take_in(ledger, 1, 2, 3)
     dead, living = claim(ledger, owner="dead"), claim(ledger, owner="living")
-    ledger.enlist("dead-too", [tid(3)])
-    ledger.enlist("living", [tid(3)])
-    assert ledger.release_dead(lambda owner: owner == "living", now=NOW) == ["dead", "dead-too"]
+    ledger.intakes.enlist("dead-too", [tid(3)])
+    ledger.intakes.enlist("living", [tid(3)])
+    assert ledger.claims.release_dead(lambda owner: owner == "living", now=NOW) == ["dead", "dead-too"]
     assert open_work(ledger, "dead-too").tasks == 0
     assert open_work(ledger, "living").tasks == 1
     assert claim(ledger).task_id == dead.task_id
     finish(ledger, living, Later(NOW, "x"))
     with pytest.raises(LeaseLost):
         finish(ledger, dead, Later(NOW, "x"))
-    assert ledger.release_dead(lambda _: True, now=NOW) == []
+    assert ledger.claims.release_dead(lambda _: True, now=NOW) == []
 
 
 def test_next_deadline_is_that_of_the_free_due_task_that_would_be_stored_next(ledger: Ledger) -> None:
     take_in(ledger, 1)
-    assert ledger.next_deadline("us", now=NOW) is None, "nobody knows its deadline"
+    assert ledger.claims.next_deadline("us", now=NOW) is None, "nobody knows its deadline"
     finish(ledger, claim(ledger), Later(NOW + 6 * DAY, "not ready"))
     _later(ledger, listed(ledger, 2, deadline=NOW + DAY, query="?sig=1"))
-    assert ledger.next_deadline("us", now=NOW) is None, "its links must be asked for"
+    assert ledger.claims.next_deadline("us", now=NOW) is None, "its links must be asked for"
     _later(ledger, listed(ledger, 3, deadline=NOW + 5 * DAY))
     _later(ledger, listed(ledger, 4, deadline=NOW + 3 * DAY), days=1)
-    assert ledger.next_deadline("us", now=NOW) == NOW + 5 * DAY, "the nearer one is not due"
-    assert ledger.next_deadline("us", now=NOW + DAY) == NOW + 3 * DAY
-    assert ledger.next_deadline("us", now=NOW + 3 * DAY) == NOW + 5 * DAY, "the nearer one is past"
-    assert ledger.next_deadline("us", now=NOW + 5 * DAY) is None
+    assert ledger.claims.next_deadline("us", now=NOW) == NOW + 5 * DAY, "the nearer one is not due"
+    assert ledger.claims.next_deadline("us", now=NOW + DAY) == NOW + 3 * DAY
+    assert ledger.claims.next_deadline("us", now=NOW + 3 * DAY) == NOW + 5 * DAY, "the nearer one is past"
+    assert ledger.claims.next_deadline("us", now=NOW + 5 * DAY) is None
     claim(ledger, stage=Stage.STORE)
-    assert ledger.next_deadline("us", now=NOW) is None, "it is leased"
+    assert ledger.claims.next_deadline("us", now=NOW) is None, "it is leased"
 
 
 def test_next_deadline_of_what_one_has_enlisted_leaves_others_out(ledger: Ledger) -> None:
     _later(ledger, listed(ledger, 1, deadline=NOW + DAY))
     _later(ledger, listed(ledger, 2, deadline=NOW + 2 * DAY))
-    ledger.enlist("us", [tid(2)])
-    assert ledger.next_deadline("us", now=NOW, enlisted_only=True) == NOW + 2 * DAY
-    assert ledger.next_deadline("us", now=NOW) == NOW + DAY
+    ledger.intakes.enlist("us", [tid(2)])
+    assert ledger.claims.next_deadline("us", now=NOW, enlisted_only=True) == NOW + 2 * DAY
+    assert ledger.claims.next_deadline("us", now=NOW) == NOW + DAY
 
 
 def test_more_urgent_waits_only_for_a_due_free_listed_task_with_an_earlier_deadline(ledger: Ledger) -> None:
     sooner = listed(ledger, 1, deadline=NOW + 2 * DAY)
     mine = listed(ledger, 2, deadline=NOW + 3 * DAY)
     deadline = NOW + 3 * DAY
-    assert not ledger.more_urgent_waits(mine, deadline, NOW), "it is leased"
+    assert not ledger.progress.more_urgent_waits(mine, deadline, NOW), "it is leased"
     _later(ledger, sooner, days=1)
-    assert not ledger.more_urgent_waits(mine, deadline, NOW), "it is not due"
-    assert ledger.more_urgent_waits(mine, deadline, NOW + DAY)
-    assert not ledger.more_urgent_waits(mine, NOW + 2 * DAY, NOW + DAY), "it is not earlier"
-    assert not ledger.more_urgent_waits(mine, deadline, NOW + 2 * DAY), "its deadline has passed"
-    assert ledger.more_urgent_waits(mine, NOW, NOW + DAY), "mine has passed, so it goes last"
-    assert not ledger.more_urgent_waits(replace(mine, task_id=tid(1)), deadline, NOW + DAY), "it is oneself"
+    assert not ledger.progress.more_urgent_waits(mine, deadline, NOW), "it is not due"
+    assert ledger.progress.more_urgent_waits(mine, deadline, NOW + DAY)
+    assert not ledger.progress.more_urgent_waits(mine, NOW + 2 * DAY, NOW + DAY), "it is not earlier"
+    assert not ledger.progress.more_urgent_waits(mine, deadline, NOW + 2 * DAY), "its deadline has passed"
+    assert ledger.progress.more_urgent_waits(mine, NOW, NOW + DAY), "mine has passed, so it goes last"
+    assert not ledger.progress.more_urgent_waits(replace(mine, task_id=tid(1)), deadline, NOW + DAY), "it is oneself"
 
 
 def test_more_urgent_waits_for_a_task_that_was_never_asked_about(ledger: Ledger) -> None:
     mine = listed(ledger, 1, deadline=NOW + DAY)
-    assert not ledger.more_urgent_waits(mine, NOW + DAY, NOW)
+    assert not ledger.progress.more_urgent_waits(mine, NOW + DAY, NOW)
     take_in(ledger, 2)
-    assert ledger.more_urgent_waits(mine, NOW + DAY, NOW), "its deadline may be any moment"
+    assert ledger.progress.more_urgent_waits(mine, NOW + DAY, NOW), "its deadline may be any moment"
     finish(ledger, claim(ledger), Later(NOW, "not ready"))
-    assert not ledger.more_urgent_waits(mine, NOW + DAY, NOW), "it has no audio yet"
+    assert not ledger.progress.more_urgent_waits(mine, NOW + DAY, NOW), "it has no audio yet"
 
 
 def test_fresh_only_takes_no_listed_task_though_its_links_must_be_asked_for(ledger: Ledger) -> None:
     finish(ledger, listed(ledger, 1, query="?sig=1"), Yielded())
-    assert ledger.claim(owner="us", now=NOW, lease=LEASE, stage=Stage.LIST, fresh_only=True) is None
+    assert ledger.claims.claim(owner="us", now=NOW, lease=LEASE, stage=Stage.LIST, fresh_only=True) is None
     take_in(ledger, 2)
-    fresh = ledger.claim(owner="us", now=NOW, lease=LEASE, stage=Stage.LIST, fresh_only=True)
+    fresh = ledger.claims.claim(owner="us", now=NOW, lease=LEASE, stage=Stage.LIST, fresh_only=True)
     assert fresh is not None
     assert fresh.task_id == tid(2)
     assert claim(ledger, stage=Stage.LIST).task_id == tid(1)
@@ -312,7 +312,7 @@ def test_24_threads_claiming_500_tasks_get_each_exactly_once(ledger: Ledger) -> 
     def work(number: int) -> list[str]:
         start.wait()
         got: list[str] = []
-        while (mine := ledger.claim(owner=f"owner-{number}", now=NOW, lease=LEASE)) is not None:
+        while (mine := ledger.claims.claim(owner=f"owner-{number}", now=NOW, lease=LEASE)) is not None:
             got.append(mine.task_id)
             finish(ledger, mine, Later(NOW + DAY, "x"))
         return got
@@ -332,7 +332,7 @@ def test_stems_of_several_tasks_stored_at_once_are_all_written_but_for_those_of_
 
     def store(each: Claim, name: str) -> bool:
         try:
-            ledger.stored(each, StemName(name), receipt(name, size=sizes[name]))
+            ledger.progress.stored(each, StemName(name), receipt(name, size=sizes[name]))
         except LeaseLost:
             return False
         return True
@@ -356,7 +356,7 @@ def test_two_ledgers_on_one_database_never_hand_out_a_task_twice(ledger_url: str
 
     def drain(ledger: Ledger) -> list[str]:
         got: list[str] = []
-        while (mine := ledger.claim(owner="x", now=NOW, lease=timedelta(hours=1))) is not None:
+        while (mine := ledger.claims.claim(owner="x", now=NOW, lease=timedelta(hours=1))) is not None:
             got.append(mine.task_id)
         return got
 
@@ -380,7 +380,7 @@ def take_in_of_second(ledger: Ledger, number: int) -> None:
 def test_claim_passes_over_the_tasks_of_barred_accounts(ledger: Ledger, barred: list[AccountName], had: int) -> None:
     take_in_of_second(ledger, 1)
     take_in(ledger, 2, now=NOW + SECOND)
-    mine = ledger.claim(owner="us", now=NOW + DAY, lease=LEASE, stage=Stage.LIST, barred=barred)
+    mine = ledger.claims.claim(owner="us", now=NOW + DAY, lease=LEASE, stage=Stage.LIST, blocked_accounts=barred)
     assert mine is not None
     assert mine.task_id == tid(had)
 
@@ -391,8 +391,8 @@ def test_claim_of_barred_accounts_finds_nothing_to_ask_and_still_all_there_is_to
     mine = relisted(ledger, mine, record("vocal"))
     finish(ledger, mine, Yielded())
     take_in_of_second(ledger, 2)
-    assert ledger.claim(owner="us", now=NOW, lease=LEASE, stage=Stage.LIST, barred=[THEIRS]) is None
-    stored = ledger.claim(owner="us", now=NOW, lease=LEASE, stage=Stage.STORE, barred=[THEIRS])
+    assert ledger.claims.claim(owner="us", now=NOW, lease=LEASE, stage=Stage.LIST, blocked_accounts=[THEIRS]) is None
+    stored = ledger.claims.claim(owner="us", now=NOW, lease=LEASE, stage=Stage.STORE, blocked_accounts=[THEIRS])
     assert stored is not None
     assert stored.task_id == tid(1)
 
@@ -400,6 +400,6 @@ def test_claim_of_barred_accounts_finds_nothing_to_ask_and_still_all_there_is_to
 def test_more_urgent_is_not_what_a_barred_account_must_be_asked(ledger: Ledger) -> None:
     mine = listed(ledger, 1, "vocal")
     take_in_of_second(ledger, 2)
-    assert ledger.more_urgent_waits(mine, DEADLINE, NOW)
-    assert not ledger.more_urgent_waits(mine, DEADLINE, NOW, [THEIRS])
-    assert ledger.more_urgent_waits(mine, DEADLINE, NOW, [DEFAULT_ACCOUNT])
+    assert ledger.progress.more_urgent_waits(mine, DEADLINE, NOW)
+    assert not ledger.progress.more_urgent_waits(mine, DEADLINE, NOW, [THEIRS])
+    assert ledger.progress.more_urgent_waits(mine, DEADLINE, NOW, [DEFAULT_ACCOUNT])

@@ -148,7 +148,7 @@ def test_retry_of_named_tasks_leaves_the_others_and_passes_over_unknown_ones(led
 
 
 def test_show_of_an_unknown_id_is_none(ledger: Ledger) -> None:
-    assert ledger.show(tid(1)) is None
+    assert ledger.reports.show(tid(1)) is None
 
 
 def test_overview_of_an_empty_ledger_counts_nought_of_everything(ledger: Ledger) -> None:
@@ -189,7 +189,7 @@ def test_at_risk_lists_open_tasks_with_a_stem_missing_the_nearest_first(ledger: 
         listed(ledger, number, deadline=NOW + timedelta(hours=number))
     far = listed(ledger, 90, deadline=NOW + 10 * DAY)
     stored = listed(ledger, 91, "vocal", deadline=NOW)
-    ledger.stored(stored, VOCAL, receipt())
+    ledger.progress.stored(stored, VOCAL, receipt())
     stem_failed(ledger, far, BASS, reason="cdn.busy")
     seen = overview(ledger, at_risk=2 * DAY)
     assert seen.at_risk_count == 25
@@ -218,12 +218,12 @@ def test_unfinished_names_what_was_enlisted_and_is_not_archived(ledger: Ledger) 
     stored(ledger, archived)
     finish(ledger, archived, Archived())
     take_in(ledger, 3, 4)
-    ledger.enlist("us", [tid(1), tid(2), tid(3)])
-    rows = ledger.unfinished("us", limit=10)
+    ledger.intakes.enlist("us", [tid(1), tid(2), tid(3)])
+    rows = ledger.reports.unfinished("us", limit=10)
     assert [(row.task_id, row.history) for row in rows] == [(tid(3), ()), (tid(1), ())]
     assert [stem.name for stem in rows[1].stems] == [BASS, VOCAL]
-    assert [row.task_id for row in ledger.unfinished("us", limit=1)] == [tid(3)]
-    assert ledger.unfinished("them", limit=10) == []
+    assert [row.task_id for row in ledger.reports.unfinished("us", limit=1)] == [tid(3)]
+    assert ledger.reports.unfinished("them", limit=10) == []
 
 
 def test_open_work_tells_waiting_for_the_provider_from_failed_tries(ledger: Ledger) -> None:
@@ -234,7 +234,7 @@ def test_open_work_tells_waiting_for_the_provider_from_failed_tries(ledger: Ledg
     finish(ledger, claim(ledger), Later(NOW + 2 * DAY, "busy", fault=True))
     finish(ledger, claim(ledger), Later(NOW + 3 * DAY, "busy", fault=True))
     assert open_work(ledger) == OpenWork(3, NOW + 2 * DAY, NOW + DAY, None)
-    ledger.enlist("us", [tid(3)])
+    ledger.intakes.enlist("us", [tid(3)])
     assert open_work(ledger, "us") == OpenWork(1, NOW + 3 * DAY, None, None)
     mine = claim(ledger, now=NOW + DAY)
     relisted(ledger, mine, record("vocal"), now=NOW + DAY)
@@ -272,17 +272,17 @@ def test_pauses_of_two_accounts_are_apart_and_resume_ends_one(ledger: Ledger) ->
     assert pauses(ledger) == overview(ledger).pauses == (first, other)
     again = pause(ledger, Dependency.PROVIDER, THEIRS, reason="402", hint="top up", now=other.next_probe)
     assert (first.probes, again.probes) == (0, 1)
-    assert ledger.resume(Dependency.PROVIDER)
+    assert ledger.pauses.resume(Dependency.PROVIDER)
     assert pauses(ledger) == (again,)
-    assert ledger.resume(Dependency.PROVIDER, THEIRS)
-    assert not ledger.resume(Dependency.PROVIDER, THEIRS)
+    assert ledger.pauses.resume(Dependency.PROVIDER, THEIRS)
+    assert not ledger.pauses.resume(Dependency.PROVIDER, THEIRS)
 
 
 def test_hold_is_for_every_account_and_lift_ends_the_pauses_of_all(ledger: Ledger) -> None:
     pause(ledger, Dependency.PROVIDER, THEIRS, reason="402")
     held = hold(ledger, Dependency.PROVIDER)
     assert pause(ledger, Dependency.PROVIDER, THEIRS, reason="401", lasting=True) == held
-    assert not ledger.resume(Dependency.PROVIDER, THEIRS)
+    assert not ledger.pauses.resume(Dependency.PROVIDER, THEIRS)
     assert pauses(ledger) == (held,)
     assert lift(ledger, Dependency.PROVIDER)
     pause(ledger, Dependency.PROVIDER, reason="401", lasting=True)
@@ -304,8 +304,8 @@ def test_pauses_of_two_dependencies_are_apart_and_resume_ends_one(ledger: Ledger
     provider = pause(ledger, Dependency.PROVIDER, reason="455")
     store = pause(ledger, Dependency.STORE, reason="403", lasting=True)
     assert overview(ledger).pauses == (provider, store)
-    assert ledger.resume(Dependency.PROVIDER)
-    assert not ledger.resume(Dependency.PROVIDER)
+    assert ledger.pauses.resume(Dependency.PROVIDER)
+    assert not ledger.pauses.resume(Dependency.PROVIDER)
     assert pauses(ledger) == (store,)
     again = pause(ledger, Dependency.PROVIDER, reason="455", now=NOW + DAY)
     assert (again.since, again.probes) == (NOW + DAY, 0)
@@ -316,7 +316,7 @@ def test_what_the_operator_holds_is_changed_by_no_refusal_and_ended_by_no_succes
     held = hold(ledger, Dependency.STORE, now=NOW + SECOND)
     assert (held.held, held.lasting, held.since) == (True, True, NOW + SECOND)
     assert pause(ledger, Dependency.STORE, reason="404", now=NOW + DAY) == held
-    assert not ledger.resume(Dependency.STORE)
+    assert not ledger.pauses.resume(Dependency.STORE)
     assert pauses(ledger) == overview(ledger).pauses == (held,)
     assert lift(ledger, Dependency.STORE)
     assert not lift(ledger, Dependency.STORE)
@@ -337,10 +337,10 @@ def test_lift_of_what_is_over_ends_neither_one_held_for_longer_nor_one_that_nobo
 
 
 def test_uploads_of_the_dead_are_named_until_they_are_struck_out(ledger: Ledger) -> None:
-    ledger.upload_opened("dead", "stems/b", "u2", now=NOW + SECOND)
-    ledger.upload_opened("dead", "stems/a", "u1", now=NOW)
-    ledger.upload_opened("dead", "stems/a", "u1", now=NOW)
-    ledger.upload_opened("living", "stems/a", "u3", now=NOW)
+    ledger.uploads.opened("dead", "stems/b", "u2", now=NOW + SECOND)
+    ledger.uploads.opened("dead", "stems/a", "u1", now=NOW)
+    ledger.uploads.opened("dead", "stems/a", "u1", now=NOW)
+    ledger.uploads.opened("living", "stems/a", "u3", now=NOW)
     release(ledger, "dead")
     asked: list[str] = []
 
@@ -348,8 +348,8 @@ def test_uploads_of_the_dead_are_named_until_they_are_struck_out(ledger: Ledger)
         asked.append(owner)
         return owner == "living"
 
-    assert ledger.uploads_of_dead(alive) == [("stems/a", "u1"), ("stems/b", "u2")]
+    assert ledger.uploads.of_dead(alive) == [("stems/a", "u1"), ("stems/b", "u2")]
     assert sorted(asked) == ["dead", "living"], "each owner is asked about once"
-    ledger.upload_closed("stems/a", "u1")
-    ledger.upload_closed("stems/a", "never-opened")
-    assert ledger.uploads_of_dead(alive) == [("stems/b", "u2")]
+    ledger.uploads.closed("stems/a", "u1")
+    ledger.uploads.closed("stems/a", "never-opened")
+    assert ledger.uploads.of_dead(alive) == [("stems/b", "u2")]

@@ -194,7 +194,7 @@ _STEM_WRITES: dict[str, Callable[[Ledger, Claim], object]] = {
     "failed": lambda ledger, mine: _fail(ledger, mine, VOCAL, None),
     "refused": lambda ledger, mine: _fail(ledger, mine, VOCAL, StemEvent.REFUSED),
     "gone": lambda ledger, mine: _fail(ledger, mine, VOCAL, StemEvent.GONE),
-    "retried": lambda ledger, mine: ledger.stem_retried(mine, VOCAL, now=NOW),
+    "retried": lambda ledger, mine: ledger.progress.stem_retried(mine, VOCAL, now=NOW),
 }
 
 
@@ -230,7 +230,7 @@ def test_a_refused_stem_can_be_retried_refused_again_and_lost(ledger: Ledger) ->
     _fail(ledger, mine, VOCAL, StemEvent.REFUSED)
     with pytest.raises(IllegalMove):
         _fail(ledger, mine, VOCAL, None)
-    row = ledger.stem_retried(mine, VOCAL, now=NOW)
+    row = ledger.progress.stem_retried(mine, VOCAL, now=NOW)
     assert (row.state, row.attempts, row.not_before) == (StemState.WANTED, 1, None)
     _fail(ledger, mine, VOCAL, StemEvent.REFUSED)
     _fail(ledger, mine, VOCAL, StemEvent.GONE)
@@ -408,7 +408,7 @@ def test_an_outcome_written_by_one_process_is_seen_by_the_next(ledger_url: str) 
     stored(first, mine)
     first.close()
     second = ledger_at(ledger_url)
-    taken = second.claim(owner="next", now=NOW + LEASE, lease=LEASE)
+    taken = second.claims.claim(owner="next", now=NOW + LEASE, lease=LEASE)
     assert taken is not None
     assert taken.stems[0].receipt == receipt()
     second.close()

@@ -31,7 +31,7 @@ def reasons(running: Running, task_id: str) -> list[str]:
     """Return every reason that `show` and `status` give for a task that is not archived."""
     row = running.show(task_id)
     assert row is not None, f"{task_id} was accepted and is not in the ledger"
-    pauses = running.service.ledger.pauses()
+    pauses = running.service.ledger.pauses.all()
     told = [row.reason, *(stem.reason for stem in row.stems), *(pause.reason for pause in pauses)]
     return [reason for reason in told if reason]
 

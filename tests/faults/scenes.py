@@ -312,13 +312,13 @@ def check(stage: Stage, *, replaced: bool = False) -> None:
     now = datetime.now(UTC)
     with closing(stage.open_ledger()) as ledger:
         for task in stage.tasks:
-            row = ledger.show(TaskId(task.task_id))
+            row = ledger.reports.show(TaskId(task.task_id))
             assert row is not None, f"{task.task_id} is lost"
             assert row.state is TaskState.ARCHIVED, row
-        overview = ledger.overview(now=now, at_risk=timedelta())
+        overview = ledger.reports.overview(now=now, at_risk=timedelta())
         assert overview.tasks[TaskState.ARCHIVED] == sum(overview.tasks.values()) == len(stage.tasks)
         assert (overview.working, overview.pauses) == (0, ())
-        assert ledger.uploads_of_dead(lambda _: False) == []
+        assert ledger.uploads.of_dead(lambda _: False) == []
     assert list((stage.site.folder / "state").glob("*.owners/*")) == [], "an owner's lock is left"
 
 

@@ -99,10 +99,10 @@ class Cluster:
         assert set(versions(self.site).values()) == {1}, "an object was written twice"
         with closing(ledger_at(self.url)) as ledger:
             for task in self.tasks:
-                row = ledger.show(TaskId(task.task_id))
+                row = ledger.reports.show(TaskId(task.task_id))
                 assert row is not None, f"{task.task_id} is lost"
                 assert row.state is TaskState.ARCHIVED, row
-            overview = ledger.overview(now=datetime.now(UTC), at_risk=timedelta())
+            overview = ledger.reports.overview(now=datetime.now(UTC), at_risk=timedelta())
             assert sum(overview.tasks.values()) == len(self.tasks)
 
     def settle(self) -> None:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Self
@@ -24,6 +24,8 @@ from typing import Self
 import pytest
 from sqlalchemy import update
 
+from archiver.adapters.ledger.claims import SqlClaims
+from archiver.adapters.ledger.progress import SqlProgress
 from archiver.adapters.ledger.schema.tables import tasks
 from archiver.core.errors import ApiBusy, LinkSpent, OriginBusy, StoreBusy
 from archiver.core.model import (
@@ -182,27 +184,41 @@ class AtOnce:
         return future
 
 
-class FirstInFirstOut(Ledger):
-    """The real ledger, blind to deadlines when it handlers work out: tasks go by their age in the queue."""
+class ByAge(SqlProgress):
+    """The real path, blind to deadlines: tasks go by their age in the queue."""
 
     def listed(self, claim: Claim, record: RecordInfo, deadline: datetime, *, settled: bool, now: datetime) -> Claim:
         fresh = super().listed(claim, record, deadline, settled=settled, now=now)
-        with self._writing() as db:
+        with self._db.write() as db:
             db.execute(update(tasks).where(tasks.c.task_id == claim.task_id).values(urgency=tasks.c.accepted_at))
         return fresh
 
+
+class FarAhead(SqlClaims):
+    """Asks as far ahead as the other: what is compared is the order of storing."""
+
     def next_deadline(self, owner: str, *, now: datetime, enlisted_only: bool = False) -> datetime | None:
-        """It asks as far ahead as the other: what is compared is the order of storing."""
         return now + RETENTION
 
 
-def simulate(scenario: Scenario, kind: type[Ledger] = Ledger) -> Simulation:
+Kind = Callable[[Ledger], Ledger]
+
+
+def earliest_deadline_first(ledger: Ledger) -> Ledger:
+    return ledger
+
+
+def first_in_first_out(ledger: Ledger) -> Ledger:
+    return replace(ledger, claims=FarAhead(ledger.db), progress=ByAge(ledger.db))
+
+
+def simulate(scenario: Scenario, kind: Kind = earliest_deadline_first) -> Simulation:
     """Run the scenario to the time when nothing can be saved any more."""
     world = Simulation(scenario)
     folder = Path(tempfile.mkdtemp(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))
-    ledger = kind.open(f"sqlite:///{folder}/ledger.db")
+    ledger = ledger_at(f"sqlite:///{folder}/ledger.db")
     try:
-        _run(world, ledger, until=max(world.created.values()) + RETENTION)
+        _run(world, kind(ledger), until=max(world.created.values()) + RETENTION)
     finally:
         ledger.close()
         shutil.rmtree(folder)
@@ -212,10 +228,10 @@ def simulate(scenario: Scenario, kind: type[Ledger] = Ledger) -> Simulation:
 def _run(world: Simulation, ledger: Ledger, until: datetime) -> None:
     accept(ledger, Intake(ids=tuple(world.created)), now=START)
     log = Silence()
-    breakers = Breakers(ledger, world.clock, log)
+    breakers = Breakers(ledger.pauses, world.clock, log)
     archiver = Archiver(
         TaskContext(
-            outside=Outside(world, world, world, ledger, breakers, AtOnce()),
+            outside=Outside(world, world, world, ledger.progress, ledger.uploads, breakers, AtOnce()),
             owner="me",
             prefix="",
             policy=Policy(),
@@ -226,7 +242,9 @@ def _run(world: Simulation, ledger: Ledger, until: datetime) -> None:
             observer=Watcher(),
         )
     )
-    context = DispatchContext(ledger, breakers, DispatchOptions("me", 1, lease=timedelta(days=1)), world.clock, log)
+    context = DispatchContext(
+        ledger.claims, breakers, DispatchOptions("me", 1, lease=timedelta(days=1)), world.clock, log
+    )
     dispatcher = LocalDispatcher(context, archiver.archive)
     while world.now < until:
         started = dispatcher.pump()
@@ -294,14 +312,14 @@ def check(name: str, scenario: Scenario, capsys: pytest.CaptureFixture[str], *, 
     """Nothing is lost that a schedule could have saved that asks about all first; its `twin` loses more."""
     possible = could_be_saved(scenario)
     foreseen = could_be_saved(scenario, asks=False, probe=timedelta())
-    ours, seconds = timed(scenario, Ledger)
+    ours, seconds = timed(scenario, earliest_deadline_first)
     said = (
         f"{name}: of {scenario.tasks * STEMS} stems {possible} can be saved ({foreseen} if all were foreseen);"
         f" earliest deadline first saves {ours} ({seconds:.0f} CPU-s)"
     )
     fifo = 0
     if twin:
-        fifo, seconds = timed(scenario, FirstInFirstOut)
+        fifo, seconds = timed(scenario, first_in_first_out)
         said += f", first in first out {fifo} ({seconds:.0f} CPU-s)"
     with capsys.disabled():
         print(f"\n  {said}")
@@ -309,7 +327,7 @@ def check(name: str, scenario: Scenario, capsys: pytest.CaptureFixture[str], *, 
     assert ours > fifo or fifo >= possible
 
 
-def timed(scenario: Scenario, kind: type[Ledger]) -> tuple[int, float]:
+def timed(scenario: Scenario, kind: Kind) -> tuple[int, float]:
     """How many stems are saved, and what that took of the processor, in seconds."""
     began = time.process_time()
     saved = len(simulate(scenario, kind).stored)
@@ -349,7 +367,7 @@ def test_every_task_of_a_simulation_ends_archived_or_lost_with_a_reason() -> Non
     with tempfile.TemporaryDirectory() as folder:
         ledger = ledger_at(f"sqlite:///{folder}/ledger.db")
         _run(world, ledger, until=START + timedelta(days=4))
-        rows = [ledger.show(task_id) for task_id in world.created]
+        rows = [ledger.reports.show(task_id) for task_id in world.created]
         ledger.close()
     assert {row.state for row in rows if row} == {"archived", "lost"}
     for row in rows:

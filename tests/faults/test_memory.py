@@ -106,7 +106,7 @@ def finished(site: Site, count: int) -> None:
     ids = tuple(tid(number) for number in range(count))
     with closing(ledger_at(f"sqlite:///{site.ledger}")) as ledger:
         accept(ledger, Intake(ids=ids), now=datetime.now(UTC))
-        with ledger._writing() as db:  # as archiving them would have left them, without the hours it takes
+        with ledger.db.write() as db:  # as archiving them would have left them, without the hours it takes
             db.exec_driver_sql("UPDATE tasks SET state = 'archived', ended_at = accepted_at, not_before = NULL")
             for name in ("bass", "vocal"):
                 db.exec_driver_sql(

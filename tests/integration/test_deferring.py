@@ -59,7 +59,7 @@ class Half:
     outcome: Callable[[Claim], Outcome] = lambda _: Yielded()
 
     def __post_init__(self) -> None:
-        self.breakers = Breakers(self.ledger, self.clock, self.log)
+        self.breakers = Breakers(self.ledger.pauses, self.clock, self.log)
 
     def clock(self) -> datetime:
         return self.now
@@ -77,7 +77,7 @@ class Half:
         return JobRunner(self.context(DispatchOptions("worker", 2, LEASE)), self.engine, self.archive)
 
     def context(self, options: DispatchOptions) -> DispatchContext:
-        return DispatchContext(self.ledger, self.breakers, options, self.clock, self.log)
+        return DispatchContext(self.ledger.claims, self.breakers, options, self.clock, self.log)
 
     def pause(self, dependency: Dependency) -> None:
         self.breakers.trip(Paused(dependency, "out", "wait", lasting=False))
@@ -104,10 +104,10 @@ def work(runner: JobRunner, number: int, stage: Stage = Stage.LIST) -> None:
 def test_due_tasks_come_by_deadline_and_those_past_it_last(ledger: Ledger) -> None:
     for number, days in enumerate((5, -1, 1, 3)):
         store(ledger, number, NOW + days * DAY)
-    due = ledger.due(Stage.STORE, now=NOW, until=NOW, limit=10)
+    due = ledger.claims.due(Stage.STORE, now=NOW, until=NOW, limit=10)
     assert [task.task_id for task in due] == [tid(number) for number in (2, 3, 0, 1)]
-    assert [task.task_id for task in ledger.due(Stage.STORE, now=NOW, until=NOW, limit=2)] == [tid(2), tid(3)]
-    assert ledger.due(Stage.LIST, now=NOW, until=NOW, limit=10) == []
+    assert [task.task_id for task in ledger.claims.due(Stage.STORE, now=NOW, until=NOW, limit=2)] == [tid(2), tid(3)]
+    assert ledger.claims.due(Stage.LIST, now=NOW, until=NOW, limit=10) == []
     priorities = [plan.priority(task.urgency, task.deadline, NOW) for task in due]
     assert priorities == sorted(priorities, reverse=True)
 
@@ -116,10 +116,10 @@ def test_due_tasks_are_not_those_that_are_held_or_wait_beyond_the_time_asked_for
     take_in(ledger, 1, 2, 3)
     claim(ledger)
     finish(ledger, claim(ledger), Later(NOW + AHEAD, "pending", fault=False))
-    assert [task.task_id for task in ledger.due(Stage.LIST, now=NOW, until=NOW, limit=10)] == [tid(3)]
-    soon = ledger.due(Stage.LIST, now=NOW, until=NOW + AHEAD, limit=10)
+    assert [task.task_id for task in ledger.claims.due(Stage.LIST, now=NOW, until=NOW, limit=10)] == [tid(3)]
+    soon = ledger.claims.due(Stage.LIST, now=NOW, until=NOW + AHEAD, limit=10)
     assert [(task.task_id, task.not_before) for task in soon] == [(tid(3), NOW), (tid(2), NOW + AHEAD)]
-    lapsed = ledger.due(Stage.LIST, now=NOW + DAY, until=NOW + DAY, limit=10)
+    lapsed = ledger.claims.due(Stage.LIST, now=NOW + DAY, until=NOW + DAY, limit=10)
     assert {task.task_id for task in lapsed} == {tid(1), tid(2), tid(3)}, "a lease that ran out holds nothing"
 
 
@@ -127,7 +127,7 @@ def test_a_task_is_claimed_by_name_once_until_its_lease_runs_out(ledger: Ledger)
     take_in(ledger, 1, 2)
 
     def named(number: int, at: datetime, *stages: Stage, fresh_only: bool = False) -> Claim | None:
-        return ledger.claim_task(
+        return ledger.claims.claim_task(
             tid(number), owner="us", now=at, lease=LEASE, stages=stages or tuple(Stage), fresh_only=fresh_only
         )
 
@@ -147,8 +147,8 @@ def test_a_task_is_claimed_by_name_once_until_its_lease_runs_out(ledger: Ledger)
 def test_a_listed_task_is_not_claimed_by_name_where_only_fresh_ones_are_wanted(ledger: Ledger) -> None:
     store(ledger, 1, NOW + DAY)
     asked = {"owner": "us", "now": NOW, "lease": LEASE, "stages": tuple(Stage)}
-    assert ledger.claim_task(tid(1), fresh_only=True, **asked) is None  # type: ignore[arg-type]  # mypy sees one type
-    assert ledger.claim_task(tid(1), fresh_only=False, **asked) is not None  # type: ignore[arg-type]
+    assert ledger.claims.claim_task(tid(1), fresh_only=True, **asked) is None  # type: ignore[arg-type]  # mypy sees one type
+    assert ledger.claims.claim_task(tid(1), fresh_only=False, **asked) is not None  # type: ignore[arg-type]
 
 
 # ---------------------------------------------------------------- the Deferrer
@@ -228,7 +228,7 @@ def test_job_takes_its_task_along_the_path_under_a_short_lease(half: Half) -> No
     leased: list[datetime | None] = []
 
     def look(mine: Claim) -> Outcome:
-        row = half.ledger.show(mine.task_id)
+        row = half.ledger.reports.show(mine.task_id)
         leased.append(None if row is None else row.leased_until)
         return Yielded()
 

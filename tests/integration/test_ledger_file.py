@@ -144,7 +144,7 @@ def test_a_url_that_names_no_file_and_no_database_is_refused_with_a_hint(url: st
 
 def test_connection_is_synced_and_checked(file: Path) -> None:
     ledger = open_ledger(file.parent)
-    with ledger._reading() as db:  # what the connection was set to cannot be seen from outside
+    with ledger.db.read() as db:  # what the connection was set to cannot be seen from outside
         asked = ("synchronous", "journal_mode", "foreign_keys", "busy_timeout", "journal_size_limit")
         seen = {name: db.exec_driver_sql(f"PRAGMA {name}").scalar() for name in asked}
     ledger.close()
@@ -164,7 +164,7 @@ def test_only_leases_are_not_waited_for_until_they_are_on_the_disk(tmp_path: Pat
     def note(db: Connection) -> None:
         waited.append(db.exec_driver_sql("PRAGMA synchronous").scalar_one() == FULL)
 
-    event.listen(ledger._engine, "commit", note)
+    event.listen(ledger.db._database.engine, "commit", note)
     mine = listed(ledger, 1)
     stored(ledger, mine)
     renew(ledger, lease=DAY)
@@ -305,7 +305,7 @@ def test_a_folder_that_cannot_be_written_to_is_refused(public: Path) -> None:
 
 def _limit_pages(ledger: Ledger, pages: int) -> None:
     """Let SQLite answer SQLITE_FULL, as it does on a full disk; reaches into the connection that writes."""
-    with ledger._writing() as db:
+    with ledger.db.write() as db:
         db.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
 
 
@@ -317,8 +317,8 @@ def test_a_full_disk_is_a_fault_that_writes_nothing_and_passes(tmp_path: Path) -
     intake = Intake(ids=ids, cursor=Cursor("q.txt", 1, 2, "", 0, 9))
     with pytest.raises(LedgerFault, match="disk is full"):
         accept(ledger, intake)
-    assert ledger.cursor("q.txt") is None
-    assert ledger.known(ids) == {}
+    assert ledger.intakes.cursor("q.txt") is None
+    assert ledger.intakes.known(ids) == {}
     _limit_pages(ledger, 1_000_000)
     assert len(accept(ledger, intake)) == len(ids)
     stored(ledger, mine, mine.stems[0].name, receipt())
@@ -331,7 +331,7 @@ def test_a_lock_held_too_long_is_a_fault_and_afterwards_work_goes_on(file: Path)
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(LedgerFault, match="locked by another process") as caught:
             take_in(ledger, 9)
-        assert ledger.known([tid(1)]), "reading is not held up"
+        assert ledger.intakes.known([tid(1)]), "reading is not held up"
         with pytest.raises(LedgerFault, match="locked by another process"):
             ledger_at(f"sqlite:///{file}", patience=SHORT)
         other.execute("ROLLBACK")
@@ -368,7 +368,7 @@ def test_checkpoint_comes_after_the_commit_and_outside_the_lock(tmp_path: Path) 
     def look(step: str) -> None:
         if step == "ledger.taken_in":
             other = open_ledger(tmp_path)
-            seen.append(other.known([tid(1)]))
+            seen.append(other.intakes.known([tid(1)]))
             other.close()
             seen.append(claim(ledger).task_id)
 
@@ -464,19 +464,19 @@ def test_claims_and_chores_read_no_finished_task(tmp_path: Path) -> None:
 
     mine = listed(ledger, 1, "vocal")
     # The plans are SQLite's own secret, so they are asked for the statements as they are sent.
-    event.listen(ledger._engine, "before_cursor_execute", note)
-    ledger.claim(owner="us", now=NOW, lease=LEASE)
-    ledger.claim(owner="us", now=NOW, lease=LEASE, enlisted_only=True)
-    ledger.next_deadline("us", now=NOW)
-    ledger.next_deadline("us", now=NOW, enlisted_only=True)
-    ledger.more_urgent_waits(mine, NOW, NOW)
+    event.listen(ledger.db._database.engine, "before_cursor_execute", note)
+    ledger.claims.claim(owner="us", now=NOW, lease=LEASE)
+    ledger.claims.claim(owner="us", now=NOW, lease=LEASE, enlisted_only=True)
+    ledger.claims.next_deadline("us", now=NOW)
+    ledger.claims.next_deadline("us", now=NOW, enlisted_only=True)
+    ledger.progress.more_urgent_waits(mine, NOW, NOW)
     renew(ledger)
     open_work(ledger)
     open_work(ledger, "us")
     overview(ledger)
     release(ledger)
-    event.remove(ledger._engine, "before_cursor_execute", note)
-    with ledger._reading() as db:
+    event.remove(ledger.db._database.engine, "before_cursor_execute", note)
+    with ledger.db.read() as db:
         plans = {statement: _plan(db, statement, parameters) for statement, parameters in statements}
     ledger.close()
     scans = {statement: plan for statement, plan in plans.items() if _scans_tasks(plan)}
@@ -550,8 +550,8 @@ def _work(folder: Path, fatal: str, blow: str) -> None:
     mine = listed(ledger, 1, "vocal")
     vocal = mine.stems[0].name
     stem_failed(ledger, mine, vocal, reason="cut", gone=True)
-    ledger.upload_opened("us", "key", "upload", now=NOW)
-    ledger.upload_closed("key", "upload")
+    ledger.uploads.opened("us", "key", "upload", now=NOW)
+    ledger.uploads.closed("key", "upload")
     stored(ledger, mine, vocal, receipt())
     pause(ledger, Dependency.STORE, reason="r", hint="h", lasting=True)
     finish(ledger, mine, Archived())
@@ -575,7 +575,7 @@ _STEPS = [
 def _standing(folder: Path) -> list[str]:
     """What the next start finds, in the order it must have been written."""
     ledger = open_ledger(folder)
-    row = ledger.show(tid(1))
+    row = ledger.reports.show(tid(1))
     found = ["ledger.taken_in"] if row else []
     found += ["ledger.claimed"] if row and (row.leased_until or row.state is TaskState.ARCHIVED) else []
     found += ["ledger.listed"] if row and row.stems else []
@@ -583,8 +583,8 @@ def _standing(folder: Path) -> list[str]:
     found += ["ledger.stem_stored"] if row and row.stems and row.stems[0].receipt else []
     found += ["ledger.paused"] if pauses(ledger) else []
     found += ["ledger.finished"] if row and row.state is TaskState.ARCHIVED else []
-    uploads = ledger.uploads_of_dead(lambda _: False)
-    assert ledger.release_dead(lambda _: False, now=NOW) in ([], ["us"])
+    uploads = ledger.uploads.of_dead(lambda _: False)
+    assert ledger.claims.release_dead(lambda _: False, now=NOW) in ([], ["us"])
     if row is None:
         listed(ledger, 1, "vocal")
     elif row.state is not TaskState.ARCHIVED:

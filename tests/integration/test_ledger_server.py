@@ -115,14 +115,14 @@ def _story() -> Iterator[Step]:
     intake = Intake((tid(1), tid(2), tid(1)), (Reject("q", 9, "bad", "no id"),), Cursor("q", 1, 2, "", 0, 9))
     yield renew
     yield lambda ledger: accept(ledger, intake)
-    yield lambda ledger: ledger.enlist("them", [tid(1), tid(2)])
+    yield lambda ledger: ledger.intakes.enlist("them", [tid(1), tid(2)])
     yield claimed(Stage.LIST)
     yield listed_by
-    yield lambda ledger: ledger.upload_opened("us", "stems/a", "u1", now=NOW)
+    yield lambda ledger: ledger.uploads.opened("us", "stems/a", "u1", now=NOW)
     yield lambda ledger: stored(ledger, held[0])
-    yield lambda ledger: ledger.upload_closed("stems/a", "u1")
+    yield lambda ledger: ledger.uploads.closed("stems/a", "u1")
     yield lambda ledger: stem_failed(ledger, held[0], BASS, event=StemEvent.REFUSED, reason="html")
-    yield lambda ledger: ledger.stem_retried(held[0], BASS, now=NOW)
+    yield lambda ledger: ledger.progress.stem_retried(held[0], BASS, now=NOW)
     yield lambda ledger: stem_failed(ledger, held[0], BASS, reason="busy", gone=True)
     yield lambda ledger: finish(ledger, held.pop(), Later(NOW, "api.busy"))
     yield claimed(Stage.STORE)
@@ -130,16 +130,16 @@ def _story() -> Iterator[Step]:
     yield lambda ledger: finish(ledger, held.pop(), Archived())
     yield claimed(Stage.LIST)
     yield lambda ledger: finish(ledger, held.pop(), Later(NOW + DAY, "not ready", fault=False))
-    yield lambda ledger: ledger.wake([tid(2)], now=NOW)
+    yield lambda ledger: ledger.intakes.wake([tid(2)], now=NOW)
     yield claimed(Stage.LIST)
     yield lambda ledger: finish(ledger, held.pop(), Failed("no audio"))
     yield lambda ledger: retry(ledger, [tid(2)])
     yield lambda ledger: pause(ledger, Dependency.STORE, reason="r", hint="h", lasting=True)
-    yield lambda ledger: ledger.resume(Dependency.STORE)
+    yield lambda ledger: ledger.pauses.resume(Dependency.STORE)
     yield lambda ledger: hold(ledger, Dependency.STORE)
     yield lambda ledger: lift(ledger, Dependency.STORE)
     yield claimed(Stage.LIST)
-    yield lambda ledger: ledger.release_dead(lambda owner: owner == "us", now=NOW)
+    yield lambda ledger: ledger.claims.release_dead(lambda owner: owner == "us", now=NOW)
     yield release
     yield overview
 
@@ -215,12 +215,12 @@ def test_work_goes_on_over_a_restart_of_the_server_and_each_task_is_done_once(
     postgres: PostgresServer, database: str, end: Callable[[PostgresServer], None]
 ) -> None:
     told: list[LedgerAway] = []
-    with closing(ledger_at(postgres.url(database), heard=told.append)) as ledger:
+    with closing(ledger_at(postgres.url(database), notify=told.append)) as ledger:
         take_in(ledger, *range(120))
 
         def work(owner: str) -> int:
             done = 0
-            while (mine := ledger.claim(owner=owner, now=NOW, lease=LEASE, stage=Stage.LIST)) is not None:
+            while (mine := ledger.claims.claim(owner=owner, now=NOW, lease=LEASE, stage=Stage.LIST)) is not None:
                 mine = relisted(ledger, mine, record("vocal"))
                 stored(ledger, mine)
                 finish(ledger, mine, Archived())
@@ -246,12 +246,12 @@ def test_a_server_that_stays_away_is_a_fault_told_once_and_work_goes_on_when_it_
     postgres: PostgresServer, database: str
 ) -> None:
     told: list[LedgerAway] = []
-    with closing(ledger_at(postgres.url(database), outage=SHORT, heard=told.append)) as ledger:
+    with closing(ledger_at(postgres.url(database), outage=SHORT, notify=told.append)) as ledger:
         take_in(ledger, 1)
         postgres.stop()
         try:
             began = time.monotonic()
-            for attempt in (lambda: take_in(ledger, 2), ledger.pauses):
+            for attempt in (lambda: take_in(ledger, 2), ledger.pauses.all):
                 with pytest.raises(LedgerFault, match="cannot be reached") as caught:
                     attempt()
                 assert "start the server" in caught.value.hint
@@ -275,7 +275,7 @@ def test_a_closed_ledger_leaves_no_trace_in_the_servers_own_table(
 def test_a_transaction_that_wrote_nothing_leaves_no_number(
     ledger: Ledger, postgres: PostgresServer, database: str
 ) -> None:
-    assert ledger.claim(owner="us", now=NOW, lease=LEASE) is None
+    assert ledger.claims.claim(owner="us", now=NOW, lease=LEASE) is None
     assert rows(postgres.url(database), "SELECT * FROM writers") == []
 
 
@@ -442,13 +442,13 @@ def test_the_tables_repeat_the_rules(ledger: Ledger, postgres: PostgresServer, d
 
 
 def test_a_text_with_a_nul_is_kept_with_the_sign_for_it(ledger: Ledger) -> None:
-    ledger.pause(Dependency.STORE, reason="a\0b", hint="", lasting=True, now=NOW)
+    ledger.pauses.pause(Dependency.STORE, reason="a\0b", hint="", lasting=True, now=NOW)
     assert [pause.reason for pause in pauses(ledger)] == ["a\N{SYMBOL FOR NULL}b"]
 
 
 def test_all_that_is_read_at_once_is_of_one_moment(ledger: Ledger) -> None:
     count = text("SELECT count(*) FROM tasks")
-    with ledger._reading() as db:
+    with ledger.db.read() as db:
         before = db.scalar(count)
         take_in(ledger, 1)
         assert db.scalar(count) == before == 0
@@ -461,16 +461,16 @@ def test_an_owner_nobody_can_judge_is_dead_once_its_own_lease_has_run_out(ledger
     """Whoever signed on keeps its list though it holds nothing."""
     take_in(ledger, 1, 2)
     assert not renew(ledger, "there")
-    ledger.enlist("there", [tid(1)])
-    ledger.upload_opened("there", "key", "upload", now=NOW)
-    assert ledger.release_dead(lambda _: None, now=NOW + LEASE - SECOND) == []
-    assert ledger.uploads_of_dead(lambda _: None) == []
+    ledger.intakes.enlist("there", [tid(1)])
+    ledger.uploads.opened("there", "key", "upload", now=NOW)
+    assert ledger.claims.release_dead(lambda _: None, now=NOW + LEASE - SECOND) == []
+    assert ledger.uploads.of_dead(lambda _: None) == []
     assert renew(ledger, "there", now=NOW + LEASE)
-    assert ledger.release_dead(lambda _: None, now=NOW + 2 * LEASE - SECOND) == []
+    assert ledger.claims.release_dead(lambda _: None, now=NOW + 2 * LEASE - SECOND) == []
     assert open_work(ledger, "there").tasks == 1
-    assert ledger.release_dead(lambda _: None, now=NOW + 2 * LEASE) == ["there"]
+    assert ledger.claims.release_dead(lambda _: None, now=NOW + 2 * LEASE) == ["there"]
     assert open_work(ledger, "there").tasks == 0
-    assert ledger.uploads_of_dead(lambda _: None) == [("key", "upload")]
+    assert ledger.uploads.of_dead(lambda _: None) == [("key", "upload")]
     assert not renew(ledger, "there", now=NOW + 2 * LEASE), "it must learn of it"
 
 
@@ -479,8 +479,8 @@ def test_an_owner_that_has_just_claimed_is_not_dead_though_it_is_late_to_renew(l
     take_in(ledger, 1)
     renew(ledger, "there")
     late = NOW + 2 * LEASE
-    claim = ledger.claim(owner="there", now=late, lease=LEASE)
+    claim = ledger.claims.claim(owner="there", now=late, lease=LEASE)
     assert claim is not None
-    assert ledger.release_dead(lambda _: None, now=late + SECOND) == []
+    assert ledger.claims.release_dead(lambda _: None, now=late + SECOND) == []
     finish(ledger, claim, Yielded(), now=late + SECOND)
-    assert ledger.release_dead(lambda _: None, now=late + 2 * SECOND) == ["there"]
+    assert ledger.claims.release_dead(lambda _: None, now=late + 2 * SECOND) == ["there"]

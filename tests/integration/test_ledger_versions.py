@@ -69,18 +69,18 @@ def test_ledger_of_any_version_opens_with_all_that_it_knew(folder: Path) -> None
         assert stored.receipt is not None
         assert stored.receipt.sha256 == "ab" * 32
         assert [move.event for move in shown(ledger, 1).history] == ["listed", "stored", "all_stored"]
-        cursor = ledger.cursor("q.txt")
+        cursor = ledger.intakes.cursor("q.txt")
         assert cursor is not None
         assert (cursor.inode, cursor.offset) == (2**63 + 1, 9)
         assert [pause.hint for pause in pauses(ledger)] == ["h"]
-        assert ledger.uploads_of_dead(lambda _: False) == [("k", "u")]
+        assert ledger.uploads.of_dead(lambda _: False) == [("k", "u")]
         seen = overview(ledger)
         assert (seen.rejected_lines, seen.bytes_stored, seen.stems[StemState.STORED]) == (1, 2000, 2)
 
 
 def test_ledger_of_any_version_can_be_worked_with(folder: Path) -> None:
     with closing(open_ledger(folder)) as ledger:
-        assert list(ledger.release_dead(lambda _: False, now=NOW)) == ["us"]
+        assert list(ledger.claims.release_dead(lambda _: False, now=NOW)) == ["us"]
         assert {claim(ledger).task_id for _ in range(2)} == {tid(6), tid(7)}
         assert set(retry(ledger)) == {tid(number) for number in (2, 3, 4, 5)}
 

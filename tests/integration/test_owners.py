@@ -37,8 +37,8 @@ def _live(folder: Path, ledger_folder: Path, said: multiprocessing.connection.Co
     """Hold a lock and a lease until killed."""
     lock = OwnerLock(folder)
     ledger = open_ledger(ledger_folder)
-    ledger.claim(owner=lock.owner, now=NOW, lease=LEASE)
-    ledger.upload_opened(lock.owner, "key", "upload", now=NOW)
+    ledger.claims.claim(owner=lock.owner, now=NOW, lease=LEASE)
+    ledger.uploads.opened(lock.owner, "key", "upload", now=NOW)
     said.send(lock.owner)
     time.sleep(60)
 
@@ -172,8 +172,8 @@ def test_a_living_process_keeps_its_lease_and_a_killed_ones_is_free_at_once(
     owner, process = other
     ledger = open_ledger(tmp_path)
     assert lock.alive(owner)
-    assert ledger.release_dead(lock.alive, now=NOW) == []
-    assert ledger.uploads_of_dead(lock.alive) == []
+    assert ledger.claims.release_dead(lock.alive, now=NOW) == []
+    assert ledger.uploads.of_dead(lock.alive) == []
     assert shown(ledger, 1).leased_until == NOW + LEASE
     assert process.pid is not None
     os.kill(process.pid, signal.SIGKILL)
@@ -184,7 +184,7 @@ def test_a_living_process_keeps_its_lease_and_a_killed_ones_is_free_at_once(
 
 def _taken_over(ledger: Ledger, lock: OwnerLock, owner: str) -> None:
     # Uploads first: whoever asks removes the dead one's file, and it must stay dead.
-    assert ledger.uploads_of_dead(lock.alive) == [("key", "upload")]
-    assert ledger.release_dead(lock.alive, now=NOW) == [owner]
-    assert ledger.uploads_of_dead(lock.alive) == [("key", "upload")]
+    assert ledger.uploads.of_dead(lock.alive) == [("key", "upload")]
+    assert ledger.claims.release_dead(lock.alive, now=NOW) == [owner]
+    assert ledger.uploads.of_dead(lock.alive) == [("key", "upload")]
     assert claim(ledger).task_id == tid(1)

@@ -62,7 +62,7 @@ def make(url: str) -> Iterator[Make]:
 
         def make(limit: int = 2, account: str = "default", window: float = WINDOW) -> SharedPermits:
             ledger = stack.enter_context(closing(ledger_at(url)))
-            return shared(ledger.transact, limit, account, window)
+            return shared(ledger.db.run, limit, account, window)
 
         yield make
 
@@ -130,7 +130,7 @@ def test_permit_that_came_too_late_to_be_used_is_given_back(url: str) -> None:
     with closing(ledger_at(url)) as ledger:
         late = iter([0.0, GRACE + 0.1])
         permits = SharedPermits(
-            ledger.transact,
+            ledger.db.run,
             account="default",
             limit=1,
             window=WINDOW,
@@ -197,7 +197,7 @@ def test_times_that_were_written_before_the_clock_was_set_back_count_for_a_windo
 
 def test_permit_that_cannot_be_given_back_is_left_to_its_lease(url: str) -> None:
     with closing(ledger_at(url)) as ledger:
-        line = Line(ledger.transact)
+        line = Line(ledger.db.run)
         permits = shared(line, 2)
         mine = taken(permits)
         line.cut = True
@@ -229,7 +229,7 @@ def _hammer(url: str, seed: int, requests: int, came: Queue[float]) -> None:
     """A worker: four threads that ask over an uneven line."""
     uneven = random.Random(seed)
     with closing(ledger_at(url)) as ledger:
-        limiter = RateLimiter(shared(ledger.transact, 4), clock=time.monotonic, wait=threading.Condition.wait)
+        limiter = RateLimiter(shared(ledger.db.run, 4), clock=time.monotonic, wait=threading.Condition.wait)
 
         def request() -> None:
             with limiter.permit(60):
@@ -266,14 +266,14 @@ def test_process_that_is_killed_with_every_permit_holds_up_the_others_for_a_leas
     worker.join(30)
     began = time.monotonic()
     with closing(ledger_at(url)) as ledger:
-        limiter = RateLimiter(shared(ledger.transact, 2), clock=time.monotonic, wait=threading.Condition.wait)
+        limiter = RateLimiter(shared(ledger.db.run, 2), clock=time.monotonic, wait=threading.Condition.wait)
         with limiter.permit(60):
             assert time.monotonic() - began < GRACE + LONGEST + WINDOW + 3
 
 
 def _take_all(url: str, held: Queue[float]) -> None:
     with closing(ledger_at(url)) as ledger:
-        permits = shared(ledger.transact, 2)
+        permits = shared(ledger.db.run, 2)
         for _ in range(2):
             taken(permits)
         held.put(0)

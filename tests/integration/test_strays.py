@@ -61,7 +61,7 @@ def test_strays_of_idle_tasks_are_aborted_and_those_of_others_are_left(
     others = ["p/unknown-0002/vocal.mp3", "q/task-0001/vocal.mp3", "p/vocal.mp3", f"p/{TASK}-more/vocal.mp3"]
     begin(client, bucket, f"p/{TASK}/vocal.mp3", f"p/{TASK}/vocal.mp3", f"p/{TASK}/bass.wav", *others)
     events = Events()
-    abort_strays(ledger=ledger, store=store, prefix="p/", log=events)
+    abort_strays(reports=ledger.reports, store=store, prefix="p/", log=events)
     assert still_open(store) == sorted(others)
     assert len(events.of("upload.aborted")) == 3
 
@@ -69,9 +69,9 @@ def test_strays_of_idle_tasks_are_aborted_and_those_of_others_are_left(
 def test_upload_of_a_task_that_is_being_worked_on_is_left(
     client: S3Client, bucket: str, store: S3Store, ledger: Ledger
 ) -> None:
-    assert ledger.claim(owner="at-work", now=NOW, lease=timedelta(minutes=10)) is not None
+    assert ledger.claims.claim(owner="at-work", now=NOW, lease=timedelta(minutes=10)) is not None
     begin(client, bucket, f"p/{TASK}/vocal.mp3")
-    abort_strays(ledger=ledger, store=store, prefix="p/", log=Events())
+    abort_strays(reports=ledger.reports, store=store, prefix="p/", log=Events())
     assert still_open(store) == [f"p/{TASK}/vocal.mp3"]
 
 
@@ -84,6 +84,6 @@ def test_store_that_does_not_list_uploads_is_told_and_does_no_harm(ledger: Ledge
             raise AssertionError
 
     events = Events()
-    abort_strays(ledger=ledger, store=Refusing(), prefix="p/", log=events)
+    abort_strays(reports=ledger.reports, store=Refusing(), prefix="p/", log=events)
     [told] = events.of("upload.abort_failed")
     assert "AccessDenied" in str(told["reason"])

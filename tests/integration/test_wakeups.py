@@ -53,7 +53,7 @@ class Woken:
     events: Events = field(default_factory=Events)
 
     def __post_init__(self) -> None:
-        self.wakeups = Wakeups(self.ledger, lambda: self.now, self.events, add_unknown=self.add_unknown)
+        self.wakeups = Wakeups(self.ledger.intakes, lambda: self.now, self.events, add_unknown=self.add_unknown)
 
     def call(self, *numbers: int) -> None:
         for number in numbers:
@@ -77,7 +77,7 @@ def test_task_that_was_called_about_is_woken_again_in_case_the_record_came_late(
     for second in range(100):
         woken.now = NOW + second * SECOND
         woken.call(1)
-        asked = ledger.claim(owner="us", now=woken.now, lease=LEASE)
+        asked = ledger.claims.claim(owner="us", now=woken.now, lease=LEASE)
         if asked is not None:
             wakings.append(second)
             finish(ledger, asked, Later(NOW + HOUR, "wait"), record=record(), now=woken.now)
@@ -108,11 +108,11 @@ def test_task_that_nobody_knows_is_named_in_the_log_or_taken_in_as_configured(le
     woken = Woken(ledger)
     woken.call(1)
     assert woken.events.of("callback.unknown") == [{"task_id": tid(1)}]
-    assert ledger.show(tid(1)) is None
+    assert ledger.reports.show(tid(1)) is None
     adding = Woken(ledger, add_unknown=True)
     adding.call(1, 2)
     assert [shown(ledger, number).source for number in (1, 2)] == ["callback", "callback"]
-    assert ledger.claim(owner="us", now=adding.now, lease=LEASE) is not None
+    assert ledger.claims.claim(owner="us", now=adding.now, lease=LEASE) is not None
 
 
 def test_calls_beyond_the_bound_are_dropped(ledger: Ledger) -> None:

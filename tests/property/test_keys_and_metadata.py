@@ -93,7 +93,7 @@ class Place:
         api, task = FakeApi(), TaskId(f"task-{next(self.numbers):04}")
         api.knows(task, record)
         accept(self.ledger, Intake(ids=(task,)), now=NOW)
-        claim = self.ledger.claim(owner="me", now=NOW, lease=timedelta(minutes=10))
+        claim = self.ledger.claims.claim(owner="me", now=NOW, lease=timedelta(minutes=10))
         assert claim is not None
         assert self.archiver(api).archive(claim) == Archived()
         return task, len({stem.url for stem in record.stems})
@@ -107,10 +107,12 @@ class Place:
             jitter=lambda: 0.5,
             clock=lambda: NOW,
         )
-        breakers = Breakers(self.ledger, lambda: NOW, log)
+        breakers = Breakers(self.ledger.pauses, lambda: NOW, log)
         return Archiver(
             TaskContext(
-                outside=Outside(api, FakeDownloader(AnyUrl()), store, self.ledger, breakers, Inline()),
+                outside=Outside(
+                    api, FakeDownloader(AnyUrl()), store, self.ledger.progress, self.ledger.uploads, breakers, Inline()
+                ),
                 owner="me",
                 prefix=PREFIX,
                 policy=Policy(),

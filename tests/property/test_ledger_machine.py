@@ -165,7 +165,7 @@ class LedgerMachine(RuleBasedStateMachine):
             for task_id, task in self.tasks.items()
             if task.claimable(self.now) and stage in (None, task.stage)
         ]
-        claim = self.ledger.claim(owner=owner, now=self.now, lease=LEASE, stage=stage)
+        claim = self.ledger.claims.claim(owner=owner, now=self.now, lease=LEASE, stage=stage)
         if claim is None:
             assert not waiting
             return multiple()
@@ -195,7 +195,7 @@ class LedgerMachine(RuleBasedStateMachine):
         holds = any(task.owner == owner and task.until and task.until > self.now for task in self.tasks.values())
         silent = not holds and not (owner in self.alive_until and self.now < self.alive_until[owner])
         dead = known and (silent or lives is False)
-        names = self.ledger.release_dead(lambda name: lives if name == owner else True, now=self.now)
+        names = self.ledger.claims.release_dead(lambda name: lives if name == owner else True, now=self.now)
         assert list(names) == ([owner] if dead else [])
         if dead:
             self._gone(owner)
@@ -211,13 +211,13 @@ class LedgerMachine(RuleBasedStateMachine):
     def write(self, claim: Claim, legal: Callable[[ModelTask], bool], call: Callable[[], object]) -> ModelTask | None:
         """Make the call; return the task when it had to succeed, else see that it was refused rightly."""
         task = self.tasks[claim.task_id]
-        before = self.ledger.show(claim.task_id)
+        before = self.ledger.reports.show(claim.task_id)
         if task.token == claim.token and legal(task):
             call()
             return task
         with pytest.raises(IllegalMove if task.token == claim.token else LeaseLost):
             call()
-        assert self.ledger.show(claim.task_id) == before
+        assert self.ledger.reports.show(claim.task_id) == before
         return None
 
     @rule(
@@ -266,7 +266,7 @@ class LedgerMachine(RuleBasedStateMachine):
         def refused(task: ModelTask) -> bool:
             return name in task.stems and task.stems[name].state is StemState.REFUSED
 
-        task = self.write(claim, refused, lambda: self.ledger.stem_retried(claim, name, now=self.now))
+        task = self.write(claim, refused, lambda: self.ledger.progress.stem_retried(claim, name, now=self.now))
         if task is not None:
             task.stems[name].state = StemState.WANTED
 
@@ -331,7 +331,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @invariant()
     def every_task_stands_as_it_should(self) -> None:
         for task_id in IDS:
-            row, task = self.ledger.show(task_id), self.tasks.get(task_id)
+            row, task = self.ledger.reports.show(task_id), self.tasks.get(task_id)
             assert (row is None) == (task is None), "an id vanished, or came from nowhere"
             if row is None or task is None:
                 continue

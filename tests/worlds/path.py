@@ -248,10 +248,18 @@ class Process:
         self.fate: Fate | None = None
         self.dead = False
         ledger, clock, log = universe.ledger, universe.clock, universe.events
-        self.breakers = Breakers(ledger, clock, log, [DEFAULT_ACCOUNT, SECOND])
+        self.breakers = Breakers(ledger.pauses, clock, log, [DEFAULT_ACCOUNT, SECOND])
         self.archiver = Archiver(
             TaskContext(
-                outside=Outside(universe.api, universe.downloader, universe.store, ledger, self.breakers, Inline()),
+                outside=Outside(
+                    universe.api,
+                    universe.downloader,
+                    universe.store,
+                    ledger.progress,
+                    ledger.uploads,
+                    self.breakers,
+                    Inline(),
+                ),
                 owner=self.owner,
                 prefix=PREFIX,
                 policy=POLICY,
@@ -263,12 +271,12 @@ class Process:
                 checkpoint=universe.checkpoint,
             )
         )
-        context = DispatchContext(ledger, self.breakers, DispatchOptions(self.owner, 1, lease=LEASE), clock, log)
+        context = DispatchContext(ledger.claims, self.breakers, DispatchOptions(self.owner, 1, lease=LEASE), clock, log)
         self.dispatcher = LocalDispatcher(context, self.archiver.archive)
         self.take_in = QueueIntake(
             queue=QueueFile(str(universe.queue)),
             path=str(universe.queue),
-            ledger=ledger,
+            intakes=ledger.intakes,
             clock=clock,
             log=log,
             checkpoint=universe.checkpoint,
@@ -310,7 +318,14 @@ class Process:
         self.breakers.reload()
         self.dispatcher.renew()
         universe = self.universe
-        sweep = Housekeeping(universe.ledger, universe.store, universe.alive, universe.clock, universe.events)
+        sweep = Housekeeping(
+            universe.ledger.claims,
+            universe.ledger.uploads,
+            universe.store,
+            universe.alive,
+            universe.clock,
+            universe.events,
+        )
         sweep.free_leases()
         sweep.abort_uploads()
 

@@ -436,7 +436,7 @@ class Running:
         return self.world.time.at - began
 
     def show(self, task_id: str) -> TaskRow | None:
-        return self.service.ledger.show(TaskId(task_id))
+        return self.service.ledger.reports.show(TaskId(task_id))
 
     def state(self, task_id: str) -> TaskState | None:
         row = self.show(task_id)
@@ -448,6 +448,6 @@ class Running:
 
     def status(self) -> Json:
         """What `status --json` and `show --json` say."""
-        overview = self.service.ledger.overview(now=self.world.time.at, at_risk=timedelta(hours=48))
+        overview = self.service.ledger.reports.overview(now=self.world.time.at, at_risk=timedelta(hours=48))
         shown = [self.show(task_id) for task_id in (VICTIM, FRESH)]
         return {"status": jsonable(overview), "show": [row and jsonable(row) for row in shown]}

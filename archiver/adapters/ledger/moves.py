@@ -1,4 +1,4 @@
-"""How a task or a stem changes state: through core.states, with a row of history and the totals moved."""
+"""Moves of tasks and stems: each through core.states, with a row of history and the totals moved."""
 
 from __future__ import annotations
 
@@ -24,17 +24,13 @@ from archiver.core.states import (
     step_task,
 )
 
-LEASE_ENDS: Mapping[str, None] = {"token": None, "owner": None, "leased_until": None}
-"""The columns that give a task back."""
-
-
 # Written once: making a statement costs as much as running it.
 _MINE = (
     select(tasks)
     .where(tasks.c.task_id == bindparam("its_task"), tasks.c.token == bindparam("its_token"))
     .with_for_update()
 )
-_HELD = (
+_CLAIMED = (
     select(tasks.c.task_id, tasks.c.token, tasks.c.state, tasks.c.settled, tasks.c.attempts, tasks.c.stage)
     .where(tasks.c.task_id.in_(bindparam("ids", expanding=True)))
     .with_for_update()
@@ -53,7 +49,7 @@ _TALLY = (
 )
 
 
-def hold(db: Connection, claim: Claim) -> AnyRow:
+def lock_task(db: Connection, claim: Claim) -> AnyRow:
     """Return the claim's task, locked; raise LeaseLost when its token no longer holds it."""
     row = db.execute(_MINE, {"its_task": claim.task_id, "its_token": claim.token}).first()
     if row is None:
@@ -69,14 +65,14 @@ def stem_of(db: Connection, task_id: TaskId, name: StemName) -> AnyRow:
     return row
 
 
-def hold_all(db: Connection, claims: Sequence[Claim]) -> Mapping[TaskId, AnyRow]:
-    """Return state, settled, attempts and stage of the claims' tasks, locked; raise LeaseLost as `hold` does."""
+def lock_tasks(db: Connection, claims: Sequence[Claim]) -> Mapping[TaskId, AnyRow]:
+    """Return state, settled, attempts and stage of the claims' tasks, locked; raise LeaseLost as `lock_task` does."""
     ids = list({claim.task_id for claim in claims})
-    held = {row.task_id: row for row in db.execute(_HELD, {"ids": ids})}
+    locked = {row.task_id: row for row in db.execute(_CLAIMED, {"ids": ids})}
     for claim in claims:
-        if claim.task_id not in held or held[claim.task_id].token != claim.token:
+        if claim.task_id not in locked or locked[claim.task_id].token != claim.token:
             raise LeaseLost(f"task {claim.task_id} was taken over or ended meanwhile")
-    return held
+    return locked
 
 
 def change_task(db: Connection, task_id: TaskId, values: Mapping[str, Any]) -> None:
@@ -97,7 +93,7 @@ def move_task(
 
 @dataclass(frozen=True, slots=True)
 class StemMove:
-    """What happens to a stem, and the other columns that are written with it."""
+    """An event that happens to a stem, and the other columns that are written with it."""
 
     row: AnyRow
     event: StemEvent
@@ -162,7 +158,7 @@ def _line(
     at: datetime,
     detail: Mapping[str, object],
 ) -> dict[str, object]:
-    """A row of `history`."""
+    """Return a row of `history`."""
     event, before, after = (word.value for word in move)
     row = {"task_id": task_id, "stem": stem, "at": at, "event": event, "before": before, "after": after}
     return {**row, "detail": dict(detail)}

@@ -1,4 +1,4 @@
-"""Paused dependencies, and multipart uploads that are not finished."""
+"""Pauses of dependencies: the breakers' and the operator's."""
 
 from __future__ import annotations
 
@@ -9,49 +9,98 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, delete, not_, select
 
 from archiver.adapters.ledger.database.base import insert
+from archiver.adapters.ledger.database.transactions import LedgerPart, outage_retry
 from archiver.adapters.ledger.rows import AnyRow
-from archiver.adapters.ledger.schema.tables import pauses, uploads
-from archiver.core.model import AccountName, Dependency, Pause
+from archiver.adapters.ledger.schema.tables import pauses
+from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Dependency, Pause
 
 FIRST_WAIT = timedelta(seconds=5)
 LONGEST_WAIT = timedelta(seconds=30)
 """A probe is one request; waiting longer would only delay the work once the trouble is over."""
 
 
-def pause(
-    db: Connection,
-    dependency: Dependency,
-    account: AccountName,
-    *,
-    reason: str,
-    hint: str,
-    lasting: bool,
-    now: datetime,
-) -> Pause:
-    """Open a pause, or prolong it after a failed probe.
+class SqlPauses(LedgerPart):
+    """The Pauses of `ports.ledger` in a SQL database."""
 
-    A call before next_probe is no probe but a straggler, of many threads or processes that met the
-    same refusal at once: it changes the reason, not the wait. A next_probe that is farther away than any
-    wait was written down before the clock was set back, and does not count. One that is held stays as it is.
-    """
-    rows = db.execute(select(pauses).where(pauses.c.dependency == dependency).with_for_update()).all()
-    if held := [row for row in rows if row.held]:
-        return _pause(held[0])
-    row = next((row for row in rows if row.account == account), None)
-    since, probes, next_probe = now, 0, now + FIRST_WAIT
-    if row is not None:
-        since, probes, next_probe = row.since, row.probes, row.next_probe
-        if now >= next_probe or next_probe > now + LONGEST_WAIT:
-            probes += 1
-            next_probe = now + min(FIRST_WAIT * (1 << min(probes, 10)), LONGEST_WAIT)
-    return _write(db, Pause(dependency, since, reason, hint, lasting, probes, next_probe, account=account))
+    @outage_retry
+    def pause(
+        self,
+        dependency: Dependency,
+        account: AccountName = DEFAULT_ACCOUNT,
+        *,
+        reason: str,
+        hint: str,
+        lasting: bool,
+        now: datetime,
+    ) -> Pause:
+        """Begin a pause of that account, or prolong it after a failed probe.
+
+        A call before next_probe comes from a straggler, one of many threads or processes that met the same
+        refusal at once: it changes the reason, and the wait stays. A next_probe farther away than any wait was
+        written down before the clock was set back: it counts as a failed probe. A pause that the operator
+        holds stays as it is.
+        """
+        with self._db.write() as db:
+            rows = db.execute(select(pauses).where(pauses.c.dependency == dependency).with_for_update()).all()
+            found = next((_pause(row) for row in rows if row.held), None)
+            if found is None:
+                before = next((row for row in rows if row.account == account), None)
+                since, probes, next_probe = _wait(before, now)
+                fresh = Pause(dependency, since, reason, hint, lasting, probes, next_probe, account=account)
+                found = _write(db, fresh)
+        self._db.checkpoint("ledger.paused")
+        return found
+
+    @outage_retry
+    def resume(self, dependency: Dependency, account: AccountName = DEFAULT_ACCOUNT) -> bool:
+        """End the pause of that account, if there is one that the operator does not hold; return whether."""
+        its = (pauses.c.dependency == dependency, pauses.c.account == account)
+        with self._db.write() as db:
+            ended = db.execute(delete(pauses).where(*its, not_(pauses.c.held))).rowcount > 0
+        self._db.checkpoint("ledger.resumed")
+        return ended
+
+    @outage_retry
+    def hold(self, dependency: Dependency, *, until: datetime | None, now: datetime) -> Pause:
+        """Write down the operator's pause of the whole dependency in the place of any other."""
+        reason, hint = "held by the operator", "run: stem-archiver resume"
+        with self._db.write() as db:
+            db.execute(delete(pauses).where(pauses.c.dependency == dependency))
+            pause = _write(db, Pause(dependency, now, reason, hint, until is None, 0, until or now, held=True))
+        self._db.checkpoint("ledger.paused")
+        return pause
+
+    @outage_retry
+    def lift(self, dependency: Dependency, *, over_at: datetime | None = None) -> bool:
+        """End the pauses of every account, or only one that is held and over at that time; return whether."""
+        statement = delete(pauses).where(pauses.c.dependency == dependency)
+        if over_at is not None:
+            statement = statement.where(pauses.c.held, not_(pauses.c.lasting), pauses.c.next_probe <= over_at)
+        with self._db.write() as db:
+            ended = db.execute(statement).rowcount > 0
+        self._db.checkpoint("ledger.resumed")
+        return ended
+
+    @outage_retry
+    def all(self) -> Sequence[Pause]:
+        """Return every pause."""
+        with self._db.read() as db:
+            return all_pauses(db)
 
 
-def hold(db: Connection, dependency: Dependency, *, until: datetime | None, now: datetime) -> Pause:
-    """Write down the operator's pause of the whole in the place of any other."""
-    db.execute(delete(pauses).where(pauses.c.dependency == dependency))
-    reason, hint = "held by the operator", "run: stem-archiver resume"
-    return _write(db, Pause(dependency, now, reason, hint, until is None, 0, until or now, held=True))
+def all_pauses(db: Connection) -> tuple[Pause, ...]:
+    """Return every pause, by dependency and account."""
+    return tuple(_pause(row) for row in db.execute(select(pauses).order_by(pauses.c.dependency, pauses.c.account)))
+
+
+def _wait(before: AnyRow | None, now: datetime) -> tuple[datetime, int, datetime]:
+    """Return since when it is paused, how many probes have failed, and when the next is due."""
+    if before is None:
+        return now, 0, now + FIRST_WAIT
+    if now < before.next_probe <= now + LONGEST_WAIT:
+        return before.since, before.probes, before.next_probe
+    probes = before.probes + 1
+    return before.since, probes, now + min(FIRST_WAIT * (1 << min(probes, 10)), LONGEST_WAIT)
 
 
 def _write(db: Connection, pause: Pause) -> Pause:
@@ -61,41 +110,5 @@ def _write(db: Connection, pause: Pause) -> Pause:
     return pause
 
 
-def resume(db: Connection, dependency: Dependency, account: AccountName) -> bool:
-    """End the pause of that account, if there is one that is not held."""
-    its = (pauses.c.dependency == dependency, pauses.c.account == account)
-    return db.execute(delete(pauses).where(*its, not_(pauses.c.held))).rowcount > 0
-
-
-def lift(db: Connection, dependency: Dependency, *, over_at: datetime | None) -> bool:
-    """End the pause of every account, if there is one; where a time is given, only one held that is over by then."""
-    statement = delete(pauses).where(pauses.c.dependency == dependency)
-    if over_at is not None:
-        statement = statement.where(pauses.c.held, not_(pauses.c.lasting), pauses.c.next_probe <= over_at)
-    return db.execute(statement).rowcount > 0
-
-
-def all_pauses(db: Connection) -> tuple[Pause, ...]:
-    """Every open pause."""
-    return tuple(_pause(row) for row in db.execute(select(pauses).order_by(pauses.c.dependency, pauses.c.account)))
-
-
 def _pause(row: AnyRow) -> Pause:
     return Pause(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name
-
-
-def upload_opened(db: Connection, owner: str, key: str, upload_id: str, *, now: datetime) -> None:
-    """Write an upload down; once more is no fault."""
-    row = {"key": key, "upload_id": upload_id, "owner": owner, "opened_at": now}
-    db.execute(insert(db, uploads).values(**row).on_conflict_do_nothing())
-
-
-def upload_closed(db: Connection, key: str, upload_id: str) -> None:
-    """Strike an upload out."""
-    db.execute(delete(uploads).where(uploads.c.key == key, uploads.c.upload_id == upload_id))
-
-
-def all_uploads(db: Connection) -> Sequence[tuple[str, str, str]]:
-    """(owner, key, upload id) of every upload, the oldest first."""
-    query = select(uploads.c.owner, uploads.c.key, uploads.c.upload_id).order_by(uploads.c.opened_at)
-    return [(row.owner, row.key, row.upload_id) for row in db.execute(query)]

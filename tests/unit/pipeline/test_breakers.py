@@ -41,7 +41,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 def test_breaker_when_a_probe_is_due_lets_one_through_and_doubles_its_wait(ledger: Ledger, clock: Clock) -> None:
     events = Events()
-    breakers = Breakers(ledger, clock, events)
+    breakers = Breakers(ledger.pauses, clock, events)
     refusal = Paused(Dependency.STORE, "store.no_bucket: gone", "create it", lasting=True)
     assert breakers.try_use(Dependency.STORE)
     breakers.trip(refusal)
@@ -63,7 +63,7 @@ def test_breaker_when_a_probe_is_due_lets_one_through_and_doubles_its_wait(ledge
 def test_breaker_when_a_probe_brings_no_verdict_lets_another_through_after_a_while(
     ledger: Ledger, clock: Clock
 ) -> None:
-    breakers = Breakers(ledger, clock, Events())
+    breakers = Breakers(ledger.pauses, clock, Events())
     breakers.trip(Paused(Dependency.STORE, "r", "h", lasting=False))
     clock.now = pauses(ledger)[0].next_probe
     assert breakers.try_use(Dependency.STORE)
@@ -72,7 +72,7 @@ def test_breaker_when_a_probe_brings_no_verdict_lets_another_through_after_a_whi
 
 
 def test_breaker_when_the_clock_is_set_back_does_not_wait_for_it_to_catch_up(ledger: Ledger, clock: Clock) -> None:
-    breakers = Breakers(ledger, clock, Events())
+    breakers = Breakers(ledger.pauses, clock, Events())
     breakers.trip(Paused(Dependency.STORE, "r", "h", lasting=False))
     clock.now = pauses(ledger)[0].next_probe
     assert breakers.try_use(Dependency.STORE)
@@ -86,7 +86,7 @@ def test_breaker_when_the_clock_is_set_back_does_not_wait_for_it_to_catch_up(led
 def test_breaker_after_many_failures_in_a_row_trips_and_a_success_between_them_prevents_it(
     ledger: Ledger, clock: Clock
 ) -> None:
-    breakers = Breakers(ledger, clock, Events())
+    breakers = Breakers(ledger.pauses, clock, Events())
     for _ in range(3):
         for _ in range(FAILURES_TO_TRIP - 1):
             breakers.failed(Dependency.ORIGIN, OriginBusy("503"))
@@ -105,7 +105,7 @@ def test_breaker_after_many_failures_in_a_row_trips_and_a_success_between_them_p
 
 
 def test_breaker_asked_for_two_takes_no_probe_when_one_of_them_is_blocked(ledger: Ledger, clock: Clock) -> None:
-    breakers = Breakers(ledger, clock, Events())
+    breakers = Breakers(ledger.pauses, clock, Events())
     breakers.trip(Paused(Dependency.ORIGIN, "r", "h", lasting=False))
     clock.now = pauses(ledger)[0].next_probe
     breakers.trip(Paused(Dependency.STORE, "r", "h", lasting=False))
@@ -114,9 +114,9 @@ def test_breaker_asked_for_two_takes_no_probe_when_one_of_them_is_blocked(ledger
 
 
 def test_breakers_at_a_new_start_probe_at_once(ledger: Ledger, clock: Clock) -> None:
-    breakers = Breakers(ledger, clock, Events())
+    breakers = Breakers(ledger.pauses, clock, Events())
     breakers.trip(Paused(Dependency.PROVIDER, "r", "h", lasting=True))
-    breakers = Breakers(ledger, clock, Events())
+    breakers = Breakers(ledger.pauses, clock, Events())
     breakers.reload()
     assert breakers.try_use(Dependency.PROVIDER), "also once it has looked into the ledger again"
     pause(ledger, Dependency.PROVIDER, reason="401", hint="key", lasting=True, now=clock.now)
@@ -129,7 +129,7 @@ def test_breakers_at_a_new_start_probe_at_once(ledger: Ledger, clock: Clock) -> 
 
 def test_breaker_of_one_account_leaves_the_others_available(ledger: Ledger, clock: Clock) -> None:
     events = Events()
-    breakers = Breakers(ledger, clock, events, [DEFAULT_ACCOUNT, SECOND])
+    breakers = Breakers(ledger.pauses, clock, events, [DEFAULT_ACCOUNT, SECOND])
     breakers.trip(Paused(Dependency.PROVIDER, "401", "key", lasting=True, account=SECOND))
     assert events.of("dependency.paused")[0]["account"] == "second"
     assert set(breakers.blocked_accounts()) == {SECOND}
@@ -151,7 +151,7 @@ def test_breaker_of_one_account_leaves_the_others_available(ledger: Ledger, cloc
 
 
 def test_breaker_counts_failures_of_the_provider_for_each_account(ledger: Ledger, clock: Clock) -> None:
-    breakers = Breakers(ledger, clock, Events(), [DEFAULT_ACCOUNT, SECOND])
+    breakers = Breakers(ledger.pauses, clock, Events(), [DEFAULT_ACCOUNT, SECOND])
     for _ in range(FAILURES_TO_TRIP - 1):
         breakers.failed(Dependency.PROVIDER, ApiBusy("503"))
         breakers.failed(Dependency.PROVIDER, ApiBusy("503"), SECOND)
@@ -162,7 +162,7 @@ def test_breaker_counts_failures_of_the_provider_for_each_account(ledger: Ledger
 
 
 def test_breakers_of_origin_and_store_are_the_same_for_all_accounts(ledger: Ledger, clock: Clock) -> None:
-    breakers = Breakers(ledger, clock, Events(), [DEFAULT_ACCOUNT, SECOND])
+    breakers = Breakers(ledger.pauses, clock, Events(), [DEFAULT_ACCOUNT, SECOND])
     for account in (DEFAULT_ACCOUNT, SECOND) * (FAILURES_TO_TRIP // 2):
         breakers.failed(Dependency.ORIGIN, OriginBusy("503"), account)
     assert breakers.is_blocked(Dependency.ORIGIN)
@@ -175,7 +175,7 @@ def test_breaker_that_is_held_blocks_every_account_and_what_each_meets_changes_n
     ledger: Ledger, clock: Clock
 ) -> None:
     events = Events()
-    breakers = Breakers(ledger, clock, events, [DEFAULT_ACCOUNT, SECOND])
+    breakers = Breakers(ledger.pauses, clock, events, [DEFAULT_ACCOUNT, SECOND])
     hold(ledger, Dependency.PROVIDER, now=clock.now)
     breakers.reload()
     breakers.trip(Paused(Dependency.PROVIDER, "401", "key", lasting=True, account=SECOND))
@@ -193,7 +193,7 @@ def test_breaker_of_what_the_operator_holds_is_never_probed_and_available_when_i
     ledger: Ledger, clock: Clock
 ) -> None:
     events = Events()
-    breakers = Breakers(ledger, clock, events)
+    breakers = Breakers(ledger.pauses, clock, events)
     hold(ledger, Dependency.STORE, now=clock.now)
     breakers.reload()
     clock.now += timedelta(days=30)
@@ -203,7 +203,7 @@ def test_breaker_of_what_the_operator_holds_is_never_probed_and_available_when_i
         breakers.failed(Dependency.STORE, OriginBusy("503"))
     breakers.worked(Dependency.STORE)
     assert not breakers.try_use(Dependency.STORE), "a transfer that was under way ends no hold"
-    assert not Breakers(ledger, clock, Events()).try_use(Dependency.STORE), "nor does a new start"
+    assert not Breakers(ledger.pauses, clock, Events()).try_use(Dependency.STORE), "nor does a new start"
     assert breakers.try_use(Dependency.PROVIDER)
     lift(ledger, Dependency.STORE)
     breakers.reload()
@@ -214,7 +214,7 @@ def test_breaker_of_what_the_operator_holds_is_never_probed_and_available_when_i
 def test_breaker_of_what_is_held_for_a_while_is_available_when_the_time_ends(ledger: Ledger, clock: Clock) -> None:
     hold(ledger, Dependency.PROVIDER, until=NOW + timedelta(hours=2), now=NOW)
     events = Events()
-    breakers = Breakers(ledger, clock, events)
+    breakers = Breakers(ledger.pauses, clock, events)
     assert len(events.of("dependency.held")) == 1, "said at a start, too"
     assert not breakers.try_use(Dependency.PROVIDER), "a start does not end it"
     clock.now += timedelta(hours=2, seconds=-1)

@@ -6,11 +6,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from archiver.adapters.ledger.claims import SqlClaims
 from archiver.core.errors import LedgerFault
 from archiver.core.model import (
     DEFAULT_ACCOUNT,
@@ -69,7 +71,7 @@ def queued(ledger: Ledger, *names: str) -> None:
 
 def listed(ledger: Ledger, name: str, deadline: datetime, *, query: str = "") -> None:
     queued(ledger, name)
-    claim = ledger.claim(owner="setup", now=NOW, lease=LEASE, stage=Stage.LIST)
+    claim = ledger.claims.claim(owner="setup", now=NOW, lease=LEASE, stage=Stage.LIST)
     assert claim is not None
     source = StemSource(StemName("vocal"), f"https://cdn.example/{name}.mp3{query}", "vocalUrl")
     claim = relisted(ledger, claim, RecordInfo(Phase.DONE, (source,)), deadline, now=NOW)
@@ -80,9 +82,9 @@ def dispatcher_of(
     ledger: Ledger, clock: Clock, archive: Callable[[Claim], Outcome], *, workers: int = 2
 ) -> tuple[LocalDispatcher, Breakers, Events]:
     events = Events()
-    breakers = Breakers(ledger, clock, events)
+    breakers = Breakers(ledger.pauses, clock, events)
     dispatcher = LocalDispatcher(
-        DispatchContext(ledger, breakers, DispatchOptions("me", workers), clock, events), archive
+        DispatchContext(ledger.claims, breakers, DispatchOptions("me", workers), clock, events), archive
     )
     return dispatcher, breakers, events
 
@@ -170,7 +172,7 @@ def test_dispatcher_when_the_provider_refuses_pauses_it_and_goes_on_storing(ledg
     assert set(archive.order) - set(asked) == {f"task-{number:04}" for number in range(3)}
     assert len(events.of("dependency.paused")) == 1
     assert not breakers.try_use(Dependency.PROVIDER)
-    shown = ledger.show(TaskId("queued-0001"))
+    shown = ledger.reports.show(TaskId("queued-0001"))
     assert shown is not None
     assert (shown.attempts, shown.asks) == (0, 0), "a pause is not the task's fault"
 
@@ -214,13 +216,13 @@ def test_dispatcher_lets_no_crowded_account_fill_its_workers(ledger: Ledger, clo
         return Missing("no")
 
     archive = Archive(ledger, asked)
-    breakers = Breakers(ledger, clock, Events(), [DEFAULT_ACCOUNT, SECOND])
+    breakers = Breakers(ledger.pauses, clock, Events(), [DEFAULT_ACCOUNT, SECOND])
 
     def crowded() -> Collection[AccountName]:
         return {SECOND} if waiting else ()
 
     dispatcher = LocalDispatcher(
-        DispatchContext(ledger, breakers, DispatchOptions("me", 3), clock, Events(), crowded=crowded), archive
+        DispatchContext(ledger.claims, breakers, DispatchOptions("me", 3), clock, Events(), crowded=crowded), archive
     )
     began = time.monotonic()
     while "first-0000" not in archive.order and time.monotonic() < began + 20:
@@ -353,20 +355,19 @@ def test_dispatcher_that_had_nothing_to_store_for_hours_owes_storing_nothing(led
 
 
 def test_dispatcher_when_the_ledger_cannot_tell_the_next_deadline_stops_and_says_why(
-    tmp_path: Path, clock: Clock
+    ledger: Ledger, clock: Clock
 ) -> None:
     fault = LedgerFault("disk full", "free some space")
 
-    class Broken(Ledger):
+    class Broken(SqlClaims):
         def next_deadline(self, owner: str, *, now: datetime, enlisted_only: bool = False) -> datetime | None:
             raise fault
 
-    ledger = Broken.open(f"sqlite:///{tmp_path}/ledger.db")
-    dispatcher, _, _ = dispatcher_of(ledger, clock, Archive(ledger), workers=1)
+    broken = replace(ledger, claims=Broken(ledger.db))
+    dispatcher, _, _ = dispatcher_of(broken, clock, Archive(broken), workers=1)
     assert dispatcher.pump() == 0
     assert dispatcher.fault is fault
     assert dispatcher.working == 0
-    ledger.close()
 
 
 def test_dispatcher_leaves_a_task_that_is_not_due_alone(ledger: Ledger, clock: Clock) -> None:
@@ -414,9 +415,9 @@ def test_dispatcher_makes_progress_when_idle_when_it_claims_and_when_a_task_ends
         return Archived()
 
     signs: list[str] = []
-    breakers = Breakers(ledger, clock, Events())
+    breakers = Breakers(ledger.pauses, clock, Events())
     context = DispatchContext(
-        ledger, breakers, DispatchOptions("me", 2), clock, Events(), progress=lambda: signs.append("progress")
+        ledger.claims, breakers, DispatchOptions("me", 2), clock, Events(), progress=lambda: signs.append("progress")
     )
     dispatcher = LocalDispatcher(context, Archive(ledger, archived_late))
     dispatcher.pump()
@@ -434,17 +435,17 @@ def test_dispatcher_makes_progress_when_idle_when_it_claims_and_when_a_task_ends
     assert len(signs) >= 4, "an end, and idle again"
 
 
-def test_dispatcher_between_two_claims_is_not_idle(tmp_path: Path, clock: Clock) -> None:
+def test_dispatcher_between_two_claims_is_not_idle(ledger: Ledger, clock: Clock) -> None:
     left = iter([Claim(TaskId("task-0001"), "token", TaskState.LISTED, NOW)] * 3000)
 
-    class Endless(Ledger):
+    class Endless(SqlClaims):
         """Has so many claims to give, at once: what is between them is most of the time."""
 
         def claim(self, **_: object) -> Claim | None:
             return next(left, None)
 
-    ledger = Endless.open(f"sqlite:///{tmp_path}/ledger.db")
-    dispatcher, _, _ = dispatcher_of(ledger, clock, lambda _: Archived(), workers=1)
+    endless = replace(ledger, claims=Endless(ledger.db))
+    dispatcher, _, _ = dispatcher_of(endless, clock, lambda _: Archived(), workers=1)
     usual = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
@@ -453,7 +454,6 @@ def test_dispatcher_between_two_claims_is_not_idle(tmp_path: Path, clock: Clock)
         assert next(left, None) is None
     finally:
         sys.setswitchinterval(usual)
-        ledger.close()
 
 
 def test_dispatcher_made_larger_and_smaller_holds_as_many_tasks_as_it_was_told_last(

@@ -112,10 +112,18 @@ class World:
 
     def __post_init__(self) -> None:
         self.downloader = FakeDownloader(self.origin)
-        self.breakers = Breakers(self.ledger, self.clock, self.events)
+        self.breakers = Breakers(self.ledger.pauses, self.clock, self.events)
         self.pool = TransferThreads(4)
         self.context = TaskContext(
-            outside=Outside(self.api, self.downloader, self.store, self.ledger, self.breakers, self.pool),
+            outside=Outside(
+                self.api,
+                self.downloader,
+                self.store,
+                self.ledger.progress,
+                self.ledger.uploads,
+                self.breakers,
+                self.pool,
+            ),
             owner="me",
             prefix="p/",
             policy=Policy(),
@@ -146,7 +154,7 @@ class World:
         return record
 
     def claim(self) -> Claim | None:
-        return self.ledger.claim(owner="me", now=self.now, lease=timedelta(minutes=10))
+        return self.ledger.claims.claim(owner="me", now=self.now, lease=timedelta(minutes=10))
 
     def with_pool(self, pool: TransferThreads) -> Archiver:
         return Archiver(replace(self.context, outside=replace(self.context.outside, pool=pool)))
@@ -168,7 +176,7 @@ class World:
 
     @property
     def task(self) -> TaskRow:
-        row = self.ledger.show(TASK)
+        row = self.ledger.reports.show(TASK)
         assert row is not None
         return row
 
@@ -231,14 +239,14 @@ def test_upload_in_parts_stands_in_the_ledger_under_our_name_as_long_as_it_is_op
 
     def note(step: str) -> None:
         if step == "multipart.completed":
-            open_then.append(len(world.ledger.uploads_of_dead(lambda owner: owner != "me")))
+            open_then.append(len(world.ledger.uploads.of_dead(lambda owner: owner != "me")))
 
     world.store.single_put_max = 1000
     world.store.checkpoint = note
     world.lists(world.serves("vocal", VOCAL))
     assert world.go() == Archived()
     assert open_then == [1]
-    assert not world.ledger.uploads_of_dead(lambda owner: False)
+    assert not world.ledger.uploads.of_dead(lambda owner: False)
 
 
 def test_task_taken_up_again_with_stems_missing_asks_nobody_and_fetches_only_those(world: World) -> None:
@@ -546,7 +554,7 @@ def test_task_near_its_deadline_raises_the_alarm_once_and_its_end_ends_it(world:
     world.lists(world.serves("vocal", OriginBusy("503"), VOCAL))
     outcome = world.go()
     assert isinstance(outcome, Later)
-    watch = DeadlineWatch(world.ledger, world.clock, timedelta(days=2), world.events)
+    watch = DeadlineWatch(world.ledger.reports, world.clock, timedelta(days=2), world.events)
     watch()
     assert world.logged("deadline.at_risk") == []
     world.now = START + Policy().retention - timedelta(days=1)
@@ -737,7 +745,7 @@ def test_task_just_listed_gives_way_to_a_listed_one_with_an_earlier_deadline(wor
     world.accept(later)
     relaxed = RecordInfo(Phase.DONE, (world.serves("other", VOCAL),), created_at=world.now, document="{}")
     world.api.knows(later, relaxed)
-    claim = world.ledger.claim(owner="me", now=world.now, lease=timedelta(minutes=10), stage=Stage.LIST)
+    claim = world.ledger.claims.claim(owner="me", now=world.now, lease=timedelta(minutes=10), stage=Stage.LIST)
     assert claim is not None
     assert world.archiver.archive(claim) == Yielded()
     assert world.go() == Archived()
@@ -758,7 +766,7 @@ def test_task_whose_links_are_kept_nowhere_gives_way_once_and_not_in_circles(wor
     world.api.knows(later, RecordInfo(Phase.DONE, (signed,), created_at=world.now, document="{}"))
     outcomes = []
     for _ in range(2):
-        claim = world.ledger.claim(owner="me", now=world.now, lease=timedelta(minutes=10), stage=Stage.LIST)
+        claim = world.ledger.claims.claim(owner="me", now=world.now, lease=timedelta(minutes=10), stage=Stage.LIST)
         assert claim is not None
         outcomes.append(world.archiver.archive(claim))
     assert outcomes == [Yielded(), Archived()]

@@ -3,10 +3,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from sqlalchemy import and_, select
+from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from archiver.adapters.ledger.leases import due, enlisted_by, free, open_tasks
+from archiver.adapters.ledger.claimable import ENLISTED, Wanted, claimable
 from archiver.adapters.ledger.rows import chunks
 from archiver.adapters.ledger.schema.tables import Unsigned, UtcTime, tasks
 
@@ -49,11 +49,7 @@ def test_nothing_stays_nothing() -> None:
 
 
 def test_claims_skip_locked_rows_on_postgresql_only() -> None:
-    query = (
-        select(tasks.c.task_id)
-        .where(and_(open_tasks(), due(NOW), free(NOW), enlisted_by("us")))
-        .with_for_update(skip_locked=True)
-    )
+    query = select(tasks.c.task_id).where(claimable(Wanted()), ENLISTED).with_for_update(skip_locked=True)
     elsewhere = postgresql.dialect()  # type: ignore[no-untyped-call]
     assert str(query.compile(dialect=elsewhere)).endswith("FOR UPDATE SKIP LOCKED")
     assert "FOR UPDATE" not in str(query.compile(dialect=DIALECT))

@@ -1,20 +1,22 @@
-"""What the path of a task writes: the answer, each stem, the end."""
+"""Progress of a task along its path: the answer, each stem, the end."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import assert_never
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
+from archiver.adapters.ledger import claimable
+from archiver.adapters.ledger.database.transactions import LedgerPart, Transactions, outage_retry
+from archiver.adapters.ledger.leases import LEASE_ENDS
 from archiver.adapters.ledger.moves import (
-    LEASE_ENDS,
     StemMove,
     change_task,
-    hold,
-    hold_all,
+    lock_task,
+    lock_tasks,
     move_stem,
     move_stems,
     move_task,
@@ -27,6 +29,7 @@ from archiver.adapters.ledger.rows import AnyRow, claim_of, stem_row
 from archiver.adapters.ledger.schema.tables import stems
 from archiver.core import plan
 from archiver.core.model import (
+    AccountName,
     Archived,
     Claim,
     Failed,
@@ -50,26 +53,106 @@ from archiver.core.text import shown_url
 Columns = Mapping[str, object]
 
 
-def listed(
-    db: Connection, claim: Claim, record: RecordInfo, deadline: datetime, *, settled: bool, now: datetime
-) -> Claim:
-    """Save the answer and its stems; the claim returned holds the URLs whole, as the tables may not."""
-    task = hold(db, claim)
-    _list_stems(db, claim.task_id, record.stems)
-    move_task(
-        db,
-        task,
-        TaskEvent.LISTED if task.state is TaskState.QUEUED else TaskEvent.RELISTED,
-        at=now,
-        detail={"flag": record.flag, "stems": len(record.stems), "settled": settled},
-        **_answer(task, record, now),
-        deadline=deadline,
-        urgency=plan.urgency(deadline, task.accepted_at),
-        settled=settled,
-        awaited=False,
-        stage=stage_of(db, claim.task_id, TaskState.LISTED, settled=settled),
-    )
-    return _with_urls(claim_of(db, hold(db, claim)), record)
+class SqlProgress(LedgerPart):
+    """The Progress of `ports.ledger` in a SQL database."""
+
+    def __init__(self, db: Transactions) -> None:
+        super().__init__(db)
+        self._stored = db.group(_stored)
+
+    @outage_retry
+    def more_urgent_waits(
+        self, claim: Claim, deadline: datetime, now: datetime, blocked_accounts: Collection[AccountName] = ()
+    ) -> bool:
+        """Return whether a task could be claimed that was never asked about, or has an earlier deadline still to come.
+
+        Once `deadline` has passed, any that has not is more urgent.
+        """
+        with self._db.read() as db:
+            return claimable.more_urgent_waits(db, claim, deadline, now=now, blocked=blocked_accounts)
+
+    @outage_retry
+    def listed(self, claim: Claim, record: RecordInfo, deadline: datetime, *, settled: bool, now: datetime) -> Claim:
+        """Save the answer and its stems; return the claim as it now stands, with every URL whole.
+
+        A stem that is known by name keeps its state and, unless it is stored, gets the fresh URL. What
+        could be secret in a URL is in the claim returned only, never in the database.
+        """
+        with self._db.write() as db:
+            task = lock_task(db, claim)
+            _list_stems(db, claim.task_id, record.stems)
+            move_task(
+                db,
+                task,
+                TaskEvent.LISTED if task.state is TaskState.QUEUED else TaskEvent.RELISTED,
+                at=now,
+                detail={"flag": record.flag, "stems": len(record.stems), "settled": settled},
+                **_answer(task, record, now),
+                deadline=deadline,
+                urgency=plan.urgency(deadline, task.accepted_at),
+                settled=settled,
+                awaited=False,
+                stage=stage_of(db, claim.task_id, TaskState.LISTED, settled=settled),
+            )
+            fresh = _with_urls(claim_of(db, lock_task(db, claim)), record)
+        self._db.checkpoint("ledger.listed")
+        return fresh
+
+    @outage_retry
+    def stored(self, claim: Claim, stem: StemName, receipt: Receipt) -> None:
+        """Write down that the stem's object is complete; at the receipt's stored_at."""
+        self._stored.write(_Stored(claim, stem, receipt))
+        self._db.checkpoint("ledger.stem_stored")
+
+    @outage_retry
+    def stem_failed(
+        self,
+        claim: Claim,
+        stem: StemName,
+        *,
+        event: StemEvent | None,
+        reason: str,
+        gone: bool,
+        not_before: datetime | None,
+        now: datetime,
+    ) -> None:
+        """Write down a failed try: `event` REFUSED or GONE moves the stem, None leaves it WANTED."""
+        with self._db.write() as db:
+            task, row = lock_task(db, claim), stem_of(db, claim.task_id, stem)
+            values = {
+                "attempts": row.attempts + 1,
+                "gone": row.gone + gone,
+                "reason": reason,
+                "not_before": not_before,
+            }
+            if event is not None:
+                move_stem(db, row, event, at=now, detail={"reason": reason}, **values)
+                change_task(db, claim.task_id, _stage(db, task))
+            elif row.state is StemState.WANTED:
+                db.execute(update(stems).where(stems.c.task_id == claim.task_id, stems.c.name == stem).values(**values))
+            else:
+                raise IllegalMove(f"stem {stem} of task {claim.task_id} is {row.state}: nothing was to be tried")
+        self._db.checkpoint("ledger.stem_failed")
+
+    @outage_retry
+    def stem_retried(self, claim: Claim, stem: StemName, *, now: datetime) -> StemRow:
+        """Make a REFUSED stem WANTED again; its failures still count, so that one more refuses it again."""
+        with self._db.write() as db:
+            task, row = lock_task(db, claim), stem_of(db, claim.task_id, stem)
+            if row.state is not StemState.REFUSED:
+                raise IllegalMove(f"stem {stem} of task {claim.task_id} is {row.state}: only an operator may retry it")
+            move_stem(db, row, StemEvent.RETRIED, at=now, detail={"by": "schedule"}, not_before=None)
+            change_task(db, claim.task_id, _stage(db, task))
+            retried = stem_row(stem_of(db, claim.task_id, stem))
+        self._db.checkpoint("ledger.stem_retried")
+        return retried
+
+    @outage_retry
+    def finish(self, claim: Claim, outcome: Outcome, *, record: RecordInfo | None, now: datetime) -> None:
+        """Write the outcome and end the lease. `record` is the last answer, when one came."""
+        with self._db.write() as db:
+            _finish(db, lock_task(db, claim), outcome, record, now)
+        self._db.checkpoint("ledger.finished")
 
 
 def _list_stems(db: Connection, task_id: TaskId, sources: tuple[StemSource, ...]) -> None:
@@ -108,7 +191,7 @@ def _with_urls(claim: Claim, record: RecordInfo) -> Claim:
 
 
 def _answer(task: AnyRow, record: RecordInfo | None, now: datetime) -> dict[str, object]:
-    """The columns that an answer fills; what it leaves out stays as it was."""
+    """Return the columns that an answer fills; what it leaves out stays as it was."""
     if record is None:
         return {}
     return {
@@ -121,7 +204,7 @@ def _answer(task: AnyRow, record: RecordInfo | None, now: datetime) -> dict[str,
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
+class _Stored:
     """A stem whose object is complete."""
 
     claim: Claim
@@ -134,21 +217,21 @@ _STEMS = select(stems.c.task_id, stems.c.name, stems.c.state, stems.c.url_cut).w
 )
 
 
-def stored(db: Connection, finished: Sequence[Finished]) -> None:
+def _stored(db: Connection, finished: Sequence[_Stored]) -> None:
     """Write down finished objects: successes, so their tasks' failures are forgotten."""
-    held = hold_all(db, [each.claim for each in finished])
-    known = {(row.task_id, row.name): row for row in db.execute(_STEMS, {"ids": list(held)})}
-    move_stems(db, [_stored(known.get((each.claim.task_id, each.name)), each) for each in finished])
+    locked = lock_tasks(db, [each.claim for each in finished])
+    known = {(row.task_id, row.name): row for row in db.execute(_STEMS, {"ids": list(locked)})}
+    move_stems(db, [_store_move(known.get((each.claim.task_id, each.name)), each) for each in finished])
     done = {(each.claim.task_id, each.name) for each in finished}
     left = [row for name, row in known.items() if row.state is StemState.WANTED and name not in done]
-    for task in held.values():
+    for task in locked.values():
         to_fetch = [row for row in left if row.task_id == task.task_id]
         next_stage = stage(task.state, len(to_fetch), sum(row.url_cut for row in to_fetch), settled=task.settled)
         if task.attempts or task.stage is not next_stage:
             change_task(db, task.task_id, {"attempts": 0, "stage": next_stage})
 
 
-def _stored(row: AnyRow | None, finished: Finished) -> StemMove:
+def _store_move(row: AnyRow | None, finished: _Stored) -> StemMove:
     receipt = finished.receipt
     if row is None:
         raise IllegalMove(f"task {finished.claim.task_id} has no stem {finished.name}")
@@ -172,53 +255,11 @@ def _stored(row: AnyRow | None, finished: Finished) -> StemMove:
     )
 
 
-def stem_failed(
-    db: Connection,
-    claim: Claim,
-    name: StemName,
-    *,
-    event: StemEvent | None,
-    reason: str,
-    gone: bool,
-    not_before: datetime | None,
-    now: datetime,
-) -> None:
-    """Write down a failed try; without an event the stem must be WANTED and stays so."""
-    task = hold(db, claim)
-    row = stem_of(db, claim.task_id, name)
-    values = {
-        "attempts": row.attempts + 1,
-        "gone": row.gone + gone,
-        "reason": reason,
-        "not_before": not_before,
-    }
-    if event is not None:
-        move_stem(db, row, event, at=now, detail={"reason": reason}, **values)
-        change_task(db, claim.task_id, _stage(db, task))
-    elif row.state is StemState.WANTED:
-        db.execute(update(stems).where(stems.c.task_id == claim.task_id, stems.c.name == name).values(**values))
-    else:
-        raise IllegalMove(f"stem {name} of task {claim.task_id} is {row.state}: nothing was to be tried")
-
-
-def stem_retried(db: Connection, claim: Claim, name: StemName, *, now: datetime) -> StemRow:
-    """Make a REFUSED stem WANTED again; its failures still count, so that one more refuses it again."""
-    task = hold(db, claim)
-    row = stem_of(db, claim.task_id, name)
-    if row.state is not StemState.REFUSED:
-        raise IllegalMove(f"stem {name} of task {claim.task_id} is {row.state}: only an operator may retry it")
-    move_stem(db, row, StemEvent.RETRIED, at=now, detail={"by": "schedule"}, not_before=None)
-    change_task(db, claim.task_id, _stage(db, task))
-    return stem_row(stem_of(db, claim.task_id, name))
-
-
 def _stage(db: Connection, task: AnyRow) -> Columns:
     return {"stage": stage_of(db, task.task_id, task.state, settled=task.settled)}
 
 
-def finish(db: Connection, claim: Claim, outcome: Outcome, *, record: RecordInfo | None, now: datetime) -> None:
-    """Write the outcome and end the lease."""
-    task = hold(db, claim)
+def _finish(db: Connection, task: AnyRow, outcome: Outcome, record: RecordInfo | None, now: datetime) -> None:
     match outcome:
         case Archived():
             _check_stems(db, task, only={StemState.STORED}, one_of=StemState.STORED)
@@ -235,11 +276,11 @@ def finish(db: Connection, claim: Claim, outcome: Outcome, *, record: RecordInfo
             _postpone(db, task, outcome, record, now)
         case Refused(reason=reason, at=at):
             if task.state is not TaskState.LISTED:
-                raise IllegalMove(f"task {claim.task_id} is {task.state}: it has no stems to refuse")
+                raise IllegalMove(f"task {task.task_id} is {task.state}: it has no stems to refuse")
             values = {"not_before": at, "awaited": False, "reason": reason}
-            change_task(db, claim.task_id, {**_answer(task, record, now), **values, **LEASE_ENDS})
+            change_task(db, task.task_id, {**_answer(task, record, now), **values, **LEASE_ENDS})
         case Paused() | Yielded():
-            change_task(db, claim.task_id, {**_answer(task, record, now), **LEASE_ENDS})
+            change_task(db, task.task_id, {**_answer(task, record, now), **LEASE_ENDS})
         case _:
             assert_never(outcome)
 

@@ -1,0 +1,184 @@
+"""Intakes: how tasks come in, from the queue file, a backfill, the provider's calls and the operator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, and_, delete, exists, not_, or_, select, update
+
+from archiver.adapters.ledger.claimable import FREE, OPEN, asked
+from archiver.adapters.ledger.database.base import insert
+from archiver.adapters.ledger.database.transactions import LedgerPart, outage_retry
+from archiver.adapters.ledger.leases import LEASE_ENDS
+from archiver.adapters.ledger.retry import retry
+from archiver.adapters.ledger.rows import chunks
+from archiver.adapters.ledger.schema.tables import cursors, enlisted, pauses, rejects, tasks
+from archiver.core import plan
+from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Cursor, Dependency, Intake, Reject, Stage, TaskId
+from archiver.core.states import TaskState
+
+_CURSOR = (
+    cursors.c.path,
+    cursors.c.device,
+    cursors.c.inode,
+    cursors.c.head,
+    cursors.c.head_size,
+    cursors.c.offset,
+)
+
+
+class SqlIntakes(LedgerPart):
+    """The Intakes of `ports.ledger` in a SQL database."""
+
+    @outage_retry
+    def cursor(self, path: str) -> Cursor | None:
+        """Return how far the queue file at `path` was read."""
+        with self._db.read() as db:
+            row = db.execute(select(*_CURSOR).where(cursors.c.path == path)).first()
+        return None if row is None else Cursor(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name
+
+    @outage_retry
+    def take_in(self, intake: Intake, *, source: str, now: datetime) -> Sequence[TaskId]:
+        """Accept ids and rejects and move the cursor; return the ids that are new, in the order they came.
+
+        A bad line that is read again (same path, offset and excerpt) is kept once. A known task for which another
+        account is named moves to that.
+        """
+        ids = list(dict.fromkeys(intake.ids))
+        with self._db.write() as db:
+            new = _accept(db, ids, source, now)
+            for account in sorted(set(intake.accounts.values())):
+                _assign(db, account, [task_id for task_id, named in intake.accounts.items() if named == account], now)
+            if intake.accounts:
+                _forget_pauses(db)
+            _reject(db, intake.rejects, now)
+            if intake.cursor is not None:
+                _move(db, intake.cursor)
+        self._db.checkpoint("ledger.taken_in")
+        return [task_id for task_id in ids if task_id in new]
+
+    def enlist(self, owner: str, ids: Iterable[TaskId]) -> None:
+        """Add `ids` to what `owner`'s claims are limited to.
+
+        One transaction for some hundred ids, so that a slow iterable holds up no one; a crash between
+        two is harmless, as the list dies with its owner.
+        """
+        for chunk in chunks(ids):
+            self._enlist(owner, chunk)
+        self._db.checkpoint("ledger.enlisted")
+
+    @outage_retry
+    def _enlist(self, owner: str, ids: Sequence[TaskId]) -> None:
+        with self._db.write() as db:
+            rows = [{"owner": owner, "task_id": task_id} for task_id in ids]
+            db.execute(insert(db, enlisted).on_conflict_do_nothing(), rows)
+
+    @outage_retry
+    def known(self, ids: Sequence[TaskId]) -> Mapping[TaskId, TaskState]:
+        """Return the states of those of `ids` that the ledger knows."""
+        states: dict[TaskId, TaskState] = {}
+        with self._db.read() as db:
+            for chunk in chunks(ids):
+                rows = db.execute(select(tasks.c.task_id, tasks.c.state).where(tasks.c.task_id.in_(chunk)))
+                states.update((row.task_id, row.state) for row in rows)
+        return states
+
+    @outage_retry
+    def wake(self, ids: Sequence[TaskId], *, now: datetime) -> Sequence[TaskId]:
+        """Make those of `ids` due that wait only because the provider was not finished.
+
+        Returns these, and those that are being asked about now. A task that waits after a failed try, or has
+        ended, is left alone.
+        """
+        woken: list[TaskId] = []
+        with self._db.write() as db:
+            for chunk in chunks(ids):
+                woken += _wake(db, chunk, now)
+        return woken
+
+    @outage_retry
+    def retry(self, ids: Sequence[TaskId] | None, *, now: datetime) -> Sequence[TaskId]:
+        """Put refused, failed, missing and lost tasks (None: all of them) back to work; return which.
+
+        Counters start over and the task is due at once. A lease on it ends: its holder gets LeaseLost.
+        """
+        with self._db.write() as db:
+            retried = retry(db, ids, now=now)
+        self._db.checkpoint("ledger.retried")
+        return retried
+
+
+def _accept(db: Connection, ids: Sequence[TaskId], source: str, now: datetime) -> set[TaskId]:
+    fresh = {
+        "state": TaskState.QUEUED,
+        "source": source,
+        "accepted_at": now,
+        "urgency": plan.urgency(None, now),
+        "stage": Stage.LIST,
+        "not_before": now,
+        "awaited": False,
+        "asks": 0,
+        "attempts": 0,
+        "settled": False,
+        "flag": "",
+        "reason": "",
+        "document": "",
+    }
+    statement = insert(db, tasks).on_conflict_do_nothing().returning(tasks.c.task_id)
+    new: set[TaskId] = set()
+    for chunk in chunks(ids):
+        # RETURNING keeps no order, so the caller sorts by its own list.
+        new.update(db.execute(statement, [{"task_id": task_id, **fresh} for task_id in chunk]).scalars())
+    return new
+
+
+def _assign(db: Connection, account: AccountName, ids: Sequence[TaskId], now: datetime) -> None:
+    """Let those tasks be the account's; one without stems begins anew, as what another account said tells nothing.
+
+    A lease on such a one ends with it: whoever works on it now asks with the other's key.
+    """
+    column = None if account == DEFAULT_ACCOUNT else account
+    for chunk in chunks(ids):
+        moves = and_(tasks.c.task_id.in_(chunk), tasks.c.account.is_distinct_from(column))
+        afresh = {"first_asked_at": None, "not_before": now, "awaited": False, "asks": 0, "attempts": 0, "reason": ""}
+        db.execute(update(tasks).where(moves, tasks.c.state == TaskState.QUEUED).values(**afresh, **LEASE_ENDS))
+        db.execute(update(tasks).where(moves).values(account=column))
+
+
+def _forget_pauses(db: Connection) -> None:
+    """End the pauses of accounts that no open task is left of: nothing would ever probe them."""
+    its_tasks = exists().where(tasks.c.ended_at.is_(None), tasks.c.account == pauses.c.account)
+    further = (pauses.c.dependency == Dependency.PROVIDER, pauses.c.account != DEFAULT_ACCOUNT)
+    db.execute(delete(pauses).where(*further, not_(its_tasks)))
+
+
+def _reject(db: Connection, lines: Sequence[Reject], now: datetime) -> None:
+    statement = insert(db, rejects).on_conflict_do_nothing()
+    for chunk in chunks(lines):
+        rows = [
+            {"path": line.path, "offset": line.offset, "excerpt": line.excerpt, "reason": line.reason, "at": now}
+            for line in chunk
+        ]
+        db.execute(statement, rows)
+
+
+def _move(db: Connection, to: Cursor) -> None:
+    place = {
+        "device": to.device,
+        "inode": to.inode,
+        "head": to.head,
+        "head_size": to.head_size,
+        "offset": to.offset,
+    }
+    statement = insert(db, cursors).values(path=to.path, **place)
+    db.execute(statement.on_conflict_do_update(index_elements=[cursors.c.path], set_=place))
+
+
+def _wake(db: Connection, ids: Sequence[TaskId], now: datetime) -> Sequence[TaskId]:
+    named = and_(OPEN, tasks.c.task_id.in_(ids))
+    waiting = and_(named, FREE, tasks.c.awaited)
+    being_asked = and_(named, not_(FREE), not_(tasks.c.settled))
+    values = asked(now)
+    db.execute(update(tasks).where(waiting, tasks.c.not_before > now).values(not_before=now), values)
+    return db.execute(select(tasks.c.task_id).where(or_(waiting, being_asked)), values).scalars().all()

@@ -1,0 +1,72 @@
+"""SqlLedger: the ledger's six ports on one database, opened and closed as one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from archiver.adapters.ledger.claims import SqlClaims, fresh_token
+from archiver.adapters.ledger.database.faults import translated
+from archiver.adapters.ledger.database.outage import Notify, Outage
+from archiver.adapters.ledger.database.transactions import Transactions
+from archiver.adapters.ledger.database.urls import OUTAGE, PATIENCE, database_of
+from archiver.adapters.ledger.intakes import SqlIntakes
+from archiver.adapters.ledger.pauses import SqlPauses
+from archiver.adapters.ledger.progress import SqlProgress
+from archiver.adapters.ledger.reports import SqlReports
+from archiver.adapters.ledger.uploads import SqlUploads
+from archiver.ports.runtime import Checkpoint, unobserved
+
+
+@dataclass(frozen=True, slots=True)
+class SqlLedger:
+    """The ports of `ports.ledger` in one SQL database; safe for many threads and processes.
+
+    Besides LeaseLost and LedgerFault their methods raise IllegalMove for what `core.states` or the tables' own
+    rules forbid: a bug. After any exception nothing of the call is written. A call that meets a server which is
+    away for a short time is done again.
+    """
+
+    db: Transactions
+    intakes: SqlIntakes
+    claims: SqlClaims
+    progress: SqlProgress
+    pauses: SqlPauses
+    uploads: SqlUploads
+    reports: SqlReports
+
+    @classmethod
+    def open(
+        cls,
+        url: str,
+        *,
+        checkpoint: Checkpoint = unobserved,
+        new_token: Callable[[], str] = fresh_token,
+        patience: timedelta = PATIENCE,
+        outage: timedelta = OUTAGE,
+        notify: Notify = lambda _: None,
+    ) -> SqlLedger:
+        """Open the ledger at `url`, create it where there is none, and migrate it.
+
+        `url` is sqlite:///path or postgresql+psycopg://user:password@host:port/database, which must exist.
+        Raises LedgerFault, with all left as it is, for one that is corrupt, another program's, of a newer
+        schema, read-only, on a full disk, out of reach, or locked for longer than `patience`; ImportError
+        where the server's driver is not installed. Later on a server that is away for less than `outage` is waited
+        for, and `notify` called once.
+        """
+        database = database_of(url, patience, outage)
+        try:
+            with translated(database.where):
+                database.prepare(checkpoint)
+        except BaseException:
+            database.close()
+            raise
+        db = Transactions(database, Outage(outage, notify), checkpoint)
+        return cls(
+            db, SqlIntakes(db), SqlClaims(db, new_token), SqlProgress(db), SqlPauses(db), SqlUploads(db), SqlReports(db)
+        )
+
+    def close(self) -> None:
+        """Close every connection; the last process to do so folds SQLite's write-ahead log into the file."""
+        self.db.close()

@@ -1,0 +1,175 @@
+"""Reports: all that people are shown of the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, not_, or_, select, true
+
+from archiver.adapters.ledger.claimable import DUE, ENLISTED, FREE, NOT_BLOCKED, OPEN, asked
+from archiver.adapters.ledger.database.transactions import LedgerPart, outage_retry
+from archiver.adapters.ledger.pauses import all_pauses
+from archiver.adapters.ledger.rows import AnyRow, history_of, stems_of, task_row
+from archiver.adapters.ledger.schema.tables import enlisted, rejects, stems, tallies, tasks
+from archiver.core import plan
+from archiver.core.model import AccountName, Reject, TaskId
+from archiver.core.reports import AtRisk, OpenWork, Overview, TaskRow
+from archiver.core.states import StemState, TaskState
+
+SHOWN = 20
+"""Rows of a kind that `overview` lists."""
+
+RATE_WINDOW = timedelta(hours=1)
+
+
+class SqlReports(LedgerPart):
+    """The Reports of `ports.ledger` in a SQL database."""
+
+    @outage_retry
+    def show(self, task_id: TaskId) -> TaskRow | None:
+        """Return one task with stems and history; None when the ledger does not know it."""
+        with self._db.read() as db:
+            row = db.execute(select(tasks).where(tasks.c.task_id == task_id)).first()
+            if row is None:
+                return None
+            return task_row(row, stems_of(db, [task_id])[task_id], history_of(db, task_id))
+
+    @outage_retry
+    def unfinished(self, owner: str, *, limit: int) -> Sequence[TaskRow]:
+        """Return the tasks that `owner` enlisted and that are not ARCHIVED, the most urgent `limit`."""
+        listed = (
+            select(tasks)
+            .join(enlisted, enlisted.c.task_id == tasks.c.task_id)
+            .where(enlisted.c.owner == owner, tasks.c.state != TaskState.ARCHIVED)
+            .order_by(tasks.c.urgency, tasks.c.task_id)
+            .limit(limit)
+        )
+        with self._db.read() as db:
+            rows = db.execute(listed).all()
+            its_stems = stems_of(db, [row.task_id for row in rows])
+        return [task_row(row, its_stems[row.task_id]) for row in rows]
+
+    @outage_retry
+    def open_work(self, owner: str | None, blocked_accounts: Collection[AccountName] = ()) -> OpenWork:
+        """Count the open tasks that go on by themselves, of what `owner` enlisted or of all, and say when.
+
+        What must be asked with a blocked account is counted, and not waited for.
+        """
+        goes_on = NOT_BLOCKED if blocked_accounts else true()
+        counts = select(
+            func.count(),
+            func.min(tasks.c.not_before).filter(not_(tasks.c.awaited), goes_on),
+            func.min(tasks.c.not_before).filter(tasks.c.awaited, goes_on),
+            func.min(tasks.c.deadline),
+        ).select_from(tasks)
+        wanted = [OPEN, tasks.c.not_before.is_not(None)] + ([] if owner is None else [ENLISTED])
+        with self._db.read() as db:
+            values = {"me": owner, "blocked": list(blocked_accounts)}
+            return OpenWork(*db.execute(counts.where(*wanted), values).one())
+
+    @outage_retry
+    def overview(self, *, now: datetime, at_risk: timedelta) -> Overview:
+        """Return everything `status` says, of one moment.
+
+        At risk are the open tasks that lack a stem and whose deadline is nearer than `at_risk`.
+        """
+        with self._db.read() as db:
+            return _overview(db, now, at_risk)
+
+
+def _overview(db: Connection, now: datetime, at_risk: timedelta) -> Overview:
+    endangered = and_(OPEN, tasks.c.deadline < now + at_risk, _lacks_a_stem())
+    its_tasks = dict.fromkeys(TaskState, 0) | _count_tasks(db)
+    totals = db.execute(select(tallies)).all()
+    working, ready, next_due = db.execute(_STANDING, asked(now)).one()
+    archived = tasks.c.state == TaskState.ARCHIVED
+    rate = _stems_an_hour(db, now, stems_stored=_stored(totals), archived=its_tasks[TaskState.ARCHIVED])
+    return Overview(
+        tasks=its_tasks,
+        stems={row.state: row.stems for row in totals},
+        bytes_stored=sum(row.bytes for row in totals),
+        due=ready,
+        working=working,
+        next_due=next_due,
+        nearest_deadline=db.scalar(select(func.min(tasks.c.deadline)).where(OPEN)),
+        at_risk_count=db.scalar(select(func.count()).select_from(tasks).where(endangered)) or 0,
+        at_risk=_at_risk(db, endangered),
+        pauses=all_pauses(db),
+        rejected_lines=db.scalar(select(func.count()).select_from(rejects)) or 0,
+        rejects=_last_rejects(db),
+        last_archived_at=db.scalar(select(func.max(tasks.c.ended_at)).where(archived)),
+        stems_an_hour=rate,
+        forecast_late=None if rate is None else plan.forecast(_backlog(db), rate / RATE_WINDOW.total_seconds(), now),
+    )
+
+
+_STANDING = select(
+    func.count().filter(not_(FREE)),
+    func.count().filter(DUE, FREE),
+    func.min(tasks.c.not_before).filter(not_(DUE), FREE),
+).where(OPEN)
+"""How many are worked on, how many are due, and when the next will be."""
+
+
+def _stored(totals: Sequence[AnyRow]) -> int:
+    return sum(row.stems for row in totals if row.state is StemState.STORED)
+
+
+def _stems_an_hour(db: Connection, now: datetime, *, stems_stored: int, archived: int) -> float | None:
+    """Return the tasks that ended archived within the hour, times the stems that a task has on average.
+
+    None without any, unless work has been waiting for all that time: then the rate is really nought.
+    """
+    recent = and_(tasks.c.state == TaskState.ARCHIVED, tasks.c.ended_at > now - RATE_WINDOW)
+    ended = db.scalar(select(func.count()).select_from(tasks).where(recent)) or 0
+    if ended:
+        return ended * stems_stored / archived
+    waiting = and_(OPEN, tasks.c.accepted_at < now - RATE_WINDOW, DUE)
+    return 0.0 if db.scalar(select(exists().where(waiting)), asked(now)) else None
+
+
+def _backlog(db: Connection) -> list[tuple[datetime, int]]:
+    """Return the stems still wanted, by their task's deadline."""
+    query = (
+        select(tasks.c.deadline, func.count())
+        .join(stems, stems.c.task_id == tasks.c.task_id)
+        .where(OPEN, tasks.c.deadline.is_not(None), stems.c.state == StemState.WANTED)
+        .group_by(tasks.c.deadline)
+    )
+    return [(deadline, count) for deadline, count in db.execute(query)]
+
+
+def _count_tasks(db: Connection) -> dict[TaskState, int]:
+    rows = db.execute(select(tasks.c.state, func.count()).group_by(tasks.c.state))
+    return {state: count for state, count in rows}  # noqa: C416 - dict(rows) does not type-check
+
+
+def _lacks_a_stem() -> ColumnElement[bool]:
+    """Return the condition that a task has a stem that is not stored, or of which no stem is known yet."""
+    its_stems = exists().where(stems.c.task_id == tasks.c.task_id)
+    return or_(its_stems.where(stems.c.state != StemState.STORED), not_(its_stems))
+
+
+def _at_risk(db: Connection, endangered: ColumnElement[bool]) -> tuple[AtRisk, ...]:
+    rows = db.execute(
+        select(tasks.c.task_id, tasks.c.deadline, tasks.c.reason)
+        .where(endangered)
+        .order_by(tasks.c.deadline, tasks.c.task_id)
+        .limit(SHOWN)
+    ).all()
+    its_stems = stems_of(db, [row.task_id for row in rows])
+    return tuple(
+        AtRisk(
+            task_id=row.task_id,
+            deadline=row.deadline,
+            missing_stems=sum(stem.state is not StemState.STORED for stem in its_stems[row.task_id]),
+            reason=row.reason or next((stem.reason for stem in its_stems[row.task_id] if stem.reason), ""),
+        )
+        for row in rows
+    )
+
+
+def _last_rejects(db: Connection) -> tuple[Reject, ...]:
+    rows = db.execute(select(rejects).order_by(rejects.c.id.desc()).limit(SHOWN)).all()
+    return tuple(Reject(row.path, row.offset, row.excerpt, row.reason) for row in reversed(rows))

@@ -1,0 +1,72 @@
+"""The operator's retry: what is stuck starts over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, and_, exists, select
+
+from archiver.adapters.ledger.claimable import OPEN
+from archiver.adapters.ledger.leases import LEASE_ENDS
+from archiver.adapters.ledger.moves import move_stem, move_task, stage_of
+from archiver.adapters.ledger.rows import AnyRow, chunks
+from archiver.adapters.ledger.schema.tables import stems, tasks
+from archiver.core import plan
+from archiver.core.model import TaskId
+from archiver.core.states import OPEN_TASK_STATES, StemEvent, StemState, TaskEvent, TaskState
+
+_STUCK = (StemState.REFUSED, StemState.LOST)
+
+
+def retry(db: Connection, ids: Sequence[TaskId] | None, *, now: datetime) -> Sequence[TaskId]:
+    """Put what is stuck back to work; return which tasks, of the others nothing is changed."""
+    rows = list(_stuck(db, ids))
+    for row in rows:
+        _retry_task(db, row, now)
+    return [TaskId(row.task_id) for row in rows]
+
+
+def _stuck(db: Connection, ids: Sequence[TaskId] | None) -> Iterable[AnyRow]:
+    stuck_stem = exists().where(stems.c.task_id == tasks.c.task_id, stems.c.state.in_(_STUCK))
+    # Two queries, each with its index, where one with OR would read every archived task.
+    ended = tasks.c.state.in_(set(TaskState) - OPEN_TASK_STATES - {TaskState.ARCHIVED})
+    held_up = and_(OPEN, tasks.c.state == TaskState.LISTED, stuck_stem)
+    for group in (ended, held_up):
+        query = select(tasks).where(group).order_by(tasks.c.task_id)
+        if ids is None:
+            yield from db.execute(query).all()
+            continue
+        for chunk in chunks(dict.fromkeys(ids)):
+            yield from db.execute(query.where(tasks.c.task_id.in_(chunk))).all()
+
+
+def _retry_task(db: Connection, row: AnyRow, now: datetime) -> None:
+    """Start over: counters and the age of a MISSING task too, else it would end again at once.
+
+    A lease ends with it: whoever works on the task now has seen it as it was.
+    """
+    query = select(stems).where(stems.c.task_id == row.task_id, stems.c.state != StemState.STORED)
+    afresh = {"attempts": 0, "gone": 0, "not_before": None, "reason": ""}
+    for stem in db.execute(query).all():
+        if stem.state in _STUCK:
+            move_stem(db, stem, StemEvent.RETRIED, at=now, detail={"by": "operator"}, **afresh)
+    reopened = row.state is not TaskState.LISTED
+    values: dict[str, object] = {"first_asked_at": None, "settled": False, "ended_at": None} if reopened else {}
+    state = TaskState.QUEUED if reopened else TaskState.LISTED
+    move_task(
+        db,
+        row,
+        TaskEvent.RETRIED,
+        at=now,
+        detail={"by": "operator"},
+        **values,
+        not_before=now,
+        awaited=False,
+        asks=0,
+        attempts=0,
+        reason="",
+        urgency=plan.urgency(row.deadline, row.accepted_at),
+        stage=stage_of(db, row.task_id, state, settled=row.settled),
+        **LEASE_ENDS,
+    )

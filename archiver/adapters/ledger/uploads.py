@@ -1,0 +1,46 @@
+"""Multipart uploads that are not finished."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import delete, select
+
+from archiver.adapters.ledger import owners
+from archiver.adapters.ledger.database.base import insert
+from archiver.adapters.ledger.database.transactions import LedgerPart, outage_retry
+from archiver.adapters.ledger.schema.tables import uploads
+from archiver.ports.ledger import IsAlive
+
+
+class SqlUploads(LedgerPart):
+    """The Uploads of `ports.ledger` in a SQL database."""
+
+    @outage_retry
+    def opened(self, owner: str, key: str, upload_id: str, *, now: datetime) -> None:
+        """Write down an upload before its first part; once more is no fault."""
+        row = {"key": key, "upload_id": upload_id, "owner": owner, "opened_at": now}
+        with self._db.write() as db:
+            db.execute(insert(db, uploads).values(**row).on_conflict_do_nothing())
+        self._db.checkpoint("ledger.upload_opened")
+
+    @outage_retry
+    def closed(self, key: str, upload_id: str) -> None:
+        """Strike out an upload that was completed or aborted."""
+        with self._db.write() as db:
+            db.execute(delete(uploads).where(uploads.c.key == key, uploads.c.upload_id == upload_id))
+        self._db.checkpoint("ledger.upload_closed")
+
+    @outage_retry
+    def of_dead(self, is_alive: IsAlive) -> Sequence[tuple[str, str]]:
+        """Return key and id of the uploads whose owner is dead, the oldest first.
+
+        Of whom `is_alive` cannot tell it is decided by the record: whom `release_dead` struck off is dead.
+        """
+        with self._db.read() as db:
+            rows = db.execute(select(uploads).order_by(uploads.c.opened_at)).all()
+            on_record = owners.on_record(db)
+        dead, unknown = owners.judge({row.owner for row in rows}, is_alive)
+        gone = {*dead, *(owner for owner in unknown if owner not in on_record)}
+        return [(row.key, row.upload_id) for row in rows if row.owner in gone]
