@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from archiver.app.adapters import open_accounts
 from archiver.app.ledger import on_server, open_ledger
-from archiver.core import plan
 from archiver.core.errors import ArchiverError
+from archiver.core.keys import object_key
 from archiver.core.model import DEFAULT_ACCOUNT, Intake, TaskId
 from archiver.core.text import shown_url
 from archiver.ports.runtime import EventLog
@@ -52,7 +52,7 @@ def preview(settings: Settings, intakes: Iterable[Intake], *, limit: int | None,
                 yield Preview(task_id, f"{error.code}: {error}")
                 continue
             stems = tuple(
-                PreviewedStem(shown_url(stem.url), plan.object_key(settings.store.prefix, task_id, stem.name, "*"))
+                PreviewedStem(shown_url(stem.url), object_key(settings.store.prefix, task_id, stem.name, "*"))
                 for stem in record.stems
             )
             yield Preview(task_id, f"{record.phase.value}, {len(stems)} stems", stems)

@@ -1,9 +1,7 @@
-"""Decisions: what a record means for a task, when to try again, what keys and manifests say. Pure."""
+"""Decisions: what a record means for a task, what a failed try means for a stem, when to try again. Pure."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,9 +15,7 @@ from archiver.core.model import (
     Phase,
     Policy,
     RecordInfo,
-    StemName,
     StemRow,
-    TaskId,
 )
 from archiver.core.states import StemEvent, StemState
 
@@ -227,101 +223,6 @@ def priority(urgency: datetime, deadline: datetime | None, now: datetime) -> int
     seconds = int((urgency - _PRIORITIES_FROM).total_seconds())
     past = deadline is not None and deadline <= now
     return -max(0, min(seconds, _HALF - 1)) - (_HALF if past else 0)
-
-
-def object_key(prefix: str, task_id: TaskId, stem: StemName, extension: str) -> str:
-    """Return the key of a stem's object. Golden-tested: it never changes silently."""
-    return f"{prefix}{task_id}/{stem}.{extension}"
-
-
-def record_key(prefix: str, task_id: TaskId) -> str:
-    """Return the key of the record as it came."""
-    return f"{prefix}{task_id}/record-info.json"
-
-
-def manifest_key(prefix: str, task_id: TaskId) -> str:
-    """Return the key of the manifest, which is written last."""
-    return f"{prefix}{task_id}/manifest.json"
-
-
-def manifest_of(claim: Claim, stems: Iterable[StemRow], *, version: str, now: datetime) -> bytes:
-    """Return the manifest as UTF-8 JSON, sealed with the SHA-256 of itself without the seal."""
-    document: dict[str, object] = {
-        "format": 1,
-        "task_id": claim.task_id,
-        "stems": [_manifest_stem(row) for row in sorted(stems, key=lambda row: row.name)],
-        "accepted_at": _iso(claim.accepted_at),
-        "created_at": _iso(claim.created_at),
-        "completed_at": _iso(claim.completed_at),
-        "deadline": _iso(claim.deadline),
-        "written_at": _iso(now),
-        "archiver": version,
-    }
-    document["seal"] = f"sha256:{seal_of(document)}"
-    return (json.dumps(document, indent=1, ensure_ascii=True) + "\n").encode()
-
-
-def seal_of(document: Mapping[str, object]) -> str:
-    """Return the lower-case hex SHA-256 of the canonical JSON of `document` without its `seal`."""
-    bare = {key: value for key, value in document.items() if key != "seal"}
-    canonical = json.dumps(bare, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def _manifest_stem(row: StemRow) -> dict[str, object]:
-    stem: dict[str, object] = {
-        "name": row.name,
-        "state": row.state.value,
-        "field": row.field,
-        "source_url": row.url_shown,
-        "duration_seconds": row.duration,
-    }
-    if row.receipt is not None:
-        stem |= {
-            "key": row.receipt.key,
-            "bytes": row.receipt.size,
-            "sha256": row.receipt.sha256,
-            "etag": row.receipt.etag,
-            "content_type": row.receipt.content_type,
-            "stored_at": _iso(row.receipt.stored_at),
-            "alias_of": row.receipt.alias_of,
-        }
-    if row.state is not StemState.STORED:
-        stem["reason"] = row.reason
-    return stem
-
-
-def _iso(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat()
-
-
-_WITNESS = ("name", "state", "key", "bytes", "sha256", "alias_of")
-
-
-def says_as_much(theirs: bytes, ours: bytes) -> bool:
-    """Say whether `theirs` is whole and says of each stem what `ours` says, or that it is stored after all.
-
-    One that says more was written by a process that took the task over from us, or from a ledger that
-    is no more: it is not to be replaced by ours.
-    """
-    known, told = _testimony(theirs), _testimony(ours)
-    if known is None or told is None:
-        return False
-    return all(name in known and (known[name] == stem or _is_news(stem, known[name])) for name, stem in told.items())
-
-
-def _is_news(ours: Mapping[str, object], theirs: Mapping[str, object]) -> bool:
-    return theirs["state"] == StemState.STORED != ours["state"]
-
-
-def _testimony(manifest: bytes) -> Mapping[str, Mapping[str, object]] | None:
-    try:
-        document = json.loads(manifest)
-        if document["seal"] != f"sha256:{seal_of(document)}":
-            return None
-        return {stem["name"]: {name: stem.get(name) for name in _WITNESS} for stem in document["stems"]}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None
 
 
 def by_state(stems: Iterable[StemRow]) -> Mapping[StemState, list[StemRow]]:

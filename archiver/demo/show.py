@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from archiver.core.plan import seal_of
+from archiver.core.manifest import seal_of
 from archiver.demo import song
 from archiver.demo.emulator import EmulatedTask, Emulator
 from archiver.demo.seaweed import S3Server, seaweed

@@ -8,6 +8,8 @@ from functools import partial
 
 from archiver.core import plan
 from archiver.core.errors import ArchiverError, Interrupted, Verdict
+from archiver.core.keys import manifest_key, record_key
+from archiver.core.manifest import covers, manifest_of
 from archiver.core.model import (
     Archived,
     Claim,
@@ -132,13 +134,13 @@ class TaskAttempt:
     def _write_sidecars(self, now: datetime) -> None:
         context, claim, store = self._context, self._listing.claim, self._out.store
         record = claim.document.encode()
-        store.put_document(plan.record_key(context.prefix, claim.task_id), record, same=lambda theirs: theirs == record)
+        store.put_document(record_key(context.prefix, claim.task_id), record, same=lambda theirs: theirs == record)
         context.checkpoint("record.put")
-        manifest = plan.manifest_of(claim, self._listing.rows.values(), version=context.version, now=now)
+        manifest = manifest_of(claim, self._listing.rows.values(), version=context.version, now=now)
         store.put_document(
-            plan.manifest_key(context.prefix, claim.task_id),
+            manifest_key(context.prefix, claim.task_id),
             manifest,
-            same=lambda theirs: plan.says_as_much(theirs, manifest),
+            same=lambda theirs: covers(theirs, manifest),
         )
         self._out.breakers.worked(Dependency.STORE)
         context.checkpoint("manifest.put")

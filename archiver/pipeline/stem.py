@@ -9,6 +9,7 @@ from datetime import datetime
 
 from archiver.core import plan
 from archiver.core.errors import ArchiverError, Interrupted, LinkSpent, NoLink, Verdict
+from archiver.core.keys import object_key
 from archiver.core.model import Dependency, Receipt, StemRow, StoredObject
 from archiver.core.states import StemEvent, StemState
 from archiver.core.text import host_of
@@ -89,7 +90,7 @@ class StemTransfer:
         log.info("stem.started", task_id=task_id, stem=name, url=self._row.url_shown)
         with self._out.downloader.open(url) as body:
             self._out.breakers.worked(Dependency.ORIGIN)
-            key = plan.object_key(self._context.prefix, task_id, name, body.extension)
+            key = object_key(self._context.prefix, task_id, name, body.extension)
             try:
                 receipt = self._put(key, body, host_of(url))
             except Duplicate as duplicate:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from archiver.core.plan import seal_of
+from archiver.core.manifest import seal_of
 from archiver.demo import show, song
 from tests.worlds.site import measured
 

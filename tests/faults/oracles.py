@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 
-from archiver.core.plan import seal_of
+from archiver.core.manifest import seal_of
 from archiver.core.reports import TaskRow
 from archiver.core.states import StemState, TaskState
 from tests.fixtures.ledgers import overview

@@ -33,8 +33,9 @@ from hypothesis.stateful import (
 )
 
 from archiver.core import errors
+from archiver.core.manifest import seal_of
 from archiver.core.model import TaskId, task_id
-from archiver.core.plan import SLOW_RETRY, seal_of
+from archiver.core.plan import SLOW_RETRY
 from archiver.core.states import OPEN_TASK_STATES, StemState, TaskState
 from tests.fakes.audio import mp3
 from tests.fakes.downloader import Audio, Scripted

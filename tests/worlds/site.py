@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from archiver.core.plan import seal_of
+from archiver.core.manifest import seal_of
 from archiver.demo.emulator import API_KEY, EmulatedStem, EmulatedTask, Emulator
 from archiver.demo.seaweed import S3Server
 from tests import ROOT

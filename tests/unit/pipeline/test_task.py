@@ -29,6 +29,7 @@ from archiver.core.errors import (
     OriginBusy,
     StoreBusy,
 )
+from archiver.core.manifest import seal_of
 from archiver.core.model import (
     Archived,
     Claim,
@@ -186,7 +187,7 @@ class World:
 
     def manifest(self) -> dict[str, dict[str, object]]:
         document = json.loads(self.store.objects[f"p/{TASK}/manifest.json"])
-        assert document["seal"] == f"sha256:{plan.seal_of(document)}"
+        assert document["seal"] == f"sha256:{seal_of(document)}"
         return {stem["name"]: stem for stem in document["stems"]}
 
 

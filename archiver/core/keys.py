@@ -1,0 +1,20 @@
+"""Where a task's objects stand in the bucket. Golden-tested: these never change silently."""
+
+from __future__ import annotations
+
+from archiver.core.model import StemName, TaskId
+
+
+def object_key(prefix: str, task_id: TaskId, stem: StemName, extension: str) -> str:
+    """Return the key of a stem's object."""
+    return f"{prefix}{task_id}/{stem}.{extension}"
+
+
+def record_key(prefix: str, task_id: TaskId) -> str:
+    """Return the key of the record as it came."""
+    return f"{prefix}{task_id}/record-info.json"
+
+
+def manifest_key(prefix: str, task_id: TaskId) -> str:
+    """Return the key of the manifest, which is written last."""
+    return f"{prefix}{task_id}/manifest.json"

@@ -1,0 +1,92 @@
+"""The manifest of a task: what is archived of it, sealed with its own hash. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from archiver.core.model import Claim, StemRow
+from archiver.core.states import StemState
+
+
+def manifest_of(claim: Claim, stems: Iterable[StemRow], *, version: str, now: datetime) -> bytes:
+    """Return the manifest as UTF-8 JSON, sealed with the SHA-256 of itself without the seal."""
+    document: dict[str, object] = {
+        "format": 1,
+        "task_id": claim.task_id,
+        "stems": [_manifest_stem(row) for row in sorted(stems, key=lambda row: row.name)],
+        "accepted_at": _iso(claim.accepted_at),
+        "created_at": _iso(claim.created_at),
+        "completed_at": _iso(claim.completed_at),
+        "deadline": _iso(claim.deadline),
+        "written_at": _iso(now),
+        "archiver": version,
+    }
+    document["seal"] = f"sha256:{seal_of(document)}"
+    return (json.dumps(document, indent=1, ensure_ascii=True) + "\n").encode()
+
+
+def seal_of(document: Mapping[str, object]) -> str:
+    """Return the lower-case hex SHA-256 of the canonical JSON of `document` without its `seal`."""
+    bare = {key: value for key, value in document.items() if key != "seal"}
+    canonical = json.dumps(bare, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _manifest_stem(row: StemRow) -> dict[str, object]:
+    stem: dict[str, object] = {
+        "name": row.name,
+        "state": row.state.value,
+        "field": row.field,
+        "source_url": row.url_shown,
+        "duration_seconds": row.duration,
+    }
+    if row.receipt is not None:
+        stem |= {
+            "key": row.receipt.key,
+            "bytes": row.receipt.size,
+            "sha256": row.receipt.sha256,
+            "etag": row.receipt.etag,
+            "content_type": row.receipt.content_type,
+            "stored_at": _iso(row.receipt.stored_at),
+            "alias_of": row.receipt.alias_of,
+        }
+    if row.state is not StemState.STORED:
+        stem["reason"] = row.reason
+    return stem
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
+
+
+_COMPARED = ("name", "state", "key", "bytes", "sha256", "alias_of")
+
+
+def covers(theirs: bytes, ours: bytes) -> bool:
+    """Return whether `theirs` is whole and says of each stem what `ours` says, or that it is stored after all.
+
+    Such a manifest was written by a process that took the task over from us, or from a ledger that is lost.
+    Ours must not replace it.
+    """
+    known, said = _stems_in(theirs), _stems_in(ours)
+    if known is None or said is None:
+        return False
+    return all(name in known and (known[name] == stem or _is_saved(stem, known[name])) for name, stem in said.items())
+
+
+def _is_saved(ours: Mapping[str, object], theirs: Mapping[str, object]) -> bool:
+    return theirs["state"] == StemState.STORED != ours["state"]
+
+
+def _stems_in(manifest: bytes) -> Mapping[str, Mapping[str, object]] | None:
+    """Return what is compared of each stem, by its name; None where the manifest is broken or its seal is."""
+    try:
+        document = json.loads(manifest)
+        if document["seal"] != f"sha256:{seal_of(document)}":
+            return None
+        return {stem["name"]: {name: stem.get(name) for name in _COMPARED} for stem in document["stems"]}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None

@@ -1,0 +1,196 @@
+"""When a failed try is made again, and what it means for its stem."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from archiver.core import plan
+from archiver.core.errors import (
+    AddressForbidden,
+    ArchiverError,
+    BodyEmpty,
+    BodyNotAudio,
+    BodyShort,
+    BodyTooLarge,
+    KeyTaken,
+    LinkSpent,
+    NoLink,
+    OriginBusy,
+    StoreBusy,
+)
+from archiver.core.model import StemRow
+from archiver.core.states import StemEvent, StemState
+from tests.unit.core.tasks import DAY, EVEN, HOUR, NOW, POLICY, SECOND, row
+
+
+@pytest.mark.parametrize(
+    ("failures", "jitter", "retry_after", "seconds"),
+    [
+        (0, EVEN, None, 4),
+        (0, 0.0, None, 3),
+        (0, 1.0, None, 5),
+        (1, EVEN, None, 8),
+        (5, EVEN, None, 128),
+        (10, EVEN, None, 3600),
+        (10**9, EVEN, None, 3600),
+        (10**9, 1.0, None, 4500),
+        (0, EVEN, 100.0, 100),
+        (0, EVEN, 0.0, 4),
+        (0, EVEN, -5.0, 4),
+        (5, EVEN, 100.0, 128),
+        (0, EVEN, 1e12, 3600),
+        (0, EVEN, float("inf"), 3600),
+    ],
+)
+def test_next_try_without_deadline(failures: int, jitter: float, retry_after: float | None, seconds: float) -> None:
+    assert plan.next_try(failures, NOW, None, POLICY, jitter, retry_after) == NOW + seconds * SECOND
+
+
+@pytest.mark.parametrize(
+    ("left", "seconds"),
+    [
+        (7200 * SECOND, 3600),
+        (7198 * SECOND, 3599),
+        (100 * SECOND, 50),
+        (8 * SECOND, 4),
+        (SECOND, 4),
+        (timedelta(0), 3600),
+        (-DAY, 3600),
+    ],
+)
+def test_next_try_waits_at_most_half_the_time_left(left: timedelta, seconds: float) -> None:
+    assert plan.next_try(20, NOW, NOW + left, POLICY, EVEN) == NOW + seconds * SECOND
+    assert plan.next_try(0, NOW, NOW + left, POLICY, EVEN, 3600) == NOW + seconds * SECOND
+
+
+@pytest.mark.parametrize(
+    ("left", "seconds"),
+    [
+        (36000 * SECOND, 3600),
+        (35990 * SECOND, 3599),
+        (100 * SECOND, 10),
+        (40 * SECOND, 4),
+        (SECOND, 4),
+        (timedelta(0), 3600),
+        (-DAY, 3600),
+    ],
+)
+def test_next_try_in_an_outage_waits_at_most_a_tenth_of_the_time_left(left: timedelta, seconds: float) -> None:
+    assert plan.next_try(20, NOW, NOW + left, POLICY, EVEN, outage=True) == NOW + seconds * SECOND
+
+
+def test_next_try_in_an_outage_still_waits_as_long_as_it_was_told_up_to_half_the_time_left() -> None:
+    assert plan.next_try(0, NOW, NOW + 100 * SECOND, POLICY, EVEN, 30, outage=True) == NOW + 30 * SECOND
+    assert plan.next_try(0, NOW, NOW + 100 * SECOND, POLICY, EVEN, 90, outage=True) == NOW + 50 * SECOND
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds"), [(OriginBusy(), 10), (StoreBusy(), 10), (BodyShort(), 10), (LinkSpent(status=404), 50)]
+)
+def test_stem_waits_less_where_an_outage_may_be_to_blame(error: ArchiverError, seconds: float) -> None:
+    assert judge(row(attempts=20), error, NOW + 100 * SECOND).not_before == NOW + seconds * SECOND
+
+
+def test_next_try_of_long_first_waits_does_not_overflow() -> None:
+    patient = replace(POLICY, retry_first=30 * DAY, retry_max=60 * DAY)
+    assert plan.next_try(10**9, NOW, None, patient, EVEN) == NOW + 60 * DAY
+
+
+def judge(stem: StemRow, error: ArchiverError, deadline: datetime | None = NOW + 10 * DAY) -> plan.Ruling:
+    return plan.judge_stem(stem, error, NOW, deadline, POLICY, EVEN)
+
+
+@pytest.mark.parametrize("error", [OriginBusy(), BodyShort(), StoreBusy(), LinkSpent(status=403)])
+def test_busy_world_leaves_the_stem_wanted(error: ArchiverError) -> None:
+    assert judge(row(attempts=3), error) == plan.Ruling(None, NOW + 32 * SECOND)
+
+
+def test_retry_after_of_the_error_is_kept_to() -> None:
+    assert judge(row(), OriginBusy(retry_after=90)) == plan.Ruling(None, NOW + 90 * SECOND)
+
+
+@pytest.mark.parametrize("error", [KeyTaken(), BodyTooLarge(), AddressForbidden()])
+def test_what_only_an_operator_can_mend_is_refused_at_once(error: ArchiverError) -> None:
+    assert judge(row(), error) == plan.Ruling(StemEvent.REFUSED, None)
+
+
+@pytest.mark.parametrize("error", [BodyNotAudio(), BodyEmpty(), NoLink()])
+@pytest.mark.parametrize(
+    ("attempts", "ruling"),
+    [
+        (0, plan.Ruling(None, NOW + 4 * SECOND)),
+        (1, plan.Ruling(None, NOW + 8 * SECOND)),
+        (2, plan.Ruling(StemEvent.REFUSED, NOW + 6 * HOUR)),
+        (50, plan.Ruling(StemEvent.REFUSED, NOW + 6 * HOUR)),
+    ],
+)
+def test_body_that_is_no_audio_or_link_that_is_not_given_is_refused_at_the_third_time(
+    error: ArchiverError, attempts: int, ruling: plan.Ruling
+) -> None:
+    assert judge(row(attempts=attempts), error) == ruling
+
+
+@pytest.mark.parametrize(
+    ("deadline", "again"),
+    [
+        (None, NOW + 6 * HOUR),
+        (NOW + 12 * HOUR, NOW + 6 * HOUR),
+        (NOW + 2 * HOUR, NOW + HOUR),
+        (NOW, NOW + 6 * HOUR),
+        (NOW - 2 * DAY + SECOND, NOW + 6 * HOUR),
+        (NOW - 2 * DAY, None),
+    ],
+)
+@pytest.mark.parametrize("error", [BodyNotAudio(), NoLink()])
+def test_refused_stem_that_may_mend_is_looked_at_again_before_it_expires(
+    error: ArchiverError, deadline: datetime | None, again: datetime | None
+) -> None:
+    assert judge(row(attempts=2, gone=100), error, deadline) == plan.Ruling(StemEvent.REFUSED, again)
+
+
+@pytest.mark.parametrize(
+    ("gone", "deadline", "event"),
+    [
+        (100, NOW + SECOND, None),
+        (1, NOW, None),
+        (2, NOW, StemEvent.GONE),
+        (0, NOW - 2 * DAY, StemEvent.GONE),
+        (100, None, None),
+    ],
+)
+def test_spent_link_loses_the_stem_only_past_its_deadline(
+    gone: int, deadline: datetime | None, event: StemEvent | None
+) -> None:
+    ruling = judge(row(gone=gone), LinkSpent(status=404), deadline)
+    assert ruling.event is event
+    assert (ruling.not_before is None) == (event is not None)
+
+
+@pytest.mark.parametrize(
+    ("wait", "due"),
+    [
+        (None, True),
+        (timedelta(seconds=-1), True),
+        (timedelta(), True),
+        (timedelta(seconds=1), False),
+        (plan.CLOCK_SET_BACK, False),
+        (plan.CLOCK_SET_BACK + timedelta(seconds=1), True),
+    ],
+)
+def test_moment_is_due_once_it_has_come_or_lies_farther_ahead_than_any_wait(
+    wait: timedelta | None, *, due: bool
+) -> None:
+    assert plan.is_due(None if wait is None else NOW + wait, NOW) is due
+
+
+def test_stems_are_grouped_by_state() -> None:
+    stored, wanted = replace(row(), state=StemState.STORED), row()
+    assert plan.by_state([stored, wanted]) == {
+        StemState.WANTED: [wanted],
+        StemState.STORED: [stored],
+        StemState.REFUSED: [],
+        StemState.LOST: [],
+    }
