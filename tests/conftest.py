@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -10,16 +11,26 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from archiver.adapters.ledger.schema.tables import metadata
 from archiver.demo.seaweed import S3Server, seaweed
+from tests.fixtures import profiles
 from tests.fixtures.ledgers import rows
 from tests.fixtures.postgres import PostgresServer, running
 from tests.house import Ledger, ledger_at
 
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", profiles.DEFAULT))
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update", action="store_true", help="write the files of tests/golden anew; read their diff")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            raise pytest.UsageError(f"{item.nodeid} is slow: give it a timeout of its own")
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ from archiver.demo.seaweed import S3Server
 from tests import ROOT
 from tests.worlds.site import PREFIX, Finished, Site, stems_of
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 STATE = "/var/lib/stem-archiver"
 SUITE = "bookworm"

@@ -20,7 +20,7 @@ from tests import ROOT
 from tests.acceptance.machine import UNIT, Machine, booted, eventually
 from tests.worlds.site import Site, stems_of
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 TOOLS = ("mmdebstrap", "systemd-nspawn", "nsenter")
 MIB = 1 << 20

@@ -31,6 +31,8 @@ from tests.fixtures.postgres import PostgresServer
 from tests.house import ledger_at
 from tests.worlds.site import Process, Site, stems_of
 
+pytestmark = pytest.mark.timeout(300)
+
 RECOVERY = 15.0
 """Seconds within which what a dead worker was at is taken up by another, with the defaults as shipped."""
 
@@ -192,6 +194,7 @@ def test_few_tasks_under_kills_of_workers_are_all_archived_once(cluster: Cluster
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_2000_tasks_under_kills_of_workers_are_all_archived_once(cluster: Cluster) -> None:
     _kill(cluster, tasks=2000, kills=1 << 30, seed=random.randrange(1 << 32))
 

@@ -54,6 +54,8 @@ from tests.fixtures.ledgers import accept, open_work, pauses
 from tests.house import Ledger, ledger_at
 from tests.unit.pipeline.test_task import Watcher
 
+pytestmark = pytest.mark.timeout(300)
+
 START = datetime(2026, 11, 1, tzinfo=UTC)
 RETENTION = timedelta(days=14)
 STEMS = 6
@@ -352,6 +354,7 @@ def test_small_backlog_that_can_just_be_asked_about_before_the_provider_goes_dow
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", list(OUTAGES))
 def test_ten_thousand_tasks_through_outages_lose_nothing_that_could_be_saved(
     name: str, capsys: pytest.CaptureFixture[str]

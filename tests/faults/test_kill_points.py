@@ -22,6 +22,7 @@ def test_run_stopped_at_a_durable_step_is_finished_by_the_next_start(stage: Stag
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(("point", "size"), [(point, size) for size in Size for point in points_of(size)], ids=str)
 def test_fresh_interpreter_stopped_at_a_durable_step_is_finished_by_the_next_start(
     stage: Stage, point: Point, size: Size

@@ -24,6 +24,8 @@ from tests.fixtures.ledgers import accept, tid
 from tests.house import ledger_at
 from tests.worlds.site import Site, stems_of
 
+pytestmark = pytest.mark.timeout(300)
+
 MB = 1_000_000
 MIB = 1 << 20
 RETRIES = {"retry_first": "200ms", "retry_max": "1s"}
@@ -83,6 +85,7 @@ def test_peak_memory_does_not_grow_with_the_size_of_a_stem(site: Site) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_peak_memory_of_a_stem_of_a_gigabyte_is_that_of_one_of_a_megabyte(site: Site) -> None:
     peaks = {size: backfill_of(site, stems=1, size=size, concurrency=1) for size in (1 * MB, 1000 * MB)}
     compared("stem's size", peaks, within=0.10)

@@ -39,6 +39,7 @@ def emulator() -> Iterator[Emulator]:
         yield running
 
 
+@pytest.mark.timeout(600)
 def test_100_kills_at_random_moments_lose_corrupt_and_double_nothing(
     tmp_path: Path, s3_server: S3Server, emulator: Emulator
 ) -> None:
@@ -46,6 +47,7 @@ def test_100_kills_at_random_moments_lose_corrupt_and_double_nothing(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(7200)
 def test_1000_kills_at_random_moments_lose_corrupt_and_double_nothing(
     tmp_path: Path, s3_server: S3Server, emulator: Emulator
 ) -> None:

@@ -143,6 +143,7 @@ def held(process: Process, site: Site) -> Held:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600 + 2 * SECONDS)
 def test_soak_under_all_faults_at_random_holds_no_more_at_the_end_and_archives_all(soak: Soak) -> None:
     site, tasks, seen = soak.site, [], []
     site.queue.touch()

@@ -279,6 +279,7 @@ def test_store_passes_every_look_again_and_again_on_a_bucket_with_object_lock(s3
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_terraform_finds_its_configuration_valid(tmp_path: Path) -> None:
     """Providers come from the folder ARCHIVER_TERRAFORM_PLUGINS, or else from Terraform's own sources."""
     terraform = shutil.which("terraform")

@@ -25,6 +25,7 @@ from archiver.core.model import TaskId
 from archiver.settings import Settings
 from archiver.web.callbacks import BODY_MAX, CONNECTION_MAX, PATH, Callbacks, CallbackServer
 from tests.fakes.events import Events
+from tests.fixtures.profiles import examples
 
 KEY = "whk_test_0123456789abcdef"
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -200,7 +201,7 @@ PATHS = st.just(PATH) | st.text(max_size=40).map(lambda text: f"/{text}")
     headers=HEADERS,
     chunks=st.lists(BODIES, max_size=3),
 )
-@run_with(max_examples=150, deadline=None)
+@run_with(max_examples=examples(150))
 def test_whatever_comes_is_never_a_fault_of_ours_and_never_heard_without_its_signature(
     method: str, path: str, headers: Headers, chunks: Sequence[bytes]
 ) -> None:

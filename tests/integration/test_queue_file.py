@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from archiver.adapters.queue_file import Limits, QueueFile, read_ids
 from archiver.core.errors import QueueUnreadable
 from archiver.core.model import Cursor, Intake, Reject, TaskId
+from tests.fixtures.profiles import examples
 
 
 def ids_of(first: int, last: int) -> list[TaskId]:
@@ -283,7 +284,7 @@ PIECES = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(150), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pieces=st.lists(PIECES, max_size=25), reads=st.lists(st.booleans(), min_size=25, max_size=25))
 def test_read_of_any_bytes_however_they_come_finds_what_one_read_finds(
     tmp_path: Path, pieces: list[bytes], reads: list[bool]

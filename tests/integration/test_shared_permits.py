@@ -288,6 +288,7 @@ REQUESTS = 41
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_three_workers_with_two_accounts_send_each_accounts_limit_and_no_more(url: str, tmp_path: Path) -> None:
     config = tmp_path / "archiver.toml"
     config.touch(mode=0o600)

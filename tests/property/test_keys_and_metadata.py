@@ -29,6 +29,7 @@ from tests.fakes.downloader import Audio, FakeDownloader
 from tests.fakes.events import Events
 from tests.fakes.record_api import FakeApi
 from tests.fixtures.ledgers import accept
+from tests.fixtures.profiles import examples
 from tests.house import Ledger, ledger_at
 from tests.worlds.path import Inline, Silent
 
@@ -135,7 +136,7 @@ def place(tmp_path: Path, s3_server: S3Server, bucket: str) -> Iterator[Place]:
         yield Place(client, bucket, ledger, itertools.count())
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(40), suppress_health_check=list(HealthCheck))
 @given(data=DATA)
 def test_record_of_any_kind_makes_keys_below_its_task_and_metadata_of_plain_ascii(place: Place, data: object) -> None:
     before = place.keys()

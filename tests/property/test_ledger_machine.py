@@ -74,6 +74,7 @@ from tests.fixtures.ledgers import (
     stored,
     tid,
 )
+from tests.fixtures.profiles import examples
 from tests.house import Ledger
 
 IDS = [tid(number) for number in range(5)]
@@ -397,22 +398,22 @@ def _may_end(task: ModelTask, outcome: Outcome) -> bool:
     return event is None or (task.state, event) in TASK_MOVES
 
 
-def _run(*, examples: int, steps: int) -> None:
+def _run(*, count: int, steps: int) -> None:
     run_state_machine_as_test(
         LedgerMachine,
         settings=settings(
-            max_examples=examples,
+            max_examples=count,
             stateful_step_count=steps,
-            deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
     )
 
 
 def test_the_ledger_agrees_with_its_model_under_any_sequence_of_calls() -> None:
-    _run(examples=8, steps=50)
+    _run(count=examples(8), steps=50)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(7200)
 def test_the_ledger_agrees_with_its_model_for_long() -> None:
-    _run(examples=1000, steps=100)
+    _run(count=1000, steps=100)

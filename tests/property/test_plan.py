@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from archiver.core import plan
@@ -39,9 +39,6 @@ from archiver.core.model import (
 )
 from archiver.core.states import StemEvent, StemState, TaskState
 
-RELAXED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-"""A busy machine makes no decision wrong."""
-
 ROUNDING = timedelta(microseconds=1)
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 MOMENTS = st.datetimes(datetime(2025, 1, 1), datetime(2027, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - bounds are naive by hypothesis' rule
@@ -70,7 +67,6 @@ def policies(draw: st.DrawFn) -> Policy:
     )
 
 
-@RELAXED
 @given(COUNTS, MOMENTS, MAYBE, policies(), JITTER, RETRY_AFTER)
 def test_next_try_keeps_its_bounds(
     failures: int,
@@ -92,7 +88,6 @@ def test_next_try_keeps_its_bounds(
         assert wait >= asked
 
 
-@RELAXED
 @given(st.integers(0, 40), MOMENTS, MAYBE, policies(), JITTER, RETRY_AFTER)
 def test_next_try_never_comes_sooner_after_more_failures(
     failures: int,
@@ -108,7 +103,6 @@ def test_next_try_never_comes_sooner_after_more_failures(
     assert plan.next_try(failures, now, deadline, policy, jitter, retry_after, outage=True) <= sooner
 
 
-@RELAXED
 @given(policies(), st.integers(0, 500), st.lists(JITTER, min_size=1, max_size=5))
 def test_last_try_before_the_deadline_is_no_more_than_two_first_waits_away(
     policy: Policy, left: int, jitters: list[float]
@@ -123,7 +117,6 @@ def test_last_try_before_the_deadline_is_no_more_than_two_first_waits_away(
     assert deadline - last <= 2 * policy.retry_first + ROUNDING
 
 
-@RELAXED
 @given(COUNTS, MOMENTS, MAYBE, policies())
 def test_stem_is_lost_only_past_its_deadline_and_after_an_answer(
     gone: int, now: datetime, deadline: datetime | None, policy: Policy
@@ -154,7 +147,6 @@ def stem(*, attempts: int = 0, gone: int = 0) -> StemRow:
     return StemRow(StemName("vocal"), StemState.WANTED, None, "", "vocalUrl", attempts=attempts, gone=gone)
 
 
-@RELAXED
 @given(st.builds(stem, attempts=COUNTS, gone=COUNTS), ERRORS, MOMENTS, MAYBE, policies(), JITTER)
 def test_failed_try_leaves_a_stem_wanted_with_a_date_or_ends_it_for_a_reason(
     row: StemRow, error: ArchiverError, now: datetime, deadline: datetime | None, policy: Policy, jitter: float
@@ -202,7 +194,6 @@ RECORDS = st.builds(
 )
 
 
-@RELAXED
 @given(CLAIMS, RECORDS, MOMENTS, policies(), JITTER)
 def test_record_that_names_audio_is_always_listed(
     claim: Claim, record: RecordInfo, now: datetime, policy: Policy, jitter: float
@@ -215,7 +206,6 @@ def test_record_that_names_audio_is_always_listed(
         assert answer.deadline == min([*starts, claim.accepted_at]) + policy.retention
 
 
-@RELAXED
 @given(CLAIMS, RECORDS, MOMENTS, policies(), JITTER)
 def test_first_answer_ends_a_task_only_when_the_provider_failed_or_never_finished(
     claim: Claim, record: RecordInfo, now: datetime, policy: Policy, jitter: float
@@ -257,7 +247,6 @@ ROWS = st.lists(
 )
 
 
-@RELAXED
 @given(ROWS, CLAIMS, MOMENTS)
 def test_manifest_is_sealed_and_the_same_in_any_order_of_stems(
     rows: list[StemRow], claim: Claim, now: datetime
@@ -268,7 +257,6 @@ def test_manifest_is_sealed_and_the_same_in_any_order_of_stems(
     assert covers(one, one)
 
 
-@RELAXED
 @given(ROWS.filter(bool), CLAIMS, st.data())
 def test_manifest_with_any_byte_changed_is_another_or_says_the_same(
     rows: list[StemRow], claim: Claim, data: st.DataObject

@@ -6,7 +6,7 @@ import json
 import re
 from datetime import UTC, datetime
 
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from archiver.core.model import Phase, RecordInfo
@@ -16,9 +16,6 @@ from archiver.core.records.envelope import NotAnAnswer, read_envelope
 from archiver.core.records.names import MAX_NAME
 from archiver.core.records.record import record_of
 from archiver.core.text import MAX_TEXT, MAX_URL, scrub, shown_url, usable_url
-
-RELAXED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-"""Drawing a record costs milliseconds, and more on a busy machine."""
 
 SECRET = "s3cr3t" + "T0ken" * 2  # in two pieces: hypothesis draws the constants that it finds in a module
 KEYS = st.sampled_from(
@@ -156,7 +153,6 @@ def assert_sound(record: RecordInfo) -> None:
         json.dumps(json.loads(record.document), allow_nan=False)
 
 
-@RELAXED
 @given(ANY_JSON)
 @example(None)
 @example({"response": {"originData": [{"extract": {"remove": {}}}]}})
@@ -167,20 +163,17 @@ def test_any_json_is_read_soundly(data: object) -> None:
     assert (record.phase is Phase.ABSENT) == (data is None)
 
 
-@RELAXED
 @given(RECORDS)
 @example({"response": {"\x1b_Url": "https://a.test/"}})  # an escape that swallows the whole key
 def test_anything_shaped_like_a_record_is_read_soundly(data: dict[str, object]) -> None:
     assert_sound(record_of(data))
 
 
-@RELAXED
 @given(RECORDS)
 def test_reading_twice_gives_the_same(data: dict[str, object]) -> None:
     assert repr(record_of(data)) == repr(record_of(data))
 
 
-@RELAXED
 @given(st.dictionaries(st.sampled_from(["vocalUrl", "drumsUrl", "kazooUrl", "vocal_url"]), HOSTS))
 def test_names_survive_any_reordering(hosts: dict[str, str]) -> None:
     fields: dict[str, object] = {key: f"https://{host}/{key}" for key, host in hosts.items()}
@@ -194,7 +187,6 @@ def test_names_survive_any_reordering(hosts: dict[str, str]) -> None:
     assert len(one.stems) == len(fields) + len(items)
 
 
-@RELAXED
 @given(st.binary(max_size=300) | ANY_JSON.filter(_printable).map(lambda value: json.dumps(value).encode()))
 def test_any_body_is_read_or_called_no_answer(body: bytes) -> None:
     outcome = _read(body)
@@ -212,7 +204,6 @@ def _read(body: bytes) -> RecordInfo | str:
         return str(fault)
 
 
-@RELAXED
 @given(st.dictionaries(ANY_TEXT, LEAVES, max_size=6).filter(_printable))
 def test_document_keeps_what_holds_no_url(data: dict[str, object]) -> None:
     plain = {
@@ -230,7 +221,6 @@ def test_document_keeps_what_holds_no_url(data: dict[str, object]) -> None:
     assert list(kept) == list(plain)
 
 
-@RELAXED
 @given(ANY_TEXT | secret_urls() | texts_with_urls())
 def test_shown_url_of_any_text_has_no_query_and_no_secret(text: str) -> None:
     shown = shown_url(text)
@@ -239,7 +229,6 @@ def test_shown_url_of_any_text_has_no_query_and_no_secret(text: str) -> None:
     assert SECRET not in shown
 
 
-@RELAXED
 @given(secret_urls())
 def test_shown_url_of_a_usable_url_is_usable_and_stable(url: str) -> None:
     usable = usable_url(url)
@@ -249,7 +238,6 @@ def test_shown_url_of_a_usable_url_is_usable_and_stable(url: str) -> None:
         assert usable_url(shown) == shown_url(shown) == shown
 
 
-@RELAXED
 @given(st.lists(ANY_TEXT | secret_urls() | st.sampled_from(["\x1b[31m", "\x9b1m", "\x1b]0;", "\x07", "\u200b"])))
 def test_scrub_of_any_text_is_one_printable_line_without_secrets(pieces: list[str]) -> None:
     scrubbed = scrub(" ".join(pieces))
