@@ -1,1 +1,1 @@
-"""What `stem-archiver demo` needs beyond the service itself: embedded parts, all on loopback."""
+"""The parts of `stem-archiver demo` beyond the service itself, embedded and all on loopback."""

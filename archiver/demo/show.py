@@ -24,7 +24,8 @@ from rich.table import Table
 
 from archiver.core.manifest import seal_of
 from archiver.demo import song
-from archiver.demo.emulator import EmulatedTask, Emulator
+from archiver.demo.emulator import Emulator
+from archiver.demo.records import EmulatedTask
 from archiver.demo.seaweed import S3Server, seaweed
 
 BUCKET = "stem-archive"
@@ -134,7 +135,7 @@ def _own_environment() -> Iterator[None]:
         os.environ.update(before)
 
 
-def _tasks(now: datetime, stems: Mapping[str, bytes]) -> Sequence[EmulatedTask]:
+def demo_tasks(now: datetime, stems: Mapping[str, bytes]) -> Sequence[EmulatedTask]:
     """One task for each way in which the provider ends one; the ages are such that the deadlines differ."""
 
     def ago(days: float) -> datetime:
@@ -186,7 +187,7 @@ class _Demo:
     s3: S3Server
 
     def run(self) -> int:
-        tasks = _tasks(datetime.now(UTC), self.stems)
+        tasks = demo_tasks(datetime.now(UTC), self.stems)
         self.emulator.add(*tasks)
         self._write_settings()
         with (self.folder / "queue.txt").open("a") as queue:

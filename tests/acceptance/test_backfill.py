@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from archiver.demo.emulator import API_KEY, EmulatedTask, Emulator
+from archiver.demo.emulator import API_KEY, Emulator
+from archiver.demo.records import EmulatedTask
 from archiver.demo.seaweed import S3Server
 from tests.house import ledger_at
 from tests.worlds.site import PREFIX, Site, stems_of

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from archiver.adapters.jobs import SILENT_AFTER
-from archiver.demo.emulator import EmulatedTask, Emulator
+from archiver.demo.emulator import Emulator
+from archiver.demo.records import EmulatedTask
 from archiver.demo.seaweed import S3Server
 from tests.worlds.site import Site, stems_of
 

@@ -19,7 +19,8 @@ from pathlib import Path
 
 import pytest
 
-from archiver.demo.emulator import API_KEY, EmulatedTask, Emulator
+from archiver.demo.emulator import API_KEY, Emulator
+from archiver.demo.records import EmulatedTask
 from archiver.demo.seaweed import S3Server
 from tests import ROOT
 from tests.worlds.site import PREFIX, Finished, Site, stems_of

@@ -16,7 +16,8 @@ import pytest
 
 from archiver.core.callback import signature_of
 from archiver.core.model import TaskId
-from archiver.demo.emulator import EmulatedTask, Emulator
+from archiver.demo.emulator import Emulator
+from archiver.demo.records import EmulatedTask
 from archiver.demo.seaweed import S3Server
 from archiver.service.shutdown import CANCEL_PATIENCE
 from tests import ROOT

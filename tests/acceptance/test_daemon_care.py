@@ -24,7 +24,8 @@ from archiver.adapters.object_store import s3_client
 from archiver.adapters.systemd import Systemd
 from archiver.app.assembly import Service, service
 from archiver.app.machine import Machine
-from archiver.demo.emulator import API_KEY, EmulatedTask, Emulator
+from archiver.demo.emulator import API_KEY, Emulator
+from archiver.demo.records import EmulatedTask
 from archiver.demo.seaweed import S3Server
 from archiver.ports.runtime import Checkpoint, unobserved
 from archiver.service.daemon import HUNG_AFTER, Daemon, Job

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from archiver.adapters.ledger.schema.migrate import HEAD
-from archiver.demo.emulator import EmulatedTask, Emulator
+from archiver.demo.emulator import Emulator
+from archiver.demo.records import EmulatedTask
 from archiver.demo.seaweed import S3Server
 from tests.fixtures.ledgers import rows
 from tests.fixtures.postgres import PostgresServer

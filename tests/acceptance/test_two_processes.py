@@ -15,7 +15,8 @@ import pytest
 
 from archiver.adapters.queue_file import QueueFile
 from archiver.core.model import TaskId
-from archiver.demo.emulator import EmulatedTask, Emulator
+from archiver.demo.emulator import Emulator
+from archiver.demo.records import EmulatedTask
 from archiver.demo.seaweed import S3Server
 from tests.worlds.site import Site, stems_of
 

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from archiver.demo.emulator import EmulatedTask, Emulator
+from archiver.demo.emulator import Emulator
+from archiver.demo.records import EmulatedTask
 from archiver.demo.seaweed import S3Server
 from tests.worlds.site import Process, Site, stems_of
 

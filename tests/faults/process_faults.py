@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from archiver.demo.emulator import EmulatedTask
+from archiver.demo.records import EmulatedTask
 from tests.faults.matrix import End, Hop, Seen
 from tests.worlds.site import Finished, Site, measured, stems_of
 

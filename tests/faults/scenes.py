@@ -16,7 +16,9 @@ import certifi
 
 from archiver.core.model import TaskId
 from archiver.core.states import TaskState
-from archiver.demo.emulator import API_KEY, EmulatedStem, EmulatedTask
+from archiver.demo.audio import EmulatedStem
+from archiver.demo.emulator import API_KEY
+from archiver.demo.records import EmulatedTask
 from tests.faults.launcher import ForkServer
 from tests.faults.points import Point, Scene, Size
 from tests.faults.runner import Ended, How, Order, Stop, marker_of

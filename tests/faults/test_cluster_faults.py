@@ -21,7 +21,9 @@ import pytest
 from archiver.adapters.jobs import counts
 from archiver.core.model import TaskId
 from archiver.core.states import TaskState
-from archiver.demo.emulator import EmulatedStem, EmulatedTask, Emulator
+from archiver.demo.audio import EmulatedStem
+from archiver.demo.emulator import Emulator
+from archiver.demo.records import EmulatedTask
 from archiver.demo.seaweed import S3Server
 from tests.fakes.s3_proxy import Exchange, Response, s3_proxy
 from tests.fakes.tcp_relay import TcpRelay, tcp_relay

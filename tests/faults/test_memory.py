@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 
 from archiver.core.model import Intake
-from archiver.demo.emulator import EmulatedTask, Emulator
+from archiver.demo.emulator import Emulator
+from archiver.demo.records import EmulatedTask
 from archiver.demo.seaweed import S3Server
 from tests.fixtures.ledgers import accept, tid
 from tests.house import ledger_at

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from archiver.demo.emulator import EmulatedStem, EmulatedTask, Emulator
+from archiver.demo.audio import EmulatedStem
+from archiver.demo.emulator import Emulator
+from archiver.demo.records import EmulatedTask
 from archiver.demo.seaweed import S3Server
 from tests.faults.launcher import fork_server
 from tests.faults.scenes import LARGE, Stage, check, versioning

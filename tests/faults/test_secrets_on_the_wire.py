@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from archiver.demo.emulator import API_KEY, EmulatedTask, Emulator
+from archiver.demo.emulator import API_KEY, Emulator
+from archiver.demo.records import EmulatedTask
 from archiver.demo.seaweed import S3Server
 from tests.worlds.site import Site, stems_of
 

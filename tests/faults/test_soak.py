@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from archiver.demo.emulator import EmulatedTask, Emulator
+from archiver.demo.emulator import Emulator
+from archiver.demo.records import EmulatedTask
 from archiver.demo.seaweed import S3Server
 from tests.fakes.s3_proxy import (
     Action,

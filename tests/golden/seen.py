@@ -26,9 +26,10 @@ from archiver.commands.app import app
 from archiver.core import states
 from archiver.core.errors import ArchiverError
 from archiver.demo import song
-from archiver.demo.emulator import EmulatedTask, Emulator
+from archiver.demo.emulator import Emulator
+from archiver.demo.records import EmulatedTask
 from archiver.demo.seaweed import S3Server
-from archiver.demo.show import _tasks as tasks_of_the_demo
+from archiver.demo.show import demo_tasks
 from archiver.logs import EVENTS
 from archiver.service.alerts import TOLD
 from tests import ROOT
@@ -345,7 +346,7 @@ def run_of(folder: Path, s3: S3Server, bucket: str) -> Run:
     """Archive the demo's tasks, with audio that is cheaper to make, and a few more."""
     names = dict.fromkeys(("origin", "vocal", "instrumental", *song.INSTRUMENTS))
     audio = {name: stem[:] for name, stem in stems_of(*names, size=5_000).items()}
-    tasks = (*tasks_of_the_demo(datetime.now(UTC).replace(microsecond=0), audio), *_beside_the_demo())
+    tasks = (*demo_tasks(datetime.now(UTC).replace(microsecond=0), audio), *_beside_the_demo())
     with Emulator(audio) as emulator:
         emulator.add(*tasks)
         site = Site(folder, s3, bucket, emulator)

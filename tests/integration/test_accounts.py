@@ -15,7 +15,9 @@ from archiver.adapters.provider.accounts import KieAccounts
 from archiver.adapters.provider.client import KieApi
 from archiver.core.errors import AccountUnknown, ApiBusy, KeyRefused
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Phase, TaskId
-from archiver.demo.emulator import API_KEY, EmulatedStem, EmulatedTask, Emulator
+from archiver.demo.audio import EmulatedStem
+from archiver.demo.emulator import API_KEY, Emulator
+from archiver.demo.records import EmulatedTask
 from tests.fixtures.record_api import kie_api
 
 SECOND, THIRD = AccountName("second"), AccountName("third")

@@ -31,7 +31,8 @@ from archiver.app.assembly import Role, service
 from archiver.app.check import findings
 from archiver.app.clock import utc_now
 from archiver.core.model import Intake, TaskId
-from archiver.demo.emulator import API_KEY, EmulatedTask, Emulator
+from archiver.demo.emulator import API_KEY, Emulator
+from archiver.demo.records import EmulatedTask
 from archiver.demo.seaweed import S3Server
 from archiver.service.backfill import BackfillResult, Verdict
 from archiver.service.shutdown import Shutdown

@@ -19,7 +19,9 @@ import httpx
 import pytest
 from mutagen.mp3 import MP3
 
-from archiver.demo.emulator import API_KEY, FLAT_STEMS, STEMS_OF, Answers, EmulatedStem, EmulatedTask, Emulator, Kind
+from archiver.demo.audio import EmulatedStem
+from archiver.demo.emulator import API_KEY, Emulator
+from archiver.demo.records import FLAT_STEMS, STEMS_OF, Answers, EmulatedTask, Kind
 
 AUDIO = {name: EmulatedStem(2000, name) for name in (*FLAT_STEMS, "origin")}
 RECORD_INFO = "/api/v1/vocal-removal/record-info"
@@ -252,7 +254,7 @@ def test_api_keeps_its_connections(emulator: Emulator, api: httpx.Client) -> Non
 
 def test_pace_turns_away_the_twenty_first_request_when_enforced() -> None:
     with (
-        Emulator(enforce_pace=True) as emulator,
+        Emulator(enforce_rate_limit=True) as emulator,
         httpx.Client(headers={"Authorization": f"Bearer {API_KEY}"}, trust_env=False) as client,
     ):
         answers = [client.get(f"{emulator.base_url}/api/v1/chat/credit") for _ in range(22)]

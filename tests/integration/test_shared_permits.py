@@ -292,7 +292,7 @@ REQUESTS = 41
 def test_three_workers_with_two_accounts_send_each_accounts_limit_and_no_more(url: str, tmp_path: Path) -> None:
     config = tmp_path / "archiver.toml"
     config.touch(mode=0o600)
-    with Emulator(further_keys=["key-of-the-second"], enforce_pace=True) as emulator:
+    with Emulator(further_keys=["key-of-the-second"], enforce_rate_limit=True) as emulator:
         config.write_text(
             f'[provider]\nbase_url = "{emulator.base_url}"\napi_key = "{API_KEY}"\n'
             '[[provider.accounts]]\nname = "second"\napi_key = "key-of-the-second"\n'

@@ -19,7 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archiver.core.manifest import seal_of
-from archiver.demo.emulator import API_KEY, EmulatedStem, EmulatedTask, Emulator
+from archiver.demo.audio import EmulatedStem
+from archiver.demo.emulator import API_KEY, Emulator
+from archiver.demo.records import EmulatedTask
 from archiver.demo.seaweed import S3Server
 from tests import ROOT
 
