@@ -1,4 +1,4 @@
-"""Who is alive: each process holds a lock on a file of its own, which the kernel ends when it dies."""
+"""Signs of life: each process locks a file of its own, and the kernel ends the lock when the process dies."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def fresh_name() -> str:
 
 
 def place_of(folder: Path) -> str:
-    """Return what all owners whose locks are in `folder` have in common, and no other: on this boot of this machine.
+    """Return the name that only the owners with locks in `folder` share, on this boot of this machine.
 
-    The machine's name comes first, for people; machines may share that, and may have been copied from each other
-    with all their files.
+    The machine's name comes first, for people. It does not suffice: machines may share it, and may be copies of each
+    other with all their files.
     """
     found = folder.stat()
     # Without a boot's id, two machines may look the same: then each process is a place of its own.
@@ -39,9 +39,9 @@ def place_of(folder: Path) -> str:
 class OwnerLock:
     """This process's proof of life: an exclusive flock on `folder/<owner>.lock` until `close`.
 
-    A process that was killed, by whatever, is known to be dead at once. The folder must be local to
-    the machine. Where owners that have their locks elsewhere (`shared`) work on the same ledger, nothing can
-    be told of those. Raises OSError when the folder cannot be written to.
+    A process that was killed is known to be dead at once. The folder must be local to the machine. On a `shared`
+    ledger other owners have their locks elsewhere: their state is unknown here. Raises OSError when the folder
+    cannot be written to.
     """
 
     def __init__(self, folder: Path, *, shared: bool = False, new_name: Callable[[], str] = fresh_name) -> None:
@@ -64,15 +64,14 @@ class OwnerLock:
             os.close(descriptor)
 
     def alive(self, owner: str) -> bool | None:
-        """Whether the process of that name still runs; None where its lock would be elsewhere.
+        """Return whether the process of that name still runs; None where its lock would be elsewhere.
 
-        Where it cannot be told though it is here (the file is another user's) the answer is True: nothing is
-        taken from a process that may be at work.
+        True for a lock that another user owns: nothing is taken from a process that may be at work.
         """
         return self._locked(owner) if owner.startswith(self._place) else None
 
     def _locked(self, owner: str) -> bool:
-        """Whether its file is locked; one found without its lock is removed."""
+        """Return whether its file is locked; a file without its lock is removed."""
         if not _OWNER.fullmatch(owner):
             return False
         try:
@@ -82,7 +81,7 @@ class OwnerLock:
         except PermissionError:
             return True
         try:
-            # Shared, so that two processes that ask at once do not take each other for the owner.
+            # Shared, so that two processes that ask at once do not mistake each other for the owner.
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
@@ -93,7 +92,7 @@ class OwnerLock:
             os.close(descriptor)
 
     def close(self) -> None:
-        """Declare ourselves dead; once is enough."""
+        """Give up the lock; does nothing the second time."""
         if self._descriptor < 0:
             return
         self._path(self.owner).unlink(missing_ok=True)

@@ -1,8 +1,8 @@
 """The queue file: an append-only inbox of task ids that is never rewritten by us.
 
 One id a line, bare or inside a JSON object, so that an answer of the provider's API can be appended as it
-came; a line may name the account of its task. Blank lines and `#` comments are skipped. What is no id becomes
-a Reject; no line is ever fatal.
+came; a line may name the account of its task. Blank lines and `#` comments are skipped. Any other line becomes a
+Reject; no line is ever fatal.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ from archiver.core.model import (
 from archiver.core.text import printable, scrub
 
 HEAD = 1024
-"""Bytes at the start of the file by which it is known again."""
+"""Bytes at the start of the file that identify it."""
 
 EXPECTED = f"expected a task id ({TASK_ID_RULE}), or a JSON object with taskId"
 _NO_ACCOUNT = f"the account it names can be none (expected {ACCOUNT_RULE}); append the line again with the right one"
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """What one read may hold."""
+class SizeLimits:
+    """The largest line, and the largest batch of lines, that one read holds."""
 
     line: int = 64 << 10
     """Bytes of the longest line that is read; a longer one is rejected without being held in memory."""
@@ -54,20 +54,20 @@ class Limits:
     """Ids and rejects after which a batch ends."""
 
 
-DEFAULT_LIMITS = Limits()
+DEFAULT_SIZE_LIMITS = SizeLimits()
 
 
 class QueueFile:
     """The queue file at `path`.
 
-    A file is known again by device, inode and its first bytes. Not seen: a rewrite in place (same inode)
-    that keeps the first KiB of what was read, leaves a line's end just before the offset, and does not
-    shrink the file. Append, or put a new file in its place.
+    A file is identified by device, inode and its first bytes. A rewrite in place (same inode) goes unnoticed where it
+    keeps the first KiB of what was read, leaves a line's end just before the offset, and does not shrink the file.
+    Append, or put a new file in its place.
 
-    `name` is what cursors and rejects call it, where its path alone could mean several.
+    `name` stands in cursors and rejects, where the path alone could mean several files.
     """
 
-    def __init__(self, path: str, *, name: str | None = None, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(self, path: str, *, name: str | None = None, limits: SizeLimits = DEFAULT_SIZE_LIMITS) -> None:
         self._path = path
         self._name = name or path
         self._limits = limits
@@ -75,9 +75,9 @@ class QueueFile:
     def read(self, cursor: Cursor | None, *, final: bool = False) -> Intake:
         """Read one batch of what was appended since `cursor`; call again until the cursor stops moving.
 
-        A file that was replaced or truncated is read from its start again, which is harmless: an id is
-        accepted once. A last line without its newline waits; with `final` it counts as a line, though the
-        cursor still stays before it. Raises QueueUnreadable.
+        A file that was replaced or truncated is read from its start again, which is harmless: an id is accepted once.
+        A last line without its newline waits; with `final` it counts as a line, but the cursor stays before it.
+        Raises QueueUnreadable.
         """
         with _naming_faults(self._path, "read"), self._opened() as file:
             start, restarted = _where_to_start(file, cursor)
@@ -87,7 +87,7 @@ class QueueFile:
             return batch.intake(cursor=_cursor(self._name, file, batch.complete), restarted=restarted)
 
     def unread(self, cursor: Cursor | None) -> int:
-        """Return how many bytes `read` has still to read, a last line without its newline among them.
+        """Return how many bytes `read` has still to read, including a last line without its newline.
 
         Raises QueueUnreadable.
         """
@@ -130,7 +130,7 @@ def _open_at_once(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
-def read_ids(stream: BinaryIO, name: str, *, limits: Limits = DEFAULT_LIMITS) -> Iterator[Intake]:
+def read_ids(stream: BinaryIO, name: str, *, limits: SizeLimits = DEFAULT_SIZE_LIMITS) -> Iterator[Intake]:
     """Read ids from a file or a pipe to its end, in batches without a cursor.
 
     `name` stands in rejects, with offsets from where the stream stood. Raises QueueUnreadable.
@@ -160,14 +160,14 @@ class _Line:
 class _Batch:
     """Lines of a stream, read into ids and rejects until a limit is reached."""
 
-    def __init__(self, name: str, limits: Limits, offset: int) -> None:
+    def __init__(self, name: str, limits: SizeLimits, offset: int) -> None:
         self._name = name
         self._limits = limits
         self._start = offset
         self.end = offset
-        """Behind the last line taken."""
+        """The offset behind the last line taken."""
         self.complete = offset
-        """Behind the last line taken that had its newline."""
+        """The offset behind the last line taken that had its newline."""
         self._ids: list[TaskId] = []
         self._accounts: dict[TaskId, AccountName] = {}
         self._rejects: list[Reject] = []
@@ -183,7 +183,7 @@ class _Batch:
                 self.complete = self.end
 
     def intake(self, *, cursor: Cursor | None = None, restarted: str = "") -> Intake:
-        """What was found so far."""
+        """Return the finds so far."""
         return Intake(
             ids=tuple(self._ids),
             accounts=self._accounts,
@@ -231,17 +231,17 @@ _PADDING = string.whitespace + "\N{ZERO WIDTH NO-BREAK SPACE}\N{NO-BREAK SPACE}"
 
 
 class Named(NamedTuple):
-    """What a line names."""
+    """The task, and perhaps the account, that a line names."""
 
     task_id: TaskId
     account: AccountName | None = None
-    """None where the line names none."""
+    """None where the line names no account."""
 
 
 def parse_line(line: bytes) -> Named | None:
     """Return the id that a line names, with its account if it names one; None for a blank line or a comment.
 
-    Raises ValueError, saying what is expected and quoting nothing of the line.
+    Raises ValueError, which names the expectation and quotes nothing of the line.
     """
     try:
         text = line.decode("utf-8").strip(_PADDING)
@@ -285,8 +285,8 @@ _LONG_WORD = re.compile(r"""([^\s"',:{}\[\]]{6})[^\s"',:{}\[\]]{14,}""")
 def excerpt_of(line: bytes) -> str:
     """Return at most 200 printable characters of a rejected line.
 
-    A line that is no id may be a key or a link pasted into the wrong window: URLs lose their query, and of
-    long words only the first six characters are shown.
+    Such a line may be a key or a link pasted into the wrong window: URLs lose their query, and long words all but
+    their first six characters.
     """
     text = scrub(line[:4096].decode("utf-8", errors="replace").strip(_PADDING))
     text = _LONG_WORD.sub("\\1…", text)
@@ -315,7 +315,7 @@ def _digest(file: BinaryIO, size: int) -> str:
 
 
 def _cursor(path: str, file: BinaryIO, offset: int) -> Cursor:
-    """Name the file by what was read of it: bytes that a writer may still be at are not vouched for."""
+    """Identify the file by bytes that were read: a writer may still change those beyond them."""
     state = os.fstat(file.fileno())
     size = min(offset, HEAD)
     return Cursor(

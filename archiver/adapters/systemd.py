@@ -1,4 +1,4 @@
-"""systemd's side of the service: the messages of sd_notify(3), and what its watchdog expects."""
+"""The messages of sd_notify(3) to systemd, and the feeding of its watchdog."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 _FEEDS_A_PERIOD = 3
-"""How often the watchdog is fed within the time that it waits."""
+"""Feeds within the time that the watchdog waits."""
 
 _LONGEST_STATUS = 200
 """Characters of a status line; a datagram has its limits."""
 
 
 class Systemd:
-    """`ports.ServiceManager`, over the datagram socket that systemd names.
+    """`ServiceManager` over the datagram socket that systemd names.
 
-    `address` is NOTIFY_SOCKET: a path, or a name after `@` in the abstract namespace; without one
-    nothing is sent. `watchdog` is after how many seconds of silence systemd ends us, None for never.
-    A message that cannot be sent is dropped: no service should fail for want of an audience.
+    `address` is NOTIFY_SOCKET: a path, or a name after `@` in the abstract namespace; without one nothing is sent.
+    `watchdog` is the seconds of silence after which systemd ends the service, None for never. A message that cannot be
+    sent is dropped.
     """
 
     def __init__(
@@ -33,33 +33,33 @@ class Systemd:
 
     @classmethod
     def of(cls, environ: Mapping[str, str], pid: int) -> Systemd:
-        """Return what the process `pid` was told of systemd by its environment."""
+        """Read the environment that systemd gave to the process `pid`."""
         ours = environ.get("WATCHDOG_PID", str(pid)) == str(pid)
         microseconds = environ.get("WATCHDOG_USEC", "") if ours else ""
         watchdog = int(microseconds) / 1e6 if microseconds.isdecimal() else 0.0
         return cls(environ.get("NOTIFY_SOCKET") or None, watchdog=watchdog or None)
 
     def ready(self) -> None:
-        """Say that the service is at work, or back at it after `reloading`."""
+        """Report that the service is at work, or back at it after `reloading`."""
         self._send("READY=1")
 
     def reloading(self) -> None:
-        """Say that the settings are being read again; `ready` must follow."""
+        """Report that the settings are being read again; `ready` must follow."""
         self._send("RELOADING=1", f"MONOTONIC_USEC={int(self._clock() * 1e6)}")
 
     def stopping(self) -> None:
-        """Say that the service is about to end."""
+        """Report that the service is about to end."""
         self._send("STOPPING=1")
 
     def status(self, text: str) -> None:
-        """Say in a few words what the service does; the same words are sent once."""
+        """Report in a few words what the service does; sends the same words once."""
         line = " ".join(text.split())[:_LONGEST_STATUS]
         if line != self._status:
             self._send(f"STATUS={line}")
         self._status = line
 
     def progress(self) -> None:
-        """Feed the watchdog, where there is one and it is time; call it as often as you like."""
+        """Feed the watchdog when it is time; may be called at any rate."""
         if self._watchdog is None:
             return
         now = self._clock()
@@ -71,6 +71,6 @@ class Systemd:
         if self._address is None:
             return
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-            # A socket that nobody reads must not hold up the one thread that would notice.
+            # A socket that nobody reads must not block the thread that would notice.
             sender.setblocking(False)
             sender.sendto("\n".join(lines).encode(), self._address)

@@ -1,4 +1,4 @@
-"""How many bytes a second may come in, by the time of the week."""
+"""The bandwidth: bytes a second that may come in, by the time of the week."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ DAY = 24 * 60
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """From this time of day on, each day or on one day of the week, this rate holds."""
+    """A rate that holds from a time of day on, each day or on one day of the week."""
 
     minute: int
     """Of the day, by the clock on the wall."""
     rate: int | None
-    """Bytes a second; None for as many as come."""
+    """Bytes a second; None for no limit."""
     day: int | None = None
     """0 is Monday; None for every day."""
 
@@ -51,14 +51,14 @@ def _since(window: Window, now: int) -> int:
 
 
 CATCH_UP = 0.25
-"""Seconds: what was not used in the last of them may be used on top of the rate, so that a late waker loses nothing."""
+"""Seconds whose unused bytes may be used on top of the rate, so that a late waker loses nothing."""
 
 _NOTHING = 0.5
-"""Bytes; less is an error of rounding, and a wait so short may leave a clock where it was."""
+"""Bytes; less is an error of rounding, and a clock may not move in so short a wait."""
 
 
 class Allowance:
-    """Bytes promised in order of asking, and allowed as time goes by: never more than the rate, over any time.
+    """Bytes promised in the order of asking, and allowed as time passes: over any time at most the rate.
 
     Times are seconds of one clock that only goes forward. Not to be shared between threads without a lock.
     """
@@ -71,11 +71,11 @@ class Allowance:
 
     @property
     def rate(self) -> int | None:
-        """Bytes a second that are allowed; None for as many as are asked for."""
+        """Bytes a second that are allowed; None for no limit."""
         return self._rate
 
     def change(self, rate: int | None, now: float) -> None:
-        """Allow this rate from now on, also those who wait already."""
+        """Allow this rate from now on, also to those who wait already."""
         self._advance(now)
         self._rate = rate
 
@@ -86,13 +86,13 @@ class Allowance:
         return self._promised
 
     def wait_of(self, ticket: float, now: float) -> float:
-        """Return how many seconds are left, at the present rate, until what the ticket stands for is allowed."""
+        """Return the seconds, at the present rate, until the bytes of the ticket are allowed."""
         self._advance(now)
         missing = ticket - self._allowed
         return 0.0 if self._rate is None or missing < _NOTHING else missing / self._rate
 
     def give_back(self, size: int, now: float) -> None:
-        """Let others have `size` bytes that were allowed and not used."""
+        """Return `size` bytes that were allowed and not used."""
         self._advance(now, extra=size)
 
     def _advance(self, now: float, extra: float = 0.0) -> None:

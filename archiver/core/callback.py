@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from archiver.core.model import TaskId, task_named_in
 
 WINDOW = timedelta(minutes=5)
-"""How far a callback's time may be from ours, either way."""
+"""The largest difference between a callback's time and ours, either way."""
 
 _TIMESTAMP = re.compile(r"[0-9]{1,11}", re.ASCII)
 
@@ -30,13 +30,13 @@ def task_of(body: bytes) -> TaskId:
 
 
 def signature_of(key: str, task: TaskId, timestamp: str) -> str:
-    """Return what the provider signs a callback for `task` with at `timestamp` (unix seconds)."""
+    """Return the provider's signature of a callback for `task` at `timestamp` (unix seconds)."""
     digest = hmac.digest(key.encode("utf-8"), f"{task}.{timestamp}".encode("ascii"), hashlib.sha256)
     return base64.b64encode(digest).decode("ascii")
 
 
 def is_genuine(key: str, task: TaskId, *, timestamp: str, signature: str, now: datetime) -> bool:
-    """Whether the signature is the provider's own, and not older or newer than WINDOW; in constant time."""
+    """Return whether the provider signed this, within WINDOW of `now`; compares in constant time."""
     if not _TIMESTAMP.fullmatch(timestamp):
         return False
     expected = signature_of(key, task, timestamp).encode("ascii")

@@ -1,10 +1,9 @@
-"""How many transfers at one time a host is given, found by trying.
+"""The number of transfers that a host gets at one time, found by trying.
 
-With as many under way as are let, throughput and latency are two sides of one thing: what comes a second is
-their number over the time that each takes. So throughput alone is looked at. While more transfers bring
-more, more are let; where they bring no more the host is full, and the rest would only wait there; where
-fewer bring as much, fewer are let. Both are tried in turn, again and again, for a host changes. One that
-says that it is too busy is given less at once.
+Under a full limit, throughput is the number of transfers over the time that each takes. So throughput alone is
+measured. A trial with more transfers is kept while it brings more: beyond that the host is full, and the rest would
+only wait there. A trial with fewer is kept where it brings as much. Both are made in turn and for ever, for a host
+changes. A host that answers `too busy` gets fewer at once.
 """
 
 from __future__ import annotations
@@ -13,24 +12,24 @@ from dataclasses import dataclass
 from typing import Literal
 
 FIRST = 4
-"""Transfers that a host nobody knows yet is given."""
+"""Transfers that an unknown host gets."""
 GROWTH, CUT = 4, 5
-"""A step adds a quarter or takes a fifth away, each the other's reverse."""
+"""A step adds a quarter or removes a fifth; each reverses the other."""
 WORTH = 0.3
-"""The part of what a step changes at best that throughput must change by for the step to count as felt."""
+"""The part of a step's best possible effect that throughput must show for the step to count."""
 COLLAPSED = 0.7
-"""A host that brings less than this part of what it did, with as many, takes longer for each: it has too many."""
+"""A host whose throughput falls below this part of its usual one, under the same limit, has too many."""
 WINDOW = 1.0
-"""Seconds that are measured at least."""
+"""Seconds that a measurement lasts at least."""
 ROUNDS = 3
-"""Pieces of each transfer that are measured, after one that began under another limit."""
+"""Pieces of each transfer that a measurement counts, after one that began under another limit."""
 FEWEST = 16
-"""Pieces that are measured at least."""
-HOLD = 4
-"""Windows between two trials."""
+"""Pieces that a measurement counts at least."""
+REST = 4
+"""Measurements between two trials."""
 PATIENCE = 10.0
-"""Seconds in which one answer of `too busy` for each GRUMBLES transfers is let pass."""
-GRUMBLES = 8
+"""Seconds in which one answer of `too busy` is ignored for each TRANSFERS_A_REFUSAL transfers."""
+TRANSFERS_A_REFUSAL = 8
 
 
 Why = Literal["trial", "trial failed", "busy", "slower"]
@@ -46,7 +45,7 @@ class Change:
 
 
 class Limit:
-    """How many transfers at one time are let, from 1 to `most`.
+    """The number of transfers at one time, from 1 to `most`.
 
     Times are seconds of one clock that only goes forward. Not to be shared between threads without a lock.
     """
@@ -58,7 +57,7 @@ class Limit:
         self._usual: float | None = None
         """Bytes a second that come at the level, before a trial."""
         self._upwards = self._doubling = True
-        self._hold = 0
+        self._rest = 0
         self._refused_at, self._refusals = now, 0
         self._since, self._bytes, self._pieces = now, 0, 0
 
@@ -76,28 +75,28 @@ class Limit:
         return self._judge(rate, now)
 
     def slack(self, now: float) -> None:
-        """Note that fewer were under way than are let: what came meanwhile says nothing of the limit."""
+        """Note that fewer were under way than the limit: their throughput does not measure it."""
         self._restart(now)
 
     def refused(self, active: int, now: float) -> Change | None:
-        """Note that the host said it is too busy, with so many under way.
+        """Note that the host answered `too busy`, with so many under way.
 
-        Nothing follows while that is more than are let: the last change has yet to take effect.
+        Ignored while more are under way than the limit: the last change has yet to take effect.
         """
         if active > self.level:
             return None
         self._refusals = 1 if now - self._refused_at > PATIENCE else self._refusals + 1
         if self._refusals == 1:
             self._refused_at = now
-        if self._refusals <= self.level // GRUMBLES:
+        if self._refusals <= self.level // TRANSFERS_A_REFUSAL:
             return None
         tried = self._trial_from if self._upwards else None
         after = max(1, self.level // 2) if tried is None else tried
-        self._upwards, self._doubling, self._hold = tried is None, after == 1, HOLD
+        self._upwards, self._doubling, self._rest = tried is None, after == 1, REST
         return self._cut(after, "busy", now)
 
     def bound(self, most: int, now: float) -> None:
-        """Let no more than `most` from now on."""
+        """Bound the limit to `most` from now on."""
         self._most = most
         if self.level > most:
             self._cut(most, "trial", now)
@@ -106,14 +105,14 @@ class Limit:
         if self._trial_from is not None:
             return self._next_trial(rate, now) if self._worked(rate, self._trial_from) else self._go_back(now)
         if self._usual is not None and rate < COLLAPSED * self._usual:
-            self._upwards, self._doubling, self._hold = False, False, 0
+            self._upwards, self._doubling, self._rest = False, False, 0
             return self._cut(max(1, self.level // 2), "slower", now)
         self._usual = rate if self._usual is None else (3 * self._usual + rate) / 4
-        self._hold -= 1
-        return self._next_trial(self._usual, now) if self._hold <= 0 else None
+        self._rest -= 1
+        return self._next_trial(self._usual, now) if self._rest <= 0 else None
 
     def _worked(self, rate: float, before: int) -> bool:
-        """Say whether more transfers brought more, or fewer as much."""
+        """Return whether more transfers brought more, or fewer as much."""
         return self._usual is None or rate >= self._usual * (1 + WORTH * (self.level / before - 1))
 
     def _next_trial(self, usual: float, now: float) -> Change | None:
@@ -131,13 +130,13 @@ class Limit:
         before = self._trial_from or self.level
         self._trial_from = None
         if self._doubling:
-            self._doubling, self._hold = False, 0
+            self._doubling, self._rest = False, 0
         else:
             self._turn()
         return self._set(before, "trial failed", now)
 
     def _turn(self) -> None:
-        self._upwards, self._doubling, self._hold = not self._upwards, False, HOLD
+        self._upwards, self._doubling, self._rest = not self._upwards, False, REST
 
     def _cut(self, level: int, why: Why, now: float) -> Change | None:
         self._trial_from = self._usual = None

@@ -1,6 +1,6 @@
-"""The error tree. Every class carries its verdict (what to do) and a hint (what the operator can do).
+"""The error tree. Every class carries its verdict (for the program) and a hint (for the operator).
 
-Adapters translate their library's exceptions into these in one place; the pipeline knows no others.
+Each adapter translates its library's exceptions into these in one place; the pipeline knows only these.
 Messages never hold a secret: no URL query, no key, no body beyond a scrubbed excerpt.
 """
 
@@ -14,7 +14,7 @@ from archiver.core.model import Dependency
 
 
 class Verdict(StrEnum):
-    """What an error asks of the caller."""
+    """The action that an error asks of its caller."""
 
     RETRY = "retry"
     """The world is busy: try again later."""
@@ -41,7 +41,7 @@ class ArchiverError(Exception):
     lasting: ClassVar[bool] = False
     """For the PAUSE verdicts: True when only the operator can mend it."""
     down: ClassVar[Dependency | None] = None
-    """What may be down altogether when this error comes again and again, for whatever task."""
+    """The dependency that may be down when this error repeats over several tasks."""
 
     def __init__(self, message: str = "", *, retry_after: float | None = None) -> None:
         super().__init__(message or self.code)
@@ -254,7 +254,7 @@ class AccessRefused(StorePaused):
 
 
 class CredentialsMissing(AccessRefused):
-    """Nobody told us credentials or a region, or those there are could not be renewed: nothing was sent."""
+    """Credentials or the region are missing, or could not be renewed: nothing was sent."""
 
     code = "store.no_credentials"
     hint = (

@@ -1,4 +1,4 @@
-"""Where a task's objects stand in the bucket. Golden-tested: these never change silently."""
+"""The keys of a task's objects in the bucket. Golden-tested: they never change silently."""
 
 from __future__ import annotations
 

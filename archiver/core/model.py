@@ -1,4 +1,4 @@
-"""The nouns: what a task, a stem, a record, a claim and a receipt are.
+"""The nouns: task, stem, record, claim, receipt, outcome.
 
 Every datetime here is an aware UTC datetime; every size is in bytes; every span is a timedelta.
 """
@@ -65,12 +65,12 @@ def task_named_in(document: object) -> TaskId:
 
 
 class Phase(StrEnum):
-    """What a record says about the task as a whole, once its odd spellings are read."""
+    """A task's progress at the provider, as its record says."""
 
     ABSENT = "absent"
-    """`data` is null: not visible yet, unknown, or purged; only age can tell."""
+    """`data` is null: not visible yet, unknown, or purged. Only age decides between them."""
     PENDING = "pending"
-    """The provider is still at work, or uses a flag nobody has heard of."""
+    """The provider is still at work, or uses an unknown flag."""
     DONE = "done"
     """The provider is finished and the listed audio is all there will be."""
     FAILED = "failed"
@@ -86,11 +86,11 @@ class StemSource:
     url: str
     """Absolute, percent-encoded, as it must be requested. May carry a secret query: never log it."""
     field: str
-    """Where in the record it stood, e.g. `vocalUrl` or `originData[0].extract`."""
+    """The place in the record, e.g. `vocalUrl` or `originData[0].extract`."""
     duration: float | None = None
     """Seconds, when the record says."""
     known: bool = True
-    """False for a field nobody has heard of: archived all the same, and warned about."""
+    """False for an undocumented field: archived all the same, with a warning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ class StemRow:
     attempts: int = 0
     """Tries that failed since the last success or operator's retry."""
     gone: int = 0
-    """How many of those tries the origin answered with 401, 403, 404 or 410."""
+    """Those of the tries that the origin answered with 401, 403, 404 or 410."""
     not_before: datetime | None = None
     reason: str = ""
     receipt: Receipt | None = None
@@ -155,7 +155,7 @@ class Claim:
     state: TaskState
     accepted_at: datetime
     account: AccountName = DEFAULT_ACCOUNT
-    """Whose key the provider is asked with; it need not be one of the settings."""
+    """The account whose key the provider is asked with; the settings may lack it."""
     first_asked_at: datetime | None = None
     created_at: datetime | None = None
     completed_at: datetime | None = None
@@ -165,14 +165,14 @@ class Claim:
     attempts: int = 0
     """Tries in a row that failed."""
     settled: bool = False
-    """True once the provider said that the listed stems are all there will be."""
+    """True once the provider said that no further stems will be listed."""
     document: str = ""
     """The last record, as in RecordInfo.document."""
     stems: tuple[StemRow, ...] = ()
 
 
 class Dependency(StrEnum):
-    """An outside thing that all tasks share: while it is down, no task is to blame."""
+    """An outside thing that all tasks share; while it is down, no task is to blame."""
 
     PROVIDER = "provider"
     """The API that is asked for records and links."""
@@ -243,7 +243,7 @@ class Paused:
     lasting: bool
     """True when only the operator can mend it (a bad key), False when waiting may (maintenance)."""
     account: AccountName = DEFAULT_ACCOUNT
-    """Which account of the provider; says nothing for the other dependencies."""
+    """The account, where the dependency is the provider."""
     kind = "paused"
 
 
@@ -259,7 +259,7 @@ Outcome = Archived | Later | Refused | Lost | Failed | Missing | Paused | Yielde
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The spans that plan.py decides by."""
+    """The spans that the plan decides by."""
 
     retention: timedelta = timedelta(days=14)
     grace_after_deadline: timedelta = timedelta(days=2)
@@ -285,13 +285,13 @@ class Reject:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """How far a queue file has been read, and which file that was."""
+    """The place up to which a queue file has been read, and the identity of that file."""
 
     path: str
     device: int
     inode: int
     head: str
-    """Hex SHA-256 of the first bytes, to tell a replaced file from a grown one."""
+    """Hex SHA-256 of the first bytes: differs for a replaced file, not for a grown one."""
     head_size: int
     offset: int
     """Bytes read, always at the start of a line."""
@@ -299,15 +299,15 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """What one read of a queue file found; taken in by the ledger in one transaction with the cursor."""
+    """The finds of one read of a queue file; the ledger takes them in with the cursor, in one transaction."""
 
     ids: tuple[TaskId, ...] = ()
     rejects: tuple[Reject, ...] = ()
     cursor: Cursor | None = None
     restarted: str = ""
-    """Why the file was read from its start again (`replaced`, `truncated`), else empty."""
+    """The reason for reading the file from its start again (`replaced`, `truncated`), else empty."""
     accounts: Mapping[TaskId, AccountName] = field(default_factory=dict)
-    """Of those ids for which one was named; the last to be named counts."""
+    """The accounts of those ids that came with one; the last one counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,7 +324,7 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """What the store says of a finished object."""
+    """A finished object, as the store describes it."""
 
     key: str
     size: int
@@ -332,7 +332,7 @@ class StoredObject:
 
 
 class Stage(StrEnum):
-    """Which half of the path a claim is wanted for."""
+    """A half of the path that a claim is made for."""
 
     LIST = "list"
     """Ask the provider (tasks whose stems are not known, or must be asked again)."""
@@ -342,7 +342,7 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A task that is to be worked on, now or from its `not_before` on, and how urgent that is."""
+    """A task that is to be worked on, now or from its `not_before` on, and its urgency."""
 
     task_id: TaskId
     stage: Stage
@@ -353,7 +353,7 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """A dependency that is left alone: it refused us, or the operator holds it."""
+    """A dependency that no task uses: it refused us, or the operator holds it."""
 
     dependency: Dependency
     since: datetime
@@ -362,17 +362,17 @@ class Pause:
     lasting: bool
     probes: int
     next_probe: datetime
-    """When it is tried again; a held one that is not lasting ends by then without a try."""
+    """The time of the next try; a hold that is not lasting ends then, without a try."""
     held: bool = False
-    """The operator's own wish, for every account: nothing but `lift`, or its end, ends it."""
+    """True for the operator's own hold, for every account: only `lift` or its end ends it."""
     account: AccountName = DEFAULT_ACCOUNT
-    """Whose pause it is, where the dependency is the provider."""
+    """The account that is paused, where the dependency is the provider."""
 
     @property
     def subject(self) -> str:
-        """What people call that which is paused."""
+        """The name of what is paused, for people."""
         return self.dependency.value + ("" if self.account == DEFAULT_ACCOUNT else f" (account {self.account})")
 
     def over(self, now: datetime) -> bool:
-        """Whether it was held until a time that has come."""
+        """Return whether this is a hold whose end has come."""
         return self.held and not self.lasting and now >= self.next_probe

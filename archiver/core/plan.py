@@ -20,22 +20,22 @@ from archiver.core.model import (
 from archiver.core.states import StemEvent, StemState
 
 GONE_ANSWERS_TO_LOSE = 3
-"""How often the origin must say `gone` between the deadline and its grace before a stem is lost."""
+"""Answers of `gone` between the deadline and its grace that make a stem lost."""
 
 TRIES_TO_REFUSE = 3
-"""How often a body may fail to be audio, or no link be given, before the stem is shown as refused."""
+"""Bodies that are no audio, or missing links, after which a stem is refused."""
 
 SOURCE_MIX = "origin"
-"""The name under which a record lists the audio that was separated; it is no stem."""
+"""The name of the audio that was separated, where a record lists it; it is no stem."""
 
 SLOW_RETRY = timedelta(hours=6)
-"""How often a refused stem is looked at again by itself, as long as it may still be had."""
+"""The wait before a refused stem is tried again by itself, as long as its audio may exist."""
 
 OUTAGE_WAITS = 10
-"""What may be an outage's fault waits one part in so many of the time that is left at most: that may end any moment."""
+"""In a possible outage a wait is at most one part in so many of the time that is left."""
 
 CLOCK_SET_BACK = timedelta(days=7)
-"""No wait and no lease is this long: a moment further ahead was written while the clock was wrong."""
+"""Longer than any wait or lease: a moment further ahead was written while the clock was wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +49,8 @@ class Listed:
 def deadline_of(record: RecordInfo, accepted_at: datetime, policy: Policy) -> datetime:
     """Return when the audio may vanish: retention after the task's creation, the safe reading of the docs.
 
-    The earliest of creation, completion and the moment we first heard of the id counts: a time without
-    its zone may be read hours late.
+    The earliest of creation, completion and our acceptance of the id counts: a time without its zone may be read
+    hours late.
     """
     return min(record.created_at or accepted_at, record.completed_at or accepted_at, accepted_at) + policy.retention
 
@@ -58,7 +58,7 @@ def deadline_of(record: RecordInfo, accepted_at: datetime, policy: Policy) -> da
 def resolve(
     claim: Claim, record: RecordInfo, now: datetime, policy: Policy, jitter: float
 ) -> Listed | Later | Failed | Missing:
-    """Say what `record` means for the task. URLs decide; the flag is only a hint."""
+    """Return what `record` means for the task. URLs decide; the flag is only a hint."""
     age = now - (claim.first_asked_at or now)
     again = _ask_again(claim, now, policy, jitter)
     if record.stems and not (record.phase is Phase.FAILED and _is_bare(record)):
@@ -85,7 +85,7 @@ def resolve(
 
 
 def _is_whole(record: RecordInfo) -> bool:
-    """Say whether the listed audio is all there will be.
+    """Return whether no further audio will be listed.
 
     Success without URLs is seen before the URLs are filled in; the source mix may be there all along.
     """
@@ -93,7 +93,7 @@ def _is_whole(record: RecordInfo) -> bool:
 
 
 def _is_bare(record: RecordInfo) -> bool:
-    """Say whether no stem is listed, only the source mix at most."""
+    """Return whether the record lists at most the source mix."""
     return all(stem.name == SOURCE_MIX for stem in record.stems)
 
 
@@ -126,10 +126,9 @@ def next_try(
 ) -> datetime:
     """Return when to try again after `failures` failed tries in a row (0 for the first).
 
-    Doubles from retry_first to retry_max, spread by a quarter either way, no earlier than
-    `retry_after` seconds; but before the deadline never waits longer than half the time that is left, or
-    than retry_first where that is more. In an outage, maybe, a tenth: whoever tried last, and is the most
-    urgent, had better not be waiting when it ends.
+    Doubles from retry_first to retry_max, spread by a quarter either way, no earlier than `retry_after` seconds.
+    Before the deadline the wait is at most half the time that is left, or retry_first where that is more. In a
+    possible `outage` it is at most a tenth: the most urgent tasks tried last, and should be there when it ends.
     """
     wait = _spread(_doubled(policy.retry_first, failures, policy.retry_max), jitter)
     if outage:
@@ -146,12 +145,12 @@ def _in_time(wait: timedelta, now: datetime, deadline: datetime | None, policy: 
 
 
 def is_due(not_before: datetime | None, now: datetime) -> bool:
-    """Say whether the time has come; a moment that the clock's being set back left far ahead does not count."""
+    """Return whether the time has come; a moment beyond CLOCK_SET_BACK counts as come."""
     return not_before is None or not now < not_before <= now + CLOCK_SET_BACK
 
 
 def gone_for_good(gone_answers: int, now: datetime, deadline: datetime | None, policy: Policy) -> bool:
-    """Say whether a stem that the origin called gone `gone_answers` times, fresh links tried, is lost."""
+    """Return whether a stem that the origin called gone `gone_answers` times, fresh links included, is lost."""
     if gone_answers < 1 or deadline is None or now < deadline:
         return False
     return gone_answers >= GONE_ANSWERS_TO_LOSE or now >= deadline + policy.grace_after_deadline
@@ -159,7 +158,7 @@ def gone_for_good(gone_answers: int, now: datetime, deadline: datetime | None, p
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """What a failed try means for a stem: its move, if any, and when it is tried again by itself."""
+    """The meaning of a failed try for a stem: its move, if any, and the time of the next try."""
 
     event: StemEvent | None
     not_before: datetime | None
@@ -183,16 +182,16 @@ def judge_stem(
 
 
 def not_settled(claim: Claim, now: datetime, policy: Policy, jitter: float) -> Later:
-    """Say when to ask again for a task whose known stems are all done but which may list more."""
+    """Return the next ask for a task whose known stems are all done, and whose record may list more."""
     again = _ask_again(claim, now, policy, jitter)
     return Later(again, "the provider may list more stems")
 
 
 def forecast(backlog: Iterable[tuple[datetime, int]], stems_a_second: float, now: datetime) -> int:
-    """Return how many stems of `backlog` expire before they are reached, at this pace.
+    """Return how many stems of `backlog` expire before they are reached, at this rate.
 
-    `backlog` is pairs of a deadline and how many stems it stands for; the earliest goes first, and no
-    time is spent on what has expired.
+    `backlog` is pairs of a deadline and the number of its stems. The earliest goes first, and no time is spent on
+    what has expired.
     """
     fetched, late = 0.0, 0
     for deadline, stems in sorted(backlog):
@@ -206,7 +205,7 @@ def forecast(backlog: Iterable[tuple[datetime, int]], stems_a_second: float, now
 def urgency(deadline: datetime | None, accepted_at: datetime) -> datetime:
     """Return the key by which tasks are ordered, the earliest first.
 
-    An id that was never asked about might expire at any moment, so its age counts as its deadline.
+    A task without a known deadline may expire at any moment, so its age counts as its deadline.
     """
     return deadline or accepted_at
 
@@ -218,7 +217,7 @@ _HALF = 1 << 30
 def priority(urgency: datetime, deadline: datetime | None, now: datetime) -> int:
     """Return `urgency` as a number for queues that take the highest first, in 32 bits and to the second.
 
-    As everywhere, what is past its deadline goes after all that is not.
+    Tasks past their deadline go after all others.
     """
     seconds = int((urgency - _PRIORITIES_FROM).total_seconds())
     past = deadline is not None and deadline <= now

@@ -1,4 +1,4 @@
-"""Makes values fit to be shown: no secret, no URL query, no control character, no endless text. Pure."""
+"""Values made fit to be shown: no secret, no URL query, no control character, bounded text. Pure."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from urllib.parse import quote, quote_plus
 from archiver.core.text import visible, without_queries
 
 LONGEST = 2_000
-"""Characters that are shown of a text."""
+"""Characters of a text that are shown."""
 
 MASK = "***"
 
 SHORTEST_SECRET = 4
-"""Shorter ones are no secrets, and masking them would blank ordinary words."""
+"""Characters; masking a shorter secret would blank ordinary words."""
 
 _DEEPEST = 8
 _SHORTEST_FRAGMENT = 8
 _BEARER = re.compile(r"\bbearer\s+[^\s\"',]+", re.IGNORECASE)
 
 Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
-"""What JSON knows."""
+"""A value of JSON."""
 
 
 class Cleaner:
-    """Knows the secrets, in every spelling that a log might meet them in."""
+    """Masks the secrets in every spelling that a log may contain."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         spellings = {way for secret in secrets if len(secret) >= SHORTEST_SECRET for way in _spellings(secret)}
@@ -38,14 +38,14 @@ class Cleaner:
         self._secrets = re.compile("|".join(map(re.escape, longest_first))) if spellings else None
 
     def text(self, text: str) -> str:
-        """Return `text` on one line, without secrets, URL queries, fragments and user infos, and not too long."""
+        """Return `text` on one line of bounded length, without secrets, URL queries, fragments and user infos."""
         text = _BEARER.sub(f"Bearer {MASK}", without_queries(self._masked(text)))
-        # Once more: what was cut out or made visible may have brought a secret's halves together.
+        # Twice: removing and escaping may have joined the halves of a secret.
         text = self._masked(visible(text))
         return text if len(text) <= LONGEST else f"{text[: LONGEST - 40]}... ({len(text)} characters)"
 
     def value(self, value: object, depth: int = 0) -> Plain:
-        """Return `value` as plain JSON with every text in it clean, keys included; never raises for odd objects."""
+        """Return `value` as plain JSON with every text in it clean, keys included; never raises."""
         try:
             match value:
                 case None | bool():
@@ -64,10 +64,10 @@ class Cleaner:
             return f"<unprintable {self.text(type(value).__name__)}>"
 
     def _number(self, number: float) -> Plain:
-        told = str(number)
-        if self._masked(told) != told:
+        text = str(number)
+        if self._masked(text) != text:
             return MASK
-        return number if math.isfinite(number) else told
+        return number if math.isfinite(number) else text
 
     def _masked(self, text: str) -> str:
         return text if self._secrets is None else self._secrets.sub(MASK, text)

@@ -1,4 +1,4 @@
-"""What is reported to people: tasks, counts, findings. Pure data."""
+"""Reports to people: tasks, counts, findings. Pure data."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class TaskRow:
-    """A task as `show` and `status` see it."""
+    """A task as `show` and `status` report it."""
 
     task_id: TaskId
     state: TaskState
@@ -57,7 +57,7 @@ class AtRisk:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """What `status` says."""
+    """The content of `status`."""
 
     tasks: Mapping[TaskState, int]
     stems: Mapping[StemState, int]
@@ -75,9 +75,9 @@ class Overview:
     """The last 20."""
     last_archived_at: datetime | None
     stems_an_hour: float | None
-    """The present pace: of the last hour; None while it cannot be told."""
+    """The rate of the last hour; None while it is unknown."""
     forecast_late: int | None
-    """How many of the stems that are listed now will expire before they are reached at that pace."""
+    """Listed stems that will expire before they are reached at that rate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +95,16 @@ class OpenWork:
 
 @dataclass(frozen=True, slots=True)
 class JobCounts:
-    """How the queue of jobs and those who work on it stand."""
+    """The state of the queue of jobs and of its workers."""
 
     workers: int
-    """Workers that were heard of within seconds."""
+    """Workers that gave a sign of life within seconds."""
     silent_workers: int
-    """Workers that were not, and have not said goodbye: killed, frozen or cut off."""
+    """Workers that gave none and did not end in order: killed, frozen or cut off."""
     waiting: int
     """Jobs that a worker may take now."""
     scheduled: int
     """Jobs whose time will come within seconds."""
     doing: int
     stalled: int
-    """Jobs that a worker took who is silent or gone; they are put back within seconds."""
+    """Jobs of workers that are silent or gone; they are put back within seconds."""

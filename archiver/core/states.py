@@ -8,7 +8,7 @@ from typing import TypeVar
 
 
 class TaskState(StrEnum):
-    """Where a task stands."""
+    """The state of a task."""
 
     QUEUED = "queued"
     """No audio is known yet; not_before says when to ask again."""
@@ -25,7 +25,7 @@ class TaskState(StrEnum):
 
 
 class StemState(StrEnum):
-    """Where a stem stands."""
+    """The state of a stem."""
 
     WANTED = "wanted"
     STORED = "stored"
@@ -35,7 +35,7 @@ class StemState(StrEnum):
 
 
 class TaskEvent(StrEnum):
-    """What can happen to a task."""
+    """An event in the life of a task."""
 
     NOT_READY = "not_ready"
     LISTED = "listed"
@@ -48,7 +48,7 @@ class TaskEvent(StrEnum):
 
 
 class StemEvent(StrEnum):
-    """What can happen to a stem."""
+    """An event in the life of a stem."""
 
     STORED = "stored"
     REFUSED = "refused"

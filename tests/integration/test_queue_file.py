@@ -22,7 +22,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from archiver.adapters.queue_file import Limits, QueueFile, read_ids
+from archiver.adapters.queue_file import QueueFile, SizeLimits, read_ids
 from archiver.core.errors import QueueUnreadable
 from archiver.core.model import Cursor, Intake, Reject, TaskId
 from tests.fixtures.profiles import examples
@@ -181,7 +181,7 @@ def test_read_when_a_10_mb_line_is_unfinished_waits_without_holding_it(path: Pat
 
 @pytest.mark.parametrize(("spare", "rejected"), [(0, 0), (1, 1)])
 def test_read_when_a_line_is_just_too_long_rejects_it(path: Path, spare: int, rejected: int) -> None:
-    queue = QueueFile(str(path), limits=Limits(line=64))
+    queue = QueueFile(str(path), limits=SizeLimits(line=64))
     path.write_bytes(b"task-00000000".ljust(63 + spare) + b"\n" + lines(ids_of(1, 2)))
     ids, rejects, _ = read_on(queue, None)
     assert (len(ids), len(rejects)) == (2 - rejected, rejected)
@@ -189,7 +189,7 @@ def test_read_when_a_line_is_just_too_long_rejects_it(path: Path, spare: int, re
 
 def test_read_when_there_is_much_gives_bounded_batches_that_join_up(path: Path) -> None:
     path.write_bytes(lines(ids_of(0, 1000)))
-    for limits in (Limits(results=7), Limits(chunk=100), Limits(chunk=1), Limits(results=1)):
+    for limits in (SizeLimits(results=7), SizeLimits(chunk=100), SizeLimits(chunk=1), SizeLimits(results=1)):
         queue = QueueFile(str(path), limits=limits)
         first = queue.read(None)
         assert 1 <= len(first.ids) <= min(limits.results, limits.chunk // 14 + 1)
@@ -292,7 +292,7 @@ def test_read_of_any_bytes_however_they_come_finds_what_one_read_finds(
     path = tmp_path / "grows.txt"
     path.unlink(missing_ok=True)
     path.touch()
-    queue = QueueFile(str(path), limits=Limits(line=64, chunk=50, results=3))
+    queue = QueueFile(str(path), limits=SizeLimits(line=64, chunk=50, results=3))
     ids: list[TaskId] = []
     rejects: list[Reject] = []
     cursor: Cursor | None = None
@@ -308,7 +308,7 @@ def test_read_of_any_bytes_however_they_come_finds_what_one_read_finds(
     more_ids, more_rejects, cursor = read_on(queue, cursor)
     content = b"".join(pieces)
     finished = content[: content.rfind(b"\n") + 1]
-    batches = list(read_ids(io.BytesIO(finished), str(path), limits=Limits(line=64)))
+    batches = list(read_ids(io.BytesIO(finished), str(path), limits=SizeLimits(line=64)))
     assert ids + more_ids == [each for batch in batches for each in batch.ids]
     assert rejects + more_rejects == [each for batch in batches for each in batch.rejects]
     assert cursor.offset == len(finished)
@@ -470,7 +470,7 @@ def test_append_when_another_holds_the_lock_waits_for_it(path: Path, queue: Queu
 
 def test_stream_when_read_to_its_end_gives_all_in_batches_with_offsets() -> None:
     content = lines(ids_of(0, 5)) + b"bad\n" + json.dumps({"data": {"taskId": "task-00000005"}}).encode()
-    batches = list(read_ids(io.BytesIO(content), "ids.txt", limits=Limits(results=2)))
+    batches = list(read_ids(io.BytesIO(content), "ids.txt", limits=SizeLimits(results=2)))
     assert [len(each.ids) + len(each.rejects) for each in batches] == [2, 2, 2, 1]
     assert [one for each in batches for one in each.ids] == ids_of(0, 6)
     assert [(one.path, one.offset) for each in batches for one in each.rejects] == [("ids.txt", 70)]

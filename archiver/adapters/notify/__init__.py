@@ -1,1 +1,1 @@
-"""Ways to tell people and watchers outside."""
+"""Alerts to people, and pings to watchers outside."""

@@ -14,7 +14,7 @@ class Ping:
         self._timeout = timeout
 
     def __call__(self) -> str:
-        """Return an empty text when the switch took the ping, else what went wrong."""
+        """Return an empty text when the switch took the ping, else the fault."""
         try:
             with (
                 httpx.Client(timeout=self._timeout, headers={"User-Agent": self._user_agent}) as client,

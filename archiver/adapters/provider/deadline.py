@@ -24,7 +24,7 @@ HTTPCORE_FAULTS = (
     httpcore.ProxyError,
     httpcore.ConnectionNotAvailable,
 )
-"""What the transport raises, beside OSError."""
+"""The faults that the transport raises, beside OSError."""
 
 
 class DeadlineBoundTransport(httpx.BaseTransport):
@@ -50,7 +50,7 @@ class DeadlineBoundTransport(httpx.BaseTransport):
             self._network.deadline.end_in(None)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send the request; what fails is raised as httpcore raises it."""
+        """Send the request; raises HTTPCORE_FAULTS and OSError."""
         url = request.url
         answer = self._pool.handle_request(
             httpcore.Request(
@@ -82,7 +82,7 @@ class _Stream(httpx.SyncByteStream):
 
 
 class _Deadline(threading.local):
-    """When this thread's exchange must be over."""
+    """The end of this thread's exchange."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock

@@ -1,4 +1,4 @@
-"""What an answer means. Errors come in the HTTP status, in the body's `code`, or in both: both are judged.
+"""The meaning of an answer. Errors come in the HTTP status, in the body's `code`, or in both: both are judged.
 
 Source: the provider's docs (the list of codes), and answers seen in public client code. Pure.
 """
@@ -52,7 +52,7 @@ class NoSuchPath(ApiBusy):
 
 
 def opened(answer: Answer) -> Envelope | NotAnAnswer:
-    """Return the provider's envelope, or why the body is none."""
+    """Return the provider's envelope, or the complaint about the body."""
     try:
         return read_envelope(answer.body)
     except NotAnAnswer as complaint:

@@ -22,7 +22,7 @@ _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where the provider's API is, and how it is reached."""
+    """The provider's API: its place, and the way to it."""
 
     base_url: str
     user_agent: str

@@ -1,1 +1,1 @@
-"""What the provider's answers mean."""
+"""The meaning of the provider's answers."""

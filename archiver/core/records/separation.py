@@ -1,8 +1,8 @@
 """The audio of a vocal-removal record.
 
 Each http(s) string under a `*Url` / `*_url` key of `response` (or of a callback's `vocal_separation_info` /
-`vocal_removal_info`) counts, and each item of `originData`, flat or nested by role (`extract`, `remove`). A key
-nobody has heard of counts too, marked `known=False`: new stems have been added before. Left out are only keys that
+`vocal_removal_info`) counts, and each item of `originData`, flat or nested by role (`extract`, `remove`). An
+undocumented key counts too, marked `known=False`: the provider has added stems before. Left out are only keys that
 name a callback or webhook, a stream (its hosts answer with empty bodies), an image or a video.
 """
 
