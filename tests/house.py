@@ -1,17 +1,59 @@
-"""The only file of tests that composes the package: builders with defaults, so that a part that moves is met here."""
+"""The only file of tests that composes the package: builders with defaults, so that a part that moves is met here.
+
+`tests/unit/test_imports.py` holds every other test file to it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import timedelta
-from typing import TypeAlias
+import ssl
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from archiver.adapters.downloader import HttpDownloader
 from archiver.adapters.ledger import SqlLedger
 from archiver.adapters.ledger.database.faults import LedgerAway
-from archiver.ports.runtime import Checkpoint, unobserved
+from archiver.adapters.object_store import S3Store
+from archiver.adapters.object_store import s3_client as _s3_client
+from archiver.adapters.object_store.buffers import BufferBudget
+from archiver.adapters.provider.client import KieApi
+from archiver.adapters.provider.limiter import LocalPermits, RateLimiter
+from archiver.adapters.provider.wire import Endpoint
+from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Claim, Outcome, Policy
+from archiver.pipeline.breakers import Breakers
+from archiver.pipeline.context import Outside, TaskContext
+from archiver.pipeline.dispatch import DispatchContext, DispatchOptions, LocalDispatcher
+from archiver.pipeline.task import Archiver
+from archiver.pipeline.transfers import TransferThreads
+from archiver.ports.provider import Accounts
+from archiver.ports.runtime import Checkpoint, Clock, EventLog, Jitter, Observer, unobserved
+from archiver.ports.store import ObjectStore
+from archiver.ports.transfer import Downloader, TransferPool
+from tests.fakes.events import Events
+from tests.fakes.observer import Watcher
+from tests.fakes.time import Seconds
+from tests.fakes.transfers import Inline
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+__all__ = ["Archiver", "Breakers", "BufferBudget", "DispatchContext", "LocalDispatcher", "TransferThreads"]
+
+AGENT = "stem-archiver-test/1"
+API_KEY = "sk-PLANTED-api-key-0123456789"
+LEASE = timedelta(minutes=10)
+MIB = 1 << 20
 
 Ledger: TypeAlias = SqlLedger
 """All that a test may ask of a ledger."""
+
+
+def middle() -> float:
+    """Stand for jitter: always its mean."""
+    return 0.5
+
+
+# ---------------------------------------------------------------- the ledger
 
 
 def ledger_at(
@@ -24,3 +66,122 @@ def ledger_at(
 ) -> Ledger:
     """Open the ledger at `url`, or make it; raise LedgerFault."""
     return SqlLedger.open(url, checkpoint=checkpoint, patience=patience, outage=outage, notify=notify)
+
+
+# ---------------------------------------------------------------- the path
+
+
+def breakers_on(
+    ledger: Ledger, clock: Clock, log: EventLog, accounts: Collection[AccountName] = (DEFAULT_ACCOUNT,)
+) -> Breakers:
+    return Breakers(ledger.pauses, clock, log, accounts)
+
+
+def archiver_on(
+    ledger: Ledger,
+    breakers: Breakers,
+    clock: Clock,
+    log: EventLog,
+    *,
+    api: Accounts,
+    downloader: Downloader,
+    store: ObjectStore,
+    pool: TransferPool | None = None,
+    owner: str = "me",
+    prefix: str = "p/",
+    jitter: Jitter = middle,
+    observer: Observer | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+    checkpoint: Checkpoint = unobserved,
+) -> Archiver:
+    """Build the path of one task; without a pool its stems are moved in the calling thread."""
+    return Archiver(
+        TaskContext(
+            outside=Outside(
+                api, downloader, store, ledger.progress, ledger.uploads, breakers, Inline() if pool is None else pool
+            ),
+            owner=owner,
+            prefix=prefix,
+            policy=Policy(),
+            version="test",
+            clock=clock,
+            jitter=jitter,
+            log=log,
+            observer=Watcher() if observer is None else observer,
+            cancelled=cancelled,
+            checkpoint=checkpoint,
+        )
+    )
+
+
+def context_on(
+    ledger: Ledger,
+    breakers: Breakers,
+    clock: Clock,
+    log: EventLog,
+    *,
+    owner: str = "me",
+    workers: int = 1,
+    lease: timedelta = LEASE,
+    **more: Any,  # noqa: ANN401 - any further field of the context
+) -> DispatchContext:
+    """Build what the dispatchers of one process share."""
+    return DispatchContext(ledger.claims, breakers, DispatchOptions(owner, workers, lease), clock, log, **more)
+
+
+def dispatcher_on(context: DispatchContext, archive: Callable[[Claim], Outcome]) -> LocalDispatcher:
+    return LocalDispatcher(context, archive)
+
+
+# ---------------------------------------------------------------- what is outside
+
+
+def s3_client(**changes: Any) -> S3Client:  # noqa: ANN401 - any argument of the real one
+    """Build the client that production has."""
+    arguments: dict[str, Any] = {"addressing_style": "path", "max_connections": 4, "user_agent_extra": AGENT}
+    return _s3_client(**(arguments | changes))
+
+
+def s3_store(client: S3Client, bucket: str, **changes: Any) -> S3Store:  # noqa: ANN401 - any argument of the store
+    """Build a store with buffers of 32 MiB, that never sleeps."""
+    arguments: dict[str, Any] = {
+        "jitter": middle,
+        "clock": lambda: datetime.now(UTC),
+        "sleep": lambda _: None,
+    }
+    if "buffers" not in changes:
+        arguments["buffers"] = BufferBudget(32 * MIB)
+    return S3Store(client, bucket=bucket, **(arguments | changes))
+
+
+@contextmanager
+def downloader(**changes: Any) -> Iterator[HttpDownloader]:  # noqa: ANN401 - any argument of the constructor
+    """Build one for plain http on loopback, that trusts no certificate, and never sleeps."""
+    arguments: dict[str, Any] = {
+        "user_agent": AGENT,
+        "max_bytes": 10_000_000,
+        "min_rate": 0,
+        "allow_http": True,
+        "allow_private_addresses": True,
+        "sleep": Seconds().sleep,
+        "jitter": middle,
+        "read_timeout": 5.0,
+        "ssl_context": ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+    }
+    client = HttpDownloader(**(arguments | changes))
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def kie_api(base_url: str, **changes: Any) -> KieApi:  # noqa: ANN401 - any argument of those it builds
+    """Build a client of the provider on fake time; `changes` are those of Endpoint, permits, limiter and KieApi."""
+    seconds = Seconds(50_000.0)
+    given: dict[str, Any] = {"clock": seconds.clock, "wait": seconds.wait, "limit": 1000, "window": 10, **changes}
+    endpoint: dict[str, Any] = {"base_url": base_url, "user_agent": "stem-archiver/test", "allow_http": True}
+    endpoint |= {name: given.pop(name) for name in ("user_agent", "proxy", "allow_http") if name in given}
+    permits = LocalPermits(given.pop("limit"), given.pop("window"), clock=given["clock"])
+    limiter = RateLimiter(permits, clock=given["clock"], wait=given.pop("wait"))
+    plain: dict[str, Any] = {"api_key": API_KEY, "timeout": 5.0, "jitter": middle, "log": Events()}
+    return KieApi(Endpoint(**endpoint), limiter=limiter, **(plain | given))

@@ -23,7 +23,8 @@ from archiver.ports.transfer import Downloader
 from tests.fakes.audio import mp3
 from tests.fakes.downloader import Audio, FakeDownloader, Scripted
 from tests.fakes.origin import Origin, Reply, origin
-from tests.fixtures.fetching import downloader, drain, fetch
+from tests.fixtures.fetching import drain, fetch
+from tests.house import downloader
 
 SONG = mp3(300_000)
 

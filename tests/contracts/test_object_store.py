@@ -9,18 +9,16 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import lru_cache
 
 import pytest
 
-from archiver.adapters.object_store import S3Store
-from archiver.adapters.object_store.buffers import BufferBudget
 from archiver.core.errors import BodyEmpty, BodyLong, BodyShort, KeyTaken
 from archiver.core.model import StoredObject
 from archiver.demo.seaweed import S3Server
 from archiver.ports.store import ObjectStore
 from tests.fakes.object_store import FakeStore, MemoryBody, MemoryJournal
+from tests.house import BufferBudget, s3_store
 
 MIB = 1024 * 1024
 SINGLE = MIB
@@ -78,15 +76,7 @@ def real_rig(server: S3Server, bucket: str) -> Iterator[Rig]:
             return head["ContentType"], head["Metadata"]
 
         budget = BufferBudget(64 * MIB)
-        store = S3Store(
-            client,
-            bucket=bucket,
-            buffers=budget,
-            jitter=lambda: 0.5,
-            clock=lambda: datetime.now(UTC),
-            single_put_max=SINGLE,
-            part_size=PART,
-        )
+        store = s3_store(client, bucket, buffers=budget, single_put_max=SINGLE, part_size=PART)
         yield Rig(store, read, lambda: len(list(store.uploads(""))), labels, budget=budget)
 
 

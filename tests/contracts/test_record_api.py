@@ -28,7 +28,7 @@ from archiver.core.records.record import record_of
 from archiver.ports.provider import RecordApi
 from tests.fakes.provider import Reply, Request, ScriptedProvider, reply
 from tests.fakes.record_api import FakeApi
-from tests.fixtures.record_api import kie_api
+from tests.house import kie_api
 
 TASK = TaskId("3e63b4cc88d52611159371f6af5571e7")
 OTHER_TASK = TaskId("e649edb7abfd759285bd41a47a634b10")

@@ -14,10 +14,9 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Self
 
@@ -34,7 +33,6 @@ from archiver.core.model import (
     Dependency,
     Intake,
     Phase,
-    Policy,
     RecordInfo,
     StemName,
     StemSource,
@@ -42,21 +40,16 @@ from archiver.core.model import (
     TaskId,
 )
 from archiver.core.states import StemState
-from archiver.pipeline.breakers import Breakers
-from archiver.pipeline.context import Outside, TaskContext
-from archiver.pipeline.dispatch import DispatchContext, DispatchOptions, LocalDispatcher
-from archiver.pipeline.task import Archiver
 from archiver.ports.store import UploadJournal
 from archiver.ports.transfer import Body
 from tests.fakes.downloader import Audio, FakeBody
 from tests.fakes.events import Silence
+from tests.fakes.time import NOW as START
 from tests.fixtures.ledgers import accept, open_work, pauses
-from tests.house import Ledger, ledger_at
-from tests.unit.pipeline.test_task import Watcher
+from tests.house import Ledger, archiver_on, breakers_on, context_on, dispatcher_on, ledger_at
 
 pytestmark = pytest.mark.timeout(300)
 
-START = datetime(2026, 11, 1, tzinfo=UTC)
 RETENTION = timedelta(days=14)
 STEMS = 6
 ASK = timedelta(seconds=0.5)
@@ -173,19 +166,6 @@ class Simulation:
         pass
 
 
-class AtOnce:
-    """A TransferPool without threads."""
-
-    def moved(self, host: str, size: int) -> None:
-        pass
-
-    def submit(self, deadline: datetime, work: Callable[[], None], host: str) -> Future[None]:
-        work()
-        future: Future[None] = Future()
-        future.set_result(None)
-        return future
-
-
 class ByAge(SqlProgress):
     """The real path, blind to deadlines: tasks go by their age in the queue."""
 
@@ -230,24 +210,10 @@ def simulate(scenario: Scenario, kind: Kind = earliest_deadline_first) -> Simula
 def _run(world: Simulation, ledger: Ledger, until: datetime) -> None:
     accept(ledger, Intake(ids=tuple(world.created)), now=START)
     log = Silence()
-    breakers = Breakers(ledger.pauses, world.clock, log)
-    archiver = Archiver(
-        TaskContext(
-            outside=Outside(world, world, world, ledger.progress, ledger.uploads, breakers, AtOnce()),
-            owner="me",
-            prefix="",
-            policy=Policy(),
-            version="test",
-            clock=world.clock,
-            jitter=lambda: 0.5,
-            log=log,
-            observer=Watcher(),
-        )
-    )
-    context = DispatchContext(
-        ledger.claims, breakers, DispatchOptions("me", 1, lease=timedelta(days=1)), world.clock, log
-    )
-    dispatcher = LocalDispatcher(context, archiver.archive)
+    breakers = breakers_on(ledger, world.clock, log)
+    archiver = archiver_on(ledger, breakers, world.clock, log, api=world, downloader=world, store=world, prefix="")
+    context = context_on(ledger, breakers, world.clock, log, lease=timedelta(days=1))
+    dispatcher = dispatcher_on(context, archiver.archive)
     while world.now < until:
         started = dispatcher.pump()
         assert dispatcher.wait_idle(3600)

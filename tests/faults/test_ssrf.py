@@ -19,7 +19,8 @@ from archiver.adapters.downloader.dialer import tcp_connect
 from archiver.core.errors import AddressForbidden, ArchiverError, OriginBusy
 from tests.fakes.audio import mp3
 from tests.fakes.origin import Origin, Reply, origin
-from tests.fixtures.fetching import downloader, fetch
+from tests.fixtures.fetching import fetch
+from tests.house import downloader
 
 SONG = mp3(20_000)
 PUBLIC_HOST = "cdn.example"

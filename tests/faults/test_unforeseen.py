@@ -12,8 +12,9 @@ import pytest
 
 from archiver.core.errors import OriginBusy
 from archiver.core.model import Later, Outcome
+from tests.fakes.time import Clock
 from tests.house import Ledger, ledger_at
-from tests.unit.pipeline.test_dispatch import Archive, Clock, dispatcher_of, queued
+from tests.unit.pipeline.test_dispatch import Archive, dispatcher_of, queued
 from tests.unit.pipeline.test_task import DRUMS, VOCAL, World
 
 

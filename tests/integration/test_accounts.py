@@ -18,7 +18,7 @@ from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Phase, TaskId
 from archiver.demo.audio import EmulatedStem
 from archiver.demo.emulator import API_KEY, Emulator
 from archiver.demo.records import EmulatedTask
-from tests.fixtures.record_api import kie_api
+from tests.house import kie_api
 
 SECOND, THIRD = AccountName("second"), AccountName("third")
 KEYS = {DEFAULT_ACCOUNT: API_KEY, SECOND: "key-of-the-second", THIRD: "key-of-nobody"}

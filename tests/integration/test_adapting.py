@@ -13,10 +13,10 @@ from archiver.adapters.downloader import HttpDownloader
 from archiver.core.errors import ArchiverError, OriginBusy
 from archiver.core.model import Dependency
 from archiver.core.text import host_of
-from archiver.pipeline.transfers import TransferThreads
 from tests.fakes.audio import mp3
 from tests.fakes.origin import Origin, Reply, Seen, origin
-from tests.fixtures.fetching import downloader, fetch
+from tests.fixtures.fetching import fetch
+from tests.house import TransferThreads, downloader
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 SONG = mp3(20_000)

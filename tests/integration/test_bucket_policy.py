@@ -25,11 +25,8 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 from moto.core import set_initial_no_auth_action_count
 
-from archiver.adapters.object_store import S3Store
-from archiver.adapters.object_store.buffers import BufferBudget
 from archiver.app.assembly import Role, service
 from archiver.app.check import findings
-from archiver.app.clock import utc_now
 from archiver.core.model import Intake, TaskId
 from archiver.demo.emulator import API_KEY, Emulator
 from archiver.demo.records import EmulatedTask
@@ -40,6 +37,7 @@ from archiver.settings import Loaded, load
 from tests import ROOT
 from tests.fakes.events import Events
 from tests.fakes.object_store import MemoryBody, MemoryJournal
+from tests.house import s3_store
 from tests.worlds.site import stems_of
 
 DOCUMENTS = ROOT / "deploy" / "aws"
@@ -262,15 +260,7 @@ def test_store_passes_every_look_again_and_again_on_a_bucket_with_object_lock(s3
     with closing(s3_server.client()) as s3:
         s3.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=True)
         s3.put_object_lock_configuration(Bucket=bucket, ObjectLockConfiguration=document("object-lock.json"))
-    store = S3Store(
-        s3_server.client(),
-        bucket=bucket,
-        buffers=BufferBudget(16 * MIB),
-        jitter=lambda: 0.5,
-        clock=utc_now,
-        single_put_max=MIB,
-        part_size=5 * MIB,
-    )
+    store = s3_store(s3_server.client(), bucket, single_put_max=MIB, part_size=5 * MIB)
     with closing(store):
         for _ in range(2):
             assert [finding for finding in store.probe(f"{PREFIX}probe") if finding.level == "fail"] == []

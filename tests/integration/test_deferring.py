@@ -13,13 +13,11 @@ import pytest
 from archiver.core import plan
 from archiver.core.errors import LedgerFault
 from archiver.core.model import Claim, Dependency, Due, Later, Outcome, Paused, Stage, TaskId, Yielded
-from archiver.pipeline.breakers import Breakers
 from archiver.pipeline.cluster import AHEAD, LEASE, LOOK_AHEAD_EVERY, PROBES, WINDOW, Deferrer, JobRunner
-from archiver.pipeline.dispatch import DispatchContext, DispatchOptions
 from archiver.ports.work import JobHandler
 from tests.fakes.events import Events
 from tests.fixtures.ledgers import DAY, NOW, SECOND, claim, finish, listed, no_claim, take_in, tid
-from tests.house import Ledger
+from tests.house import Ledger, breakers_on, context_on
 
 
 @dataclass
@@ -59,7 +57,7 @@ class Half:
     outcome: Callable[[Claim], Outcome] = lambda _: Yielded()
 
     def __post_init__(self) -> None:
-        self.breakers = Breakers(self.ledger.pauses, self.clock, self.log)
+        self.breakers = breakers_on(self.ledger, self.clock, self.log)
 
     def clock(self) -> datetime:
         return self.now
@@ -71,13 +69,12 @@ class Half:
         return outcome
 
     def deferrer(self) -> Deferrer:
-        return Deferrer(self.context(DispatchOptions("intake", 1)), self.engine)
+        context = context_on(self.ledger, self.breakers, self.clock, self.log, owner="intake")
+        return Deferrer(context, self.engine)
 
     def runner(self) -> JobRunner:
-        return JobRunner(self.context(DispatchOptions("worker", 2, LEASE)), self.engine, self.archive)
-
-    def context(self, options: DispatchOptions) -> DispatchContext:
-        return DispatchContext(self.ledger.claims, self.breakers, options, self.clock, self.log)
+        context = context_on(self.ledger, self.breakers, self.clock, self.log, owner="worker", workers=2, lease=LEASE)
+        return JobRunner(context, self.engine, self.archive)
 
     def pause(self, dependency: Dependency) -> None:
         self.breakers.trip(Paused(dependency, "out", "wait", lasting=False))

@@ -26,7 +26,9 @@ from archiver.core.errors import (
 )
 from tests.fakes.audio import mp3
 from tests.fakes.origin import Origin, Reply, origin
-from tests.fixtures.fetching import AGENT, Naps, downloader, fetch
+from tests.fakes.time import Seconds
+from tests.fixtures.fetching import fetch
+from tests.house import AGENT, downloader
 
 SONG = mp3(300_000)
 
@@ -140,44 +142,44 @@ def fetch_without_length_check(client: HttpDownloader, url: str) -> bytes:
 
 
 def test_kept_connection_that_the_origin_closed_is_replaced_unnoticed(cdn: Origin) -> None:
-    naps = Naps()
-    with downloader(sleep=naps) as client:
+    naps = Seconds()
+    with downloader(sleep=naps.sleep) as client:
         url = cdn.script(Reply(SONG, hang_up=True), Reply(SONG))
         assert fetch(client, url) == SONG
         assert fetch(client, url) == SONG
     assert cdn.connections == 2
-    assert naps.seconds == []
+    assert naps.waits == []
 
 
 @pytest.mark.parametrize("reset", [False, True])
 def test_kept_connection_that_dies_under_the_request_is_tried_once_more(cdn: Origin, reset: bool) -> None:
-    naps = Naps()
-    with downloader(sleep=naps) as client:
+    naps = Seconds()
+    with downloader(sleep=naps.sleep) as client:
         url = cdn.script(Reply(SONG), Reply(raw=b"", hang_up=True, reset=reset), Reply(SONG))
         assert fetch(client, url) == SONG
         assert fetch(client, url) == SONG
     assert [seen.connection for seen in cdn.seen] == [1, 1, 2]
-    assert naps.seconds == []
+    assert naps.waits == []
 
 
 def test_kept_connection_that_dies_inside_the_head_is_a_failed_try(cdn: Origin) -> None:
-    naps = Naps()
-    with downloader(sleep=naps) as client:
+    naps = Seconds()
+    with downloader(sleep=naps.sleep) as client:
         url = cdn.script(Reply(SONG), Reply(raw=b"HTTP/1.1 200 OK\r\nContent-", hang_up=True), Reply(SONG))
         fetch(client, url)
         assert fetch(client, url) == SONG
-    assert len(naps.seconds) == 1
+    assert len(naps.waits) == 1
 
 
 def test_fresh_connection_closed_without_an_answer_is_a_failed_try(cdn: Origin) -> None:
-    naps = Naps()
+    naps = Seconds()
     with (
-        downloader(sleep=naps) as client,
+        downloader(sleep=naps.sleep) as client,
         pytest.raises(OriginBusy),
         client.open(cdn.script(Reply(raw=b"", hang_up=True))),
     ):
         pass
-    assert naps.seconds == [0.5, 1.0]
+    assert naps.waits == [0.5, 1.0]
 
 
 def test_idle_connections_are_bounded(cdn: Origin) -> None:
@@ -212,13 +214,13 @@ def test_half_read_body_gives_no_connection_back(cdn: Origin, client: HttpDownlo
 
 
 def test_connection_whose_body_is_still_to_come_is_not_used_for_another(cdn: Origin) -> None:
-    naps = Naps()
-    with downloader(sleep=naps, read_timeout=0.5) as client:
+    naps = Seconds()
+    with downloader(sleep=naps.sleep, read_timeout=0.5) as client:
         url = cdn.script(Reply(SONG, stall=10_000), Reply(SONG))
         with client.open(url) as body:
             body.readinto(memoryview(bytearray(10_000)))
         assert fetch(client, url) == SONG
-    assert naps.seconds == []
+    assert naps.waits == []
 
 
 def test_body_outlives_the_clients_close(cdn: Origin) -> None:
@@ -265,12 +267,12 @@ def test_403_about_a_missing_key_is_a_spent_link(cdn: Origin, client: HttpDownlo
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504, 520, 530])
 def test_passing_failure_is_tried_three_times(cdn: Origin, status: int) -> None:
-    naps = Naps()
-    with downloader(sleep=naps) as client:
+    naps = Seconds()
+    with downloader(sleep=naps.sleep) as client:
         with pytest.raises(OriginBusy, match=str(status)), client.open(cdn.script(Reply(status=status))):
             pass
         assert len(cdn.seen) == 3
-        assert naps.seconds == [0.5, 1.0]
+        assert naps.waits == [0.5, 1.0]
         url = cdn.script(Reply(status=status), Reply(status=status), Reply(SONG))
         assert fetch(client, url) == SONG
 
@@ -312,11 +314,11 @@ def test_retry_after_is_handed_on(
 
 
 def test_short_retry_after_is_waited_out(cdn: Origin) -> None:
-    naps = Naps()
-    with downloader(sleep=naps) as client:
+    naps = Seconds()
+    with downloader(sleep=naps.sleep) as client:
         url = cdn.script(Reply(status=429, headers=(("Retry-After", "3"),)), Reply(SONG))
         assert fetch(client, url) == SONG
-    assert naps.seconds == [3.0]
+    assert naps.waits == [3.0]
 
 
 # --- bodies that are none

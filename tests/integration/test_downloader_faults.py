@@ -21,7 +21,9 @@ from archiver.core.errors import (
 )
 from tests.fakes.audio import mp3
 from tests.fakes.origin import Headers, Origin, RangedFile, Reply, Seen, origin, partial
-from tests.fixtures.fetching import Naps, downloader, drain, fetch
+from tests.fakes.time import Seconds
+from tests.fixtures.fetching import drain, fetch
+from tests.house import downloader
 
 SONG = mp3(300_000)
 OLD: Headers = (("Last-Modified", "Mon, 23 Nov 2026 09:00:00 GMT"), ("Date", "Mon, 23 Nov 2026 10:00:00 GMT"))
@@ -80,10 +82,10 @@ def test_cut_after_cut_goes_on_as_long_as_there_is_progress(cdn: Origin, client:
 
 
 def test_cuts_without_progress_end_as_a_short_body(cdn: Origin) -> None:
-    naps = Naps()
-    with downloader(sleep=naps) as client, pytest.raises(BodyShort, match=r"1500\d of 300000"):
+    naps = Seconds()
+    with downloader(sleep=naps.sleep) as client, pytest.raises(BodyShort, match=r"1500\d of 300000"):
         fetch(client, cdn.script(RangedFile(SONG, cuts=[15_000, *repeat(1, 50)])))
-    assert naps.seconds == [0.25, 0.5, 1.0, 2.0, 4.0]
+    assert naps.waits == [0.25, 0.5, 1.0, 2.0, 4.0]
     assert len(cdn.seen) == 6
 
 
@@ -394,12 +396,16 @@ def test_slow_origin_is_noticed_over_many_small_reads(cdn: Origin) -> None:
 
 
 def test_refused_connection_is_busy_after_three_tries() -> None:
-    naps = Naps()
+    naps = Seconds()
     with origin() as gone:
         url = gone.url()
-    with downloader(sleep=naps) as client, pytest.raises(OriginBusy, match="Connection refused"), client.open(url):
+    with (
+        downloader(sleep=naps.sleep) as client,
+        pytest.raises(OriginBusy, match="Connection refused"),
+        client.open(url),
+    ):
         pass
-    assert naps.seconds == [0.5, 1.0]
+    assert naps.waits == [0.5, 1.0]
 
 
 def test_unresolvable_name_is_busy() -> None:

@@ -12,7 +12,8 @@ from tests.fakes.audio import mp3
 from tests.fakes.http_proxy import http_proxy
 from tests.fakes.origin import RangedFile, Reply, origin
 from tests.fakes.tls import identity
-from tests.fixtures.fetching import AGENT, downloader, fetch
+from tests.fixtures.fetching import fetch
+from tests.house import AGENT, downloader
 
 SONG = mp3(300_000)
 HOST = "cdn.test"

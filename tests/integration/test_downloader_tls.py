@@ -11,7 +11,8 @@ from archiver.core.errors import AddressForbidden, OriginBusy
 from tests.fakes.audio import mp3
 from tests.fakes.origin import RangedFile, Reply, origin
 from tests.fakes.tls import Identity, identity
-from tests.fixtures.fetching import downloader, fetch
+from tests.fixtures.fetching import fetch
+from tests.house import downloader
 
 SONG = mp3(300_000)
 HOST = "cdn.test"

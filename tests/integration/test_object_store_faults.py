@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from archiver.adapters.object_store import S3Store, s3_client
-from archiver.adapters.object_store.buffers import BufferBudget
+from archiver.adapters.object_store import S3Store
 from archiver.adapters.object_store.calls import Labels, S3Calls
 from archiver.adapters.object_store.content import Content
 from archiver.adapters.object_store.faults import Conflict
@@ -51,6 +50,7 @@ from tests.fakes.s3_proxy import (
     truncate,
     without,
 )
+from tests.house import BufferBudget, s3_client, s3_store
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -98,12 +98,10 @@ class Bench:
         self.store = self.store_with(checkpoint=self.steps.append)
 
     def store_with(self, *, checkpoint: Checkpoint = unobserved, log: EventLog | None = None) -> S3Store:
-        return S3Store(
+        return s3_store(
             self.through,
-            bucket=self.bucket,
+            self.bucket,
             buffers=self.budget,
-            jitter=lambda: 0.5,
-            clock=lambda: datetime.now(UTC),
             sleep=self.slept.append,
             single_put_max=SINGLE,
             part_size=PART,
@@ -517,14 +515,7 @@ def test_an_error_that_repeats_a_session_token_is_told_without_it(bench: Bench) 
 
 
 def test_a_store_that_redirects_every_call_is_asked_once_for_its_region(bench: Bench, s3_server: S3Server) -> None:
-    client = s3_client(
-        endpoint_url=bench.proxy.url,
-        region=s3_server.region,
-        addressing_style="path",
-        max_connections=4,
-        user_agent_extra="stem-archiver/test",
-        session=s3_server.session,
-    )
+    client = s3_client(endpoint_url=bench.proxy.url, region=s3_server.region, session=s3_server.session)
     with closing(client):
         bench.through = client
         bench.__post_init__()
@@ -538,14 +529,7 @@ def test_a_store_that_redirects_every_call_is_asked_once_for_its_region(bench: B
 def test_the_client_of_production_signs_no_body_and_yet_a_flipped_bit_is_caught(
     bench: Bench, s3_server: S3Server, size: int, sends: str
 ) -> None:
-    client = s3_client(
-        endpoint_url=bench.proxy.url,
-        region=s3_server.region,
-        addressing_style="path",
-        max_connections=4,
-        user_agent_extra="stem-archiver/test",
-        session=s3_server.session,
-    )
+    client = s3_client(endpoint_url=bench.proxy.url, region=s3_server.region, session=s3_server.session)
     with closing(client):
         bench.through = client
         bench.__post_init__()
@@ -557,7 +541,7 @@ def test_the_client_of_production_signs_no_body_and_yet_a_flipped_bit_is_caught(
     assert bench.open_uploads() == bench.journal.open == []
     sent = next(request for request in bench.proxy.requests if request.operation == sends)
     assert sent.header("X-Amz-Content-SHA256") == "UNSIGNED-PAYLOAD"
-    assert "stem-archiver/test" in sent.header("User-Agent")
+    assert "stem-archiver-test/1" in sent.header("User-Agent")
 
 
 def test_fifty_mebibytes_take_no_more_memory_than_a_buffer(bench: Bench, s3_server: S3Server) -> None:

@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import boto3
 import pytest
 
-from archiver.adapters.object_store import S3Store, s3_client
-from archiver.adapters.object_store.buffers import BufferBudget
+from archiver.adapters.object_store import S3Store
 from archiver.core.errors import AccessRefused, CredentialsMissing, StoreBusy
 from archiver.demo.seaweed import S3Server
 from tests.fakes.object_store import MemoryBody, MemoryJournal
 from tests.fakes.s3_proxy import S3Proxy, answer, dated, drop_before, refuse, s3_proxy, without
+from tests.house import s3_client, s3_store
 
 if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
+    pass
 
 MIB = 1024 * 1024
 PROBE = "stems/.stem-archiver-probe"
@@ -27,27 +27,7 @@ EVER = 1000
 
 
 def store_on(server: S3Server, bucket: str) -> S3Store:
-    client = s3_client(
-        endpoint_url=server.endpoint_url,
-        region=server.region,
-        addressing_style="path",
-        max_connections=4,
-        user_agent_extra="stem-archiver/test",
-        session=server.session,
-    )
-    return store_of(client, bucket)
-
-
-def store_of(client: S3Client, bucket: str, **options: object) -> S3Store:
-    return S3Store(
-        client,
-        bucket=bucket,
-        buffers=BufferBudget(32 * MIB),
-        jitter=lambda: 0.5,
-        clock=lambda: datetime.now(UTC),
-        sleep=lambda _: None,
-        **options,  # type: ignore[arg-type]  # the tests pass what S3Store takes
-    )
+    return s3_store(s3_client(endpoint_url=server.endpoint_url, region=server.region, session=server.session), bucket)
 
 
 def levels(store: S3Store) -> dict[str, str]:
@@ -175,16 +155,9 @@ def moto() -> Iterator[boto3.session.Session]:
 
 
 def moto_store(session: boto3.session.Session, **options: object) -> S3Store:
-    client = s3_client(
-        endpoint_url=None,
-        region="us-east-1",
-        addressing_style="auto",
-        max_connections=4,
-        user_agent_extra="stem-archiver/test",
-        session=session,
-    )
+    client = s3_client(endpoint_url=None, region="us-east-1", addressing_style="auto", session=session)
     client.create_bucket(Bucket="moto")
-    return store_of(client, "moto", **options)
+    return s3_store(client, "moto", **options)
 
 
 @pytest.mark.parametrize(
@@ -244,7 +217,7 @@ def test_no_credentials_are_ours_to_mend(s3_server: S3Server, bucket: str, monke
 def test_an_unknown_profile_is_ours_to_mend(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "no-such-profile")
     with pytest.raises(AccessRefused, match="ProfileNotFound"):
-        s3_client(endpoint_url=None, region=None, addressing_style="auto", max_connections=1, user_agent_extra="x")
+        s3_client(endpoint_url=None, region=None, addressing_style="auto", session=None)
 
 
 def test_a_store_that_nobody_listens_for_is_busy_and_its_url_is_not_told(s3_server: S3Server) -> None:

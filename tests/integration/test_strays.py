@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from archiver.adapters.object_store import S3Store
-from archiver.adapters.object_store.buffers import BufferBudget
 from archiver.core.errors import AccessRefused
 from archiver.core.model import Intake, TaskId
 from archiver.demo.seaweed import S3Server
 from archiver.service.housekeeping import abort_strays
 from tests.fakes.events import Events
 from tests.fixtures.ledgers import accept
-from tests.house import Ledger, ledger_at
+from tests.house import Ledger, ledger_at, s3_store
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -35,7 +34,7 @@ def client(s3_server: S3Server) -> Iterator[S3Client]:
 
 @pytest.fixture
 def store(client: S3Client, bucket: str) -> S3Store:
-    return S3Store(client, bucket=bucket, buffers=BufferBudget(1 << 20), jitter=lambda: 0.5, clock=lambda: NOW)
+    return s3_store(client, bucket, clock=lambda: NOW)
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ from archiver.core.errors import BodySlow, Interrupted
 from archiver.settings import parse_bandwidth
 from tests.fakes.audio import mp3
 from tests.fakes.origin import Origin, Reply, origin
-from tests.fixtures.fetching import downloader, fetch
+from tests.fixtures.fetching import fetch
+from tests.house import downloader
 
 MIB = 1 << 20
 

@@ -22,7 +22,7 @@ from archiver.adapters.downloader.address import SockAddr
 from archiver.core.errors import ArchiverError, BodyShort
 from tests.fakes.audio import mp3
 from tests.fakes.origin import Headers, Reply, partial
-from tests.fixtures.fetching import downloader
+from tests.house import downloader
 
 TAG: Headers = (("ETag", '"v1"'),)
 PEEKED = 4096

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,27 +16,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from archiver.adapters.downloader.sniff import sniff
-from archiver.adapters.object_store import S3Store
-from archiver.adapters.object_store.buffers import BufferBudget
-from archiver.core.model import Archived, Intake, Policy, TaskId
+from archiver.core.model import Archived, Intake, TaskId
 from archiver.core.records.record import record_of
 from archiver.demo.seaweed import S3Server
-from archiver.pipeline.breakers import Breakers
-from archiver.pipeline.context import Outside, TaskContext
-from archiver.pipeline.task import Archiver
 from tests.fakes.audio import mp3
 from tests.fakes.downloader import Audio, FakeDownloader
 from tests.fakes.events import Events
 from tests.fakes.record_api import FakeApi
+from tests.fakes.time import NOW, Clock
 from tests.fixtures.ledgers import accept
 from tests.fixtures.profiles import examples
-from tests.house import Ledger, ledger_at
-from tests.worlds.path import Inline, Silent
+from tests.house import Archiver, Ledger, archiver_on, breakers_on, ledger_at, s3_store
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-NOW = datetime(2026, 11, 1, tzinfo=UTC)
 PREFIX = "stems/"
 EXTENSIONS = frozenset(
     ["mp3", "aac", "wav", "flac", "ogg", "opus", "m4a", "mp4", "aiff", "aifc", "webm", "mkv", "caf", "wma"]
@@ -101,28 +95,15 @@ class Place:
 
     def archiver(self, api: FakeApi) -> Archiver:
         log = Events()
-        store = S3Store(
-            self.client,
-            bucket=self.bucket,
-            buffers=BufferBudget(64 << 20),
-            jitter=lambda: 0.5,
-            clock=lambda: NOW,
-        )
-        breakers = Breakers(self.ledger.pauses, lambda: NOW, log)
-        return Archiver(
-            TaskContext(
-                outside=Outside(
-                    api, FakeDownloader(AnyUrl()), store, self.ledger.progress, self.ledger.uploads, breakers, Inline()
-                ),
-                owner="me",
-                prefix=PREFIX,
-                policy=Policy(),
-                version="test",
-                clock=lambda: NOW,
-                jitter=lambda: 0.5,
-                log=log,
-                observer=Silent(lambda _: None),
-            )
+        return archiver_on(
+            self.ledger,
+            breakers_on(self.ledger, Clock(), log),
+            Clock(),
+            log,
+            api=api,
+            downloader=FakeDownloader(AnyUrl()),
+            store=s3_store(self.client, self.bucket),
+            prefix=PREFIX,
         )
 
     def keys(self) -> set[str]:

@@ -41,8 +41,8 @@ from tests.fakes.audio import mp3
 from tests.fakes.downloader import Audio, Scripted
 from tests.fixtures.ledgers import retry
 from tests.fixtures.profiles import examples
-from tests.worlds.path import (
-    LEASE,
+from tests.house import LEASE
+from tests.property.universe import (
     POLICY,
     PREFIX,
     READY,

@@ -9,7 +9,9 @@ import pytest
 from archiver.adapters.provider.client import KieApi
 from tests.fakes.events import Events
 from tests.fakes.provider import ScriptedProvider, reply
-from tests.fixtures.record_api import PENDING, FakeTime, kie_api
+from tests.fakes.time import Seconds
+from tests.fixtures.record_api import PENDING
+from tests.house import kie_api
 
 Make = Callable[..., KieApi]
 
@@ -21,8 +23,8 @@ def provider() -> Iterator[ScriptedProvider]:
 
 
 @pytest.fixture
-def fake_time() -> FakeTime:
-    return FakeTime()
+def fake_time() -> Seconds:
+    return Seconds(50_000.0)
 
 
 @pytest.fixture
@@ -31,7 +33,7 @@ def events() -> Events:
 
 
 @pytest.fixture
-def make(provider: ScriptedProvider, fake_time: FakeTime, events: Events) -> Iterator[Make]:
+def make(provider: ScriptedProvider, fake_time: Seconds, events: Events) -> Iterator[Make]:
     """Build clients on fake time, unless told otherwise."""
     made: list[KieApi] = []
 

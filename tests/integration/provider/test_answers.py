@@ -27,7 +27,8 @@ from archiver.core.model import Phase, TaskId
 from archiver.core.records.record import record_of
 from tests.fakes.events import Events
 from tests.fakes.provider import Reply, Request, ScriptedProvider, reply
-from tests.fixtures.record_api import BUSY, EXAMPLES, KEY, OTHER_TASK, TASK
+from tests.fixtures.record_api import BUSY, EXAMPLES, OTHER_TASK, TASK
+from tests.house import API_KEY
 from tests.integration.provider.conftest import Make
 
 # ---------------------------------------------------------------------- what answers mean
@@ -173,7 +174,7 @@ def test_fetch_sends_one_get_with_our_agent_and_the_key_in_its_header_only(
     (request,) = provider.requests
     assert (request.method, request.target) == ("GET", f"/api/v1/vocal-removal/record-info?taskId={TASK}")
     assert request.headers["user-agent"] == "stem-archiver/test"
-    assert request.headers["authorization"] == f"Bearer {KEY}"
+    assert request.headers["authorization"] == f"Bearer {API_KEY}"
     assert request.headers["accept-encoding"] == "gzip"
     assert request.body == b""
 

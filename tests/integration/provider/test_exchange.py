@@ -23,7 +23,9 @@ from archiver.core.errors import (
 from archiver.core.model import Phase
 from tests.fakes.events import Events
 from tests.fakes.provider import Reply, ScriptedProvider, reply
-from tests.fixtures.record_api import KEY, PENDING, TASK, FakeTime
+from tests.fakes.time import Seconds
+from tests.fixtures.record_api import PENDING, TASK
+from tests.house import API_KEY
 from tests.integration.provider.conftest import Make
 
 # ---------------------------------------------------------------------- bodies and connections
@@ -100,7 +102,7 @@ def test_fetch_when_the_answer_does_not_end_gives_up_in_time(
     assert len(provider.requests) == 3
 
 
-def test_fetch_when_nobody_listens_is_busy(make: Make, fake_time: FakeTime) -> None:
+def test_fetch_when_nobody_listens_is_busy(make: Make, fake_time: Seconds) -> None:
     with socket.create_server(("127.0.0.1", 0)) as nobody:
         port = nobody.getsockname()[1]
     with pytest.raises(ApiBusy, match="ConnectError"):
@@ -120,7 +122,7 @@ def test_fetch_when_the_other_side_speaks_no_tls_never_shows_it_the_key(make: Ma
             make(base_url=f"https://127.0.0.1:{ear.port}", allow_http=False, timeout=0.3).fetch(TASK)
         heard = ear.heard()
     assert heard
-    assert KEY.encode() not in heard
+    assert API_KEY.encode() not in heard
 
 
 # ---------------------------------------------------------------------- where the key goes
@@ -249,14 +251,14 @@ def test_key_when_its_file_cannot_be_read_is_refused(make: Make, tmp_path: Path)
 
 
 def test_key_when_an_answer_repeats_it_is_masked(api: KieApi, provider: ScriptedProvider) -> None:
-    provider.says(reply({"code": 401, "msg": f"nobody knows {KEY}", "data": None}))
+    provider.says(reply({"code": 401, "msg": f"nobody knows {API_KEY}", "data": None}))
     with pytest.raises(KeyRefused) as refused:
         api.fetch(TASK)
     assert str(refused.value).endswith("nobody knows ***")
-    provider.says(reply({"code": 200, "msg": "success", "data": {"taskId": TASK, "errorMessage": KEY}}))
+    provider.says(reply({"code": 200, "msg": "success", "data": {"taskId": TASK, "errorMessage": API_KEY}}))
     record = api.fetch(TASK)
     assert record.error_message == "***"
-    assert KEY not in record.document
+    assert API_KEY not in record.document
 
 
 def test_key_shows_in_no_repr_error_or_event(
@@ -273,5 +275,5 @@ def test_key_shows_in_no_repr_error_or_event(
         shown.append("".join(traceback.format_exception(caught.value)))
     shown += [repr(events.seen), caplog.text]
     assert "api.retry" in "".join(shown)
-    for secret in (KEY, "PLANTED", "\x1b"):
+    for secret in (API_KEY, "PLANTED", "\x1b"):
         assert secret not in "".join(shown)

@@ -18,14 +18,15 @@ from archiver.core.errors import (
 from archiver.core.model import Phase
 from tests.fakes.events import Events
 from tests.fakes.provider import ScriptedProvider, reply
-from tests.fixtures.record_api import BUSY, OTHER_TASK, PENDING, TASK, FakeTime
+from tests.fakes.time import Seconds
+from tests.fixtures.record_api import BUSY, OTHER_TASK, PENDING, TASK
 from tests.integration.provider.conftest import Make
 
 # ---------------------------------------------------------------------- trying again
 
 
 def test_fetch_when_busy_twice_comes_through_at_the_third_try(
-    api: KieApi, provider: ScriptedProvider, fake_time: FakeTime, events: Events
+    api: KieApi, provider: ScriptedProvider, fake_time: Seconds, events: Events
 ) -> None:
     provider.says(BUSY, reply("<html>", status=503), reply(PENDING))
     assert api.fetch(TASK).phase is Phase.PENDING
@@ -70,7 +71,7 @@ def test_fetch_when_busy_for_good_raises_after_three_tries(api: KieApi, provider
 
 @pytest.mark.parametrize("jitter", [0.0, 0.999])
 def test_fetch_when_busy_spreads_the_waits(
-    make: Make, provider: ScriptedProvider, fake_time: FakeTime, jitter: float
+    make: Make, provider: ScriptedProvider, fake_time: Seconds, jitter: float
 ) -> None:
     provider.says(BUSY)
     with pytest.raises(ApiBusy):
@@ -88,7 +89,7 @@ def test_fetch_when_paused_is_not_tried_again(api: KieApi, provider: ScriptedPro
 
 @pytest.mark.parametrize("status", [429, 503])
 def test_fetch_when_told_to_retry_after_seconds_waits_them_out(
-    api: KieApi, provider: ScriptedProvider, fake_time: FakeTime, status: int
+    api: KieApi, provider: ScriptedProvider, fake_time: Seconds, status: int
 ) -> None:
     provider.says(reply({"code": status}, status=status, headers={"Retry-After": "7"}), reply(PENDING))
     api.fetch(TASK)
@@ -96,7 +97,7 @@ def test_fetch_when_told_to_retry_after_seconds_waits_them_out(
 
 
 def test_fetch_when_told_to_retry_at_a_date_reckons_by_the_servers_clock(
-    api: KieApi, provider: ScriptedProvider, fake_time: FakeTime
+    api: KieApi, provider: ScriptedProvider, fake_time: Seconds
 ) -> None:
     dates = {"Date": "Tue, 04 Aug 2026 10:00:00 GMT", "Retry-After": "Tue, 04 Aug 2026 10:00:09 GMT"}
     provider.says(reply({"code": 429}, status=429, headers=dates), reply(PENDING))
@@ -106,7 +107,7 @@ def test_fetch_when_told_to_retry_at_a_date_reckons_by_the_servers_clock(
 
 @pytest.mark.parametrize("value", ["soon", "-5", "1e9", "9" * 5000, "Tue, 04 Aug 2026 10:00:09 GMT", ""])
 def test_fetch_when_retry_after_says_nothing_backs_off_as_usual(
-    api: KieApi, provider: ScriptedProvider, fake_time: FakeTime, value: str
+    api: KieApi, provider: ScriptedProvider, fake_time: Seconds, value: str
 ) -> None:
     provider.says(reply({"code": 503}, status=503, headers={"Retry-After": value}), reply(PENDING))
     api.fetch(TASK)
@@ -115,7 +116,7 @@ def test_fetch_when_retry_after_says_nothing_backs_off_as_usual(
 
 @pytest.mark.parametrize("status", [429, 503])
 def test_fetch_when_told_to_wait_over_30_seconds_raises_at_once(
-    api: KieApi, provider: ScriptedProvider, fake_time: FakeTime, status: int
+    api: KieApi, provider: ScriptedProvider, fake_time: Seconds, status: int
 ) -> None:
     provider.says(reply({"code": status}, status=status, headers={"Retry-After": "31"}))
     with pytest.raises(ApiBusy) as caught:
@@ -126,7 +127,7 @@ def test_fetch_when_told_to_wait_over_30_seconds_raises_at_once(
 
 
 def test_fetch_when_waits_add_up_to_30_seconds_has_no_third_try(
-    api: KieApi, provider: ScriptedProvider, fake_time: FakeTime
+    api: KieApi, provider: ScriptedProvider, fake_time: Seconds
 ) -> None:
     provider.says(reply({"code": 503}, status=503, headers={"Retry-After": "16"}))
     with pytest.raises(ApiBusy):
@@ -139,7 +140,7 @@ def test_fetch_when_waits_add_up_to_30_seconds_has_no_third_try(
 
 
 def test_fetch_when_throttled_lets_a_whole_window_pass(
-    api: KieApi, provider: ScriptedProvider, fake_time: FakeTime
+    api: KieApi, provider: ScriptedProvider, fake_time: Seconds
 ) -> None:
     provider.says(reply({"code": 429, "msg": "Rate limit exceeded"}), reply(PENDING))
     api.fetch(TASK)
@@ -147,7 +148,7 @@ def test_fetch_when_throttled_lets_a_whole_window_pass(
 
 
 def test_fetch_when_another_task_was_throttled_slows_down_too(
-    api: KieApi, provider: ScriptedProvider, fake_time: FakeTime
+    api: KieApi, provider: ScriptedProvider, fake_time: Seconds
 ) -> None:
     provider.says(reply({"code": 429}, status=429, headers={"Retry-After": "31"}), reply(PENDING))
     with pytest.raises(ApiThrottled):
@@ -159,7 +160,7 @@ def test_fetch_when_another_task_was_throttled_slows_down_too(
 
 
 def test_fetch_when_the_cool_down_is_long_raises_without_a_request(
-    api: KieApi, provider: ScriptedProvider, fake_time: FakeTime
+    api: KieApi, provider: ScriptedProvider, fake_time: Seconds
 ) -> None:
     provider.says(reply({"code": 429}, status=429, headers={"Retry-After": "100000"}), reply(PENDING))
     with pytest.raises(ApiThrottled) as first:
@@ -172,7 +173,7 @@ def test_fetch_when_the_cool_down_is_long_raises_without_a_request(
     assert api.fetch(TASK).phase is Phase.PENDING
 
 
-def test_every_try_takes_a_permit(make: Make, provider: ScriptedProvider, fake_time: FakeTime) -> None:
+def test_every_try_takes_a_permit(make: Make, provider: ScriptedProvider, fake_time: Seconds) -> None:
     api = make(limit=2)
     began = fake_time.now
     provider.says(BUSY, reply(PENDING))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,19 +12,11 @@ from archiver.core.errors import ApiBusy, OriginBusy
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Dependency, Paused
 from archiver.pipeline.breakers import FAILURES_TO_TRIP, Breakers
 from tests.fakes.events import Events
+from tests.fakes.time import NOW, Clock
 from tests.fixtures.ledgers import hold, lift, pause, pauses
 from tests.house import Ledger, ledger_at
 
-NOW = datetime(2026, 11, 1, tzinfo=UTC)
 SECOND = AccountName("second")
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def __call__(self) -> datetime:
-        return self.now
 
 
 @pytest.fixture

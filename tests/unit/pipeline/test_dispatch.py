@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -35,22 +35,10 @@ from archiver.core.model import (
     Yielded,
 )
 from archiver.core.states import TaskState
-from archiver.pipeline.breakers import Breakers
-from archiver.pipeline.dispatch import DispatchContext, DispatchOptions, LocalDispatcher
 from tests.fakes.events import Events
+from tests.fakes.time import NOW, Clock
 from tests.fixtures.ledgers import accept, finish, hold, lift, pauses, relisted, stored
-from tests.house import Ledger, ledger_at
-
-NOW = datetime(2026, 11, 1, tzinfo=UTC)
-LEASE = timedelta(minutes=10)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = NOW
-
-    def __call__(self) -> datetime:
-        return self.now
+from tests.house import LEASE, Breakers, Ledger, LocalDispatcher, breakers_on, context_on, dispatcher_on, ledger_at
 
 
 @pytest.fixture
@@ -82,10 +70,8 @@ def dispatcher_of(
     ledger: Ledger, clock: Clock, archive: Callable[[Claim], Outcome], *, workers: int = 2
 ) -> tuple[LocalDispatcher, Breakers, Events]:
     events = Events()
-    breakers = Breakers(ledger.pauses, clock, events)
-    dispatcher = LocalDispatcher(
-        DispatchContext(ledger.claims, breakers, DispatchOptions("me", workers), clock, events), archive
-    )
+    breakers = breakers_on(ledger, clock, events)
+    dispatcher = dispatcher_on(context_on(ledger, breakers, clock, events, workers=workers), archive)
     return dispatcher, breakers, events
 
 
@@ -216,14 +202,12 @@ def test_dispatcher_lets_no_crowded_account_fill_its_workers(ledger: Ledger, clo
         return Missing("no")
 
     archive = Archive(ledger, asked)
-    breakers = Breakers(ledger.pauses, clock, Events(), [DEFAULT_ACCOUNT, SECOND])
+    breakers = breakers_on(ledger, clock, Events(), [DEFAULT_ACCOUNT, SECOND])
 
     def crowded() -> Collection[AccountName]:
         return {SECOND} if waiting else ()
 
-    dispatcher = LocalDispatcher(
-        DispatchContext(ledger.claims, breakers, DispatchOptions("me", 3), clock, Events(), crowded=crowded), archive
-    )
+    dispatcher = dispatcher_on(context_on(ledger, breakers, clock, Events(), crowded=crowded, workers=3), archive)
     began = time.monotonic()
     while "first-0000" not in archive.order and time.monotonic() < began + 20:
         dispatcher.pump()
@@ -415,11 +399,9 @@ def test_dispatcher_makes_progress_when_idle_when_it_claims_and_when_a_task_ends
         return Archived()
 
     signs: list[str] = []
-    breakers = Breakers(ledger.pauses, clock, Events())
-    context = DispatchContext(
-        ledger.claims, breakers, DispatchOptions("me", 2), clock, Events(), progress=lambda: signs.append("progress")
-    )
-    dispatcher = LocalDispatcher(context, Archive(ledger, archived_late))
+    breakers = breakers_on(ledger, clock, Events())
+    context = context_on(ledger, breakers, clock, Events(), workers=2, progress=lambda: signs.append("progress"))
+    dispatcher = dispatcher_on(context, Archive(ledger, archived_late))
     dispatcher.pump()
     assert len(signs) == 1, "idle"
     listed(ledger, "task-0001", NOW + timedelta(days=1))

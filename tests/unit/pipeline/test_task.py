@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import closing
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -53,49 +53,20 @@ from archiver.core.model import (
 )
 from archiver.core.reports import TaskRow
 from archiver.core.states import StemState
-from archiver.pipeline.breakers import FAILURES_TO_TRIP, Breakers
-from archiver.pipeline.context import Outside, TaskContext
-from archiver.pipeline.task import Archiver
-from archiver.pipeline.transfers import TransferThreads
+from archiver.ports.runtime import Checkpoint, unobserved
+from archiver.ports.transfer import TransferPool
 from archiver.service.deadlines import DeadlineWatch
 from tests.fakes.downloader import Audio, FakeDownloader, Scripted
 from tests.fakes.events import Events
 from tests.fakes.object_store import FakeStore
+from tests.fakes.observer import Watcher
 from tests.fakes.record_api import FakeApi
+from tests.fakes.time import NOW as START
 from tests.fixtures.ledgers import accept, pause, pauses, release, retry
-from tests.house import Ledger, ledger_at
+from tests.house import Archiver, Ledger, TransferThreads, archiver_on, breakers_on, ledger_at
 
-START = datetime(2026, 11, 1, tzinfo=UTC)
 TASK = TaskId("task-0001")
 VOCAL, DRUMS = b"vocal" * 9000, b"drums" * 8000
-
-
-@dataclass
-class Watcher:
-    """An Observer that keeps what it sees."""
-
-    bytes_in: int = 0
-    stored: list[int] = field(default_factory=list)
-    ended: list[Outcome] = field(default_factory=list)
-    unknown: int = 0
-    failed: list[str] = field(default_factory=list)
-    ages: list[timedelta | None] = field(default_factory=list)
-
-    def received(self, size: int) -> None:
-        self.bytes_in += size
-
-    def stem_stored(self, size: int, seconds: float) -> None:
-        self.stored.append(size)
-
-    def unknown_name(self) -> None:
-        self.unknown += 1
-
-    def try_failed(self, error: ArchiverError) -> None:
-        self.failed.append(error.code)
-
-    def task_ended(self, outcome: Outcome, age: timedelta | None) -> None:
-        self.ended.append(outcome)
-        self.ages.append(age)
 
 
 @dataclass
@@ -113,29 +84,9 @@ class World:
 
     def __post_init__(self) -> None:
         self.downloader = FakeDownloader(self.origin)
-        self.breakers = Breakers(self.ledger.pauses, self.clock, self.events)
+        self.breakers = breakers_on(self.ledger, self.clock, self.events)
         self.pool = TransferThreads(4)
-        self.context = TaskContext(
-            outside=Outside(
-                self.api,
-                self.downloader,
-                self.store,
-                self.ledger.progress,
-                self.ledger.uploads,
-                self.breakers,
-                self.pool,
-            ),
-            owner="me",
-            prefix="p/",
-            policy=Policy(),
-            version="test",
-            clock=self.clock,
-            jitter=lambda: 0.5,
-            log=self.events,
-            observer=self.watcher,
-            cancelled=self.cancelled.is_set,
-        )
-        self.archiver = Archiver(self.context)
+        self.archiver = self.with_pool(self.pool)
         self.accept(TASK)
 
     def clock(self) -> datetime:
@@ -157,8 +108,20 @@ class World:
     def claim(self) -> Claim | None:
         return self.ledger.claims.claim(owner="me", now=self.now, lease=timedelta(minutes=10))
 
-    def with_pool(self, pool: TransferThreads) -> Archiver:
-        return Archiver(replace(self.context, outside=replace(self.context.outside, pool=pool)))
+    def with_pool(self, pool: TransferPool, checkpoint: Checkpoint = unobserved) -> Archiver:
+        return archiver_on(
+            self.ledger,
+            self.breakers,
+            self.clock,
+            self.events,
+            api=self.api,
+            downloader=self.downloader,
+            store=self.store,
+            pool=pool,
+            observer=self.watcher,
+            cancelled=self.cancelled.is_set,
+            checkpoint=checkpoint,
+        )
 
     def go(self) -> Outcome:
         claim = self.claim()
@@ -469,7 +432,7 @@ def test_paused_store_lets_records_be_read_but_nothing_be_fetched(world: World) 
 def test_dependency_that_fails_again_and_again_is_paused(world: World, dependency: Dependency) -> None:
     world.lists(world.serves("vocal", OriginBusy("503")))
     world.api.trouble = ApiBusy("502") if dependency is Dependency.PROVIDER else None
-    for _ in range(FAILURES_TO_TRIP):
+    for _ in range(8):
         assert not world.breakers.is_blocked(dependency)
         outcome = world.go()
         assert isinstance(outcome, Later)
@@ -795,7 +758,7 @@ def test_manifest_of_a_sleeper_that_knows_less_does_not_replace_one_that_knows_m
 
     claim = world.claim()
     assert claim is not None
-    sleeper = Archiver(replace(world.context, checkpoint=sleep))
+    sleeper = world.with_pool(world.pool, sleep)
     with pytest.raises(LeaseLost):
         sleeper.archive(claim)
     assert {stem["state"] for stem in world.manifest().values()} == {"stored"}

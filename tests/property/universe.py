@@ -14,7 +14,6 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -23,26 +22,22 @@ from pathlib import Path
 from typing import NamedTuple
 
 from archiver.adapters.queue_file import QueueFile
-from archiver.core.errors import ArchiverError, LinkSpent
-from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Outcome, Policy, TaskId, task_id
+from archiver.core.errors import LinkSpent
+from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Policy, TaskId, task_id
 from archiver.core.records.record import record_of
-from archiver.pipeline.breakers import Breakers
-from archiver.pipeline.context import Outside, TaskContext
-from archiver.pipeline.dispatch import DispatchContext, DispatchOptions, LocalDispatcher
-from archiver.pipeline.task import Archiver
 from archiver.service.housekeeping import Housekeeping
 from archiver.service.intake import QueueIntake
 from tests.fakes.downloader import Audio, FakeDownloader, Scripted
 from tests.fakes.events import Events
 from tests.fakes.object_store import FakeStore
+from tests.fakes.observer import Watcher
 from tests.fakes.record_api import FakeApi
-from tests.house import Ledger, ledger_at
+from tests.house import Ledger, archiver_on, breakers_on, context_on, dispatcher_on, ledger_at
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 PREFIX = "p/"
 POLICY = Policy()
 SECOND = AccountName("second")
-LEASE = timedelta(minutes=10)
 MEMORY = Path("/dev/shm")
 """Where there is one: thousands of small ledgers would only be slowed by a disk."""
 
@@ -196,41 +191,6 @@ class Uploads(set[tuple[str, str]]):
         super().discard(upload)
 
 
-class Inline:
-    """A TransferPool that runs what it is given at once."""
-
-    def moved(self, host: str, size: int) -> None:
-        pass
-
-    def submit(self, deadline: datetime, work: Callable[[], None], host: str) -> Future[None]:
-        future: Future[None] = Future()
-        work()
-        future.set_result(None)
-        return future
-
-
-class Silent:
-    """An Observer that counts every read as a step at which things may happen."""
-
-    def __init__(self, checkpoint: Callable[[str], None]) -> None:
-        self._checkpoint = checkpoint
-
-    def received(self, size: int) -> None:
-        self._checkpoint("body.read")
-
-    def stem_stored(self, size: int, seconds: float) -> None:
-        pass
-
-    def unknown_name(self) -> None:
-        pass
-
-    def try_failed(self, error: ArchiverError) -> None:
-        pass
-
-    def task_ended(self, outcome: Outcome, age: timedelta | None) -> None:
-        pass
-
-
 @dataclass(slots=True)
 class Fate:
     """What happens at the checkpoint that many steps ahead."""
@@ -248,31 +208,23 @@ class Process:
         self.fate: Fate | None = None
         self.dead = False
         ledger, clock, log = universe.ledger, universe.clock, universe.events
-        self.breakers = Breakers(ledger.pauses, clock, log, [DEFAULT_ACCOUNT, SECOND])
-        self.archiver = Archiver(
-            TaskContext(
-                outside=Outside(
-                    universe.api,
-                    universe.downloader,
-                    universe.store,
-                    ledger.progress,
-                    ledger.uploads,
-                    self.breakers,
-                    Inline(),
-                ),
-                owner=self.owner,
-                prefix=PREFIX,
-                policy=POLICY,
-                version="test",
-                clock=clock,
-                jitter=universe.jitter,
-                log=log,
-                observer=Silent(universe.checkpoint),
-                checkpoint=universe.checkpoint,
-            )
+        self.breakers = breakers_on(ledger, clock, log, [DEFAULT_ACCOUNT, SECOND])
+        self.archiver = archiver_on(
+            ledger,
+            self.breakers,
+            clock,
+            log,
+            api=universe.api,
+            downloader=universe.downloader,
+            store=universe.store,
+            owner=self.owner,
+            jitter=universe.jitter,
+            observer=Watcher(universe.checkpoint),
+            checkpoint=universe.checkpoint,
         )
-        context = DispatchContext(ledger.claims, self.breakers, DispatchOptions(self.owner, 1, lease=LEASE), clock, log)
-        self.dispatcher = LocalDispatcher(context, self.archiver.archive)
+        self.dispatcher = dispatcher_on(
+            context_on(ledger, self.breakers, clock, log, owner=self.owner), self.archiver.archive
+        )
         self.take_in = QueueIntake(
             queue=QueueFile(str(universe.queue)),
             path=str(universe.queue),
