@@ -12,7 +12,7 @@ from archiver.adapters.http1.connection import Connection
 TRAILERS_MAX = 256
 """Lines after the last chunk."""
 
-_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r?\n")
+_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n")
 
 
 class Reader(Protocol):
@@ -90,7 +90,7 @@ class ChunkedReader:
 
     def _next_chunk(self) -> None:
         deadline = self._connection.deadline()
-        if self._begun and self._connection.line(deadline).strip(b"\r\n"):
+        if self._begun and self._connection.line(deadline) not in {b"", b"\r\n"}:
             raise httpx.RemoteProtocolError("a chunk is longer than its size")
         self._begun = True
         line = self._connection.line(deadline)

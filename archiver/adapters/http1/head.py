@@ -12,6 +12,7 @@ from archiver.adapters.http1.connection import LINE_MAX, Connection
 
 _STATUS = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?: [^\r\n]*)?\r?\n")
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\0]*?)[ \t]*\r?\n")
+_FOLDED = re.compile(rb"[ \t]+([^\r\n\0]*?)[ \t]*\r?\n")
 _LENGTH = re.compile(r"[0-9]{1,18}")
 
 Headers = list[tuple[bytes, bytes]]
@@ -57,7 +58,7 @@ class Head:
 
     def _tokens(self, name: bytes) -> list[str]:
         values = (value for field, value in self.headers if field.lower() == name)
-        return [token.strip().lower() for value in values for token in value.decode("latin-1").split(",")]
+        return [token.strip(" \t").lower() for value in values for token in value.decode("latin-1").split(",")]
 
     @property
     def keeps_alive(self) -> bool:
@@ -94,13 +95,13 @@ def _fields(connection: Connection, deadline: float, limits: HeadLimits) -> Head
         left -= len(line)
         if left < 0:
             break
-        if line[:1] in {b" ", b"\t"} and headers:
-            headers[-1] = (headers[-1][0], headers[-1][1] + b" " + line.strip())
-            continue
         field = _FIELD.fullmatch(line)
-        if field is None:
+        if field is not None:
+            headers.append((field[1], field[2]))
+        elif headers and (more := _FOLDED.fullmatch(line)):
+            headers[-1] = (headers[-1][0], headers[-1][1] + b" " + more[1])
+        else:
             raise httpx.RemoteProtocolError("a malformed header field" if line else "the head was cut short")
-        headers.append((field[1], field[2]))
     raise httpx.RemoteProtocolError("endless header fields")
 
 
