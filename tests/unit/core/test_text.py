@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from archiver.core.text import MAX_TEXT, MAX_URL, host_of, scrub, shown_url, usable_url
+from archiver.core.text import (
+    MAX_TEXT,
+    MAX_URL,
+    host_of,
+    printable,
+    scrub,
+    shown_url,
+    usable_url,
+    visible,
+    without_queries,
+)
 
 
 @pytest.mark.parametrize(
@@ -110,3 +120,23 @@ def test_scrub_caps_the_length() -> None:
 @pytest.mark.parametrize("piece", ["a", "?", "?=", "\x1b[", "\x1b]", "\x9d", "a://", "bot1", "@", "\\", " ", "%3A"])
 def test_scrub_takes_linear_time(piece: str) -> None:
     scrub(piece * (1 << 16))
+
+
+def test_unprintable_character_is_replaced_or_shown_as_its_escape() -> None:
+    text = "a\n\u202eb\x1b ü"
+    assert printable(text) == "a  b  ü"
+    assert printable(text, "\N{REPLACEMENT CHARACTER}") == "a��b� ü"
+    assert visible(text) == "a\\n\\u202eb\\x1b ü"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("(https://u:SECRET@a.test/p?x=SECRET).", "(https://a.test/p)."),
+        ("GET /p?key=SECRET&x=SECRET done", "GET /p done"),
+        ("https://a.test/p#SECRET end", "https://a.test/p end"),
+        ("why? because", "why? because"),
+    ],
+)
+def test_url_in_a_log_keeps_its_path_and_nothing_behind_it(text: str, shown: str) -> None:
+    assert without_queries(text) == shown
