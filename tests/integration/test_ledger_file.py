@@ -37,8 +37,6 @@ from tests.fixtures.ledgers import (
     finish,
     listed,
     open_ledger,
-    open_work,
-    overview,
     pause,
     pauses,
     receipt,
@@ -452,46 +450,6 @@ def test_the_tables_repeat_the_rules(tmp_path: Path, broken: str) -> None:
             broken += f" WHERE task_id = '{tid(2)}'"
         with pytest.raises(sqlite3.IntegrityError):
             db.execute(broken)
-
-
-def test_claims_and_chores_read_no_finished_task(tmp_path: Path) -> None:
-    ledger = open_ledger(tmp_path)
-    statements: list[tuple[str, object]] = []
-
-    def note(_db: object, _cursor: object, statement: str, parameters: object, *_: object) -> None:
-        if statement.startswith(("SELECT", "UPDATE")) and "tasks" in statement:
-            statements.append((statement, parameters))
-
-    mine = listed(ledger, 1, "vocal")
-    # The plans are SQLite's own secret, so they are asked for the statements as they are sent.
-    event.listen(ledger.db._database.engine, "before_cursor_execute", note)
-    ledger.claims.claim(owner="us", now=NOW, lease=LEASE)
-    ledger.claims.claim(owner="us", now=NOW, lease=LEASE, enlisted_only=True)
-    ledger.claims.next_deadline("us", now=NOW)
-    ledger.claims.next_deadline("us", now=NOW, enlisted_only=True)
-    ledger.progress.more_urgent_waits(mine, NOW, NOW)
-    renew(ledger)
-    open_work(ledger)
-    open_work(ledger, "us")
-    overview(ledger)
-    release(ledger)
-    event.remove(ledger.db._database.engine, "before_cursor_execute", note)
-    with ledger.db.read() as db:
-        plans = {statement: _plan(db, statement, parameters) for statement, parameters in statements}
-    ledger.close()
-    scans = {statement: plan for statement, plan in plans.items() if _scans_tasks(plan)}
-    assert len(plans) > 10
-    assert not scans
-
-
-def _plan(db: Connection, statement: str, parameters: object) -> list[str]:
-    rows = db.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)  # type: ignore[arg-type]
-    return [row.detail for row in rows]
-
-
-def _scans_tasks(plan: list[str]) -> bool:
-    cheap = ("tasks_waiting", "tasks_deadline", "tasks_leased", "tasks_by_state")
-    return any(step.startswith("SCAN tasks") and not any(index in step for index in cheap) for step in plan)
 
 
 # --- processes

@@ -1,0 +1,143 @@
+"""How either database finds tasks: by the indexes of open ones, so that a million finished ones cost nothing."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from sqlalchemy import Connection, event
+
+from archiver.core.model import AccountName, Claim, Stage, TaskId
+from tests.fixtures.ledgers import DAY, LEASE, NOW, listed, open_work, overview, release, renew, take_in, tid
+from tests.house import Ledger
+
+FINISHED = 5000
+"""So many that PostgreSQL finds an index worth its while."""
+
+TWO = AccountName("two")
+NOBODY: tuple[AccountName, ...] = ()
+Statements = list[tuple[str, object]]
+
+
+def _analyze(db: Connection) -> None:
+    """Let PostgreSQL know how many there are, as its autovacuum would; SQLite has no need of it."""
+    if db.dialect.name == "postgresql":
+        db.exec_driver_sql("ANALYZE tasks")
+
+
+@pytest.fixture
+def filled(ledger: Ledger) -> Claim:
+    """A claim on an open task beside many finished ones."""
+    take_in(ledger, *range(100, 100 + FINISHED))
+    with ledger.db.write() as db:
+        db.exec_driver_sql("UPDATE tasks SET state = 'archived', ended_at = accepted_at, not_before = NULL")
+        _analyze(db)
+    ledger.intakes.enlist("us", [tid(1)])
+    return listed(ledger, 1, "vocal")
+
+
+@contextmanager
+def _noted(ledger: Ledger) -> Iterator[Statements]:
+    """The statements on tasks, as they are sent: the plans are the database's own secret."""
+    statements: Statements = []
+    engine = ledger.db._database.engine
+
+    def note(_db: object, _cursor: object, statement: str, parameters: object, *_: object) -> None:
+        if statement.startswith(("SELECT", "UPDATE")) and "tasks" in statement:
+            statements.append((statement, parameters))
+
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield statements
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+
+
+def _plans(ledger: Ledger, work: Callable[[], object]) -> dict[str, list[str]]:
+    """The plan of each statement of `work`."""
+    with _noted(ledger) as statements:
+        work()
+    assert statements
+    with ledger.db.read() as db:
+        return {statement: _plan(db, statement, parameters) for statement, parameters in statements}
+
+
+def _scans(plans: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Those that read the whole table."""
+    return {statement: plan for statement, plan in plans.items() if any(map(_reads_all, plan))}
+
+
+def _plan(db: Connection, statement: str, parameters: object) -> list[str]:
+    sqlite = db.dialect.name == "sqlite"
+    rows = db.exec_driver_sql(f"EXPLAIN {'QUERY PLAN ' if sqlite else ''}{statement}", parameters)  # type: ignore[arg-type]
+    return [row.detail if sqlite else row[0] for row in rows]
+
+
+def _reads_all(step: str) -> bool:
+    """Leaves out SQLite's walk along an index: those of open tasks are short."""
+    return re.search(r"SCAN tasks(?! USING (COVERING )?INDEX tasks_)|Seq Scan on tasks", step) is not None
+
+
+@pytest.mark.parametrize("blocked", [NOBODY, (TWO,)])
+@pytest.mark.parametrize("fresh_only", [False, True])
+def test_claims_and_looks_for_the_next_read_no_finished_task(
+    ledger: Ledger, filled: Claim, fresh_only: bool, blocked: tuple[AccountName, ...]
+) -> None:
+    claims, everything = ledger.claims, (None, *Stage)
+
+    def work() -> None:
+        for stage, enlisted_only, now in itertools.product(everything, (False, True), (NOW, NOW + 20 * DAY)):
+            claims.claim(
+                owner="us",
+                now=now,
+                lease=LEASE,
+                stage=stage,
+                enlisted_only=enlisted_only,
+                fresh_only=fresh_only,
+                blocked_accounts=blocked,
+            )
+        claims.claim_task(
+            TaskId("unknown"),
+            owner="us",
+            now=NOW,
+            lease=LEASE,
+            stages=list(Stage),
+            fresh_only=fresh_only,
+            blocked_accounts=blocked,
+        )
+        for stage in Stage:
+            claims.due(stage, now=NOW, until=NOW + DAY, limit=9, fresh_only=fresh_only, blocked_accounts=blocked)
+        for deadline in (NOW - DAY, NOW + 20 * DAY):
+            ledger.progress.more_urgent_waits(filled, deadline, NOW, blocked)
+
+    plans = _plans(ledger, work)
+    assert _scans(plans) == {}
+    searches = {statement: plan for statement, plan in plans.items() if "ORDER BY tasks.urgency" in statement}
+    alone = [plan for statement, plan in searches.items() if "enlisted" not in statement]
+    assert alone
+    assert all("tasks_waiting" in " ".join(plan) for plan in alone), "in the order of claims"
+
+
+def test_chores_read_no_finished_task(ledger: Ledger, filled: Claim) -> None:
+    def work() -> None:
+        ledger.claims.next_deadline("us", now=NOW)
+        ledger.claims.next_deadline("us", now=NOW, enlisted_only=True)
+        renew(ledger)
+        open_work(ledger)
+        open_work(ledger, "us")
+        open_work(ledger, "us", [TWO])
+        ledger.intakes.wake([filled.task_id], now=NOW)
+        ledger.claims.release_dead(lambda _: True, now=NOW)
+        release(ledger)
+
+    assert _scans(_plans(ledger, work)) == {}
+
+
+@pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+def test_overview_on_sqlite_counts_along_indexes(ledger: Ledger, filled: Claim) -> None:
+    """PostgreSQL counts by state over the whole table, of which it keeps what it read last in memory."""
+    assert filled.stems
+    assert _scans(_plans(ledger, lambda: overview(ledger))) == {}
