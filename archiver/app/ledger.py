@@ -34,7 +34,7 @@ def open_ledger(
 
 
 def on_server(settings: Settings) -> bool:
-    """Whether processes on other machines may be at work on the same ledger."""
+    """Return whether processes on other machines may be at work on the same ledger."""
     return not settings.ledger.url.startswith(SQLITE)
 
 

@@ -31,7 +31,7 @@ from archiver.core.reports import OpenWork, Overview, TaskRow
 from archiver.core.states import StemEvent, TaskState
 
 IsAlive = Callable[[str], bool | None]
-"""Tells whether the owner of that name still works; None where that cannot be told here."""
+"""Returns whether the owner of that name still works; None where that cannot be said here."""
 
 
 class Intakes(Protocol):
@@ -41,10 +41,11 @@ class Intakes(Protocol):
         """Return how far the queue file at `path` was read."""
 
     def take_in(self, intake: Intake, *, source: str, now: datetime) -> Sequence[TaskId]:
-        """Accept ids and rejects and move the cursor, all in one transaction; return the ids that are new.
+        """Accept ids and rejects and move the cursor; return the ids that are new, in the order they came.
 
-        A known task for which another account is named moves to that, and is asked about anew if it has no stems yet,
-        whoever works on it; the pause of an account that no open task is left of ends.
+        A bad line that is read again (same path, offset and excerpt) is kept once. A known task for which another
+        account is named moves to that, and is asked about anew if it has no stems yet, whoever works on it; the
+        pause of an account that no open task is left of ends.
         """
 
     def enlist(self, owner: str, ids: Iterable[TaskId]) -> None:
@@ -61,11 +62,14 @@ class Intakes(Protocol):
         """
 
     def retry(self, ids: Sequence[TaskId] | None, *, now: datetime) -> Sequence[TaskId]:
-        """Put refused, failed, missing and lost tasks (None: all of them) back to work; return which."""
+        """Put refused, failed, missing and lost tasks (None: all of them) back to work; return which.
+
+        Counters start over and the task is due at once. A lease on it ends: its holder gets LeaseLost.
+        """
 
 
 class Claims(Protocol):
-    """Who works on what: for those who give work out, and for the owners of leases."""
+    """The tasks in hand: for those who give work out, and for the owners of leases."""
 
     def claim(
         self,
@@ -83,7 +87,8 @@ class Claims(Protocol):
         LISTED tasks go by deadline, those past it last; QUEUED ones by deadline where known, else by age. Stage.STORE
         takes only LISTED tasks of which every missing stem's URL is on record; Stage.LIST the rest;
         None takes either, the earliest deadline first. `fresh_only` takes no LISTED ones. Of `blocked_accounts`
-        nothing is taken for Stage.LIST.
+        nothing is taken for Stage.LIST. A lease that has run out is free for the taking; a not_before more than
+        7 days ahead counts as due, as it was written while the clock was wrong.
         """
 
     def claim_task(
@@ -115,13 +120,19 @@ class Claims(Protocol):
         """Return the deadline of what a claim for Stage.STORE would take; None unless that is still to come."""
 
     def renew(self, owner: str, *, now: datetime, lease: timedelta) -> bool:
-        """Prolong every lease that `owner` holds, and its own life; False when it was not on record (any more)."""
+        """Prolong every lease that `owner` holds, and put it on record as alive for as long.
+
+        Returns False when it was not on record: a first time, or others took it for dead and released it.
+        """
 
     def release(self, owner: str) -> int:
         """Give back all that `owner` holds, untouched, and forget what it enlisted; return how many leases."""
 
     def release_dead(self, is_alive: IsAlive, *, now: datetime) -> Sequence[str]:
-        """Give back what owners hold that are dead, or neither renewed nor claimed in time; name them."""
+        """Give back what the dead hold; return their names.
+
+        Of whom `is_alive` cannot tell the record decides: who neither renewed nor claimed in time is dead.
+        """
 
 
 class Progress(Protocol):
@@ -132,13 +143,15 @@ class Progress(Protocol):
     ) -> bool:
         """Return whether a due, free task was never asked about, or is LISTED with an earlier deadline still to come.
 
-        Those of `blocked_accounts` that must be asked about do not count.
+        Once `deadline` has passed, any that has not is more urgent. Those of `blocked_accounts` that must be asked
+        about do not count.
         """
 
     def listed(self, claim: Claim, record: RecordInfo, deadline: datetime, *, settled: bool, now: datetime) -> Claim:
-        """Save the answer and its stems (LISTED or RELISTED); return the claim as it now stands.
+        """Save the answer and its stems (LISTED or RELISTED); return the claim as it now stands, every URL whole.
 
-        A stem that is known by name keeps its state and gets the fresh URL.
+        A stem that is known by name keeps its state and, unless it is stored, gets the fresh URL. Whatever
+        could be secret in a URL is in the claim alone, and never in the database.
         """
 
     def stored(self, claim: Claim, stem: StemName, receipt: Receipt) -> None:
@@ -158,7 +171,10 @@ class Progress(Protocol):
         """Write down a failed try: `event` REFUSED or GONE moves the stem, None leaves it WANTED."""
 
     def stem_retried(self, claim: Claim, stem: StemName, *, now: datetime) -> StemRow:
-        """Make a REFUSED stem WANTED again, for the slow re-try that its not_before allows; return it."""
+        """Make a REFUSED stem WANTED again, for the slow re-try that its not_before allows; return it.
+
+        Its failures still count, so that one more refuses it again.
+        """
 
     def finish(self, claim: Claim, outcome: Outcome, *, record: RecordInfo | None, now: datetime) -> None:
         """Write the outcome and end the lease. `record` is the last answer, when one came."""
@@ -177,9 +193,11 @@ class Pauses(Protocol):
         lasting: bool,
         now: datetime,
     ) -> Pause:
-        """Begin or prolong that account's pause; what the operator holds stays as it is.
+        """Begin that account's pause, or prolong it after a failed probe; what the operator holds stays as it is.
 
-        Each further call is a failed probe and doubles the wait, from 5 s to 30 s.
+        The wait doubles with each failed probe, from 5 s to 30 s. A call before next_probe comes from a straggler,
+        one of many threads or processes that met the same refusal at once: it changes the reason alone. A
+        next_probe farther away than any wait was written down before the clock was set back, and has passed.
         """
 
     def resume(self, dependency: Dependency, account: AccountName = DEFAULT_ACCOUNT) -> bool:
@@ -199,13 +217,16 @@ class Uploads(Protocol):
     """The multipart uploads that are not finished."""
 
     def opened(self, owner: str, key: str, upload_id: str, *, now: datetime) -> None:
-        """Write down an upload before its first part."""
+        """Write down an upload before its first part; once more is no fault."""
 
     def closed(self, key: str, upload_id: str) -> None:
         """Strike out an upload that was completed or aborted."""
 
     def of_dead(self, is_alive: IsAlive) -> Sequence[tuple[str, str]]:
-        """Return key and id of the uploads whose owner is dead, or was struck off the record."""
+        """Return key and id of the uploads whose owner is dead, the oldest first.
+
+        Of whom `is_alive` cannot tell the record decides: whom `release_dead` struck off is dead.
+        """
 
 
 class Reports(Protocol):
@@ -218,7 +239,7 @@ class Reports(Protocol):
         """Return counts and what is at risk: open tasks that lack a stem, with a deadline nearer than `at_risk`."""
 
     def unfinished(self, owner: str, *, limit: int) -> Sequence[TaskRow]:
-        """Return the tasks enlisted by `owner` that are not ARCHIVED, without their history, `limit` at most."""
+        """Return the most urgent `limit` tasks that `owner` enlisted and are not ARCHIVED, without their history."""
 
     def open_work(self, owner: str | None, blocked_accounts: Collection[AccountName] = ()) -> OpenWork:
         """Return what is still to be done, of what `owner` enlisted or of all.

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 from archiver.adapters.ledger import claimable, leases, owners
-from archiver.adapters.ledger.database.transactions import LedgerPart, Transactions, outage_retry
+from archiver.adapters.ledger.database.transactions import LedgerPart, outage_retry
 from archiver.core.model import AccountName, Claim, Due, Stage, TaskId
 from archiver.ports.ledger import IsAlive
 
 
-def fresh_token() -> str:
-    """Return a lease token that nobody can guess."""
-    return secrets.token_hex(16)
-
-
 class SqlClaims(LedgerPart):
     """The Claims of `ports.ledger` in a SQL database."""
-
-    def __init__(self, db: Transactions, new_token: Callable[[], str] = fresh_token) -> None:
-        super().__init__(db)
-        self._new_token = new_token
 
     @outage_retry
     def claim(
@@ -36,10 +26,7 @@ class SqlClaims(LedgerPart):
         fresh_only: bool = False,
         blocked_accounts: Collection[AccountName] = (),
     ) -> Claim | None:
-        """Lease the most urgent due task, or None; a lease that has run out is free for the taking.
-
-        A not_before more than 7 days ahead counts as due: it was written while the clock was wrong.
-        """
+        """See Claims."""
         # A lease is worth nothing once its holder is gone, and what the holder writes down later lasts with it.
         with self._db.write(passing=True) as db:
             task_id = claimable.most_urgent(
@@ -53,7 +40,7 @@ class SqlClaims(LedgerPart):
             )
             if task_id is None:
                 return None
-            claim = leases.lease(db, task_id, owner=owner, token=self._new_token(), until=now + lease)
+            claim = leases.lease(db, task_id, owner=owner, until=now + lease)
         self._db.checkpoint("ledger.claimed")
         return claim
 
@@ -69,13 +56,13 @@ class SqlClaims(LedgerPart):
         fresh_only: bool = False,
         blocked_accounts: Collection[AccountName] = (),
     ) -> Claim | None:
-        """Lease this one task, or None when `claim` would not take it for any of `stages`, or another holds it."""
+        """See Claims."""
         with self._db.write() as db:
             if not claimable.lock_if_claimable(
                 db, task_id, stages, now=now, fresh_only=fresh_only, blocked=blocked_accounts
             ):
                 return None
-            claim = leases.lease(db, task_id, owner=owner, token=self._new_token(), until=now + lease)
+            claim = leases.lease(db, task_id, owner=owner, until=now + lease)
         self._db.checkpoint("ledger.claimed")
         return claim
 
@@ -90,7 +77,7 @@ class SqlClaims(LedgerPart):
         fresh_only: bool = False,
         blocked_accounts: Collection[AccountName] = (),
     ) -> Sequence[Due]:
-        """Return the most urgent tasks that `claim` would take now, and as many that will be due by `until`."""
+        """See Claims."""
         with self._db.read() as db:
             return claimable.upcoming(
                 db, stage, now=now, until=until, limit=limit, fresh_only=fresh_only, blocked=blocked_accounts
@@ -98,16 +85,13 @@ class SqlClaims(LedgerPart):
 
     @outage_retry
     def next_deadline(self, owner: str, *, now: datetime, enlisted_only: bool = False) -> datetime | None:
-        """Return the deadline of what a claim for Stage.STORE would take; None unless that is still to come."""
+        """See Claims."""
         with self._db.read() as db:
             return claimable.next_deadline(db, owner=owner, now=now, enlisted_only=enlisted_only)
 
     @outage_retry
     def renew(self, owner: str, *, now: datetime, lease: timedelta) -> bool:
-        """Prolong every lease that `owner` holds, and put it on record as alive for as long.
-
-        False when it was not on record: a first time, or others took it for dead and released it.
-        """
+        """See Claims."""
         with self._db.write(passing=True) as db:
             known = leases.renew(db, owner, now=now, lease=lease)
         self._db.checkpoint("ledger.renewed")
@@ -115,7 +99,7 @@ class SqlClaims(LedgerPart):
 
     @outage_retry
     def release(self, owner: str) -> int:
-        """Give back all that `owner` holds, untouched, and forget what it enlisted; return how many leases."""
+        """See Claims."""
         with self._db.write() as db:
             count = leases.release(db, owner)
         self._db.checkpoint("ledger.released")
@@ -123,11 +107,7 @@ class SqlClaims(LedgerPart):
 
     @outage_retry
     def release_dead(self, is_alive: IsAlive, *, now: datetime) -> Sequence[str]:
-        """Give back what the dead hold; return their names.
-
-        Of whom `is_alive` cannot tell it is decided by the record: who neither renewed nor claimed in time is dead.
-        It is asked outside the transaction: an owner that is dead stays dead.
-        """
+        """See Claims. `is_alive` is asked outside the transaction: an owner that is dead stays dead."""
         with self._db.read() as db:
             known = owners.known(db)
         dead, unknown = owners.judge(known, is_alive)

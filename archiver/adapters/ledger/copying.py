@@ -1,4 +1,4 @@
-"""Moves a whole ledger from one database into another, empty one, of whatever kind."""
+"""Copying of a whole ledger from one database into another, empty one, of whatever kind."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from sqlalchemy.exc import DBAPIError
 from archiver.adapters.ledger.database.base import NUL, Database
 from archiver.adapters.ledger.database.faults import translated
 from archiver.adapters.ledger.rows import AnyRow
-from archiver.adapters.ledger.schema.tables import metadata, owners, pace_slots, paces, tallies, tasks, writers
+from archiver.adapters.ledger.schema.tables import metadata, owners, permits, rates, tallies, tasks, writers
 from archiver.core.errors import LedgerFault
 from archiver.ports.runtime import unobserved
 
-TABLES = tuple(table for table in metadata.sorted_tables if table not in {writers, paces, pace_slots})
+TABLES = tuple(table for table in metadata.sorted_tables if table not in {writers, rates, permits})
 """All that a ledger knows, what is referred to first. The other three are of running processes only."""
 
 _AT_ONCE = 2000
 """Rows held in memory."""
 
-Progress = Callable[[str, int], None]
-"""Is told the name of each table once its rows are copied, and how many they are."""
+OnCopied = Callable[[str, int], None]
+"""Called with the name of each table once its rows are copied, and their number."""
 
 
-def copy(source: Database, target: Database, *, now: datetime, progress: Progress) -> Mapping[str, int]:
+def copy(source: Database, target: Database, *, now: datetime, progress: OnCopied) -> Mapping[str, int]:
     """Copy every row, compare all of it, and commit; return the number of rows by table.
 
     The source, which nobody may be working on, is brought to the present schema and else left as it is. The target
@@ -90,7 +90,7 @@ def _refuse_full(new: Connection, where: str) -> None:
         )
 
 
-def _copy_table(old: Connection, new: Connection, table: Table, progress: Progress) -> int:
+def _copy_table(old: Connection, new: Connection, table: Table, progress: OnCopied) -> int:
     count = 0
     write = _stream if new.dialect.name == "postgresql" else _insert
     with _in_order(old, table) as found:
@@ -119,7 +119,7 @@ def _stream(new: Connection, table: Table, rows: Sequence[AnyRow]) -> None:
 
 
 def _in_order(db: Connection, table: Table) -> Result[Any]:
-    """All rows, a part at a time, by their key in the order of its bytes: that is the same everywhere."""
+    """Return all rows, a part at a time, by their key in the order of its bytes: that is the same everywhere."""
     bytewise = db.dialect.name == "postgresql"
     keys = [collate(key, "C") if bytewise and isinstance(key.type, String) else key for key in table.primary_key]
     return db.execute(select(table).order_by(*keys).execution_options(yield_per=_AT_ONCE))
@@ -151,5 +151,5 @@ def _compare(old: Connection, new: Connection, table: Table, count: int, where: 
 
 
 def _kept(row: AnyRow) -> list[object]:
-    """The row as either database keeps it."""
+    """Return the row as either database keeps it."""
     return [value.replace("\0", NUL) if isinstance(value, str) else value for value in row]

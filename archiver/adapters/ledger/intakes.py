@@ -33,18 +33,14 @@ class SqlIntakes(LedgerPart):
 
     @outage_retry
     def cursor(self, path: str) -> Cursor | None:
-        """Return how far the queue file at `path` was read."""
+        """See Intakes."""
         with self._db.read() as db:
             row = db.execute(select(*_CURSOR).where(cursors.c.path == path)).first()
         return None if row is None else Cursor(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name
 
     @outage_retry
     def take_in(self, intake: Intake, *, source: str, now: datetime) -> Sequence[TaskId]:
-        """Accept ids and rejects and move the cursor; return the ids that are new, in the order they came.
-
-        A bad line that is read again (same path, offset and excerpt) is kept once. A known task for which another
-        account is named moves to that.
-        """
+        """See Intakes."""
         ids = list(dict.fromkeys(intake.ids))
         with self._db.write() as db:
             new = _accept(db, ids, source, now)
@@ -76,7 +72,7 @@ class SqlIntakes(LedgerPart):
 
     @outage_retry
     def known(self, ids: Sequence[TaskId]) -> Mapping[TaskId, TaskState]:
-        """Return the states of those of `ids` that the ledger knows."""
+        """See Intakes."""
         states: dict[TaskId, TaskState] = {}
         with self._db.read() as db:
             for chunk in chunks(ids):
@@ -86,11 +82,7 @@ class SqlIntakes(LedgerPart):
 
     @outage_retry
     def wake(self, ids: Sequence[TaskId], *, now: datetime) -> Sequence[TaskId]:
-        """Make those of `ids` due that wait only because the provider was not finished.
-
-        Returns these, and those that are being asked about now. A task that waits after a failed try, or has
-        ended, is left alone.
-        """
+        """See Intakes."""
         woken: list[TaskId] = []
         with self._db.write() as db:
             for chunk in chunks(ids):
@@ -99,10 +91,7 @@ class SqlIntakes(LedgerPart):
 
     @outage_retry
     def retry(self, ids: Sequence[TaskId] | None, *, now: datetime) -> Sequence[TaskId]:
-        """Put refused, failed, missing and lost tasks (None: all of them) back to work; return which.
-
-        Counters start over and the task is due at once. A lease on it ends: its holder gets LeaseLost.
-        """
+        """See Intakes."""
         with self._db.write() as db:
             retried = retry(db, ids, now=now)
         self._db.checkpoint("ledger.retried")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
@@ -23,9 +24,9 @@ _LEASE = (
 )
 
 
-def lease(db: Connection, task_id: TaskId, *, owner: str, token: str, until: datetime) -> Claim:
-    """Lease the task, which must be free, to `owner` under `token`."""
-    lease_it = {"its_task": task_id, "token": token, "owner": owner, "leased_until": until}
+def lease(db: Connection, task_id: TaskId, *, owner: str, until: datetime) -> Claim:
+    """Lease the task, which must be free, to `owner` under a token that nobody can guess."""
+    lease_it = {"its_task": task_id, "token": secrets.token_hex(16), "owner": owner, "leased_until": until}
     return claim_of(db, db.execute(_LEASE, lease_it).one())
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from archiver.adapters.ledger.claims import SqlClaims, fresh_token
+from archiver.adapters.ledger.claims import SqlClaims
 from archiver.adapters.ledger.database.faults import translated
 from archiver.adapters.ledger.database.outage import Notify, Outage
 from archiver.adapters.ledger.database.transactions import Transactions
@@ -42,7 +41,6 @@ class SqlLedger:
         url: str,
         *,
         checkpoint: Checkpoint = unobserved,
-        new_token: Callable[[], str] = fresh_token,
         patience: timedelta = PATIENCE,
         outage: timedelta = OUTAGE,
         notify: Notify = lambda _: None,
@@ -63,9 +61,7 @@ class SqlLedger:
             database.close()
             raise
         db = Transactions(database, Outage(outage, notify), checkpoint)
-        return cls(
-            db, SqlIntakes(db), SqlClaims(db, new_token), SqlProgress(db), SqlPauses(db), SqlUploads(db), SqlReports(db)
-        )
+        return cls(db, SqlIntakes(db), SqlClaims(db), SqlProgress(db), SqlPauses(db), SqlUploads(db), SqlReports(db))
 
     def close(self) -> None:
         """Close every connection; the last process to do so folds SQLite's write-ahead log into the file."""

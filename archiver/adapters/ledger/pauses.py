@@ -33,13 +33,7 @@ class SqlPauses(LedgerPart):
         lasting: bool,
         now: datetime,
     ) -> Pause:
-        """Begin a pause of that account, or prolong it after a failed probe.
-
-        A call before next_probe comes from a straggler, one of many threads or processes that met the same
-        refusal at once: it changes the reason, and the wait stays. A next_probe farther away than any wait was
-        written down before the clock was set back: it counts as a failed probe. A pause that the operator
-        holds stays as it is.
-        """
+        """See Pauses."""
         with self._db.write() as db:
             rows = db.execute(select(pauses).where(pauses.c.dependency == dependency).with_for_update()).all()
             found = next((_pause(row) for row in rows if row.held), None)
@@ -53,7 +47,7 @@ class SqlPauses(LedgerPart):
 
     @outage_retry
     def resume(self, dependency: Dependency, account: AccountName = DEFAULT_ACCOUNT) -> bool:
-        """End the pause of that account, if there is one that the operator does not hold; return whether."""
+        """See Pauses."""
         its = (pauses.c.dependency == dependency, pauses.c.account == account)
         with self._db.write() as db:
             ended = db.execute(delete(pauses).where(*its, not_(pauses.c.held))).rowcount > 0
@@ -62,7 +56,7 @@ class SqlPauses(LedgerPart):
 
     @outage_retry
     def hold(self, dependency: Dependency, *, until: datetime | None, now: datetime) -> Pause:
-        """Write down the operator's pause of the whole dependency in the place of any other."""
+        """See Pauses."""
         reason, hint = "held by the operator", "run: stem-archiver resume"
         with self._db.write() as db:
             db.execute(delete(pauses).where(pauses.c.dependency == dependency))
@@ -72,7 +66,7 @@ class SqlPauses(LedgerPart):
 
     @outage_retry
     def lift(self, dependency: Dependency, *, over_at: datetime | None = None) -> bool:
-        """End the pauses of every account, or only one that is held and over at that time; return whether."""
+        """See Pauses."""
         statement = delete(pauses).where(pauses.c.dependency == dependency)
         if over_at is not None:
             statement = statement.where(pauses.c.held, not_(pauses.c.lasting), pauses.c.next_probe <= over_at)
@@ -83,7 +77,7 @@ class SqlPauses(LedgerPart):
 
     @outage_retry
     def all(self) -> Sequence[Pause]:
-        """Return every pause."""
+        """See Pauses."""
         with self._db.read() as db:
             return all_pauses(db)
 

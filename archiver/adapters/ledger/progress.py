@@ -64,20 +64,13 @@ class SqlProgress(LedgerPart):
     def more_urgent_waits(
         self, claim: Claim, deadline: datetime, now: datetime, blocked_accounts: Collection[AccountName] = ()
     ) -> bool:
-        """Return whether a task could be claimed that was never asked about, or has an earlier deadline still to come.
-
-        Once `deadline` has passed, any that has not is more urgent.
-        """
+        """See Progress."""
         with self._db.read() as db:
             return claimable.more_urgent_waits(db, claim, deadline, now=now, blocked=blocked_accounts)
 
     @outage_retry
     def listed(self, claim: Claim, record: RecordInfo, deadline: datetime, *, settled: bool, now: datetime) -> Claim:
-        """Save the answer and its stems; return the claim as it now stands, with every URL whole.
-
-        A stem that is known by name keeps its state and, unless it is stored, gets the fresh URL. What
-        could be secret in a URL is in the claim returned only, never in the database.
-        """
+        """See Progress."""
         with self._db.write() as db:
             task = lock_task(db, claim)
             _list_stems(db, claim.task_id, record.stems)
@@ -100,7 +93,7 @@ class SqlProgress(LedgerPart):
 
     @outage_retry
     def stored(self, claim: Claim, stem: StemName, receipt: Receipt) -> None:
-        """Write down that the stem's object is complete; at the receipt's stored_at."""
+        """See Progress."""
         self._stored.write(_Stored(claim, stem, receipt))
         self._db.checkpoint("ledger.stem_stored")
 
@@ -116,7 +109,7 @@ class SqlProgress(LedgerPart):
         not_before: datetime | None,
         now: datetime,
     ) -> None:
-        """Write down a failed try: `event` REFUSED or GONE moves the stem, None leaves it WANTED."""
+        """See Progress."""
         with self._db.write() as db:
             task, row = lock_task(db, claim), stem_of(db, claim.task_id, stem)
             values = {
@@ -136,7 +129,7 @@ class SqlProgress(LedgerPart):
 
     @outage_retry
     def stem_retried(self, claim: Claim, stem: StemName, *, now: datetime) -> StemRow:
-        """Make a REFUSED stem WANTED again; its failures still count, so that one more refuses it again."""
+        """See Progress."""
         with self._db.write() as db:
             task, row = lock_task(db, claim), stem_of(db, claim.task_id, stem)
             if row.state is not StemState.REFUSED:
@@ -149,7 +142,7 @@ class SqlProgress(LedgerPart):
 
     @outage_retry
     def finish(self, claim: Claim, outcome: Outcome, *, record: RecordInfo | None, now: datetime) -> None:
-        """Write the outcome and end the lease. `record` is the last answer, when one came."""
+        """See Progress."""
         with self._db.write() as db:
             _finish(db, lock_task(db, claim), outcome, record, now)
         self._db.checkpoint("ledger.finished")
@@ -295,9 +288,9 @@ def _check_stems(db: Connection, task: AnyRow, *, only: set[StemState], one_of: 
 
 
 def _end(db: Connection, task: AnyRow, event: TaskEvent, reason: str, now: datetime, answer: Columns) -> None:
-    ending = {"ended_at": now, "not_before": None, "awaited": False, "reason": reason}
+    ended = {"ended_at": now, "not_before": None, "awaited": False, "reason": reason}
     detail = {"reason": reason} if reason else {}
-    move_task(db, task, event, at=now, detail=detail, **answer, **ending, **LEASE_ENDS)
+    move_task(db, task, event, at=now, detail=detail, **answer, **ended, **LEASE_ENDS)
 
 
 def _postpone(db: Connection, task: AnyRow, later: Later, record: RecordInfo | None, now: datetime) -> None:

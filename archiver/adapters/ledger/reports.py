@@ -28,7 +28,7 @@ class SqlReports(LedgerPart):
 
     @outage_retry
     def show(self, task_id: TaskId) -> TaskRow | None:
-        """Return one task with stems and history; None when the ledger does not know it."""
+        """See Reports."""
         with self._db.read() as db:
             row = db.execute(select(tasks).where(tasks.c.task_id == task_id)).first()
             if row is None:
@@ -37,7 +37,7 @@ class SqlReports(LedgerPart):
 
     @outage_retry
     def unfinished(self, owner: str, *, limit: int) -> Sequence[TaskRow]:
-        """Return the tasks that `owner` enlisted and that are not ARCHIVED, the most urgent `limit`."""
+        """See Reports."""
         listed = (
             select(tasks)
             .join(enlisted, enlisted.c.task_id == tasks.c.task_id)
@@ -52,10 +52,7 @@ class SqlReports(LedgerPart):
 
     @outage_retry
     def open_work(self, owner: str | None, blocked_accounts: Collection[AccountName] = ()) -> OpenWork:
-        """Count the open tasks that go on by themselves, of what `owner` enlisted or of all, and say when.
-
-        What must be asked with a blocked account is counted, and not waited for.
-        """
+        """See Reports."""
         goes_on = NOT_BLOCKED if blocked_accounts else true()
         counts = select(
             func.count(),
@@ -70,10 +67,7 @@ class SqlReports(LedgerPart):
 
     @outage_retry
     def overview(self, *, now: datetime, at_risk: timedelta) -> Overview:
-        """Return everything `status` says, of one moment.
-
-        At risk are the open tasks that lack a stem and whose deadline is nearer than `at_risk`.
-        """
+        """See Reports."""
         with self._db.read() as db:
             return _overview(db, now, at_risk)
 
@@ -109,7 +103,7 @@ _STANDING = select(
     func.count().filter(DUE, FREE),
     func.min(tasks.c.not_before).filter(not_(DUE), FREE),
 ).where(OPEN)
-"""How many are worked on, how many are due, and when the next will be."""
+"""The number worked on, the number due, and the time when the next will be."""
 
 
 def _stored(totals: Sequence[AnyRow]) -> int:

@@ -19,7 +19,7 @@ class SqlUploads(LedgerPart):
 
     @outage_retry
     def opened(self, owner: str, key: str, upload_id: str, *, now: datetime) -> None:
-        """Write down an upload before its first part; once more is no fault."""
+        """See Uploads."""
         row = {"key": key, "upload_id": upload_id, "owner": owner, "opened_at": now}
         with self._db.write() as db:
             db.execute(insert(db, uploads).values(**row).on_conflict_do_nothing())
@@ -27,17 +27,14 @@ class SqlUploads(LedgerPart):
 
     @outage_retry
     def closed(self, key: str, upload_id: str) -> None:
-        """Strike out an upload that was completed or aborted."""
+        """See Uploads."""
         with self._db.write() as db:
             db.execute(delete(uploads).where(uploads.c.key == key, uploads.c.upload_id == upload_id))
         self._db.checkpoint("ledger.upload_closed")
 
     @outage_retry
     def of_dead(self, is_alive: IsAlive) -> Sequence[tuple[str, str]]:
-        """Return key and id of the uploads whose owner is dead, the oldest first.
-
-        Of whom `is_alive` cannot tell it is decided by the record: whom `release_dead` struck off is dead.
-        """
+        """See Uploads."""
         with self._db.read() as db:
             rows = db.execute(select(uploads).order_by(uploads.c.opened_at)).all()
             on_record = owners.on_record(db)

@@ -14,7 +14,7 @@ from archiver.core.errors import LedgerFault
 from archiver.core.states import IllegalMove
 
 Fault = tuple[str, str]
-"""What happened, and what the operator can do."""
+"""The event, and a hint to the operator."""
 
 
 class LedgerAway(LedgerFault):
@@ -108,7 +108,7 @@ _SAID: Sequence[tuple[str, str]] = (
 )
 
 _PASSING = ("08", "40", "53300", "57P", "25P03", "25P04")
-"""What SQLSTATEs begin with that may be gone at the next try."""
+"""The beginnings of SQLSTATEs that may be gone at the next try."""
 
 
 @contextmanager

@@ -37,7 +37,7 @@ _CONNECTION: Mapping[str, object] = {
     # Of several hosts the one that takes writes; a standby alone is refused.
     "target_session_attrs": "read-write",
 }
-"""What libpq is told, in seconds and milliseconds, where ledger.url says nothing else."""
+"""Given to libpq, in seconds and milliseconds, where ledger.url says nothing else."""
 
 _LOOK_AGAIN = 0.5
 """Seconds."""
@@ -81,7 +81,7 @@ class PostgresDatabase:
         self._reader = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
     def stands(self) -> bool:
-        """Whether the tables are there."""
+        """Return whether the tables are there."""
         with self.engine.connect() as db:
             return inspect(db).has_table("alembic_version")
 
@@ -116,7 +116,7 @@ class PostgresDatabase:
             self._has_written = True
 
     def _is_written(self, serial: int) -> bool:
-        """Whether the transaction was committed though its answer is lost; raise LedgerFault where nobody can tell."""
+        """Return whether a transaction whose answer is lost was committed; raise LedgerFault where nobody can tell."""
         give_up = time.monotonic() + self._outage
         while True:
             try:

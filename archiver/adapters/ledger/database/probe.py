@@ -1,4 +1,4 @@
-"""What `check` says of a ledger on a server: it is looked at, and nothing of it is made or changed."""
+"""Findings of `check` about a ledger on a server. It is looked at, and nothing of it is made or changed."""
 
 from __future__ import annotations
 

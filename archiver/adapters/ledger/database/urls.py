@@ -1,4 +1,4 @@
-"""Where ledger.url leads."""
+"""The database that ledger.url leads to."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from archiver.adapters.ledger.database.sqlite import SqliteFile
 from archiver.core.errors import LedgerFault
 
 PATIENCE = timedelta(seconds=30)
-"""How long a transaction waits for another process's."""
+"""The time that a transaction waits for another process's."""
 
 OUTAGE = timedelta(minutes=1)
-"""How long a server may be away: it is restarted, or another takes its place."""
+"""The time that a server may be away: it is restarted, or another takes its place."""
 
 _URLS = (
     "set it to sqlite:///path/of/the/ledger.db (four slashes: absolute) "

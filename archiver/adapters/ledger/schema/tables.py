@@ -67,7 +67,7 @@ class Unsigned(TypeDecorator[int]):
 
 
 def _words(kind: type[StrEnum]) -> Enum:
-    """A text column that takes the words of `kind` and nothing else."""
+    """Return a text column that takes the words of `kind` and nothing else."""
     return Enum(
         kind,
         native_enum=False,
@@ -228,8 +228,8 @@ writers = Table(
     Column("at", UtcTime, nullable=False),
 )
 
-# The pace at which processes on several machines ask the provider together; only those on a server use it.
-paces = Table(
+# The rate at which processes on several machines ask the provider; only those on a server use it.
+rates = Table(
     "paces",
     metadata,
     Column("account", String(32), primary_key=True),
@@ -237,7 +237,7 @@ paces = Table(
     Column("cool_until", UtcTime, nullable=False),
 )
 
-pace_slots = Table(
+permits = Table(
     "pace_slots",
     metadata,
     Column("account", String(32), primary_key=True),

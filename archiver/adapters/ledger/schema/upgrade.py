@@ -1,4 +1,4 @@
-"""What needs Alembic: running the revisions in `migrations/`."""
+"""Upgrades by the revisions in `migrations/`: all that needs Alembic."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SCRIPTS = Path(__file__).with_name("migrations")
 
 
 def knows(revision: str) -> bool:
-    """Whether `revision` is one of ours."""
+    """Return whether `revision` is one of ours."""
     return revision in {script.revision for script in _scripts().walk_revisions()}
 
 

@@ -1,4 +1,4 @@
-"""What processes on several machines need: who is at work until when, and each one's last transaction."""
+"""Processes on several machines: who is at work until when, and each one's last transaction."""
 
 from __future__ import annotations
 
