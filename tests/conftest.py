@@ -13,12 +13,11 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from archiver.adapters.ledger.schema.tables import metadata
 from archiver.demo.seaweed import S3Server, seaweed
 from tests.fixtures import profiles
 from tests.fixtures.ledgers import rows
 from tests.fixtures.postgres import PostgresServer, running
-from tests.house import Ledger, ledger_at
+from tests.house import Ledger, ledger_at, metadata
 
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", profiles.DEFAULT))
 

@@ -6,21 +6,34 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from typer.testing import CliRunner, Result
+
 from archiver.adapters.downloader import HttpDownloader
+from archiver.adapters.downloader.address import SockAddr
+from archiver.adapters.downloader.dialer import tcp_connect
+from archiver.adapters.jobs import counts
 from archiver.adapters.ledger import SqlLedger
 from archiver.adapters.ledger.database.faults import LedgerAway
+from archiver.adapters.ledger.schema.migrate import HEAD
+from archiver.adapters.ledger.schema.tables import metadata
 from archiver.adapters.object_store import S3Store
 from archiver.adapters.object_store import s3_client as _s3_client
 from archiver.adapters.object_store.buffers import BufferBudget
 from archiver.adapters.provider.client import KieApi
 from archiver.adapters.provider.limiter import LocalPermits, RateLimiter
 from archiver.adapters.provider.wire import Endpoint
+from archiver.adapters.queue_file import QueueFile
+from archiver.app.assembly import Role, Service, service
+from archiver.app.machine import Machine
+from archiver.commands.app import app
+from archiver.commands.format import jsonable
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Claim, Outcome, Policy
+from archiver.logs import configure
 from archiver.pipeline.breakers import Breakers
 from archiver.pipeline.context import Outside, TaskContext
 from archiver.pipeline.dispatch import DispatchContext, DispatchOptions, LocalDispatcher
@@ -30,6 +43,7 @@ from archiver.ports.provider import Accounts
 from archiver.ports.runtime import Checkpoint, Clock, EventLog, Jitter, Observer, unobserved
 from archiver.ports.store import ObjectStore
 from archiver.ports.transfer import Downloader, TransferPool
+from archiver.service.daemon import Job
 from tests.fakes.events import Events
 from tests.fakes.observer import Watcher
 from tests.fakes.time import Seconds
@@ -37,7 +51,27 @@ from tests.fakes.transfers import Inline
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-__all__ = ["Archiver", "Breakers", "BufferBudget", "DispatchContext", "LocalDispatcher", "TransferThreads"]
+__all__ = [
+    "HEAD",
+    "Archiver",
+    "Breakers",
+    "BufferBudget",
+    "DispatchContext",
+    "Job",
+    "LocalDispatcher",
+    "Machine",
+    "QueueFile",
+    "Role",
+    "Service",
+    "SockAddr",
+    "TransferThreads",
+    "configure",
+    "counts",
+    "jsonable",
+    "metadata",
+    "service",
+    "tcp_connect",
+]
 
 AGENT = "stem-archiver-test/1"
 API_KEY = "sk-PLANTED-api-key-0123456789"
@@ -185,3 +219,11 @@ def kie_api(base_url: str, **changes: Any) -> KieApi:  # noqa: ANN401 - any argu
     limiter = RateLimiter(permits, clock=given["clock"], wait=given.pop("wait"))
     plain: dict[str, Any] = {"api_key": API_KEY, "timeout": 5.0, "jitter": middle, "log": Events()}
     return KieApi(Endpoint(**endpoint), limiter=limiter, **(plain | given))
+
+
+# ---------------------------------------------------------------- the whole
+
+
+def command(*words: str, env: Mapping[str, str | None] | None = None, stdin: str | None = None) -> Result:
+    """Run the command line in this process."""
+    return CliRunner().invoke(app, words, env=env, input=stdin)

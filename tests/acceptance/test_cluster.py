@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from archiver.adapters.jobs import SILENT_AFTER
 from archiver.demo.emulator import Emulator
 from archiver.demo.records import EmulatedTask
 from archiver.demo.seaweed import S3Server
@@ -84,7 +83,7 @@ def test_worker_serves_metrics_and_health_and_status_tells_of_it_also_when_it_wa
     give(site, 1, first=3)
     with site.daemon() as intake:
         intake.wait_event("job.deferred")
-        time.sleep(SILENT_AFTER.total_seconds())
+        time.sleep(8)
         said = site.run("status").out
         assert "jobs wait, and no worker is at work" in said
         assert "without a goodbye in the last day: 1" in said

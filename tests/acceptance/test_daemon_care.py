@@ -19,11 +19,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from archiver.adapters.downloader.address import SockAddr
-from archiver.adapters.object_store import s3_client
 from archiver.adapters.systemd import Systemd
-from archiver.app.assembly import Service, service
-from archiver.app.machine import Machine
 from archiver.demo.emulator import API_KEY, Emulator
 from archiver.demo.records import EmulatedTask
 from archiver.demo.seaweed import S3Server
@@ -37,6 +33,7 @@ from archiver.settings.model import Ledger, Provider, Store
 from tests import ROOT
 from tests.fakes.events import Events
 from tests.fakes.service_manager import Listener, listening
+from tests.house import Machine, Service, SockAddr, s3_client, service
 from tests.worlds.site import Process, Site, stems_of
 
 OFTEN = timedelta(seconds=0.1)

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from archiver.adapters.ledger.schema.migrate import HEAD
 from archiver.demo.emulator import Emulator
 from archiver.demo.records import EmulatedTask
 from archiver.demo.seaweed import S3Server
 from tests.fixtures.ledgers import rows
 from tests.fixtures.postgres import PostgresServer
+from tests.house import HEAD
 from tests.worlds.site import Site, stems_of
 
 

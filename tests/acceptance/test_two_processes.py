@@ -13,11 +13,11 @@ from types import FrameType
 
 import pytest
 
-from archiver.adapters.queue_file import QueueFile
 from archiver.core.model import TaskId
 from archiver.demo.emulator import Emulator
 from archiver.demo.records import EmulatedTask
 from archiver.demo.seaweed import S3Server
+from tests.house import QueueFile
 from tests.worlds.site import Site, stems_of
 
 

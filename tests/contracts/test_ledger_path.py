@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from archiver.adapters.ledger.schema.tables import metadata
 from archiver.core.model import (
     Archived,
     Claim,
@@ -48,7 +47,7 @@ from tests.fixtures.ledgers import (
     stored,
     take_in,
 )
-from tests.house import Ledger, ledger_at
+from tests.house import Ledger, ledger_at, metadata
 
 VOCAL, BASS, DRUMS = StemName("vocal"), StemName("bass"), StemName("drums")
 SECRET = "?X-Signature=topsecret"

@@ -14,10 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from typer.testing import CliRunner
-
-from archiver.commands import app
-from archiver.commands.invocation import Exit
 from tests.fakes.origin import Reply as CdnReply
 from tests.fakes.provider import Reply as ApiReply
 from tests.fakes.s3_proxy import drop_before
@@ -26,6 +22,7 @@ from tests.faults.api_faults import says
 from tests.faults.cdn_faults import status
 from tests.faults.matrix import End, Fault, Hop, Seen, aftermath, next_start, nothing
 from tests.faults.s3_faults import on
+from tests.house import command
 from tests.worlds.world import API_KEY, PREFIX, VICTIM, World, envelope
 
 HOUR = timedelta(hours=1)
@@ -220,9 +217,9 @@ def _bytes(world: World) -> dict[str, bytes]:
 def _refusal(world: World, commands: Sequence[str]) -> str:
     """Run the commands; return what the first says, having checked that each ends with 3 and shows no secret."""
     said = ""
-    for command in commands:
-        done = CliRunner().invoke(app.app, [command], env=_environment(world))
-        assert done.exit_code == Exit.PAUSED, done.output
+    for name in commands:
+        done = command(name, env=_environment(world))
+        assert done.exit_code == 3, done.output
         assert "Traceback" not in done.output
         said = said or done.output.removeprefix("stem-archiver: ")
         for what, secret in oracles.planted(world).items():

@@ -18,7 +18,6 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from archiver.adapters.jobs import counts
 from archiver.core.model import TaskId
 from archiver.core.states import TaskState
 from archiver.demo.audio import EmulatedStem
@@ -30,7 +29,7 @@ from tests.fakes.tcp_relay import TcpRelay, tcp_relay
 from tests.faults.scenes import LARGE, STORE, versioning, versions
 from tests.fixtures.ledgers import overview
 from tests.fixtures.postgres import PostgresServer
-from tests.house import ledger_at
+from tests.house import counts, ledger_at
 from tests.worlds.site import Process, Site, stems_of
 
 pytestmark = pytest.mark.timeout(300)

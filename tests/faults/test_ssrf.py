@@ -14,13 +14,11 @@ from ipaddress import IPv4Address
 import httpx
 import pytest
 
-from archiver.adapters.downloader.address import SockAddr
-from archiver.adapters.downloader.dialer import tcp_connect
 from archiver.core.errors import AddressForbidden, ArchiverError, OriginBusy
 from tests.fakes.audio import mp3
 from tests.fakes.origin import Origin, Reply, origin
 from tests.fixtures.fetching import fetch
-from tests.house import downloader
+from tests.house import SockAddr, downloader, tcp_connect
 
 SONG = mp3(20_000)
 PUBLIC_HOST = "cdn.example"

@@ -25,7 +25,6 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 from moto.core import set_initial_no_auth_action_count
 
-from archiver.app.assembly import Role, service
 from archiver.app.check import findings
 from archiver.core.model import Intake, TaskId
 from archiver.demo.emulator import API_KEY, Emulator
@@ -37,7 +36,7 @@ from archiver.settings import Loaded, load
 from tests import ROOT
 from tests.fakes.events import Events
 from tests.fakes.object_store import MemoryBody, MemoryJournal
-from tests.house import s3_store
+from tests.house import Role, s3_store, service
 from tests.worlds.site import stems_of
 
 DOCUMENTS = ROOT / "deploy" / "aws"

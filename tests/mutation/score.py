@@ -66,7 +66,7 @@ PARTS = (
             "tests/unit/**/test_*.py",
             "tests/property/test_body_chunking.py",
             "tests/contracts/test_downloader.py",
-            "tests/integration/test_downloader*.py",
+            "tests/integration/downloader/test_*.py",
         ),
     ),
     Part(
@@ -76,7 +76,7 @@ PARTS = (
             "tests/unit/**/test_*.py",
             "tests/property/test_keys_and_metadata.py",
             "tests/contracts/test_object_store.py",
-            "tests/integration/test_object_store*.py",
+            "tests/integration/object_store/test_*.py",
         ),
     ),
 )

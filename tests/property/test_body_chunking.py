@@ -18,11 +18,10 @@ from typing import Literal, cast
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from archiver.adapters.downloader.address import SockAddr
 from archiver.core.errors import ArchiverError, BodyShort
 from tests.fakes.audio import mp3
 from tests.fakes.origin import Headers, Reply, partial
-from tests.house import downloader
+from tests.house import SockAddr, downloader
 
 TAG: Headers = (("ETag", '"v1"'),)
 PEEKED = 4096

@@ -21,7 +21,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
-from archiver.adapters.queue_file import QueueFile
 from archiver.core.errors import LinkSpent
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Policy, TaskId, task_id
 from archiver.core.records.record import record_of
@@ -32,7 +31,7 @@ from tests.fakes.events import Events
 from tests.fakes.object_store import FakeStore
 from tests.fakes.observer import Watcher
 from tests.fakes.record_api import FakeApi
-from tests.house import Ledger, archiver_on, breakers_on, context_on, dispatcher_on, ledger_at
+from tests.house import Ledger, QueueFile, archiver_on, breakers_on, context_on, dispatcher_on, ledger_at
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 PREFIX = "p/"

@@ -25,22 +25,14 @@ from urllib.parse import parse_qs, urlsplit
 
 import boto3
 
-from archiver.adapters.downloader.address import SockAddr
-from archiver.adapters.downloader.dialer import tcp_connect
-from archiver.adapters.object_store import s3_client
-from archiver.app.assembly import Service, service
-from archiver.app.machine import Machine
-from archiver.commands.format import jsonable
-from archiver.commands.progress import Tally
 from archiver.core.errors import LedgerFault
 from archiver.core.model import TaskId
 from archiver.core.reports import TaskRow
 from archiver.core.states import TaskState
 from archiver.demo.seaweed import S3Server
-from archiver.logs import configure
-from archiver.service.daemon import Job
 from archiver.settings import Settings
 from tests.fakes.audio import mp3
+from tests.fakes.observer import Watcher
 from tests.fakes.origin import Origin, RangedFile, origin
 from tests.fakes.origin import Reply as CdnReply
 from tests.fakes.origin import Seen as CdnSeen
@@ -50,6 +42,7 @@ from tests.fakes.provider import ScriptedProvider, reply
 from tests.fakes.s3_proxy import S3Proxy, s3_proxy
 from tests.fakes.tls import identity
 from tests.fixtures.ledgers import release, retry
+from tests.house import Job, Machine, Service, SockAddr, configure, jsonable, s3_client, service, tcp_connect
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -332,7 +325,7 @@ class World:
             patience=timedelta(milliseconds=300),
             s3_client=self._client,
         )
-        with service(settings, observer=Tally(), log=log, machine=machine) as ready:
+        with service(settings, observer=Watcher(), log=log, machine=machine) as ready:
             try:
                 yield Running(self, ready)
             finally:

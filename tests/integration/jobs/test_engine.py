@@ -375,7 +375,7 @@ def test_job_that_hangs_does_not_hold_up_the_end_of_the_process(postgres_url: st
     script = """
 import sys, time
 from contextlib import closing
-from tests.integration.test_jobs import Procrastinate, Took, due, now, until
+from tests.integration.jobs.test_engine import Procrastinate, Took, due, now, until
 jobs, hand = Procrastinate.open(sys.stdin.read()), Took()
 hand.may_go_on.clear()
 jobs.defer([due(1)], now=now())

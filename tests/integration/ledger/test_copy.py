@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from archiver.adapters.ledger.copying import TABLES
 from archiver.app.ledger import copy_ledger
-from archiver.commands import app
 from archiver.commands.invocation import Exit
 from archiver.core.errors import LedgerFault
 from archiver.core.model import Intake, Reject
@@ -36,7 +35,7 @@ from tests.fixtures.ledgers import (
     tid,
 )
 from tests.fixtures.postgres import PostgresServer
-from tests.house import ledger_at
+from tests.house import command, ledger_at
 
 SCHEMAS = FIXTURES / "schemas"
 
@@ -170,7 +169,7 @@ def test_a_copy_that_differs_in_one_row_is_undone(
 
 
 def _called(*words: str) -> Result:
-    return CliRunner().invoke(app.app, ["ledger", "copy", *words])
+    return command("ledger", "copy", *words)
 
 
 def test_the_command_prints_figures_and_no_password(full: str, postgres: PostgresServer, postgres_url: str) -> None:
