@@ -13,6 +13,7 @@ FREE = ("__version__", "core", "ports", "settings", "logs", "demo")
 """Plain data, protocols, settings, the log, and the stand-ins that the package itself ships."""
 
 OWN = {
+    "property/test_http1.py": ("adapters.http1",),
     "acceptance/test_daemon_care.py": ("service", "adapters.systemd"),
     "contracts/test_downloader.py": ("adapters.downloader",),
     "integration/test_accounts.py": ("adapters.provider",),
