@@ -164,7 +164,8 @@ def errors(folder: Path) -> str:
 
 
 def _kinds(error: type[ArchiverError]) -> Iterator[type[ArchiverError]]:
-    yield error
+    if error.__module__ == ArchiverError.__module__:
+        yield error
     for kind in error.__subclasses__():
         yield from _kinds(kind)
 
