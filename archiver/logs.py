@@ -12,7 +12,7 @@ import re
 import sys
 import threading
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from types import MappingProxyType, TracebackType
 from typing import Literal, TextIO, cast
@@ -94,10 +94,17 @@ EVENTS: Mapping[str, str] = MappingProxyType(
 """Every event of ours, and what it means. Lines of libraries carry `logger` and are not listed."""
 
 _FRAMES = 30
+_STAMPING: Sequence[Processor] = (
+    structlog.processors.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+)
 _NOISY = ("httpx", "httpcore", "botocore", "boto3", "s3transfer", "urllib3", "apscheduler", "alembic", "sqlalchemy")
 
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["auto", "json", "console"]
+
+Notify = Callable[[str, Mapping[str, object]], None]
+"""Called with every event of ours and its fields, whatever its level; must return at once and never raise."""
 
 
 def configure(
@@ -106,10 +113,11 @@ def configure(
     stream: TextIO | None = None,
     *,
     secrets: Iterable[str] = (),
+    notify: Notify | None = None,
 ) -> FilteringBoundLogger:
     """Send all events from `level` up to `stream` (standard error) and return the logger for ours.
 
-    Libraries are heard from WARNING up; warnings and uncaught exceptions take the same road, without
+    Libraries are logged from WARNING up; warnings and uncaught exceptions take the same road, without
     local variables. `secrets` are values to be masked wherever they occur, also encoded; those under
     four characters are not, since masking them would blank ordinary words. `auto` is console on a
     terminal, json elsewhere. Calling it again replaces the earlier set-up.
@@ -117,21 +125,20 @@ def configure(
     out = sys.stderr if stream is None else stream
     as_json = format == "json" or (format == "auto" and not out.isatty())
     threshold = logging.getLevelNamesMapping()[level.upper()]
-    stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
-    pre: list[Processor] = [structlog.processors.add_log_level, stamp]
     handler = _Handler(out)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*pre, structlog.stdlib.add_logger_name],
+            foreign_pre_chain=[*_STAMPING, structlog.stdlib.add_logger_name],
             processors=_writing(Cleaner(secrets), _json if as_json else _Console(out.encoding or "utf-8")),
         )
     )
     _take_over_stdlib(handler, threshold)
     structlog.configure(
-        # The thresholds are those of `logging`, so that a logger can be made once and be heard as they change.
+        # The thresholds are those of `logging`, so that a logger can be made once and follows as they change.
         processors=[
+            *([] if notify is None else [_Notifier(notify)]),
             structlog.stdlib.filter_by_level,
-            *pre,
+            *_STAMPING,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
@@ -144,7 +151,7 @@ def configure(
 
 
 def _writing(cleaner: Cleaner, written: Processor) -> list[Processor]:
-    """What makes a line of an event, whoever logged it."""
+    """Return the processors that make a line of an event, whoever logged it."""
     return [
         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
         structlog.processors.ExceptionRenderer(_frames),
@@ -154,8 +161,23 @@ def _writing(cleaner: Cleaner, written: Processor) -> list[Processor]:
 
 
 def set_level(level: Level) -> None:
-    """Hear events from `level` up from now on; all else stays as `configure` made it."""
+    """Log events from `level` up from now on; all else stays as `configure` made it."""
     _set_thresholds(logging.getLevelNamesMapping()[level.upper()])
+
+
+_OF_STRUCTLOG = {"event", "exc_info"}
+"""Keys that are no fields."""
+
+
+class _Notifier:
+    """The first step, before the level is looked at."""
+
+    def __init__(self, notify: Notify) -> None:
+        self._notify = notify
+
+    def __call__(self, _logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
+        self._notify(event["event"], {name: value for name, value in event.items() if name not in _OF_STRUCTLOG})
+        return event
 
 
 class _Shape:
@@ -195,18 +217,18 @@ def _word(value: Plain) -> str:
 
 def _frames(exc_info: ExcInfo) -> list[str]:
     """Return what was raised and where, without local variables and source lines."""
-    return list(_told(traceback.TracebackException(*exc_info, lookup_lines=False, compact=True)))
+    return list(_lines(traceback.TracebackException(*exc_info, lookup_lines=False, compact=True)))
 
 
-def _told(error: traceback.TracebackException) -> Iterator[str]:
+def _lines(error: traceback.TracebackException) -> Iterator[str]:
     yield "".join(error.format_exception_only()).strip()
     yield from (f"at {frame.filename}:{frame.lineno} in {frame.name}" for frame in error.stack[-_FRAMES:])
     for inner in error.exceptions or ():
-        yield from _told(inner)
+        yield from _lines(inner)
     for why, other in (("caused by", error.__cause__), ("while handling", error.__context__)):
         if other is not None:
             yield why
-            yield from _told(other)
+            yield from _lines(other)
 
 
 class _Handler(logging.StreamHandler[TextIO]):
@@ -231,7 +253,7 @@ def _take_over_stdlib(handler: logging.Handler, threshold: int) -> None:
         library = logging.getLogger(name)
         library.handlers.clear()
         library.propagate = True
-    # Its lines may quote the URLs of its services; what came of a message is told by events of ours.
+    # Its lines may quote the URLs of its services; what came of a message is said by events of ours.
     logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)
     _set_thresholds(threshold)
     logging.captureWarnings(capture=True)

@@ -28,8 +28,11 @@ from archiver.adapters.provider.client import KieApi
 from archiver.adapters.provider.limiter import LocalPermits, RateLimiter
 from archiver.adapters.provider.wire import Endpoint
 from archiver.adapters.queue_file import QueueFile
-from archiver.app.assembly import Role, Service, service
+from archiver.app.assembly import Role, assembled
+from archiver.app.backfill import backfill
+from archiver.app.daemon import DaemonProcess, daemon
 from archiver.app.machine import Machine
+from archiver.app.tunables import tunables
 from archiver.commands.app import app
 from archiver.commands.format import jsonable
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Claim, Outcome, Policy
@@ -56,21 +59,24 @@ __all__ = [
     "Archiver",
     "Breakers",
     "BufferBudget",
+    "DaemonProcess",
     "DispatchContext",
     "Job",
     "LocalDispatcher",
     "Machine",
     "QueueFile",
     "Role",
-    "Service",
     "SockAddr",
     "TransferThreads",
+    "assembled",
+    "backfill",
     "configure",
     "counts",
+    "daemon",
     "jsonable",
     "metadata",
-    "service",
     "tcp_connect",
+    "tunables",
 ]
 
 AGENT = "stem-archiver-test/1"

@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import random
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from archiver import __version__
 from archiver.adapters.downloader import HttpDownloader, Throttle
@@ -20,43 +24,85 @@ from archiver.adapters.provider.client import WINDOW, Answered, KieApi
 from archiver.adapters.provider.limiter import LocalPermits, RateLimiter
 from archiver.adapters.provider.wire import Endpoint
 from archiver.app.extras import extra
-from archiver.app.ledger import on_server
+from archiver.app.jobs import open_jobs
+from archiver.app.ledger import on_server, open_ledger
 from archiver.app.machine import THIS_MACHINE, Machine
 from archiver.core.errors import LedgerFault, SettingsFault
-from archiver.core.model import AccountName, Policy
+from archiver.core.model import AccountName
 from archiver.core.redaction import Cleaner
+from archiver.pipeline.transfers import TransferThreads
 from archiver.ports.provider import Permits
-from archiver.ports.runtime import Checkpoint, EventLog, unobserved
-from archiver.service.alerts import Notices
+from archiver.ports.runtime import EventLog
+from archiver.ports.work import Engine
+from archiver.service.alerts import Alerts
 from archiver.settings import Settings, data_folder
 from archiver.settings.rules import SQLITE
+
+if TYPE_CHECKING:
+    from archiver.adapters.notify.messenger import Messenger
 
 _S3_CONNECTIONS = 256
 """How many idle ones the store's client may keep at least, so that a reload can raise the concurrency."""
 
 
-def policy_of(settings: Settings, *, called: bool = False) -> Policy:
-    """Return the spans that decisions are made by.
+@dataclass(frozen=True, slots=True)
+class Adapters:
+    """The outside things that one process works with, opened."""
 
-    Where the provider's callbacks come in (`called`), asking by ourselves is but a safety net.
+    ledger: SqlLedger
+    lock: OwnerLock
+    accounts: KieAccounts
+    throttle: Throttle
+    transfers: TransferThreads
+    downloader: HttpDownloader
+    store: S3Store
+    engine: Engine | None
+    """None where no jobs are queued."""
+    cancelled: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def owner(self) -> str:
+        """The name of this process in the ledger."""
+        return self.lock.owner
+
+    def cancel(self) -> None:
+        """Make transfers and calls under way end at once, their tasks given back."""
+        self.cancelled.set()
+        self.throttle.stop()
+        self.accounts.close()
+
+
+@contextmanager
+def opened(
+    settings: Settings,
+    *,
+    queues_jobs: bool,
+    log: EventLog,
+    machine: Machine,
+    progress: Callable[[], None],
+    answered: Answered,
+) -> Iterator[Adapters]:
+    """Open everything, and close it at the end; raise LedgerFault, or SettingsFault without an extra that is needed.
+
+    Calls `progress` while bytes come in, and `answered` with the outcome of each request to the provider.
     """
-    schedule = settings.schedule
-    return Policy(
-        retention=settings.provider.retention,
-        grace_after_deadline=schedule.grace_after_deadline,
-        pending_first=schedule.pending_max if called else schedule.pending_first,
-        pending_max=schedule.pending_max,
-        retry_first=schedule.retry_first,
-        retry_max=schedule.retry_max,
-        missing_after=schedule.missing_after,
-        at_risk=schedule.at_risk,
-    )
+    download = settings.download
+    with ExitStack() as stack:
+        ledger = stack.enter_context(closing(open_ledger(settings, machine.checkpoint, machine.patience, log)))
+        lock = stack.enter_context(closing(own_lock(settings)))
+        accounts = stack.enter_context(closing(open_accounts(settings, log, machine, answered, ledger)))
+        throttle = throttle_of(settings, machine, progress)
+        transfers = TransferThreads(download.most_transfers, adapts=download.adapts, clock=machine.monotonic, log=log)
+        stack.enter_context(closing(transfers))
+        downloader = stack.enter_context(closing(open_downloader(settings, machine, throttle, transfers.refused)))
+        store = stack.enter_context(closing(open_store(settings, log, machine, transfers.store_refused)))
+        engine = stack.enter_context(closing(open_jobs(settings))) if queues_jobs else None
+        yield Adapters(ledger, lock, accounts, throttle, transfers, downloader, store, engine)
 
 
 def open_accounts(
     settings: Settings,
     log: EventLog,
-    checkpoint: Checkpoint = unobserved,
     machine: Machine = THIS_MACHINE,
     answered: Answered = lambda _: None,
     ledger: SqlLedger | None = None,
@@ -83,7 +129,7 @@ def open_accounts(
             jitter=random.random,
             log=log,
             clock=machine.monotonic,
-            checkpoint=checkpoint,
+            checkpoint=machine.checkpoint,
             answered=answered,
             account=account,
         )
@@ -109,7 +155,6 @@ def _permits(settings: Settings, account: AccountName, machine: Machine, ledger:
 def open_store(
     settings: Settings,
     log: EventLog,
-    checkpoint: Checkpoint = unobserved,
     machine: Machine = THIS_MACHINE,
     busy: Callable[[], None] = lambda: None,
 ) -> S3Store:
@@ -137,12 +182,12 @@ def open_store(
         sleep=machine.sleep,
         log=log,
         busy=busy,
-        checkpoint=checkpoint,
+        checkpoint=machine.checkpoint,
     )
 
 
 def throttle_of(settings: Settings, machine: Machine, progress: Callable[[], None]) -> Throttle:
-    """Return the limit on what comes in; `progress` is told while something does."""
+    """Return the limit on what comes in; `progress` is called while something does."""
     return Throttle(
         settings.download.bandwidth,
         clock=machine.monotonic,
@@ -153,11 +198,7 @@ def throttle_of(settings: Settings, machine: Machine, progress: Callable[[], Non
 
 
 def open_downloader(
-    settings: Settings,
-    checkpoint: Checkpoint = unobserved,
-    machine: Machine = THIS_MACHINE,
-    throttle: Throttle | None = None,
-    busy: Callable[[str], None] = lambda _: None,
+    settings: Settings, machine: Machine, throttle: Throttle, busy: Callable[[str], None]
 ) -> HttpDownloader:
     """Return the anonymous client of the CDN."""
     download = settings.download
@@ -179,32 +220,27 @@ def open_downloader(
         sleep=machine.sleep,
         jitter=random.random,
         busy=busy,
-        checkpoint=checkpoint,
+        checkpoint=machine.checkpoint,
     )
 
 
-def open_notices(settings: Settings, log: EventLog, machine: Machine = THIS_MACHINE) -> Notices | None:
-    """Return what tells people, or None where nobody is to be told; raise SettingsFault."""
-    urls = settings.notify.services()
-    if not urls:
-        return None
+def alerts_of(settings: Settings, machine: Machine = THIS_MACHINE) -> Alerts | None:
+    """Return where alerts gather, or None where nobody is to be alerted."""
+    return Alerts(Cleaner(settings.secrets()), machine.clock) if settings.notify.services() else None
+
+
+def open_messenger(settings: Settings) -> Messenger:
+    """Return the way to the people who are alerted; raise SettingsFault."""
     with extra("notify.urls", "notify"):
         from archiver.adapters.notify.messenger import Messenger  # noqa: PLC0415 - an extra, and slow to load
     try:
-        messenger = Messenger(urls)
+        return Messenger(settings.notify.services())
     except ValueError as error:
         raise SettingsFault(f"notify.urls: {error}") from None
-    return Notices(
-        send=messenger,
-        cleaner=Cleaner(settings.secrets()),
-        clock=machine.clock,
-        min_interval=settings.notify.min_interval,
-        log=log,
-    )
 
 
 def queue_name(settings: Settings) -> str:
-    """Return what the ledger calls the queue file: on each machine another may stand under the same path."""
+    """Return the name of the queue file in the ledger: on each machine another may stand under the same path."""
     path = str(settings.queue.path)
     return f"{platform.node()}:{path}" if on_server(settings) else path
 

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 from archiver.adapters.queue_file import read_ids
+from archiver.app.assembly import Parts
 from archiver.core.errors import QueueUnreadable
 from archiver.core.model import Intake
+from archiver.core.reports import OpenWork
+from archiver.service.backfill import Backfill, BackfillOptions, BackfillResult, Enrolment
+from archiver.service.shutdown import Shutdown, unless_asked
+
+Progress = Callable[[int, int, timedelta | None], None]
+"""Called several times a second: tasks done, tasks in all, and the time to the nearest deadline."""
 
 
 def intakes(file: str | None, queue: Path) -> Iterator[Intake]:
@@ -28,3 +36,43 @@ def intakes(file: str | None, queue: Path) -> Iterator[Intake]:
         raise QueueUnreadable(str(path), error.strerror or str(error), "name a file that can be read") from None
     with stream:
         yield from read_ids(stream, str(path))
+
+
+def backfill(
+    parts: Parts, batches: Iterable[Intake], options: BackfillOptions, shutdown: Shutdown, progress: Progress
+) -> BackfillResult:
+    """Take the ids in and work until each has ended; raise LedgerFault."""
+    parts.heed(shutdown)
+    owner, ledger, machine, log = parts.adapters.owner, parts.adapters.ledger, parts.machine, parts.log
+    enrolment = Enrolment(owner, ledger.intakes, parts.dispatcher, machine.clock, log, machine.checkpoint)
+    counts = enrolment.counts
+    unless_asked(lambda: enrolment.take(batches, options.limit), shutdown)
+    log.info("backfill.started", tasks=counts.taken, already_archived=counts.already_archived)
+    work = Backfill(
+        owner=owner,
+        reports=ledger.reports,
+        pauses=ledger.pauses,
+        dispatcher=parts.dispatcher,
+        breakers=parts.breakers,
+        shutdown=shutdown,
+        options=options,
+        clock=machine.clock,
+    )
+
+    def report(left: OpenWork) -> None:
+        nearest = None if left.nearest_deadline is None else left.nearest_deadline - machine.clock()
+        progress(counts.taken - left.tasks, counts.taken, nearest)
+
+    try:
+        verdict = work.run(report)
+        unless_asked(lambda: _sweep(parts), shutdown)
+        result = work.result(verdict, counts)
+    finally:
+        parts.stop(shutdown)
+    log.info("backfill.finished", verdict=result.verdict.value, unfinished=len(result.unfinished))
+    return result
+
+
+def _sweep(parts: Parts) -> None:
+    parts.housekeeping.abort_uploads()
+    parts.abort_strays()

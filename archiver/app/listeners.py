@@ -1,4 +1,4 @@
-"""What the daemon answers to: Prometheus and supervisors, and the provider's callbacks."""
+"""The daemon's listeners: for Prometheus and supervisors, and for the provider's callbacks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from archiver.web.server import Page, PageServer
 
 
 def pages(metrics: Metrics, liveness: Liveness, breakers: Breakers) -> Mapping[str, Callable[[], Page]]:
-    """Return what is served at http.listen."""
+    """Return the pages at http.listen, by path."""
     return {
         "/metrics": lambda: Page(200, CONTENT_TYPE, metrics.page()),
         HEALTHZ: lambda: _json_page(*healthz(liveness.late())),
@@ -31,7 +31,7 @@ def _json_page(status: int, answer: Mapping[str, object]) -> Page:
 
 
 @contextmanager
-def watched(http: Http, served: Mapping[str, Callable[[], Page]], log: EventLog) -> Iterator[None]:
+def serving_pages(http: Http, served: Mapping[str, Callable[[], Page]], log: EventLog) -> Iterator[None]:
     """Serve metrics and health while this lasts; where that cannot be, say so and go on."""
     address = http.address()
     if address is None:
@@ -50,10 +50,12 @@ def watched(http: Http, served: Mapping[str, Callable[[], Page]], log: EventLog)
 
 
 @contextmanager
-def called(callback: Callback, *, received: Callable[[TaskId], None], clock: Clock, log: EventLog) -> Iterator[None]:
+def taking_callbacks(
+    callback: Callback, *, wake: Callable[[TaskId], None], clock: Clock, log: EventLog
+) -> Iterator[None]:
     """Take the provider's callbacks while this lasts, if so set; where that cannot be, say so and go on.
 
-    Raises SettingsFault when what it takes is not installed.
+    Raises SettingsFault when the extra is not installed.
     """
     address = callback.address()
     if not callback.enabled or address is None:
@@ -62,7 +64,7 @@ def called(callback: Callback, *, received: Callable[[TaskId], None], clock: Clo
     with extra("callback.enabled", "callback"):
         from archiver.web.callbacks import Callbacks, CallbackServer  # noqa: PLC0415 - an extra
     try:
-        server = CallbackServer(*address, Callbacks(key=callback.key(), received=received, clock=clock, log=log))
+        server = CallbackServer(*address, Callbacks(key=callback.key(), wake=wake, clock=clock, log=log))
     except OSError as error:
         hint = "set callback.listen to an address of this machine and a free port; until then tasks are polled"
         log.error("callback.unavailable", listen=callback.listen, error=error.strerror, hint=hint)  # noqa: TRY400 - an event

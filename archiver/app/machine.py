@@ -1,4 +1,4 @@
-"""What the service takes from the machine that it runs on."""
+"""The machine that the service runs on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from archiver.adapters.ledger.database.urls import PATIENCE
 from archiver.adapters.object_store import s3_client
 from archiver.adapters.provider.limiter import Wait
 from archiver.app.clock import utc_now
-from archiver.ports.runtime import Clock
+from archiver.ports.runtime import Checkpoint, Clock, unobserved
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What the service takes from the machine that it runs on: its time, its network."""
+    """The machine that the service runs on: its time, its network; in tests, where the world stops."""
 
     clock: Clock = utc_now
     monotonic: Callable[[], float] = time.monotonic
@@ -41,6 +41,7 @@ class Machine:
     """How long another process may keep the ledger locked."""
     s3_client: Callable[..., S3Client] = s3_client
     """Makes the client of the store; see archiver.adapters.object_store.s3_client."""
+    checkpoint: Checkpoint = unobserved
 
 
 THIS_MACHINE = Machine()

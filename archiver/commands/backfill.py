@@ -66,13 +66,14 @@ class Request:
 
 
 def archive(settings: Settings, request: Request) -> int:
-    """Archive what was asked for, print what came of it, and return the exit code."""
-    from archiver.app.assembly import Role, service
-    from archiver.app.backfill import intakes
+    """Archive the ids, print the result, and return the exit code."""
+    from archiver.app.assembly import Role, assembled
+    from archiver.app.backfill import backfill, intakes
     from archiver.commands.format import print_json
     from archiver.commands.printing import print_result, result_summary
     from archiver.commands.progress import Screen, Tally, current_stderr
     from archiver.logs import configure
+    from archiver.service.backfill import BackfillOptions
     from archiver.service.shutdown import Shutdown
 
     console = terminal(err=True)
@@ -82,18 +83,13 @@ def archive(settings: Settings, request: Request) -> int:
     with (
         shutdown.on_signals(),
         faults(),
-        service(settings, observer=tally, log=log, role=Role.BACKFILL) as ready,
+        assembled(settings, Role.BACKFILL, log=log, observer=tally) as parts,
         Screen(console, tally, quiet=request.as_json) as screen,
     ):
         at_work()
-        result = ready.backfill(
-            intakes(request.file, settings.queue.path),
-            shutdown=shutdown,
-            limit=request.limit,
-            wait=request.wait,
-            max_wait=request.max_wait,
-            progress=screen.update,
-        )
+        batches = intakes(request.file, settings.queue.path)
+        options = BackfillOptions(request.limit, request.wait, request.max_wait)
+        result = backfill(parts, batches, options, shutdown, screen.update)
     code = exit_code(result, shutdown.signal_number)
     if request.as_json:
         print_json(result_summary(result, tally, code), sys.stdout)
@@ -113,7 +109,7 @@ def exit_code(result: BackfillResult, signal_number: int | None) -> int:
 
 
 def preview(settings: Settings, request: Request) -> int:
-    """Print what would be archived, and return the exit code."""
+    """Print the stems that would be archived, and return the exit code."""
     from archiver.app.backfill import intakes
     from archiver.app.preview import preview as previewed
     from archiver.commands.format import print_json

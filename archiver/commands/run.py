@@ -10,7 +10,6 @@ import typer
 from archiver.commands.invocation import FOR_WORK, at_work, faults, settings_of
 
 if TYPE_CHECKING:
-    from archiver.app.assembly import Role
     from archiver.settings import Settings
 
 
@@ -27,9 +26,7 @@ def run(context: typer.Context) -> None:
 
     Example: stem-archiver --config /etc/stem-archiver/archiver.toml run
     """
-    from archiver.app.assembly import Role
-
-    _serve(context, Role.RUN)
+    _serve(context, "run")
 
 
 def worker(context: typer.Context) -> None:
@@ -43,26 +40,32 @@ def worker(context: typer.Context) -> None:
 
     Example: stem-archiver --config /etc/stem-archiver/archiver.toml worker
     """
-    from archiver.app.assembly import Role
-
-    _serve(context, Role.WORKER)
+    _serve(context, "worker")
 
 
-def _serve(context: typer.Context, role: Role) -> None:
+def _serve(context: typer.Context, role: str) -> None:
     loaded = settings_of(context, *FOR_WORK)
-    from archiver.app.assembly import service
+    from archiver.app.adapters import alerts_of
+    from archiver.app.assembly import Role
+    from archiver.app.daemon import daemon
     from archiver.logs import configure
     from archiver.service.shutdown import Shutdown
     from archiver.service.supervision import Hangup
     from archiver.settings import load
 
-    settings = loaded.settings
-    log = configure(settings.log.level, settings.log.format, secrets=settings.secrets())
+    settings, alerts = loaded.settings, alerts_of(loaded.settings)
+    notify = None if alerts is None else alerts.notify
+    log = configure(settings.log.level, settings.log.format, secrets=settings.secrets(), notify=notify)
     shutdown, hangup = Shutdown(), Hangup()
 
     def read() -> Settings:
         return load(context.obj.config, os.environ, require=frozenset(FOR_WORK)).settings
 
-    with shutdown.on_signals(), hangup.on_signal(), faults(), service(settings, role=role, log=log) as ready:
+    with (
+        shutdown.on_signals(),
+        hangup.on_signal(),
+        faults(),
+        daemon(settings, Role(role), log=log, alerts=alerts) as process,
+    ):
         at_work()
-        ready.run(shutdown, hangup, read)
+        process.run(shutdown, hangup, read)

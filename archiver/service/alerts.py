@@ -1,4 +1,4 @@
-"""Telling people and watchers outside: batched, at a measured pace, and never in the way of the archive."""
+"""Alerts for people and watchers outside: batched, not too often, and never in the way of the archive."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from types import MappingProxyType
 from archiver.core.redaction import Cleaner
 from archiver.ports.runtime import Clock, EventLog
 
-TOLD: Mapping[str, str] = MappingProxyType(
+ALERTS: Mapping[str, str] = MappingProxyType(
     {
         "task.lost": "audio is lost",
         "deadline.at_risk": "tasks near or past their deadline",
@@ -25,45 +25,10 @@ TOLD: Mapping[str, str] = MappingProxyType(
         "ledger.fault": "the ledger cannot be used, and the service stops",
     }
 )
-"""The events that people are told of, in their words."""
+"""The events that people are alerted to, in their words."""
 
 LINES_MAX = 50
 """How many events one message holds; the rest is only counted."""
-
-Tell = Callable[[str, Mapping[str, object]], None]
-
-
-class ToldLog:
-    """An EventLog that also hands every event to `tell`, which must return at once and never raise."""
-
-    def __init__(self, to: EventLog, tell: Tell) -> None:
-        self._to = to
-        self._tell = tell
-
-    def debug(self, event: str, **fields: object) -> None:
-        """Log and tell."""
-        self._to.debug(event, **fields)
-        self._tell(event, fields)
-
-    def info(self, event: str, **fields: object) -> None:
-        """Log and tell."""
-        self._to.info(event, **fields)
-        self._tell(event, fields)
-
-    def warning(self, event: str, **fields: object) -> None:
-        """Log and tell."""
-        self._to.warning(event, **fields)
-        self._tell(event, fields)
-
-    def error(self, event: str, **fields: object) -> None:
-        """Log and tell."""
-        self._to.error(event, **fields)
-        self._tell(event, fields)
-
-    def exception(self, event: str, **fields: object) -> None:
-        """Log and tell."""
-        self._to.exception(event, **fields)
-        self._tell(event, fields)
 
 
 class Courier:
@@ -87,37 +52,28 @@ class Courier:
             self._thread.join(seconds)
 
 
-class Notices:
-    """Gathers what TOLD names and sends one message in `min_interval` at most.
+class Alerts:
+    """Gathers the events that people are alerted to, in their words.
 
-    What could not be sent is sent with the next; a dependency that stays paused is told once.
+    A dependency that stays paused is told of once. Safe to share between threads.
     """
 
-    def __init__(
-        self,
-        *,
-        send: Callable[[str, str], bool],
-        cleaner: Cleaner,
-        clock: Clock,
-        min_interval: timedelta,
-        log: EventLog,
-    ) -> None:
-        self._send = send
+    def __init__(self, cleaner: Cleaner, clock: Clock) -> None:
         self._cleaner = cleaner
         self._clock = clock
-        self._min_interval = min_interval
-        self._log = log
-        self._courier = Courier("notices")
         self._lock = threading.Lock()
         self._lines: list[str] = []
         self._dropped = 0
         self._stands: dict[object, str] = {}
-        self._sent_at: datetime | None = None
-        self._failing = False
 
-    def tell(self, event: str, fields: Mapping[str, object]) -> None:
-        """Note an event, if it is one that people are told of; returns at once."""
-        if event not in TOLD:
+    @property
+    def waiting(self) -> int:
+        """The number of events that wait to be sent, LINES_MAX at most."""
+        return len(self._lines)
+
+    def notify(self, event: str, fields: Mapping[str, object]) -> None:
+        """Note an event, if it is one that people are alerted to; return at once."""
+        if event not in ALERTS:
             return
         line = self._line(event, fields)
         with self._lock:
@@ -128,39 +84,73 @@ class Notices:
                 self._stands[subject] = event
             self._add([line])
 
+    def take(self) -> tuple[list[str], int]:
+        """Return the lines that have gathered, and how many more were dropped; gather anew."""
+        with self._lock:
+            taken = self._lines, self._dropped
+            self._lines, self._dropped = [], 0
+        return taken
+
+    def give_back(self, lines: list[str], dropped: int) -> None:
+        """Put back, before those that came later, what could not be sent."""
+        with self._lock:
+            later, self._lines = self._lines, []
+            self._dropped += dropped
+            self._add(lines + later)
+
     def _line(self, event: str, fields: Mapping[str, object]) -> str:
-        said = ", ".join(f"{name}={value}" for name, value in fields.items() if value is not None)
-        return self._cleaner.text(f"{self._clock():%Y-%m-%d %H:%M:%S} UTC {event}: {TOLD[event]}; {said}")
+        shown = ", ".join(f"{name}={value}" for name, value in fields.items() if value is not None)
+        return self._cleaner.text(f"{self._clock():%Y-%m-%d %H:%M:%S} UTC {event}: {ALERTS[event]}; {shown}")
 
     def _add(self, lines: list[str]) -> None:
         room = LINES_MAX - len(self._lines)
         self._lines += lines[:room]
         self._dropped += len(lines[room:])
 
+
+class AlertDelivery:
+    """Sends the alerts that have gathered, one message in `min_interval` at most.
+
+    Alerts that could not be sent are sent with the next.
+    """
+
+    def __init__(
+        self,
+        alerts: Alerts,
+        *,
+        send: Callable[[str, str], bool],
+        clock: Clock,
+        min_interval: timedelta,
+        log: EventLog,
+    ) -> None:
+        self._alerts = alerts
+        self._send = send
+        self._clock = clock
+        self._min_interval = min_interval
+        self._log = log
+        self._courier = Courier("notices")
+        self._sent_at: datetime | None = None
+        self._failing = False
+
     def flush(self) -> None:
         """Send what has gathered, if it is time; call it every second or so. Never waits."""
         now = self._clock()
         waited = self._sent_at is None or abs(now - self._sent_at) >= self._min_interval
-        if self._lines and waited and self._courier.offer(self._deliver):
+        if self._alerts.waiting and waited and self._courier.offer(self._deliver):
             self._sent_at = now
 
     def close(self, patience: float) -> None:
-        """Send what is left without regard to the pace; takes `patience` seconds at most for each of two messages."""
+        """Send what is left, however soon; take `patience` seconds at most for each of two messages."""
         self._courier.wait(patience)
-        if self._lines and self._courier.offer(self._deliver):
+        if self._alerts.waiting and self._courier.offer(self._deliver):
             self._courier.wait(patience)
 
     def _deliver(self) -> None:
-        with self._lock:
-            lines, dropped = self._lines, self._dropped
-            self._lines, self._dropped = [], 0
+        lines, dropped = self._alerts.take()
         more = [f"and {dropped} more: see the log"] if dropped else []
         sent = self._send("stem-archiver", "\n".join([*lines, *more]))
         if not sent:
-            with self._lock:
-                later, self._lines = self._lines, []
-                self._dropped += dropped
-                self._add(lines + later)
+            self._alerts.give_back(lines, dropped)
             if not self._failing:
                 self._log.warning("notify.failed", events=len(lines) + dropped)
         self._failing = not sent
@@ -168,10 +158,10 @@ class Notices:
 
 @dataclass(slots=True)
 class Heartbeat:
-    """Tells a dead man's switch that all is well; to be called after a sweep that worked."""
+    """Shows a dead man's switch that all is well; call it after a sweep that worked."""
 
     ping: Callable[[], str]
-    """Pings and returns an empty text, or what went wrong, without the URL."""
+    """Pings and returns an empty text, or the fault, without the URL."""
     late: Callable[[], Mapping[str, float]]
     """The loops that make no progress."""
     log: EventLog

@@ -37,8 +37,29 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class BackfillOptions:
+    """How far a backfill goes."""
+
+    limit: int | None
+    """The most ids that are taken, of those that are not archived yet; None for all."""
+    wait: bool
+    """True to wait for tasks that the provider has not finished."""
+    max_wait: timedelta
+    """How long, from the moment when nothing else was left to do."""
+
+
+@dataclass(slots=True)
+class BackfillCounts:
+    """The ids of a backfill, counted as they are taken in."""
+
+    taken: int = 0
+    already_archived: int = 0
+    rejected: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class BackfillResult:
-    """What a backfill leaves behind."""
+    """The end of a backfill, and what it leaves behind."""
 
     verdict: Verdict
     taken: int
@@ -59,50 +80,45 @@ def stay(dispatcher: Dispatcher) -> None:
 
 
 @dataclass(slots=True)
-class BackfillCounts:
-    """The ids of this backfill, taken into the ledger."""
+class Enrolment:
+    """Takes the ids of a backfill into the ledger, and enlists those that are not archived yet."""
 
-    taken: int = 0
-    already_archived: int = 0
-    rejected: int = 0
+    owner: str
+    intakes: Intakes
+    dispatcher: Dispatcher
+    clock: Clock
+    log: EventLog
+    checkpoint: Checkpoint = unobserved
+    counts: BackfillCounts = field(default_factory=BackfillCounts, init=False)
 
+    def take(self, batches: Iterable[Intake], limit: int | None) -> None:
+        """Take in the ids, at most `limit` of those that are not archived yet; raise LedgerFault.
 
-def enrol(
-    counts: BackfillCounts,
-    intakes: Iterable[Intake],
-    *,
-    owner: str,
-    ledger: Intakes,
-    limit: int | None,
-    clock: Clock,
-    log: EventLog,
-    checkpoint: Checkpoint = unobserved,
-    stay: Callable[[], object] = lambda: None,
-) -> None:
-    """Take ids in, enlist those that are not archived yet, at most `limit` of them, and count them on `counts`.
+        Prolongs our leases after each batch: a million ids take a while, in which we must not be taken for dead.
+        """
+        room = limit
+        for batch in batches:
+            self.checkpoint("queue.read")
+            enlisted = self._take(batch, room)
+            stay(self.dispatcher)
+            room = None if room is None else room - enlisted
+            if room == 0:
+                break
 
-    Calls `stay` after each batch: a million ids take a while, in which we must not be taken for dead.
-    """
-    room = limit
-    for intake in intakes:
-        checkpoint("queue.read")
-        counts.rejected += len(intake.rejects)
-        states = ledger.known(intake.ids)
-        ids = list(dict.fromkeys(intake.ids))
-        todo = [task_id for task_id in ids if states.get(task_id) is not TaskState.ARCHIVED]
-        if room is not None:
-            todo = todo[:room]
-            room -= len(todo)
+    def _take(self, batch: Intake, room: int | None) -> int:
+        """Return how many were enlisted, `room` at most."""
+        states = self.intakes.known(batch.ids)
+        ids = list(dict.fromkeys(batch.ids))
+        todo = [task_id for task_id in ids if states.get(task_id) is not TaskState.ARCHIVED][:room]
         archived = sum(states.get(task_id) is TaskState.ARCHIVED for task_id in ids)
-        counts.taken += len(todo) + archived
-        counts.already_archived += archived
-        accounts = {task_id: intake.accounts[task_id] for task_id in todo if task_id in intake.accounts}
-        batch = Intake(ids=tuple(todo), accounts=accounts, rejects=intake.rejects)
-        accept(batch, source="backfill", intakes=ledger, now=clock(), log=log)
-        ledger.enlist(owner, todo)
-        stay()
-        if room == 0:
-            break
+        self.counts.rejected += len(batch.rejects)
+        self.counts.taken += len(todo) + archived
+        self.counts.already_archived += archived
+        accounts = {task_id: batch.accounts[task_id] for task_id in todo if task_id in batch.accounts}
+        accepted = Intake(ids=tuple(todo), accounts=accounts, rejects=batch.rejects)
+        accept(accepted, source="backfill", intakes=self.intakes, now=self.clock(), log=self.log)
+        self.intakes.enlist(self.owner, todo)
+        return len(todo)
 
 
 @dataclass(slots=True)
@@ -115,12 +131,8 @@ class Backfill:
     dispatcher: Dispatcher
     breakers: Breakers
     shutdown: Shutdown
+    options: BackfillOptions
     clock: Clock
-    wait: bool
-    """Whether tasks that the provider has not finished are waited for."""
-    max_wait: timedelta
-    """How long, from the moment when nothing else was left to do."""
-
     _seen: OpenWork | None = field(default=None, init=False)
     _look_at: datetime | None = field(default=None, init=False)
 
@@ -133,20 +145,20 @@ class Backfill:
             if self.dispatcher.fault is not None:
                 raise self.dispatcher.fault
             idle_since = idle_since or now
-            verdict = self._verdict(give_up=idle_since + self.max_wait)
+            verdict = self._verdict(give_up=idle_since + self.options.max_wait)
             if verdict is not None:
                 return verdict
         return Verdict.STOPPED
 
     def _ticks(self, tick: Callable[[OpenWork], None]) -> Iterator[datetime]:
         """Yield the time until asked to stop; keeps leases and pauses fresh on the way."""
-        care_at = self.clock() + RELOAD
+        refresh_at = self.clock() + RELOAD
         while not self.shutdown.asked:
             now = self.clock()
-            if now >= care_at:
+            if now >= refresh_at:
                 self.breakers.reload()
                 stay(self.dispatcher)
-                care_at = now + RELOAD
+                refresh_at = now + RELOAD
             yield now
             if self.dispatcher.working:
                 self.dispatcher.wait_idle(TICK.total_seconds())
@@ -173,29 +185,28 @@ class Backfill:
         if any(pause.lasting and not _is_of_an_account(pause) for pause in pauses):
             return Verdict.PAUSED
         moments = [pause.next_probe for pause in pauses if not pause.lasting]
-        moments += [moment for moment in (work.next_retry, work.next_ask if self.wait else None) if moment]
+        moments += [moment for moment in (work.next_retry, work.next_ask if self.options.wait else None) if moment]
         if moments and min(moments) <= give_up:
             return None
         return Verdict.PAUSED if pauses else Verdict.UNFINISHED
 
+    def result(self, verdict: Verdict, counts: BackfillCounts) -> BackfillResult:
+        """Sum up; a DONE whose tasks did not all end archived is UNFINISHED. Raises LedgerFault."""
+        unfinished = tuple(self.reports.unfinished(self.owner, limit=UNFINISHED_SHOWN))
+        # After the list was read: had it been gone by then, this says so.
+        stay(self.dispatcher)
+        if verdict is Verdict.DONE and (unfinished or counts.rejected):
+            verdict = Verdict.UNFINISHED
+        return BackfillResult(
+            verdict=verdict,
+            taken=counts.taken,
+            already_archived=counts.already_archived,
+            rejected=counts.rejected,
+            unfinished=unfinished,
+            pauses=tuple(self.pauses.all()),
+        )
+
 
 def _is_of_an_account(pause: Pause) -> bool:
-    """Whether the other accounts go on all the same."""
+    """Return whether the other accounts go on all the same."""
     return pause.dependency is Dependency.PROVIDER and not pause.held
-
-
-def end(backfill: Backfill, verdict: Verdict, counts: BackfillCounts) -> BackfillResult:
-    """Sum up; a DONE whose tasks did not all end archived is UNFINISHED. Raises LedgerFault."""
-    unfinished = tuple(backfill.reports.unfinished(backfill.owner, limit=UNFINISHED_SHOWN))
-    # After the list was read: had it been gone by then, this tells.
-    stay(backfill.dispatcher)
-    if verdict is Verdict.DONE and (unfinished or counts.rejected):
-        verdict = Verdict.UNFINISHED
-    return BackfillResult(
-        verdict=verdict,
-        taken=counts.taken,
-        already_archived=counts.already_archived,
-        rejected=counts.rejected,
-        unfinished=unfinished,
-        pauses=tuple(backfill.pauses.all()),
-    )

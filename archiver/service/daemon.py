@@ -26,7 +26,7 @@ HUNG_AFTER = timedelta(minutes=5)
 class Job:
     """A callable and how often it runs."""
 
-    run: Callable[[], None]
+    run: Callable[[], object]
     every: timedelta
 
 

@@ -37,7 +37,7 @@ class Schedule:
 
         self._scheduler.add_listener(ended, EVENT_JOB_EXECUTED | EVENT_JOB_ERROR)
 
-    def add(self, name: str, run: Callable[[], None], every: timedelta) -> None:
+    def add(self, name: str, run: Callable[[], object], every: timedelta) -> None:
         """Let `run` be run at once, and then every so often."""
         seconds = every.total_seconds()
         self._scheduler.add_job(run, "interval", id=name, seconds=seconds, next_run_time=datetime.now(UTC))

@@ -38,13 +38,13 @@ _COMPLAIN_EVERY = timedelta(minutes=1)
 class Callbacks:
     """Answers POST at PATH: 200 for what the provider signed, each signature taken once, and 4xx for the rest.
 
-    `received` is called with the task and must return at once. Requests are refused without a word on which task they
+    `wake` is called with the task and must return at once. Requests are refused without a word on which task they
     named; the log says so once a minute at most.
     """
 
-    def __init__(self, *, key: str, received: Callable[[TaskId], None], clock: Clock, log: EventLog) -> None:
+    def __init__(self, *, key: str, wake: Callable[[TaskId], None], clock: Clock, log: EventLog) -> None:
         self._key = key
-        self._received = received
+        self._wake = wake
         self._clock = clock
         self._log = log
         self._seen: dict[str, datetime] = {}
@@ -65,7 +65,7 @@ class Callbacks:
         if not is_genuine(self._key, task, timestamp=timestamp, signature=signature, now=now):
             return self._refuse(HTTPStatus.UNAUTHORIZED, "no valid signature, or one of another time")
         if self._is_new(signature, now):
-            self._received(task)
+            self._wake(task)
         return _answer(HTTPStatus.OK, "received")
 
     def _is_new(self, signature: str, now: datetime) -> bool:

@@ -23,7 +23,6 @@ from archiver.adapters.systemd import Systemd
 from archiver.demo.emulator import API_KEY, Emulator
 from archiver.demo.records import EmulatedTask
 from archiver.demo.seaweed import S3Server
-from archiver.ports.runtime import Checkpoint, unobserved
 from archiver.service.daemon import HUNG_AFTER, Daemon, Job
 from archiver.service.liveness import Liveness
 from archiver.service.shutdown import Shutdown
@@ -33,7 +32,7 @@ from archiver.settings.model import Ledger, Provider, Store
 from tests import ROOT
 from tests.fakes.events import Events
 from tests.fakes.service_manager import Listener, listening
-from tests.house import Machine, Service, SockAddr, s3_client, service
+from tests.house import DaemonProcess, Machine, Role, SockAddr, daemon, s3_client, tunables
 from tests.worlds.site import Process, Site, stems_of
 
 OFTEN = timedelta(seconds=0.1)
@@ -222,13 +221,13 @@ def test_transfers_that_hang_for_ever_are_late_though_all_jobs_go_on(site: Site)
         raise ConnectionRefusedError
 
     enqueued(site, "hung-00001")
-    with running(site, Machine(monotonic=clock, connect=hang)) as ready:
+    with running(site, Machine(monotonic=clock, connect=hang)) as process:
         try:
             assert connecting.wait(30)
             clock.pass_by(timedelta(minutes=11))
-            until(lambda: set(ready.liveness.late()) & {"work", "dispatch", "intake"} == {"work"})
+            until(lambda: set(process.liveness.late()) & {"work", "dispatch", "intake"} == {"work"})
             release.set()
-            until(lambda: "work" not in ready.liveness.late())
+            until(lambda: "work" not in process.liveness.late())
         finally:
             release.set()
 
@@ -240,36 +239,36 @@ def test_transfer_whose_bytes_flow_is_not_late_however_long_it_takes(site: Site)
         if name == "download.opened":
             clock.pass_by(timedelta(minutes=11))
         if name == "put.begun":
-            late.append(ready.liveness.late())
+            late.append(process.liveness.late())
             fetched.set()
 
     enqueued(site, "slow-00001")
-    with running(site, Machine(monotonic=clock), step) as ready:
+    with running(site, Machine(monotonic=clock, checkpoint=step)) as process:
         assert fetched.wait(60)
     assert "work" not in late[0]
 
 
 def test_what_the_queue_file_brings_is_begun_with_the_reading_of_it(site: Site) -> None:
     seen: list[str] = []
-    machine = Machine(s3_client=partial(s3_client, session=site.s3.session))
+    machine = Machine(s3_client=partial(s3_client, session=site.s3.session), checkpoint=seen.append)
     settings = load(site.folder / "archiver.toml", {}).settings
-    with service(settings, log=Events(), machine=machine, checkpoint=seen.append) as ready:
+    with daemon(settings, Role.RUN, log=Events(), machine=machine) as process:
         enqueued(site, "fresh-0001")
-        ready.jobs()["intake"].run()
+        process.jobs()["intake"].run()
         assert seen.count("ledger.claimed") == 1
-        assert ready.dispatcher.wait_idle(60)
+        assert process.parts.dispatcher.wait_idle(60)
 
 
 @contextmanager
-def running(site: Site, machine: Machine, checkpoint: Checkpoint = unobserved) -> Iterator[Service]:
+def running(site: Site, machine: Machine) -> Iterator[DaemonProcess]:
     """Run the daemon in a thread of this process."""
     settings, shutdown = load(site.folder / "archiver.toml", {}).settings, Shutdown()
     machine = replace(machine, s3_client=partial(s3_client, session=site.s3.session))
-    with service(settings, log=Events(), machine=machine, checkpoint=checkpoint) as ready:
-        thread = threading.Thread(target=ready.run, args=(shutdown, Hangup(), lambda: settings))
+    with daemon(settings, Role.RUN, log=Events(), machine=machine) as process:
+        thread = threading.Thread(target=process.run, args=(shutdown, Hangup(), lambda: settings))
         thread.start()
         try:
-            yield ready
+            yield process
         finally:
             shutdown.ask()
             thread.join()
@@ -288,8 +287,8 @@ def test_example_marks_just_the_settings_that_can_change_while_the_service_is_at
         store=Store(bucket="any", region="us-east-1"),
         ledger=Ledger(url=f"sqlite:///{tmp_path}/ledger.db"),
     )
-    with service(settings, log=Events()) as ready:
-        tunable = set(ready.tunes)
+    with daemon(settings, Role.RUN, log=Events()) as process:
+        tunable = set(tunables(process.parts))
     sections = re.split(r"(?m)^\[(\w+)\]$", (ROOT / "config/archiver.example.toml").read_text(encoding="utf-8"))
     marked = {
         f"{section}.{key}"

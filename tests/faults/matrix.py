@@ -144,7 +144,7 @@ def observed(running: Running) -> tuple[End, str]:
     reason = oracles.reasons(running, VICTIM)[-1]
     if row.state in (TaskState.FAILED, TaskState.MISSING, TaskState.LOST):
         return End[row.state.name], reason
-    if pauses(running.service.ledger):
+    if pauses(running.ledger):
         return End.PAUSED, reason
     if any(stem.state is StemState.REFUSED for stem in row.stems):
         return End.REFUSED, reason

@@ -31,7 +31,7 @@ def reasons(running: Running, task_id: str) -> list[str]:
     """Return every reason that `show` and `status` give for a task that is not archived."""
     row = running.show(task_id)
     assert row is not None, f"{task_id} was accepted and is not in the ledger"
-    pauses = running.service.ledger.pauses.all()
+    pauses = running.ledger.pauses.all()
     told = [row.reason, *(stem.reason for stem in row.stems), *(pause.reason for pause in pauses)]
     return [reason for reason in told if reason]
 
@@ -42,7 +42,7 @@ def conservation(running: Running, task_ids: Iterable[str]) -> None:
     for task_id, row in rows.items():
         if row is None or row.state is not TaskState.ARCHIVED:
             assert reasons(running, task_id), f"{task_id} ended in silence: {row}"
-    counts = overview(running.service.ledger, now=running.world.time.at, at_risk=timedelta()).tasks
+    counts = overview(running.ledger, now=running.world.time.at, at_risk=timedelta()).tasks
     assert sum(counts.values()) == len(rows)
 
 

@@ -24,15 +24,18 @@ from typing import Literal, NoReturn
 
 import typer
 
-from archiver.app.assembly import Role, service
-from archiver.app.backfill import intakes
+from archiver.app.assembly import Role, assembled
+from archiver.app.backfill import backfill, intakes
 from archiver.app.clock import utc_now
+from archiver.app.daemon import daemon
 from archiver.app.ledger import open_ledger
+from archiver.app.machine import Machine
 from archiver.commands import app
 from archiver.commands.backfill import exit_code
 from archiver.commands.invocation import faults
 from archiver.commands.progress import Tally
 from archiver.logs import configure
+from archiver.service.backfill import BackfillOptions
 from archiver.service.shutdown import Shutdown
 from archiver.service.supervision import Hangup
 from archiver.settings import Settings, load
@@ -187,24 +190,17 @@ def _observed(argv: list[str], stop: Stop, reached: Path) -> int:
     settings = _settings()
     log = configure(settings.log.level, settings.log.format, secrets=settings.secrets())
     shutdown = Shutdown()
-    checkpoint = Stopper(stop, shutdown, reached)
+    machine = Machine(checkpoint=Stopper(stop, shutdown, reached))
     try:
-        with (
-            shutdown.on_signals(),
-            faults(),
-            service(settings, observer=Tally(), log=log, role=Role(command), checkpoint=checkpoint) as ready,
-        ):
+        with shutdown.on_signals(), faults():
             if command == "run":
-                ready.run(shutdown, Hangup(), _settings)
+                with daemon(settings, Role.RUN, log=log, machine=machine) as process:
+                    process.run(shutdown, Hangup(), _settings)
                 return 0
-            result = ready.backfill(
-                intakes(file, settings.queue.path),
-                shutdown=shutdown,
-                limit=None,
-                wait=True,
-                max_wait=timedelta(minutes=1),
-                progress=lambda *_: None,
-            )
+            options = BackfillOptions(limit=None, wait=True, max_wait=timedelta(minutes=1))
+            with assembled(settings, Role.BACKFILL, log=log, observer=Tally(), machine=machine) as parts:
+                batches = intakes(file, settings.queue.path)
+                result = backfill(parts, batches, options, shutdown, lambda *_: None)
             return exit_code(result, shutdown.signal_number)
     except typer.Exit as ended:
         return ended.exit_code

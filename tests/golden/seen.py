@@ -31,7 +31,7 @@ from archiver.demo.records import EmulatedTask
 from archiver.demo.seaweed import S3Server
 from archiver.demo.show import demo_tasks
 from archiver.logs import EVENTS
-from archiver.service.alerts import TOLD
+from archiver.service.alerts import ALERTS
 from tests import ROOT
 from tests.fixtures.ledgers import rows
 from tests.worlds.site import Finished, Json, Site, measured, stems_of
@@ -145,7 +145,7 @@ def events(folder: Path) -> str:
 
 def alerts(folder: Path) -> str:
     """The events that people are told of, and in which words."""
-    return "".join(f"{name}\n    {words}\n" for name, words in TOLD.items())
+    return "".join(f"{name}\n    {words}\n" for name, words in ALERTS.items())
 
 
 def moves(folder: Path) -> str:

@@ -30,13 +30,14 @@ from archiver.core.model import Intake, TaskId
 from archiver.demo.emulator import API_KEY, Emulator
 from archiver.demo.records import EmulatedTask
 from archiver.demo.seaweed import S3Server
-from archiver.service.backfill import BackfillResult, Verdict
+from archiver.service.backfill import BackfillOptions, BackfillResult, Verdict
 from archiver.service.shutdown import Shutdown
 from archiver.settings import Loaded, load
 from tests import ROOT
 from tests.fakes.events import Events
 from tests.fakes.object_store import MemoryBody, MemoryJournal
-from tests.house import Role, s3_store, service
+from tests.fakes.observer import Watcher
+from tests.house import Role, assembled, backfill, s3_store
 from tests.worlds.site import stems_of
 
 DOCUMENTS = ROOT / "deploy" / "aws"
@@ -133,15 +134,10 @@ class Account:
 
     def backfill(self, *tasks: EmulatedTask) -> tuple[BackfillResult, Events]:
         events = Events()
-        with service(self.loaded().settings, log=events, role=Role.BACKFILL) as ready:
-            result = ready.backfill(
-                [Intake(ids=tuple(TaskId(task.task_id) for task in tasks))],
-                shutdown=Shutdown(),
-                limit=None,
-                wait=True,
-                max_wait=timedelta(seconds=30),
-                progress=lambda *_: None,
-            )
+        ids = Intake(ids=tuple(TaskId(task.task_id) for task in tasks))
+        options = BackfillOptions(limit=None, wait=True, max_wait=timedelta(seconds=30))
+        with assembled(self.loaded().settings, Role.BACKFILL, log=events, observer=Watcher()) as parts:
+            result = backfill(parts, [ids], options, Shutdown(), lambda *_: None)
         return result, events
 
 

@@ -19,7 +19,7 @@ from hypothesis import settings as run_with
 from hypothesis import strategies as st
 
 from archiver.app.clock import utc_now
-from archiver.app.listeners import called
+from archiver.app.listeners import taking_callbacks
 from archiver.core.callback import WINDOW, signature_of
 from archiver.core.model import TaskId
 from archiver.settings import Settings
@@ -41,7 +41,7 @@ class Endpoint:
         self.now = NOW
         self.heard: list[TaskId] = []
         self.events = Events()
-        self.callbacks = Callbacks(key=KEY, received=self.heard.append, clock=lambda: self.now, log=self.events)
+        self.callbacks = Callbacks(key=KEY, wake=self.heard.append, clock=lambda: self.now, log=self.events)
 
     def post(self, body: bytes, headers: Headers) -> int:
         return self.ask("POST", PATH, headers, [body])
@@ -223,7 +223,7 @@ class Listener:
         self.heard: list[TaskId] = []
         self.was_heard = threading.Event()
         self.events = Events()
-        callbacks = Callbacks(key=KEY, received=self.hear, clock=lambda: datetime.now(UTC), log=self.events)
+        callbacks = Callbacks(key=KEY, wake=self.hear, clock=lambda: datetime.now(UTC), log=self.events)
         self.server = CallbackServer("127.0.0.1", 0, callbacks, connection_max=connection_max)
         self.host, port = self.server.address.split(":")
         self.port = int(port)
@@ -272,7 +272,7 @@ def test_request_that_is_no_http_or_has_an_endless_head_gets_no_5xx(listener: Li
 
 
 def test_address_in_use_is_an_os_error(listener: Listener) -> None:
-    callbacks = Callbacks(key=KEY, received=lambda _: None, clock=lambda: NOW, log=Events())
+    callbacks = Callbacks(key=KEY, wake=lambda _: None, clock=lambda: NOW, log=Events())
     with pytest.raises(OSError, match="in use"):
         CallbackServer(listener.host, listener.port, callbacks)
 
@@ -286,7 +286,7 @@ def test_service_whose_address_for_callbacks_is_taken_says_so_and_works_on(liste
             "callback": {"enabled": True, "listen": listen, "hmac_key": KEY},
         }
     )
-    with called(settings.callback, received=lambda _: None, clock=utc_now, log=events):
+    with taking_callbacks(settings.callback, wake=lambda _: None, clock=utc_now, log=events):
         [said] = events.of("callback.unavailable")
     assert said["listen"] == listen
 

@@ -10,10 +10,9 @@ import pytest
 
 from archiver.adapters.notify.heartbeat import Ping
 from archiver.adapters.notify.messenger import Messenger
-from archiver.app.adapters import open_notices
+from archiver.app.adapters import alerts_of, open_messenger
 from archiver.core.errors import SettingsFault
 from archiver.settings import Settings
-from tests.fakes.events import Events
 from tests.fakes.web_hook import WebHook, web_hook
 
 # One of apprise's many services still asks for a module that Python 3.13 no longer has.
@@ -58,6 +57,6 @@ def test_url_of_no_service_is_refused_by_its_place_alone() -> None:
 def test_settings_with_such_a_url_are_a_fault_that_does_not_repeat_it() -> None:
     settings = Settings.model_validate({"notify": {"urls": ["planted-nonsense://secret"]}})
     with pytest.raises(SettingsFault, match=r"^notify\.urls: number 1 of them is no URL") as caught:
-        open_notices(settings, Events())
+        open_messenger(settings)
     assert "planted" not in repr(caught.value)
-    assert open_notices(Settings(), Events()) is None
+    assert alerts_of(Settings()) is None

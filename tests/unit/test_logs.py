@@ -7,7 +7,7 @@ import re
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 from structlog.typing import FilteringBoundLogger
@@ -270,3 +270,24 @@ def test_level_that_is_set_later_holds_for_loggers_that_are_out_already_and_keep
     logging.getLogger("botocore").warning("a library's")
     (event,) = lines.events()
     assert (event["event"], event["task_id"]) == ("task.claimed", "***")
+
+
+def test_every_event_of_ours_is_notified_of_with_its_fields_whatever_its_level_and_no_line_of_a_library() -> None:
+    seen: list[tuple[str, Mapping[str, object]]] = []
+    stream = io.StringIO()
+    log = configure("error", "json", stream, notify=lambda event, fields: seen.append((event, fields)))
+    for level in ("debug", "info", "warning", "error", "exception"):
+        getattr(log, level)("task.lost", task_id=level)
+    logging.getLogger("httpx").error("of a library")
+    assert seen == [("task.lost", {"task_id": level}) for level in ("debug", "info", "warning", "error", "exception")]
+    logged = [(event["event"], event.get("task_id")) for event in Lines(stream).events()]
+    assert logged == [("task.lost", "error"), ("task.lost", "exception"), ("of a library", None)]
+
+
+def test_logger_that_was_made_before_the_level_was_changed_notifies_all_the_same() -> None:
+    seen: list[str] = []
+    log = configure("error", "json", io.StringIO(), notify=lambda event, _: seen.append(event))
+    log.info("dependency.resumed")
+    set_level("warning")
+    log.info("dependency.released")
+    assert seen == ["dependency.resumed", "dependency.released"]

@@ -32,7 +32,6 @@ from archiver.core.states import TaskState
 from archiver.demo.seaweed import S3Server
 from archiver.settings import Settings
 from tests.fakes.audio import mp3
-from tests.fakes.observer import Watcher
 from tests.fakes.origin import Origin, RangedFile, origin
 from tests.fakes.origin import Reply as CdnReply
 from tests.fakes.origin import Seen as CdnSeen
@@ -42,7 +41,19 @@ from tests.fakes.provider import ScriptedProvider, reply
 from tests.fakes.s3_proxy import S3Proxy, s3_proxy
 from tests.fakes.tls import identity
 from tests.fixtures.ledgers import release, retry
-from tests.house import Job, Machine, Service, SockAddr, configure, jsonable, s3_client, service, tcp_connect
+from tests.house import (
+    DaemonProcess,
+    Job,
+    Ledger,
+    Machine,
+    Role,
+    SockAddr,
+    configure,
+    daemon,
+    jsonable,
+    s3_client,
+    tcp_connect,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -325,14 +336,15 @@ class World:
             patience=timedelta(milliseconds=300),
             s3_client=self._client,
         )
-        with service(settings, observer=Watcher(), log=log, machine=machine) as ready:
+        with daemon(settings, Role.RUN, log=log, machine=machine) as process:
             try:
-                yield Running(self, ready)
+                yield Running(self, process)
             finally:
-                ready.dispatcher.stop()
-                ready.dispatcher.wait_idle(10)
+                parts = process.parts
+                parts.dispatcher.stop()
+                parts.dispatcher.wait_idle(10)
                 with suppress(LedgerFault):
-                    release(ready.ledger, ready.owner, now=self.time.at)
+                    release(parts.adapters.ledger, parts.adapters.owner, now=self.time.at)
 
     # --- what came of it
 
@@ -392,12 +404,16 @@ class Running:
     """The service, driven as the daemon drives it, by the world's clock."""
 
     world: World
-    service: Service
+    process: DaemonProcess
     _jobs: dict[str, Job] = field(init=False)
     _due: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._jobs = self.service.jobs()
+        self._jobs = self.process.jobs()
+
+    @property
+    def ledger(self) -> Ledger:
+        return self.process.parts.adapters.ledger
 
     def step(self, seconds: float = 1.0) -> None:
         """Let time pass, and run the jobs whose time has come."""
@@ -407,10 +423,10 @@ class Running:
             if self._due.get(name, now) <= now:
                 job.run()
                 self._due[name] = now + job.every.total_seconds()
-        if not self.service.dispatcher.wait_idle(20):
+        if not self.process.parts.dispatcher.wait_idle(20):
             raise AssertionError("a task hangs")
-        if self.service.dispatcher.fault is not None:
-            raise self.service.dispatcher.fault
+        if self.process.parts.dispatcher.fault is not None:
+            raise self.process.parts.dispatcher.fault
 
     def pass_time(self, span: timedelta, step: float = 1.0) -> None:
         """Work for so long."""
@@ -429,7 +445,7 @@ class Running:
         return self.world.time.at - began
 
     def show(self, task_id: str) -> TaskRow | None:
-        return self.service.ledger.reports.show(TaskId(task_id))
+        return self.ledger.reports.show(TaskId(task_id))
 
     def state(self, task_id: str) -> TaskState | None:
         row = self.show(task_id)
@@ -437,10 +453,10 @@ class Running:
 
     def retry(self, task_id: str) -> None:
         """Put the task back to work, as the operator does."""
-        assert retry(self.service.ledger, [TaskId(task_id)], now=self.world.time.at) == [task_id]
+        assert retry(self.ledger, [TaskId(task_id)], now=self.world.time.at) == [task_id]
 
     def status(self) -> Json:
         """What `status --json` and `show --json` say."""
-        overview = self.service.ledger.reports.overview(now=self.world.time.at, at_risk=timedelta(hours=48))
+        overview = self.ledger.reports.overview(now=self.world.time.at, at_risk=timedelta(hours=48))
         shown = [self.show(task_id) for task_id in (VICTIM, FRESH)]
         return {"status": jsonable(overview), "show": [row and jsonable(row) for row in shown]}

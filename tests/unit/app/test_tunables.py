@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from archiver.app.tunables import Reload
 from archiver.core.errors import SettingsFault
-from archiver.service.reload import Reload
 from archiver.settings import Settings, value_of
 from archiver.settings.model import Download, Log, Store
 from tests.fakes.events import Events

@@ -1,11 +1,15 @@
-"""What SIGHUP does: reads the settings again and lets those take effect that can while the service is at work."""
+"""The settings that SIGHUP changes while the service is at work."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from archiver.app.assembly import Parts
 from archiver.core.errors import SettingsFault
+from archiver.core.model import DEFAULT_ACCOUNT
+from archiver.logs import set_level
+from archiver.pipeline.dispatch import LocalDispatcher
 from archiver.ports.runtime import EventLog
 from archiver.settings import KEYS, Settings, value_of
 
@@ -14,6 +18,34 @@ Tune = Callable[[Settings], bool | None]
 
 Returns False where a part of it takes effect only after a restart.
 """
+
+
+def tunables(parts: Parts) -> Mapping[str, Tune]:
+    """Return, by dotted name, the settings that can change while `parts` are at work, and how."""
+    adapters, dispatcher = parts.adapters, parts.dispatcher
+
+    def tune_accounts(new: Settings) -> bool:
+        adapters.accounts.set_rates(new.provider.request_rates())
+        before, after = ([(each.name, each.key()) for each in its.provider.accounts] for its in (parts.settings, new))
+        return before == after
+
+    def resize(new: Settings) -> None:
+        adapters.transfers.resize(new.download.most_transfers, adapts=new.download.adapts)
+
+    tunes: dict[str, Tune] = {
+        "log.level": lambda new: set_level(new.log.level),
+        "provider.requests_per_10s": lambda new: adapters.accounts.set_rates(
+            {DEFAULT_ACCOUNT: new.provider.requests_per_10s}
+        ),
+        "provider.accounts": tune_accounts,
+        "download.concurrency": resize,
+        "download.concurrency_max": resize,
+        "download.bandwidth": lambda new: adapters.throttle.change(new.download.bandwidth),
+        "download.allowed_hosts": lambda new: adapters.downloader.allow_hosts(new.download.allowed_hosts),
+    }
+    if isinstance(dispatcher, LocalDispatcher):
+        tunes["download.tasks_in_flight"] = lambda new: dispatcher.resize(new.download.tasks_in_flight)
+    return tunes
 
 
 @dataclass(slots=True)

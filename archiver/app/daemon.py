@@ -1,0 +1,207 @@
+"""The daemon of `run` and `worker`: its jobs as a table, and all that it listens to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+
+from archiver import __version__
+from archiver.adapters.notify.heartbeat import Ping
+from archiver.adapters.queue_file import QueueFile
+from archiver.adapters.systemd import Systemd
+from archiver.app.adapters import open_messenger, queue_name
+from archiver.app.assembly import Parts, Role, assembled
+from archiver.app.listeners import pages, serving_pages, taking_callbacks
+from archiver.app.machine import THIS_MACHINE, Machine
+from archiver.app.tunables import Reload, tunables
+from archiver.core.reports import Overview
+from archiver.pipeline.cluster import RENEW_EVERY
+from archiver.ports.runtime import EventLog
+from archiver.service.alerts import AlertDelivery, Alerts, Heartbeat
+from archiver.service.daemon import Daemon, Job
+from archiver.service.deadlines import DeadlineWatch
+from archiver.service.housekeeping import Rescue
+from archiver.service.intake import QueueIntake
+from archiver.service.liveness import Liveness
+from archiver.service.shutdown import Shutdown
+from archiver.service.supervision import Hangup, Supervision
+from archiver.service.wakeups import Wakeups
+from archiver.settings import Settings
+from archiver.web.metrics import Metrics, Sources
+
+_SECOND = timedelta(seconds=1)
+_MINUTE = timedelta(minutes=1)
+
+_LAST_WORDS = 5.0
+"""Seconds that a message may take while the daemon ends."""
+
+_WORK = "work"
+"""The name by which liveness knows the dispatcher and the transfers, beside the jobs of the daemon."""
+_WORK_WITHIN = timedelta(minutes=10)
+"""How long all tasks in flight may be silent together: transfers to a slow store are so for minutes."""
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonProcess:
+    """A process that runs until it is asked to end: `run`, or a worker."""
+
+    parts: Parts
+    liveness: Liveness
+    """Knows the daemon's jobs by name, and `work`."""
+    metrics: Metrics
+    wakeups: Wakeups
+    delivery: AlertDelivery | None
+    """None where nobody is to be alerted."""
+
+    def run(self, shutdown: Shutdown, hangup: Hangup, read: Callable[[], Settings]) -> None:
+        """Run until asked to end; raise LedgerFault when the ledger ended it.
+
+        `read` reads the settings again, on SIGHUP. Raises SettingsFault, before anything is begun, when an extra
+        that the settings need is not installed.
+        """
+        parts, settings, clock, log = self.parts, self.parts.settings, self.parts.machine.clock, self.parts.log
+        parts.heed(shutdown)
+        self.liveness.expect(_WORK, _WORK_WITHIN)
+        reload = Reload(settings, read=read, tunes=tunables(parts), log=log)
+        manager = Systemd.of(os.environ, os.getpid())
+        supervision = Supervision(manager, self.liveness, self._status, hangup, reload, log)
+        daemon = Daemon(self.jobs(), shutdown=shutdown, supervision=supervision, clock=clock, log=log)
+        with serving_pages(settings.http, pages(self.metrics, self.liveness, parts.breakers), log):
+            with taking_callbacks(settings.callback, wake=self.wakeups.request, clock=clock, log=log):
+                queue = str(settings.queue.path)
+                log.info("daemon.started", version=__version__, owner=parts.adapters.owner, queue=queue)
+                fault = daemon.run(lambda: parts.dispatcher.fault)
+            try:
+                parts.stop(shutdown)
+            finally:
+                log.info("daemon.stopped")
+                if self.delivery is not None:
+                    self.delivery.close(_LAST_WORDS)
+        if fault is not None:
+            raise fault
+
+    def _status(self) -> str:
+        working = self.parts.dispatcher.working
+        does = f"{working} task{'s' if working > 1 else ''} in flight" if working else "waiting for work"
+        paused = ", ".join(self.parts.breakers.paused())
+        return f"{does}; paused: {paused}" if paused else does
+
+    # --- the jobs
+
+    def jobs(self) -> dict[str, Job]:
+        """Return the jobs of this role by name."""
+        return {name: Job(run, every) for name, run, every in self._table()}
+
+    def _table(self) -> Iterator[tuple[str, Callable[[], object], timedelta]]:
+        parts, engine = self.parts, self.parts.adapters.engine
+        yield "dispatch", self._dispatch, _SECOND
+        yield "housekeeping", self._housekeeping, 30 * _SECOND
+        if parts.role is Role.RUN:
+            yield "intake", self._intake(), parts.settings.queue.poll_interval
+            yield "deadlines", self._deadlines(), _MINUTE
+            yield "strays", parts.abort_strays, 10 * _MINUTE
+        if parts.role is Role.WORKER:
+            yield "leases", parts.dispatcher.renew, RENEW_EVERY
+        if engine is not None:
+            yield "rescue", Rescue(engine, parts.log), 2 * _SECOND
+        if self.delivery is not None:
+            yield "notices", self.delivery.flush, _SECOND
+
+    def _dispatch(self) -> None:
+        self.parts.breakers.reload()
+        self.wakeups()
+        self.parts.dispatcher.pump()
+
+    def _housekeeping(self) -> None:
+        self.parts.dispatcher.renew()
+        self.parts.housekeeping.free_leases()
+        self.parts.housekeeping.abort_uploads()
+
+    def _intake(self) -> QueueIntake:
+        name = queue_name(self.parts.settings)
+
+        def progress() -> None:
+            self.liveness.progress("intake")
+            self.parts.dispatcher.pump()
+
+        return QueueIntake(
+            queue=QueueFile(str(self.parts.settings.queue.path), name=name),
+            path=name,
+            intakes=self.parts.adapters.ledger.intakes,
+            clock=self.parts.machine.clock,
+            log=self.parts.log,
+            checkpoint=self.parts.machine.checkpoint,
+            progress=progress,
+        )
+
+    def _deadlines(self) -> Callable[[], None]:
+        """Return the watch over deadlines; after each look the heartbeat says that all is well."""
+        parts, settings = self.parts, self.parts.settings
+        reports, at_risk = parts.adapters.ledger.reports, settings.schedule.at_risk
+        watch = DeadlineWatch(reports, parts.machine.clock, at_risk, parts.log)
+        url = settings.notify.heartbeat()
+        if url is None:
+            return watch
+        heartbeat = Heartbeat(Ping(url, user_agent=settings.provider.user_agent), self.liveness.late, parts.log)
+
+        def look() -> None:
+            watch()
+            heartbeat()
+
+        return look
+
+
+@contextmanager
+def daemon(
+    settings: Settings,
+    role: Role,
+    *,
+    log: EventLog,
+    alerts: Alerts | None = None,
+    machine: Machine = THIS_MACHINE,
+) -> Iterator[DaemonProcess]:
+    """Put the daemon together, ready to run, and close it all at the end; see `assembled` for the errors raised.
+
+    `alerts` must gather the events of `log`; None where nobody is to be alerted.
+    """
+    delivery = None
+    if alerts is not None:
+        send, interval = open_messenger(settings), settings.notify.min_interval
+        delivery = AlertDelivery(alerts, send=send, clock=machine.clock, min_interval=interval, log=log)
+    liveness = Liveness(machine.monotonic)
+    progress = partial(liveness.progress, _WORK)
+    metrics = Metrics(__version__, progress=progress)
+    answered = metrics.api_answered
+    with assembled(
+        settings, role, log=log, observer=metrics, progress=progress, answered=answered, machine=machine
+    ) as parts:
+        metrics.watch(_sources(parts, liveness))
+        intakes, add_unknown = parts.adapters.ledger.intakes, settings.callback.add_unknown
+        wakeups = Wakeups(intakes, machine.clock, log, add_unknown=add_unknown)
+        yield DaemonProcess(parts, liveness, metrics, wakeups, delivery)
+
+
+def _sources(parts: Parts, liveness: Liveness) -> Sources:
+    """Return where the gauges are read from."""
+    adapters, settings, clock = parts.adapters, parts.settings, parts.machine.clock
+
+    def overview() -> Overview:
+        return adapters.ledger.reports.overview(now=clock(), at_risk=settings.schedule.at_risk)
+
+    def unread() -> int:
+        cursor = adapters.ledger.intakes.cursor(queue_name(settings))
+        return QueueFile(str(settings.queue.path)).unread(cursor)
+
+    return Sources(
+        overview=overview,
+        unread=unread,
+        paused=parts.breakers.paused,
+        late=liveness.late,
+        budget=adapters.accounts.budget,
+        limits=adapters.transfers.limits,
+        clock=clock,
+    )
