@@ -14,10 +14,21 @@ import pytest
 from hypothesis import settings
 
 from archiver.demo.seaweed import S3Server, seaweed
+from tests import ROOT
 from tests.fixtures import profiles
 from tests.fixtures.ledgers import rows
 from tests.fixtures.postgres import PostgresServer, running
 from tests.house import Ledger, ledger_at, metadata
+
+DEAREST = (
+    "faults/test_matrix.py",
+    "faults/test_kill_points.py",
+    "faults/test_cluster_faults.py",
+    "faults/test_kill_points_multipart.py",
+    "property/test_whole_machine.py",
+    "faults/test_random_kills.py",
+)
+"""Files that take the longest. They begin first, or one worker would be at one of them when the others have ended."""
 
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", profiles.DEFAULT))
 
@@ -27,6 +38,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {ROOT / "tests" / name: place for place, name in enumerate(DEAREST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
     for item in items:
         if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
             raise pytest.UsageError(f"{item.nodeid} is slow: give it a timeout of its own")

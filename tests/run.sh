@@ -1,10 +1,15 @@
 #!/bin/sh
-# Sets up what the checks need in .venv, and runs them all. With arguments: pytest alone, with these.
+# Sets up what the checks need in .venv, and runs them all. `quick`: in a minute, units, contracts and what users see.
+# With other arguments: pytest alone, with these.
 set -eu
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 . "$root/deploy/setup.sh"
 set_up "$root/.venv" "$root/requirements-dev.lock"
 cd "$root"
+if [ "${1-}" = quick ]; then
+    shift
+    set -- -q -n 3 --dist loadfile tests/unit tests/contracts tests/golden "$@"
+fi
 [ $# -eq 0 ] || exec "$python" -m pytest "$@"
 
 failed=

@@ -1,15 +1,18 @@
-"""The run of the tests itself: a test that hangs is ended, and a property asks the same examples each time."""
+"""The run of the tests: what hangs is ended, the dearest files begin first, properties ask the same each time."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import ROOT
+from tests.conftest import DEAREST
 
 HANGS = """
 import threading
@@ -19,32 +22,31 @@ def test_that_hangs():
 """
 
 
-def pytest_on(file: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "-p", "no:cacheprovider"]
-    return subprocess.run(
-        [*command, f"--rootdir={file.parent}", *options, str(file)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=100,
-    )
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run pytest as it is configured for these tests."""
+    command = [sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "-p", "no:cacheprovider", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=100)
 
 
 def test_test_that_hangs_fails_at_the_limit_and_shows_where_it_stood(tmp_path: Path) -> None:
     file = tmp_path / "test_hanging.py"
     file.write_text(HANGS)
-    done = pytest_on(file, "-o", "timeout=1")
+    done = run(f"--rootdir={tmp_path}", "-o", "timeout=1", str(file))
     assert done.returncode != 0
     assert "Timeout" in done.stdout + done.stderr
     assert "in test_that_hangs" in done.stdout + done.stderr
 
 
-def test_limit_is_two_minutes_and_python_shows_its_threads_before(tmp_path: Path) -> None:
-    file = tmp_path / "test_quick.py"
-    file.write_text("def test_quick(pytestconfig):\n    assert pytestconfig.getini('faulthandler_timeout') == 110\n")
-    done = pytest_on(file)
-    assert done.returncode == 0, done.stdout
-    assert "timeout: 120.0s\ntimeout method: thread\n" in done.stdout
+def test_limit_is_two_minutes_and_dearest_files_begin_first_whatever_order_they_are_named_in() -> None:
+    files = ("tests/unit/test_docs.py", *(f"tests/{name}" for name in DEAREST[::-1]))
+    collected = run("--collect-only", *files).stdout
+    assert "timeout: 120.0s\ntimeout method: thread\n" in collected
+    begun = re.findall(r"<Module (\S+)>", collected)
+    assert begun == [*(Path(name).name for name in DEAREST), "test_docs.py"]
+
+
+def test_python_shows_its_threads_before_the_limit(pytestconfig: pytest.Config) -> None:
+    assert pytestconfig.getini("faulthandler_timeout") == 110
 
 
 def drawn(profile: str) -> list[int]:
