@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import cache
+from typing import Any
 
-from archiver.adapters.ledger import claimable, leases, owners
+from sqlalchemy import Connection, Integer, Select, and_, bindparam, not_, select
+
+from archiver.adapters.ledger import leases, owners
+from archiver.adapters.ledger.claimable import ENLISTED, NOW, Wanted, asked, claimable
 from archiver.adapters.ledger.database.transactions import LedgerPart, outage_retry
+from archiver.adapters.ledger.rows import AnyRow
+from archiver.adapters.ledger.schema.tables import UtcTime, tasks
 from archiver.core.model import AccountName, Claim, Due, Stage, TaskId
 from archiver.ports.ledger import IsAlive
 
@@ -27,20 +34,16 @@ class SqlClaims(LedgerPart):
         blocked_accounts: Collection[AccountName] = (),
     ) -> Claim | None:
         """See Claims."""
+        wanted = [Wanted(each, fresh_only, bool(blocked_accounts)) for each in Stage if stage in {None, each}]
+        values = asked(now, blocked_accounts, me=owner)
         # A lease is worth nothing once its holder is gone, and what the holder writes down later lasts with it.
         with self._db.write(passing=True) as db:
-            task_id = claimable.most_urgent(
-                db,
-                tuple(Stage) if stage is None else (stage,),
-                owner=owner,
-                now=now,
-                enlisted_only=enlisted_only,
-                fresh_only=fresh_only,
-                blocked=blocked_accounts,
-            )
-            if task_id is None:
+            rows = [_first(db, each, values, enlisted_only=enlisted_only) for each in wanted]
+            found = [row for row in rows if row is not None]
+            if not found:
                 return None
-            claim = leases.lease(db, task_id, owner=owner, until=now + lease)
+            best = min(found, key=lambda row: (_has_expired(row, now), row.urgency, row.task_id))
+            claim = leases.lease(db, best.task_id, owner=owner, until=now + lease)
         self._db.checkpoint("ledger.claimed")
         return claim
 
@@ -57,10 +60,10 @@ class SqlClaims(LedgerPart):
         blocked_accounts: Collection[AccountName] = (),
     ) -> Claim | None:
         """See Claims."""
+        wanted = Wanted(fresh_only=fresh_only, some_blocked=bool(blocked_accounts))
+        values = asked(now, blocked_accounts, its_task=task_id, stages=list(stages))
         with self._db.write() as db:
-            if not claimable.lock_if_claimable(
-                db, task_id, stages, now=now, fresh_only=fresh_only, blocked=blocked_accounts
-            ):
+            if db.execute(_this_one(wanted), values).first() is None:
                 return None
             claim = leases.lease(db, task_id, owner=owner, until=now + lease)
         self._db.checkpoint("ledger.claimed")
@@ -78,16 +81,23 @@ class SqlClaims(LedgerPart):
         blocked_accounts: Collection[AccountName] = (),
     ) -> Sequence[Due]:
         """See Claims."""
+        wanted = Wanted(stage, fresh_only, bool(blocked_accounts))
+        values = asked(now, blocked_accounts, until=until)
+        found: list[AnyRow] = []
         with self._db.read() as db:
-            return claimable.upcoming(
-                db, stage, now=now, until=until, limit=limit, fresh_only=fresh_only, blocked=blocked_accounts
-            )
+            for which in ("due in time", "due and expired") if stage is Stage.STORE else ("due",):
+                found += db.execute(_upcoming(wanted, which), {**values, "most": limit - len(found)})
+            if until > now:
+                found += db.execute(_upcoming(wanted, "due soon"), {**values, "most": limit})
+        return [Due(TaskId(row.task_id), row.stage, row.urgency, row.deadline, row.not_before) for row in found]
 
     @outage_retry
     def next_deadline(self, owner: str, *, now: datetime, enlisted_only: bool = False) -> datetime | None:
         """See Claims."""
+        search = _search(Wanted(Stage.STORE), enlisted_only=enlisted_only, in_time=True, lock=False)
         with self._db.read() as db:
-            return claimable.next_deadline(db, owner=owner, now=now, enlisted_only=enlisted_only)
+            row = db.execute(search, asked(now, me=owner)).first()
+        return None if row is None else row.deadline
 
     @outage_retry
     def renew(self, owner: str, *, now: datetime, lease: timedelta) -> bool:
@@ -120,3 +130,57 @@ class SqlClaims(LedgerPart):
         if dead:
             self._db.checkpoint("ledger.released")
         return sorted(dead)
+
+
+_IN_TIME = tasks.c.urgency > NOW
+_SOON = and_(tasks.c.not_before > NOW, tasks.c.not_before <= bindparam("until", type_=UtcTime))
+
+
+@cache
+def _search(wanted: Wanted, *, enlisted_only: bool, in_time: bool, lock: bool) -> Select[Any]:
+    """Return the statement that finds the most urgent task."""
+    conditions = [claimable(wanted)]
+    conditions += [ENLISTED] if enlisted_only else []
+    conditions += [_IN_TIME] if in_time else []
+    columns = (tasks.c.task_id, tasks.c.urgency, tasks.c.deadline)
+    search = select(*columns).where(*conditions).order_by(tasks.c.urgency, tasks.c.task_id).limit(1)
+    return search.with_for_update(skip_locked=True) if lock else search
+
+
+def _first(db: Connection, wanted: Wanted, values: Mapping[str, Any], *, enlisted_only: bool) -> AnyRow | None:
+    """Find and lock the task with the nearest deadline; one whose deadline has passed only where no other is left.
+
+    An expired task can hardly be saved by haste, and would cost others their chance.
+    """
+    row = db.execute(_search(wanted, enlisted_only=enlisted_only, in_time=False, lock=True), values).first()
+    if row is None or wanted.stage is Stage.LIST or row.urgency > values["now"]:
+        return row
+    return db.execute(_search(wanted, enlisted_only=enlisted_only, in_time=True, lock=True), values).first() or row
+
+
+def _has_expired(row: AnyRow, now: datetime) -> bool:
+    return row.deadline is not None and row.deadline <= now
+
+
+@cache
+def _this_one(wanted: Wanted) -> Select[Any]:
+    """Return the statement that locks one task of `stages`, if it may be claimed."""
+    its = (tasks.c.task_id == bindparam("its_task"), tasks.c.stage.in_(bindparam("stages", expanding=True)))
+    return select(tasks.c.task_id).where(*its, claimable(wanted)).with_for_update(skip_locked=True)
+
+
+@cache
+def _upcoming(wanted: Wanted, which: str) -> Select[Any]:
+    """Return the statement that lists tasks in the order of claims."""
+    conditions = {
+        "due": (claimable(wanted),),
+        "due in time": (claimable(wanted), _IN_TIME),
+        "due and expired": (claimable(wanted), not_(_IN_TIME)),
+        "due soon": (claimable(wanted, _SOON),),
+    }
+    return (
+        select(tasks.c.task_id, tasks.c.stage, tasks.c.urgency, tasks.c.deadline, tasks.c.not_before)
+        .where(*conditions[which])
+        .order_by(tasks.c.urgency, tasks.c.task_id)
+        .limit(bindparam("most", type_=Integer))
+    )

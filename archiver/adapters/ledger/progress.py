@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import assert_never
+from functools import cache
+from typing import Any, assert_never
 
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, func, insert, select, update
 
-from archiver.adapters.ledger import claimable
+from archiver.adapters.ledger.claimable import NOW, Wanted, asked, claimable
 from archiver.adapters.ledger.database.transactions import LedgerPart, Transactions, outage_retry
 from archiver.adapters.ledger.leases import LEASE_ENDS
 from archiver.adapters.ledger.moves import (
@@ -26,7 +27,7 @@ from archiver.adapters.ledger.moves import (
     tally,
 )
 from archiver.adapters.ledger.rows import AnyRow, claim_of, stem_row
-from archiver.adapters.ledger.schema.tables import stems
+from archiver.adapters.ledger.schema.tables import UtcTime, stems, tasks
 from archiver.core import plan
 from archiver.core.model import (
     AccountName,
@@ -65,8 +66,14 @@ class SqlProgress(LedgerPart):
         self, claim: Claim, deadline: datetime, now: datetime, blocked_accounts: Collection[AccountName] = ()
     ) -> bool:
         """See Progress."""
+        wanted = Wanted(some_blocked=bool(blocked_accounts))
+        values = asked(now, blocked_accounts, its_task=claim.task_id, deadline=deadline)
+        listed = "nearer deadline" if deadline > now else "any deadline"
         with self._db.read() as db:
-            return claimable.more_urgent_waits(db, claim, deadline, now=now, blocked=blocked_accounts)
+            return any(
+                db.execute(_another(wanted, which), values).first() is not None
+                for which in ("never asked about", listed)
+            )
 
     @outage_retry
     def listed(self, claim: Claim, record: RecordInfo, deadline: datetime, *, settled: bool, now: datetime) -> Claim:
@@ -146,6 +153,20 @@ class SqlProgress(LedgerPart):
         with self._db.write() as db:
             _finish(db, lock_task(db, claim), outcome, record, now)
         self._db.checkpoint("ledger.finished")
+
+
+@cache
+def _another(wanted: Wanted, which: str) -> Select[Any]:
+    """Return the statement that finds a task that may be claimed beside `its_task`."""
+    never_asked = (tasks.c.state == TaskState.QUEUED, tasks.c.first_asked_at.is_(None), tasks.c.attempts == 0)
+    listed = (tasks.c.state == TaskState.LISTED, tasks.c.deadline > NOW)
+    conditions = {
+        "never asked about": never_asked,
+        "nearer deadline": (*listed, tasks.c.deadline < bindparam("deadline", type_=UtcTime)),
+        "any deadline": listed,
+    }
+    another = tasks.c.task_id != bindparam("its_task")
+    return select(tasks.c.task_id).where(another, *conditions[which], claimable(wanted)).limit(1)
 
 
 def _list_stems(db: Connection, task_id: TaskId, sources: tuple[StemSource, ...]) -> None:
