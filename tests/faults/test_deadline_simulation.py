@@ -53,7 +53,7 @@ pytestmark = pytest.mark.timeout(300)
 RETENTION = timedelta(days=14)
 STEMS = 6
 ASK = timedelta(seconds=0.5)
-"""A call of record-info: the documented pace is about two a second."""
+"""A call of record-info: the documented rate is about two a second."""
 FAILURE = timedelta(seconds=0.2)
 PROBE = timedelta(seconds=30)
 """A paused dependency is probed at least so often."""
@@ -276,8 +276,8 @@ OUTAGES = {
 }
 
 
-def check(name: str, scenario: Scenario, capsys: pytest.CaptureFixture[str], *, twin: bool = True) -> None:
-    """Nothing is lost that a schedule could have saved that asks about all first; its `twin` loses more."""
+def check(name: str, scenario: Scenario, capsys: pytest.CaptureFixture[str], *, against_fifo: bool = True) -> None:
+    """Nothing is lost that a schedule could have saved that asks about all first; first in first out loses more."""
     possible = could_be_saved(scenario)
     foreseen = could_be_saved(scenario, asks=False, probe=timedelta())
     ours, seconds = timed(scenario, earliest_deadline_first)
@@ -286,7 +286,7 @@ def check(name: str, scenario: Scenario, capsys: pytest.CaptureFixture[str], *, 
         f" earliest deadline first saves {ours} ({seconds:.0f} CPU-s)"
     )
     fifo = 0
-    if twin:
+    if against_fifo:
         fifo, seconds = timed(scenario, first_in_first_out)
         said += f", first in first out {fifo} ({seconds:.0f} CPU-s)"
     with capsys.disabled():
@@ -326,7 +326,7 @@ def test_ten_thousand_tasks_through_outages_lose_nothing_that_could_be_saved(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     scenario = Scenario(tasks=10_000, outages=OUTAGES[name], transfer=timedelta(seconds=10))
-    check(name, scenario, capsys, twin=name == WORST)
+    check(name, scenario, capsys, against_fifo=name == WORST)
 
 
 def test_every_task_of_a_simulation_ends_archived_or_lost_with_a_reason() -> None:

@@ -61,7 +61,7 @@ def test_claim_that_fails_unforeseen_gives_its_worker_back(failing: Ledger) -> N
 def test_stem_that_fails_unforeseen_does_not_end_the_try_under_its_siblings(failing: Ledger) -> None:
     world, putting, go_on = World(failing), threading.Event(), threading.Event()
 
-    def hold(step: str) -> None:
+    def put_slowly(step: str) -> None:
         if step == "put.begun":
             putting.set()
             assert go_on.wait(60)
@@ -70,7 +70,7 @@ def test_stem_that_fails_unforeseen_does_not_end_the_try_under_its_siblings(fail
         assert putting.wait(60)
         return OriginBusy("503")
 
-    world.store.checkpoint = hold
+    world.store.checkpoint = put_slowly
     world.lists(world.serves("bass", busy_once_vocal_is_put, DRUMS), world.serves("vocal", VOCAL))
     with ThreadPoolExecutor(1) as pool:
         outcome = pool.submit(world.go)

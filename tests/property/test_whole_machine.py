@@ -152,7 +152,7 @@ SPAN = st.sampled_from(SPANS)
 
 
 @dataclass(frozen=True)
-class Shift:
+class Episode:
     """A process works, and again after each of some spans; at a checkpoint it may die, or sleep for very long."""
 
     who: int
@@ -163,8 +163,8 @@ class Shift:
     """Beyond the lease."""
 
 
-SHIFT = st.builds(
-    Shift,
+EPISODE = st.builds(
+    Episode,
     who=st.sampled_from([0, 1]),
     spans=st.lists(SPAN, max_size=1),
     fate=st.sampled_from(["lives", "dies", "sleeps", "sleeps while all are retried", "sleeps and dies"]),
@@ -196,8 +196,8 @@ class Machine(RuleBasedStateMachine):
         return self.universe.queue.stat().st_size < 800
 
     @precondition(lambda self: len(self.universe.songs) < MOST_SONGS and self.may_append())
-    @rule(drawn=SONG, form=st.sampled_from(GOOD_LINES), shift=SHIFT)
-    def new_song(self, drawn: dict[str, Any], form: str, shift: Shift | None) -> None:
+    @rule(drawn=SONG, form=st.sampled_from(GOOD_LINES), episode=EPISODE)
+    def new_song(self, drawn: dict[str, Any], form: str, episode: Episode | None) -> None:
         """A song of any kind, asked for in any way."""
         universe = self.universe
         name = task_id(f"song-{len(universe.songs):04}")
@@ -209,8 +209,8 @@ class Machine(RuleBasedStateMachine):
         if drawn["links"] == "dead":
             self.delete(song)
         universe.append(form.format(name).encode())
-        if shift is not None:
-            self.work(shift)
+        if episode is not None:
+            self.work(episode)
 
     @precondition(may_append)
     @rule(which=WHICH, form=st.sampled_from(GOOD_LINES), junk=st.sampled_from(BAD_LINES + BLANK_LINES))
@@ -230,9 +230,9 @@ class Machine(RuleBasedStateMachine):
         fresh.write_bytes(kept)
         fresh.replace(queue)
 
-    @rule(shift=SHIFT)
-    def take_in(self, shift: Shift) -> None:
-        if self.run(shift, lambda process: process.take_in()):
+    @rule(episode=EPISODE)
+    def take_in(self, episode: Episode) -> None:
+        if self.run(episode, lambda process: process.take_in()):
             assert self.universe.whole_lines() <= self.universe.rows().keys(), "a line that was read is nowhere"
 
     # --- the provider
@@ -245,9 +245,9 @@ class Machine(RuleBasedStateMachine):
         which=WHICH,
         to=st.sampled_from([Phase.PENDING, Phase.SUCCESS, Phase.EXCEPTION, Phase.FAILED]),
         listed=st.integers(0, 3),
-        shift=SHIFT,
+        episode=EPISODE,
     )
-    def song_goes_on(self, which: int, to: Phase, listed: int, shift: Shift) -> None:
+    def song_goes_on(self, which: int, to: Phase, listed: int, episode: Episode) -> None:
         """It comes to be known, gets stems, is finished, fails; what is finished stays so."""
         song = self.song(which)
         bare_success = song.phase is Phase.SUCCESS and song.listed == 0
@@ -261,14 +261,14 @@ class Machine(RuleBasedStateMachine):
         if to is Phase.FAILED:
             count = song.listed
         self.universe.change(song, phase=to, listed=count)
-        self.work(shift)
+        self.work(episode)
 
     @rule(
         which=WHICH,
         turn=st.sampled_from(["links change", "only rescue", "record hides", "record is back", "deleted"]),
-        shift=SHIFT,
+        episode=EPISODE,
     )
-    def song_takes_a_turn(self, which: int, turn: str, shift: Shift) -> None:
+    def song_takes_a_turn(self, which: int, turn: str, episode: Episode) -> None:
         song = self.song(which)
         match turn:
             case "links change":
@@ -279,7 +279,7 @@ class Machine(RuleBasedStateMachine):
                 self.universe.change(song, hidden=turn == "record hides")
             case _:
                 self.delete(song)
-        self.work(shift)
+        self.work(episode)
 
     def delete(self, song: Song) -> None:
         """The CDN throws the audio away, no sooner than it said."""
@@ -288,71 +288,71 @@ class Machine(RuleBasedStateMachine):
 
     # --- trouble, for a while, and work under it
 
-    @rule(kind=st.sampled_from(sorted(API_TROUBLES)), span=SPAN, shift=SHIFT)
-    def api_fails(self, kind: str, span: timedelta, shift: Shift) -> None:
+    @rule(kind=st.sampled_from(sorted(API_TROUBLES)), span=SPAN, episode=EPISODE)
+    def api_fails(self, kind: str, span: timedelta, episode: Episode) -> None:
         self.universe.api.trouble = API_TROUBLES[kind]()
         self.universe.ends_after(span, "api")
-        self.work(shift)
+        self.work(episode)
 
-    @rule(span=SPAN, shift=SHIFT)
-    def second_account_is_unset(self, span: timedelta, shift: Shift) -> None:
+    @rule(span=SPAN, episode=EPISODE)
+    def second_account_is_unset(self, span: timedelta, episode: Episode) -> None:
         self.universe.api.unknown.add(SECOND)
         self.universe.ends_after(span, "account")
-        self.work(shift)
+        self.work(episode)
 
-    @rule(kind=st.sampled_from(sorted(CDN_TROUBLES)), only=st.sampled_from(["", *NAMES]), span=SPAN, shift=SHIFT)
-    def cdn_fails(self, kind: str, only: str, span: timedelta, shift: Shift) -> None:
+    @rule(kind=st.sampled_from(sorted(CDN_TROUBLES)), only=st.sampled_from(["", *NAMES]), span=SPAN, episode=EPISODE)
+    def cdn_fails(self, kind: str, only: str, span: timedelta, episode: Episode) -> None:
         self.universe.cdn.trouble, self.universe.cdn.only = CDN_TROUBLES[kind], only
         self.universe.ends_after(span, "cdn")
-        self.work(shift)
+        self.work(episode)
 
     @rule(
         kind=st.sampled_from(sorted(S3_TROUBLES)),
         method=st.sampled_from(["put", "put", "put_document", "abort"]),
         times=st.sampled_from([1, 2, 12, 10_000]),
         span=SPAN,
-        shift=SHIFT,
+        episode=EPISODE,
     )
-    def s3_fails(self, kind: str, method: str, times: int, span: timedelta, shift: Shift) -> None:
+    def s3_fails(self, kind: str, method: str, times: int, span: timedelta, episode: Episode) -> None:
         error, after = S3_TROUBLES[kind]
         self.universe.store.fail(method, error(), times=times, after=after)
         self.universe.ends_after(span, "s3")
-        self.work(shift)
+        self.work(episode)
 
     # --- the service
 
-    @rule(shift=SHIFT)
-    def work_once(self, shift: Shift) -> None:
-        self.run(shift, Process.work_once)
+    @rule(episode=EPISODE)
+    def work_once(self, episode: Episode) -> None:
+        self.run(episode, Process.work_once)
 
-    @rule(shift=SHIFT)
-    def work(self, shift: Shift) -> None:
-        self.run(shift, Process.tick)
-        for span in shift.spans:
+    @rule(episode=EPISODE)
+    def work(self, episode: Episode) -> None:
+        self.run(episode, Process.tick)
+        for span in episode.spans:
             self.universe.passes(span)
-            self.run(shift, Process.tick)
+            self.run(episode, Process.tick)
 
-    def run(self, shift: Shift, work: Callable[[Process], object]) -> bool:
+    def run(self, episode: Episode, work: Callable[[Process], object]) -> bool:
         """Let the process work to its fate; True when it lived."""
         universe = self.universe
-        process, other = universe.processes[shift.who], universe.processes[1 - shift.who]
+        process, other = universe.processes[episode.who], universe.processes[1 - episode.who]
 
         def sleep() -> None:
             """Stop in the middle for longer than the lease, while the other goes on; then wake and write."""
             with universe.acts(None):
-                universe.passes(LEASE + shift.nap)
-                if shift.fate == "sleeps while all are retried":
+                universe.passes(LEASE + episode.nap)
+                if episode.fate == "sleeps while all are retried":
                     retry(universe.ledger, now=universe.now)
             with universe.acts(other):
                 other.tick()
-            if shift.fate == "sleeps and dies":
+            if episode.fate == "sleeps and dies":
                 process.die()
 
-        blow = {"lives": None, "dies": process.die}.get(shift.fate, sleep)
-        return universe.run(shift.who, work, None if blow is None else Fate(shift.at, blow))
+        blow = {"lives": None, "dies": process.die}.get(episode.fate, sleep)
+        return universe.run(episode.who, work, None if blow is None else Fate(episode.at, blow))
 
-    @rule(what=HAPPENINGS, which=WHICH, shift=SHIFT)
-    def something_happens(self, what: str, which: int, shift: Shift) -> None:
+    @rule(what=HAPPENINGS, which=WHICH, episode=EPISODE)
+    def something_happens(self, what: str, which: int, episode: Episode) -> None:
         universe = self.universe
         match what:
             case "all start again":
@@ -361,12 +361,12 @@ class Machine(RuleBasedStateMachine):
                 for number in range(len(universe.processes)):
                     universe.restart(number)
             case "one is killed":
-                universe.restart(shift.who)
+                universe.restart(episode.who)
             case "one is retried":
                 retry(universe.ledger, [self.song(which).task_id], now=universe.now)
             case _:
                 retry(universe.ledger, now=universe.now)
-        self.work(shift)
+        self.work(episode)
 
     # --- the oracles
 
@@ -394,8 +394,8 @@ class Machine(RuleBasedStateMachine):
         elif row.state != TaskState.ARCHIVED:
             assert row.reason, "it ended without a reason"
         if row.state in (TaskState.ARCHIVED, TaskState.LOST):
-            told = {entry["name"]: entry["state"] for entry in self.manifest(name).values()}
-            assert told == {stem.name: stem.state for stem in row.stems}
+            manifest = {entry["name"]: entry["state"] for entry in self.manifest(name).values()}
+            assert manifest == {stem.name: stem.state for stem in row.stems}
         if row.state == TaskState.ARCHIVED:
             assert states == {StemState.STORED}
         for stem in row.stems:
@@ -448,9 +448,9 @@ class Machine(RuleBasedStateMachine):
         assert data == self.universe.songs[name].stems[stem], "not what its source is"
         assert self.universe.store.written[key] == 1, "an object was overwritten"
         if row.state in (TaskState.ARCHIVED, TaskState.LOST):
-            told = self.manifest(name)
-            named = key in {entry.get("key") for entry in told.values()}
-            assert named or self.is_sleepers_duplicate(name, told[stem]), "in no manifest"
+            entries = self.manifest(name)
+            named = key in {entry.get("key") for entry in entries.values()}
+            assert named or self.is_sleepers_duplicate(name, entries[stem]), "in no manifest"
 
     def is_sleepers_duplicate(self, name: TaskId, entry: Mapping[str, Any]) -> bool:
         """Whether a sleeper may have stored the stem's own object after others ended the task with an alias.
