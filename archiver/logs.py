@@ -91,7 +91,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "process.crashed": "an exception that nobody caught: a bug worth reporting",
     }
 )
-"""Every event of ours, and what it means. Lines of libraries carry `logger` and are not listed."""
+"""The meaning of every event of ours. Lines of libraries carry `logger` and are not listed."""
 
 _FRAMES = 30
 _STAMPING: Sequence[Processor] = (
@@ -99,6 +99,12 @@ _STAMPING: Sequence[Processor] = (
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 )
 _NOISY = ("httpx", "httpcore", "botocore", "boto3", "s3transfer", "urllib3", "apscheduler", "alembic", "sqlalchemy")
+
+_SENDING: Sequence[Processor] = (
+    structlog.stdlib.filter_by_level,
+    *_STAMPING,
+    structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+)
 
 Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["auto", "json", "console"]
@@ -135,12 +141,7 @@ def configure(
     _take_over_stdlib(handler, threshold)
     structlog.configure(
         # The thresholds are those of `logging`, so that a logger can be made once and follows as they change.
-        processors=[
-            *([] if notify is None else [_Notifier(notify)]),
-            structlog.stdlib.filter_by_level,
-            *_STAMPING,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
+        processors=[*([] if notify is None else [_Notifier(notify)]), *_SENDING],
         wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from archiver.adapters.notify.messenger import Messenger
 
 _S3_CONNECTIONS = 256
-"""How many idle ones the store's client may keep at least, so that a reload can raise the concurrency."""
+"""The least number of idle ones that the store's client may keep, so that a reload can raise the concurrency."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +225,7 @@ def open_downloader(
 
 
 def alerts_of(settings: Settings, machine: Machine = THIS_MACHINE) -> Alerts | None:
-    """Return where alerts gather, or None where nobody is to be alerted."""
+    """Return the alerts, still empty, or None where nobody is to be alerted."""
     return Alerts(Cleaner(settings.secrets()), machine.clock) if settings.notify.services() else None
 
 
@@ -246,7 +246,7 @@ def queue_name(settings: Settings) -> str:
 
 
 def owners_folder(ledger_url: str, environ: Mapping[str, str] = os.environ) -> Path:
-    """Return where the processes of this machine that share the ledger keep their locks."""
+    """Return the folder where the processes of this machine that share the ledger keep their locks."""
     if not ledger_url.startswith(SQLITE):
         return data_folder(environ) / "owners"
     database = Path(ledger_url.removeprefix(SQLITE))

@@ -94,22 +94,7 @@ def assembled(
         settings, queues_jobs=queues_jobs, log=log, machine=machine, progress=progress, answered=answered
     ) as adapters:
         breakers = Breakers(adapters.ledger.pauses, machine.clock, log, settings.provider.api_keys())
-        called = settings.callback.enabled and role is not Role.BACKFILL
-        archiver = Archiver(
-            TaskContext(
-                outside=_outside(adapters, breakers),
-                owner=adapters.owner,
-                prefix=settings.store.prefix,
-                policy=policy_of(settings, called=called),
-                version=__version__,
-                clock=machine.clock,
-                jitter=random.random,
-                log=log,
-                observer=observer,
-                cancelled=adapters.cancelled.is_set,
-                checkpoint=machine.checkpoint,
-            )
-        )
+        archiver = _archiver(settings, role, adapters, breakers, log=log, observer=observer, machine=machine)
         in_flight = settings.download.tasks_in_flight
         options = DispatchOptions(adapters.owner, in_flight, enlisted_only=role is Role.BACKFILL)
         claims, crowded = adapters.ledger.claims, adapters.accounts.crowded
@@ -139,8 +124,17 @@ def policy_of(settings: Settings, *, called: bool = False) -> Policy:
     )
 
 
-def _outside(adapters: Adapters, breakers: Breakers) -> Outside:
-    return Outside(
+def _archiver(
+    settings: Settings,
+    role: Role,
+    adapters: Adapters,
+    breakers: Breakers,
+    *,
+    log: EventLog,
+    observer: Observer,
+    machine: Machine,
+) -> Archiver:
+    outside = Outside(
         accounts=adapters.accounts,
         downloader=adapters.downloader,
         store=adapters.store,
@@ -149,6 +143,20 @@ def _outside(adapters: Adapters, breakers: Breakers) -> Outside:
         breakers=breakers,
         pool=adapters.transfers,
     )
+    context = TaskContext(
+        outside=outside,
+        owner=adapters.owner,
+        prefix=settings.store.prefix,
+        policy=policy_of(settings, called=settings.callback.enabled and role is not Role.BACKFILL),
+        version=__version__,
+        clock=machine.clock,
+        jitter=random.random,
+        log=log,
+        observer=observer,
+        cancelled=adapters.cancelled.is_set,
+        checkpoint=machine.checkpoint,
+    )
+    return Archiver(context)
 
 
 def _dispatcher(role: Role, adapters: Adapters, context: DispatchContext, archive: Archive) -> Dispatcher:

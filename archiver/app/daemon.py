@@ -42,7 +42,7 @@ _LAST_WORDS = 5.0
 _WORK = "work"
 """The name by which liveness knows the dispatcher and the transfers, beside the jobs of the daemon."""
 _WORK_WITHIN = timedelta(minutes=10)
-"""How long all tasks in flight may be silent together: transfers to a slow store are so for minutes."""
+"""The time that all tasks in flight may be silent at once: transfers to a slow store are so for minutes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What is installed only on demand."""
+"""The extras: packages that are installed on demand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from archiver.core.errors import SettingsFault
 
 @contextmanager
 def extra(setting: str, extra: str) -> Iterator[None]:
-    """Turn a failing import of what is installed only on demand into a SettingsFault that says how."""
+    """Turn a failing import of an extra into a SettingsFault that says how to install it."""
     try:
         yield
     except ImportError as missing:

@@ -21,7 +21,7 @@ def open_jobs(settings: Settings) -> Procrastinate:
 
 
 def job_counts(settings: Settings) -> JobCounts | None:
-    """Say how the queue of jobs stands; None where there is none. Raises LedgerFault."""
+    """Return the counts of jobs and workers; None where no jobs are queued. Raises LedgerFault."""
     if not on_server(settings):
         return None
     with extra("ledger.url", "cluster"):

@@ -38,7 +38,7 @@ class Machine:
     connect: Connect = tcp_connect
     """Opens connections to the CDN."""
     patience: timedelta = PATIENCE
-    """How long another process may keep the ledger locked."""
+    """The time for which another process may keep the ledger locked."""
     s3_client: Callable[..., S3Client] = s3_client
     """Makes the client of the store; see archiver.adapters.object_store.s3_client."""
     checkpoint: Checkpoint = unobserved

@@ -1,4 +1,4 @@
-"""What a backfill would do: `--dry-run`."""
+"""The dry run of a backfill."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class PreviewedStem:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What a backfill would do with one id."""
+    """The stems that a backfill would store of one task."""
 
     task_id: TaskId
     says: str
@@ -36,10 +36,9 @@ class Preview:
 
 
 def preview(settings: Settings, intakes: Iterable[Intake], *, limit: int | None, log: EventLog) -> Iterator[Preview]:
-    """Ask for each record and say what would be stored; stores nothing.
+    """Ask for each record and yield its stems; store nothing. Raises LedgerFault.
 
-    A ledger on a server is opened all the same: the pace is kept together with whoever is at work there.
-    Raises LedgerFault.
+    A ledger on a server is opened all the same: requests count with those of whoever is at work there.
     """
     with ExitStack() as stack:
         ledger = stack.enter_context(closing(open_ledger(settings))) if on_server(settings) else None

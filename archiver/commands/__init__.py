@@ -1,1 +1,1 @@
-"""What a person types: parse, call the app, print; exit codes. No logic."""
+"""The command line: parse, call the app, print; exit codes. No logic."""

@@ -124,8 +124,8 @@ def _when(pause: Pause, now: datetime) -> str:
 
 
 def _forecast(overview: Overview) -> str:
-    pace = f"{overview.stems_an_hour or 0:.0f} stems an hour"
-    return f"at this rate ({pace}) {overview.forecast_late} stems will expire before they are reached"
+    rate = f"{overview.stems_an_hour or 0:.0f} stems an hour"
+    return f"at this rate ({rate}) {overview.forecast_late} stems will expire before they are reached"
 
 
 def _counts(overview: Overview) -> Table:

@@ -31,7 +31,7 @@ from archiver.demo.records import FLAT_STEMS, STEMS_OF, EmulatedTask, Seconds, c
 
 API_KEY = "emulated-key-0123456789abcdef"
 LINK_LIFE = timedelta(minutes=20)
-"""How long a link of download-url lives (provider's docs)."""
+"""The life of a link of download-url (provider's docs)."""
 RETENTION = timedelta(days=14)
 REQUESTS = 20
 WINDOW: Seconds = 9.9
@@ -129,7 +129,7 @@ class Emulator:
             return list(self._requests)
 
     def calls(self, task_id: str) -> int:
-        """How often record-info was answered about this id, known or not."""
+        """Return how often record-info was answered about this id, known or not."""
         with self._lock:
             return self._asks[task_id]
 

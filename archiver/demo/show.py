@@ -32,7 +32,7 @@ BUCKET = "stem-archive"
 PREFIX = "stems/"
 FAILED = "demo-failed"
 BACKFILL_SECONDS = 45.0
-"""How long the service may take before the demo gives it up."""
+"""Seconds that the service may take before the demo gives it up."""
 
 WIDE = 130
 """Columns of a terminal that has room for whole hashes."""
@@ -136,7 +136,7 @@ def _own_environment() -> Iterator[None]:
 
 
 def demo_tasks(now: datetime, stems: Mapping[str, bytes]) -> Sequence[EmulatedTask]:
-    """One task for each way in which the provider ends one; the ages are such that the deadlines differ."""
+    """Return a task for each way in which the provider ends one; the ages are such that the deadlines differ."""
 
     def ago(days: float) -> datetime:
         return now - timedelta(days=days)

@@ -28,7 +28,7 @@ ALERTS: Mapping[str, str] = MappingProxyType(
 """The events that people are alerted to, in their words."""
 
 LINES_MAX = 50
-"""How many events one message holds; the rest is only counted."""
+"""The most events that one message holds; the rest is only counted."""
 
 
 class Courier:
@@ -55,7 +55,7 @@ class Courier:
 class Alerts:
     """Gathers the events that people are alerted to, in their words.
 
-    A dependency that stays paused is told of once. Safe to share between threads.
+    A dependency that stays paused is one alert. Safe to share between threads.
     """
 
     def __init__(self, cleaner: Cleaner, clock: Clock) -> None:

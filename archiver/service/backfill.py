@@ -19,7 +19,7 @@ from archiver.service.intake import accept
 from archiver.service.shutdown import Shutdown
 
 UNFINISHED_SHOWN = 1000
-"""How many unfinished tasks the result names; beyond that it only counts."""
+"""The most unfinished tasks that the result names; beyond that it only counts."""
 
 TICK = timedelta(seconds=0.25)
 RELOAD = timedelta(seconds=5)
@@ -28,7 +28,7 @@ COUNTING_SHARE = 20
 
 
 class Verdict(StrEnum):
-    """How a backfill ended."""
+    """The end that a backfill came to."""
 
     DONE = "done"
     UNFINISHED = "unfinished"
@@ -38,14 +38,14 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BackfillOptions:
-    """How far a backfill goes."""
+    """The bounds of a backfill."""
 
     limit: int | None
     """The most ids that are taken, of those that are not archived yet; None for all."""
     wait: bool
     """True to wait for tasks that the provider has not finished."""
     max_wait: timedelta
-    """How long, from the moment when nothing else was left to do."""
+    """The wait, from the moment when nothing else is left to do."""
 
 
 @dataclass(slots=True)
@@ -167,7 +167,10 @@ class Backfill:
             tick(self._work())
 
     def _work(self) -> OpenWork:
-        """Say what is left; counting a million tasks takes a while, so it is done less often the longer it takes."""
+        """Return the work that is left.
+
+        Counting a million tasks takes a while, so it is done less often the longer it takes.
+        """
         began = self.clock()
         if self._seen is None or self._look_at is None or began >= self._look_at:
             lasting = [pause for pause in self.pauses.all() if pause.lasting and _is_of_an_account(pause)]
@@ -177,7 +180,7 @@ class Backfill:
         return self._seen
 
     def _verdict(self, give_up: datetime) -> Verdict | None:
-        """Say how it ends, or None to go on waiting."""
+        """Return how it ends, or None to go on waiting."""
         work = self._work()
         if not work.tasks:
             return Verdict.DONE

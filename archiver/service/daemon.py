@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from archiver.service.schedule import Schedule
 
 LAST_RUNS = timedelta(seconds=5)
-"""How long jobs that are running get to end: one that has read the queue file takes in what it read."""
+"""The time that running jobs get to end: one that has read the queue file takes in what it read."""
 
 HUNG_AFTER = timedelta(minutes=5)
-"""How long a run of a job, or a step within it that shows progress, may take; longer counts as hung."""
+"""The time that a run of a job, or a step within it that shows progress, may take; longer counts as hung."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ class Liveness:
         self._last: dict[str, float] = {}
 
     def expect(self, name: str, within: timedelta) -> None:
-        """From now on `name` must show progress at least once in `within`."""
+        """Expect `name` to show progress at least once in `within`, from now on."""
         with self._lock:
             self._within[name] = within.total_seconds()
             self._last[name] = self._clock()

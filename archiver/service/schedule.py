@@ -1,4 +1,4 @@
-"""APScheduler as the daemon uses it: a late run is made up for, and none holds up the end of the process for long."""
+"""APScheduler for the daemon: a late run is made up for, and none holds up the end of the process for long."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 class Schedule:
     """Runs jobs every so often, none twice at once, each run in a thread of its own.
 
-    `succeeded` is told a job's name after each of its runs, or `failed` the exception and its traceback too.
+    Calls `succeeded` with a job's name after each of its runs, or `failed` with the exception and its traceback too.
     """
 
     def __init__(self, succeeded: Callable[[str], None], failed: Callable[[str, BaseException, str], None]) -> None:
@@ -70,7 +70,7 @@ class _Threads(BaseExecutor):  # type: ignore[misc]  # APScheduler has no types
         def run() -> None:
             try:
                 events = run_job(job, job._jobstore_alias, run_times, self._logger.name)  # noqa: SLF001 - as every executor
-            except BaseException:  # noqa: BLE001 - told to the scheduler
+            except BaseException:  # noqa: BLE001 - the scheduler reports it
                 self._run_job_error(job.id, *sys.exc_info()[1:])
             else:
                 self._run_job_success(job.id, events)

@@ -15,7 +15,7 @@ from archiver.pipeline.dispatch import Dispatcher
 from archiver.ports.runtime import EventLog
 
 CANCEL_PATIENCE = timedelta(seconds=5)
-"""How long transfers get to notice that the grace is over and to abort what they had begun."""
+"""The time that transfers get to notice that the grace is over and to abort what they had begun."""
 
 
 class Shutdown:

@@ -1,6 +1,6 @@
 """Frozen settings from defaults, one TOML file, the environment and credential files.
 
-The environment wins over the file, the file over the defaults. Whatever is wrong is told at once, in
+The environment wins over the file, the file over the defaults. All faults are raised at once, in
 one SettingsFault, and no fault ever repeats the value of a secret.
 """
 

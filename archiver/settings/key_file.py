@@ -46,7 +46,7 @@ def credential_of(environ: Mapping[str, str], name: str) -> Path | None:
 
 
 def guarded_by_systemd(path: Path, environ: Mapping[str, str]) -> bool:
-    """Say whether the file lies in the credentials folder, which systemd closes to others.
+    """Return whether the file lies in the credentials folder, which systemd closes to others.
 
     Its files may look group-readable all the same: systemd grants them by an ACL, whose mask shows so.
     """
@@ -55,7 +55,7 @@ def guarded_by_systemd(path: Path, environ: Mapping[str, str]) -> bool:
 
 
 def stands(path: Path) -> bool:
-    """Say whether there is a file; one that we may not look at counts, so that reading it tells why."""
+    """Return whether there is a file; one that we may not look at counts, so that reading it tells why."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):

@@ -1,4 +1,4 @@
-"""Reads the file and the environment, judges the whole, and tells every fault at once."""
+"""Reads the file and the environment, judges the whole, and raises every fault at once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from archiver.settings.sources import ACCOUNTS, CONFIG_VARIABLE, Entry, Faults, 
 from archiver.settings.units import GIB, MIB, parse_tables, show_size
 
 SEARCH: Sequence[Path] = (Path("archiver.toml"), Path("/etc/stem-archiver/archiver.toml"))
-"""Where a settings file is looked for when neither --config nor ARCHIVER_CONFIG names one; the first wins."""
+"""The places of a settings file when neither --config nor ARCHIVER_CONFIG names one; the first wins."""
 
 _SMALLEST_PART = 5 * MIB
 """Amazon S3's limit for all parts but the last."""
@@ -106,7 +106,7 @@ def _config_path(config: Path | None, environ: Mapping[str, str], search: Sequen
 
 
 def _validated(entries: Mapping[str, Entry], faults: Faults) -> Settings:
-    """Validate; what is faulty is told and then left at its default, so that the rest is judged too."""
+    """Validate; a faulty value is noted and then left at its default, so that the rest is judged too."""
     good = {key: _prepared(key, entry) for key, entry in entries.items()}
     try:
         return Settings.model_validate(_nested(good))
@@ -122,7 +122,7 @@ def _validated(entries: Mapping[str, Entry], faults: Faults) -> Settings:
 
 
 def _where(inside: tuple[int | str, ...]) -> str:
-    """Say which part of a value is meant: the number of a table, from 1 on, and its key."""
+    """Return which part of a value is meant: the number of a table, from 1 on, and its key."""
     match inside:
         case (int(index), name, *_):
             return f"number {index + 1} {name!a:.60}: "

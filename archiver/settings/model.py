@@ -39,12 +39,12 @@ from archiver.settings.units import (
 )
 
 PREFIX = "ARCHIVER_"
-"""What the names of all our environment variables begin with."""
+"""The names of all our environment variables begin so."""
 
 
 @dataclass(frozen=True)
 class Written:
-    """How a value of this type is shown; pydantic ignores it."""
+    """The way in which a value of this type is shown; pydantic ignores it."""
 
     show: Callable[..., str]
 
@@ -163,7 +163,7 @@ class Store(Section):
 
 
 class Download(Section):
-    """How audio is fetched."""
+    """The fetching of audio."""
 
     concurrency: Annotated[
         Annotated[int, AfterValidator(rules.at_least_one)] | Literal["auto"], BeforeValidator(parse_concurrency)
@@ -185,12 +185,12 @@ class Download(Section):
 
     @property
     def adapts(self) -> bool:
-        """Whether the number of transfers at one time is found out by itself."""
+        """True where the service finds out the number of transfers at one time by itself."""
         return self.concurrency == "auto"
 
     @property
     def most_transfers(self) -> int:
-        """How many transfers there may be at one time."""
+        """The most transfers at one time."""
         return self.concurrency_max if self.concurrency == "auto" else self.concurrency
 
     def proxy_url(self) -> str | None:
@@ -207,7 +207,7 @@ class Ledger(Section):
 
 
 class Schedule(Section):
-    """When things are tried again, and when alarms are raised."""
+    """The spans after which things are tried again, and alarms are raised."""
 
     pending_first: Duration = timedelta(seconds=20)
     pending_max: Duration = timedelta(minutes=10)
@@ -219,7 +219,7 @@ class Schedule(Section):
 
 
 class Listener(Section):
-    """Where something of the daemon's can be reached."""
+    """An address where the daemon can be reached."""
 
     listen: Annotated[str, AfterValidator(rules.listen)]
 
@@ -230,13 +230,13 @@ class Listener(Section):
 
 
 class Http(Listener):
-    """Where the daemon answers Prometheus and supervisors."""
+    """The listener for Prometheus and supervisors."""
 
     listen: Annotated[str, AfterValidator(rules.listen)] = "127.0.0.1:9464"
 
 
 class Notify(Section):
-    """Who is told when something needs a person."""
+    """The people who are alerted, and a dead man's switch."""
 
     heartbeat_url: Annotated[SecretStr, AfterValidator(rules.web_address)] | None = Field(
         None, examples=["https://ping.example.com/0123456789abcdef"]
@@ -256,7 +256,7 @@ class Notify(Section):
 
 
 class Callback(Listener):
-    """Where the provider's callbacks come in."""
+    """The listener for the provider's callbacks."""
 
     enabled: bool = False
     listen: Annotated[str, AfterValidator(rules.listen)] = "127.0.0.1:9465"
@@ -270,7 +270,7 @@ class Callback(Listener):
 
 
 class Log(Section):
-    """What is logged, and how it looks."""
+    """The level and the form of the log."""
 
     level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(rules.lower)] = "info"
     format: Annotated[Literal["auto", "json", "console"], BeforeValidator(rules.lower)] = "auto"

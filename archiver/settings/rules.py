@@ -1,4 +1,4 @@
-"""What one value must be to be usable. Every rule returns the value or raises ValueError.
+"""Rules for one value each. Every rule returns the value or raises ValueError.
 
 No message repeats a value that may hold a secret.
 """
@@ -74,11 +74,11 @@ def further_account(name: str) -> str:
 
 
 class HasName(Protocol):
-    """Whatever has a name."""
+    """A setting with a name."""
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """The name."""
 
 
 T = TypeVar("T", bound=HasName)

@@ -1,4 +1,4 @@
-"""Where values come from: the file and the environment, and what is wrong with them before any is judged."""
+"""The sources of values: the file and the environment, and their faults before any value is judged."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Entry:
     source: str
     """As in Loaded.sources."""
     folder: Path
-    """Where relative paths start."""
+    """The folder where relative paths start."""
     line: int | None = None
 
 
@@ -55,7 +55,7 @@ class Faults:
         self.keys: set[str] = set()
 
     def add(self, key: str, wrong: str, entry: Entry | None = None) -> None:
-        """Say what is wrong with a setting, where it came from, and how a right one looks."""
+        """Note what is wrong with a setting, where it came from, and how a right one looks."""
         self.keys.add(key)
         place = "" if entry is None else f" ({entry.source}{f':{entry.line}' if entry.line else ''})"
         field = FIELDS.get(key)
@@ -63,7 +63,7 @@ class Faults:
         self.lines.append(f"{key}: {wrong}{place}{example}")
 
     def unknown(self, name: str, place: str, near: Sequence[str]) -> None:
-        """Say that there is no such setting, and which were likely meant."""
+        """Note that there is no such setting, and which were likely meant."""
         hint = f"; did you mean {' or '.join(near)}?" if near else ""
         self.lines.append(f"{shown(name)[1:-1]}: is no setting ({place}){hint}")
 

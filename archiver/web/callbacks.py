@@ -1,4 +1,4 @@
-"""The listener for the provider's callbacks. Whatever a body says, all that is taken from it is a signed task id."""
+"""The listener for the provider's callbacks. Of a body no more is taken than a signed task id."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What supervisors are told: whether the service is alive and progressing, and whether anything is paused.
+"""Health for supervisors: the service is alive and progressing, and nothing is paused.
 
 Imports little: `stem-archiver health` is run every few seconds.
 """
@@ -35,7 +35,7 @@ def readyz(paused: Collection[str]) -> tuple[int, Mapping[str, object]]:
 
 
 def ask(host: str, port: int, *, seconds: float) -> tuple[bool, str]:
-    """Ask a running service for its /healthz; return whether it is alive, and what it said or why nothing came."""
+    """Ask a running service for its /healthz; return whether it is alive, and its answer or why none came."""
     # What listens on every address is reached by loopback.
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not listened on
     connection = HTTPConnection(host, port, timeout=seconds)

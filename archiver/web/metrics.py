@@ -1,4 +1,4 @@
-"""What the service tells Prometheus: counters fed as things happen, gauges read when it asks."""
+"""Metrics for Prometheus: counters fed as things happen, gauges read when it asks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 PREFIX = "stem_archiver"
 
 REMEMBERED = timedelta(seconds=10)
-"""How long one look into the ledger is told again."""
+"""The time for which one look into the ledger is shown."""
 
 LOOKING_SHARE = 20
 """Looking into a ledger of a million tasks takes a while; it may take one part in so many of the time."""
@@ -41,7 +41,7 @@ _AGES = (
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where gauges are read from, at the moment of asking."""
+    """The sources of the gauges, read at the moment of asking."""
 
     overview: Callable[[], Overview]
     """May raise LedgerFault."""
@@ -90,7 +90,7 @@ class Metrics:
         registry.register(_Fixed(build))
 
     def watch(self, sources: Sources) -> None:
-        """From now on tell what is read from these too; to be called once."""
+        """Show the gauges that are read from these too; to be called once."""
         self._registry.register(_Gauges(sources))
 
     def page(self) -> bytes:
@@ -139,7 +139,7 @@ class _Fixed(Collector):
 
 
 class _Gauges(Collector):
-    """What is so at the moment. A ledger that fails takes away only what comes from it."""
+    """Reads the gauges. A ledger that fails takes away only those that come from it."""
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources

@@ -30,7 +30,7 @@ class Page:
 
 
 Pages = Mapping[str, Callable[[], Page]]
-"""What is made anew for each request of that path."""
+"""Makes a page anew for each request of its path."""
 
 _Request = socket.socket | tuple[bytes, socket.socket]
 """As socketserver has it; of TCP always the socket."""
