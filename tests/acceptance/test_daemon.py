@@ -233,8 +233,8 @@ def call_back(address: str, task_id: str) -> int:
 
 
 def test_daemon_archives_a_task_as_soon_as_the_provider_calls_about_it(site: Site) -> None:
-    waiting, unheard = replace(task("called-0001"), pending_asks=1), task("unheard-001")
-    site.emulator.add(waiting, unheard)
+    waiting, unknown = replace(task("called-0001"), pending_asks=1), task("unknown-001")
+    site.emulator.add(waiting, unknown)
     append(site, waiting)
     site.configure(
         schedule={"pending_max": "1h"},
@@ -244,10 +244,10 @@ def test_daemon_archives_a_task_as_soon_as_the_provider_calls_about_it(site: Sit
         daemon.wait_event("record.not_ready", task_id=waiting.task_id)
         address = daemon.wait_event("callback.listening")["address"]
         assert call_back(address, waiting.task_id) == 200
-        assert call_back(address, unheard.task_id) == 200
-        site.wait_for([waiting.task_id, unheard.task_id])
+        assert call_back(address, unknown.task_id) == 200
+        site.wait_for([waiting.task_id, unknown.task_id])
         assert daemon.stop() == 0
-    site.oracles(waiting, unheard)
+    site.oracles(waiting, unknown)
     assert site.emulator.calls(waiting.task_id) == 2
     assert HOOK_KEY not in daemon.log
 
@@ -262,7 +262,7 @@ def test_daemon_without_what_callbacks_need_exits_2_with_the_command_that_instal
     assert "Traceback" not in done.err
 
 
-def test_daemon_beats_and_tells_people_and_shows_nobody_their_addresses(site: Site) -> None:
+def test_daemon_pings_and_alerts_people_and_shows_nobody_their_addresses(site: Site) -> None:
     with web_hook() as hook:
         site.configure(
             notify={

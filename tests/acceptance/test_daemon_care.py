@@ -1,4 +1,4 @@
-"""How the daemon is looked after: the watchdog, and settings read again on SIGHUP."""
+"""Supervision of the daemon: the watchdog, and settings read again on SIGHUP."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_hung_job_starves_the_watchdog_though_all_else_goes_on(tmp_path: Path) -
         clock.pass_by(HUNG_AFTER + timedelta(minutes=1))
         stalled = listener.wait_for("STATUS=stalled: sick", after=seen)
         clock.pass_by(timedelta(minutes=1))
-        hung = len(listener.hear())
+        hung = len(listener.take())
         release.set()
         well = listener.wait_for("STATUS=well", after=stalled)
         assert not any(message.startswith("WATCHDOG") for message in listener.messages[stalled:hung])
@@ -119,8 +119,8 @@ def test_sighup_changes_the_rates_of_accounts_and_asks_for_a_restart_where_they_
         daemon.wait_event("record.fetched", task_id=slow[0])
         second(100)
         daemon.signal(signal.SIGHUP)
-        told = daemon.wait_event("settings.reloaded")
-        assert (told["changed"], told["needs_restart"]) == (["provider.accounts"], [])
+        reloaded = daemon.wait_event("settings.reloaded")
+        assert (reloaded["changed"], reloaded["needs_restart"]) == (["provider.accounts"], [])
         assert daemon.wait_event("record.fetched", task_id=slow[2], seconds=8)["account"] == "second"
         second(100, more=f'[[provider.accounts]]\nname = "third"\napi_key = "{API_KEY}"\n')
         daemon.signal(signal.SIGHUP)
@@ -169,8 +169,8 @@ def test_sighup_tells_all_faults_or_lets_what_can_change_take_effect_and_names_w
         daemon.signal(signal.SIGHUP)
         reloading = listener.wait_for("RELOADING=1\nMONOTONIC_USEC=", after=ready)
         listener.wait_for("READY=1", after=reloading)
-        told = daemon.wait_event("settings.reloaded")
-        assert set(told["changed"]) == {
+        reloaded = daemon.wait_event("settings.reloaded")
+        assert set(reloaded["changed"]) == {
             "log.level",
             "provider.requests_per_10s",
             "download.concurrency",
@@ -179,7 +179,7 @@ def test_sighup_tells_all_faults_or_lets_what_can_change_take_effect_and_names_w
             "download.bandwidth",
             "download.allowed_hosts",
         }
-        assert told["needs_restart"] == ["store.prefix"]
+        assert reloaded["needs_restart"] == ["store.prefix"]
         refused = enqueued(site, "refused-01")
         reason = daemon.wait_event("stem.refused", task_id=refused.task_id)["reason"]
         assert "download.allowed_hosts" in reason
@@ -300,7 +300,7 @@ def test_example_marks_just_the_settings_that_can_change_while_the_service_is_at
     assert marked == tunable
 
 
-def test_signal_is_heard_at_any_moment_of_the_wait_for_one() -> None:
+def test_signal_is_taken_at_any_moment_of_the_wait_for_one() -> None:
     """Also while the wait holds a lock: a thousand signals a second would find it."""
     script = """
 import signal, time

@@ -1,4 +1,4 @@
-"""systemd's end of the notification socket: hears what a service tells of itself."""
+"""systemd's end of the notification socket: takes what a service says of itself."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Listener:
     socket: socket.socket
     messages: list[str] = field(default_factory=list)
 
-    def hear(self) -> list[str]:
+    def take(self) -> list[str]:
         """Take in what has come; return all messages so far, in order."""
         while True:
             try:
@@ -28,8 +28,8 @@ class Listener:
         """Wait for a message that begins so, among those from number `after` on; return the next one's number."""
         give_up = time.monotonic() + seconds
         while time.monotonic() < give_up:
-            for number, heard in enumerate(self.hear()[after:], start=after):
-                if heard.startswith(message):
+            for number, taken in enumerate(self.take()[after:], start=after):
+                if taken.startswith(message):
                     return number + 1
             time.sleep(0.02)
         raise AssertionError(f"no {message!r} after {seconds} s in {self.messages[after:]}")

@@ -144,7 +144,7 @@ def events(folder: Path) -> str:
 
 
 def alerts(folder: Path) -> str:
-    """The events that people are told of, and in which words."""
+    """The events that people are alerted to, and in which words."""
     return "".join(f"{name}\n    {words}\n" for name, words in ALERTS.items())
 
 

@@ -204,7 +204,7 @@ def test_check_tells_which_right_of_the_policy_is_missing(account: Account, acti
     assert found[subject] == level
 
 
-def test_policy_has_no_right_whose_lack_goes_untold() -> None:
+def test_policy_has_no_right_whose_lack_goes_unnoticed() -> None:
     assert set(RIGHTS) == set(actions(POLICY))
 
 

@@ -39,9 +39,9 @@ class Endpoint:
 
     def __init__(self) -> None:
         self.now = NOW
-        self.heard: list[TaskId] = []
+        self.woken: list[TaskId] = []
         self.events = Events()
-        self.callbacks = Callbacks(key=KEY, wake=self.heard.append, clock=lambda: self.now, log=self.events)
+        self.callbacks = Callbacks(key=KEY, wake=self.woken.append, clock=lambda: self.now, log=self.events)
 
     def post(self, body: bytes, headers: Headers) -> int:
         return self.ask("POST", PATH, headers, [body])
@@ -96,26 +96,26 @@ def signed(at: datetime = NOW, task: TaskId = TASK) -> Headers:
     ]
 
 
-def test_callback_that_the_provider_signed_is_heard_and_answered_200(endpoint: Endpoint) -> None:
+def test_callback_that_the_provider_signed_wakes_its_task_and_is_answered_200(endpoint: Endpoint) -> None:
     assert endpoint.post(body_of(), signed()) == 200
-    assert endpoint.heard == [TASK]
+    assert endpoint.woken == [TASK]
 
 
-def test_callback_told_again_is_answered_200_and_not_heard_again(endpoint: Endpoint) -> None:
+def test_callback_that_comes_again_is_answered_200_and_wakes_nothing(endpoint: Endpoint) -> None:
     for _ in range(3):
         assert endpoint.post(body_of(), signed()) == 200
     assert endpoint.post(body_of().replace(b"vocal.mp3", b"other.mp3"), signed()) == 200
-    assert endpoint.heard == [TASK]
+    assert endpoint.woken == [TASK]
     assert endpoint.post(body_of(), signed(NOW + timedelta(seconds=1))) == 200, "the provider calls once more"
-    assert endpoint.heard == [TASK, TASK]
+    assert endpoint.woken == [TASK, TASK]
 
 
-def test_replay_of_a_callback_from_the_future_is_not_heard_for_as_long_as_it_is_valid(endpoint: Endpoint) -> None:
+def test_replay_of_a_callback_from_the_future_wakes_nothing_for_as_long_as_it_is_valid(endpoint: Endpoint) -> None:
     ahead = signed(NOW + WINDOW)
     for wait in (timedelta(), WINDOW, 2 * WINDOW):
         endpoint.now = NOW + wait
         assert endpoint.post(body_of(), ahead) == 200
-    assert endpoint.heard == [TASK]
+    assert endpoint.woken == [TASK]
     endpoint.now = NOW + 2 * WINDOW + timedelta(seconds=1)
     assert endpoint.post(body_of(), ahead) == 401
 
@@ -136,13 +136,13 @@ def test_callback_without_a_signature_of_its_own_and_of_now_is_refused_401(
     endpoint: Endpoint, headers: Headers
 ) -> None:
     assert endpoint.post(body_of(), headers) == 401
-    assert endpoint.heard == []
+    assert endpoint.woken == []
 
 
 def test_body_of_more_than_64_kib_is_refused_413(endpoint: Endpoint) -> None:
     assert endpoint.ask("POST", PATH, signed(), list(padded(body_of(), BODY_MAX))) == 200
     assert endpoint.ask("POST", PATH, signed(), list(padded(body_of(), BODY_MAX + 1))) == 413
-    assert endpoint.heard == [TASK]
+    assert endpoint.woken == [TASK]
 
 
 def padded(body: bytes, length: int) -> Iterator[bytes]:
@@ -158,12 +158,12 @@ def test_anything_but_a_post_to_the_one_path_is_refused(
     endpoint: Endpoint, method: str, path: str, status: int
 ) -> None:
     assert endpoint.ask(method, path, signed(), [body_of()]) == status
-    assert endpoint.heard == []
+    assert endpoint.woken == []
 
 
 def test_callback_that_is_cut_off_is_no_fault_of_ours(endpoint: Endpoint) -> None:
     assert endpoint.ask("POST", PATH, signed(), [body_of()[:-1]], cut=True) == 400
-    assert endpoint.heard == []
+    assert endpoint.woken == []
 
 
 def test_refusals_are_logged_once_a_minute_with_their_number_and_nothing_of_the_request(endpoint: Endpoint) -> None:
@@ -202,7 +202,7 @@ PATHS = st.just(PATH) | st.text(max_size=40).map(lambda text: f"/{text}")
     chunks=st.lists(BODIES, max_size=3),
 )
 @run_with(max_examples=examples(150))
-def test_whatever_comes_is_never_a_fault_of_ours_and_never_heard_without_its_signature(
+def test_whatever_comes_is_never_a_fault_of_ours_and_wakes_nothing_without_its_signature(
     method: str, path: str, headers: Headers, chunks: Sequence[bytes]
 ) -> None:
     endpoint = Endpoint()
@@ -210,9 +210,9 @@ def test_whatever_comes_is_never_a_fault_of_ours_and_never_heard_without_its_sig
     assert 200 <= status < 500
     first = [next((value for each, value in headers if each.lower() == name.lower()), None) for name, _ in signed()]
     if (method, path, first) != ("POST", PATH, [value for _, value in signed()]):
-        assert endpoint.heard == []
+        assert endpoint.woken == []
         assert status >= 400
-    assert set(endpoint.heard) <= {TASK}
+    assert set(endpoint.woken) <= {TASK}
 
 
 # --- real sockets
@@ -220,17 +220,17 @@ def test_whatever_comes_is_never_a_fault_of_ours_and_never_heard_without_its_sig
 
 class Listener:
     def __init__(self, *, connection_max: float = CONNECTION_MAX) -> None:
-        self.heard: list[TaskId] = []
-        self.was_heard = threading.Event()
+        self.woken: list[TaskId] = []
+        self.was_woken = threading.Event()
         self.events = Events()
-        callbacks = Callbacks(key=KEY, wake=self.hear, clock=lambda: datetime.now(UTC), log=self.events)
+        callbacks = Callbacks(key=KEY, wake=self.wake, clock=lambda: datetime.now(UTC), log=self.events)
         self.server = CallbackServer("127.0.0.1", 0, callbacks, connection_max=connection_max)
         self.host, port = self.server.address.split(":")
         self.port = int(port)
 
-    def hear(self, task: TaskId) -> None:
-        self.heard.append(task)
-        self.was_heard.set()
+    def wake(self, task: TaskId) -> None:
+        self.woken.append(task)
+        self.was_woken.set()
 
     def connect(self) -> socket.socket:
         return socket.create_connection((self.host, self.port), timeout=60)
@@ -243,13 +243,13 @@ def listener() -> Iterator[Listener]:
         yield listener
 
 
-def test_callback_over_a_socket_is_answered_and_heard(listener: Listener) -> None:
+def test_callback_over_a_socket_is_answered_and_wakes_its_task(listener: Listener) -> None:
     headers = {name.decode(): value.decode() for name, value in signed(datetime.now(UTC))}
     answer = httpx.post(f"http://{listener.server.address}{PATH}", content=body_of(), headers=headers, timeout=60)
     assert (answer.status_code, answer.json()) == (200, {"status": "received"})
     assert "server" not in answer.headers
-    assert listener.was_heard.wait(60)
-    assert listener.heard == [TASK]
+    assert listener.was_woken.wait(60)
+    assert listener.woken == [TASK]
 
 
 def test_connections_that_send_too_slowly_are_ended() -> None:

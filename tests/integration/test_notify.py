@@ -39,7 +39,7 @@ def test_ping_that_is_refused_or_reaches_nobody_says_why_without_the_url(hook: W
     assert Ping(f"http://127.0.0.1:{port}/planted", user_agent="us/1")() == "ConnectError"
 
 
-def test_message_reaches_every_service_and_one_that_refuses_it_is_told(hook: WebHook) -> None:
+def test_message_reaches_every_service_and_one_that_refuses_it_is_reported(hook: WebHook) -> None:
     messenger = Messenger([f"json://{hook.host}/first", f"json://{hook.host}/second"])
     assert messenger("stem-archiver", "audio is lost; <b>50%</b>")
     assert sorted(path for _, path, _ in hook.seen) == ["/first", "/second"]

@@ -1,4 +1,4 @@
-"""What systemd is told, over a real socket."""
+"""The messages to systemd, over a real socket."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_messages_reach_the_socket_that_systemd_names(tmp_path: Path, abstract: 
         manager.status("2 tasks\nin flight")
         manager.reloading()
         manager.stopping()
-        assert listener.hear() == [
+        assert listener.take() == [
             "READY=1",
             "STATUS=2 tasks in flight",
             "RELOADING=1\nMONOTONIC_USEC=100000000",
@@ -43,17 +43,17 @@ def test_status_is_told_only_when_it_changes(tmp_path: Path) -> None:
         manager = Systemd(str(tmp_path / "notify"))
         for text in ("waiting", "waiting", "1 task in flight", "waiting"):
             manager.status(text)
-        assert listener.hear() == ["STATUS=waiting", "STATUS=1 task in flight", "STATUS=waiting"]
+        assert listener.take() == ["STATUS=waiting", "STATUS=1 task in flight", "STATUS=waiting"]
 
 
-def test_watchdog_is_fed_thrice_a_period_however_often_progress_is_told(tmp_path: Path) -> None:
+def test_watchdog_is_fed_thrice_a_period_however_often_progress_is_shown(tmp_path: Path) -> None:
     clock = Clock()
     with listening(str(tmp_path / "notify")) as listener:
         manager = Systemd(str(tmp_path / "notify"), watchdog=60.0, clock=clock)
         for _ in range(120):
             manager.progress()
             clock.now += 0.5
-        assert listener.hear() == ["WATCHDOG=1"] * 3
+        assert listener.take() == ["WATCHDOG=1"] * 3
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_watchdog_is_fed_when_the_environment_asks_this_process_for_it(
 ) -> None:
     with listening(str(tmp_path / "notify")) as listener:
         Systemd.of({"NOTIFY_SOCKET": str(tmp_path / "notify"), **environ}, PID).progress()
-        assert listener.hear() == fed
+        assert listener.take() == fed
 
 
 @pytest.mark.parametrize("address", [None, "", "/nowhere/notify", "@nobody-listens-here"])
@@ -89,4 +89,4 @@ def test_audience_that_does_not_listen_holds_nobody_up(tmp_path: Path) -> None:
         manager = Systemd(str(tmp_path / "notify"))
         for number in range(5000):
             manager.status(f"{number}")
-        assert len(listener.hear()) < 5000, "the socket was full, and yet nobody waited"
+        assert len(listener.take()) < 5000, "the socket was full, and yet nobody waited"

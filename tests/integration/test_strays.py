@@ -74,7 +74,7 @@ def test_upload_of_a_task_that_is_being_worked_on_is_left(
     assert still_open(store) == [f"p/{TASK}/vocal.mp3"]
 
 
-def test_store_that_does_not_list_uploads_is_told_and_does_no_harm(ledger: Ledger) -> None:
+def test_store_that_does_not_list_uploads_is_logged_and_does_no_harm(ledger: Ledger) -> None:
     class Refusing:
         def uploads(self, prefix: str) -> Iterator[tuple[str, str, datetime]]:
             raise AccessRefused("ListMultipartUploads: 403 AccessDenied")
@@ -84,5 +84,5 @@ def test_store_that_does_not_list_uploads_is_told_and_does_no_harm(ledger: Ledge
 
     events = Events()
     abort_strays(reports=ledger.reports, store=Refusing(), prefix="p/", log=events)
-    [told] = events.of("upload.abort_failed")
-    assert "AccessDenied" in str(told["reason"])
+    [failed] = events.of("upload.abort_failed")
+    assert "AccessDenied" in str(failed["reason"])

@@ -95,14 +95,14 @@ def test_console_stream_that_cannot_write_a_character_gets_its_escape() -> None:
     assert b"voc\\xe1l" in raw.getvalue()
 
 
-@pytest.mark.parametrize(("level", "heard"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)])
-def test_level_is_the_least_that_is_heard(level: Level, heard: int) -> None:
+@pytest.mark.parametrize(("level", "logged"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)])
+def test_level_is_the_least_that_is_logged(level: Level, logged: int) -> None:
     log, lines = set_up(level)
     log.debug("task.claimed")
     log.info("task.claimed")
     log.warning("task.claimed")
     log.error("task.claimed")
-    assert len(lines.events()) == heard
+    assert len(lines.events()) == logged
 
 
 def test_configure_again_replaces_the_earlier_set_up() -> None:

@@ -59,7 +59,7 @@ def test_config_validate_accepts_what_run_would_and_refuses_the_rest(config: Pat
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "told"),
+    ("words", "code", "message"),
     [
         (["retry"], Exit.USAGE, "--all-failed"),
         (["retry", "task-0001", "--all-failed"], Exit.USAGE, "--all-failed"),
@@ -69,10 +69,12 @@ def test_config_validate_accepts_what_run_would_and_refuses_the_rest(config: Pat
         (["backfill", "--max-wait", "soon"], Exit.USAGE, "90s"),
     ],
 )
-def test_command_that_cannot_do_what_was_asked_says_why(config: Path, words: list[str], code: int, told: str) -> None:
+def test_command_that_cannot_do_what_was_asked_says_why(
+    config: Path, words: list[str], code: int, message: str
+) -> None:
     done = called(config, *words)
     assert done.exit_code == code
-    assert told in done.stderr
+    assert message in done.stderr
 
 
 def test_version_is_told_without_any_settings() -> None:

@@ -226,9 +226,9 @@ def test_accounts_of_the_environment_are_one_json_array() -> None:
     ],
 )
 def test_accounts_that_are_not_right_are_a_fault_that_names_the_part_and_no_key(accounts: str, said: str) -> None:
-    told = fault_of({"ARCHIVER_PROVIDER__ACCOUNTS": accounts})
-    assert said in told
-    assert "planted" not in told
+    fault = fault_of({"ARCHIVER_PROVIDER__ACCOUNTS": accounts})
+    assert said in fault
+    assert "planted" not in fault
 
 
 def test_settings_file_with_the_key_of_an_account_must_not_be_readable_by_others(tmp_path: Path) -> None:

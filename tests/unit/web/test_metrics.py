@@ -1,4 +1,4 @@
-"""What Prometheus is told, held together with the README's table."""
+"""The metrics for Prometheus, held together with the README's table."""
 
 from __future__ import annotations
 
@@ -95,10 +95,12 @@ def samples(metrics: Metrics) -> dict[str, float]:
     }
 
 
-def test_gauges_tell_what_the_service_and_its_ledger_say() -> None:
+def test_gauges_show_what_the_service_and_its_ledger_say() -> None:
     found = samples(Behind(late={"intake": 65.0}).metrics())
-    told = {name: value for name, value in found.items() if not re.search(r"_(total|created|count|sum|bucket)\b", name)}
-    assert told == {
+    shown = {
+        name: value for name, value in found.items() if not re.search(r"_(total|created|count|sum|bucket)\b", name)
+    }
+    assert shown == {
         "build_info{version=1.2.3}": 1,
         "paused{dependency=provider}": 0,
         "paused{dependency=origin}": 0,
@@ -122,7 +124,7 @@ def test_gauges_tell_what_the_service_and_its_ledger_say() -> None:
     }
 
 
-def test_counters_tell_what_the_observer_was_told() -> None:
+def test_counters_show_what_the_observer_saw() -> None:
     metrics = Behind().metrics()
     metrics.received(10)
     metrics.stem_stored(2_000_000, 0.2)
