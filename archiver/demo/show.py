@@ -79,7 +79,7 @@ def run_demo(console: Console, *, keep: Path | None = None) -> int:
     except OSError as fault:
         console.print(f"[bold red]--keep:[/] {escape(str(fault))}", highlight=False)
         return 2
-    with _ending_on_signals(), _own_environment(), tempfile.TemporaryDirectory(prefix="stem-archiver-s3-") as data:
+    with _exit_on_signals(), _own_environment(), tempfile.TemporaryDirectory(prefix="stem-archiver-s3-") as data:
         _say(console, f"A song: {len(song.INSTRUMENTS)} stems and two mixes, synthesized and encoded as MP3")
         stems = song.stems()
         _say(console, "A provider (its API and its CDN) and an S3 server (SeaweedFS), on loopback")
@@ -103,7 +103,7 @@ def _say(console: Console, text: str) -> None:
 
 
 @contextmanager
-def _ending_on_signals() -> Iterator[None]:
+def _exit_on_signals() -> Iterator[None]:
     """Let SIGTERM and SIGHUP unwind the stack, so that the servers end with us."""
 
     def leave(number: int, frame: FrameType | None) -> None:

@@ -168,10 +168,10 @@ def _sweep(pitch: int, seconds: float) -> Sound:
     return sound
 
 
-def _chords(rhythm: Iterable[tuple[float, float]], shift: int = 0) -> list[_Note]:
+def _chords(rhythm: Iterable[tuple[float, float]], transposed: int = 0) -> list[_Note]:
     hits = list(rhythm)
     return [
-        _Note(4 * bar + start, length, pitch + shift)
+        _Note(4 * bar + start, length, pitch + transposed)
         for bar, chord in enumerate(_CHORDS)
         for start, length in hits
         for pitch in chord

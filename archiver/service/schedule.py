@@ -51,11 +51,11 @@ class Schedule:
         for job in self._scheduler.get_jobs():
             job.modify(next_run_time=datetime.now(UTC))
 
-    def stop(self, patience: timedelta, hurried: Callable[[], bool]) -> None:
-        """Begin no more runs; let those under way end for so long, unless `hurried`, then leave them to themselves."""
+    def stop(self, patience: timedelta, urgent: Callable[[], bool]) -> None:
+        """Begin no more runs; let those under way end for so long, unless `urgent`, then leave them to themselves."""
         self._scheduler.shutdown(wait=False)
         give_up = time.monotonic() + patience.total_seconds()
-        while self._threads.at_work and time.monotonic() < give_up and not hurried():
+        while self._threads.at_work and time.monotonic() < give_up and not urgent():
             time.sleep(0.02)
 
 

@@ -102,7 +102,8 @@ def _copy_table(old: Connection, new: Connection, table: Table, progress: OnCopi
 
 
 def _insert(new: Connection, table: Table, rows: Sequence[AnyRow]) -> None:
-    new.execute(insert(table), [dict(row._mapping) for row in rows])  # noqa: SLF001 - SQLAlchemy's public name
+    names = table.c.keys()
+    new.execute(insert(table), [dict(zip(names, row, strict=True)) for row in rows])
 
 
 def _stream(new: Connection, table: Table, rows: Sequence[AnyRow]) -> None:

@@ -35,8 +35,8 @@ class SqlIntakes(LedgerPart):
     def cursor(self, path: str) -> Cursor | None:
         """See Intakes."""
         with self._db.read() as db:
-            row = db.execute(select(*_CURSOR).where(cursors.c.path == path)).first()
-        return None if row is None else Cursor(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name
+            row = db.execute(select(*_CURSOR).where(cursors.c.path == path)).mappings().first()
+        return None if row is None else Cursor(**row)
 
     @outage_retry
     def take_in(self, intake: Intake, *, source: str, now: datetime) -> Sequence[TaskId]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, delete, not_, select
+from sqlalchemy import Connection, Select, delete, not_, select
 
 from archiver.adapters.ledger.database.base import insert
 from archiver.adapters.ledger.database.transactions import LedgerPart, outage_retry
-from archiver.adapters.ledger.rows import AnyRow
 from archiver.adapters.ledger.schema.tables import pauses
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Dependency, Pause
 
@@ -35,10 +35,10 @@ class SqlPauses(LedgerPart):
     ) -> Pause:
         """See Pauses."""
         with self._db.write() as db:
-            rows = db.execute(select(pauses).where(pauses.c.dependency == dependency).with_for_update()).all()
-            found = next((_pause(row) for row in rows if row.held), None)
+            standing = _read(db, select(pauses).where(pauses.c.dependency == dependency).with_for_update())
+            found = next((pause for pause in standing if pause.held), None)
             if found is None:
-                before = next((row for row in rows if row.account == account), None)
+                before = next((pause for pause in standing if pause.account == account), None)
                 since, probes, next_probe = _wait(before, now)
                 fresh = Pause(dependency, since, reason, hint, lasting, probes, next_probe, account=account)
                 found = _write(db, fresh)
@@ -84,10 +84,14 @@ class SqlPauses(LedgerPart):
 
 def all_pauses(db: Connection) -> tuple[Pause, ...]:
     """Return every pause, by dependency and account."""
-    return tuple(_pause(row) for row in db.execute(select(pauses).order_by(pauses.c.dependency, pauses.c.account)))
+    return _read(db, select(pauses).order_by(pauses.c.dependency, pauses.c.account))
 
 
-def _wait(before: AnyRow | None, now: datetime) -> tuple[datetime, int, datetime]:
+def _read(db: Connection, which: Select[Any]) -> tuple[Pause, ...]:
+    return tuple(Pause(**row) for row in db.execute(which).mappings())
+
+
+def _wait(before: Pause | None, now: datetime) -> tuple[datetime, int, datetime]:
     """Return since when it is paused, how many probes have failed, and when the next is due."""
     if before is None:
         return now, 0, now + FIRST_WAIT
@@ -102,7 +106,3 @@ def _write(db: Connection, pause: Pause) -> Pause:
     statement = insert(db, pauses).values(values)
     db.execute(statement.on_conflict_do_update(index_elements=[pauses.c.dependency, pauses.c.account], set_=values))
     return pause
-
-
-def _pause(row: AnyRow) -> Pause:
-    return Pause(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name
