@@ -10,7 +10,6 @@ import typer
 
 from archiver import __version__
 from archiver.commands import backfill, control, demo, ledger, run, settings, tasks
-from archiver.commands.invocation import Options
 
 _HELP = (
     "Archives the stems an AI music provider made for you into S3 before they expire.\n\n"
@@ -81,6 +80,6 @@ def options(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Hold the options before the command."""
+    """Hold the settings file for the command."""
     del version
-    context.obj = Options(config)
+    context.obj = config

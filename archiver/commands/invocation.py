@@ -7,9 +7,7 @@ import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from enum import IntEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
@@ -34,17 +32,9 @@ class Exit(IntEnum):
 
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
-Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="Task ids of the separation (not of the music).")]
 
 FOR_WORK = ("store.bucket", "provider.api_key")
 """The settings without which nothing can be archived."""
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """The options before the command."""
-
-    config: Path | None
 
 
 def at_work() -> None:
@@ -62,12 +52,12 @@ def fail(message: str, code: Exit, hint: str = "") -> NoReturn:
 
 
 def settings_of(context: typer.Context, *need: str) -> Loaded:
-    """Load the settings; end with USAGE where they have faults, or lack what is needed."""
+    """Load the settings, from the file in `context`; end with USAGE where they have faults, or lack what is needed."""
     from archiver.core.errors import SettingsFault
     from archiver.settings import load
 
     try:
-        return load(context.obj.config, os.environ, require=frozenset(need))
+        return load(context.obj, os.environ, require=frozenset(need))
     except SettingsFault as fault:
         fail(str(fault), Exit.USAGE)
 

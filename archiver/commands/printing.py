@@ -31,17 +31,18 @@ def _say(console: Console, text: str, *, mark: str = "", style: str = "bold red"
 
 def print_result(console: Console, result: BackfillResult, tally: Tally) -> None:
     """Print what a backfill did and what it leaves open."""
+    counts = result.counts
     console.print(
-        f"{result.taken} tasks: {result.taken - len(result.unfinished)} archived "
-        f"({result.already_archived} of them before), {len(result.unfinished)} not; "
+        f"{counts.taken} tasks: {counts.taken - len(result.unfinished)} archived "
+        f"({counts.already_archived} of them before), {len(result.unfinished)} not; "
         f"{tally.stems} stems, {size(tally.bytes_stored)} in {tally.seconds:.1f} s",
         highlight=False,
     )
     for row in result.unfinished:
         again = f"; next try {row.not_before:%Y-%m-%d %H:%M:%S} UTC" if row.not_before else ""
         _say(console, f"  {row.task_id}  {row.state.value}: {row.reason or 'not reached'}{again}")
-    if result.rejected:
-        _say(console, f"  {result.rejected} lines are no task ids: see `stem-archiver status`")
+    if counts.rejected:
+        _say(console, f"  {counts.rejected} lines are no task ids: see `stem-archiver status`")
     for pause in result.pauses:
         _say(console, f"  {pause.subject} is paused: {pause.reason}; {pause.hint}")
 
@@ -51,10 +52,10 @@ def result_summary(result: BackfillResult, tally: Tally, exit_code: int) -> dict
     return {
         "verdict": result.verdict,
         "exit_code": exit_code,
-        "tasks": result.taken,
-        "archived": result.taken - len(result.unfinished),
-        "already_archived": result.already_archived,
-        "rejected_lines": result.rejected,
+        "tasks": result.counts.taken,
+        "archived": result.counts.taken - len(result.unfinished),
+        "already_archived": result.counts.already_archived,
+        "rejected_lines": result.counts.rejected,
         "unfinished": [
             {
                 "task_id": row.task_id,

@@ -59,7 +59,7 @@ def _serve(context: typer.Context, role: str) -> None:
     shutdown, hangup = Shutdown(), Hangup()
 
     def read() -> Settings:
-        return load(context.obj.config, os.environ, require=frozenset(FOR_WORK)).settings
+        return load(context.obj, os.environ, require=frozenset(FOR_WORK)).settings
 
     with (
         shutdown.on_signals(),

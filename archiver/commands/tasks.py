@@ -10,7 +10,6 @@ import typer
 
 from archiver.commands.invocation import (
     Exit,
-    Ids,
     JsonFlag,
     fail,
     faults,
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
 def enqueue(
     context: typer.Context,
-    ids: Ids,
+    ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Task ids of the separation (not of the music).")],
     account: Annotated[
         str | None, typer.Option("--account", metavar="NAME", help="Whose tasks they are; see provider.accounts.")
     ] = None,

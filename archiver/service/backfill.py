@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -53,6 +53,7 @@ class BackfillCounts:
     """The ids of a backfill, counted as they are taken in."""
 
     taken: int = 0
+    """Ids that were given and are valid, each counted once."""
     already_archived: int = 0
     rejected: int = 0
 
@@ -62,10 +63,7 @@ class BackfillResult:
     """The end of a backfill, and what it leaves behind."""
 
     verdict: Verdict
-    taken: int
-    """Ids that were given and are valid, each counted once."""
-    already_archived: int
-    rejected: int
+    counts: BackfillCounts
     unfinished: tuple[TaskRow, ...]
     pauses: tuple[Pause, ...]
 
@@ -200,14 +198,8 @@ class Backfill:
         stay(self.dispatcher)
         if verdict is Verdict.DONE and (unfinished or counts.rejected):
             verdict = Verdict.UNFINISHED
-        return BackfillResult(
-            verdict=verdict,
-            taken=counts.taken,
-            already_archived=counts.already_archived,
-            rejected=counts.rejected,
-            unfinished=unfinished,
-            pauses=tuple(self.pauses.all()),
-        )
+        # A copy: ids may still be taken in where that was left to itself.
+        return BackfillResult(verdict, replace(counts), unfinished, tuple(self.pauses.all()))
 
 
 def _is_of_an_account(pause: Pause) -> bool:

@@ -19,7 +19,7 @@ from archiver.core.model import AccountName, Dependency, Moved, Pause, Receipt, 
 from archiver.core.model import StemRow as Stem
 from archiver.core.reports import AtRisk, Finding, Overview, TaskRow
 from archiver.core.states import StemState, TaskState
-from archiver.service.backfill import BackfillResult, Verdict
+from archiver.service.backfill import BackfillCounts, BackfillResult, Verdict
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 HOSTILE = (
@@ -78,7 +78,7 @@ OVERVIEW = Overview(
     stems_an_hour=1.0,
     forecast_late=1,
 )
-RESULT = BackfillResult(Verdict.PAUSED, 1, 0, 1, (ROW,), (PAUSE,))
+RESULT = BackfillResult(Verdict.PAUSED, BackfillCounts(1, 0, 1), (ROW,), (PAUSE,))
 PREVIEW = Preview(TaskId("task-0001"), HOSTILE, (PreviewedStem(HOSTILE, HOSTILE),))
 FINDINGS = [Finding(level, HOSTILE, HOSTILE, HOSTILE) for level in ("ok", "warn", "fail")]
 
