@@ -126,7 +126,7 @@ def _meet(fault: Fault, running: Running) -> tuple[End, str]:
         fault.midway(running.world)
         running.pass_time(fault.lasts / 2, fault.step)
         end, reason = observed(running)
-        oracles.secrecy(running.world, running.status())
+        oracles.secrecy(running.world, running.status(), running.world.objects(".json"))
     except LedgerFault as fatal:
         return End.STOPPED, f"{fatal}; {fatal.hint}".replace(str(running.world.folder), "")
     _is_loud(running.world, end)
@@ -188,6 +188,7 @@ def next_start(world: World) -> None:
         rows = [row for task_id in (VICTIM, FRESH) if (row := running.show(task_id))]
         oracles.conservation(running, [VICTIM, FRESH])
     assert [row.state for row in rows] == [TaskState.ARCHIVED] * 2
-    oracles.integrity(world, rows)
+    objects = world.objects()
+    oracles.integrity(world, rows, objects)
     assert world.uploads() == []
-    oracles.secrecy(world, None)
+    oracles.secrecy(world, None, {key: body for key, body in objects.items() if key.endswith(".json")})

@@ -46,9 +46,8 @@ def conservation(running: Running, task_ids: Iterable[str]) -> None:
     assert sum(counts.values()) == len(rows)
 
 
-def integrity(world: World, rows: Iterable[TaskRow]) -> None:
+def integrity(world: World, rows: Iterable[TaskRow], objects: Mapping[str, bytes]) -> None:
     """Each object equals its source, each manifest says so, and there is no object that no manifest knows."""
-    objects = world.objects()
     accounted: set[str] = set()
     for row in rows:
         folder = f"{PREFIX}{row.task_id}/"
@@ -80,13 +79,13 @@ def _equals_source(world: World, task_id: str, stem: Json, stored: bytes) -> Non
     assert len(stored) == stem["bytes"]
 
 
-def secrecy(world: World, status: Json) -> None:
-    """No planted secret stands in the log, the ledger's files, the bucket's documents, or what `status` says."""
+def secrecy(world: World, status: Json, documents: Mapping[str, bytes] | None = None) -> None:
+    """No planted secret stands in the log, the ledger's files, what `status` says, or these documents of the bucket."""
     places = {
         "the log": world.log.getvalue().encode(),
         "status": json.dumps(status).encode(),
         **{path.name: path.read_bytes() for path in world.ledger.parent.glob("ledger.db*") if path.is_file()},
-        **{key: body for key, body in world.objects().items() if key.endswith(".json")},
+        **(documents or {}),
     }
     for what, secret in planted(world).items():
         for place, content in places.items():

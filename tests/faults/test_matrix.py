@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import ssl
 import sys
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -19,8 +22,12 @@ from tests.faults.host_faults import Damage, carry_out_damage
 from tests.faults.matrix import Fault, carry_out
 from tests.faults.process_faults import Limit, carry_out_limit
 from tests.faults.table import Row, document, rows_of
+from tests.house import ledger_at
 from tests.worlds.site import Site
 from tests.worlds.world import World, certificates, world
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 FAULTS: tuple[Fault | Damage, ...] = (
     *api_faults.FAULTS,
@@ -62,18 +69,37 @@ def certified(tmp_path_factory: pytest.TempPathFactory) -> tuple[Mapping[str, ss
     return certificates(tmp_path_factory.mktemp("tls"))
 
 
+@pytest.fixture(scope="module")
+def client(s3_server: S3Server) -> Iterator[S3Client]:
+    """Go to the bucket past everything; to build one takes a tenth of a row."""
+    with closing(s3_server.client()) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def empty_ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make one for all rows: a new one takes a tenth of a row, and that it comes to be is tested elsewhere."""
+    file = tmp_path_factory.mktemp("empty") / "ledger.db"
+    ledger_at(f"sqlite:///{file}").close()
+    return file
+
+
 @pytest.fixture
 def made(
     request: pytest.FixtureRequest,
     tmp_path: Path,
     s3_server: S3Server,
     bucket: str,
+    client: S3Client,
+    empty_ledger: Path,
     certified: tuple[Mapping[str, ssl.SSLContext | None], Path],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[World]:
     known, trusted = certified
     monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
-    with world(tmp_path, s3_server, bucket, known, tls=request.param) as whole:
+    with world(tmp_path, s3_server, bucket, client, known, tls=request.param) as whole:
+        whole.ledger.parent.mkdir(mode=0o700)
+        shutil.copy(empty_ledger, whole.ledger)
         yield whole
 
 

@@ -15,7 +15,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache, partial
@@ -353,10 +353,10 @@ class World:
         """Every line that was logged."""
         return [json.loads(line) for line in self.log.getvalue().splitlines()]
 
-    def objects(self) -> dict[str, bytes]:
-        """Every object in the bucket, read back."""
+    def objects(self, suffix: str = "") -> dict[str, bytes]:
+        """Every object in the bucket whose key ends so, read back."""
         found = self.client.list_objects_v2(Bucket=self.bucket).get("Contents", ())
-        keys = [entry["Key"] for entry in found]
+        keys = [entry["Key"] for entry in found if entry["Key"].endswith(suffix)]
         return {key: self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read() for key in keys}
 
     def uploads(self) -> list[str]:
@@ -375,7 +375,13 @@ class World:
 
 @contextmanager
 def world(
-    folder: Path, s3: S3Server, bucket: str, certificates: Mapping[str, ssl.SSLContext | None], *, tls: bool = False
+    folder: Path,
+    s3: S3Server,
+    bucket: str,
+    client: S3Client,
+    certificates: Mapping[str, ssl.SSLContext | None],
+    *,
+    tls: bool = False,
 ) -> Iterator[World]:
     """Build a world in which everything works."""
     secured = certificates["good" if tls else "none"]
@@ -383,7 +389,6 @@ def world(
         ScriptedProvider(lambda _: reply(), tls=secured) as api,
         origin(secured) as cdn,
         s3_proxy(s3.endpoint_url) as proxy,
-        closing(s3.client()) as client,
         ExitStack() as later,
     ):
         whole = World(folder, s3, bucket, api, cdn, proxy, client, certificates, later, tls)
