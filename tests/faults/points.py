@@ -160,3 +160,17 @@ POINTS = (
 def points_of(size: Size) -> list[Point]:
     """The points at which a case of this size is stopped."""
     return [point for point in POINTS if size in point.sizes]
+
+
+def hows_of(point: Point, size: Size) -> tuple[How, ...]:
+    """The ways in which a run of the tests stops there: by SIGTERM only at the first point of each kind.
+
+    A signal is heard between two steps, whichever they are: that is worth a case for what each kind of step is about
+    (`put`, `ledger` ...), for each command, and for each exit code; the others are slow tests.
+    """
+    alike = [each for each in points_of(size) if _kind(each) == _kind(point)]
+    return HOWS if point == alike[0] else tuple(how for how in HOWS if how != "SIGTERM")
+
+
+def _kind(point: Point) -> tuple[str, str, int]:
+    return point.step.partition(".")[0], point.command, point.on_sigterm

@@ -1,4 +1,4 @@
-"""Every durable step of a put in one piece, stopped by exception, SIGTERM and SIGKILL; and the table itself.
+"""Every durable step of a put in one piece, stopped by exception and SIGKILL, by SIGTERM one of a kind; and the table.
 
 Those in parts stand in test_kill_points_multipart.py, so that two workers can share the table.
 """
@@ -10,13 +10,13 @@ import re
 import pytest
 
 from tests import ROOT
-from tests.faults.points import HOWS, POINTS, Point, Size, points_of
+from tests.faults.points import HOWS, POINTS, Point, Size, hows_of, points_of
 from tests.faults.scenes import Stage, finish, stop_at
 
 
 @pytest.mark.parametrize("point", points_of(Size.SINGLE), ids=str)
 def test_run_stopped_at_a_durable_step_is_finished_by_the_next_start(stage: Stage, point: Point) -> None:
-    for how in HOWS:
+    for how in hows_of(point, Size.SINGLE):
         stop_at(stage, point, Size.SINGLE, how)
     finish(stage, point)
 
@@ -37,7 +37,8 @@ def test_table_has_at_least_24_points_for_each_size() -> None:
     for size in Size:
         assert len({str(point) for point in points_of(size)}) >= 24
     cases = len(HOWS) * sum(len(points_of(size)) for size in Size)
-    print(f"{cases} kill cases at {len(POINTS)} points")
+    often = sum(len(hows_of(point, size)) for size in Size for point in points_of(size))
+    print(f"{cases} kill cases at {len(POINTS)} points, {often} of them in every run")
 
 
 def test_table_names_every_checkpoint_of_the_service() -> None:
