@@ -19,6 +19,8 @@ from tests.fixtures import profiles
 from tests.fixtures.ledgers import rows
 from tests.fixtures.postgres import PostgresServer, running
 from tests.house import Ledger, ledger_at, metadata
+from tests.worlds.forks import ForkServer
+from tests.worlds.forks import fork_server as forks
 
 DEAREST = (
     "faults/test_matrix.py",
@@ -43,6 +45,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
             raise pytest.UsageError(f"{item.nodeid} is slow: give it a timeout of its own")
+
+
+@pytest.fixture(scope="session")
+def fork_server() -> Iterator[ForkServer]:
+    """Run a process that forks others; one for each pytest-xdist worker."""
+    with forks() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -6,21 +6,16 @@ import json
 import shlex
 import subprocess
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
-import pytest
-
-from archiver.demo.emulator import API_KEY, Emulator
+from archiver.demo.emulator import API_KEY
 from archiver.demo.records import EmulatedTask
-from archiver.demo.seaweed import S3Server
+from tests.acceptance.conftest import SECOND_KEY
 from tests.house import ledger_at
 from tests.worlds.site import PREFIX, Site, stems_of
 
-SECOND_KEY = "emulated-key-of-a-second-account"
 TWO = EmulatedTask(task_id="separate-0001", kind="separate_vocal", stems=stems_of("vocal", "instrumental", seed="a"))
 TWELVE = EmulatedTask(
     task_id="split-stem-0002",
@@ -36,12 +31,6 @@ UNDELIVERED = EmulatedTask(
 )
 FAILED = EmulatedTask(task_id="failed-task-0004", answers="failed", stems=stems_of("vocal", seed="d"))
 SLOW = EmulatedTask(task_id="pending-0005", pending_asks=2, stems=stems_of("vocal", "instrumental", seed="e"))
-
-
-@pytest.fixture
-def site(tmp_path: Path, s3_server: S3Server, bucket: str) -> Iterator[Site]:
-    with Emulator(further_keys=[SECOND_KEY]) as emulator:
-        yield Site(tmp_path, s3_server, bucket, emulator)
 
 
 def test_backfill_of_the_queue_file_archives_every_stem_and_a_manifest(site: Site) -> None:

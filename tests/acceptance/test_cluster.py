@@ -6,22 +6,18 @@ import socket
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import ExitStack, closing
-from pathlib import Path
 
 import pytest
 
-from archiver.demo.emulator import Emulator
 from archiver.demo.records import EmulatedTask
-from archiver.demo.seaweed import S3Server
 from tests.worlds.site import Site, stems_of
 
 
 @pytest.fixture
-def site(tmp_path: Path, s3_server: S3Server, bucket: str, postgres_url: str) -> Iterator[Site]:
-    with Emulator() as emulator:
-        yield Site(tmp_path, s3_server, bucket, emulator, settings={"ledger": {"url": postgres_url}})
+def site(site: Site, postgres_url: str) -> Site:
+    site.configure(ledger={"url": postgres_url})
+    return site
 
 
 def give(site: Site, count: int, *, first: int = 0) -> list[EmulatedTask]:

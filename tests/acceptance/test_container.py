@@ -19,9 +19,8 @@ from pathlib import Path
 
 import pytest
 
-from archiver.demo.emulator import API_KEY, Emulator
+from archiver.demo.emulator import API_KEY
 from archiver.demo.records import EmulatedTask
-from archiver.demo.seaweed import S3Server
 from tests import ROOT
 from tests.worlds.site import PREFIX, Finished, Site, stems_of
 
@@ -146,10 +145,9 @@ class Container:
 
 
 @pytest.fixture
-def site(tmp_path: Path, s3_server: S3Server, bucket: str) -> Iterator[Site]:
-    with Emulator() as emulator:
-        emulator.add(TASK)
-        yield Site(tmp_path, s3_server, bucket, emulator)
+def site(site: Site) -> Site:
+    site.emulator.add(TASK)
+    return site
 
 
 @pytest.fixture

@@ -7,27 +7,17 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import httpx
 import pytest
 
 from archiver.core.callback import signature_of
 from archiver.core.model import TaskId
-from archiver.demo.emulator import Emulator
 from archiver.demo.records import EmulatedTask
-from archiver.demo.seaweed import S3Server
 from tests import ROOT
 from tests.fakes.web_hook import web_hook
 from tests.worlds.site import Site, stems_of
-
-
-@pytest.fixture
-def site(tmp_path: Path, s3_server: S3Server, bucket: str) -> Iterator[Site]:
-    with Emulator() as emulator:
-        yield Site(tmp_path, s3_server, bucket, emulator)
 
 
 def task(name: str, *stems: str, size: int = 50_000) -> EmulatedTask:

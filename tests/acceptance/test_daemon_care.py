@@ -16,13 +16,11 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-import pytest
 from pydantic import SecretStr
 
 from archiver.adapters.systemd import Systemd
-from archiver.demo.emulator import API_KEY, Emulator
+from archiver.demo.emulator import API_KEY
 from archiver.demo.records import EmulatedTask
-from archiver.demo.seaweed import S3Server
 from archiver.service.daemon import HUNG_AFTER, Daemon, Job
 from archiver.service.liveness import Liveness
 from archiver.service.shutdown import Shutdown
@@ -126,12 +124,6 @@ def test_sighup_changes_the_rates_of_accounts_and_asks_for_a_restart_where_they_
         daemon.signal(signal.SIGHUP)
         daemon.wait_event("settings.reloaded", needs_restart=["provider.accounts"])
         assert daemon.stop() == 0
-
-
-@pytest.fixture
-def site(tmp_path: Path, s3_server: S3Server, bucket: str) -> Iterator[Site]:
-    with Emulator() as emulator:
-        yield Site(tmp_path, s3_server, bucket, emulator)
 
 
 def enqueued(site: Site, name: str, *stems: str, size: int = 50_000) -> EmulatedTask:

@@ -14,9 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from archiver.demo.emulator import API_KEY, Emulator
+from archiver.demo.emulator import API_KEY
 from archiver.demo.records import EmulatedTask
-from archiver.demo.seaweed import S3Server
 from tests import ROOT
 from tests.acceptance.machine import UNIT, Machine, booted, eventually
 from tests.worlds.site import Site, stems_of
@@ -39,12 +38,6 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     subprocess.run(["sh", ROOT / "deploy/systemd/image.sh", image], check=True)
     with booted(image, folder / "console.log") as machine:
         yield machine
-
-
-@pytest.fixture
-def site(tmp_path: Path, s3_server: S3Server, bucket: str) -> Iterator[Site]:
-    with Emulator() as emulator:
-        yield Site(tmp_path, s3_server, bucket, emulator)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,19 +15,21 @@ from archiver.demo.seaweed import S3Server
 from tests.fixtures.ledgers import rows
 from tests.fixtures.postgres import PostgresServer
 from tests.house import HEAD
+from tests.worlds.forks import ForkServer
 from tests.worlds.site import Site, stems_of
 
 
 @pytest.fixture
-def sites(tmp_path: Path, s3_server: S3Server, bucket: str, postgres_url: str) -> Iterator[list[Site]]:
-    with Emulator() as emulator:
-        folders = [tmp_path / name for name in ("one", "two")]
-        for folder in folders:
-            folder.mkdir()
-        both = [Site(folder, s3_server, bucket, emulator) for folder in folders]
-        for site in both:
-            site.configure(ledger={"url": postgres_url})
-        yield both
+def sites(
+    tmp_path: Path, s3_server: S3Server, bucket: str, postgres_url: str, emulator: Emulator, fork_server: ForkServer
+) -> list[Site]:
+    folders = [tmp_path / name for name in ("one", "two")]
+    for folder in folders:
+        folder.mkdir()
+    both = [Site(folder, s3_server, bucket, emulator, server=fork_server) for folder in folders]
+    for site in both:
+        site.configure(ledger={"url": postgres_url})
+    return both
 
 
 def _tasks(site: Site, name: str, count: int) -> list[EmulatedTask]:

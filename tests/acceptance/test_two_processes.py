@@ -11,20 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-import pytest
-
 from archiver.core.model import TaskId
-from archiver.demo.emulator import Emulator
 from archiver.demo.records import EmulatedTask
-from archiver.demo.seaweed import S3Server
 from tests.house import QueueFile
 from tests.worlds.site import Site, stems_of
-
-
-@pytest.fixture
-def site(tmp_path: Path, s3_server: S3Server, bucket: str) -> Iterator[Site]:
-    with Emulator() as emulator:
-        yield Site(tmp_path, s3_server, bucket, emulator)
 
 
 def test_daemon_and_backfills_at_once_on_one_ledger_do_each_task_once(site: Site) -> None:

@@ -11,13 +11,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from http.client import HTTPConnection
-from pathlib import Path
 
 import pytest
 
 from archiver.demo.emulator import Emulator
 from archiver.demo.records import EmulatedTask
-from archiver.demo.seaweed import S3Server
 from tests.worlds.site import Process, Site, stems_of
 
 HERE = "127.0.0.1"
@@ -25,11 +23,15 @@ WAIT = 60.0
 
 
 @pytest.fixture
-def site(tmp_path: Path, s3_server: S3Server, bucket: str) -> Iterator[Site]:
+def emulator() -> Iterator[Emulator]:
     with Emulator(api_key="planted-key-0123456789") as emulator:
-        site = Site(tmp_path, s3_server, bucket, emulator)
-        site.configure(provider={"api_key": emulator.api_key}, http={"listen": f"{HERE}:0"})
-        yield site
+        yield emulator
+
+
+@pytest.fixture
+def site(site: Site) -> Site:
+    site.configure(provider={"api_key": site.emulator.api_key}, http={"listen": f"{HERE}:0"})
+    return site
 
 
 def task(name: str, *stems: str) -> EmulatedTask:

@@ -10,15 +10,9 @@ import pytest
 
 from archiver.demo.emulator import Emulator
 from archiver.demo.seaweed import S3Server
-from tests.faults.launcher import ForkServer, fork_server
 from tests.faults.scenes import Stage, versioning
+from tests.worlds.forks import ForkServer
 from tests.worlds.site import Site
-
-
-@pytest.fixture(scope="module")
-def kill_server() -> Iterator[ForkServer]:
-    with fork_server() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +22,7 @@ def kill_emulator() -> Iterator[Emulator]:
 
 
 @pytest.fixture
-def stage(tmp_path: Path, s3_server: S3Server, bucket: str, kill_emulator: Emulator, kill_server: ForkServer) -> Stage:
+def stage(tmp_path: Path, s3_server: S3Server, bucket: str, kill_emulator: Emulator, fork_server: ForkServer) -> Stage:
     with closing(s3_server.client()) as client:
         versioning(client, bucket)
-    return Stage(Site(tmp_path, s3_server, bucket, kill_emulator), kill_server)
+    return Stage(Site(tmp_path, s3_server, bucket, kill_emulator), fork_server)

@@ -68,7 +68,9 @@ class Order:
     env: dict[str, str]
     folder: str
     output: str
-    """The file that takes standard output and error."""
+    """The file that takes standard output, and error where `errors` names no other."""
+    errors: str = ""
+    stdin: str = os.devnull
     stop: Stop | None = None
     kill_after: float | None = None
     """Seconds until SIGKILL, if the process lives so long."""
@@ -215,7 +217,7 @@ def serve() -> Order | None:
         order = Order.of(line)
         child = os.fork()
         if not child:
-            _redirect(order.output)
+            _redirect(order)
             return order
         ended = _watch(child, order)
         sys.stdout.write(json.dumps(asdict(ended)) + "\n")
@@ -223,14 +225,12 @@ def serve() -> Order | None:
     return None
 
 
-def _redirect(output: str) -> None:
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    taken = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.dup2(nothing, 0)
-    os.dup2(taken, 1)
-    os.dup2(taken, 2)
-    os.close(nothing)
-    os.close(taken)
+def _redirect(order: Order) -> None:
+    for number, file in enumerate((order.stdin, order.output, order.errors or order.output)):
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND if number else os.O_RDONLY
+        opened = os.open(file, flags, 0o600)
+        os.dup2(opened, number)
+        os.close(opened)
 
 
 def _watch(child: int, order: Order) -> Ended:

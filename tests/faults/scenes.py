@@ -19,10 +19,10 @@ from archiver.core.states import TaskState
 from archiver.demo.audio import EmulatedStem
 from archiver.demo.emulator import API_KEY
 from archiver.demo.records import EmulatedTask
-from tests.faults.launcher import ForkServer
 from tests.faults.points import Point, Scene, Size
 from tests.faults.runner import Ended, How, Order, Stop, marker_of
 from tests.house import Ledger, ledger_at
+from tests.worlds.forks import ForkServer
 from tests.worlds.site import Site
 
 if TYPE_CHECKING:
@@ -72,7 +72,13 @@ class Stage:
         output = self.next_output
         self._runs += 1
         order = Order(
-            list(argv), self.site.env, str(self.site.folder), str(output), stop, kill_after=kill_after, fresh=self.fresh
+            list(argv),
+            self.site.env,
+            str(self.site.folder),
+            str(output),
+            stop=stop,
+            kill_after=kill_after,
+            fresh=self.fresh,
         )
         return Run(self.server.run(order), output)
 

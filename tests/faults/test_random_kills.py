@@ -15,8 +15,8 @@ from archiver.demo.audio import EmulatedStem
 from archiver.demo.emulator import Emulator
 from archiver.demo.records import EmulatedTask
 from archiver.demo.seaweed import S3Server
-from tests.faults.launcher import fork_server
 from tests.faults.scenes import LARGE, Stage, check, versioning
+from tests.worlds.forks import fork_server
 from tests.worlds.site import Site
 
 TASKS = 30

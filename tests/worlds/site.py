@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -24,6 +25,8 @@ from archiver.demo.emulator import API_KEY, Emulator
 from archiver.demo.records import EmulatedTask
 from archiver.demo.seaweed import S3Server
 from tests import ROOT
+from tests.faults.runner import Order
+from tests.worlds.forks import ForkServer
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -61,6 +64,8 @@ class Site:
     emulator: Emulator
     settings: dict[str, dict[str, object]] = field(default_factory=dict)
     extra_env: dict[str, str] = field(default_factory=dict)
+    server: ForkServer | None = None
+    """Carries commands out that end by themselves, in a third of the time that a new interpreter takes."""
 
     def __post_init__(self) -> None:
         self.configure()
@@ -123,7 +128,9 @@ class Site:
         return [sys.executable, "-m", "archiver", *words]
 
     def run(self, *words: str, stdin: str = "", timeout: float = 90) -> Finished:
-        """Run a command to its end."""
+        """Run a command to its end: in a fork where there is a server for that, idle and not to be measured."""
+        if self.server is not None and not self.server.busy.locked() and not measured():
+            return self._forked(self.server, words, stdin, timeout)
         done = subprocess.run(
             self.command(*words),
             input=stdin,
@@ -135,6 +142,18 @@ class Site:
             check=False,
         )
         return Finished(done.returncode, done.stdout, done.stderr)
+
+    def _forked(self, server: ForkServer, words: Sequence[str], stdin: str, timeout: float) -> Finished:
+        with tempfile.TemporaryDirectory() as folder:
+            given, out, err = (Path(folder) / name for name in ("stdin", "stdout", "stderr"))
+            given.write_text(stdin)
+            order = Order(
+                list(words), self.env, str(self.folder), str(out), errors=str(err), stdin=str(given), limit=timeout
+            )
+            ended = server.run(order)
+            if ended.hung:
+                raise subprocess.TimeoutExpired(list(words), timeout)
+            return Finished(ended.code, out.read_text(), err.read_text())
 
     @contextmanager
     def daemon(self, *, argv: Sequence[str] | None = None) -> Iterator[Process]:
