@@ -128,8 +128,8 @@ class Site:
         return [sys.executable, "-m", "archiver", *words]
 
     def run(self, *words: str, stdin: str = "", timeout: float = 90) -> Finished:
-        """Run a command to its end: in a fork where there is a server for that, idle and not to be measured."""
-        if self.server is not None and not self.server.busy.locked() and not measured():
+        """Run a command to its end; in a fork, where there is a server and that makes no difference."""
+        if self.server is not None and self._forks(self.server):
             return self._forked(self.server, words, stdin, timeout)
         done = subprocess.run(
             self.command(*words),
@@ -142,6 +142,10 @@ class Site:
             check=False,
         )
         return Finished(done.returncode, done.stdout, done.stderr)
+
+    def _forks(self, server: ForkServer) -> bool:
+        """Whether a fork would do: what can be imported is as it is there, and nothing is to be measured."""
+        return "PYTHONPATH" not in self.extra_env and not measured() and not server.busy.locked()
 
     def _forked(self, server: ForkServer, words: Sequence[str], stdin: str, timeout: float) -> Finished:
         with tempfile.TemporaryDirectory() as folder:
