@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from typing import Final
 from urllib.parse import quote
@@ -26,6 +27,12 @@ _UNPRINTABLE = re.compile(
 )
 
 
+# Codecs are files, read at first use: a process that is out of descriptors could read none.
+_escaped = codecs.getencoder("unicode_escape")
+_to_ascii = codecs.getencoder("idna")
+codecs.lookup("punycode")  # idna's own
+
+
 def without_controls(text: str) -> str:
     """Return `text` on one line, without terminal escapes, control and formatting characters."""
     return _BLANK.sub(" ", _UNPRINTABLE.sub("", _TERMINAL.sub("", text)))
@@ -40,7 +47,7 @@ def visible(text: str) -> str:
     """Write every character that is not printable as its escape."""
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    return "".join(c if c.isprintable() else _escaped(c)[0].decode("ascii") for c in text)
 
 
 # ---------------------------------------------------------------------- URLs inside text
@@ -136,7 +143,7 @@ def _host_in(rest: str) -> str:
 
 def _ascii_host(host: str) -> str:
     try:
-        return host if host.isascii() else host[:_LONGEST_HOST].encode("idna").decode("ascii")
+        return host if host.isascii() else _to_ascii(host[:_LONGEST_HOST])[0].decode("ascii")
     except UnicodeError:
         return ""
 
