@@ -11,8 +11,8 @@ lock() {
         --output-file "$file" "$@" >/dev/null
 }
 
-lock requirements.lock pyproject.toml --extra callback --extra notify "$@"
-lock requirements-cluster.lock pyproject.toml --extra callback --extra cluster --extra notify "$@"
+lock requirements.lock pyproject.toml --extra notify "$@"
+lock requirements-cluster.lock pyproject.toml --extra cluster --extra notify "$@"
 lock requirements-demo.lock pyproject.toml --extra demo "$@"
 lock requirements-dev.lock pyproject.toml --all-extras --group dev "$@"
 lock requirements-mutation.lock --group mutation "$@"

@@ -6,12 +6,12 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 
-from archiver.app.extras import extra
 from archiver.core.model import TaskId
 from archiver.pipeline.breakers import Breakers
 from archiver.ports.runtime import Clock, EventLog
 from archiver.service.liveness import Liveness
 from archiver.settings.model import Callback, Http
+from archiver.web.callbacks import Callbacks, CallbackServer
 from archiver.web.health import HEALTHZ, READYZ, healthz, readyz
 from archiver.web.metrics import CONTENT_TYPE, Metrics
 from archiver.web.server import Page, PageServer
@@ -53,18 +53,14 @@ def serving_pages(http: Http, served: Mapping[str, Callable[[], Page]], log: Eve
 def taking_callbacks(
     callback: Callback, *, wake: Callable[[TaskId], None], clock: Clock, log: EventLog
 ) -> Iterator[None]:
-    """Take the provider's callbacks while this lasts, if so set; where that cannot be, say so and go on.
-
-    Raises SettingsFault when the extra is not installed.
-    """
+    """Take the provider's callbacks while this lasts, if so set; where that cannot be, say so and go on."""
     address = callback.address()
     if not callback.enabled or address is None:
         yield
         return
-    with extra("callback.enabled", "callback"):
-        from archiver.web.callbacks import Callbacks, CallbackServer  # noqa: PLC0415 - an extra
+    callbacks = Callbacks(key=callback.key(), wake=wake, clock=clock, log=log)
     try:
-        server = CallbackServer(*address, Callbacks(key=callback.key(), wake=wake, clock=clock, log=log))
+        server = CallbackServer(*address, callbacks, log)
     except OSError as error:
         hint = "set callback.listen to an address of this machine and a free port; until then tasks are polled"
         log.error("callback.unavailable", listen=callback.listen, error=error.strerror, hint=hint)  # noqa: TRY400 - an event

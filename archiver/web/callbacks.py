@@ -1,36 +1,20 @@
-"""The listener for the provider's callbacks. Of a body no more is taken than a signed task id."""
+"""The provider's callbacks. Whatever a body says, all that is taken from it is a signed task id."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import socket
-import threading
+import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from http import HTTPStatus
 
-import uvicorn
-from starlette.applications import Starlette
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse
-from starlette.routing import Route
-from uvicorn.protocols.http.h11_impl import H11Protocol
-
 from archiver.core.callback import WINDOW, is_genuine, task_of
 from archiver.core.model import TaskId
 from archiver.ports.runtime import Clock, EventLog
+from archiver.web.listener import Connection, Limits, Listener
+from archiver.web.messages import Answer, Request
 
 PATH = "/callbacks/vocal-removal"
 
-BODY_MAX = 64 << 10
-"""Bytes."""
-
-CONNECTION_MAX = 10.0
-"""Seconds that a connection lasts at most, whatever it is busy with: a callback is one small request."""
-
-_CONNECTIONS = 64
-_HEAD_MAX = 16 << 10
 _REMEMBERED = 10_000
 _COMPLAIN_EVERY = timedelta(minutes=1)
 
@@ -39,7 +23,7 @@ class Callbacks:
     """Answers POST at PATH: 200 for what the provider signed, each signature taken once, and 4xx for the rest.
 
     `wake` is called with the task and must return at once. Requests are refused without a word on which task they
-    named; the log says so once a minute at most.
+    named; the log says so once a minute at most. For one thread.
     """
 
     def __init__(self, *, key: str, wake: Callable[[TaskId], None], clock: Clock, log: EventLog) -> None:
@@ -50,23 +34,33 @@ class Callbacks:
         self._seen: dict[str, datetime] = {}
         self._refusals = 0
         self._complained_at: datetime | None = None
-        self.app = Starlette(routes=[Route(PATH, self._receive, methods=["POST"])])
 
-    async def _receive(self, request: Request) -> JSONResponse:
-        body = await _body_of(request)
-        if body is None:
-            return self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is longer than {BODY_MAX} bytes")
+    def status_of(self, request: Request) -> HTTPStatus:
+        """Take a request in, and return the status that answers it."""
+        if request.path != PATH:
+            return self.refuse(HTTPStatus.NOT_FOUND, "it was sent to another path")
+        if request.method != "POST":
+            return self.refuse(HTTPStatus.METHOD_NOT_ALLOWED, "it was no POST")
         try:
-            task = task_of(body)
+            task = task_of(request.body)
         except ValueError as error:
-            return self._refuse(HTTPStatus.BAD_REQUEST, str(error))
-        signature, now = request.headers.get("x-webhook-signature", ""), self._clock()
-        timestamp = request.headers.get("x-webhook-timestamp", "")
+            return self.refuse(HTTPStatus.BAD_REQUEST, str(error))
+        signature, now = request.fields.get("x-webhook-signature", ""), self._clock()
+        timestamp = request.fields.get("x-webhook-timestamp", "")
         if not is_genuine(self._key, task, timestamp=timestamp, signature=signature, now=now):
-            return self._refuse(HTTPStatus.UNAUTHORIZED, "no valid signature, or one of another time")
+            return self.refuse(HTTPStatus.UNAUTHORIZED, "no valid signature, or one of another time")
         if self._is_new(signature, now):
             self._wake(task)
-        return _answer(HTTPStatus.OK, "received")
+        return HTTPStatus.OK
+
+    def refuse(self, status: HTTPStatus, reason: str) -> HTTPStatus:
+        """Count a refusal, and return its status."""
+        self._refusals += 1
+        now = self._clock()
+        if self._complained_at is None or abs(now - self._complained_at) >= _COMPLAIN_EVERY:
+            self._log.warning("callback.refused", reason=reason, requests=self._refusals)
+            self._refusals, self._complained_at = 0, now
+        return status
 
     def _is_new(self, signature: str, now: datetime) -> bool:
         """Note a valid signature; one that comes again within its window is not new."""
@@ -79,82 +73,34 @@ class Callbacks:
         self._seen[signature] = now
         return True
 
-    def _refuse(self, status: HTTPStatus, reason: str) -> JSONResponse:
-        self._refusals += 1
-        now = self._clock()
-        if self._complained_at is None or abs(now - self._complained_at) >= _COMPLAIN_EVERY:
-            self._log.warning("callback.refused", reason=reason, requests=self._refusals)
-            self._refusals, self._complained_at = 0, now
-        return _answer(status, "refused")
-
-
-async def _body_of(request: Request) -> bytes | None:
-    """Return the body, as much of it as came; None when it is too long."""
-    body = bytearray()
-    with contextlib.suppress(ClientDisconnect):
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > BODY_MAX:
-                return None
-    return bytes(body)
-
-
-def _answer(status: HTTPStatus, said: str) -> JSONResponse:
-    return JSONResponse({"status": said}, status_code=status, headers={"connection": "close"})
-
-
-def _lasting(seconds: float) -> type[H11Protocol]:
-    """Return a protocol whose connections end in time: uvicorn waits for ever for a head that does not come."""
-
-    class Brief(H11Protocol):
-        _ending: asyncio.TimerHandle
-
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
-            super().connection_made(transport)
-            self._ending = self.loop.call_later(seconds, transport.abort)
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._ending.cancel()
-            super().connection_lost(exc)
-
-    return Brief
-
 
 class CallbackServer:
-    """Listens from its making until `close`, in a thread of its own; raises OSError where it cannot listen."""
+    """Listens from its making until `close`; raises OSError where it cannot listen."""
 
-    def __init__(self, host: str, port: int, callbacks: Callbacks, *, connection_max: float = CONNECTION_MAX) -> None:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._socket = socket.create_server((host, port), family=family, backlog=_CONNECTIONS)
-        config = uvicorn.Config(
-            callbacks.app,
-            http=_lasting(connection_max),
-            ws="none",
-            loop="asyncio",
-            lifespan="off",
-            log_config=None,
-            log_level="critical",
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            limit_concurrency=_CONNECTIONS,
-            h11_max_incomplete_event_size=_HEAD_MAX,
-            timeout_graceful_shutdown=2,
-        )
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(
-            target=self._server.run, kwargs={"sockets": [self._socket]}, name="callbacks", daemon=True
-        )
-        self._thread.start()
+    def __init__(
+        self, host: str, port: int, callbacks: Callbacks, log: EventLog, *, limits: Limits | None = None
+    ) -> None:
+        self._callbacks = callbacks
+        self._listener = Listener(host, port, serve=self._serve, refuse=self._refuse, log=log, limits=limits)
+        self._listener.start()
 
     @property
     def address(self) -> str:
-        """Host and port, as they are listened on."""
-        host, port = self._socket.getsockname()[:2]
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        """Host and port that are listened on, as one writes them in a URL."""
+        return self._listener.address
 
     def close(self) -> None:
-        """Answer what is under way and stop listening; takes a few seconds at most."""
-        self._server.should_exit = True
-        self._thread.join(CONNECTION_MAX)
-        self._socket.close()
+        """Listen no more."""
+        self._listener.close()
+
+    def _serve(self, connection: Connection, request: Request) -> None:
+        connection.answer(_encoded(self._callbacks.status_of(request)))
+
+    def _refuse(self, status: HTTPStatus) -> bytes:
+        return _encoded(self._callbacks.refuse(status, status.phrase))
+
+
+def _encoded(status: HTTPStatus) -> bytes:
+    body = {"status": "received" if status is HTTPStatus.OK else "refused"}
+    fields = {"Allow": "POST"} if status is HTTPStatus.METHOD_NOT_ALLOWED else {}
+    return Answer(status, "application/json", json.dumps(body).encode(), fields).encoded()

@@ -1,23 +1,24 @@
-"""A small HTTP server for a few fixed pages: GET and HEAD, bounded in time and in connections."""
+"""A few fixed pages over HTTP, to GET and HEAD: each is made in a thread of its own, once for all that wait for it."""
 
 from __future__ import annotations
 
-import socket
 import threading
+import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
+from email.utils import formatdate
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler
-from socketserver import TCPServer, ThreadingMixIn
+from queue import Empty, SimpleQueue
 
 from archiver.ports.runtime import EventLog
+from archiver.web.listener import Connection, Limits, Listener
+from archiver.web.messages import Answer, Request
 
-CONNECTIONS = 16
-"""Served at one time; a further one is hung up on."""
+_REST = 4
+"""How many times its CPU time a maker rests after each page: asking without end takes a fifth of a core at most."""
 
-PATIENCE = 10.0
-"""Seconds for a whole request to arrive, and for each answer to be taken."""
+_REST_MAX = 0.2
+"""Seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +31,7 @@ class Page:
 
 
 Pages = Mapping[str, Callable[[], Page]]
-"""Makes a page anew for each request of its path."""
-
-_Request = socket.socket | tuple[bytes, socket.socket]
-"""As socketserver has it; of TCP always the socket."""
+"""By path, what makes the page. Called after each request; requests that wait at the same time share a page."""
 
 
 class PageServer:
@@ -42,117 +40,97 @@ class PageServer:
     Nothing of a request is repeated in an answer or in the log.
     """
 
-    def __init__(self, host: str, port: int, pages: Pages, log: EventLog, *, patience: float = PATIENCE) -> None:
-        self._server = _Server(host, port, pages, log, patience)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="http", daemon=True)
-        self._thread.start()
+    def __init__(self, host: str, port: int, pages: Pages, log: EventLog, *, limits: Limits | None = None) -> None:
+        self._listener = Listener(host, port, serve=self._serve, refuse=_refusal, log=log, limits=limits)
+        self._makers = {path: _Maker(make, log) for path, make in pages.items()}
+        self._listener.start()
 
     @property
     def address(self) -> str:
         """Host and port that are listened on, as one writes them in a URL."""
-        host, port = self._server.server_address[:2]
-        host = str(host)
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return self._listener.address
 
     def close(self) -> None:
-        """Listen no more; answers under way are given up with the process."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        """Listen no more; answers under way are given up."""
+        self._listener.close()
+        for maker in self._makers.values():
+            maker.close()
 
-
-class _Server(ThreadingMixIn, TCPServer):
-    """One thread a connection, none of which keeps the process alive."""
-
-    allow_reuse_address = True
-    daemon_threads = True
-    request_queue_size = CONNECTIONS
-
-    def __init__(self, host: str, port: int, pages: Pages, log: EventLog, patience: float) -> None:
-        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self.pages = pages
-        self.log = log
-        self.patience = patience
-        self._free = threading.BoundedSemaphore(CONNECTIONS)
-        super().__init__((host, port), _Handler)
-
-    def process_request(self, request: _Request, client_address: object) -> None:
-        """Serve the connection in a thread of its own, if there are not too many."""
-        if self._free.acquire(blocking=False):
-            super().process_request(request, client_address)
+    def _serve(self, connection: Connection, request: Request) -> None:
+        if request.method not in {"GET", "HEAD"}:
+            connection.answer(_refusal(HTTPStatus.METHOD_NOT_ALLOWED))
+        elif (maker := self._makers.get(request.path)) is None:
+            connection.answer(_refusal(HTTPStatus.NOT_FOUND))
         else:
-            self.shutdown_request(request)
+            maker.ask(_Asked(connection, has_body=request.method == "GET"))
 
-    def process_request_thread(self, request: _Request, client_address: object) -> None:
-        """Serve one connection."""
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A request that waits for a page."""
+
+    connection: Connection
+    has_body: bool
+
+
+class _Maker:
+    """Makes one page, once at a time: who asks meanwhile waits for the next, and none waits for another page."""
+
+    def __init__(self, make: Callable[[], Page], log: EventLog) -> None:
+        self._make = make
+        self._log = log
+        self._asked: SimpleQueue[_Asked | None] = SimpleQueue()
+        threading.Thread(target=self._work, name="page", daemon=True).start()
+
+    def ask(self, asked: _Asked) -> None:
+        """Answer this request with the next page that is made; returns at once."""
+        self._asked.put(asked)
+
+    def close(self) -> None:
+        """Make no more pages, once the one under way is made."""
+        self._asked.put(None)
+
+    def _work(self) -> None:
+        while (first := self._asked.get()) is not None:
+            batch = [first, *self._others()]
+            began = time.thread_time()
+            page = self._page()
+            answers = {has_body: _encoded(page, has_body=has_body) for has_body in (True, False)}
+            for asked in batch:
+                asked.connection.answer(answers[asked.has_body])
+            time.sleep(min(_REST * (time.thread_time() - began), _REST_MAX))
+
+    def _others(self) -> list[_Asked]:
+        others = []
         try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._free.release()
-
-    def handle_error(self, request: _Request, client_address: object) -> None:
-        """Say nothing: here end only clients that hung up or were too slow."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    """Answers one request and ends the connection."""
-
-    server: _Server
-
-    def handle(self) -> None:
-        # A socket's timeout is for one read, and a byte a second would hold the connection for days.
-        self._arriving = threading.Timer(self.server.patience, _hang_up, [self.connection])
-        self._arriving.daemon = True
-        self._arriving.start()
-        try:
-            super().handle()
-        finally:
-            self._arriving.cancel()
-
-    def do_GET(self) -> None:
-        self._arriving.cancel()
-        self.connection.settimeout(self.server.patience)
-        self._answer(self._page())
-
-    def do_HEAD(self) -> None:
-        self.do_GET()
+            while (asked := self._asked.get_nowait()) is not None:
+                others.append(asked)
+            self.close()  # for the next round
+        except Empty:
+            pass
+        return others
 
     def _page(self) -> Page:
-        make = self.server.pages.get(self.path.partition("?")[0])
-        if make is None:
-            return _plain(HTTPStatus.NOT_FOUND)
         try:
-            return make()
-        except Exception as bug:
-            self.server.log.exception("http.failed", error=repr(bug))
+            return self._make()
+        except Exception as bug:  # noqa: BLE001 - it must not end the maker
+            self._log.exception("http.failed", error=repr(bug))
             return _plain(HTTPStatus.INTERNAL_SERVER_ERROR)
 
-    def _answer(self, page: Page) -> None:
-        self.send_response(page.status)
-        self.send_header("Content-Type", page.content_type)
-        self.send_header("Content-Length", str(len(page.body)))
-        self.send_header("Cache-Control", "no-store")
-        self.send_header("X-Content-Type-Options", "nosniff")
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(page.body)
 
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Answer what is no request of ours without repeating it."""
-        del message, explain
-        self._answer(_plain(HTTPStatus.METHOD_NOT_ALLOWED if code == HTTPStatus.NOT_IMPLEMENTED else HTTPStatus(code)))
+def _encoded(page: Page, *, has_body: bool) -> bytes:
+    fields = {
+        "Server": "stem-archiver",
+        "Date": formatdate(usegmt=True),
+        "Cache-Control": "no-store",
+        "X-Content-Type-Options": "nosniff",
+    }
+    return Answer(page.status, page.content_type, page.body, fields).encoded(has_body=has_body)
 
-    def version_string(self) -> str:
-        return "stem-archiver"
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's signature
-        """Say nothing: pages are asked for every few seconds."""
+def _refusal(status: HTTPStatus) -> bytes:
+    return _encoded(_plain(status), has_body=True)
 
 
 def _plain(status: HTTPStatus) -> Page:
     return Page(status, "text/plain; charset=utf-8", f"{status.phrase}\n".encode())
-
-
-def _hang_up(connection: socket.socket) -> None:
-    with suppress(OSError):  # it may have hung up by itself
-        connection.shutdown(socket.SHUT_RDWR)

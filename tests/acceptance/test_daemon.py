@@ -242,13 +242,13 @@ def test_daemon_archives_a_task_as_soon_as_the_provider_calls_about_it(site: Sit
     assert HOOK_KEY not in daemon.log
 
 
-def test_daemon_without_what_callbacks_need_exits_2_with_the_command_that_installs_it(site: Site) -> None:
-    (site.folder / "uvicorn.py").write_text("raise ImportError(name='uvicorn')\n")
+def test_daemon_without_what_messages_need_exits_2_with_the_command_that_installs_it(site: Site) -> None:
+    (site.folder / "apprise.py").write_text("raise ImportError(name='apprise')\n")
     site.extra_env["PYTHONPATH"] = f"{site.folder}:{ROOT}"
-    site.configure(callback={"enabled": True, "hmac_key": HOOK_KEY})
+    site.configure(notify={"urls": ["json://127.0.0.1/planted"]})
     done = site.run("run")
     assert done.code == 2
-    assert "callback.enabled needs uvicorn; install it with: pip install 'stem-archiver[callback]'" in done.err
+    assert "notify.urls needs apprise; install it with: pip install 'stem-archiver[notify]'" in done.err
     assert "Traceback" not in done.err
 
 

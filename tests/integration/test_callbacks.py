@@ -1,16 +1,14 @@
-"""The listener for callbacks: over its ASGI application for breadth, over real sockets for what only those show."""
+"""The listener for callbacks: from bytes for breadth, over real sockets for what only those show."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import socket
 import threading
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
-from contextlib import ExitStack, closing, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -23,7 +21,9 @@ from archiver.app.listeners import taking_callbacks
 from archiver.core.callback import WINDOW, signature_of
 from archiver.core.model import TaskId
 from archiver.settings import Settings
-from archiver.web.callbacks import BODY_MAX, CONNECTION_MAX, PATH, Callbacks, CallbackServer
+from archiver.web.callbacks import PATH, Callbacks, CallbackServer
+from archiver.web.listener import Limits
+from archiver.web.messages import Refused, RequestReader
 from tests.fakes.events import Events
 from tests.fixtures.profiles import examples
 
@@ -35,7 +35,7 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 
 class Endpoint:
-    """The application with its time in our hands."""
+    """The callbacks with their time in our hands."""
 
     def __init__(self) -> None:
         self.now = NOW
@@ -46,36 +46,19 @@ class Endpoint:
     def post(self, body: bytes, headers: Headers) -> int:
         return self.ask("POST", PATH, headers, [body])
 
-    def ask(self, method: str, path: str, headers: Headers, chunks: Sequence[bytes], *, cut: bool = False) -> int:
-        """Send one request as an ASGI server would, or all but its end, and return the status."""
-        scope = {
-            "type": "http",
-            "asgi": {"version": "3.0"},
-            "http_version": "1.1",
-            "method": method,
-            "scheme": "http",
-            "path": path,
-            "raw_path": path.encode("utf-8", "surrogateescape"),
-            "query_string": b"",
-            "root_path": "",
-            "headers": [(name.lower(), value) for name, value in headers],
-            "client": ("192.0.2.1", 1),
-            "server": ("127.0.0.1", 9465),
-        }
-        coming = iter(chunks)
-        sent: list[Mapping[str, Any]] = []
-
-        async def receive() -> MutableMapping[str, Any]:
-            chunk = next(coming, None)
-            if chunk is None and cut:
-                return {"type": "http.disconnect"}
-            return {"type": "http.request", "body": chunk or b"", "more_body": chunk is not None}
-
-        async def send(message: Mapping[str, Any]) -> None:
-            sent.append(message)
-
-        asyncio.run(self.callbacks.app(scope, receive, send))
-        return int(sent[0]["status"])
+    def ask(self, method: str, path: str, headers: Headers, chunks: Sequence[bytes]) -> int:
+        """Read one request as it comes over a socket, and return the status that answers it."""
+        lines = [f"{method} {path} HTTP/1.1".encode("latin-1", "replace")]
+        lines += [b"%b: %b" % each for each in headers] + [b"Transfer-Encoding: chunked", b"", b""]
+        pieces = [b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks if chunk]
+        reader = RequestReader()
+        try:
+            for piece in (b"\r\n".join(lines), *pieces, b"0\r\n\r\n"):
+                request = reader.feed(piece)
+        except Refused as refused:
+            return self.callbacks.refuse(refused.status, "")
+        assert request is not None
+        return self.callbacks.status_of(request)
 
 
 @pytest.fixture
@@ -140,8 +123,8 @@ def test_callback_without_a_signature_of_its_own_and_of_now_is_refused_401(
 
 
 def test_body_of_more_than_64_kib_is_refused_413(endpoint: Endpoint) -> None:
-    assert endpoint.ask("POST", PATH, signed(), list(padded(body_of(), BODY_MAX))) == 200
-    assert endpoint.ask("POST", PATH, signed(), list(padded(body_of(), BODY_MAX + 1))) == 413
+    assert endpoint.ask("POST", PATH, signed(), list(padded(body_of(), 65_536))) == 200
+    assert endpoint.ask("POST", PATH, signed(), list(padded(body_of(), 65_537))) == 413
     assert endpoint.woken == [TASK]
 
 
@@ -158,11 +141,6 @@ def test_anything_but_a_post_to_the_one_path_is_refused(
     endpoint: Endpoint, method: str, path: str, status: int
 ) -> None:
     assert endpoint.ask(method, path, signed(), [body_of()]) == status
-    assert endpoint.woken == []
-
-
-def test_callback_that_is_cut_off_is_no_fault_of_ours(endpoint: Endpoint) -> None:
-    assert endpoint.ask("POST", PATH, signed(), [body_of()[:-1]], cut=True) == 400
     assert endpoint.woken == []
 
 
@@ -219,12 +197,12 @@ def test_whatever_comes_is_never_a_fault_of_ours_and_wakes_nothing_without_its_s
 
 
 class Listener:
-    def __init__(self, *, connection_max: float = CONNECTION_MAX) -> None:
+    def __init__(self, limits: Limits | None = None) -> None:
         self.woken: list[TaskId] = []
         self.was_woken = threading.Event()
         self.events = Events()
         callbacks = Callbacks(key=KEY, wake=self.wake, clock=lambda: datetime.now(UTC), log=self.events)
-        self.server = CallbackServer("127.0.0.1", 0, callbacks, connection_max=connection_max)
+        self.server = CallbackServer("127.0.0.1", 0, callbacks, self.events, limits=limits)
         self.host, port = self.server.address.split(":")
         self.port = int(port)
 
@@ -254,27 +232,54 @@ def test_callback_over_a_socket_is_answered_and_wakes_its_task(listener: Listene
 
 def test_connections_that_send_too_slowly_are_ended() -> None:
     head = b"POST /callbacks/vocal-removal HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n{"
-    listener = Listener(connection_max=1.0)
+    listener = Listener(Limits(head_within=1.0, request_within=1.0))
     with closing(listener.server), ExitStack() as stack:
         clients = [stack.enter_context(closing(listener.connect())) for _ in range(3)]
         for client, begun in zip(clients, (b"", b"POST", head), strict=True):
             client.sendall(begun)
         for client in clients:
-            with suppress(ConnectionResetError):
-                assert client.recv(1) == b"", "nothing was asked"
+            assert client.recv(1) == b"", "nothing was asked"
+    assert listener.woken == []
 
 
-def test_request_that_is_no_http_or_has_an_endless_head_gets_no_5xx(listener: Listener) -> None:
-    for rubbish in (b"\x16\x03\x01\x00\r\n\r\n", b"GET / HTTP/1.1\r\nX: " + b"a" * (1 << 20)):
-        with closing(listener.connect()) as client, suppress(ConnectionError):
-            client.sendall(rubbish)
-            assert client.recv(12)[9:10] in (b"", b"4")
+@pytest.mark.parametrize(
+    ("rubbish", "status"),
+    [
+        (b"\x16\x03\x01\x00\r\n\r\n", b"400"),
+        ((b"POST / HTTP/1.1\r\nX: " + b"a" * 20_000)[:16_384], b"431"),
+    ],
+)
+def test_request_that_is_no_http_or_has_an_endless_head_is_refused(
+    listener: Listener, rubbish: bytes, status: bytes
+) -> None:
+    with closing(listener.connect()) as client:
+        client.sendall(rubbish)
+        assert client.recv(12) == b"HTTP/1.1 " + status
+
+
+def test_callback_of_a_client_that_waits_to_be_told_to_go_on_is_answered(listener: Listener) -> None:
+    head = b"POST /callbacks/vocal-removal HTTP/1.1\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"
+    with closing(listener.connect()) as client:
+        client.sendall(head)
+        assert client.recv(4096) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        client.sendall(b"{}")
+        assert client.recv(12) == b"HTTP/1.1 400"
+
+
+def test_callback_that_is_cut_off_wakes_nobody_and_is_no_fault_of_ours(listener: Listener) -> None:
+    woken = list(listener.woken)
+    with closing(listener.connect()) as client:
+        client.sendall(b"POST /callbacks/vocal-removal HTTP/1.1\r\nContent-Length: 100\r\n\r\n{")
+        client.shutdown(socket.SHUT_WR)
+        assert client.recv(1) == b""
+    assert listener.woken == woken
+    assert listener.events.of("http.failed") == []
 
 
 def test_address_in_use_is_an_os_error(listener: Listener) -> None:
     callbacks = Callbacks(key=KEY, wake=lambda _: None, clock=lambda: NOW, log=Events())
     with pytest.raises(OSError, match="in use"):
-        CallbackServer(listener.host, listener.port, callbacks)
+        CallbackServer(listener.host, listener.port, callbacks, Events())
 
 
 def test_service_whose_address_for_callbacks_is_taken_says_so_and_works_on(listener: Listener, tmp_path: Path) -> None:

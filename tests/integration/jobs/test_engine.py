@@ -17,7 +17,7 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
-from archiver.adapters.jobs import Procrastinate, counts
+from archiver.adapters.jobs import SILENT_AFTER, Procrastinate, counts
 from archiver.adapters.jobs.database import migrations, parameters, prepare
 from archiver.core.errors import LedgerFault
 from archiver.core.model import Due, Stage, TaskId
@@ -293,8 +293,7 @@ def test_job_of_a_worker_that_lives_is_left_to_it(jobs: Procrastinate, postgres_
     hand.may_go_on.clear()
     jobs.start(hand, at_once=1)
     until(lambda: hand.done)
-    silence(postgres_url)
-    until(lambda: (found := counts(postgres_url)) is not None and found.workers == 1, seconds=8)
+    time.sleep(SILENT_AFTER.total_seconds() + 1)
     assert jobs.rescue() == []
     assert states(postgres_url) == [(tid(1), "doing")]
     hand.may_go_on.set()

@@ -1,0 +1,106 @@
+"""Listeners under a flood of connections, on real sockets: who asks is answered, and no more is held than may be."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+
+import pytest
+
+from archiver.core.callback import signature_of
+from archiver.core.model import TaskId
+from archiver.web.callbacks import PATH, Callbacks, CallbackServer
+from archiver.web.health import ask
+from archiver.web.server import Page, PageServer
+from tests.fakes.events import Events
+from tests.fakes.flood import KINDS, descriptors_of, flooded
+
+KEY = "whk_test_0123456789abcdef"
+HELD = 64 + 64
+"""Connections of a listener: those that wait, and those that are answered."""
+FEW = 16
+
+IN_THE_RUN = [("pages", "silent"), ("pages", "metrics"), ("callbacks", "silent"), ("callbacks", "bodiless")]
+ALL = [(target, kind) for target in ("pages", "callbacks") for kind in KINDS]
+
+
+class Listeners:
+    def __init__(self) -> None:
+        self.events, self.woken = Events(), list[TaskId]()
+        pages = {
+            "/healthz": lambda: Page(200, "application/json", b'{"status": "alive"}'),
+            "/metrics": lambda: Page(200, "text/plain", b"x" * 40_000),
+        }
+        callbacks = Callbacks(key=KEY, wake=self.woken.append, clock=lambda: datetime.now(UTC), log=self.events)
+        self.pages = PageServer("127.0.0.1", 0, pages, self.events)
+        self.callbacks = CallbackServer("127.0.0.1", 0, callbacks, self.events)
+
+    def close(self) -> None:
+        self.pages.close()
+        self.callbacks.close()
+
+    def address_of(self, target: str) -> str:
+        return self.pages.address if target == "pages" else self.callbacks.address
+
+    def probe(self) -> float:
+        """Ask for /healthz as Docker does, and return the seconds that it took."""
+        began = time.monotonic()
+        host, _, port = self.pages.address.rpartition(":")
+        assert ask(host, int(port), seconds=1.0) == (True, '{"status": "alive"}')
+        return time.monotonic() - began
+
+    def call_back(self, task: str) -> bytes:
+        """Call as the provider does, and return the first of the answer."""
+        host, _, port = self.callbacks.address.rpartition(":")
+        body, stamp = json.dumps({"data": {"task_id": task}}), str(int(time.time()))
+        signature = signature_of(KEY, TaskId(task), stamp)
+        head = (
+            f"POST {PATH} HTTP/1.1\r\nHost: a\r\nX-Webhook-Timestamp: {stamp}\r\nX-Webhook-Signature: {signature}\r\n"
+        )
+        with socket.create_connection((host, int(port)), timeout=10) as connection:
+            connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+            return connection.recv(12)
+
+
+@pytest.fixture
+def listeners() -> Iterator[Listeners]:
+    with closing(Listeners()) as listeners:
+        yield listeners
+
+
+def endure(listeners: Listeners, target: str, kind: str, *, rate: float, rounds: int) -> None:
+    before, most = descriptors_of(os.getpid()), 0
+    with flooded(listeners.address_of(target), kind, rate=rate, held=1200):
+        for number in range(rounds):
+            assert listeners.probe() < 1
+            assert listeners.call_back(f"called-{number:04}") == b"HTTP/1.1 200"
+            most = max(most, descriptors_of(os.getpid()))
+            time.sleep(0.05)
+    assert most - before <= HELD + FEW
+    assert len(listeners.woken) == rounds
+    assert len(listeners.events.seen) <= 4, "a flood is told of once a minute"
+
+
+@pytest.mark.parametrize(("target", "kind"), IN_THE_RUN)
+def test_flood_of_connections_keeps_no_probe_and_no_callback_out(listeners: Listeners, target: str, kind: str) -> None:
+    endure(listeners, target, kind, rate=300, rounds=10)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("target", "kind"), ALL)
+def test_flood_of_any_kind_for_ten_seconds_keeps_nobody_out(listeners: Listeners, target: str, kind: str) -> None:
+    endure(listeners, target, kind, rate=1000, rounds=100)
+
+
+def test_probes_are_answered_while_24_silent_connections_stay(listeners: Listeners) -> None:
+    host, _, port = listeners.pages.address.rpartition(":")
+    idle = [socket.create_connection((host, int(port))) for _ in range(24)]
+    assert max(listeners.probe() for _ in range(30)) < 1
+    for each in idle:
+        each.close()
