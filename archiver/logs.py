@@ -11,15 +11,17 @@ import logging
 import re
 import sys
 import threading
+import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from types import MappingProxyType, TracebackType
 from typing import Literal, TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, ExcInfo, FilteringBoundLogger, Processor, WrappedLogger
 
+from archiver.core.log_budget import MINUTE, Line, LogBudget
 from archiver.core.redaction import Cleaner, Plain
 
 EVENTS: Mapping[str, str] = MappingProxyType(
@@ -88,12 +90,16 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "http.failed": "a page of metrics or health could not be made: a bug worth reporting",
         "backfill.started": "a backfill took its ids in",
         "backfill.finished": "a backfill ended, with what it left unfinished",
+        "descriptors.raised": "more files may be open from now on: the limit was raised to the most that is allowed",
+        "listener.flooded": "more connections came than are held, and the oldest were hung up on; said once a minute",
+        "log.suppressed": "so many lines of an event, or of a library, were not written in the last minute",
         "process.crashed": "an exception that nobody caught: a bug worth reporting",
     }
 )
 """The meaning of every event of ours. Lines of libraries carry `logger` and are not listed."""
 
 _FRAMES = 30
+_KIND = 100
 _STAMPING: Sequence[Processor] = (
     structlog.processors.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -120,18 +126,20 @@ def configure(
     *,
     secrets: Iterable[str] = (),
     notify: Notify | None = None,
+    alerted: Collection[str] = (),
 ) -> FilteringBoundLogger:
     """Send all events from `level` up to `stream` (standard error) and return the logger for ours.
 
     Libraries are logged from WARNING up; warnings and uncaught exceptions take the same road, without
     local variables. `secrets` are values to be masked wherever they occur, also encoded; those under
     four characters are not, since masking them would blank ordinary words. `auto` is console on a
-    terminal, json elsewhere. Calling it again replaces the earlier set-up.
+    terminal, json elsewhere. A megabyte a minute is written at most, first of all the events that are
+    `alerted` (see archiver.core.log_budget). Calling it again replaces the earlier set-up.
     """
     out = sys.stderr if stream is None else stream
     as_json = format == "json" or (format == "auto" and not out.isatty())
     threshold = logging.getLevelNamesMapping()[level.upper()]
-    handler = _Handler(out)
+    handler = _Handler(out, LogBudget(alerted))
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*_STAMPING, structlog.stdlib.add_logger_name],
@@ -233,15 +241,72 @@ def _lines(error: traceback.TracebackException) -> Iterator[str]:
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """Writes to the stream; a record that cannot be formatted is reported without its content."""
+    """Writes to the stream within the budget, and says every minute what was left out.
+
+    A record that cannot be formatted is reported without its content.
+    """
+
+    def __init__(self, stream: TextIO, budget: LogBudget) -> None:
+        super().__init__(stream)
+        self._budget = budget
+        self._summary: threading.Timer | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record, or count it."""
+        try:
+            self._write(record)
+        except Exception:  # noqa: BLE001 - logging's way: a line that fails costs no work
+            self.handleError(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is logging's
         """Replace the default, which prints the record as it is, secrets included."""
         fields = {"name": record.name, "levelname": "ERROR", "levelno": logging.ERROR}
-        lost = logging.makeLogRecord({**fields, "msg": "a line of this logger could not be formatted"})
         with suppress(Exception):
-            self.stream.write(self.format(lost) + self.terminator)
-            self.flush()
+            self._write(logging.makeLogRecord({**fields, "msg": "a line of this logger could not be formatted"}))
+
+    def close(self) -> None:
+        """Say what was left out."""
+        if self._summary is not None:
+            self._summary.cancel()
+            self._summarize()
+        super().close()
+
+    def _write(self, record: logging.LogRecord) -> None:
+        line, now = _line_of(record), time.monotonic()
+        if self._budget.has_room(line, 0, now):
+            text = self.format(record) + self.terminator
+            if self._budget.write(line, len(text.encode("utf-8", "backslashreplace")), now):
+                self.stream.write(text)
+                self.flush()
+                return
+        else:
+            self._budget.leave_out(line)
+        if self._summary is None:
+            summary = threading.Timer(MINUTE, self._summarize)
+            summary.daemon = True
+            summary.start()
+            self._summary = summary
+
+    def _summarize(self) -> None:
+        with self.lock or nullcontext():
+            self._summary = None
+            left_out, worst = self._budget.left_out()
+        log = structlog.get_logger("archiver")
+        for name, lines in left_out.items():
+            (log.error if worst >= logging.ERROR else log.warning)("log.suppressed", of=name, lines=lines)
+
+
+_SUBJECT = ("task_id", "stem", "account", "dependency", "host", "job", "owner")
+"""Fields that say what an event is about."""
+
+
+def _line_of(record: logging.LogRecord) -> Line:
+    event = record.msg
+    if isinstance(event, dict):
+        name = str(event.get("event"))
+        about = tuple(str(event[field]) for field in _SUBJECT if field in event)
+        return Line(name, record.levelno, name, about, is_about_a_stem="stem" in event)
+    return Line(record.name, record.levelno, str(event)[:_KIND], is_library=True)
 
 
 def _take_over_stdlib(handler: logging.Handler, threshold: int) -> None:

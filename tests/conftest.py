@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -37,23 +37,6 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", profiles.DEFAULT))
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update", action="store_true", help="write the files of tests/golden anew; read their diff")
-
-
-TOOLS = ("promtool", "systemd-analyze", "hadolint", "buildah", "terraform", "systemd-nspawn")
-"""Programs that judge what is deployed; their tests are skipped where they are missing."""
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Name the guards that nobody held: a run on a machine without these tools is no proof for what they judge."""
-    skipped = Counter(
-        tool
-        for report in terminalreporter.getreports("skipped")
-        for tool in TOOLS
-        if isinstance(report.longrepr, tuple) and tool in report.longrepr[2]
-    )
-    if skipped:
-        named = ", ".join(f"{tool} ({count})" for tool, count in sorted(skipped.items()))
-        terminalreporter.write_line(f"guards not tested here, for want of a tool: {named}", yellow=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -69,16 +69,19 @@ def archive(settings: Settings, request: Request) -> int:
     """Archive the ids, print the result, and return the exit code."""
     from archiver.app.assembly import Role, assembled
     from archiver.app.backfill import backfill, intakes
+    from archiver.app.descriptors import raise_limit
     from archiver.commands.format import print_json
     from archiver.commands.printing import print_result, result_summary
     from archiver.commands.progress import Screen, Tally, current_stderr
     from archiver.logs import configure
+    from archiver.service.alerts import ALERTS
     from archiver.service.backfill import BackfillOptions
     from archiver.service.shutdown import Shutdown
 
     console = terminal(err=True)
     level = settings.log.level if request.verbose or not console.is_terminal else "warning"
-    log = configure(level, settings.log.format, current_stderr(), secrets=settings.secrets())
+    log = configure(level, settings.log.format, current_stderr(), secrets=settings.secrets(), alerted=ALERTS)
+    raise_limit(log)
     shutdown, tally = Shutdown(), Tally()
     with (
         shutdown.on_signals(),

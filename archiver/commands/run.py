@@ -48,14 +48,17 @@ def _serve(context: typer.Context, role: str) -> None:
     from archiver.app.adapters import alerts_of
     from archiver.app.assembly import Role
     from archiver.app.daemon import daemon
+    from archiver.app.descriptors import raise_limit
     from archiver.logs import configure
+    from archiver.service.alerts import ALERTS
     from archiver.service.shutdown import Shutdown
     from archiver.service.supervision import Hangup
     from archiver.settings import load
 
     settings, alerts = loaded.settings, alerts_of(loaded.settings)
     notify = None if alerts is None else alerts.notify
-    log = configure(settings.log.level, settings.log.format, secrets=settings.secrets(), notify=notify)
+    log = configure(settings.log.level, settings.log.format, secrets=settings.secrets(), notify=notify, alerted=ALERTS)
+    raise_limit(log)
     shutdown, hangup = Shutdown(), Hangup()
 
     def read() -> Settings:

@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import re
+import subprocess
 import sys
 import threading
 import warnings
@@ -14,6 +15,7 @@ from structlog.typing import FilteringBoundLogger
 
 from archiver.logs import Format, Level, configure, set_level
 from archiver.ports.runtime import EventLog
+from tests import ROOT
 
 SECRET = "planted-secret"
 
@@ -291,3 +293,63 @@ def test_logger_that_was_made_before_the_level_was_changed_notifies_all_the_same
     set_level("warning")
     log.info("dependency.released")
     assert seen == ["dependency.resumed", "dependency.released"]
+
+
+# --- floods
+
+
+def test_flood_of_a_librarys_lines_is_counted_beyond_its_share_and_told_at_the_end() -> None:
+    log, lines = set_up()
+    library = logging.getLogger("elsewhere")
+    for number in range(20_000):
+        library.error("out of descriptors (%d)", number)
+    log.error("task.lost", task_id="abc", reason="gone")
+    [handler] = logging.getLogger().handlers
+    handler.close()
+    assert len(lines.text()) < 110_000
+    events = lines.events()
+    *noise, lost, summary = events
+    assert (lost["event"], lost["task_id"]) == ("task.lost", "abc")
+    assert (summary["level"], summary["event"], summary["of"]) == ("error", "log.suppressed", "elsewhere")
+    assert summary["lines"] == 20_000 - len(noise)
+
+
+def test_summary_names_a_warning_only_where_nothing_worse_was_left_out() -> None:
+    log, lines = set_up()
+    for number in range(30):
+        log.info("stem.retry", task_id="abc", stem="vocal", n=number)
+    [handler] = logging.getLogger().handlers
+    handler.close()
+    summary = lines.events()[-1]
+    assert (summary["level"], summary["event"], summary["of"]) == ("warning", "log.suppressed", "stem.retry")
+    assert (summary["lines"], len(lines.events())) == (10, 21)
+
+
+def test_flood_of_lines_that_cannot_be_formatted_is_bounded_too() -> None:
+    _, lines = set_up()
+    for _ in range(5_000):
+        logging.getLogger("elsewhere").error("%d", SECRET)
+    assert len(lines.text()) < 110_000
+    [handler] = logging.getLogger().handlers
+    handler.close()
+    assert lines.events()[-1]["event"] == "log.suppressed"
+
+
+WITHOUT_DESCRIPTORS = r"""
+import os, resource
+from archiver.logs import configure
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) - 1, hard))
+try:
+    open("/dev/null")
+except OSError:
+    log = configure("info", "json")
+    log.error("job.failed", error="bell \x07 \u2028", host="b\xfccher.example".encode("idna"))
+"""
+
+
+def test_process_without_a_descriptor_left_still_writes_every_character_and_every_host() -> None:
+    words = [sys.executable, "-c", WITHOUT_DESCRIPTORS]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=ROOT)
+    event = json.loads(done.stderr)
+    assert (event["error"], event["host"]) == (r"bell \x07 \u2028", "xn--bcher-kva.example")
