@@ -76,8 +76,8 @@ def real_rig(server: S3Server, bucket: str) -> Iterator[Rig]:
             return head["ContentType"], head["Metadata"]
 
         budget = BufferBudget(64 * MIB)
-        store = s3_store(client, bucket, buffers=budget, single_put_max=SINGLE, part_size=PART)
-        yield Rig(store, read, lambda: len(list(store.uploads(""))), labels, budget=budget)
+        with closing(s3_store(client, bucket, buffers=budget, single_put_max=SINGLE, part_size=PART)) as store:
+            yield Rig(store, read, lambda: len(list(store.uploads(""))), labels, budget=budget)
 
 
 @pytest.fixture(params=["fake", "s3"])

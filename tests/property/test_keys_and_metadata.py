@@ -19,6 +19,7 @@ from archiver.adapters.downloader.sniff import sniff
 from archiver.core.model import Archived, Intake, TaskId
 from archiver.core.records.record import record_of
 from archiver.demo.seaweed import S3Server
+from archiver.ports.store import ObjectStore
 from tests.fakes.audio import mp3
 from tests.fakes.downloader import Audio, FakeDownloader
 from tests.fakes.events import Events
@@ -77,6 +78,7 @@ class Place:
 
     client: S3Client
     bucket: str
+    store: ObjectStore
     ledger: Ledger
     numbers: Iterator[int]
 
@@ -102,7 +104,7 @@ class Place:
             log,
             api=api,
             downloader=FakeDownloader(AnyUrl()),
-            store=s3_store(self.client, self.bucket),
+            store=self.store,
             prefix=PREFIX,
         )
 
@@ -113,8 +115,12 @@ class Place:
 
 @pytest.fixture
 def place(tmp_path: Path, s3_server: S3Server, bucket: str) -> Iterator[Place]:
-    with closing(s3_server.client()) as client, closing(ledger_at(f"sqlite:///{tmp_path}/ledger.db")) as ledger:
-        yield Place(client, bucket, ledger, itertools.count())
+    with (
+        closing(s3_store(s3_server.client(), bucket)) as store,
+        closing(s3_server.client()) as client,
+        closing(ledger_at(f"sqlite:///{tmp_path}/ledger.db")) as ledger,
+    ):
+        yield Place(client, bucket, store, ledger, itertools.count())
 
 
 @settings(max_examples=examples(40), suppress_health_check=list(HealthCheck))

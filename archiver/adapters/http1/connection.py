@@ -26,7 +26,7 @@ class Connection:
         self.answered = False
         sock.settimeout(read_timeout)
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes | memoryview) -> None:
         """Send all of `data`; raise httpx.WriteError or WriteTimeout."""
         self.answered = False
         try:

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urlsplit
 
+import httpx
 from botocore.awsrequest import AWSRequest
 from botocore.exceptions import BotoCoreError
+from botocore.utils import get_environ_proxies
 from urllib3.exceptions import HTTPError
 
+from archiver.adapters.http1 import Origin, request_head
 from archiver.adapters.object_store.content import opened
-from archiver.adapters.object_store.exchange import exchange
+from archiver.adapters.object_store.exchange import PutConnections
 from archiver.adapters.object_store.faults import Conflict
 from archiver.core.errors import StoreBusy
 
 if TYPE_CHECKING:
+    from botocore.signers import RequestSigner
     from mypy_boto3_s3 import S3Client
-    from urllib3 import HTTPConnectionPool
 
 OPERATIONS = ("PutObject", "UploadPart")
 OF_EVERY_OBJECT = (
@@ -29,36 +33,39 @@ OF_EVERY_OBJECT = (
     "x-amz-server-side-encryption-aws-kms-key-id",
     "x-amz-tagging",
 )
-_SIGNED_BY = (
-    "auth_options",
-    "auth_type",
-    "client_config",
-    "client_region",
-    "endpoint_properties",
-    "has_streaming_input",
-    "signing",
-    "unsigned_payload",
-)
-"""What botocore's signers look at; the rest of a request's context holds its body and its tries."""
+_SIGNED_FOR = re.compile(r"AWS4-HMAC-SHA256 Credential=[^,]+/[0-9]{8}/([^/,]+)/([^/,]+)/aws4_request,")
+_PORTS = {"https": 443, "http": 80}
 _OK = 200
 _PRECONDITION_FAILED = 412
 _ANSWERS = {
-    "ETag": "etag",
-    "ChecksumSHA256": "x-amz-checksum-sha256",
-    "ChecksumCRC32": "x-amz-checksum-crc32",
-    "ChecksumType": "x-amz-checksum-type",
+    b"etag": "ETag",
+    b"x-amz-checksum-sha256": "ChecksumSHA256",
+    b"x-amz-checksum-crc32": "ChecksumCRC32",
+    b"x-amz-checksum-type": "ChecksumType",
 }
 
 
 @dataclass(frozen=True, slots=True)
-class _Way:
-    """What boto3 made of the client's settings for this bucket: where to send, with which fields, signed how."""
+class Route:
+    """What boto3 made of the client's settings for this bucket: where it sends, with which fields, signed for whom."""
 
     base: str
     """The URL, as far as the key."""
     headers: Mapping[str, str]
-    context: Mapping[str, Any]
-    pool: HTTPConnectionPool
+    region: str
+    service: str
+    signer: RequestSigner
+
+    @property
+    def host(self) -> str:
+        """As the field Host has it."""
+        return urlsplit(self.base).netloc
+
+    @property
+    def origin(self) -> Origin:
+        """Where to connect to."""
+        url = urlsplit(self.base)
+        return url.scheme, url.hostname or "", url.port or _PORTS[url.scheme]
 
 
 class QuickCalls:
@@ -66,17 +73,23 @@ class QuickCalls:
 
     For every call boto3 finds endpoint, region, addressing and signature anew, and copies header fields through
     five layers: most of what a small PutObject costs. Here all that is taken over from a call of its own that
-    worked, signed by the same signer and sent over the same connections. Only a plain 200 or 412 counts. After any
-    other answer, and after none, boto3 is to be asked, with its retries, redirects and errors; it then shows the
-    way anew. Behind a proxy every call is boto3's.
+    worked, and signed by botocore's S3SigV4Auth with the credentials of the moment. Only a plain 200 or 412 counts.
+    After any other answer, and after none, boto3 is to be asked, with its retries, redirects and errors; it then
+    shows the way anew. Behind a proxy, and where another kind of signature is asked for, every call is boto3's.
     """
 
     def __init__(self, client: S3Client) -> None:
-        self._client: Any = client  # the signer and the connections have no public name
+        meta, config = client.meta, cast("Any", client.meta.config)  # the stubs know none of its options
+        self._config = config
+        self._proxies = get_environ_proxies(meta.endpoint_url)
+        self._connections = PutConnections(
+            most=config.max_pool_connections, connect_timeout=config.connect_timeout, read_timeout=config.read_timeout
+        )
         self._sent = threading.local()
-        self._ways: dict[str, _Way] = {}
+        self._routes: dict[str, Route] = {}
         for operation in OPERATIONS:
-            client.meta.events.register_last(f"before-send.s3.{operation}", self._note)
+            meta.events.register_last(f"before-sign.s3.{operation}", self._note_signer)
+            meta.events.register_last(f"before-send.s3.{operation}", self._note_request)
 
     def send(
         self, operation: str, key: str, data: memoryview, headers: Mapping[str, str], query: str = ""
@@ -85,54 +98,61 @@ class QuickCalls:
 
         `query` is sent as it is. Raises Conflict, and StoreBusy for a store that keeps silent.
         """
-        way = self._ways.get(operation)
-        if way is None:
+        route = self._routes.get(operation)
+        if route is None:
             return None
         try:
-            head = self._signed(operation, way, _quoted(key) + query, data, headers)
-            answer = exchange(way.pool, head, data)
-        except TimeoutError:
+            head = self._signed_head(route, _quoted(key) + query, data, headers)
+            answer = self._connections.put(route.origin, head, data)
+        except httpx.TimeoutException:
             raise StoreBusy(f"{operation}: no answer (TimeoutError)") from None
-        except (BotoCoreError, HTTPError, OSError):
+        except (BotoCoreError, HTTPError, OSError, httpx.TransportError):
             return None
         if answer.status == _PRECONDITION_FAILED:
             raise Conflict(f"{operation}: {_PRECONDITION_FAILED}")
         if answer.status != _OK:
             return None
-        return {name: answer.headers[field] for name, field in _ANSWERS.items() if field in answer.headers}
+        fields = ((_ANSWERS.get(name.lower()), value) for name, value in answer.headers)
+        return {name: value.decode("latin-1") for name, value in fields if name}
 
-    def _signed(self, operation: str, way: _Way, path: str, data: memoryview, headers: Mapping[str, str]) -> bytes:
-        """Return the request's head."""
-        url = urlsplit(way.base + path)
+    def _signed_head(self, route: Route, path: str, data: memoryview, headers: Mapping[str, str]) -> bytes:
         fields = {
-            "Host": url.netloc,
+            "Host": route.host,
             "Accept-Encoding": "identity",
-            **way.headers,
+            **route.headers,
             **headers,
             "Content-Length": str(len(data)),
         }
         with opened(data) as body:
-            request = AWSRequest("PUT", way.base + path, fields, body)
-            request.context = dict(way.context)
-            self._client._request_signer.sign(operation, request)  # noqa: SLF001 - see __init__
+            request: Any = AWSRequest("PUT", route.base + path, fields, body)
+            request.context = {"client_config": self._config}  # which says whether the body is signed too
+            route.signer.get_auth_instance(route.service, route.region, "s3v4").add_auth(request)
+        url = urlsplit(route.base + path)
         target = f"{url.path}?{url.query}" if url.query else url.path
-        lines = [f"PUT {target} HTTP/1.1", *(f"{name}: {_text(value)}" for name, value in request.headers.items())]
-        return "\r\n".join([*lines, "\r\n"]).encode("latin-1")
+        lines = [(name.encode(), _text(value).encode("latin-1")) for name, value in request.headers.items()]
+        return request_head(b"PUT", target.encode(), lines)
 
     def learn(self, operation: str, key: str) -> None:
         """Take over what boto3 sent in this thread last, for the object `key`: it worked."""
-        sent: _Way | None = self._sent.__dict__.pop("way", None)
+        sent: Route | None = self._sent.__dict__.pop("route", None)
         if sent is not None and sent.base.endswith(f"/{_quoted(key)}"):
-            self._ways[operation] = replace(sent, base=sent.base.removesuffix(_quoted(key)))
+            self._routes[operation] = replace(sent, base=sent.base.removesuffix(_quoted(key)))
 
-    def _note(self, request: Any, **_: object) -> None:  # noqa: ANN401 - the stubs of AWSPreparedRequest know no context
-        session = self._client._endpoint.http_session  # noqa: SLF001 - see __init__
-        if session._proxy_config.proxy_url_for(request.url):  # noqa: SLF001 - see __init__
+    def _note_signer(self, request_signer: RequestSigner, **_: object) -> None:
+        self._sent.signer = request_signer
+
+    def _note_request(self, request: Any, **_: object) -> None:  # noqa: ANN401 - the stubs of AWSPreparedRequest know no context
+        base = request.url.partition("?")[0]
+        found = _SIGNED_FOR.match(_text(request.headers.get("Authorization", "")))
+        plain = found is not None and "x-amz-s3session-token" not in request.headers
+        if found is None or not plain or self._proxies.get(urlsplit(base).scheme):
             return
         headers = {name: _text(request.headers[name]) for name in OF_EVERY_OBJECT if name in request.headers}
-        context = {name: request.context[name] for name in _SIGNED_BY if name in request.context}
-        pool = session._manager.connection_from_url(request.url)  # noqa: SLF001 - see __init__
-        self._sent.way = _Way(request.url.partition("?")[0], headers, context, pool)
+        self._sent.route = Route(base, headers, found[1], found[2], self._sent.signer)
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        self._connections.close()
 
 
 def _quoted(key: str) -> str:

@@ -64,7 +64,6 @@ class S3Store:
         busy: Callable[[], None] = lambda: None,
         checkpoint: Checkpoint = unobserved,
     ) -> None:
-        self._client = client
         self._calls = S3Calls.of(client, bucket, storage_class=storage_class, sse=sse, kms_key_id=kms_key_id, tags=tags)
         self._buffers = buffers
         self._single_put_max = single_put_max
@@ -131,8 +130,8 @@ class S3Store:
         return probe(self._calls, key, clock=self._clock)
 
     def close(self) -> None:
-        """Close the client's connections."""
-        self._client.close()
+        """Close the idle connections, the client's too."""
+        self._calls.close()
 
     def _buffer_size(self, length: int | None) -> int:
         if length is None:
