@@ -36,6 +36,7 @@ EXCEPTIONS = {
     "golden/seen.py": ("commands", "service.alerts"),  # collects what users see, wherever it is said
     "integration/ledger/test_copy.py": ("app.ledger", "commands"),  # copying is a command too
     "integration/ledger/test_permits.py": ("adapters.provider", "app"),  # permits are there for the clients to share
+    "integration/object_store/test_exchange.py": ("adapters.http1",),  # the answer is its
     "property/test_keys_and_metadata.py": ("adapters.downloader.sniff",),  # a pure function of it is half the property
     "property/universe.py": ("service",),  # does the daemon's chores by hand
     "unit/adapters/http1/test_connection.py": ("adapters.downloader.transport",),  # its wait is what is cut short

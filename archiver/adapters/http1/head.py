@@ -11,9 +11,12 @@ from archiver.adapters.http1.body import ChunkedReader, CloseReader, LengthReade
 from archiver.adapters.http1.connection import LINE_MAX, Connection
 
 _STATUS = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?: [^\r\n]*)?\r?\n")
-_FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\0]*?)[ \t]*\r?\n")
-_FOLDED = re.compile(rb"[ \t]+([^\r\n\0]*?)[ \t]*\r?\n")
+_FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\r\n\0]*)\r?\n")
+_FOLDED = re.compile(rb"[ \t]([^\r\n\0]*)\r?\n")
 _LENGTH = re.compile(r"[0-9]{1,18}")
+_FINAL = 200
+_WITHOUT_BODY = (204, 304)
+_FRAMING = frozenset((b"connection", b"transfer-encoding", b"content-length"))
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -39,6 +42,10 @@ class Head:
         self.status = status
         self.headers = headers
         self._minor = minor
+        self._framing: dict[bytes, list[str]] = {name: [] for name in _FRAMING}
+        for name, value in headers:
+            if (known := name.lower()) in _FRAMING:
+                self._framing[known] += [token.strip(" \t").lower() for token in value.decode("latin-1").split(",")]
 
     @classmethod
     def read(cls, connection: Connection, limits: HeadLimits = _ROOMY) -> Head | None:
@@ -52,31 +59,27 @@ class Head:
             if status is None:
                 raise httpx.RemoteProtocolError("the answer is not HTTP/1")
             head = cls(int(status[2]), int(status[1]), _fields(connection, deadline, limits))
-            if head.status >= httpx.codes.OK:
+            if head.status >= _FINAL:
                 return head
         raise httpx.RemoteProtocolError("endless interim answers")
-
-    def _tokens(self, name: bytes) -> list[str]:
-        values = (value for field, value in self.headers if field.lower() == name)
-        return [token.strip(" \t").lower() for value in values for token in value.decode("latin-1").split(",")]
 
     @property
     def keeps_alive(self) -> bool:
         """True when another request may follow on the same connection."""
-        connection = self._tokens(b"connection")
-        ambiguous = self._tokens(b"transfer-encoding") and self._tokens(b"content-length")
+        connection = self._framing[b"connection"]
+        ambiguous = self._framing[b"transfer-encoding"] and self._framing[b"content-length"]
         return not ambiguous and "close" not in connection and (self._minor > 0 or "keep-alive" in connection)
 
     def reader(self, connection: Connection) -> Reader:
         """Return the body's reader (RFC 9112, section 6.3); raise httpx.RemoteProtocolError when that is unclear."""
-        if self.status in {httpx.codes.NO_CONTENT, httpx.codes.NOT_MODIFIED}:
+        if self.status in _WITHOUT_BODY:
             return LengthReader(connection, 0)
-        codings = self._tokens(b"transfer-encoding")
+        codings = self._framing[b"transfer-encoding"]
         if codings:
             if codings != ["chunked"]:
                 raise httpx.RemoteProtocolError("a transfer coding that was not asked for")
             return ChunkedReader(connection)
-        lengths = set(self._tokens(b"content-length"))
+        lengths = set(self._framing[b"content-length"])
         if not lengths:
             return CloseReader(connection)
         length = lengths.pop()
@@ -97,9 +100,9 @@ def _fields(connection: Connection, deadline: float, limits: HeadLimits) -> Head
             break
         field = _FIELD.fullmatch(line)
         if field is not None:
-            headers.append((field[1], field[2]))
+            headers.append((field[1], field[2].strip(b" \t")))
         elif headers and (more := _FOLDED.fullmatch(line)):
-            headers[-1] = (headers[-1][0], headers[-1][1] + b" " + more[1])
+            headers[-1] = (headers[-1][0], headers[-1][1] + b" " + more[1].strip(b" \t"))
         else:
             raise httpx.RemoteProtocolError("a malformed header field" if line else "the head was cut short")
     raise httpx.RemoteProtocolError("endless header fields")
@@ -108,6 +111,7 @@ def _fields(connection: Connection, deadline: float, limits: HeadLimits) -> Head
 def request_head(method: bytes, target: bytes, headers: Headers) -> bytes:
     """Return a request's head as it is sent; raise httpx.LocalProtocolError for what would break its lines."""
     lines = [b"%s %s HTTP/1.1" % (method, target), *(b"%s: %s" % field for field in headers)]
-    if any(b"\r" in line or b"\n" in line or b"\0" in line for line in lines):
+    head = b"\r\n".join(lines)
+    if not head.count(b"\r") == head.count(b"\n") == len(lines) - 1 or b"\0" in head:
         raise httpx.LocalProtocolError("a control character in the request")
-    return b"\r\n".join(lines) + b"\r\n\r\n"
+    return head + b"\r\n\r\n"

@@ -3,7 +3,8 @@
 store.py      S3Store, what the pipeline sees
 multipart.py  one upload in parts
 calls.py      the S3 calls, each with our options and our errors
-quick.py      PutObject at a third of boto3's cost
+quick.py      PutObject and UploadPart at a third of the cost of boto3
+exchange.py   one PUT and its answer, on connections of our own
 content.py    what we know of the bytes we sent, and whether an object is those
 faults.py     every S3 and botocore error, translated in one place
 probe.py      what `check` finds out

@@ -69,6 +69,8 @@ class PutConnections:
         """As botocore has it: AWS_CA_BUNDLE or the profile's ca_bundle, else REQUESTS_CA_BUNDLE, else its own list."""
         named = get_session().get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
         context: ssl.SSLContext = create_urllib3_context()
+        context.check_hostname = True
+        context.hostname_checks_common_name = False
         context.load_verify_locations(named or get_cert_path(verify=True))
         return context
 

@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError
 from botocore.utils import get_environ_proxies
 from urllib3.exceptions import HTTPError
 
-from archiver.adapters.http1 import Origin, request_head
+from archiver.adapters.http1 import Origin
 from archiver.adapters.object_store.content import opened
 from archiver.adapters.object_store.exchange import PutConnections
 from archiver.adapters.object_store.faults import Conflict
@@ -116,21 +116,15 @@ class QuickCalls:
         return {name: value.decode("latin-1") for name, value in fields if name}
 
     def _signed_head(self, route: Route, path: str, data: memoryview, headers: Mapping[str, str]) -> bytes:
-        fields = {
-            "Host": route.host,
-            "Accept-Encoding": "identity",
-            **route.headers,
-            **headers,
-            "Content-Length": str(len(data)),
-        }
+        fields = {"Host": route.host, **route.headers, **headers, "Content-Length": str(len(data))}
         with opened(data) as body:
             request: Any = AWSRequest("PUT", route.base + path, fields, body)
             request.context = {"client_config": self._config}  # which says whether the body is signed too
             route.signer.get_auth_instance(route.service, route.region, "s3v4").add_auth(request)
         url = urlsplit(route.base + path)
         target = f"{url.path}?{url.query}" if url.query else url.path
-        lines = [(name.encode(), _text(value).encode("latin-1")) for name, value in request.headers.items()]
-        return request_head(b"PUT", target.encode(), lines)
+        lines = [f"PUT {target} HTTP/1.1", *(f"{name}: {_text(value)}" for name, value in request.headers.items())]
+        return "\r\n".join([*lines, "Accept-Encoding: identity\r\n\r\n"]).encode("latin-1")
 
     def learn(self, operation: str, key: str) -> None:
         """Take over what boto3 sent in this thread last, for the object `key`: it worked."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from pathlib import Path
 from typing import IO
 
 import httpx
@@ -14,6 +16,7 @@ import pytest
 from archiver.adapters.http1 import Head
 from archiver.adapters.object_store.content import BLOCK
 from archiver.adapters.object_store.exchange import BODY_MAX, HEAD_MAX, PutConnections
+from tests.fakes.tls import identity
 
 HEAD = b"PUT /b/k HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
 OK = b'HTTP/1.1 200 OK\r\nETag: "e"\r\nContent-Length: 0\r\n\r\n'
@@ -22,10 +25,11 @@ OK = b'HTTP/1.1 200 OK\r\nETag: "e"\r\nContent-Length: 0\r\n\r\n'
 class Server:
     """Answers each request with the next of its scripted bytes; notes what came, and over which connection."""
 
-    def __init__(self, answers: Sequence[bytes]) -> None:
+    def __init__(self, answers: Sequence[bytes], tls: ssl.SSLContext | None = None) -> None:
         self.bodies: list[bytes] = []
         self.connections = 0
         self._answers = list(answers)
+        self._tls = tls
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
@@ -42,6 +46,12 @@ class Server:
             except OSError:
                 return
             self.connections += 1
+            if self._tls is not None:
+                try:
+                    client = self._tls.wrap_socket(client, server_side=True)
+                except OSError:
+                    client.close()
+                    continue
             with suppress(ConnectionError), closing(client), client.makefile("rb") as stream:
                 while self._answers and (size := self._length(stream)) is not None:
                     self.bodies.append(stream.read(size))
@@ -153,3 +163,35 @@ def test_a_server_that_cannot_be_reached_is_an_error_of_the_connection() -> None
         talk.server.close()
         with pytest.raises(Exception, match="refused"):
             talk.put()
+
+
+def over_tls(server: ssl.SSLContext, host: str) -> int:
+    """PUT once over TLS to a server that answers on loopback; return the answer's status."""
+    connections = PutConnections(most=1, connect_timeout=5, read_timeout=5)
+    with closing(Server([OK], tls=server)) as listening, closing(connections):
+        return connections.put(("https", host, listening.port), HEAD % 5, memoryview(b"audio")).status
+
+
+@pytest.mark.parametrize("where", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "ca_bundle of the profile"])
+def test_certificates_are_trusted_as_botocore_trusts_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    server = identity(tmp_path, ["localhost"]).server
+    with pytest.raises(ssl.SSLCertVerificationError, match="self-signed"):
+        over_tls(server, "localhost")
+    if where.isupper():
+        monkeypatch.setenv(where, str(tmp_path / "localhost.pem"))
+    else:
+        (tmp_path / "config").write_text(f"[profile p]\nca_bundle = {tmp_path}/localhost.pem\n")
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+        monkeypatch.setenv("AWS_PROFILE", "p")
+    assert over_tls(server, "localhost") == 200
+
+
+def test_certificate_of_another_host_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = identity(tmp_path, ["s3.test"]).server
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "s3.test.pem"))
+    with pytest.raises(ssl.SSLCertVerificationError, match="localhost"):
+        over_tls(server, "localhost")
