@@ -188,10 +188,14 @@ class Breakers:
             self.trip(Paused(dependency, f"{error.code}: {error}", error.hint, lasting=False, account=account))
 
     def trip(self, refusal: Paused) -> None:
-        """Begin the pause, or prolong it after a failed probe; a hold, and a pause nobody probed, stay as they are."""
+        """Begin the pause, or prolong it once a probe was due; a hold, and a pause that waits, stay as they are.
+
+        A refusal counts as the probe that was due though nobody took it: only sidecars may have been left to write.
+        """
         subject = _subject(refusal.dependency, refusal.account)
         with self._lock:
-            if self._is_held(subject) or (subject in self._pauses and subject not in self._probes):
+            waits = subject not in self._probes and not self._is_usable(subject)
+            if self._is_held(subject) or waits:
                 return
         pause = self._shared.pause(
             *subject,

@@ -52,6 +52,18 @@ def test_breaker_when_a_probe_is_due_lets_one_through_and_doubles_its_wait(ledge
     assert [fields["dependency"] for fields in events.of("dependency.resumed")] == ["store"]
 
 
+def test_breaker_refused_when_a_probe_is_due_that_nobody_took_waits_for_the_next(ledger: Ledger, clock: Clock) -> None:
+    breakers = Breakers(ledger.pauses, clock, Events())
+    refusal = Paused(Dependency.STORE, "store.full: 507", "free space", lasting=False)
+    breakers.trip(refusal)
+    breakers.trip(refusal)
+    assert pauses(ledger)[0].probes == 0, "what was begun before the pause is no probe"
+    clock.now = pauses(ledger)[0].next_probe
+    breakers.trip(refusal)
+    assert not breakers.is_available(Dependency.STORE)
+    assert pauses(ledger)[0].probes == 1
+
+
 def test_breaker_when_a_probe_brings_no_verdict_lets_another_through_after_a_while(
     ledger: Ledger, clock: Clock
 ) -> None:
