@@ -3,7 +3,7 @@
 `ALL` bytes at most, whatever happens. What may be written is a matter of how much was written in the last minute:
 
 * an event's first `FIRSTS` lines in a minute, and what people are alerted to: as long as anything may be;
-* errors of ours, then those about one stem, then warnings, then all else: less and less, so that none drives out
+* errors, warnings, all else, and in each what is about one stem after the rest: less and less, so that none drives out
   another that matters more;
 * libraries: `LIBRARIES` bytes between them;
 * the same event about the same task, stem, job or dependency: `REPEATS` times.
@@ -26,9 +26,10 @@ ALERTED = 980_000
 """What is left above it is for the events that say what was left out."""
 
 ERRORS = 650_000
-STEMS_ERRORS = 550_000
-WARNINGS = 500_000
-REST = 450_000
+STEMS_ERRORS = 620_000
+WARNINGS = 590_000
+REST = 560_000
+STEMS_REST = 480_000
 LIBRARIES = 100_000
 
 FIRSTS = 10
@@ -110,11 +111,11 @@ class LogBudget:
         if line.name == SUPPRESSED and not line.is_library:
             return ALL
         if line.is_library:
-            return ERRORS if self._is_first(line) else REST
+            return ERRORS if self._is_first(line) else STEMS_REST
         if self._is_first(line) or line.name in self._alerted:
             return ALERTED
         if line.level < logging.WARNING:
-            return REST
+            return STEMS_REST if line.is_about_a_stem else REST
         if line.level < logging.ERROR:
             return WARNINGS
         return STEMS_ERRORS if line.is_about_a_stem else ERRORS

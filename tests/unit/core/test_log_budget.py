@@ -40,48 +40,55 @@ def test_work_at_the_providers_pace_is_written_whole() -> None:
     assert budget.left_out() == ({}, logging.NOTSET)
 
 
+def test_ends_of_tasks_are_written_though_details_of_their_stems_are_too_many() -> None:
+    budget = LogBudget(ALERTED)
+    details = written(budget, many("stem.stored", INFO, 5_000, stem=True))
+    assert details["stem.stored"] == 1_600
+    assert written(budget, many("task.archived", INFO, 240)) == {"task.archived": 240}
+
+
 def test_thousand_lost_tasks_are_all_written_after_a_flood_of_everything_else() -> None:
     budget = LogBudget(ALERTED)
-    written(budget, (library("asyncio", "no descriptor") for _ in range(100_000)))
+    written(budget, (library("asyncio", "no descriptor") for _ in range(10_000)))
     for name, level, stem in (
         ("stem.stored", INFO, True),
         ("queue.rejected", WARNING, False),
         ("stem.lost", ERROR, True),
         ("task.crashed", ERROR, False),
     ):
-        written(budget, many(name, level, 20_000, stem=stem))
+        written(budget, many(name, level, 5_000, stem=stem))
     assert written(budget, many("task.lost", ERROR, 1_000)) == {"task.lost": 1_000}
 
 
 def test_first_lines_of_an_event_are_written_whatever_floods() -> None:
     budget = LogBudget(ALERTED)
     for name, level in (("queue.accepted", INFO), ("task.crashed", ERROR)):
-        written(budget, many(name, level, 20_000))
+        written(budget, many(name, level, 5_000))
     assert written(budget, (ours("heartbeat.failed", WARNING) for _ in range(50))) == {"heartbeat.failed": 10}
     assert written(budget, (ours("daemon.draining", INFO) for _ in range(1))) == {"daemon.draining": 1}
 
 
 def test_errors_of_distinct_tasks_are_written_though_one_task_repeats_its_own() -> None:
     budget = LogBudget(ALERTED)
-    assert written(budget, (ours("task.crashed", ERROR, "same") for _ in range(100_000))) == {"task.crashed": 20}
+    assert written(budget, (ours("task.crashed", ERROR, "same") for _ in range(10_000))) == {"task.crashed": 20}
     assert written(budget, many("task.crashed", ERROR, 1_000)) == {"task.crashed": 1_000}
-    assert budget.left_out() == ({"task.crashed": 99_980}, ERROR)
+    assert budget.left_out() == ({"task.crashed": 9_980}, ERROR)
 
 
 def test_dependency_that_flaps_leaves_room_for_what_is_lost() -> None:
     budget = LogBudget(ALERTED)
-    flapping = written(budget, (ours("dependency.paused", ERROR, "provider") for _ in range(100_000)))
+    flapping = written(budget, (ours("dependency.paused", ERROR, "provider") for _ in range(10_000)))
     assert flapping == {"dependency.paused": 20}
     assert written(budget, many("task.lost", ERROR, 1_000)) == {"task.lost": 1_000}
 
 
 def test_libraries_share_a_tenth_and_another_ones_first_words_are_still_written() -> None:
     budget = LogBudget()
-    noise = written(budget, (library("asyncio", "socket.accept() out of system resource") for _ in range(150_000)))
+    noise = written(budget, (library("asyncio", "socket.accept() out of system resource") for _ in range(10_000)))
     assert 250 <= noise["asyncio"] <= 334
     assert written(budget, [library("urllib3", "retrying")]) == {"urllib3": 1}
     assert written(budget, [library("asyncio", "another thing")]) == {"asyncio": 1}
-    assert sum(written(budget, (library("x", f"number {n}") for n in range(100_000))).values()) < 1_000
+    assert sum(written(budget, (library("x", f"number {n}") for n in range(10_000))).values()) < 1_000
 
 
 def test_logger_that_bears_the_name_of_an_alert_is_a_library_all_the_same() -> None:
@@ -91,23 +98,23 @@ def test_logger_that_bears_the_name_of_an_alert_is_a_library_all_the_same() -> N
 def test_what_was_left_out_is_counted_by_name_with_the_worst_level_and_told_once() -> None:
     budget = LogBudget()
     count = written(budget, many("queue.accepted", INFO, 10_000))["queue.accepted"]
-    assert count == 1_500
-    assert budget.left_out() == ({"queue.accepted": 8_500}, INFO)
+    assert count == 1_866
+    assert budget.left_out() == ({"queue.accepted": 8_134}, INFO)
     assert budget.left_out() == ({}, logging.NOTSET)
 
 
 def test_summary_is_written_when_nothing_else_is() -> None:
     budget = LogBudget(ALERTED)
-    written(budget, many("task.lost", ERROR, 20_000))
+    written(budget, many("task.lost", ERROR, 5_000))
     assert not budget.write(ours("task.lost", ERROR, "one more"), 300, 0.0)
     assert written(budget, [ours("log.suppressed", WARNING)] * 60) == {"log.suppressed": 60}
 
 
 def test_minute_later_there_is_room_again() -> None:
     budget = LogBudget()
-    assert written(budget, many("queue.accepted", INFO, 10_000), now=100.0) == {"queue.accepted": 1_500}
+    assert written(budget, many("queue.accepted", INFO, 10_000), now=100.0) == {"queue.accepted": 1_866}
     assert sum(written(budget, many("queue.accepted", INFO, 10_000), now=159.0).values()) == 0
-    assert written(budget, many("queue.accepted", INFO, 10_000), now=162.0) == {"queue.accepted": 1_500}
+    assert written(budget, many("queue.accepted", INFO, 10_000), now=162.0) == {"queue.accepted": 1_866}
 
 
 LINES = st.builds(
@@ -119,7 +126,7 @@ LINES = st.builds(
     st.booleans(),
     st.booleans(),
 )
-BURSTS = st.tuples(LINES, st.integers(1, 50), st.integers(100, 100_000), st.floats(0, 20))
+BURSTS = st.tuples(LINES, st.integers(1, 50), st.integers(100, 10_000), st.floats(0, 20))
 
 
 @given(st.lists(BURSTS, min_size=1, max_size=60))
