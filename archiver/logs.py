@@ -87,7 +87,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "ledger.away": "the ledger's server is away; what was under way is tried again for a minute",
         "http.listening": "metrics and health are served at this address",
         "http.unavailable": "metrics and health cannot be served: http.listen cannot be used; archiving goes on",
-        "http.failed": "a page of metrics or health could not be made: a bug worth reporting",
+        "http.failed": "a request for a page, or a callback, could not be answered: a bug worth reporting",
         "backfill.started": "a backfill took its ids in",
         "backfill.finished": "a backfill ended, with what it left unfinished",
         "descriptors.raised": "more files may be open from now on: the limit was raised to the most that is allowed",

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
+from subprocess import PIPE
 
 import pytest
 
@@ -17,6 +20,7 @@ from archiver.core.model import TaskId
 from archiver.web.callbacks import PATH, Callbacks, CallbackServer
 from archiver.web.health import ask
 from archiver.web.server import Page, PageServer
+from tests import ROOT
 from tests.fakes.events import Events
 from tests.fakes.flood import KINDS, descriptors_of, flooded
 
@@ -104,3 +108,30 @@ def test_probes_are_answered_while_24_silent_connections_stay(listeners: Listene
     assert max(listeners.probe() for _ in range(30)) < 1
     for each in idle:
         each.close()
+
+
+SHORT_OF_DESCRIPTORS = """
+import os, resource, sys, time
+from archiver.web.server import Page, PageServer
+from tests.fakes.events import Silence
+pages = {"/healthz": lambda: Page(200, "application/json", b'{"status": "alive"}')}
+server = PageServer("127.0.0.1", 0, pages, Silence())
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 10, hard))
+print(server.address, flush=True)
+sys.stdin.read()
+print(time.process_time())
+"""
+
+
+def test_listener_without_a_descriptor_left_pushes_out_silent_ones_and_does_not_spin() -> None:
+    words = [sys.executable, "-c", SHORT_OF_DESCRIPTORS]
+    with subprocess.Popen(words, cwd=ROOT, text=True, stdin=PIPE, stdout=PIPE) as popen, ExitStack() as stack:
+        assert popen.stdout is not None
+        host, _, port = popen.stdout.readline().strip().rpartition(":")
+        for _ in range(40):
+            stack.enter_context(socket.create_connection((host, int(port)), timeout=10))
+        assert ask(host, int(port), seconds=10) == (True, '{"status": "alive"}')
+        time.sleep(1)
+        out, _ = popen.communicate("")
+    assert float(out) < 1
