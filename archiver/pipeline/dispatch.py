@@ -19,6 +19,11 @@ from archiver.ports.runtime import Clock, EventLog
 
 Archive = Callable[[Claim], Outcome]
 
+CRASH_WAIT = timedelta(minutes=1)
+"""The wait of a task whose end could not be written down, for a reason other than the ledger's; it doubles."""
+
+LONGEST_CRASH_WAIT = timedelta(hours=6)
+
 
 @dataclass(frozen=True, slots=True)
 class DispatchOptions:
@@ -65,6 +70,9 @@ class DispatchContext:
             raise
         except Exception as bug:
             self.log.exception("task.crashed", task_id=claim.task_id, error=repr(bug))
+            # Kept, the lease would be renewed for as long as this process lives.
+            wait = min(CRASH_WAIT * (1 << min(claim.attempts, 20)), LONGEST_CRASH_WAIT)
+            self.claims.give_back(claim, reason=f"a bug: {bug!r}", not_before=self.clock() + wait)
 
 
 class Dispatcher(Protocol):

@@ -125,6 +125,12 @@ class Claims(Protocol):
         Returns False when it was not on record: a first time, or others took it for dead and released it.
         """
 
+    def give_back(self, claim: Claim, *, reason: str, not_before: datetime) -> None:
+        """End this one lease after a try that nobody foresaw; the task is due then, and the try counts as failed.
+
+        Does nothing where the claim's token no longer holds the task.
+        """
+
     def release(self, owner: str) -> int:
         """Give back all that `owner` holds, untouched, and forget what it enlisted; return how many leases."""
 

@@ -108,6 +108,13 @@ class SqlClaims(LedgerPart):
         return known
 
     @outage_retry
+    def give_back(self, claim: Claim, *, reason: str, not_before: datetime) -> None:
+        """See Claims."""
+        with self._db.write() as db:
+            leases.give_back(db, claim, reason=reason, not_before=not_before)
+        self._db.checkpoint("ledger.released")
+
+    @outage_retry
     def release(self, owner: str) -> int:
         """See Claims."""
         with self._db.write() as db:

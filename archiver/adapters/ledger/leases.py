@@ -40,6 +40,13 @@ def renew(db: Connection, owner: str, *, now: datetime, lease: timedelta) -> boo
     return False
 
 
+def give_back(db: Connection, claim: Claim, *, reason: str, not_before: datetime) -> None:
+    """End the claim's lease, if it stands, and count the try as failed."""
+    its = (tasks.c.task_id == claim.task_id, tasks.c.token == claim.token)
+    failed = {"attempts": tasks.c.attempts + 1, "not_before": not_before, "awaited": False, "reason": reason}
+    db.execute(update(tasks).where(*its).values(**failed, **LEASE_ENDS))
+
+
 def release(db: Connection, owner: str) -> int:
     """End all leases of `owner`, forget its list and strike it off the record; return how many leases."""
     ended = db.execute(update(tasks).where(tasks.c.owner == owner).values(**LEASE_ENDS))

@@ -34,7 +34,7 @@ from archiver.core.model import (
     TaskId,
     Yielded,
 )
-from archiver.core.states import TaskState
+from archiver.core.states import IllegalMove, TaskState
 from tests.fakes.events import Events
 from tests.fakes.time import NOW, Clock
 from tests.fixtures.ledgers import accept, finish, hold, lift, pauses, relisted, stored
@@ -267,6 +267,50 @@ def test_dispatcher_when_a_task_hits_a_bug_goes_on_with_the_next(ledger: Ledger,
     assert dispatcher.wait_idle(20)
     assert inner.order == ["task-0002"]
     assert [fields["task_id"] for fields in events.of("task.crashed")] == ["task-0001"]
+
+
+@pytest.mark.parametrize("times", [1, 4])
+def test_task_whose_end_cannot_be_written_down_loses_its_lease_and_is_claimed_again_ever_later(
+    ledger: Ledger, clock: Clock, times: int
+) -> None:
+    listed(ledger, "task-0001", NOW + timedelta(days=1))
+    inner, tries = Archive(ledger), 0
+
+    def archive(claim: Claim) -> Outcome:
+        nonlocal tries
+        tries += 1
+        if tries <= times:
+            raise IllegalMove("no such move")
+        return inner(claim)
+
+    dispatcher, _, events = dispatcher_of(ledger, clock, archive, workers=1)
+    waits: list[timedelta] = []
+    for _ in range(times):
+        while dispatcher.step():
+            began = clock.now
+        assert tries == len(waits) + 1, "not again at once"
+        row = ledger.reports.show(TaskId("task-0001"))
+        assert row is not None
+        assert row.leased_until is None
+        assert "no such move" in row.reason
+        assert row.not_before is not None
+        waits.append(row.not_before - began)
+        clock.now = row.not_before
+        dispatcher.renew()
+    assert waits == sorted(set(waits)), "each longer than the one before"
+    assert dispatcher.step()
+    assert inner.order == ["task-0001"]
+    assert len(events.of("task.crashed")) == times
+
+
+def test_lease_that_another_took_over_is_not_given_back_by_its_former_holder(ledger: Ledger, clock: Clock) -> None:
+    listed(ledger, "task-0001", NOW + timedelta(days=1))
+    former = ledger.claims.claim(owner="me", now=NOW, lease=LEASE)
+    assert former is not None
+    holder = ledger.claims.claim(owner="other", now=NOW + 2 * LEASE, lease=LEASE)
+    assert holder is not None
+    ledger.claims.give_back(former, reason="a bug", not_before=NOW)
+    finish(ledger, holder, Later(NOW, "holds it still", fault=True), now=NOW)
 
 
 def slow_archive(ledger: Ledger, clock: Clock, *, asking: int = 1, storing: int = 4) -> Archive:
