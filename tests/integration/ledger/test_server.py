@@ -446,6 +446,11 @@ def test_a_text_with_a_nul_is_kept_with_the_sign_for_it(ledger: Ledger) -> None:
     assert [pause.reason for pause in pauses(ledger)] == ["a\N{SYMBOL FOR NULL}b"]
 
 
+def test_connection_that_forgets_its_transaction_is_ended_after_ten_seconds(ledger: Ledger) -> None:
+    with ledger.db.read() as db:
+        assert db.scalar(text("SHOW idle_in_transaction_session_timeout")) == "10s"
+
+
 def test_all_that_is_read_at_once_is_of_one_moment(ledger: Ledger) -> None:
     count = text("SELECT count(*) FROM tasks")
     with ledger.db.read() as db:

@@ -15,7 +15,7 @@ import pytest
 
 from archiver.adapters.http1 import Head
 from archiver.adapters.object_store.content import BLOCK
-from archiver.adapters.object_store.exchange import BODY_MAX, HEAD_MAX, PutConnections
+from archiver.adapters.object_store.exchange import PutConnections
 from tests.fakes.tls import identity
 
 HEAD = b"PUT /b/k HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
@@ -122,7 +122,7 @@ def test_an_answer_that_was_read_to_its_end_leaves_its_connection_for_the_next(a
         b"HTTP/1.1 200 OK\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nmore than was said",
-        b"HTTP/1.1 500 Oh\r\nContent-Length: %d\r\n\r\n" % (BODY_MAX + 1),
+        b"HTTP/1.1 500 Oh\r\nContent-Length: %d\r\n\r\n" % 65_537,
         b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
     ],
 )
@@ -142,7 +142,7 @@ def test_an_answer_whose_end_is_not_sure_counts_and_its_connection_is_closed(ans
         b"HTTP/1.1 2000 OK\r\n\r\n",
         b"\r\n\r\n",
         b"",
-        b"HTTP/1.1 200 OK\r\nX: " + b"x" * (2 * HEAD_MAX),
+        b"HTTP/1.1 200 OK\r\nX: %b\r\nContent-Length: 0\r\n\r\n" % (b"x" * 131_072),
     ],
 )
 def test_what_is_no_final_answer_is_unclear_and_its_connection_is_closed(answer: bytes) -> None:

@@ -249,7 +249,20 @@ def test_network_policy_holds_for_every_pod_and_lets_none_reach_what_is_private(
         assert spec["podSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
     assert spec["policyTypes"] == ["Ingress", "Egress"]
     blocks = [peer["ipBlock"] for rule in spec["egress"] for peer in rule["to"] if "ipBlock" in peer]
-    assert {"10.0.0.0/8", "169.254.0.0/16"} <= set(blocks[0]["except"])
+    private = ["10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"]
+    assert blocks == [
+        {"cidr": "0.0.0.0/0", "except": private},
+        {"cidr": "::/0", "except": ["fc00::/7", "fe80::/10"]},
+    ]
+    [scraped] = spec["ingress"]
+    assert list(scraped["from"][0]) == ["namespaceSelector"], "nobody but who scrapes"
+    rules = (*spec["ingress"], *spec["egress"])
+    assert [port["port"] for rule in rules for port in rule["ports"]] == [9464, 53, 53, 443]
+
+
+def test_image_installs_only_what_the_lock_has_the_hash_of() -> None:
+    [install] = re.findall(r"pip install (?:[^\n]|(?<=\\)\n)*", DOCKERFILE)
+    assert {"--require-hashes", "--no-deps"} <= set(install.split())
 
 
 def test_cluster_names_its_files_and_is_the_rest_with_an_image_that_knows_postgresql() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from archiver.core.records.names import MAX_NAME
 from archiver.core.records.record import record_of
 from tests.unit.core.records.readers import ID, item, response, urls
 
@@ -24,7 +23,7 @@ from tests.unit.core.records.readers import ID, item, response, urls
         ("manifest", "stem_manifest"),
         ("Manifest", "stem_manifest"),
         ("a\x00\x1b[31mb\r\n", "ab"),
-        ("x" * 100, "x" * MAX_NAME),
+        ("x" * 100, "x" * 64),
     ],
 )
 def test_name_of_a_group(group: str, name: str) -> None:
@@ -35,7 +34,7 @@ def test_name_of_a_group(group: str, name: str) -> None:
 def test_role_survives_in_the_longest_name() -> None:
     roles = {"extract": item("https://b.test/1", "x" * 100), "remove": item("https://b.test/2", "x" * 100)}
     names = [stem.name for stem in record_of(response(originData=[roles])).stems]
-    assert names == ["x" * MAX_NAME, "x" * (MAX_NAME - 8) + "_removed"]
+    assert names == ["x" * 64, "x" * (56) + "_removed"]
 
 
 def test_item_named_like_a_field_leaves_it_the_plain_name() -> None:
