@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from archiver.app.clock import utc_now
 from archiver.app.listeners import taking_callbacks
-from archiver.core.callback import WINDOW, signature_of
+from archiver.core.callback import signature_of
 from archiver.core.model import TaskId
 from archiver.settings import Settings
 from archiver.web.callbacks import PATH, Callbacks, CallbackServer
@@ -27,6 +27,7 @@ from archiver.web.messages import Refused, RequestReader
 from tests.fakes.events import Events
 from tests.fixtures.profiles import examples
 
+WINDOW = timedelta(minutes=5)
 KEY = "whk_test_0123456789abcdef"
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 TASK = TaskId("3e63b4cc88d52611159371f6af5571e7")

@@ -13,12 +13,14 @@ FREE = ("__version__", "core", "ports", "settings", "logs", "demo")
 """Plain data, protocols, settings, the log, and the stand-ins that the package itself ships."""
 
 OWN = {
+    "faults/test_floods.py": ("web",),
+    "integration/test_floods.py": ("web",),
     "property/test_http1.py": ("adapters.http1",),
     "acceptance/test_daemon_care.py": ("service", "adapters.systemd"),
     "contracts/test_downloader.py": ("adapters.downloader",),
     "integration/test_accounts.py": ("adapters.provider",),
     "integration/test_bucket_policy.py": ("app.check", "service"),
-    "integration/test_callbacks.py": ("web.callbacks", "app.listeners", "app.clock"),
+    "integration/test_callbacks.py": ("web", "app.listeners", "app.clock"),
     "integration/test_deferring.py": ("pipeline.cluster",),
     "integration/test_notify.py": ("adapters.notify", "app.adapters"),
     "integration/test_owners.py": ("adapters.owners",),
