@@ -21,7 +21,7 @@ from archiver.adapters.ledger import SqlLedger
 from archiver.adapters.ledger.database.faults import LedgerAway
 from archiver.adapters.ledger.schema.migrate import HEAD
 from archiver.adapters.ledger.schema.tables import metadata
-from archiver.adapters.object_store import S3Store
+from archiver.adapters.object_store import ObjectOptions, PutSizes, S3Store
 from archiver.adapters.object_store import s3_client as _s3_client
 from archiver.adapters.object_store.buffers import BufferBudget
 from archiver.adapters.provider.client import KieApi
@@ -183,11 +183,15 @@ def s3_client(**changes: Any) -> S3Client:  # noqa: ANN401 - any argument of the
 
 
 def s3_store(client: S3Client, bucket: str, **changes: Any) -> S3Store:  # noqa: ANN401 - any argument of the store
-    """Build a store with buffers of 32 MiB, that never sleeps."""
+    """Build a store with buffers of 32 MiB, that never sleeps; `changes` are those of its options and sizes too."""
+    sizes = {name: changes.pop(name) for name in ("single_max", "part") if name in changes}
+    options = {name: changes.pop(name) for name in ("storage_class", "sse", "kms_key_id", "tags") if name in changes}
     arguments: dict[str, Any] = {
         "jitter": middle,
         "clock": lambda: datetime.now(UTC),
         "sleep": lambda _: None,
+        "options": ObjectOptions(**options),
+        "sizes": PutSizes(**sizes),
     }
     if "buffers" not in changes:
         arguments["buffers"] = BufferBudget(32 * MIB)

@@ -16,7 +16,7 @@ from archiver import __version__
 from archiver.adapters.downloader import HttpDownloader, Throttle
 from archiver.adapters.ledger import SqlLedger
 from archiver.adapters.ledger.permits import SharedPermits
-from archiver.adapters.object_store import S3Store
+from archiver.adapters.object_store import ObjectOptions, PutSizes, S3Store
 from archiver.adapters.object_store.buffers import BufferBudget
 from archiver.adapters.owners import OwnerLock
 from archiver.adapters.provider.accounts import KieAccounts
@@ -156,7 +156,7 @@ def open_store(
     settings: Settings,
     log: EventLog,
     machine: Machine = THIS_MACHINE,
-    busy: Callable[[], None] = lambda: None,
+    on_busy: Callable[[], None] = lambda: None,
 ) -> S3Store:
     """Return the bucket, with credentials from boto3's own chain."""
     store = settings.store
@@ -170,18 +170,14 @@ def open_store(
     return S3Store(
         client,
         bucket=store.bucket,
-        storage_class=store.storage_class,
-        sse=store.sse,
-        kms_key_id=store.kms_key_id,
-        tags=store.tags,
-        single_put_max=store.single_put_max,
-        part_size=store.part_size,
+        options=ObjectOptions(store.storage_class, store.sse, store.kms_key_id, store.tags),
+        sizes=PutSizes(store.single_put_max, store.part_size),
         buffers=BufferBudget(settings.download.buffer_budget),
         jitter=random.random,
         clock=machine.clock,
         sleep=machine.sleep,
         log=log,
-        busy=busy,
+        on_busy=on_busy,
         checkpoint=machine.checkpoint,
     )
 

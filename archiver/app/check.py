@@ -28,7 +28,8 @@ def findings(loaded: Loaded, log: EventLog) -> Iterator[Finding]:
     yield from _queue(settings)
     yield from probe_ledger(settings) if on_server(settings) else _ledger(settings)
     yield from _accounts(settings, log)
-    yield from open_store(settings, log).probe(f"{settings.store.prefix}{PROBE_NAME}")
+    with closing(open_store(settings, log)) as store:
+        yield from store.probe(f"{settings.store.prefix}{PROBE_NAME}")
 
 
 def _accounts(settings: Settings, log: EventLog) -> Iterator[Finding]:

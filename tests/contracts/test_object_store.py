@@ -76,7 +76,7 @@ def real_rig(server: S3Server, bucket: str) -> Iterator[Rig]:
             return head["ContentType"], head["Metadata"]
 
         budget = BufferBudget(64 * MIB)
-        with closing(s3_store(client, bucket, buffers=budget, single_put_max=SINGLE, part_size=PART)) as store:
+        with closing(s3_store(client, bucket, buffers=budget, single_max=SINGLE, part=PART)) as store:
             yield Rig(store, read, lambda: len(list(store.uploads(""))), labels, budget=budget)
 
 

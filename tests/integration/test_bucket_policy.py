@@ -255,7 +255,7 @@ def test_store_passes_every_look_again_and_again_on_a_bucket_with_object_lock(s3
     with closing(s3_server.client()) as s3:
         s3.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=True)
         s3.put_object_lock_configuration(Bucket=bucket, ObjectLockConfiguration=document("object-lock.json"))
-    store = s3_store(s3_server.client(), bucket, single_put_max=MIB, part_size=5 * MIB)
+    store = s3_store(s3_server.client(), bucket, single_max=MIB, part=5 * MIB)
     with closing(store):
         for _ in range(2):
             assert [finding for finding in store.probe(f"{PREFIX}probe") if finding.level == "fail"] == []

@@ -1,17 +1,21 @@
 """The bucket: create-only, checksummed writes on a boto3 client of our own making.
 
-store.py      S3Store, what the pipeline sees
+store.py      S3Store, as the pipeline sees it
 multipart.py  one upload in parts
 calls.py      the S3 calls, each with our options and our errors
 quick.py      PutObject and UploadPart at a third of the cost of boto3
 exchange.py   one PUT and its answer, on connections of our own
-content.py    what we know of the bytes we sent, and whether an object is those
+pieces.py     a body in pieces of a buffer
+reconcile.py  a lost answer, reconciled by looking
+retries.py    a few quick tries of one call
+content.py    the bytes we sent: are an object's the same?
 faults.py     every S3 and botocore error, translated in one place
-probe.py      what `check` finds out
+probe.py      the findings of `check`
 client.py     the boto3 client
 """
 
+from archiver.adapters.object_store.calls import ObjectOptions
 from archiver.adapters.object_store.client import s3_client
-from archiver.adapters.object_store.store import S3Store
+from archiver.adapters.object_store.store import PutSizes, S3Store
 
-__all__ = ["S3Store", "s3_client"]
+__all__ = ["ObjectOptions", "PutSizes", "S3Store", "s3_client"]

@@ -27,8 +27,28 @@ Answer = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
+class ObjectOptions:
+    """How every object is written; what is None or empty is left to the bucket's defaults."""
+
+    storage_class: str | None = None
+    sse: str | None = None
+    kms_key_id: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    def arguments(self) -> Mapping[str, str]:
+        """Return them as boto3's calls take them."""
+        given = {
+            "StorageClass": self.storage_class,
+            "ServerSideEncryption": self.sse,
+            "SSEKMSKeyId": self.kms_key_id,
+            "Tagging": urlencode(self.tags, quote_via=quote),
+        }
+        return {name: value for name, value in given.items() if value}
+
+
+@dataclass(frozen=True, slots=True)
 class Labels:
-    """What is said of an object beside its bytes. Raises ValueError for what no HTTP header may hold."""
+    """Content type and metadata of one object. Raises ValueError for what no HTTP header may hold."""
 
     content_type: str
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -70,24 +90,9 @@ class S3Calls:
     quick: QuickCalls
 
     @classmethod
-    def of(
-        cls,
-        client: S3Client,
-        bucket: str,
-        *,
-        storage_class: str | None,
-        sse: str | None,
-        kms_key_id: str | None,
-        tags: Mapping[str, str] | None,
-    ) -> S3Calls:
-        """Return the calls for `bucket`; options that are None or empty are left to the bucket's defaults."""
-        options = {
-            "StorageClass": storage_class,
-            "ServerSideEncryption": sse,
-            "SSEKMSKeyId": kms_key_id,
-            "Tagging": urlencode(tags or {}, quote_via=quote),
-        }
-        return cls(client, bucket, {name: value for name, value in options.items() if value}, QuickCalls(client))
+    def of(cls, client: S3Client, bucket: str, options: ObjectOptions) -> S3Calls:
+        """Return the calls for `bucket`."""
+        return cls(client, bucket, options.arguments(), QuickCalls(client))
 
     def put(self, key: str, content: Content, labels: Labels, **condition: Any) -> Answer:  # noqa: ANN401 - a string
         """PutObject with the SHA-256 of `content` as its checksum; `condition` is IfNoneMatch or IfMatch."""

@@ -148,11 +148,11 @@ def translated(call: str) -> Iterator[None]:
 
 def _answered(call: str, error: ClientError) -> ArchiverError:
     answer = error.response.get("ResponseMetadata", {})
-    told = error.response.get("Error", {})
-    code, status = str(told.get("Code", "")), int(answer.get("HTTPStatusCode", 0))
+    named = error.response.get("Error", {})
+    code, status = str(named.get("Code", "")), int(answer.get("HTTPStatusCode", 0))
     kind = _kind(code, status)
     text = f"{call}: {status} {_shown(code)}"
-    if message := _OPAQUE.sub("***", _shown(str(told.get("Message", "")))):
+    if message := _OPAQUE.sub("***", _shown(str(named.get("Message", "")))):
         text += f": {message}"
     if request_id := answer.get("RequestId"):
         text += f" (request {_shown(str(request_id))})"

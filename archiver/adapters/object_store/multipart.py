@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from archiver.adapters.object_store.calls import Labels, Part, S3Calls
 from archiver.adapters.object_store.content import Content
-from archiver.adapters.object_store.patience import Patience
-from archiver.adapters.object_store.settle import Settler
-from archiver.adapters.object_store.source import Source
+from archiver.adapters.object_store.pieces import Pieces
+from archiver.adapters.object_store.reconcile import Reconciler
+from archiver.adapters.object_store.retries import Retries
 from archiver.core.errors import ArchiverError
 from archiver.core.model import StoredObject
 from archiver.ports.runtime import Checkpoint, EventLog
@@ -20,39 +20,39 @@ class Multipart:
     """Uploads to one key; `put` is all its life."""
 
     calls: S3Calls
-    settler: Settler
-    patience: Patience
+    reconciler: Reconciler
+    retries: Retries
     checkpoint: Checkpoint
     log: EventLog | None
     journal: UploadJournal
     key: str
 
-    def put(self, source: Source, first: memoryview, labels: Labels) -> StoredObject:
-        """Upload `first` and all that `source` still gives; see `archiver.ports.store.ObjectStore.put`."""
-        upload_id = self.patience.over(lambda: self.calls.create(self.key, labels))
+    def put(self, pieces: Pieces, first: memoryview, labels: Labels) -> StoredObject:
+        """Upload `first` and all that `pieces` still gives; see `archiver.ports.store.ObjectStore.put`."""
+        upload_id = self.retries.call(lambda: self.calls.create(self.key, labels))
         try:
             self.checkpoint("multipart.created")
             self.journal.opened(self.key, upload_id)
-            parts = self._send(upload_id, source, first)
+            parts = self._send(upload_id, pieces, first)
             self.checkpoint("multipart.completing")
-            stored = self._complete(upload_id, parts, source.content())
+            stored = self._complete(upload_id, parts, pieces.content())
         except BaseException:
             self._discard(upload_id)
             raise
         self.journal.closed(self.key, upload_id)
         return stored
 
-    def _send(self, upload_id: str, source: Source, piece: memoryview) -> list[Part]:
+    def _send(self, upload_id: str, pieces: Pieces, piece: memoryview) -> list[Part]:
         parts: list[Part] = []
         while True:
-            parts.append(self._part(upload_id, len(parts) + 1, piece, source.crc32_of(piece)))
+            parts.append(self._part(upload_id, len(parts) + 1, piece, pieces.crc32_of(piece)))
             self.checkpoint("multipart.part")
-            if source.ended:
+            if pieces.ended:
                 return parts
-            piece = source.next()
+            piece = pieces.next()
 
     def _part(self, upload_id: str, number: int, piece: memoryview, crc32: int) -> Part:
-        return self.patience.over(lambda: self.calls.part(self.key, upload_id, number, piece, crc32))
+        return self.retries.call(lambda: self.calls.part(self.key, upload_id, number, piece, crc32))
 
     def _complete(self, upload_id: str, parts: list[Part], content: Content) -> StoredObject:
         answered = False
@@ -63,10 +63,10 @@ class Multipart:
             answered = True
             self.checkpoint("multipart.completed")
 
-        stored = self.settler.settle(self.key, content, send)
+        stored = self.reconciler.write(self.key, content, send)
         if not answered:
             # An equal object of another writer may stand there, with our upload still open beside it.
-            self.patience.over(lambda: self.calls.abort(self.key, upload_id))
+            self.retries.call(lambda: self.calls.abort(self.key, upload_id))
         return stored
 
     def _discard(self, upload_id: str) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from archiver.adapters.object_store import S3Store
-from archiver.adapters.object_store.calls import Labels, S3Calls
+from archiver.adapters.object_store.calls import Labels, ObjectOptions, S3Calls
 from archiver.adapters.object_store.content import Content
 from archiver.adapters.object_store.faults import Conflict
 from archiver.core.errors import (
@@ -104,8 +104,8 @@ class Bench:
             self.bucket,
             buffers=self.budget,
             sleep=self.slept.append,
-            single_put_max=SINGLE,
-            part_size=PART,
+            single_max=SINGLE,
+            part=PART,
             log=log,
             checkpoint=checkpoint,
         )
@@ -227,12 +227,12 @@ def test_a_put_after_others_under_a_passing_fault_ends_right_and_alone(
 
 
 def test_a_put_after_others_is_one_request_that_says_what_boto3_would_say(bench: Bench, s3_server: S3Server) -> None:
-    wishes = {"storage_class": "STANDARD", "sse": None, "kms_key_id": None, "tags": {"app": "stems", "a b": "c/d"}}
+    options = ObjectOptions(storage_class="STANDARD", tags={"app": "stems", "a b": "c/d"})
     data = noise(SMALL)
     content = Content(len(data), hashlib.sha256(data).hexdigest(), memoryview(data))
     labels = Labels("audio/mpeg", {"task-id": "t", "stem": "vocal"})
     client = replace(s3_server, endpoint_url=bench.proxy.url).client()
-    with closing(S3Calls.of(client, bench.bucket, **wishes)) as calls:  # type: ignore[arg-type]  # a mixed dictionary
+    with closing(S3Calls.of(client, bench.bucket, options)) as calls:
         for key in ("a/(1) *'!=~.mp3", "a/(2) *'!=~.mp3"):
             assert content.named_by(calls.put(key, content, labels, IfNoneMatch="*"))
         with pytest.raises(Conflict):
@@ -249,7 +249,7 @@ def test_a_put_after_others_is_one_request_that_says_what_boto3_would_say(bench:
     keys = {entry["Key"] for entry in bench.direct.list_objects_v2(Bucket=bench.bucket)["Contents"]}
     assert keys == {"a/(1) *'!=~.mp3", "a/(2) *'!=~.mp3"}
     tags = bench.direct.get_object_tagging(Bucket=bench.bucket, Key="a/(2) *'!=~.mp3")["TagSet"]
-    assert {tag["Key"]: tag["Value"] for tag in tags} == wishes["tags"]
+    assert {tag["Key"]: tag["Value"] for tag in tags} == options.tags
 
 
 @pytest.mark.parametrize(

@@ -192,7 +192,7 @@ def test_a_lifecycle_that_cannot_be_read_is_warned_about(
 def test_storage_class_encryption_and_tags_reach_the_object(moto: boto3.session.Session, size: int) -> None:
     options = {"storage_class": "STANDARD_IA", "sse": "aws:kms", "kms_key_id": "alias/stems"}
     tags = {"app": "stem archiver", "a+b": "c=d"}
-    store = moto_store(moto, tags=tags, single_put_max=MIB, part_size=5 * MIB, **options)
+    store = moto_store(moto, tags=tags, single_max=MIB, part=5 * MIB, **options)
     with closing(store), closing(moto.client("s3")) as client:
         store.put("a.mp3", MemoryBody(bytes(size)), metadata={"stem": "vocal"}, journal=MemoryJournal())
         head = client.head_object(Bucket="moto", Key="a.mp3")

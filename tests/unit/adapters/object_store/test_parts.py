@@ -5,21 +5,17 @@ import hashlib
 import traceback
 import zlib
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from botocore import exceptions as boto
 from botocore.exceptions import ClientError
-from botocore.regions import EndpointResolver
-from botocore.session import get_session
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archiver.adapters.object_store.client import _session
 from archiver.adapters.object_store.content import BLOCK, Content, opened
 from archiver.adapters.object_store.faults import Absent, Conflict, translated
-from archiver.adapters.object_store.patience import Patience
-from archiver.adapters.object_store.source import Source, joined
+from archiver.adapters.object_store.pieces import Pieces
+from archiver.adapters.object_store.retries import Retries
 from archiver.core.errors import (
     AccessRefused,
     ArchiverError,
@@ -213,16 +209,16 @@ def test_an_opened_view_gives_blocks_and_goes_back_like_a_file() -> None:
 
 @given(data=st.binary(min_size=1, max_size=50), size=st.integers(1, 60), announced=st.booleans())
 def test_a_source_gives_every_byte_once_and_knows_the_last_piece(data: bytes, size: int, announced: bool) -> None:
-    source = Source(MemoryBody(data, announced=announced), memoryview(bytearray(size)))
-    pieces = [bytes(source.next())]
-    crcs = [source.crc32_of(memoryview(pieces[0]))]
-    while not source.ended:
-        pieces.append(bytes(source.next()))
-        crcs.append(source.crc32_of(memoryview(pieces[-1])))
+    cut = Pieces(MemoryBody(data, announced=announced), memoryview(bytearray(size)))
+    pieces = [bytes(cut.next())]
+    crcs = [cut.crc32_of(memoryview(pieces[0]))]
+    while not cut.ended:
+        pieces.append(bytes(cut.next()))
+        crcs.append(cut.crc32_of(memoryview(pieces[-1])))
     assert b"".join(pieces) == data
     assert [len(piece) for piece in pieces[:-1]] == [size] * (len(pieces) - 1)
     assert crcs == [zlib.crc32(piece) for piece in pieces]
-    content = source.content()
+    content = cut.content()
     assert (content.size, content.sha256) == (len(data), hashlib.sha256(data).hexdigest())
     assert content.crc32 == zlib.crc32(data)
 
@@ -233,27 +229,27 @@ def test_a_source_of_a_body_without_bytes_raises() -> None:
             return 0
 
     with pytest.raises(BodyEmpty):
-        Source(Silent(b""), memoryview(bytearray(1))).next()
+        Pieces(Silent(b""), memoryview(bytearray(1))).next()
 
 
 @pytest.mark.parametrize("size", [4, 5, 6, 7, 20])
 def test_a_source_of_a_body_longer_than_announced_raises(size: int) -> None:
     body = MemoryBody(b"0123456789")
     body.length = 6
-    source = Source(body, memoryview(bytearray(size)))
+    cut = Pieces(body, memoryview(bytearray(size)))
     if size + 1 <= 6:
-        source.next()
+        cut.next()
     with pytest.raises(BodyLong):
-        source.next()
+        cut.next()
 
 
 def test_a_source_whose_body_counted_otherwise_is_corrupt() -> None:
     body = MemoryBody(b"0123456789")
-    source = Source(body, memoryview(bytearray(20)))
-    source.next()
+    cut = Pieces(body, memoryview(bytearray(20)))
+    cut.next()
     body.size += 1
     with pytest.raises(StoreCorrupt):
-        source.content()
+        cut.content()
 
 
 @pytest.mark.parametrize(
@@ -271,84 +267,47 @@ def test_tries_of_a_call_grow_apart_and_end_within_twenty_seconds(
 ) -> None:
     slept: list[float] = []
     began = datetime(2026, 11, 1, tzinfo=UTC)
-    patience = Patience(slept.append, lambda: 0.5, lambda: began + timedelta(seconds=sum(slept)))
-    told = iter(faults)
+    retries = Retries(slept.append, lambda: 0.5, lambda: began + timedelta(seconds=sum(slept)))
+    coming = iter(faults)
 
     def call() -> bool:
-        for wait in told:
+        for wait in coming:
             raise StoreBusy("503", retry_after=wait)
         return True
 
     ends_well = len(waits) == len(faults)
     if ends_well:
-        assert patience.over(call)
+        assert retries.call(call)
     else:
         with pytest.raises(StoreBusy):
-            patience.over(call)
+            retries.call(call)
     assert slept == waits
 
 
 def test_what_is_absent_is_not_asked_for_again() -> None:
     slept: list[float] = []
-    patience = Patience(slept.append, lambda: 0.5, lambda: datetime(2026, 11, 1, tzinfo=UTC))
+    retries = Retries(slept.append, lambda: 0.5, lambda: datetime(2026, 11, 1, tzinfo=UTC))
 
     def call() -> bool:
         raise Absent("404")
 
     with pytest.raises(Absent):
-        patience.over(call)
+        retries.call(call)
     assert slept == []
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"), [(StoreBusy("503"), 5), (StoreCorrupt("BadDigest"), 0), (Conflict("409"), 0), (Absent("404"), 0)]
+    ("fault", "times"),
+    [(StoreBusy("503"), 5), (StoreCorrupt("BadDigest"), 0), (Conflict("409"), 0), (Absent("404"), 0)],
 )
-def test_each_answer_of_a_busy_store_is_told_also_of_tries_that_are_repeated(fault: StoreBusy, told: int) -> None:
-    heard: list[None] = []
+def test_each_answer_of_a_busy_store_is_noted_also_of_tries_that_are_repeated(fault: StoreBusy, times: int) -> None:
+    noted: list[None] = []
     now = datetime(2026, 11, 1, tzinfo=UTC)
-    patience = Patience(lambda _: None, lambda: 0.0, lambda: now, lambda: heard.append(None))
+    retries = Retries(lambda _: None, lambda: 0.0, lambda: now, lambda: noted.append(None))
 
     def call() -> bool:
         raise fault
 
     with pytest.raises(type(fault)):
-        patience.over(call)
-    assert len(heard) == told
-
-
-@given(first=st.binary(max_size=200), second=st.binary(max_size=200))
-def test_joined_crc_is_that_of_both_one_after_the_other(first: bytes, second: bytes) -> None:
-    assert joined(zlib.crc32(first), zlib.crc32(second), len(second)) == zlib.crc32(first + second)
-
-
-def test_joined_crc_of_parts_as_large_as_they_are_in_use() -> None:
-    first, second = bytes(range(256)) * 7, b"stem" * (2 * 1024 * 1024) + b"!"
-    assert joined(zlib.crc32(first), zlib.crc32(second), len(second)) == zlib.crc32(first + second)
-
-
-def test_session_finds_the_services_that_botocore_finds_and_no_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    own = tmp_path / "mine" / "2026-01-01"
-    own.mkdir(parents=True)
-    (own / "service-2.json").write_text('{"metadata": {"serviceId": "Mine"}, "operations": {}, "shapes": {}}')
-    monkeypatch.setenv("AWS_DATA_PATH", str(tmp_path))
-    ours, theirs = (session.get_component("data_loader") for session in (_session(), get_session()))
-    for service in ("s3", "sts", "sso", "sso-oidc", "mine"):
-        model = ours.load_service_model(service, "service-2")
-        assert model == theirs.load_service_model(service, "service-2")
-    with pytest.raises(boto.UnknownServiceError):
-        ours.load_service_model("nothing", "service-2")
-    with pytest.raises(boto.DataNotFoundError):
-        ours.load_service_model("mine", "paginators-1")
-
-
-@pytest.mark.parametrize("service", ["s3", "sts", "portal.sso", "oidc", "signin"])
-def test_session_knows_the_endpoints_of_what_we_use_as_botocore_does(service: str) -> None:
-    loaders = [session.get_component("data_loader") for session in (_session(), get_session())]
-    ours, theirs = (EndpointResolver(loader.load_data("endpoints")) for loader in loaders)
-    for partition in theirs.get_available_partitions():
-        regions = theirs.get_available_endpoints("ec2", partition)
-        assert regions
-        for region in regions:
-            assert ours.construct_endpoint(service, region) == theirs.construct_endpoint(service, region)
+        retries.call(call)
+    assert len(noted) == times

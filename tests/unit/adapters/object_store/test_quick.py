@@ -15,7 +15,7 @@ from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 from botocore.config import Config
 
-from archiver.adapters.object_store.calls import Labels, S3Calls
+from archiver.adapters.object_store.calls import Labels, ObjectOptions, S3Calls
 from archiver.adapters.object_store.content import Content
 from tests.house import s3_client
 
@@ -27,13 +27,8 @@ CONTENT = Content.of(b"the bytes of a stem")
 LABELS = Labels("audio/mpeg", {"task-id": "t", "stem": "vocal"})
 OF_A_TRY = {"amz-sdk-invocation-id", "amz-sdk-request", "expect"}
 OF_A_CONNECTION = {"host", "accept-encoding"}
-NOTHING: dict[str, Any] = {"storage_class": None, "sse": None, "kms_key_id": None, "tags": None}
-ALL: dict[str, Any] = {
-    "storage_class": "STANDARD_IA",
-    "sse": "aws:kms",
-    "kms_key_id": "alias/stems",
-    "tags": {"a b": "c/d"},
-}
+NOTHING = ObjectOptions()
+ALL = ObjectOptions("STANDARD_IA", "aws:kms", "alias/stems", {"a b": "c/d"})
 
 Fields = Mapping[str, str]
 
@@ -97,11 +92,11 @@ def fields_of(head: bytes) -> Fields:
 )
 def test_quick_call_has_the_fields_and_the_signature_of_boto3(
     endpoint: str | None, region: str, style: str, bucket: str, operation: str,
-    send: Callable[[S3Calls], None], options: dict[str, Any], token: str | None,
+    send: Callable[[S3Calls], None], options: ObjectOptions, token: str | None,
 ) -> None:  # fmt: skip
     client = s3_client(endpoint_url=endpoint, region=region, addressing_style=style, session=session(token))
     nowhere = Nowhere(client)
-    with closing(S3Calls.of(client, bucket, **options)) as calls:
+    with closing(S3Calls.of(client, bucket, options)) as calls:
         for _ in range(20):
             calls.quick._routes.clear()
             send(calls)
@@ -124,7 +119,7 @@ def _signed_as(calls: S3Calls, operation: str, boto3s: Fields) -> Fields:
 
 def routes_after_a_put(client: S3Client) -> Mapping[str, object]:
     Nowhere(client)
-    with closing(S3Calls.of(client, "stems", **NOTHING)) as calls:
+    with closing(S3Calls.of(client, "stems", NOTHING)) as calls:
         put(calls)
         return dict(calls.quick._routes)
 

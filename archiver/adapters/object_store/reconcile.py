@@ -1,4 +1,4 @@
-"""A lost answer is settled by looking: equal is success, different is KeyTaken, nothing is another try."""
+"""A lost answer is reconciled by looking: equal is success, different is KeyTaken, nothing is another try."""
 
 from __future__ import annotations
 
@@ -8,42 +8,41 @@ from dataclasses import dataclass
 from archiver.adapters.object_store.calls import S3Calls, stored_object
 from archiver.adapters.object_store.content import Content
 from archiver.adapters.object_store.faults import Absent
-from archiver.adapters.object_store.patience import Patience
+from archiver.adapters.object_store.retries import Retries
 from archiver.core.errors import KeyTaken, StoreBusy
 from archiver.core.model import StoredObject
 from archiver.ports.runtime import Checkpoint
 
 
 @dataclass(frozen=True, slots=True)
-class Settler:
+class Reconciler:
     """Brings one create-only write to a known end."""
 
     calls: S3Calls
-    patience: Patience
+    retries: Retries
     checkpoint: Checkpoint
 
-    def settle(self, key: str, content: Content, send: Callable[[], StoredObject | None]) -> StoredObject:
+    def write(self, key: str, content: Content, send: Callable[[], StoredObject | None]) -> StoredObject:
         """Call `send` until it, or a look at the key, proves that `content` stands there.
 
         `send` returns the object when its answer alone is proof. What it did is never guessed: after
         every other answer, and after none, the store is asked what stands under the key.
         """
-        tries = self.patience.begin()
-        while True:
-            fault = StoreBusy(f"{key}: the store said yes, but shows no such object")
-            try:
-                if stored := send():
-                    return stored
-            except StoreBusy as told:
-                fault = told
-            try:
-                if stored := self.look(key, content):
-                    return stored
-            except StoreBusy as blind:
-                fault = blind
-            if isinstance(fault, Absent):
-                raise fault
-            tries.after(fault)
+        return self.retries.call(lambda: self._write_once(key, content, send))
+
+    def _write_once(self, key: str, content: Content, send: Callable[[], StoredObject | None]) -> StoredObject:
+        fault = StoreBusy(f"{key}: the store said yes, but shows no such object")
+        try:
+            if stored := send():
+                return stored
+        except StoreBusy as error:
+            fault = error
+        try:
+            if stored := self.look(key, content):
+                return stored
+        except StoreBusy as error:
+            fault = error
+        raise fault
 
     def look(self, key: str, content: Content) -> StoredObject | None:
         """Return what stands under `key` if it is `content`, None if nothing does; raise KeyTaken if another."""

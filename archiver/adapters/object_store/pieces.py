@@ -1,15 +1,16 @@
-"""Cuts a verified body into pieces, and knows which is the last one."""
+"""A verified body, cut into pieces of which the last one is known."""
 
 from __future__ import annotations
 
 import zlib
 
 from archiver.adapters.object_store.content import Content
+from archiver.core.crc32 import joined
 from archiver.core.errors import BodyEmpty, BodyLong, StoreCorrupt
 from archiver.ports.transfer import Body
 
 
-class Source:
+class Pieces:
     """A body, read piece by piece into one borrowed buffer.
 
     A piece is called the last only once the body itself has said so, by returning less than asked; after
@@ -55,37 +56,3 @@ class Source:
         if self._body.size != self._size:
             raise StoreCorrupt(f"the body counted {self._body.size} bytes, but {self._size} came through")
         return Content(self._size, self._body.sha256, data, None if data is not None else self._crc32)
-
-
-def joined(first: int, second: int, length: int) -> int:
-    """Return the CRC-32 of two runs of bytes, one after the other, from theirs and the `length` of the second.
-
-    A CRC is a polynomial modulo a fixed one, and what follows multiplies it by a power of x. (0 is that of no bytes.)
-    """
-    return _product(_power(8 * length), first) ^ second
-
-
-_MODULUS = 0xEDB88320
-"""CRC-32's, less its highest term. The highest bit of a number is the coefficient of x**0."""
-_ONE, _X = 1 << 31, 1 << 30
-
-
-def _power(exponent: int) -> int:
-    """Return x to the power of `exponent`."""
-    result, square = _ONE, _X
-    while exponent:
-        if exponent & 1:
-            result = _product(square, result)
-        square = _product(square, square)
-        exponent >>= 1
-    return result
-
-
-def _product(left: int, right: int) -> int:
-    product = 0
-    while left:
-        if left & _ONE:
-            product ^= right
-        left = left << 1 & 0xFFFFFFFF
-        right = right >> 1 ^ (_MODULUS if right & 1 else 0)
-    return product
