@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -30,27 +29,16 @@ from archiver.settings.model import Ledger, Provider, Store
 from tests import ROOT
 from tests.fakes.events import Events
 from tests.fakes.service_manager import Listener, listening
+from tests.fakes.time import Seconds
+from tests.fakes.waiting import until
 from tests.house import DaemonProcess, Machine, Role, SockAddr, daemon, s3_client, tunables
 from tests.worlds.site import Process, Site, stems_of
 
 OFTEN = timedelta(seconds=0.1)
 
 
-class Clock:
-    """The clock of liveness and of the watchdog, moved by hand."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def pass_by(self, span: timedelta) -> None:
-        self.now += span.total_seconds()
-
-
 @contextmanager
-def at_work(run: Callable[[], None], clock: Clock, events: Events, address: str) -> Iterator[Listener]:
+def at_work(run: Callable[[], None], clock: Seconds, events: Events, address: str) -> Iterator[Listener]:
     """Run a daemon with this job and another that always succeeds, under a watchdog of a minute."""
     shutdown, liveness = Shutdown(), Liveness(clock)
     jobs = {"sick": Job(run, OFTEN), "sound": Job(lambda: None, OFTEN)}
@@ -68,7 +56,7 @@ def at_work(run: Callable[[], None], clock: Clock, events: Events, address: str)
 
 
 def test_hung_job_starves_the_watchdog_though_all_else_goes_on(tmp_path: Path) -> None:
-    clock, events, running, release = Clock(), Events(), threading.Event(), threading.Event()
+    clock, events, running, release = Seconds(), Events(), threading.Event(), threading.Event()
 
     def hang() -> None:
         running.set()
@@ -77,9 +65,9 @@ def test_hung_job_starves_the_watchdog_though_all_else_goes_on(tmp_path: Path) -
     with at_work(hang, clock, events, str(tmp_path / "notify")) as listener:
         assert running.wait(30)
         seen = listener.wait_for("WATCHDOG=1")
-        clock.pass_by(HUNG_AFTER + timedelta(minutes=1))
+        clock.sleep(HUNG_AFTER.total_seconds() + 60)
         stalled = listener.wait_for("STATUS=stalled: sick", after=seen)
-        clock.pass_by(timedelta(minutes=1))
+        clock.sleep(60)
         hung = len(listener.take())
         release.set()
         well = listener.wait_for("STATUS=well", after=stalled)
@@ -90,14 +78,14 @@ def test_hung_job_starves_the_watchdog_though_all_else_goes_on(tmp_path: Path) -
 
 
 def test_job_that_always_fails_starves_the_watchdog_too(tmp_path: Path) -> None:
-    clock, events = Clock(), Events()
+    clock, events = Seconds(), Events()
 
     def fail() -> None:
         raise RuntimeError("as ever")
 
     with at_work(fail, clock, events, str(tmp_path / "notify")) as listener:
         seen = listener.wait_for("WATCHDOG=1")
-        clock.pass_by(HUNG_AFTER + timedelta(minutes=1))
+        clock.sleep(HUNG_AFTER.total_seconds() + 60)
         listener.wait_for("STATUS=stalled: sick", after=seen)
 
 
@@ -205,7 +193,7 @@ def test_daemon_tells_systemd_of_start_work_and_end_and_a_sighup_in_between_dist
 
 
 def test_transfers_that_hang_for_ever_are_late_though_all_jobs_go_on(site: Site) -> None:
-    clock, connecting, release = Clock(), threading.Event(), threading.Event()
+    clock, connecting, release = Seconds(), threading.Event(), threading.Event()
 
     def hang(_address: SockAddr, _seconds: float) -> socket.socket:
         connecting.set()
@@ -216,7 +204,7 @@ def test_transfers_that_hang_for_ever_are_late_though_all_jobs_go_on(site: Site)
     with running(site, Machine(monotonic=clock, connect=hang)) as process:
         try:
             assert connecting.wait(30)
-            clock.pass_by(timedelta(minutes=11))
+            clock.sleep(660)
             until(lambda: set(process.liveness.late()) & {"work", "dispatch", "intake"} == {"work"})
             release.set()
             until(lambda: "work" not in process.liveness.late())
@@ -225,11 +213,11 @@ def test_transfers_that_hang_for_ever_are_late_though_all_jobs_go_on(site: Site)
 
 
 def test_transfer_whose_bytes_flow_is_not_late_however_long_it_takes(site: Site) -> None:
-    clock, late, fetched = Clock(), list[Mapping[str, float]](), threading.Event()
+    clock, late, fetched = Seconds(), list[Mapping[str, float]](), threading.Event()
 
     def step(name: str) -> None:
         if name == "download.opened":
-            clock.pass_by(timedelta(minutes=11))
+            clock.sleep(660)
         if name == "put.begun":
             late.append(process.liveness.late())
             fetched.set()
@@ -264,13 +252,6 @@ def running(site: Site, machine: Machine) -> Iterator[DaemonProcess]:
         finally:
             shutdown.ask()
             thread.join()
-
-
-def until(condition: Callable[[], bool], *, seconds: float = 60) -> None:
-    give_up = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < give_up
-        time.sleep(0.02)
 
 
 def test_example_marks_just_the_settings_that_can_change_while_the_service_is_at_work(tmp_path: Path) -> None:

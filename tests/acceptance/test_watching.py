@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from http.client import HTTPConnection
 
@@ -16,6 +16,7 @@ import pytest
 
 from archiver.demo.emulator import Emulator
 from archiver.demo.records import EmulatedTask
+from tests.fakes.waiting import until
 from tests.worlds.site import Process, Site, stems_of
 
 HERE = "127.0.0.1"
@@ -58,13 +59,6 @@ def get(port: int, path: str) -> tuple[int, str]:
 def sample(page: str, name: str) -> float:
     [value] = re.findall(rf"^stem_archiver_{re.escape(name)} (\S+)$", page, re.MULTILINE)
     return float(value)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    give_up = time.monotonic() + WAIT
-    while not condition():
-        assert time.monotonic() < give_up
-        time.sleep(0.2)
 
 
 def test_scrape_of_a_busy_daemon_counts_its_work_and_holds_no_id_no_secret_and_no_link(site: Site) -> None:

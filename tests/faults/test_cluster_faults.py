@@ -9,7 +9,7 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -26,6 +26,7 @@ from archiver.demo.records import EmulatedTask
 from archiver.demo.seaweed import S3Server
 from tests.fakes.s3_proxy import Exchange, Response, s3_proxy
 from tests.fakes.tcp_relay import TcpRelay, tcp_relay
+from tests.fakes.waiting import until
 from tests.faults.scenes import LARGE, STORE, versioning, versions
 from tests.fixtures.ledgers import overview
 from tests.fixtures.postgres import PostgresServer
@@ -145,7 +146,7 @@ def test_task_of_a_killed_worker_on_another_machine_is_archived_within_15_second
         cluster.start("run")
         victim = cluster.start("worker")
         cluster.give(1)
-        _until(lambda: "PutObject" in proxy.operations())
+        until(lambda: "PutObject" in proxy.operations())
         cluster.start("worker").wait_event("daemon.started")
         victim.signal(signal.SIGKILL)
         killed = time.monotonic()
@@ -172,7 +173,7 @@ def test_worker_that_wakes_after_its_job_was_rescued_changes_nothing(cluster: Cl
         cluster.start("run")
         frozen = cluster.start("worker")
         cluster.give(1)
-        _until(lambda: "PutObject" in proxy.operations())
+        until(lambda: "PutObject" in proxy.operations())
         frozen.signal(signal.SIGSTOP)
         stopped.set()
         other = cluster.start("worker")
@@ -230,7 +231,7 @@ def test_restart_of_postgresql_in_the_middle_loses_nothing(cluster: Cluster, pos
     cluster.give(60)
     for restart in (postgres.stop, postgres.crash):
         before = cluster.archived()
-        _until(lambda before=before: cluster.archived() > before)  # type: ignore[misc]
+        until(lambda before=before: cluster.archived() > before)  # type: ignore[misc]
         restart()
         time.sleep(2)
         postgres.start()
@@ -253,7 +254,7 @@ def test_worker_that_is_cut_off_from_postgresql_and_then_from_s3_loses_nothing(
         for relay in (ledger, store):
             cluster.give(40)
             before = len(_archived_by(cut_off))
-            _until(lambda before=before: len(_archived_by(cut_off)) > before)  # type: ignore[misc]
+            until(lambda before=before: len(_archived_by(cut_off)) > before)  # type: ignore[misc]
             relay.cut()
             if cluster.made == 2:
                 cluster.start("worker")
@@ -270,10 +271,3 @@ def test_worker_that_is_cut_off_from_postgresql_and_then_from_s3_loses_nothing(
 
 def _archived_by(worker: Process) -> list[str]:
     return [line["task_id"] for line in worker.events if line["event"] == "task.archived"]
-
-
-def _until(condition: Callable[[], object], seconds: float = 60) -> None:
-    give_up = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < give_up, "waited in vain"
-        time.sleep(0.05)

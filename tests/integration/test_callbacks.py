@@ -25,11 +25,11 @@ from archiver.web.callbacks import PATH, Callbacks, CallbackServer
 from archiver.web.listener import Limits
 from archiver.web.messages import Refused, RequestReader
 from tests.fakes.events import Events
+from tests.fakes.time import NOW
 from tests.fixtures.profiles import examples
 
 WINDOW = timedelta(minutes=5)
 KEY = "whk_test_0123456789abcdef"
-NOW = datetime(2026, 11, 1, tzinfo=UTC)
 TASK = TaskId("3e63b4cc88d52611159371f6af5571e7")
 
 Headers = Sequence[tuple[bytes, bytes]]

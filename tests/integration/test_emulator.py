@@ -22,6 +22,7 @@ from mutagen.mp3 import MP3
 from archiver.demo.audio import EmulatedStem
 from archiver.demo.emulator import API_KEY, Emulator
 from archiver.demo.records import FLAT_STEMS, STEMS_OF, Answers, EmulatedTask, Kind
+from tests.fakes.time import Clock
 
 AUDIO = {name: EmulatedStem(2000, name) for name in (*FLAT_STEMS, "origin")}
 RECORD_INFO = "/api/v1/vocal-removal/record-info"
@@ -30,20 +31,9 @@ Json = Any  # what json.loads gives; the tests say what they expect of it
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = NOON
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def forward(self, **span: float) -> None:
-        self.now += timedelta(**span)
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(NOON)
 
 
 @pytest.fixture

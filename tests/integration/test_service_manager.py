@@ -9,23 +9,16 @@ import pytest
 
 from archiver.adapters.systemd import Systemd
 from tests.fakes.service_manager import listening
+from tests.fakes.time import Seconds
 
 PID = 4242
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.mark.parametrize("abstract", [False, True], ids=["path", "abstract"])
 def test_messages_reach_the_socket_that_systemd_names(tmp_path: Path, abstract: bool) -> None:
     address = f"@{uuid.uuid4()}" if abstract else str(tmp_path / "notify")
     with listening(address) as listener:
-        manager = Systemd(address, clock=Clock())
+        manager = Systemd(address, clock=Seconds(100.0))
         manager.ready()
         manager.status("2 tasks\nin flight")
         manager.reloading()
@@ -47,7 +40,7 @@ def test_status_is_told_only_when_it_changes(tmp_path: Path) -> None:
 
 
 def test_watchdog_is_fed_thrice_a_period_however_often_progress_is_shown(tmp_path: Path) -> None:
-    clock = Clock()
+    clock = Seconds(100.0)
     with listening(str(tmp_path / "notify")) as listener:
         manager = Systemd(str(tmp_path / "notify"), watchdog=60.0, clock=clock)
         for _ in range(120):

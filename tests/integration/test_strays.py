@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,13 +16,13 @@ from archiver.core.model import Intake, TaskId
 from archiver.demo.seaweed import S3Server
 from archiver.service.housekeeping import abort_strays
 from tests.fakes.events import Events
+from tests.fakes.time import NOW
 from tests.fixtures.ledgers import accept
 from tests.house import Ledger, ledger_at, s3_store
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-NOW = datetime(2026, 11, 1, tzinfo=UTC)
 TASK = TaskId("task-0001")
 
 

@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
@@ -31,9 +31,9 @@ from tests.fakes.events import Events
 from tests.fakes.object_store import FakeStore
 from tests.fakes.observer import Watcher
 from tests.fakes.record_api import FakeApi
+from tests.fakes.time import NOW as START
 from tests.house import Ledger, QueueFile, archiver_on, breakers_on, context_on, dispatcher_on, ledger_at
 
-START = datetime(2026, 11, 1, tzinfo=UTC)
 PREFIX = "p/"
 POLICY = Policy()
 SECOND = AccountName("second")

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 from archiver.adapters.downloader import HttpDownloader
 from archiver.core.errors import ArchiverError, OriginBusy
@@ -15,10 +14,10 @@ from archiver.core.model import Dependency
 from archiver.core.text import host_of
 from tests.fakes.audio import mp3
 from tests.fakes.origin import Origin, Reply, Seen, origin
+from tests.fakes.time import NOW
 from tests.fixtures.fetching import fetch
 from tests.house import TransferThreads, downloader
 
-NOW = datetime(2026, 11, 1, tzinfo=UTC)
 SONG = mp3(20_000)
 SECONDS = 0.02
 """What the origin needs for a stem."""

@@ -57,7 +57,8 @@ def read_until(stop: threading.Event, client: HttpDownloader, url: str) -> None:
                 pass
 
 
-@pytest.mark.parametrize("threads", [1, 16])
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("threads", [pytest.param(1, marks=pytest.mark.slow), 16])
 def test_ten_seconds_bring_the_bandwidth_to_five_percent_with_one_thread_or_many(cdn: Origin, threads: int) -> None:
     url, meter, stop = cdn.script(Reply(mp3(3 * MIB))), Meter("2MiB"), threading.Event()
     with downloader(throttle=meter, max_connections=threads) as client, ThreadPoolExecutor(threads) as pool:

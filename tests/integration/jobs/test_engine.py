@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -17,12 +17,13 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
-from archiver.adapters.jobs import SILENT_AFTER, Procrastinate, counts
+from archiver.adapters.jobs import Procrastinate, counts
 from archiver.adapters.jobs.database import migrations, parameters, prepare
 from archiver.core.errors import LedgerFault
 from archiver.core.model import Due, Stage, TaskId
 from archiver.core.reports import JobCounts
 from tests import ROOT
+from tests.fakes.waiting import until
 from tests.fixtures.ledgers import tid
 from tests.fixtures.postgres import PostgresServer
 
@@ -68,13 +69,6 @@ class Took:
 def jobs(postgres_url: str) -> Iterator[Procrastinate]:
     with closing(Procrastinate.open(postgres_url)) as opened:
         yield opened
-
-
-def until(condition: Callable[[], object], seconds: float = 20) -> None:
-    give_up = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < give_up, "waited in vain"
-        time.sleep(0.02)
 
 
 def asked(url: str, statement: LiteralString) -> list[tuple[object, ...]]:
@@ -293,7 +287,8 @@ def test_job_of_a_worker_that_lives_is_left_to_it(jobs: Procrastinate, postgres_
     hand.may_go_on.clear()
     jobs.start(hand, at_once=1)
     until(lambda: hand.done)
-    time.sleep(SILENT_AFTER.total_seconds() + 1)
+    silence(postgres_url)
+    until(lambda: (found := counts(postgres_url)) is not None and found.workers == 1, seconds=8)
     assert jobs.rescue() == []
     assert states(postgres_url) == [(tid(1), "doing")]
     hand.may_go_on.set()

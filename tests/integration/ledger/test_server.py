@@ -53,7 +53,7 @@ from tests.fixtures.ledgers import (
     open_work,
     overview,
     pause,
-    pauses,
+    receipt,
     record,
     release,
     relisted,
@@ -214,8 +214,8 @@ def test_a_connection_that_broke_while_idle_is_replaced(ledger: Ledger, postgres
 def test_work_goes_on_over_a_restart_of_the_server_and_each_task_is_done_once(
     postgres: PostgresServer, database: str, end: Callable[[PostgresServer], None]
 ) -> None:
-    told: list[LedgerAway] = []
-    with closing(ledger_at(postgres.url(database), notify=told.append)) as ledger:
+    notified: list[LedgerAway] = []
+    with closing(ledger_at(postgres.url(database), notify=notified.append)) as ledger:
         take_in(ledger, *range(120))
 
         def work(owner: str) -> int:
@@ -234,7 +234,7 @@ def test_work_goes_on_over_a_restart_of_the_server_and_each_task_is_done_once(
                 end(postgres)
                 postgres.start()
             done = [worker.result() for worker in workers]
-        assert told, "the server was away, and nobody noticed"
+        assert notified, "the server was away, and nobody noticed"
         assert sum(done) == 120
         seen = overview(ledger)
         assert (seen.tasks[TaskState.ARCHIVED], seen.stems[StemState.STORED], seen.working) == (120, 120, 0)
@@ -242,11 +242,11 @@ def test_work_goes_on_over_a_restart_of_the_server_and_each_task_is_done_once(
             assert events(ledger, number) == [(None, "listed"), (VOCAL, "stored"), (None, "all_stored")]
 
 
-def test_a_server_that_stays_away_is_a_fault_told_once_and_work_goes_on_when_it_is_back(
+def test_a_server_that_stays_away_is_a_fault_notified_once_and_work_goes_on_when_it_is_back(
     postgres: PostgresServer, database: str
 ) -> None:
-    told: list[LedgerAway] = []
-    with closing(ledger_at(postgres.url(database), outage=SHORT, notify=told.append)) as ledger:
+    notified: list[LedgerAway] = []
+    with closing(ledger_at(postgres.url(database), outage=SHORT, notify=notified.append)) as ledger:
         take_in(ledger, 1)
         postgres.stop()
         try:
@@ -257,7 +257,7 @@ def test_a_server_that_stays_away_is_a_fault_told_once_and_work_goes_on_when_it_
                 assert "start the server" in caught.value.hint
                 assert postgres.password not in _whole(caught.value)
             assert time.monotonic() - began < 20 * SHORT.total_seconds()
-            assert len(told) == 1
+            assert len(notified) == 1
         finally:
             postgres.start()
         assert take_in(ledger, 1, 2) == [tid(2)]
@@ -441,9 +441,10 @@ def test_the_tables_repeat_the_rules(ledger: Ledger, postgres: PostgresServer, d
         db.execute(broken.encode())
 
 
-def test_a_text_with_a_nul_is_kept_with_the_sign_for_it(ledger: Ledger) -> None:
-    ledger.pauses.pause(Dependency.STORE, reason="a\0b", hint="", lasting=True, now=NOW)
-    assert [pause.reason for pause in pauses(ledger)] == ["a\N{SYMBOL FOR NULL}b"]
+def test_an_etag_with_a_nul_is_kept_with_the_sign_for_it(ledger: Ledger) -> None:
+    stored(ledger, listed(ledger, 1, "vocal"), "vocal", replace(receipt(), etag="a\0b"))
+    [stem] = shown(ledger).stems
+    assert stem.receipt == replace(receipt(), etag="a\N{SYMBOL FOR NULL}b")
 
 
 def test_connection_that_forgets_its_transaction_is_ended_after_ten_seconds(ledger: Ledger) -> None:

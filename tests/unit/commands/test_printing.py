@@ -6,7 +6,7 @@ import io
 import json
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from rich.console import Console
@@ -20,8 +20,8 @@ from archiver.core.model import StemRow as Stem
 from archiver.core.reports import AtRisk, Finding, Overview, TaskRow
 from archiver.core.states import StemState, TaskState
 from archiver.service.backfill import BackfillCounts, BackfillResult, Verdict
+from tests.fakes.time import NOW
 
-NOW = datetime(2026, 11, 1, tzinfo=UTC)
 HOSTILE = (
     "[red]r[/red] [link=https://evil.example]l[/link] :bomb: [/] "
     "\x1b]0;title\x07\x1b[2J\x9b31m\x9d8;;https://evil.example\x9c\u202eevil\u2066 \r\n2026-11-01 forged line\x00"

@@ -19,6 +19,7 @@ from archiver.adapters.downloader.throttle import BLOCKS_A_SECOND, SMALLEST, Thr
 from archiver.core.bandwidth import Allowance, Timetable, Window
 from archiver.core.errors import Interrupted
 from archiver.settings import parse_bandwidth, show_bandwidth
+from tests.fakes.time import Seconds
 
 KIB, MIB = 1 << 10, 1 << 20
 MONDAY = datetime(2026, 11, 2, tzinfo=UTC)
@@ -211,23 +212,15 @@ def test_change_of_the_rate_holds_for_those_who_wait() -> None:
 # --- the throttle
 
 
-class Time:
-    """A clock that waiting moves on, and the time on the wall beside it."""
+class Time(Seconds):
+    """The time on the wall beside it."""
 
     def __init__(self, local: datetime = MONDAY) -> None:
-        self.now = 1000.0
+        super().__init__()
         self.start = local
-        self.waits: list[float] = []
-
-    def clock(self) -> float:
-        return self.now
 
     def local(self) -> datetime:
         return self.start + timedelta(seconds=self.now - 1000.0)
-
-    def wait(self, condition: threading.Condition, seconds: float) -> None:
-        self.waits.append(seconds)
-        self.now += seconds
 
 
 def throttle(time: Time, text: str) -> Throttle:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
@@ -15,8 +15,7 @@ from archiver.core.model import Dependency
 from archiver.pipeline.lanes import HOSTS_KNOWN, Lanes
 from archiver.pipeline.transfers import TransferThreads
 from tests.fakes.events import Events
-
-NOW = datetime(2026, 11, 1, tzinfo=UTC)
+from tests.fakes.time import NOW
 
 
 def test_pool_when_full_runs_the_earliest_deadline_first() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
@@ -12,8 +12,8 @@ from archiver.core.redaction import Cleaner
 from archiver.logs import EVENTS
 from archiver.service.alerts import ALERTS, LINES_MAX, AlertDelivery, Alerts, Courier, Heartbeat
 from tests.fakes.events import Events
+from tests.fakes.time import NOW
 
-NOW = datetime(2026, 11, 1, tzinfo=UTC)
 INTERVAL = timedelta(minutes=5)
 LOST: Mapping[str, object] = {"task_id": "lost-0001", "reason": "vocal: https://cdn.example/v.mp3?token=planted-query"}
 

@@ -1,18 +1,11 @@
 from datetime import timedelta
 
 from archiver.service.liveness import Liveness
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.fakes.time import Seconds
 
 
 def test_loop_that_shows_progress_in_time_is_not_late() -> None:
-    clock = Clock()
+    clock = Seconds(100.0)
     liveness = Liveness(clock)
     liveness.expect("intake", timedelta(seconds=10))
     clock.now += 9
@@ -22,7 +15,7 @@ def test_loop_that_shows_progress_in_time_is_not_late() -> None:
 
 
 def test_silent_loop_is_late_with_the_seconds_since_its_last_progress() -> None:
-    clock = Clock()
+    clock = Seconds(100.0)
     liveness = Liveness(clock)
     liveness.expect("intake", timedelta(seconds=10))
     liveness.expect("dispatch", timedelta(seconds=60))
@@ -31,7 +24,7 @@ def test_silent_loop_is_late_with_the_seconds_since_its_last_progress() -> None:
 
 
 def test_late_loop_that_shows_progress_again_is_late_no_more() -> None:
-    clock = Clock()
+    clock = Seconds(100.0)
     liveness = Liveness(clock)
     liveness.expect("intake", timedelta(seconds=10))
     clock.now += 11
@@ -40,7 +33,7 @@ def test_late_loop_that_shows_progress_again_is_late_no_more() -> None:
 
 
 def test_loop_that_nothing_is_expected_of_is_never_late() -> None:
-    clock = Clock()
+    clock = Seconds(100.0)
     liveness = Liveness(clock)
     liveness.progress("one-off")
     clock.now += 1e6

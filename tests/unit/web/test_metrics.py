@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import get_args
 
 import pytest
@@ -19,9 +19,9 @@ from archiver.core.reports import Overview
 from archiver.core.states import StemState, TaskState
 from archiver.web.metrics import REMEMBERED, Metrics, Sources
 from tests import ROOT
+from tests.fakes.time import NOW as START
 
 README = ROOT / "README.md"
-START = datetime(2026, 11, 1, tzinfo=UTC)
 SEEN = Overview(
     tasks={TaskState.ARCHIVED: 7, TaskState.LOST: 1},
     stems={StemState.WANTED: 3},

@@ -5,13 +5,14 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from archiver.adapters.provider.limiter import LocalPermits, RateLimiter
 from archiver.core.errors import ApiBusy, ApiThrottled
+from tests.fakes.time import Seconds
+from tests.fakes.waiting import until
 
 
 def real_limiter(limit: int, window: float) -> RateLimiter:
@@ -19,33 +20,14 @@ def real_limiter(limit: int, window: float) -> RateLimiter:
     return RateLimiter(permits, clock=time.monotonic, wait=threading.Condition.wait)
 
 
-class FakeTime:
-    def __init__(self) -> None:
-        self.now = 1000.0
-        self.waits: list[float] = []
-
-    def clock(self) -> float:
-        return self.now
-
+class PacedTime(Seconds):
     def limiter(self, limit: int, window: float) -> RateLimiter:
         return RateLimiter(LocalPermits(limit, window, clock=self.clock), clock=self.clock, wait=self.wait)
-
-    def wait(self, condition: threading.Condition, seconds: float) -> None:
-        del condition
-        self.waits.append(seconds)
-        self.now += seconds
 
 
 def most_in_a_window(times: list[float], window: float) -> int:
     times = sorted(times)
     return max(sum(1 for each in times if start <= each <= start + window) for start in times)
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 5
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.002)
 
 
 def test_limiter_when_threads_hammer_and_the_way_is_uneven_is_exact_at_the_far_end() -> None:
@@ -68,7 +50,7 @@ def test_limiter_when_threads_hammer_and_the_way_is_uneven_is_exact_at_the_far_e
 
 
 def test_limiter_when_unhindered_uses_the_whole_budget_at_once_and_again_after_the_window() -> None:
-    fake = FakeTime()
+    fake = PacedTime()
     limiter = fake.limiter(4, 10)
     sent = []
     for _ in range(12):
@@ -78,7 +60,7 @@ def test_limiter_when_unhindered_uses_the_whole_budget_at_once_and_again_after_t
 
 
 def test_permit_when_its_request_is_under_way_for_long_rests_from_the_answer_on() -> None:
-    fake = FakeTime()
+    fake = PacedTime()
     limiter = fake.limiter(1, 10)
     with limiter.permit(30):
         fake.now += 8
@@ -87,7 +69,7 @@ def test_permit_when_its_request_is_under_way_for_long_rests_from_the_answer_on(
 
 
 def test_permit_when_its_request_fails_is_given_back() -> None:
-    fake = FakeTime()
+    fake = PacedTime()
     limiter = fake.limiter(1, 10)
     with pytest.raises(RuntimeError), limiter.permit(30):
         raise RuntimeError
@@ -110,14 +92,14 @@ def test_permit_when_several_wait_are_had_in_the_order_of_asking() -> None:
         for number, thread in enumerate(threads):
             thread.start()
             asked.acquire()
-            eventually(lambda number=number: len(limiter._line) == number + 1)  # type: ignore[misc]  # the line is not shown otherwise
+            until(lambda number=number: len(limiter._line) == number + 1)  # type: ignore[misc]  # the line is not shown otherwise
     for thread in threads:
         thread.join(5)
     assert order == list(range(6))
 
 
 def test_permit_when_cooling_down_waits_for_its_end() -> None:
-    fake = FakeTime()
+    fake = PacedTime()
     limiter = fake.limiter(4, 10)
     limiter.cool_down(12)
     limiter.cool_down(3)
@@ -126,7 +108,7 @@ def test_permit_when_cooling_down_waits_for_its_end() -> None:
 
 
 def test_permit_when_the_cool_down_outlasts_patience_is_throttled_at_once() -> None:
-    fake = FakeTime()
+    fake = PacedTime()
     limiter = fake.limiter(4, 10)
     limiter.cool_down(31)
     with pytest.raises(ApiThrottled) as caught, limiter.permit(30):
@@ -136,7 +118,7 @@ def test_permit_when_the_cool_down_outlasts_patience_is_throttled_at_once() -> N
 
 
 def test_permit_when_all_wait_in_line_never_waits_over_30_seconds_without_looking() -> None:
-    fake = FakeTime()
+    fake = PacedTime()
     limiter = fake.limiter(1, 100)
     for _ in range(2):
         with limiter.permit(30):
@@ -175,7 +157,7 @@ def test_permit_when_closed_is_refused() -> None:
 
 
 def test_left_counts_the_permits_that_could_be_taken_at_once() -> None:
-    fake = FakeTime()
+    fake = PacedTime()
     limiter = fake.limiter(3, 10)
     assert limiter.left() == 3
     with limiter.permit(30):
@@ -208,7 +190,7 @@ def test_limiter_when_raised_lets_those_go_who_wait() -> None:
 
 
 def test_limiter_when_lowered_counts_what_is_out_already() -> None:
-    time_ = FakeTime()
+    time_ = PacedTime()
     limiter = time_.limiter(4, 10.0)
     for _ in range(3):
         with limiter.permit(30):
@@ -233,7 +215,7 @@ def test_limiter_is_waited_for_while_a_thread_waits_and_no_longer() -> None:
 
     thread = threading.Thread(target=request)
     thread.start()
-    eventually(limiter.is_waited_for)
+    until(limiter.is_waited_for)
     limiter.close()
     thread.join(5)
     assert not limiter.is_waited_for()
