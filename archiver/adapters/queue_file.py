@@ -259,7 +259,7 @@ def parse_line(line: bytes) -> Named | None:
     return Named(found, _account(account[0])) if account else Named(found)
 
 
-_ACCOUNT = re.compile(r"\s+account=")
+_ACCOUNT = re.compile(r"(?<!\s)\s+account=")
 _COMMENT = re.compile(r"(?<=\S)\s+#.*", re.DOTALL)
 
 

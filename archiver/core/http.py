@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-_MOST_DIGITS = 9
+LONGEST = 366 * 24 * 3600.0
+"""Seconds; a Retry-After that names more, or a date beyond any, is taken for so many."""
+
+_FAR_DATE = re.compile(r"(?:[A-Za-z]{3,9}, ?)?[0-9]{1,2}[ -][A-Za-z]{3}[ -][0-9]{5,} [0-9:]{4,8}(?: [A-Z0-9+-]{1,5})?")
+"""A date of a year that no datetime holds."""
+_DIGITS_OF_LONGEST = 8
+_LONGEST_DATE = 100
+"""Characters; what is longer is no date."""
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that Retry-After names (RFC 9110, 10.2.3); None where it names none.
+    """Return the seconds that Retry-After names (RFC 9110, 10.2.3), LONGEST at most; None where it names none.
 
     `headers` answers to lower-case names. A date is measured against the answer's own Date, so our clock does not
-    matter. A number of more than nine digits is infinite.
+    matter.
     """
     value = headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
-        return float(value) if len(value) <= _MOST_DIGITS else math.inf
+        digits = value.lstrip("0")
+        return min(float(digits or 0), LONGEST) if len(digits) <= _DIGITS_OF_LONGEST else LONGEST
+    if _FAR_DATE.fullmatch(value):
+        return LONGEST
     at, now = date_of(value), date_of(headers.get("date", ""))
-    return None if at is None or now is None else max(0.0, (at - now).total_seconds())
+    return None if at is None or now is None else min(max(0.0, (at - now).total_seconds()), LONGEST)
 
 
 def date_of(value: str) -> datetime | None:
     """Return an HTTP date (RFC 9110, 5.6.7) in UTC where it names no zone; None for all else."""
+    if len(value) > _LONGEST_DATE:
+        return None
     try:
         date = parsedate_to_datetime(value)
-    except (ValueError, TypeError, OverflowError):
+    except (ValueError, TypeError, OverflowError, LookupError):
         return None
     return date if date.tzinfo else date.replace(tzinfo=UTC)

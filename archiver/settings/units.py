@@ -20,10 +20,10 @@ _SPANS = {
     "s": timedelta(seconds=1),
     "ms": timedelta(milliseconds=1),
 }
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)(ms|[wdhms])", re.ASCII)
+_SPAN = re.compile(r"(?<!\d)(\d+(?:\.\d+)?)(ms|[wdhms])", re.ASCII)
 _SPAN_SHOWN = re.compile(rf"\s*(?:{_SPAN.pattern}\s*)+", re.ASCII)
 _SIZES = {"tib": 1 << 40, "gib": GIB, "mib": MIB, "kib": KIB, "tb": 10**12, "gb": 10**9, "mb": 10**6, "kb": 10**3}
-_SIZE = re.compile(r"\s*(\d{1,15}(?:\.\d{1,15})?)\s*([kmgt]i?b|b)?\s*", re.ASCII | re.IGNORECASE)
+_SIZE = re.compile(r"\s*(\d{1,15}(?:\.\d{1,15})?)(?:\s*([kmgt]i?b|b))?\s*", re.ASCII | re.IGNORECASE)
 _NUMBER = re.compile(r"\s*\d+(?:\.\d+)?\s*", re.ASCII)
 
 

@@ -14,13 +14,13 @@ from archiver.core.http import date_of, retry_after
 
 EXCERPT = 4096
 """Bytes of an error page that are looked at."""
+EXCERPT_SECONDS = 2.0
+"""What came of them by then is all there is to judge by."""
 
 _BLOCK = re.compile(rb"error code: (1[0-9]{3})\b")
 _STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]*"')
 _CONTENT_RANGE = re.compile(r"bytes (?:([0-9]{1,18})-([0-9]{1,18})|\*)/([0-9]{1,18})", re.IGNORECASE)
 _STRONG_AGE = timedelta(seconds=60)
-_MANY_YEARS = 1e9
-"""Seconds; a Retry-After beyond it is taken for nonsense."""
 
 
 class Hiccup(OriginBusy):
@@ -52,7 +52,6 @@ def refusal(response: httpx.Response) -> ArchiverError | None:
     if status == httpx.codes.PARTIAL_CONTENT:
         return BodyChanged("206 though no range was asked for")
     wait = retry_after(response.headers)
-    wait = None if wait is None else min(wait, _MANY_YEARS)
     if status in {401, 403, 404, 410}:
         return _blocked(response) or LinkSpent(status=status, retry_after=wait)
     kind = Hiccup if status in {408, 429} or status >= httpx.codes.INTERNAL_SERVER_ERROR else OriginBusy
@@ -69,10 +68,10 @@ def _blocked(response: httpx.Response) -> ClientBlocked | None:
 
 
 def _excerpt(response: httpx.Response) -> bytes:
-    page, reader = bytearray(EXCERPT), stream_of(response).reader
-    view, got = memoryview(page), 0
+    stream, view, got = stream_of(response), memoryview(bytearray(EXCERPT)), 0
+    stream.hurry(EXCERPT_SECONDS)
     try:
-        while got < EXCERPT and (size := reader.receive(view[got:])):
+        while got < EXCERPT and (size := stream.reader.receive(view[got:])):
             got += size
     except httpx.TransportError:
         pass  # what came is all there is to judge by

@@ -36,6 +36,9 @@ PROGRESS = 64 * 1024
 RESUME_FIRST = 0.25
 """Seconds before the first of them; doubles with each."""
 COMPARED = 64 * 1024
+FRAMING_FREE = 16 * 1024
+"""Bytes of chunks' framing that do not count for the cap, beside one for every FRAMING_SHARE of the body."""
+FRAMING_SHARE = 8
 _PAGES = (b"<", b"{", b"[")
 """What HTML, XML and JSON begin with, and no audio does."""
 
@@ -117,6 +120,7 @@ class VerifyingBody:
         self._size = 0
         self._tries = 0
         self._cut_at = 0
+        self._framing = 0
         self._midway = self._verified = False
         self._failure: ArchiverError | None = None
 
@@ -128,7 +132,7 @@ class VerifyingBody:
         if self._whole is not None and self._whole > self._limits.max_bytes:
             raise BodyTooLarge(f"{self._whole} bytes announced, {self._limits.max_bytes} allowed")
         self._head = self._first_bytes()
-        self._cap(len(self._head))
+        self._cap(len(self._head), self._reader.framing)
         head = bytes(self._head)
         self._container = sniff(head, whole=self._reader.ended)
         if self._container is not None:
@@ -137,9 +141,13 @@ class VerifyingBody:
             raise BodyShort(f"closed after {len(head)} bytes, too few to tell")
         raise BodyNotAudio(f"not audio but {looks_like(head)}") if head else BodyEmpty("no bytes")
 
-    def _cap(self, got: int) -> None:
-        if got > self._limits.max_bytes:
+    def _cap(self, got: int, framing: int) -> None:
+        if not self._fits(got, framing):
             raise BodyTooLarge(f"more than {self._limits.max_bytes} bytes")
+
+    def _fits(self, got: int, framing: int) -> bool:
+        """Return whether the cap allows so much: of the framing what is more than an honest sender's counts too."""
+        return got + max(0, framing - FRAMING_FREE - got // FRAMING_SHARE) <= self._limits.max_bytes
 
     def _first_bytes(self) -> memoryview:
         view, got = memoryview(bytearray(ENOUGH)), 0
@@ -227,7 +235,7 @@ class VerifyingBody:
             self._resume(cut, at)
             return 0
         self._pace.count(size)
-        self._cap(at + size)
+        self._cap(at + size, self._framing + self._reader.framing)
         if not self._midway and not self._reader.ended:
             self._midway = True
             self._checkpoint("download.mid_body")
@@ -247,6 +255,7 @@ class VerifyingBody:
 
     def _resume(self, cut: httpx.TransportError, at: int) -> None:
         self._response.close()
+        self._framing += self._reader.framing
         if at - self._cut_at >= PROGRESS:
             self._tries = 0
         self._cut_at = at
@@ -300,7 +309,7 @@ class VerifyingBody:
     def _compare(self, reader: Reader) -> int:
         digest, buffer, got = hashlib.sha256(), memoryview(bytearray(COMPARED)), 0
         try:
-            while (size := self._take(reader, buffer)) and got <= self._limits.max_bytes:
+            while (size := self._take(reader, buffer)) and self._fits(got, reader.framing):
                 self._pace.count(size)
                 digest.update(buffer[:size])
                 got += size

@@ -6,7 +6,7 @@ import random
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 
 import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, stop_before_delay
@@ -19,7 +19,7 @@ from archiver.adapters.downloader.throttle import Throttle
 from archiver.adapters.downloader.transport import IDLE_SECONDS, SocketTransport
 from archiver.adapters.http1 import Pool
 from archiver.core.errors import AddressForbidden, ArchiverError, BodyShort, OriginBusy
-from archiver.core.text import host_of
+from archiver.core.text import MAX_URL, host_of
 from archiver.ports.runtime import Checkpoint, Jitter, unobserved
 from archiver.ports.transfer import Body
 
@@ -205,12 +205,12 @@ class HttpDownloader:
 
 
 def _parsed(base: httpx.URL | None, url: str) -> httpx.URL:
-    try:
-        return httpx.URL(url) if base is None else base.join(url)
-    except (httpx.InvalidURL, ValueError):
-        if base is None:
-            raise AddressForbidden("not a URL") from None
-        raise OriginBusy("a redirect to what is no URL") from None
+    with suppress(httpx.InvalidURL, ValueError):
+        if len(url) <= MAX_URL:
+            return httpx.URL(url) if base is None else base.join(url)
+    if base is None:
+        raise AddressForbidden("not a URL")
+    raise OriginBusy("a redirect to what is no URL")
 
 
 def _system_ssl() -> ssl.SSLContext:

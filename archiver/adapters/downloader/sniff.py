@@ -131,8 +131,9 @@ _OTHERS = {
     b"\xff\xd8\xff": "a JPEG image",
     b"%PDF": "a PDF document",
 }
-_URL_LIKE = re.compile(r"\S*(://|[=?&@])\S*")
-_LONG_WORD = re.compile(r"\S{25,}")
+_TAG = re.compile(r"<(script|style)\b(?:(?!</\1>).)*+(?:</\1>)?|<[^>]*>?", re.DOTALL | re.IGNORECASE)
+_URL_SIGNS = ("://", "=", "?", "&", "@")
+_LONG_WORD = 25
 _TEXT = 1024
 _EXCERPT = 80
 
@@ -159,6 +160,6 @@ def looks_like(head: bytes) -> str:
 
 
 def _scrubbed(text: str) -> str:
-    words = re.sub(r"<(script|style)\b.*?</\1>|<[^>]*>?", " ", text, flags=re.DOTALL | re.IGNORECASE)
-    words = _LONG_WORD.sub("…", _URL_LIKE.sub("…", words))
-    return " ".join(printable(words).split())[:_EXCERPT]
+    words = _TAG.sub(" ", text).split()
+    shown = ["…" if len(word) >= _LONG_WORD or any(sign in word for sign in _URL_SIGNS) else word for word in words]
+    return " ".join(printable(" ".join(shown)).split())[:_EXCERPT]

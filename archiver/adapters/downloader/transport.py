@@ -39,6 +39,10 @@ class Stream(httpx.SyncByteStream):
         while size := self.reader.receive(buffer):
             yield bytes(buffer[:size])
 
+    def hurry(self, seconds: float) -> None:
+        """Have the rest of the body come in so many seconds, however slowly it drips."""
+        self._connection.hurry(seconds)
+
     def overruns(self) -> bool:
         """Say whether bytes follow the end of the body, as far as can be seen without waiting long."""
         return self._connection.peek(0.0 if self._keeps_alive else LINGER_SECONDS) == 1

@@ -11,7 +11,8 @@ import httpx
 
 RECEIVE = 8192
 """Bytes asked of the socket while a head or a chunk size is read."""
-LINE_MAX = 65536
+_NEARLY_ALL = 0.9
+"""Where more than this part of the read timeout is left, a wait is not cut: that would cost two system calls."""
 
 
 class Connection:
@@ -22,6 +23,7 @@ class Connection:
         self._timeout = read_timeout
         self._clock = clock
         self._rest = bytearray()
+        self._end: float | None = None
         self.idle_since = 0.0
         self.answered = False
         sock.settimeout(read_timeout)
@@ -29,6 +31,7 @@ class Connection:
     def send(self, data: bytes | memoryview) -> None:
         """Send all of `data`; raise httpx.WriteError or WriteTimeout."""
         self.answered = False
+        self._end = None
         try:
             self._sock.sendall(data)
         except TimeoutError as error:
@@ -43,6 +46,24 @@ class Connection:
             view[:size] = self._rest[:size]
             del self._rest[:size]
             return size
+        return self._receive(view) if self._end is None else self._receive_by(self._end, view)
+
+    def _receive_by(self, deadline: float, view: memoryview) -> int:
+        left = deadline - self._clock()
+        if left > _NEARLY_ALL * self._timeout:
+            return self._receive(view)
+        too_slow = "a head, a chunk size or an error page came too slowly"
+        if left <= 0:
+            raise httpx.ReadTimeout(too_slow)
+        self._sock.settimeout(left)
+        try:
+            return self._receive(view)
+        except httpx.ReadTimeout as error:
+            raise httpx.ReadTimeout(too_slow) from error
+        finally:
+            self._sock.settimeout(self._timeout)
+
+    def _receive(self, view: memoryview) -> int:
         try:
             return self._sock.recv_into(view)
         except TimeoutError as error:
@@ -50,31 +71,38 @@ class Connection:
         except OSError as error:
             raise httpx.ReadError(reason_of(error)) from error
 
+    def hurry(self, seconds: float) -> None:
+        """Have all that is received before the next request come in so many seconds, however slowly it drips."""
+        self._end = self._clock() + seconds
+
     def deadline(self) -> float:
         """Return the time by which lines that are asked for now must have come, however slowly they drip."""
-        return self._clock() + self._timeout
+        deadline = self._clock() + self._timeout
+        return deadline if self._end is None else min(deadline, self._end)
 
-    def line(self, deadline: float) -> bytes:
-        """Read one line with its newline; b"" when the other side closed before any byte of it."""
-        while (end := self._rest.find(b"\n") + 1) == 0:
-            if len(self._rest) > LINE_MAX:
-                raise httpx.RemoteProtocolError("an endless line in a head or chunk size")
-            if self._clock() > deadline:
-                raise httpx.ReadTimeout("a head or chunk size came too slowly")
-            if not self._fetch():
-                if self._rest:
+    def line(self, deadline: float, most: int) -> bytes:
+        """Read one line with its newline; b"" when the other side closed before any byte of it.
+
+        Raises httpx.RemoteProtocolError for a line of more than `most` bytes.
+        """
+        seen = 0
+        while (end := self._rest.find(b"\n", seen, most) + 1) == 0:
+            seen = len(self._rest)
+            if seen >= most:
+                raise httpx.RemoteProtocolError("an endless head or chunk size")
+            if not self._fetch(deadline):
+                if seen:
                     raise httpx.ReadError("the connection was closed in the middle of a line")
                 return b""
         line = bytes(self._rest[:end])
         del self._rest[:end]
         return line
 
-    def _fetch(self) -> int:
-        kept, self._rest = self._rest, bytearray()
-        buffer = bytearray(RECEIVE)
-        size = self.receive(memoryview(buffer))
+    def _fetch(self, deadline: float) -> int:
+        buffer = memoryview(bytearray(RECEIVE))
+        size = self._receive_by(deadline, buffer)
         self.answered = self.answered or size > 0
-        self._rest = kept + buffer[:size]
+        self._rest += buffer[:size]
         return size
 
     def peek(self, wait: float = 0.0) -> int | None:

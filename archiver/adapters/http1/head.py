@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import httpx
 
 from archiver.adapters.http1.body import ChunkedReader, CloseReader, LengthReader, Reader
-from archiver.adapters.http1.connection import LINE_MAX, Connection
+from archiver.adapters.http1.connection import Connection
 
 _STATUS = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?: [^\r\n]*)?\r?\n")
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\r\n\0]*)\r?\n")
@@ -17,6 +17,8 @@ _LENGTH = re.compile(r"[0-9]{1,18}")
 _FINAL = 200
 _WITHOUT_BODY = (204, 304)
 _FRAMING = frozenset((b"connection", b"transfer-encoding", b"content-length"))
+_TOKENS_MAX = 64
+"""Elements of the fields that the framing or the connection depends on."""
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -26,8 +28,9 @@ class HeadLimits:
     """How much of a head is read before it is refused."""
 
     lines: int = 256
-    size: int = 256 * LINE_MAX
-    """Bytes."""
+    """Header fields and their folded lines, of each answer."""
+    size: int = 64 * 1024
+    """Bytes of status lines and fields, those of the interim answers among them."""
     interim: int = 7
     """Answers 1xx that may precede the final one."""
 
@@ -45,20 +48,23 @@ class Head:
         self._framing: dict[bytes, list[str]] = {name: [] for name in _FRAMING}
         for name, value in headers:
             if (known := name.lower()) in _FRAMING:
-                self._framing[known] += [token.strip(" \t").lower() for token in value.decode("latin-1").split(",")]
+                self._framing[known] += _tokens(value)
 
     @classmethod
     def read(cls, connection: Connection, limits: HeadLimits = _ROOMY) -> Head | None:
-        """Read the head of the final answer; None when the connection was closed before any byte of it."""
-        deadline = connection.deadline()
+        """Read the head of the final answer; None when the connection was closed before any byte of it.
+
+        It comes, with all interim answers, within `limits` and within the connection's one deadline for lines.
+        """
+        lines = _Lines(connection, limits.size)
         for _ in range(limits.interim + 1):
-            line = connection.line(deadline)
+            line = lines.next()
             if not line:
                 return None
             status = _STATUS.fullmatch(line)
             if status is None:
                 raise httpx.RemoteProtocolError("the answer is not HTTP/1")
-            head = cls(int(status[2]), int(status[1]), _fields(connection, deadline, limits))
+            head = cls(int(status[2]), int(status[1]), _fields(lines, limits.lines))
             if head.status >= _FINAL:
                 return head
         raise httpx.RemoteProtocolError("endless interim answers")
@@ -88,16 +94,32 @@ class Head:
         return LengthReader(connection, int(length))
 
 
-def _fields(connection: Connection, deadline: float, limits: HeadLimits) -> Headers:
+class _Lines:
+    """The lines of a head, bounded together in bytes and in time."""
+
+    def __init__(self, connection: Connection, size: int) -> None:
+        self._connection = connection
+        self._deadline = connection.deadline()
+        self._left = size
+
+    def next(self) -> bytes:
+        line = self._connection.line(self._deadline, self._left)
+        self._left -= len(line)
+        return line
+
+
+def _tokens(value: bytes) -> list[str]:
+    if value.count(b",") >= _TOKENS_MAX:
+        raise httpx.RemoteProtocolError("an endless list in a header field")
+    return [token.strip(" \t").lower() for token in value.decode("latin-1").split(",")]
+
+
+def _fields(lines: _Lines, most: int) -> Headers:
     headers: Headers = []
-    left = limits.size
-    for _ in range(limits.lines):
-        line = connection.line(deadline)
+    for _ in range(most):
+        line = lines.next()
         if line in {b"\r\n", b"\n"}:
             return headers
-        left -= len(line)
-        if left < 0:
-            break
         field = _FIELD.fullmatch(line)
         if field is not None:
             headers.append((field[1], field[2].strip(b" \t")))

@@ -300,7 +300,7 @@ def test_206_that_nobody_asked_for_is_refused(cdn: Origin, client: HttpDownloade
         ((("Retry-After", "Mon, 23 Nov 2026 10:01:30 GMT"),), None),
         ((("Retry-After", "soon"),), None),
         ((("Retry-After", "-5"),), None),
-        ((("Retry-After", "9" * 400),), 1e9),
+        ((("Retry-After", "9" * 400),), 366 * 86_400),
         ((), None),
     ],
 )
@@ -428,7 +428,7 @@ def test_redirect_to_a_place_we_do_not_go_is_refused(cdn: Origin, client: HttpDo
         pass
 
 
-@pytest.mark.parametrize("location", ["http://", "http://[::", "http://\uff11\uff12\uff17.0.0.1/"])
+@pytest.mark.parametrize("location", ["http://", "http://[::", "http://\uff11\uff12\uff17.0.0.1/", "/" + "a" * 4096])
 def test_redirect_to_what_is_no_url_is_the_origins_fault(cdn: Origin, client: HttpDownloader, location: str) -> None:
     url = cdn.script(Reply(status=302, headers=(("Location", location.encode().decode("latin-1")),)))
     with pytest.raises(OriginBusy), client.open(url):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator, Sequence
 from itertools import count, repeat
 
@@ -16,6 +17,7 @@ from archiver.core.errors import (
     BodyLong,
     BodyShort,
     BodySlow,
+    BodyTooLarge,
     LinkSpent,
     OriginBusy,
     Verdict,
@@ -364,6 +366,31 @@ def test_dripping_chunk_size_ends_however_steadily_it_drips(cdn: Origin) -> None
     reply = Reply(b"0" * 1000, framing="none", headers=(("Transfer-Encoding", "chunked"),), drip=0.02)
     with downloader(read_timeout=0.2) as client, pytest.raises(BodySlow, match="slowly"):
         fetch(client, cdn.script(reply))
+
+
+def test_dripping_page_of_a_refusal_ends_and_is_judged_by_what_came(cdn: Origin, client: HttpDownloader) -> None:
+    page = b"error code: 1010" + b" " * 4080
+    began = time.monotonic()
+    with pytest.raises(LinkSpent), client.open(cdn.script(Reply(page, status=403, drip=0.4))):
+        pass
+    assert time.monotonic() - began < 5
+    with pytest.raises(ClientBlocked), client.open(cdn.script(Reply(page, status=403, drip=0.05))):
+        pass
+    assert time.monotonic() - began < 10
+
+
+def test_framing_counts_for_the_cap(cdn: Origin) -> None:
+    song = mp3(100_000)
+    with downloader(max_bytes=150_000) as client:
+        assert fetch(client, cdn.script(Reply(song, framing="chunked", chunk=10))) == song
+        with pytest.raises(BodyTooLarge):
+            fetch(client, cdn.script(Reply(song, framing="chunked", chunk=1)))
+
+
+def test_endless_chunk_extensions_are_no_body(cdn: Origin, client: HttpDownloader) -> None:
+    raw = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + (b"1;" + b"e" * 60_000 + b"\r\n\0\r\n") * 50
+    with pytest.raises(OriginBusy, match="endless"):
+        fetch(client, cdn.script(Reply(raw=raw, hang_up=True)))
 
 
 @pytest.mark.parametrize("size", [1000, 20_000])
