@@ -273,14 +273,14 @@ class _Handler(logging.StreamHandler[TextIO]):
 
     def _write(self, record: logging.LogRecord) -> None:
         line, now = _line_of(record), time.monotonic()
-        if self._budget.has_room(line, 0, now):
+        if (room := self._budget.room(line, now)) > 0:
             text = self.format(record) + self.terminator
-            if self._budget.write(line, len(text.encode("utf-8", "backslashreplace")), now):
+            if (size := len(text.encode("utf-8", "backslashreplace"))) <= room:
+                self._budget.write(line, size, now)
                 self.stream.write(text)
                 self.flush()
                 return
-        else:
-            self._budget.leave_out(line)
+        self._budget.leave_out(line)
         if self._summary is None:
             summary = threading.Timer(MINUTE, self._summarize)
             summary.daemon = True
@@ -304,7 +304,7 @@ def _line_of(record: logging.LogRecord) -> Line:
     event = record.msg
     if isinstance(event, dict):
         name = str(event.get("event"))
-        about = tuple(str(event[field]) for field in _SUBJECT if field in event)
+        about = tuple([str(event[field]) for field in _SUBJECT if field in event])
         return Line(name, record.levelno, name, about, is_about_a_stem="stem" in event)
     return Line(record.name, record.levelno, str(event)[:_KIND], is_library=True)
 

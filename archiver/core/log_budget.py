@@ -12,9 +12,9 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 MINUTE = 60.0
 """Seconds."""
@@ -42,8 +42,7 @@ _NAMES_MAX = 200
 _OTHERS = "others"
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """What is to be logged, as far as it decides whether it is."""
 
     name: str
@@ -52,7 +51,7 @@ class Line:
     """As `logging` has it."""
     kind: str
     """Of what `FIRSTS` are written: the event, or the library's message before its values are filled in."""
-    about: tuple[object, ...] = ()
+    about: tuple[str, ...] = ()
     """Which task, job or dependency; of a library, nothing."""
     is_about_a_stem: bool = False
     is_library: bool = False
@@ -66,53 +65,54 @@ class LogBudget:
         self._written = _LastMinute()
         self._by_libraries = _LastMinute()
         self._since = 0.0
-        self._firsts: Counter[tuple[str, str]] = Counter()
-        self._repeats: Counter[tuple[str, tuple[object, ...]]] = Counter()
-        self._suppressed: Counter[str] = Counter()
+        self._firsts: dict[tuple[str, str], int] = {}
+        self._repeats: dict[tuple[str, tuple[str, ...]], int] = {}
+        self._left_out: dict[str, int] = {}
         self._worst = logging.NOTSET
 
-    def has_room(self, line: Line, size: int, now: float) -> bool:
-        """Return whether a line of `size` bytes may be written."""
+    def room(self, line: Line, now: float) -> int:
+        """Return how many bytes the line may have to be written."""
         if now - self._since >= MINUTE:
             self._since = now
             self._firsts.clear()
             self._repeats.clear()
-        if self._repeats[line.name, line.about] >= REPEATS and (line.about or line.name in self._alerted):
-            return False
-        if line.is_library and self._by_libraries.bytes(now) + size > LIBRARIES and not self._is_first(line):
-            return False
-        return self._written.bytes(now) + size <= self._ceiling(line)
+        if self._repeats.get((line.name, line.about), 0) >= REPEATS:
+            return 0
+        room = self._ceiling(line) - self._written.bytes(now)
+        if line.is_library and not self._is_first(line):
+            return min(room, LIBRARIES - self._by_libraries.bytes(now))
+        return room
 
-    def write(self, line: Line, size: int, now: float) -> bool:
-        """Return whether the line may be written, and account for it: as written, or as left out."""
-        if not self.has_room(line, size, now):
-            self.leave_out(line)
-            return False
+    def write(self, line: Line, size: int, now: float) -> None:
+        """Account for a line that is written."""
         self._written.add(size, now)
         if line.is_library:
             self._by_libraries.add(size, now)
-        self._firsts[line.name, line.kind] += 1
-        self._repeats[line.name, line.about] += 1
-        return True
+        kind = line.name, line.kind
+        self._firsts[kind] = self._firsts.get(kind, 0) + 1
+        if line.about or line.name in self._alerted:
+            subject = line.name, line.about
+            self._repeats[subject] = self._repeats.get(subject, 0) + 1
 
     def leave_out(self, line: Line) -> None:
         """Count a line that is not written."""
-        known = line.name in self._suppressed or len(self._suppressed) < _NAMES_MAX
-        self._suppressed[line.name if known else _OTHERS] += 1
+        known = line.name in self._left_out or len(self._left_out) < _NAMES_MAX
+        name = line.name if known else _OTHERS
+        self._left_out[name] = self._left_out.get(name, 0) + 1
         self._worst = max(self._worst, line.level)
 
     def left_out(self) -> tuple[Mapping[str, int], int]:
         """Return how many lines of which name were left out since this was last asked, and the worst level of any."""
-        left_out, worst = self._suppressed, self._worst
-        self._suppressed, self._worst = Counter(), logging.NOTSET
+        left_out, worst = self._left_out, self._worst
+        self._left_out, self._worst = {}, logging.NOTSET
         return left_out, worst
 
     def _ceiling(self, line: Line) -> int:
-        if line.name == SUPPRESSED and not line.is_library:
-            return ALL
         if line.is_library:
             return ERRORS if self._is_first(line) else STEMS_REST
-        if self._is_first(line) or line.name in self._alerted:
+        if line.name == SUPPRESSED:
+            return ALL
+        if line.name in self._alerted or self._is_first(line):
             return ALERTED
         if line.level < logging.WARNING:
             return STEMS_REST if line.is_about_a_stem else REST
@@ -121,22 +121,23 @@ class LogBudget:
         return STEMS_ERRORS if line.is_about_a_stem else ERRORS
 
     def _is_first(self, line: Line) -> bool:
-        kind = line.name, line.kind
-        known = not line.is_library or kind in self._firsts or len(self._firsts) < _NAMES_MAX
-        return known and self._firsts[kind] < FIRSTS
+        written = self._firsts.get((line.name, line.kind), 0)
+        return written < FIRSTS and (written > 0 or not line.is_library or len(self._firsts) < _NAMES_MAX)
 
 
 class _LastMinute:
     """Bytes by the second in which they were written, of the last minute."""
 
     def __init__(self) -> None:
-        self._seconds: deque[tuple[int, int]] = deque()
+        self._seconds: deque[list[int]] = deque()
         self._sum = 0
 
     def add(self, size: int, now: float) -> None:
         second = int(now)
-        before = self._seconds.pop()[1] if self._seconds and self._seconds[-1][0] == second else 0
-        self._seconds.append((second, before + size))
+        if self._seconds and self._seconds[-1][0] == second:
+            self._seconds[-1][1] += size
+        else:
+            self._seconds.append([second, size])
         self._sum += size
 
     def bytes(self, now: float) -> int:
