@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -37,6 +37,53 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", profiles.DEFAULT))
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update", action="store_true", help="write the files of tests/golden anew; read their diff")
+
+
+TOOLS = ("promtool", "systemd-analyze", "hadolint", "buildah", "terraform", "systemd-nspawn")
+"""Programs that judge what is deployed; their tests are skipped where they are missing."""
+
+
+PURSES = {
+    "acceptance": 260,
+    "contracts": 80,
+    "faults": 560,
+    "golden": 30,
+    "integration": 300,
+    "property": 180,
+    "unit": 60,
+}
+"""Seconds of tests, on two quiet cores, that the tests of each folder may take."""
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say at the end of a run what nobody would miss in it."""
+    _name_guards_not_held(terminalreporter)
+    _name_purses_overdrawn(terminalreporter)
+
+
+def _name_purses_overdrawn(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name the folders that took half more than their purse. A busy machine overdraws them all: so it fails nothing."""
+    spent: Counter[str] = Counter()
+    for report in (each for reports in terminalreporter.stats.values() for each in reports):
+        if isinstance(report, pytest.TestReport):
+            spent[report.nodeid.split("/")[1]] += round(1000 * report.duration)
+    over = {folder: spent[folder] / 1000 for folder, purse in PURSES.items() if spent[folder] / 1000 > 1.5 * purse}
+    if over:
+        named = ", ".join(f"{folder} {seconds:.0f} s of {PURSES[folder]}" for folder, seconds in over.items())
+        terminalreporter.write_line(f"overdrawn by more than half: {named}", yellow=True)
+
+
+def _name_guards_not_held(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name the tools that are missing: a run without them is no proof for what they judge."""
+    skipped = Counter(
+        tool
+        for report in terminalreporter.getreports("skipped")
+        for tool in TOOLS
+        if isinstance(report.longrepr, tuple) and tool in report.longrepr[2]
+    )
+    if skipped:
+        named = ", ".join(f"{tool} ({count})" for tool, count in sorted(skipped.items()))
+        terminalreporter.write_line(f"guards not tested here, for want of a tool: {named}", yellow=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -376,16 +376,16 @@ def take_in_of_second(ledger: Ledger, number: int) -> None:
     accept(ledger, Intake(ids=(tid(number),), accounts={tid(number): THEIRS}))
 
 
-@pytest.mark.parametrize(("barred", "had"), [([], 1), ([THEIRS], 2), ([DEFAULT_ACCOUNT], 1)])
-def test_claim_passes_over_the_tasks_of_barred_accounts(ledger: Ledger, barred: list[AccountName], had: int) -> None:
+@pytest.mark.parametrize(("blocked", "had"), [([], 1), ([THEIRS], 2), ([DEFAULT_ACCOUNT], 1)])
+def test_claim_passes_over_the_tasks_of_blocked_accounts(ledger: Ledger, blocked: list[AccountName], had: int) -> None:
     take_in_of_second(ledger, 1)
     take_in(ledger, 2, now=NOW + SECOND)
-    mine = ledger.claims.claim(owner="us", now=NOW + DAY, lease=LEASE, stage=Stage.LIST, blocked_accounts=barred)
+    mine = ledger.claims.claim(owner="us", now=NOW + DAY, lease=LEASE, stage=Stage.LIST, blocked_accounts=blocked)
     assert mine is not None
     assert mine.task_id == tid(had)
 
 
-def test_claim_of_barred_accounts_finds_nothing_to_ask_and_still_all_there_is_to_store(ledger: Ledger) -> None:
+def test_claim_of_blocked_accounts_finds_nothing_to_ask_and_still_all_there_is_to_store(ledger: Ledger) -> None:
     take_in_of_second(ledger, 1)
     mine = claim(ledger, stage=Stage.LIST)
     mine = relisted(ledger, mine, record("vocal"))
@@ -397,7 +397,7 @@ def test_claim_of_barred_accounts_finds_nothing_to_ask_and_still_all_there_is_to
     assert stored.task_id == tid(1)
 
 
-def test_more_urgent_is_not_what_a_barred_account_must_be_asked(ledger: Ledger) -> None:
+def test_more_urgent_is_not_what_a_blocked_account_must_be_asked(ledger: Ledger) -> None:
     mine = listed(ledger, 1, "vocal")
     take_in_of_second(ledger, 2)
     assert ledger.progress.more_urgent_waits(mine, DEADLINE, NOW)

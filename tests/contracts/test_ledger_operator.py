@@ -291,12 +291,12 @@ def test_hold_is_for_every_account_and_lift_ends_the_pauses_of_all(ledger: Ledge
     assert pauses(ledger) == ()
 
 
-def test_open_work_does_not_wait_for_what_barred_accounts_must_be_asked(ledger: Ledger) -> None:
+def test_open_work_does_not_wait_for_what_blocked_accounts_must_be_asked(ledger: Ledger) -> None:
     accept(ledger, Intake(ids=(tid(1),), accounts={tid(1): THEIRS}))
     waits = open_work(ledger)
     assert (waits.tasks, waits.next_retry) == (1, NOW)
-    barred = open_work(ledger, None, [THEIRS])
-    assert (barred.tasks, barred.next_retry, barred.next_ask) == (1, None, None)
+    blocked = open_work(ledger, None, [THEIRS])
+    assert (blocked.tasks, blocked.next_retry, blocked.next_ask) == (1, None, None)
     assert open_work(ledger, None, [DEFAULT_ACCOUNT]) == waits
 
 

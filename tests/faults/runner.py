@@ -19,6 +19,7 @@ import time
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Literal, NoReturn
 
@@ -213,6 +214,8 @@ def _observed(argv: list[str], stop: Stop, reached: Path) -> int:
 
 def serve() -> Order | None:
     """Carry out orders until there are no more; returns an order in the child that is to carry it out."""
+    for lazy in ("archiver.adapters.ledger.schema.upgrade", "alembic.command"):
+        import_module(lazy)  # a new ledger needs them, and that is a third of a short run
     for line in iter(sys.stdin.readline, ""):
         order = Order.of(line)
         child = os.fork()

@@ -47,9 +47,6 @@ from archiver.core.model import (
 )
 from archiver.core.reports import TaskRow
 from archiver.core.states import (
-    OPEN_TASK_STATES,
-    STEM_MOVES,
-    TASK_MOVES,
     IllegalMove,
     StemEvent,
     StemState,
@@ -75,6 +72,7 @@ from tests.fixtures.ledgers import (
     tid,
 )
 from tests.fixtures.profiles import examples
+from tests.fixtures.states import OPEN, STEM_TABLE, TASK_TABLE
 from tests.house import Ledger
 
 IDS = [tid(number) for number in range(5)]
@@ -111,7 +109,7 @@ class ModelTask:
 
     def claimable(self, now: datetime) -> bool:
         free = self.until is None or self.until <= now
-        return self.state in OPEN_TASK_STATES and self.due is not None and self.due <= now and free
+        return self.state in OPEN and self.due is not None and self.due <= now and free
 
     def give_back(self) -> None:
         self.token = self.owner = self.until = None
@@ -260,7 +258,7 @@ class LedgerMachine(RuleBasedStateMachine):
             lambda: stem_failed(self.ledger, claim, name, event=event, reason="why", gone=True, now=self.now),
         )
         if task is not None and event is not None:
-            task.stems[name].state = STEM_MOVES[task.stems[name].state, event]
+            task.stems[name].state = StemState(STEM_TABLE[task.stems[name].state][event])
 
     @rule(claim=claims, name=st.sampled_from(NAMES))
     def stem_retried(self, claim: Claim, name: StemName) -> None:
@@ -286,7 +284,7 @@ class LedgerMachine(RuleBasedStateMachine):
         task.give_back()
         event = _EVENTS.get(type(outcome))
         if event is not None:
-            task.state = TASK_MOVES[task.state, event]
+            task.state = TaskState(TASK_TABLE[task.state][event])
         if event is not None or isinstance(outcome, Refused):
             task.due = None
 
@@ -338,7 +336,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 continue
             assert (row.state, row.deadline) == (task.state, task.deadline)
             assert (row.not_before, row.leased_until) == (task.due, task.until)
-            assert (row.ended_at is None) == (task.state in OPEN_TASK_STATES)
+            assert (row.ended_at is None) == (task.state in OPEN)
             assert {stem.name: (stem.state, stem.receipt) for stem in row.stems} == {
                 name: (stem.state, stem.receipt) for name, stem in task.stems.items()
             }
@@ -373,7 +371,7 @@ def _can(name: StemName, event: StemEvent | None) -> Callable[[ModelTask], bool]
         stem = task.stems.get(name)
         if stem is None:
             return False
-        return stem.state is StemState.WANTED if event is None else (stem.state, event) in STEM_MOVES
+        return stem.state is StemState.WANTED if event is None else event in STEM_TABLE[stem.state]
 
     return legal
 
@@ -395,7 +393,7 @@ def _may_end(task: ModelTask, outcome: Outcome) -> bool:
         return False
     if isinstance(outcome, Refused):
         return task.state is TaskState.LISTED
-    return event is None or (task.state, event) in TASK_MOVES
+    return event is None or event in TASK_TABLE[task.state]
 
 
 def _run(*, count: int, steps: int) -> None:

@@ -36,11 +36,12 @@ from archiver.core import errors
 from archiver.core.manifest import seal_of
 from archiver.core.model import TaskId, task_id
 from archiver.core.plan import SLOW_RETRY
-from archiver.core.states import OPEN_TASK_STATES, StemState, TaskState
+from archiver.core.states import StemState, TaskState
 from tests.fakes.audio import mp3
 from tests.fakes.downloader import Audio, Scripted
 from tests.fixtures.ledgers import retry
 from tests.fixtures.profiles import examples
+from tests.fixtures.states import OPEN
 from tests.house import LEASE
 from tests.property.universe import (
     POLICY,
@@ -388,7 +389,7 @@ class Machine(RuleBasedStateMachine):
 
     def check_task(self, name: TaskId, row: SeenTask) -> None:
         states = {stem.state for stem in row.stems}
-        if row.state in OPEN_TASK_STATES:
+        if row.state in OPEN:
             assert row.not_before is not None or StemState.REFUSED in states, "nobody will take it up again"
             assert row.attempts + row.asks == 0 or row.reason or row.owner, "it waits without a reason"
         elif row.state != TaskState.ARCHIVED:
@@ -517,7 +518,7 @@ class Machine(RuleBasedStateMachine):
     def all_end_within_days(self) -> None:
         universe = self.universe
         for _ in range(12):
-            if all(row.state not in OPEN_TASK_STATES for row in universe.rows().values()):
+            if all(row.state not in OPEN for row in universe.rows().values()):
                 break
             universe.passes(timedelta(hours=7))
             self.tick()

@@ -20,24 +20,10 @@ from archiver.core.states import (
     step_stem,
     step_task,
 )
+from tests.fixtures.states import STEM_TABLE, TASK_TABLE
 
 State = TypeVar("State", TaskState, StemState)
 Event = TypeVar("Event", TaskEvent, StemEvent)
-
-TASK_TABLE: Mapping[str, Mapping[str, str]] = {
-    "queued": {"not_ready": "queued", "listed": "listed", "provider_failed": "failed", "never_seen": "missing"},
-    "listed": {"relisted": "listed", "all_stored": "archived", "stems_lost": "lost", "retried": "listed"},
-    "archived": {},
-    "lost": {"retried": "queued"},
-    "failed": {"retried": "queued"},
-    "missing": {"retried": "queued"},
-}
-STEM_TABLE: Mapping[str, Mapping[str, str]] = {
-    "wanted": {"stored": "stored", "refused": "refused", "gone": "lost"},
-    "stored": {},
-    "refused": {"retried": "wanted", "gone": "lost"},
-    "lost": {"retried": "wanted"},
-}
 
 
 @pytest.mark.parametrize(("state", "event"), list(product(TaskState, TaskEvent)))
