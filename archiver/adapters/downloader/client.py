@@ -83,7 +83,7 @@ class HttpDownloader:
             allow_private_addresses: go to any address; for tests and the demo.
             proxy: an HTTP proxy for both schemes; ValueError for another kind.
             max_connections: idle connections kept over all origins.
-            connect_timeout: seconds for the connection, and again for its TLS handshake.
+            connect_timeout: seconds for the connection, whichever address gives it, and again for its TLS handshake.
             read_timeout: seconds without a byte, and for an answer's whole head.
             throttle: the bandwidth; without a limit when None.
             ssl_context: how certificates are verified; the system's way when None.

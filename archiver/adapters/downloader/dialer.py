@@ -11,13 +11,10 @@ from urllib.parse import unquote
 import httpx
 
 from archiver.adapters.downloader.address import Guard, Resolve, SockAddr
-from archiver.adapters.http1 import Connection, Head, Headers, Origin, reason_of, request_head
-
-ADDRESSES_MAX = 4
-"""Addresses of one host that are tried in turn."""
+from archiver.adapters.http1 import Connection, Head, Headers, Origin, Racer, reason_of, request_head
 
 Connect = Callable[[SockAddr, float], socket.socket]
-"""Opens a TCP connection to an address within so many seconds; raises OSError."""
+"""Opens a TCP connection to an address within so many seconds; raises OSError. Called in threads, side by side."""
 
 
 def tcp_connect(address: SockAddr, timeout: float) -> socket.socket:
@@ -72,7 +69,7 @@ class Dialer:
     ) -> None:
         self._guard = guard
         self._resolve = resolve
-        self._connect = connect
+        self._racer = Racer(connect, clock)
         self._proxy = proxy
         self._ssl = ssl_context
         self._connect_timeout = connect_timeout
@@ -107,14 +104,11 @@ class Dialer:
             raise httpx.ProxyError("the proxy's name cannot be resolved") from error
 
     def _open(self, addresses: Sequence[SockAddr], whom: str) -> socket.socket:
-        failure = OSError("no address")
-        for address in addresses[:ADDRESSES_MAX]:
-            try:
-                return self._connect(address, self._connect_timeout)
-            except OSError as error:
-                failure = error
-        kind = httpx.ConnectTimeout if isinstance(failure, TimeoutError) else httpx.ConnectError
-        raise kind(f"cannot connect to {whom}: {reason_of(failure)}") from failure
+        try:
+            return self._racer.first(addresses, self._connect_timeout)
+        except OSError as failure:
+            kind = httpx.ConnectTimeout if isinstance(failure, TimeoutError) else httpx.ConnectError
+            raise kind(f"cannot connect to {whom}: {reason_of(failure)}") from failure
 
     def _tunnel(self, sock: socket.socket, proxy: Proxy, host: str, port: int) -> None:
         target = f"{f'[{host}]' if ':' in host else host}:{port}".encode("ascii")

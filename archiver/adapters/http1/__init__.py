@@ -10,6 +10,7 @@ from archiver.adapters.http1.body import LengthReader, Reader
 from archiver.adapters.http1.connection import RECEIVE, Connection, reason_of
 from archiver.adapters.http1.head import Head, Headers, HeadLimits, request_head
 from archiver.adapters.http1.pool import Origin, Pool
+from archiver.adapters.http1.race import Racer
 
 __all__ = [
     "RECEIVE",
@@ -20,6 +21,7 @@ __all__ = [
     "LengthReader",
     "Origin",
     "Pool",
+    "Racer",
     "Reader",
     "reason_of",
     "request_head",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from itertools import count, repeat
@@ -10,6 +11,7 @@ from itertools import count, repeat
 import pytest
 
 from archiver.adapters.downloader import HttpDownloader
+from archiver.adapters.downloader.address import SockAddr
 from archiver.adapters.downloader.answer import ClientBlocked
 from archiver.core.errors import (
     ArchiverError,
@@ -478,3 +480,25 @@ def test_four_addresses_of_a_name_are_tried_and_no_more() -> None:
     with downloader(resolve=lambda *_: addresses, connect=connect) as client, pytest.raises(OriginBusy):
         fetch(client, "http://cdn.test/x")
     assert set(tried) == {f"127.0.0.{number}" for number in range(1, 5)}
+
+
+def test_dead_ipv6_addresses_delay_a_fetch_by_less_than_a_second(cdn: Origin) -> None:
+    cdn.script(Reply(SONG))
+    over, begun = threading.Event(), []
+
+    def connect(address: SockAddr, timeout: float) -> socket.socket:
+        begun.append(address[0])
+        if ":" in address[0]:
+            over.wait(timeout)
+            raise TimeoutError("timed out")
+        return socket.create_connection(("127.0.0.1", cdn.port), timeout)
+
+    def resolve(host: str, port: int) -> list[SockAddr]:
+        return [*((f"2606:4700::{n:x}", port, 0, 0) for n in range(8)), *((f"8.8.8.{n}", port) for n in range(4))]
+
+    began = time.monotonic()
+    with downloader(connect=connect, resolve=resolve, allow_private_addresses=False) as client:
+        assert fetch(client, f"http://cdn.example:{cdn.port}/stem.mp3") == SONG
+    over.set()
+    assert time.monotonic() - began < 1.5
+    assert begun == ["2606:4700::0", "8.8.8.0"]
