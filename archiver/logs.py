@@ -54,7 +54,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "lease.lost": "another process took a task over; what was held for it is dropped",
         "concurrency.changed": "how many transfers are let at one time with a host of the CDN, or the store, changed",
         "api.retry": "a call to the provider failed and is repeated",
-        "dependency.paused": "the provider (one account) or the store refuses us; it is left alone and probed again",
+        "dependency.paused": "the provider (an account), origin (a host) or store refuses us or is down; it is probed",
         "dependency.resumed": "a paused dependency works again",
         "dependency.held": "the operator paused a dependency: it is left alone until `resume`, or the time given",
         "dependency.released": "the operator's pause of a dependency is over",

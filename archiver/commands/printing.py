@@ -67,7 +67,13 @@ def result_summary(result: BackfillResult, tally: Tally, exit_code: int) -> dict
             for row in result.unfinished
         ],
         "paused": [
-            {"dependency": pause.dependency, "account": pause.account, "reason": pause.reason, "hint": pause.hint}
+            {
+                "dependency": pause.dependency,
+                "account": pause.account,
+                "host": pause.host,
+                "reason": pause.reason,
+                "hint": pause.hint,
+            }
             for pause in result.pauses
         ],
         "stems": tally.stems,

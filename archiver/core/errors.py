@@ -42,6 +42,8 @@ class ArchiverError(Exception):
     """For the PAUSE verdicts: True when only the operator can mend it."""
     down: ClassVar[Dependency | None] = None
     """The dependency that may be down when this error repeats over several tasks."""
+    shows: ClassVar[Dependency | None] = None
+    """The dependency that this error is evidence of: it answered, so it works."""
 
     def __init__(self, message: str = "", *, retry_after: float | None = None) -> None:
         super().__init__(message or self.code)
@@ -163,6 +165,7 @@ class LinkSpent(ArchiverError):
 
     verdict = Verdict.REFRESH
     code = "cdn.link_spent"
+    shows = Dependency.ORIGIN
     hint = "fresh links are asked for; if it stays so past the deadline the stem is lost"
 
     def __init__(self, message: str = "", *, status: int, retry_after: float | None = None) -> None:
@@ -183,6 +186,7 @@ class BodyNotAudio(ArchiverError):
 
     verdict = Verdict.REFUSE
     code = "cdn.not_audio"
+    shows = Dependency.ORIGIN
     hint = "open the URL shown by `stem-archiver show ID`; `stem-archiver retry ID` when it is audio again"
 
 
@@ -197,6 +201,7 @@ class BodyTooLarge(ArchiverError):
 
     verdict = Verdict.REFUSE
     code = "cdn.too_large"
+    shows = Dependency.ORIGIN
     hint = "raise download.max_stem_bytes, then `stem-archiver retry ID`"
 
 
@@ -228,6 +233,7 @@ class KeyTaken(ArchiverError):
 
     verdict = Verdict.REFUSE
     code = "store.key_taken"
+    shows = Dependency.STORE
     hint = "look at the object and move it away, or set another store.prefix; then `stem-archiver retry ID`"
 
 

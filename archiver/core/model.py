@@ -183,6 +183,38 @@ class Dependency(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Subject:
+    """That which can fail alone, and so has its own breaker: the provider by account, the origin by host, the store.
+
+    What does not tell a subject from others of its dependency is left out, whoever names it.
+    """
+
+    dependency: Dependency
+    account: AccountName = DEFAULT_ACCOUNT
+    host: str = ""
+
+    @classmethod
+    def of(cls, dependency: Dependency, account: AccountName = DEFAULT_ACCOUNT, host: str = "") -> Subject:
+        """Return the subject that this use of the dependency is of."""
+        return cls(
+            dependency,
+            account if dependency is Dependency.PROVIDER else DEFAULT_ACCOUNT,
+            host if dependency is Dependency.ORIGIN else "",
+        )
+
+    @property
+    def key(self) -> str:
+        """The name by which the ledger knows what waits for it."""
+        return f"{self.dependency.value}:{self.host or self.account}"
+
+    def __str__(self) -> str:
+        """The name for people."""
+        if self.host:
+            return f"{self.dependency.value} (host {self.host})"
+        return self.dependency.value + ("" if self.account == DEFAULT_ACCOUNT else f" (account {self.account})")
+
+
+@dataclass(frozen=True, slots=True)
 class Archived:
     """Every stem is stored and the manifest is written."""
 
@@ -244,13 +276,26 @@ class Paused:
     """True when only the operator can mend it (a bad key), False when waiting may (maintenance)."""
     account: AccountName = DEFAULT_ACCOUNT
     """The account, where the dependency is the provider."""
+    host: str = ""
+    """The host, where the dependency is the origin."""
+    at: datetime | None = field(default=None, compare=False)
+    """The time to look again, after the others that wait; None: as before."""
     kind = "paused"
+
+    @property
+    def subject(self) -> Subject:
+        """That which refused us."""
+        return Subject.of(self.dependency, self.account, self.host)
 
 
 @dataclass(frozen=True, slots=True)
 class Yielded:
-    """Given back so that more urgent work goes first."""
+    """Given back untouched, so that more urgent work goes first."""
 
+    at: datetime | None = field(default=None, compare=False)
+    """The time to look again, where all that is left to do waits for the end of a pause; None: as before."""
+    waits_for: Subject | None = field(default=None, compare=False)
+    """That which is paused; the task is due as soon as it works."""
     kind = "yielded"
 
 
@@ -367,11 +412,13 @@ class Pause:
     """True for the operator's own hold, for every account: only `lift` or its end ends it."""
     account: AccountName = DEFAULT_ACCOUNT
     """The account that is paused, where the dependency is the provider."""
+    host: str = ""
+    """The host that is paused, where the dependency is the origin; empty for all of them, held."""
 
     @property
-    def subject(self) -> str:
-        """The name of what is paused, for people."""
-        return self.dependency.value + ("" if self.account == DEFAULT_ACCOUNT else f" (account {self.account})")
+    def subject(self) -> Subject:
+        """That which is paused."""
+        return Subject(self.dependency, self.account, self.host)
 
     def over(self, now: datetime) -> bool:
         """Return whether this is a hold whose end has come."""

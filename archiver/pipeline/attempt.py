@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -22,6 +23,7 @@ from archiver.core.model import (
     Refused,
     StemName,
     StemRow,
+    Subject,
     Yielded,
 )
 from archiver.core.states import StemState
@@ -41,6 +43,8 @@ class TaskAttempt:
         self._listing = Listing(context, claim)
         self._duplicates = Duplicates(claim.stems)
         self._tried: set[StemName] = set()
+        self._usable: dict[str, bool] = {}
+        """Hosts by name: whether this attempt may use them."""
         self._pause: ArchiverError | None = None
         self._crash: BaseException | None = None
 
@@ -58,13 +62,16 @@ class TaskAttempt:
 
     def run(self) -> Outcome:
         """Return how far the task came; raise ArchiverError when the asking itself failed."""
+        if self._waits_for_hosts():
+            return self._put_off(list(self._due()))
         if self._listing.must_ask():
             early = self._listing.ask()
             if early is not None:
                 return early
-        if any(self._due()) and not self._out.breakers.try_use(Dependency.ORIGIN, Dependency.STORE):
+        by = self._listing.claim.task_id
+        if any(self._due()) and not self._out.breakers.try_use(Dependency.ORIGIN, Dependency.STORE, by=by):
             return Yielded()
-        while wanted := list(self._due()):
+        while wanted := [row for row in self._due() if self._may_use(_host(row))]:
             self._store(wanted)
         if self._pause is not None:
             return self.outcome_of(self._pause)
@@ -83,13 +90,43 @@ class TaskAttempt:
             if row.name not in self._tried and due and (row.state is StemState.WANTED or again):
                 yield row
 
+    def _may_use(self, host: str) -> bool:
+        """Return whether the host may be used, asked once an attempt; if so, this may be its probe."""
+        if host not in self._usable:
+            by = self._listing.claim.task_id
+            tried = self._has_failed(host)
+            self._usable[host] = self._out.breakers.try_use(Dependency.ORIGIN, host=host, by=by, tried=tried)
+        return self._usable[host]
+
+    def _waits_for_hosts(self) -> bool:
+        """Return whether all stems that could be tried now are on hosts that are to be left alone."""
+        hosts = {_host(row) for row in self._due()}
+        return bool(hosts) and not any(map(self._is_usable, hosts))
+
+    def _is_usable(self, host: str) -> bool:
+        return self._out.breakers.is_usable(_origin(host), tried=self._has_failed(host))
+
+    def _has_failed(self, host: str) -> bool:
+        return any(row.attempts > 0 and _host(row) == host for row in self._listing.rows.values())
+
+    def _put_off(self, due: Sequence[StemRow]) -> Yielded:
+        """Give the task back until one of the hosts that its stems wait for works, or a stem's own wait is over."""
+        hosts = {_host(row) for row in due}
+        if any(self._usable.get(host, True) and self._is_usable(host) for host in hosts):
+            return Yielded()
+        look_at = self._out.breakers.look_at
+        at, host = min((look_at(_origin(host), tried=self._has_failed(host)), host) for host in hosts)
+        waits = (row.not_before for row in self._listing.rows.values() if row.state is StemState.WANTED)
+        now = self._context.clock()
+        return Yielded(min(at, *(moment for moment in waits if moment is not None and moment > now), at), _origin(host))
+
     def _store(self, wanted: Sequence[StemRow]) -> None:
         """Put every wanted stem through the shared pool and wait until each has ended."""
         deadline = self._listing.deadline
         futures = []
         for row in wanted:
             self._tried.add(row.name)
-            futures.append(self._out.pool.submit(deadline, partial(self._store_one, row), host_of(row.url or "")))
+            futures.append(self._out.pool.submit(deadline, partial(self._store_one, row), _host(row)))
         for future in futures:
             future.result()
         if self._crash is not None:
@@ -97,7 +134,7 @@ class TaskAttempt:
 
     def _store_one(self, row: StemRow) -> None:
         """Store one stem unless the attempt is to end; runs in the pool."""
-        if self._ends():
+        if self._ends(_host(row)):
             return
         try:
             pause = StemTransfer(self._context, self._listing, self._duplicates, row).run()
@@ -105,10 +142,10 @@ class TaskAttempt:
         except BaseException as crash:  # noqa: BLE001 - handed to the task's own thread by _store
             self._crash = self._crash or crash
 
-    def _ends(self) -> bool:
+    def _ends(self, host: str) -> bool:
         if self._context.cancelled():
             self._crash = self._crash or Interrupted()
-        blocked = self._out.breakers.is_blocked(Dependency.ORIGIN, Dependency.STORE)
+        blocked = self._out.breakers.is_blocked(Dependency.ORIGIN, Dependency.STORE, host=host)
         return blocked or self._crash is not None or self._pause is not None
 
     # --- the end
@@ -117,8 +154,8 @@ class TaskAttempt:
         now = self._context.clock()
         groups = plan.by_state(self._listing.rows.values())
         if wanted := groups[StemState.WANTED]:
-            if any(row.not_before is None or row.not_before <= now for row in wanted):
-                return Yielded()
+            if due := [row for row in wanted if plan.is_due(row.not_before, now)]:
+                return self._put_off(due)
             first = min(wanted, key=lambda row: row.not_before or now)
             return Later(first.not_before or now, first.reason, fault=True)
         if not self._listing.claim.settled:
@@ -149,9 +186,9 @@ class TaskAttempt:
         """Return what an error that stopped the whole try means for the task."""
         claim, reason = self._listing.claim, f"{error.code}: {error}"
         if error.verdict is Verdict.PAUSE_PROVIDER:
-            return Paused(Dependency.PROVIDER, reason, error.hint, error.lasting, claim.account)
+            return self._paused(Paused(Dependency.PROVIDER, reason, error.hint, error.lasting, claim.account))
         if error.verdict is Verdict.PAUSE_STORE:
-            return Paused(Dependency.STORE, reason, error.hint, error.lasting)
+            return self._paused(Paused(Dependency.STORE, reason, error.hint, error.lasting))
         self._listing.count_failure(error)
         at = plan.next_try(
             claim.attempts,
@@ -163,3 +200,15 @@ class TaskAttempt:
             outage=error.down is not None,
         )
         return Later(at, reason, fault=True)
+
+    def _paused(self, refusal: Paused) -> Paused:
+        """Pause what refused us, and let others probe it before this task does."""
+        return replace(refusal, at=self._out.breakers.trip(refusal))
+
+
+def _host(row: StemRow) -> str:
+    return host_of(row.url or row.url_shown)
+
+
+def _origin(host: str) -> Subject:
+    return Subject.of(Dependency.ORIGIN, host=host)

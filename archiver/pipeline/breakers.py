@@ -1,15 +1,15 @@
-"""Circuit breakers, one for each subject that can fail alone: the provider by account, the origin, the store."""
+"""Circuit breakers, one for each subject that can fail alone: provider by account, origin by host, the store."""
 
 from __future__ import annotations
 
 import threading
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from archiver.core.errors import ArchiverError
-from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Dependency, Pause, Paused, Stage
+from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Dependency, Pause, Paused, Stage, Subject, TaskId
 from archiver.ports.ledger import Pauses
 from archiver.ports.runtime import Clock, EventLog
 
@@ -25,18 +25,31 @@ FARTHEST_PROBE = timedelta(minutes=1)
 PROBE_PATIENCE = timedelta(minutes=1)
 """The time a probe may stay without a verdict (its task met another trouble) before the next is let through."""
 
-_Subject = tuple[Dependency, AccountName]
-"""That which one breaker is for: the provider as one account has it, the origin, or the store."""
+TURN = timedelta(seconds=2)
+"""A task that was refused is due so much later than the next probe, which is for others that wait."""
+
+LOOK_SPACING = timedelta(seconds=5)
+"""Of those that wait for a pause one looks again so often: enough for every probe, and little for the ledger."""
+
+LONGEST_LOOK = timedelta(minutes=30)
+"""The end of a pause makes all due that wait for it; this is for one that missed it."""
+
+FORGOTTEN = timedelta(minutes=10)
+"""A host that nobody probed for so long is no longer needed by any task that is due: its pause ends."""
 
 
-def _subject(dependency: Dependency, account: AccountName = DEFAULT_ACCOUNT) -> _Subject:
-    return dependency, account if dependency is Dependency.PROVIDER else DEFAULT_ACCOUNT
+@dataclass(frozen=True, slots=True)
+class _Probe:
+    """The one use that is let through, and whose it is."""
+
+    at: datetime
+    by: TaskId | None
 
 
-def _fields(subject: _Subject) -> dict[str, object]:
-    dependency, account = subject
-    further = {} if account == DEFAULT_ACCOUNT else {"account": account}
-    return {"dependency": dependency.value, **further}
+def _fields(subject: Subject) -> dict[str, object]:
+    account = {} if subject.account == DEFAULT_ACCOUNT else {"account": subject.account}
+    host = {"host": subject.host} if subject.host else {}
+    return {"dependency": subject.dependency.value, **account, **host}
 
 
 class Breakers:
@@ -68,8 +81,12 @@ class Breakers:
         # Whoever starts us has probably just mended what was paused: probe at once.
         self._found_at_start = {pause: replace(pause, next_probe=clock()) for pause in pauses.all() if not pause.held}
         self._pauses = self._read()
-        self._probes: dict[_Subject, datetime] = {}
-        self._failures: Counter[_Subject] = Counter()
+        self._probes: dict[Subject, _Probe] = {}
+        self._looks: dict[Subject, datetime] = {}
+        """When the last of those that wait for it looks again."""
+        self._untried: dict[Subject, datetime] = {}
+        """The same of those that have not failed yet."""
+        self._failures: Counter[Subject] = Counter()
         self._log_holds({}, self._pauses)
 
     def reload(self) -> None:
@@ -77,60 +94,104 @@ class Breakers:
         found = self._read()
         now = self._clock()
         for subject in [subject for subject, pause in found.items() if pause.over(now)]:
-            self._shared.lift(subject[0], over_at=now)
+            self._shared.lift(subject.dependency, over_at=now)
+            del found[subject]
+        for subject in [subject for subject, pause in found.items() if self._is_forgotten(pause, now)]:
+            self._resume(subject)
             del found[subject]
         with self._lock:
             before, self._pauses = self._pauses, found
-            self._probes = {subject: taken for subject, taken in self._probes.items() if subject in found}
+            self._probes = {subject: probe for subject, probe in self._probes.items() if subject in found}
+            for looks in (self._looks, self._untried):
+                for subject in looks.keys() - found.keys():
+                    del looks[subject]
         self._log_holds(before, found)
 
-    def _read(self) -> dict[_Subject, Pause]:
+    def _read(self) -> dict[Subject, Pause]:
         found = [self._found_at_start.get(pause, pause) for pause in self._shared.all()]
-        return {(pause.dependency, pause.account): pause for pause in found}
+        return {pause.subject: pause for pause in found}
 
-    def _log_holds(self, before: Mapping[_Subject, Pause], found: Mapping[_Subject, Pause]) -> None:
-        was, now = ({subject[0] for subject, pause in each.items() if pause.held} for each in (before, found))
+    def _log_holds(self, before: Mapping[Subject, Pause], found: Mapping[Subject, Pause]) -> None:
+        was, now = ({subject.dependency for subject, pause in each.items() if pause.held} for each in (before, found))
         for name in now - was:
-            pause = found[_subject(name)]
+            pause = found[Subject(name)]
             until = None if pause.lasting else pause.next_probe.isoformat()
             self._log.warning("dependency.held", dependency=name.value, until=until)
         for name in was - now:
             self._log.info("dependency.released", dependency=name.value)
 
+    def _is_forgotten(self, pause: Pause, now: datetime) -> bool:
+        return bool(pause.host) and now >= pause.next_probe + FORGOTTEN and not self._is_probed(pause.subject)
+
     # --- may it be used?
 
-    def try_use(self, *dependencies: Dependency, account: AccountName = DEFAULT_ACCOUNT) -> bool:
+    def try_use(
+        self,
+        *dependencies: Dependency,
+        account: AccountName = DEFAULT_ACCOUNT,
+        host: str = "",
+        by: TaskId | None = None,
+        tried: bool = False,
+    ) -> bool:
         """Return whether all of them may be used now; if so, the caller's use is the probe of each that is due for one.
 
-        The provider is asked about for `account` alone.
+        The provider is asked about for `account` alone, the origin for `host`. A probe that `by` took stays its own
+        until a verdict comes, or `give_back`. One that has `tried` before lets those probe that have not.
         """
-        subjects = [_subject(dependency, account) for dependency in dependencies]
+        subjects = [Subject.of(dependency, account, host) for dependency in dependencies]
         with self._lock:
-            if not all(map(self._is_usable, subjects)):
+            if not all(self._is_usable(subject, tried=tried) for subject in subjects):
                 return False
-            self._probes |= {subject: self._clock() for subject in subjects if subject in self._pauses}
+            probe = _Probe(self._clock(), by)
+            self._probes |= {subject: probe for subject in subjects if subject in self._pauses}
             return True
+
+    def give_back(self, by: TaskId) -> None:
+        """Let another probe at once what `by` was to probe and brought no verdict on."""
+        with self._lock:
+            self._probes = {subject: probe for subject, probe in self._probes.items() if probe.by != by}
+
+    def is_usable(self, subject: Subject, *, tried: bool = False) -> bool:
+        """Return whether `try_use` would say yes; takes no probe."""
+        with self._lock:
+            return self._is_usable(subject, tried=tried)
+
+    def look_at(self, subject: Subject, *, tried: bool = False) -> datetime:
+        """Return when a task that waits for the subject is to look again, one after the other; now once it works."""
+        with self._lock:
+            now, pause = self._clock(), self._pauses.get(subject)
+            if pause is None:
+                return now
+            probe_at = pause.next_probe if now < pause.next_probe <= now + FARTHEST_PROBE else now + LOOK_SPACING
+            following = self._looks.get(subject, now) + LOOK_SPACING
+            look = self._looks[subject] = min(max(probe_at, following), now + LONGEST_LOOK)
+            if not tried:
+                self._untried[subject] = look
+            return look
 
     def is_available(self, *dependencies: Dependency) -> bool:
         """Return whether `try_use` would say yes, for some account at least; takes no probe."""
         with self._lock:
             return all(
-                any(self._is_usable(_subject(dependency, account)) for account in self._accounts)
+                any(self._is_usable(Subject.of(dependency, account)) for account in self._accounts)
                 for dependency in dependencies
             )
 
-    def is_blocked(self, *dependencies: Dependency) -> bool:
-        """Return whether one of them is paused and nobody is probing it: what was begun had better stop."""
+    def is_blocked(self, *dependencies: Dependency, host: str = "") -> bool:
+        """Return whether one of them is paused and nobody is probing it: what was begun had better stop.
+
+        Of the origin, whether `host` is; all of them are where the operator holds it.
+        """
+        subjects = {Subject(dependency) for dependency in dependencies}
+        subjects |= {Subject.of(dependency, host=host) for dependency in dependencies}
         with self._lock:
-            return any(
-                subject in self._pauses and not self._is_probed(subject) for subject in map(_subject, dependencies)
-            )
+            return any(subject in self._pauses and not self._is_probed(subject) for subject in subjects)
 
     def blocked_accounts(self) -> Collection[AccountName]:
         """Return the accounts for which the provider may not be asked now."""
         with self._lock:
-            paused = {account for dependency, account in self._pauses if dependency is Dependency.PROVIDER}
-            return {account for account in paused if not self._is_usable((Dependency.PROVIDER, account))}
+            paused = [subject for subject in self._pauses if subject.dependency is Dependency.PROVIDER]
+            return {subject.account for subject in paused if not self._is_usable(subject)}
 
     @property
     def fresh_only(self) -> bool:
@@ -143,69 +204,95 @@ class Breakers:
     def paused(self) -> Sequence[Dependency]:
         """Return what is paused, for one account at least, as far as this process knows, probed or not."""
         with self._lock:
-            found = {dependency for dependency, _ in self._pauses}
+            found = {subject.dependency for subject in self._pauses}
             return [name for name in Dependency if name in found]
 
-    def _is_usable(self, subject: _Subject) -> bool:
+    def is_paused(self, *dependencies: Dependency) -> bool:
+        """Return whether one of them is paused, probed or not; a host alone is not the origin."""
+        with self._lock:
+            return any(subject.dependency in dependencies and not subject.host for subject in self._pauses)
+
+    def _is_usable(self, subject: Subject, *, tried: bool = False) -> bool:
         now = self._clock()
         if self._is_held(subject):
-            return self._pauses[_subject(subject[0])].over(now)
+            return self._pauses[Subject(subject.dependency)].over(now)
         pause = self._pauses.get(subject)
         if pause is None:
             return True
-        waits = now < pause.next_probe <= now + FARTHEST_PROBE
+        others = min(self._untried.get(subject, now), pause.next_probe + 2 * LOOK_SPACING) if tried else now
+        waits = now < max(pause.next_probe, others) <= now + FARTHEST_PROBE
         return not waits and not self._is_probed(subject)
 
-    def _is_held(self, subject: _Subject) -> bool:
-        whole = self._pauses.get(_subject(subject[0]))
+    def _is_held(self, subject: Subject) -> bool:
+        whole = self._pauses.get(Subject(subject.dependency))
         return whole is not None and whole.held
 
-    def _is_probed(self, subject: _Subject) -> bool:
-        taken, now = self._probes.get(subject), self._clock()
-        return taken is not None and taken <= now < taken + PROBE_PATIENCE
+    def _is_probed(self, subject: Subject) -> bool:
+        probe, now = self._probes.get(subject), self._clock()
+        return probe is not None and probe.at <= now < probe.at + PROBE_PATIENCE
 
     # --- what came of it
 
-    def worked(self, dependency: Dependency, account: AccountName = DEFAULT_ACCOUNT) -> None:
-        """End the row of failures, and the pause unless the operator holds it."""
-        subject = _subject(dependency, account)
+    def worked(self, dependency: Dependency, account: AccountName = DEFAULT_ACCOUNT, host: str = "") -> None:
+        """End the row of failures, and the pause unless the operator holds it.
+
+        Any answer that shows it at work does, whatever it means for the task.
+        """
+        subject = Subject.of(dependency, account, host)
         with self._lock:
             self._failures.pop(subject, None)
             if self._is_held(subject):
                 return
             paused = self._pauses.pop(subject, None)
             self._probes.pop(subject, None)
-        if paused is not None and self._shared.resume(*subject):
+            self._looks.pop(subject, None)
+            self._untried.pop(subject, None)
+        if paused is not None:
+            self._resume(subject)
+
+    def _resume(self, subject: Subject) -> None:
+        if self._shared.resume(subject.dependency, subject.account, subject.host):
             self._log.info("dependency.resumed", **_fields(subject))
 
-    def failed(self, dependency: Dependency, error: ArchiverError, account: AccountName = DEFAULT_ACCOUNT) -> None:
+    def failed(
+        self,
+        dependency: Dependency,
+        error: ArchiverError,
+        account: AccountName = DEFAULT_ACCOUNT,
+        host: str = "",
+    ) -> None:
         """Count a failure: it was busy or out of reach. Trip after a failed probe, or once failures make an outage."""
-        subject = _subject(dependency, account)
+        subject = Subject.of(dependency, account, host)
         with self._lock:
             self._failures[subject] += 1
             outage = self._failures[subject] >= FAILURES_TO_TRIP or subject in self._probes
         if outage:
-            self.trip(Paused(dependency, f"{error.code}: {error}", error.hint, lasting=False, account=account))
+            reason = f"{error.code}: {error}"
+            self.trip(Paused(dependency, reason, error.hint, lasting=False, account=account, host=host))
 
-    def trip(self, refusal: Paused) -> None:
+    def trip(self, refusal: Paused) -> datetime | None:
         """Begin the pause, or prolong it once a probe was due; a hold, and a pause that waits, stay as they are.
 
         A refusal counts as the probe that was due though nobody took it: only sidecars may have been left to write.
+        Returns when the one who met it is to look again: once the others that wait have had their turn.
         """
-        subject = _subject(refusal.dependency, refusal.account)
+        subject = refusal.subject
         with self._lock:
+            standing = self._pauses.get(subject)
             waits = subject not in self._probes and not self._is_usable(subject)
             if self._is_held(subject) or waits:
-                return
+                return None if standing is None or standing.held else standing.next_probe + TURN
         pause = self._shared.pause(
-            *subject,
+            subject.dependency,
+            subject.account,
+            subject.host,
             reason=refusal.reason,
             hint=refusal.hint,
             lasting=refusal.lasting,
             now=self._clock(),
         )
         with self._lock:
-            self._pauses[pause.dependency, pause.account] = pause
+            self._pauses[pause.subject] = pause
             self._probes.pop(subject, None)
         self._log.error(
             "dependency.paused",
@@ -214,3 +301,4 @@ class Breakers:
             hint=refusal.hint,
             next_probe=pause.next_probe.isoformat(),
         )
+        return None if pause.held else pause.next_probe + TURN

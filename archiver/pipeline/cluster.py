@@ -68,7 +68,7 @@ class Deferrer:
         return now + AHEAD
 
     def _defer(self, stage: Stage, now: datetime, until: datetime) -> int:
-        probing = not set(NEEDS[stage]).isdisjoint(self._context.breakers.paused())
+        probing = self._context.breakers.is_paused(*NEEDS[stage])
         tasks = self._context.claims.due(
             stage,
             now=now,

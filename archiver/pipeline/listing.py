@@ -41,7 +41,7 @@ class Listing:
 
     def ask(self) -> Outcome | None:
         """Ask for the record; None when the path goes on, else the outcome."""
-        if not self._out.breakers.try_use(Dependency.PROVIDER, account=self.claim.account):
+        if not self._out.breakers.try_use(Dependency.PROVIDER, account=self.claim.account, by=self.claim.task_id):
             return Yielded()
         record = self._fetch()
         now = self._context.clock()
@@ -109,7 +109,7 @@ class Listing:
         with self._lock:
             if self._refreshed:
                 return
-            if not self._out.breakers.try_use(Dependency.PROVIDER, account=self.claim.account):
+            if not self._out.breakers.try_use(Dependency.PROVIDER, account=self.claim.account, by=self.claim.task_id):
                 raise ApiBusy(f"{error}, and the provider is paused, so no fresh link can be asked for")
             record = self._fetch()
             self._refreshed = True
@@ -125,7 +125,7 @@ class Listing:
         with self._lock:
             self.rows[row.name] = row
 
-    def count_failure(self, error: ArchiverError) -> None:
+    def count_failure(self, error: ArchiverError, host: str = "") -> None:
         """Count the error against the dependency that may be down, if it says so of one."""
         if error.down is not None:
-            self._out.breakers.failed(error.down, error, self.claim.account)
+            self._out.breakers.failed(error.down, error, self.claim.account, host)

@@ -39,6 +39,7 @@ class StemTransfer:
         self._listing = listing
         self._duplicates = duplicates
         self._row = row
+        self._host = host_of(row.url or row.url_shown)
 
     def run(self) -> ArchiverError | None:
         """Store the stem and write down how that ended; return the error that pauses a dependency, if one came.
@@ -88,16 +89,16 @@ class StemTransfer:
         began = time.monotonic()
         task_id, name, log = self._listing.claim.task_id, self._row.name, self._context.log
         log.info("stem.started", task_id=task_id, stem=name, url=self._row.url_shown)
-        with self._out.downloader.open(url) as body:
-            self._out.breakers.worked(Dependency.ORIGIN)
-            key = object_key(self._context.prefix, task_id, name, body.extension)
-            try:
-                receipt = self._put(key, body, host_of(url))
-            except Duplicate as duplicate:
-                receipt = self._receipt_of_duplicate(key, duplicate.original)
-                if receipt.alias_of is not None:
-                    log.info("stem.aliased", task_id=task_id, stem=name, alias_of=receipt.alias_of)
-                    return receipt
+        self._host = host_of(url)
+        try:
+            receipt = self._move(url)
+        except ArchiverError as error:
+            if error.shows is not None:
+                self._out.breakers.worked(error.shows, host=self._host)
+            raise
+        if receipt.alias_of is not None:
+            log.info("stem.aliased", task_id=task_id, stem=name, alias_of=receipt.alias_of)
+            return receipt
         self._out.breakers.worked(Dependency.STORE)
         seconds = time.monotonic() - began
         self._context.observer.stem_stored(receipt.size, seconds)
@@ -111,6 +112,16 @@ class StemTransfer:
             seconds=round(seconds, 3),
         )
         return receipt
+
+    def _move(self, url: str) -> Receipt:
+        """Fetch and store; the receipt is an alias where the bytes are stored already."""
+        with self._out.downloader.open(url) as body:
+            self._out.breakers.worked(Dependency.ORIGIN, host=self._host)
+            key = object_key(self._context.prefix, self._listing.claim.task_id, self._row.name, body.extension)
+            try:
+                return self._put(key, body, self._host)
+            except Duplicate as duplicate:
+                return self._receipt_of_duplicate(key, duplicate.original)
 
     def _put(self, key: str, body: Body, host: str) -> Receipt:
         """Store the body; raise Duplicate where its bytes are stored already."""
@@ -136,7 +147,7 @@ class StemTransfer:
         return replace(known, key=own.key, etag=own.etag, stored_at=self._context.clock())
 
     def _write_failure(self, error: ArchiverError) -> None:
-        self._listing.count_failure(error)
+        self._listing.count_failure(error, self._host)
         context, row, claim, now = self._context, self._row, self._listing.claim, self._context.clock()
         ruling = plan.judge_stem(row, error, now, claim.deadline, context.policy, context.jitter())
         reason = f"{error.code}: {error}"

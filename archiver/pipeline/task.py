@@ -35,6 +35,16 @@ class Archiver:
     context: TaskContext
 
     def archive(self, claim: Claim) -> Outcome:
+        """Take the task as far as it goes now, write the outcome down and return it; see `_archive`.
+
+        What it was to probe, and brought no verdict on, is for the next to probe.
+        """
+        try:
+            return self._archive(claim)
+        finally:
+            self.context.outside.breakers.give_back(claim.task_id)
+
+    def _archive(self, claim: Claim) -> Outcome:
         """Take the task as far as it goes now, write the outcome down and return it.
 
         Raises LeaseLost when another process took the task over, and LedgerFault. A bug on the way is

@@ -183,7 +183,10 @@ class Progress(Protocol):
         """
 
     def finish(self, claim: Claim, outcome: Outcome, *, record: RecordInfo | None, now: datetime) -> None:
-        """Write the outcome and end the lease. `record` is the last answer, when one came."""
+        """Write the outcome and end the lease. `record` is the last answer, when one came.
+
+        A task that is put off until a pause ends is due at its end, or at the time that the outcome names.
+        """
 
 
 class Pauses(Protocol):
@@ -193,21 +196,25 @@ class Pauses(Protocol):
         self,
         dependency: Dependency,
         account: AccountName = DEFAULT_ACCOUNT,
+        host: str = "",
         *,
         reason: str,
         hint: str,
         lasting: bool,
         now: datetime,
     ) -> Pause:
-        """Begin that account's pause, or prolong it after a failed probe; what the operator holds stays as it is.
+        """Begin the pause of that account or host, or prolong it after a failed probe; a hold stays as it is.
 
         The wait doubles with each failed probe, from 5 s to 30 s. A call before next_probe comes from a straggler,
         one of many threads or processes that met the same refusal at once: it changes the reason alone. A
         next_probe farther away than any wait was written down before the clock was set back, and has passed.
         """
 
-    def resume(self, dependency: Dependency, account: AccountName = DEFAULT_ACCOUNT) -> bool:
-        """End a pause of that account that nobody holds; return whether there was one."""
+    def resume(self, dependency: Dependency, account: AccountName = DEFAULT_ACCOUNT, host: str = "") -> bool:
+        """End a pause of that account or host that nobody holds; return whether there was one.
+
+        What was put off until its end is due at once, as after `lift`.
+        """
 
     def hold(self, dependency: Dependency, *, until: datetime | None, now: datetime) -> Pause:
         """Pause it for the operator until then, None for until it is lifted; all pauses before it are replaced."""

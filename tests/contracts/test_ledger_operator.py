@@ -15,9 +15,12 @@ from archiver.core.model import (
     Later,
     Lost,
     Missing,
+    Paused,
     Refused,
     Stage,
     StemName,
+    Subject,
+    Yielded,
 )
 from archiver.core.reports import OpenWork
 from archiver.core.states import StemEvent, StemState, TaskState
@@ -52,6 +55,7 @@ from tests.fixtures.ledgers import (
 )
 from tests.house import Ledger
 
+MINUTE = timedelta(minutes=1)
 VOCAL, BASS = StemName("vocal"), StemName("bass")
 
 
@@ -265,10 +269,32 @@ def test_a_straggler_before_the_next_probe_does_not_lengthen_the_pause(ledger: L
 THEIRS = AccountName("second")
 
 
+def test_pauses_of_two_hosts_are_apart_and_the_end_of_one_makes_due_what_waits_for_it(ledger: Ledger) -> None:
+    here, there = (Subject.of(Dependency.ORIGIN, host=host) for host in ("a.example", "b.example"))
+    for subject in (here, there):
+        ledger.pauses.pause(Dependency.ORIGIN, host=subject.host, reason="r", hint="h", lasting=False, now=NOW)
+    for number, subject in ((1, here), (2, there), (3, here)):
+        finish(ledger, listed(ledger, number), Yielded(NOW + DAY, subject))
+    assert no_claim(ledger)
+    assert [str(pause.subject) for pause in pauses(ledger)] == ["origin (host a.example)", "origin (host b.example)"]
+    assert ledger.pauses.resume(Dependency.ORIGIN, host="a.example")
+    assert {claim(ledger).task_id for _ in range(2)} == {tid(1), tid(3)}
+    assert no_claim(ledger)
+    assert lift(ledger, Dependency.ORIGIN)
+    assert claim(ledger).task_id == tid(2)
+
+
+def test_task_that_waits_for_a_pause_is_due_at_its_own_time_too(ledger: Ledger) -> None:
+    pause(ledger, Dependency.STORE, reason="r", hint="h")
+    finish(ledger, listed(ledger), Paused(Dependency.STORE, "r", "h", lasting=False, at=NOW + MINUTE))
+    assert no_claim(ledger, now=NOW + MINUTE - SECOND)
+    assert claim(ledger, now=NOW + MINUTE).task_id == tid(1)
+
+
 def test_pauses_of_two_accounts_are_apart_and_resume_ends_one(ledger: Ledger) -> None:
     first = pause(ledger, Dependency.PROVIDER, reason="401", hint="key", lasting=True)
     other = pause(ledger, Dependency.PROVIDER, THEIRS, reason="402", hint="top up")
-    assert (first.subject, other.subject) == ("provider", "provider (account second)")
+    assert (str(first.subject), str(other.subject)) == ("provider", "provider (account second)")
     assert pauses(ledger) == overview(ledger).pauses == (first, other)
     again = pause(ledger, Dependency.PROVIDER, THEIRS, reason="402", hint="top up", now=other.next_probe)
     assert (first.probes, again.probes) == (0, 1)

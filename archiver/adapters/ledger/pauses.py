@@ -7,16 +7,19 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, not_, select
+from sqlalchemy import ColumnElement, Connection, Select, delete, not_, select, update
 
 from archiver.adapters.ledger.database.base import insert
 from archiver.adapters.ledger.database.transactions import LedgerPart, outage_retry
-from archiver.adapters.ledger.schema.tables import pauses
-from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Dependency, Pause
+from archiver.adapters.ledger.schema.tables import pauses, tasks
+from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Dependency, Pause, Subject
 
 FIRST_WAIT = timedelta(seconds=5)
 LONGEST_WAIT = timedelta(seconds=30)
 """A probe is one request; waiting longer would only delay the work once the trouble is over."""
+
+
+_KEY = [pauses.c.dependency, pauses.c.account, pauses.c.host]
 
 
 class SqlPauses(LedgerPart):
@@ -27,6 +30,7 @@ class SqlPauses(LedgerPart):
         self,
         dependency: Dependency,
         account: AccountName = DEFAULT_ACCOUNT,
+        host: str = "",
         *,
         reason: str,
         hint: str,
@@ -38,19 +42,22 @@ class SqlPauses(LedgerPart):
             standing = _read(db, select(pauses).where(pauses.c.dependency == dependency).with_for_update())
             found = next((pause for pause in standing if pause.held), None)
             if found is None:
-                before = next((pause for pause in standing if pause.account == account), None)
+                subject = Subject(dependency, account, host)
+                before = next((pause for pause in standing if pause.subject == subject), None)
                 since, probes, next_probe = _wait(before, now)
-                fresh = Pause(dependency, since, reason, hint, lasting, probes, next_probe, account=account)
+                fresh = Pause(dependency, since, reason, hint, lasting, probes, next_probe, account=account, host=host)
                 found = _write(db, fresh)
         self._db.checkpoint("ledger.paused")
         return found
 
     @outage_retry
-    def resume(self, dependency: Dependency, account: AccountName = DEFAULT_ACCOUNT) -> bool:
+    def resume(self, dependency: Dependency, account: AccountName = DEFAULT_ACCOUNT, host: str = "") -> bool:
         """See Pauses."""
-        its = (pauses.c.dependency == dependency, pauses.c.account == account)
+        its = (pauses.c.dependency == dependency, pauses.c.account == account, pauses.c.host == host)
         with self._db.write() as db:
             ended = db.execute(delete(pauses).where(*its, not_(pauses.c.held))).rowcount > 0
+            if ended:
+                _wake(db, tasks.c.waits_for == Subject(dependency, account, host).key)
         self._db.checkpoint("ledger.resumed")
         return ended
 
@@ -72,6 +79,8 @@ class SqlPauses(LedgerPart):
             statement = statement.where(pauses.c.held, not_(pauses.c.lasting), pauses.c.next_probe <= over_at)
         with self._db.write() as db:
             ended = db.execute(statement).rowcount > 0
+            if ended:
+                _wake(db, tasks.c.waits_for.startswith(f"{dependency.value}:"))
         self._db.checkpoint("ledger.resumed")
         return ended
 
@@ -83,8 +92,14 @@ class SqlPauses(LedgerPart):
 
 
 def all_pauses(db: Connection) -> tuple[Pause, ...]:
-    """Return every pause, by dependency and account."""
-    return _read(db, select(pauses).order_by(pauses.c.dependency, pauses.c.account))
+    """Return every pause, by dependency, account and host."""
+    return _read(db, select(pauses).order_by(pauses.c.dependency, pauses.c.account, pauses.c.host))
+
+
+def _wake(db: Connection, waiting: ColumnElement[bool]) -> None:
+    """Make due what waits for a pause that is over."""
+    due = {"not_before": tasks.c.accepted_at, "waits_for": None}
+    db.execute(update(tasks).where(waiting, tasks.c.ended_at.is_(None)).values(**due))
 
 
 def _read(db: Connection, which: Select[Any]) -> tuple[Pause, ...]:
@@ -104,5 +119,5 @@ def _wait(before: Pause | None, now: datetime) -> tuple[datetime, int, datetime]
 def _write(db: Connection, pause: Pause) -> Pause:
     values = asdict(pause)
     statement = insert(db, pauses).values(values)
-    db.execute(statement.on_conflict_do_update(index_elements=[pauses.c.dependency, pauses.c.account], set_=values))
+    db.execute(statement.on_conflict_do_update(index_elements=_KEY, set_=values))
     return pause

@@ -293,8 +293,9 @@ def _finish(db: Connection, task: AnyRow, outcome: Outcome, record: RecordInfo |
                 raise IllegalMove(f"task {task.task_id} is {task.state}: it has no stems to refuse")
             values = {"not_before": at, "awaited": False, "reason": reason}
             change_task(db, task.task_id, {**_answer(task, record, now), **values, **LEASE_ENDS})
-        case Paused() | Yielded():
-            change_task(db, task.task_id, {**_answer(task, record, now), **LEASE_ENDS})
+        case Paused(at=at, subject=subject) | Yielded(at=at, waits_for=subject):
+            put_off = {} if at is None else {"not_before": at, "awaited": False, "waits_for": subject and subject.key}
+            change_task(db, task.task_id, {**_answer(task, record, now), **put_off, **LEASE_ENDS})
         case _:
             assert_never(outcome)
 

@@ -25,6 +25,7 @@ FROZEN = {
     "0002": "e33dec7b2d5535b9",
     "0003": "9871752d9ee836e0",
     "0004": "09bd0afdcd44e31e",
+    "0005": "009feae09dad98b0",
 }
 """The first digits of each file's SHA-256."""
 

@@ -406,7 +406,8 @@ def test_refused_account_pauses_the_dependency_and_blames_no_task(
     assert world.logged("task.")[-1] == ("warning", "task.released")
     assert (world.task.attempts, world.task.asks) == (0, 0)
     assert all(stem.attempts == 0 for stem in world.task.stems)
-    world.api.trouble = None
+    assert outcome.at is not None, "not the first to be due at the next probe"
+    world.api.trouble, world.now = None, outcome.at
     assert world.go() == Archived()
 
 
@@ -415,7 +416,8 @@ def test_paused_store_that_takes_the_manifest_is_paused_no_more(world: World) ->
     world.store.fail("put_document", AccessRefused("403"))
     outcome = world.go()
     assert isinstance(outcome, Paused)
-    world.breakers.trip(outcome)
+    assert outcome.at is not None
+    world.now = outcome.at
     assert world.go() == Archived()
     assert not pauses(world.ledger)
 
@@ -433,11 +435,11 @@ def test_dependency_that_fails_again_and_again_is_paused(world: World, dependenc
     world.lists(world.serves("vocal", OriginBusy("503")))
     world.api.trouble = ApiBusy("502") if dependency is Dependency.PROVIDER else None
     for _ in range(8):
-        assert not world.breakers.is_blocked(dependency)
+        assert not world.breakers.is_blocked(dependency, host="cdn.example")
         outcome = world.go()
         assert isinstance(outcome, Later)
         world.now = outcome.at
-    assert world.breakers.is_blocked(dependency)
+    assert world.breakers.is_blocked(dependency, host="cdn.example")
 
 
 def test_spent_link_while_the_provider_is_paused_waits_and_is_not_held_against_the_stem(world: World) -> None:

@@ -33,4 +33,10 @@ Index(
     sqlite_where=tasks.c.owner.is_not(None),
     postgresql_where=tasks.c.owner.is_not(None),
 )
+Index(
+    "tasks_put_off",
+    tasks.c.waits_for,
+    sqlite_where=tasks.c.waits_for.is_not(None),
+    postgresql_where=tasks.c.waits_for.is_not(None),
+)
 Index("tasks_by_state", tasks.c.state, tasks.c.ended_at)

@@ -114,6 +114,8 @@ tasks = Table(
     Column("leased_until", UtcTime),
     # NULL is DEFAULT_ACCOUNT.
     Column("account", String(32)),
+    # The pause, as Subject.key has it, whose end makes the task due at once; it may be over by now.
+    Column("waits_for", Text),
     CheckConstraint("(state IN ('queued', 'listed')) = (ended_at IS NULL)", name="ended_states_say_when"),
     CheckConstraint("state <> 'listed' OR deadline IS NOT NULL", name="listed_has_deadline"),
     CheckConstraint("state <> 'queued' OR not_before IS NOT NULL", name="queued_is_taken_up_again"),
@@ -262,6 +264,8 @@ pauses = Table(
     Column("dependency", _words(Dependency), primary_key=True),
     # Of the provider, whose; always DEFAULT_ACCOUNT for the others, and for what the operator holds: that is all.
     Column("account", String(32), primary_key=True),
+    # Of the origin, which; empty for the others, and for what the operator holds.
+    Column("host", Text, primary_key=True),
     Column("since", UtcTime, nullable=False),
     Column("reason", Text, nullable=False),
     Column("hint", Text, nullable=False),
@@ -270,4 +274,5 @@ pauses = Table(
     Column("next_probe", UtcTime, nullable=False),
     # True for the operator's own: never probed, and not ended by work that succeeds.
     Column("held", Boolean, nullable=False),
+    CheckConstraint("host = '' OR (dependency = 'origin' AND NOT held)", name="host_is_of_the_origin"),
 )
