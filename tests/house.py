@@ -8,12 +8,13 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from typer.testing import CliRunner, Result
 
-from archiver.adapters.downloader import HttpDownloader
+from archiver.adapters.downloader import BodyLimits, ConnectionOptions, HttpDownloader, Network, Reach
 from archiver.adapters.downloader.address import SockAddr
 from archiver.adapters.downloader.dialer import tcp_connect
 from archiver.adapters.jobs import counts
@@ -78,6 +79,8 @@ __all__ = [
     "tcp_connect",
     "tunables",
 ]
+
+T = TypeVar("T")
 
 AGENT = "stem-archiver-test/1"
 API_KEY = "sk-PLANTED-api-key-0123456789"
@@ -176,6 +179,11 @@ def dispatcher_on(context: DispatchContext, archive: Callable[[Claim], Outcome])
 # ---------------------------------------------------------------- what is outside
 
 
+def _taken(kind: type[T], changes: dict[str, Any]) -> T:
+    """Make a dataclass of those changes that are its fields."""
+    return kind(**{field.name: changes.pop(field.name) for field in fields(kind) if field.name in changes})  # type: ignore[arg-type]  # it is one
+
+
 def s3_client(**changes: Any) -> S3Client:  # noqa: ANN401 - any argument of the real one
     """Build the client that production has."""
     arguments: dict[str, Any] = {"addressing_style": "path", "max_connections": 4, "user_agent_extra": AGENT}
@@ -184,14 +192,12 @@ def s3_client(**changes: Any) -> S3Client:  # noqa: ANN401 - any argument of the
 
 def s3_store(client: S3Client, bucket: str, **changes: Any) -> S3Store:  # noqa: ANN401 - any argument of the store
     """Build a store with buffers of 32 MiB, that never sleeps; `changes` are those of its options and sizes too."""
-    sizes = {name: changes.pop(name) for name in ("single_max", "part") if name in changes}
-    options = {name: changes.pop(name) for name in ("storage_class", "sse", "kms_key_id", "tags") if name in changes}
     arguments: dict[str, Any] = {
         "jitter": middle,
         "clock": lambda: datetime.now(UTC),
         "sleep": lambda _: None,
-        "options": ObjectOptions(**options),
-        "sizes": PutSizes(**sizes),
+        "options": _taken(ObjectOptions, changes),
+        "sizes": _taken(PutSizes, changes),
     }
     if "buffers" not in changes:
         arguments["buffers"] = BufferBudget(32 * MIB)
@@ -200,19 +206,29 @@ def s3_store(client: S3Client, bucket: str, **changes: Any) -> S3Store:  # noqa:
 
 @contextmanager
 def downloader(**changes: Any) -> Iterator[HttpDownloader]:  # noqa: ANN401 - any argument of the constructor
-    """Build one for plain http on loopback, that trusts no certificate, and never sleeps."""
-    arguments: dict[str, Any] = {
-        "user_agent": AGENT,
+    """Build one for plain http on loopback, that trusts no certificate, and never sleeps.
+
+    `changes` are those of the constructor, and of what it is given.
+    """
+    given: dict[str, Any] = {
         "max_bytes": 10_000_000,
         "min_rate": 0,
         "allow_http": True,
         "allow_private_addresses": True,
-        "sleep": Seconds().sleep,
-        "jitter": middle,
         "read_timeout": 5.0,
         "ssl_context": ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+        "user_agent": AGENT,
+        "sleep": Seconds().sleep,
+        "jitter": middle,
+        **changes,
     }
-    client = HttpDownloader(**(arguments | changes))
+    client = HttpDownloader(
+        limits=_taken(BodyLimits, given),
+        reach=_taken(Reach, given),
+        connections=_taken(ConnectionOptions, given),
+        network=_taken(Network, given),
+        **given,
+    )
     try:
         yield client
     finally:

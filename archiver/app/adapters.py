@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from archiver import __version__
-from archiver.adapters.downloader import HttpDownloader, Throttle
+from archiver.adapters.downloader import BodyLimits, ConnectionOptions, HttpDownloader, Network, Reach, Throttle
 from archiver.adapters.ledger import SqlLedger
 from archiver.adapters.ledger.permits import SharedPermits
 from archiver.adapters.object_store import ObjectOptions, PutSizes, S3Store
@@ -194,28 +194,26 @@ def throttle_of(settings: Settings, machine: Machine, progress: Callable[[], Non
 
 
 def open_downloader(
-    settings: Settings, machine: Machine, throttle: Throttle, busy: Callable[[str], None]
+    settings: Settings, machine: Machine, throttle: Throttle, on_failure: Callable[[str], None]
 ) -> HttpDownloader:
     """Return the anonymous client of the CDN."""
     download = settings.download
     return HttpDownloader(
         user_agent=settings.provider.user_agent,
-        max_bytes=download.max_stem_bytes,
-        min_rate=download.min_rate,
-        connect_timeout=download.connect_timeout.total_seconds(),
-        read_timeout=download.read_timeout.total_seconds(),
-        allowed_hosts=download.allowed_hosts,
-        allow_http=download.allow_http,
-        allow_private_addresses=download.allow_private_addresses,
-        proxy=download.proxy_url(),
-        max_connections=download.most_transfers,
+        limits=BodyLimits(download.max_stem_bytes, download.min_rate),
+        reach=Reach(download.allowed_hosts, download.allow_http, download.allow_private_addresses),
+        connections=ConnectionOptions(
+            proxy=download.proxy_url(),
+            connect_timeout=download.connect_timeout.total_seconds(),
+            read_timeout=download.read_timeout.total_seconds(),
+            most_idle=download.most_transfers,
+        ),
+        network=Network(machine.resolve, machine.connect),
         throttle=throttle,
-        resolve=machine.resolve,
-        connect=machine.connect,
         clock=machine.monotonic,
         sleep=machine.sleep,
         jitter=random.random,
-        busy=busy,
+        on_failure=on_failure,
         checkpoint=machine.checkpoint,
     )
 

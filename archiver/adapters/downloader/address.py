@@ -1,4 +1,4 @@
-"""Where the download client may go: https, a public address, an allowed host.
+"""The addresses that the download client may go to: https, public, of an allowed host.
 
 URLs come from outside, so each of them, and each redirect, is judged before a socket is opened. A
 name is resolved once, and the connection goes to the very address that was judged: a name server
@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 import httpx
@@ -64,7 +65,7 @@ _PORT_MAX = 65535
 
 
 def is_public(address: str) -> bool:
-    """Say whether `address` is a literal IP address that anyone on the internet may be sent to.
+    """Return whether `address` is a literal IP address that anyone on the internet may be sent to.
 
     False for anything that is no plain IPv4 or IPv6 address, such as one with a zone.
     """
@@ -97,16 +98,26 @@ def system_resolve(host: str, port: int) -> Sequence[SockAddr]:
     return [(str(a[0]), a[1], a[2], a[3]) if len(a) == 4 else (str(a[0]), int(a[1])) for *_, a in found]  # noqa: PLR2004 - the length tells the families apart
 
 
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """The addresses that the operator allows."""
+
+    allowed_hosts: Sequence[str] = ()
+    """Host names, each with all its subdomains; empty for any public host."""
+    allow_http: bool = False
+    """True lets plain http be fetched too, also where https redirects to it."""
+    allow_private_addresses: bool = False
+    """True lets any address be used; for tests and the demo."""
+
+
 class Guard:
     """Judges URLs and the addresses behind them."""
 
-    def __init__(
-        self, *, resolve: Resolve, allow_http: bool, allow_private_addresses: bool, allowed_hosts: Sequence[str]
-    ) -> None:
+    def __init__(self, reach: Reach, *, resolve: Resolve) -> None:
         self._resolve = resolve
-        self._schemes = {"https", "http"} if allow_http else {"https"}
-        self._private = allow_private_addresses
-        self.allow(allowed_hosts)
+        self._schemes = {"https", "http"} if reach.allow_http else {"https"}
+        self._private = reach.allow_private_addresses
+        self.allow(reach.allowed_hosts)
 
     def allow(self, hosts: Sequence[str]) -> None:
         """Admit only these hosts and their subdomains from now on; any, when there are none."""
@@ -134,7 +145,7 @@ class Guard:
             raise AddressForbidden(f"host {name} is not in download.allowed_hosts")
         if self._private:
             return
-        # Behind a proxy nothing is resolved here, so what can be told from the name is refused by name.
+        # Behind a proxy nothing is resolved here, so what a name shows is refused by name.
         if name == "localhost" or name.endswith(".localhost") or (ip is not None and not is_public(host)):
             raise AddressForbidden(f"not a public address: {name}")
 

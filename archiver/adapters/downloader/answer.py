@@ -1,4 +1,4 @@
-"""What the origin's answers mean: statuses, validators, ranges and failures, as errors of the core."""
+"""The origin's answers as errors of the core: statuses, validators, ranges and failures."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ClientBlocked(OriginBusy):
 
 
 def expect_audio(response: httpx.Response) -> None:
-    """Raise what is wrong with the answer to a GET without a range, as far as its head can tell."""
+    """Raise what is wrong with the answer to a GET without a range, as far as its head shows it."""
     error = refusal(response)
     if error is not None:
         raise error
@@ -69,7 +69,7 @@ def _blocked(response: httpx.Response) -> ClientBlocked | None:
 
 def _excerpt(response: httpx.Response) -> bytes:
     stream, view, got = stream_of(response), memoryview(bytearray(EXCERPT)), 0
-    stream.hurry(EXCERPT_SECONDS)
+    stream.finish_within(EXCERPT_SECONDS)
     try:
         while got < EXCERPT and (size := stream.reader.receive(view[got:])):
             got += size
@@ -102,7 +102,7 @@ def validator(headers: Mapping[str, str]) -> str | None:
 
 
 def same_version(first: Mapping[str, str], later: Mapping[str, str]) -> bool:
-    """Say whether nothing in two answers' fields tells that they are of different bytes."""
+    """Return whether two answers may be of the same bytes, as far as their fields show it."""
     return all(
         first.get(field) == later.get(field) for field in ("etag", "last-modified") if field in first and field in later
     )
@@ -140,7 +140,7 @@ def rest_of(first: httpx.Response, later: httpx.Response, *, at: int, length: in
 
 
 def whole_length(response: httpx.Response) -> int | None:
-    """Return the resource's whole length, if the answer to a GET with or without a range tells it.
+    """Return the resource's whole length, if the answer to a GET with or without a range names it.
 
     Raises what `refusal` says of a status that is about no range.
     """

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import httpx
 
 from archiver.adapters.downloader.answer import Hiccup, body_fault, rest_of, same_version, validator, whole_length
+from archiver.adapters.downloader.limits import BodyLimits, MinimumRate
 from archiver.adapters.downloader.sniff import ENOUGH, Container, looks_like, sniff
 from archiver.adapters.downloader.throttle import Throttle
 from archiver.adapters.downloader.transport import stream_of
@@ -21,7 +21,6 @@ from archiver.core.errors import (
     BodyLong,
     BodyNotAudio,
     BodyShort,
-    BodySlow,
     BodyTooLarge,
     LinkSpent,
 )
@@ -40,45 +39,7 @@ FRAMING_FREE = 16 * 1024
 """Bytes of chunks' framing that do not count for the cap, beside one for every FRAMING_SHARE of the body."""
 FRAMING_SHARE = 8
 _PAGES = (b"<", b"{", b"[")
-"""What HTML, XML and JSON begin with, and no audio does."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How large, and how slow, a body may be."""
-
-    max_bytes: int
-    min_rate: float
-    """Bytes a second, averaged over `window`; 0 for any."""
-    window: float
-    """Seconds spent waiting for the origin; neither the caller's time between reads nor the throttle's counts."""
-
-
-class Pace:
-    """Raises BodySlow once a whole window of waiting brought less than the minimum rate."""
-
-    def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
-        self._limits = limits
-        self._clock = clock
-        self._since = 0.0
-        self._spent = 0.0
-        self._got = 0
-
-    def start(self) -> None:
-        """From now on time counts, until the last `count` before the next `start`."""
-        self._since = self._clock()
-
-    def count(self, size: int) -> None:
-        """Note that `size` bytes came."""
-        now = self._clock()
-        self._spent += now - self._since
-        self._since = now
-        self._got += size
-        if self._spent >= self._limits.window:
-            if self._got < self._limits.min_rate * self._spent:
-                rate = self._got / self._spent
-                raise BodySlow(f"{rate:.0f} bytes/s over {self._spent:.0f} s, less than {self._limits.min_rate:g}")
-            self._spent, self._got = 0.0, 0
+"""The first bytes of HTML, XML and JSON, and of no audio."""
 
 
 class VerifyingBody:
@@ -98,7 +59,7 @@ class VerifyingBody:
         response: httpx.Response,
         *,
         reopen: Reopen,
-        limits: Limits,
+        limits: BodyLimits,
         throttle: Throttle,
         clock: Callable[[], float],
         sleep: Callable[[float], None],
@@ -110,7 +71,7 @@ class VerifyingBody:
         self._reopen = reopen
         self._limits = limits
         self._throttle = throttle
-        self._pace = Pace(limits, clock)
+        self._rate = MinimumRate(limits, clock)
         self._sleep = sleep
         self._checkpoint = checkpoint
         self._validator = validator(response.headers)
@@ -151,11 +112,11 @@ class VerifyingBody:
 
     def _first_bytes(self) -> memoryview:
         view, got = memoryview(bytearray(ENOUGH)), 0
-        self._pace.start()
+        self._rate.start()
         try:
             while got < ENOUGH and not self._reader.ended:
                 size = self._take(self._reader, view[got:])
-                self._pace.count(size)
+                self._rate.count(size)
                 if size and not got:
                     self._checkpoint("download.first_byte")
                 got += size
@@ -213,7 +174,7 @@ class VerifyingBody:
 
     def _read(self, buffer: memoryview) -> int:
         filled = self._hand_out_head(buffer)
-        self._pace.start()
+        self._rate.start()
         while filled < len(buffer) and not self._reader.ended:
             filled += self._receive(buffer[filled:], self._size + filled)
         self._hash.update(buffer[:filled])
@@ -234,7 +195,7 @@ class VerifyingBody:
         except httpx.TransportError as cut:
             self._resume(cut, at)
             return 0
-        self._pace.count(size)
+        self._rate.count(size)
         self._cap(at + size, self._framing + self._reader.framing)
         if not self._midway and not self._reader.ended:
             self._midway = True
@@ -246,7 +207,7 @@ class VerifyingBody:
         if not self._throttle.on:
             return reader.receive(view)
         share, size = self._throttle.take(len(view)), 0
-        self._pace.start()
+        self._rate.start()
         try:
             size = reader.receive(view[:share])
         finally:
@@ -263,7 +224,7 @@ class VerifyingBody:
         while resumable and self._tries < RESUMES:
             self._sleep(RESUME_FIRST * 2**self._tries)
             self._tries += 1
-            self._pace.count(0)
+            self._rate.count(0)
             try:
                 self._go_on(at)
             except Hiccup:
@@ -310,7 +271,7 @@ class VerifyingBody:
         digest, buffer, got = hashlib.sha256(), memoryview(bytearray(COMPARED)), 0
         try:
             while (size := self._take(reader, buffer)) and self._fits(got, reader.framing):
-                self._pace.count(size)
+                self._rate.count(size)
                 digest.update(buffer[:size])
                 got += size
         except httpx.TransportError as error:

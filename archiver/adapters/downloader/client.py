@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -11,10 +10,11 @@ from contextlib import closing, contextmanager, suppress
 import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, stop_before_delay
 
-from archiver.adapters.downloader.address import Guard, Resolve, system_resolve
+from archiver.adapters.downloader.address import Guard, Reach
 from archiver.adapters.downloader.answer import Hiccup, expect_audio, fault
-from archiver.adapters.downloader.body import Limits, VerifyingBody
-from archiver.adapters.downloader.dialer import Connect, Dialer, Proxy, tcp_connect
+from archiver.adapters.downloader.body import VerifyingBody
+from archiver.adapters.downloader.dialer import ConnectionOptions, Dialer, Network, Proxy
+from archiver.adapters.downloader.limits import BodyLimits
 from archiver.adapters.downloader.throttle import Throttle
 from archiver.adapters.downloader.transport import IDLE_SECONDS, SocketTransport
 from archiver.adapters.http1 import Pool
@@ -38,7 +38,7 @@ class HttpDownloader:
 
     Sends nothing but Host, User-Agent, `Accept: */*`, `Accept-Encoding: identity` and, on resume, Range
     and If-Range: no cookie, no credential. Reads nothing from the environment but the system's
-    certificates; a proxy is given as `proxy`, `http://[user:password@]host[:port]`.
+    certificates.
 
     Addresses are judged as archiver.adapters.downloader.address says. Through a proxy it is the proxy that
     resolves names: then literal addresses and localhost are still refused, names are not looked up.
@@ -51,88 +51,51 @@ class HttpDownloader:
         self,
         *,
         user_agent: str,
-        max_bytes: int,
-        min_rate: float,
-        rate_window: float = 30.0,
-        allowed_hosts: Sequence[str] = (),
-        allow_http: bool = False,
-        allow_private_addresses: bool = False,
-        proxy: str | None = None,
-        max_connections: int = 16,
-        connect_timeout: float = 10.0,
-        read_timeout: float = 20.0,
+        limits: BodyLimits,
+        reach: Reach = Reach(),  # noqa: B008 - it is frozen
+        connections: ConnectionOptions = ConnectionOptions(),  # noqa: B008 - it is frozen
+        network: Network = Network(),  # noqa: B008 - it is frozen
         throttle: Throttle | None = None,
-        ssl_context: ssl.SSLContext | None = None,
-        resolve: Resolve = system_resolve,
-        connect: Connect = tcp_connect,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         jitter: Jitter = random.random,
-        busy: Callable[[str], None] = lambda _: None,
+        on_failure: Callable[[str], None] = lambda _: None,
         checkpoint: Checkpoint = unobserved,
     ) -> None:
         """Build a client that opens no connection yet.
 
-        Args:
-            user_agent: sent as it is; default python agents are refused by the provider's CDN.
-            max_bytes: larger bodies raise BodyTooLarge.
-            min_rate: bytes a second, averaged over `rate_window` seconds of waiting; 0 for any.
-            rate_window: see min_rate.
-            allowed_hosts: host names, each with all its subdomains; empty for any public host.
-            allow_http: fetch plain http too, also where https redirects to it.
-            allow_private_addresses: go to any address; for tests and the demo.
-            proxy: an HTTP proxy for both schemes; ValueError for another kind.
-            max_connections: idle connections kept over all origins.
-            connect_timeout: seconds for the connection, whichever address gives it, and again for its TLS handshake.
-            read_timeout: seconds without a byte, and for an answer's whole head.
-            throttle: the bandwidth; without a limit when None.
-            ssl_context: how certificates are verified; the system's way when None.
-            resolve: looks up names.
-            connect: opens a connection to an address that was judged.
-            clock: seconds, monotonic.
-            sleep: waits between tries.
-            jitter: spreads those waits.
-            busy: is told a URL's host (see `host_of`) each time it did not answer as it should.
-            checkpoint: see archiver.ports.runtime.Checkpoint.
+        `user_agent` is sent as it is; default python agents are refused by the provider's CDN. Without a `throttle`
+        the bandwidth has no limit. `clock` is monotonic, in seconds; `sleep` and `jitter` make the waits between
+        tries. `on_failure` is called with a URL's host (see `host_of`) each time it did not answer as it should.
+        Raises ValueError for an agent that no header can carry, and for a proxy of another kind.
         """
         if not user_agent or not (user_agent.isascii() and user_agent.isprintable()):
             raise ValueError("user_agent must be printable ASCII")
         self._headers = {"User-Agent": user_agent, "Accept": "*/*", "Accept-Encoding": "identity"}
+        self._limits = limits
         self._throttle = throttle or Throttle()
-        self._retrying = Retrying(
-            stop=stop_after_attempt(TRIES) | stop_before_delay(TRY_SECONDS),
-            wait=self._wait,
-            retry=retry_if_exception_type((Hiccup, BodyShort)),
-            sleep=sleep,
-            before_sleep=lambda state: busy(host_of(state.args[0])),
-            reraise=True,
-        )
-        self._limits = Limits(max_bytes=max_bytes, min_rate=min_rate, window=rate_window)
         self._clock = clock
         self._sleep = sleep
         self._jitter = jitter
-        self._busy = busy
+        self._on_failure = on_failure
         self._checkpoint = checkpoint
-        self._guard = guard = Guard(
-            resolve=resolve,
-            allow_http=allow_http,
-            allow_private_addresses=allow_private_addresses,
-            allowed_hosts=allowed_hosts,
-        )
-        way_out = Proxy(proxy) if proxy is not None else None
-        dialer = Dialer(
-            guard=guard,
-            resolve=resolve,
-            connect=connect,
-            proxy=way_out,
-            ssl_context=ssl_context or _system_ssl(),
-            connect_timeout=connect_timeout,
-            read_timeout=read_timeout,
-            clock=clock,
-        )
-        pool = Pool(most=max_connections, clock=clock, idle_seconds=IDLE_SECONDS)
+        self._retrying = self._retries()
+        self._guard = Guard(reach, resolve=network.resolve)
+        proxy = Proxy(connections.proxy) if connections.proxy is not None else None
+        dialer = Dialer(guard=self._guard, network=network, proxy=proxy, options=connections, clock=clock)
+        pool = Pool(most=connections.most_idle, clock=clock, idle_seconds=IDLE_SECONDS)
         # Without an httpx.Client around it: no cookies, no environment, no redirect and no URL in a log by its doing.
-        self._transport = SocketTransport(guard=guard, dialer=dialer, pool=pool, proxy=way_out)
+        self._transport = SocketTransport(guard=self._guard, dialer=dialer, pool=pool, proxy=proxy)
+
+    def _retries(self) -> Retrying:
+        return Retrying(
+            stop=stop_after_attempt(TRIES) | stop_before_delay(TRY_SECONDS),
+            wait=self._wait,
+            retry=retry_if_exception_type((Hiccup, BodyShort)),
+            sleep=self._sleep,
+            before_sleep=lambda state: self._on_failure(host_of(state.args[0])),
+            reraise=True,
+        )
 
     @contextmanager
     def open(self, url: str) -> Iterator[Body]:
@@ -145,7 +108,7 @@ class HttpDownloader:
             with closing(self._retrying(self._begin, url)) as body:
                 yield body
         except OriginBusy:
-            self._busy(host_of(url))
+            self._on_failure(host_of(url))
             raise
 
     def _wait(self, state: RetryCallState) -> float:
@@ -196,7 +159,7 @@ class HttpDownloader:
         return response
 
     def allow_hosts(self, hosts: Sequence[str]) -> None:
-        """Go to these hosts alone from now on (see `allowed_hosts`); bodies that are open are read on."""
+        """Go to these hosts alone from now on (see `Reach`); bodies that are open are read on."""
         self._guard.allow(hosts)
 
     def close(self) -> None:
@@ -211,9 +174,3 @@ def _parsed(base: httpx.URL | None, url: str) -> httpx.URL:
     if base is None:
         raise AddressForbidden("not a URL")
     raise OriginBusy("a redirect to what is no URL")
-
-
-def _system_ssl() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(["http/1.1"])
-    return context

@@ -6,11 +6,12 @@ import base64
 import socket
 import ssl
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from urllib.parse import unquote
 
 import httpx
 
-from archiver.adapters.downloader.address import Guard, Resolve, SockAddr
+from archiver.adapters.downloader.address import Guard, Resolve, SockAddr, system_resolve
 from archiver.adapters.http1 import Connection, Head, Headers, Origin, Racer, reason_of, request_head
 
 Connect = Callable[[SockAddr, float], socket.socket]
@@ -28,6 +29,30 @@ def tcp_connect(address: SockAddr, timeout: float) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """The machine's way to the network."""
+
+    resolve: Resolve = system_resolve
+    connect: Connect = tcp_connect
+    ssl_context: ssl.SSLContext | None = None
+    """How certificates are verified; None for the system's way."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionOptions:
+    """How connections are made and kept; times in seconds."""
+
+    proxy: str | None = None
+    """An HTTP proxy for both schemes, `http://[user:password@]host[:port]`."""
+    connect_timeout: float = 10.0
+    """For the connection, whichever address gives it, and again for its TLS handshake."""
+    read_timeout: float = 20.0
+    """Without a byte, and for an answer's whole head."""
+    most_idle: int = 16
+    """Kept over all origins."""
 
 
 class Proxy:
@@ -59,21 +84,18 @@ class Dialer:
         self,
         *,
         guard: Guard,
-        resolve: Resolve,
-        connect: Connect,
+        network: Network,
         proxy: Proxy | None,
-        ssl_context: ssl.SSLContext,
-        connect_timeout: float,
-        read_timeout: float,
+        options: ConnectionOptions,
         clock: Callable[[], float],
     ) -> None:
         self._guard = guard
-        self._resolve = resolve
-        self._racer = Racer(connect, clock)
+        self._resolve = network.resolve
+        self._racer = Racer(network.connect, clock)
+        self._ssl = network.ssl_context or _system_ssl()
         self._proxy = proxy
-        self._ssl = ssl_context
-        self._connect_timeout = connect_timeout
-        self._read_timeout = read_timeout
+        self._connect_timeout = options.connect_timeout
+        self._read_timeout = options.read_timeout
         self._clock = clock
 
     def dial(self, origin: Origin) -> Connection:
@@ -128,3 +150,9 @@ class Dialer:
             raise httpx.ConnectTimeout(f"TLS with {host}: no answer in time") from error
         except OSError as error:
             raise httpx.ConnectError(f"TLS with {host}: {reason_of(error)}") from error
+
+
+def _system_ssl() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context

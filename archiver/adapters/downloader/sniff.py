@@ -1,5 +1,5 @@
 # ruff: noqa: PLR2004 - bit fields and reserved values, as the formats lay them out
-"""Which audio container do these first bytes begin? Decides the extension; the URL and headers do not."""
+"""The audio container that first bytes begin. It decides the extension; the URL and headers do not."""
 
 from __future__ import annotations
 

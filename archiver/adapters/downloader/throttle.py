@@ -29,7 +29,7 @@ class Throttle:
     """Gives out shares of the bandwidth before they are received, in order of asking. May be shared by threads."""
 
     on: bool
-    """Whether `take` must be asked at all."""
+    """True while `take` must be asked at all."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Throttle:
             clock: seconds, monotonic.
             local: the time on the wall, by which the timetable goes.
             wait: waits on a condition.
-            progress: is called with each share: of a large buffer nothing else is heard while it fills.
+            progress: is called with each share: nothing else shows that a large buffer fills.
         """
         self._clock = clock
         self._local = local
@@ -88,7 +88,7 @@ class Throttle:
             self._allowance.give_back(size, self._clock())
 
     def stop(self) -> None:
-        """Send everybody away who waits, now and later."""
+        """End every wait, now and later."""
         with self._changed:
             self._stopped = True
             self._changed.notify_all()

@@ -16,9 +16,9 @@ from archiver.adapters.downloader.dialer import Dialer, Proxy
 from archiver.adapters.http1 import RECEIVE, Connection, Head, Origin, Pool, Reader, request_head
 
 IDLE_SECONDS = 20.0
-"""How long an unused connection is kept; most servers give up later than that."""
+"""Seconds that an unused connection is kept; most servers keep it longer."""
 LINGER_SECONDS = 0.5
-"""How long an origin that said `close` may take to do so before its silence is taken for the end."""
+"""Seconds that an origin that said `close` may take to do so before its silence counts as the end."""
 
 
 class Stream(httpx.SyncByteStream):
@@ -39,12 +39,12 @@ class Stream(httpx.SyncByteStream):
         while size := self.reader.receive(buffer):
             yield bytes(buffer[:size])
 
-    def hurry(self, seconds: float) -> None:
+    def finish_within(self, seconds: float) -> None:
         """Have the rest of the body come in so many seconds, however slowly it drips."""
-        self._connection.hurry(seconds)
+        self._connection.finish_within(seconds)
 
     def overruns(self) -> bool:
-        """Say whether bytes follow the end of the body, as far as can be seen without waiting long."""
+        """Return whether bytes follow the end of the body, as far as a short wait shows it."""
         return self._connection.peek(0.0 if self._keeps_alive else LINGER_SECONDS) == 1
 
     def close(self) -> None:

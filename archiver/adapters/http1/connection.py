@@ -71,7 +71,7 @@ class Connection:
         except OSError as error:
             raise httpx.ReadError(reason_of(error)) from error
 
-    def hurry(self, seconds: float) -> None:
+    def finish_within(self, seconds: float) -> None:
         """Have all that is received before the next request come in so many seconds, however slowly it drips."""
         self._end = self._clock() + seconds
 

@@ -31,12 +31,12 @@ class BufferBudget:
 
     @property
     def lent_bytes(self) -> int:
-        """How much is lent just now."""
+        """Bytes lent just now."""
         return self._lent
 
     @property
     def held_bytes(self) -> int:
-        """How much memory is taken just now, lent or spare; at most the total."""
+        """Bytes of memory taken just now, lent or spare; at most the total."""
         with self._changed:
             return self._lent + self._spare_bytes()
 

@@ -10,8 +10,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-from archiver.adapters.object_store.content import Content, crc32_header, opened
+from archiver.adapters.object_store.content import Content, crc32_header
 from archiver.adapters.object_store.faults import Absent, translated
+from archiver.adapters.object_store.memory_file import file_over
 from archiver.adapters.object_store.quick import QuickCalls
 from archiver.core.errors import BucketMissing, StoreBusy, StoreCorrupt
 from archiver.core.model import StoredObject
@@ -106,7 +107,7 @@ class S3Calls:
         }
         if quick := self.quick.send("PutObject", key, content.data, headers):
             return quick
-        with translated("PutObject"), opened(content.data) as body:
+        with translated("PutObject"), file_over(content.data) as body:
             answer = self.client.put_object(
                 Bucket=self.bucket,
                 Key=key,
@@ -168,7 +169,7 @@ class S3Calls:
         query = "?" + urlencode({"partNumber": number, "uploadId": upload_id}, quote_via=quote)
         answer: Answer | None = self.quick.send("UploadPart", key, data, {"x-amz-checksum-crc32": checksum}, query)
         if answer is None:
-            with translated("UploadPart"), opened(data) as body:
+            with translated("UploadPart"), file_over(data) as body:
                 answer = self.client.upload_part(
                     Bucket=self.bucket,
                     Key=key,
@@ -207,7 +208,7 @@ class S3Calls:
             self.client.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload_id)
 
     def uploads(self, prefix: str) -> Iterator[tuple[str, str, datetime]]:
-        """ListMultipartUploads: key, upload id and begin of each under `prefix`."""
+        """ListMultipartUploads: yield key, upload id and begin of each under `prefix`."""
         with translated("ListMultipartUploads"):
             for page in self.client.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket, Prefix=prefix):
                 for upload in page.get("Uploads", []):
@@ -228,7 +229,7 @@ class S3Calls:
         self.client.close()
 
     def stale_upload_days(self) -> int | None:
-        """After how many days the bucket's lifecycle aborts unfinished uploads; None when it never does."""
+        """Return the days after which the bucket's lifecycle aborts unfinished uploads; None when it never does."""
         try:
             with translated("GetBucketLifecycleConfiguration"):
                 answer = self.client.get_bucket_lifecycle_configuration(Bucket=self.bucket)

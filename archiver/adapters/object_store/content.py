@@ -1,19 +1,13 @@
-"""What we know of the bytes we sent, and whether an object in the store is made of just those."""
+"""The bytes of one object as we know them, and whether an object in the store is made of just those."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import hashlib
-import io
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import IO, cast
-
-BLOCK = 256 * 1024
-"""Bytes handed to the socket at a time: urllib3 allows each send the connect timeout, so a slow line
-needs blocks that it can take within that."""
 
 
 def crc32_header(checksum: int) -> str:
@@ -82,53 +76,3 @@ def _whole(answer: Mapping[str, object], name: str) -> str:
     except binascii.Error:
         return ""
     return value
-
-
-def opened(data: memoryview) -> IO[bytes]:
-    """Return `data` as a file that boto3 can send without copying it; close it after use."""
-    return cast("IO[bytes]", _View(data))
-
-
-class _View(io.RawIOBase):
-    """A seekable file over borrowed memory."""
-
-    def __init__(self, data: memoryview) -> None:
-        super().__init__()
-        self._data = data
-        self._at = 0
-
-    def read(self, size: int = -1, /) -> bytes:
-        """Return all the rest for a negative `size`, else the next BLOCK, be `size` even smaller; empty at the end.
-
-        urllib3 asks for 16 KiB at a time and sends whatever it gets: larger blocks are fewer calls. A
-        block is a memoryview, uncopied; sockets and hashes take that for bytes.
-        """
-        if size < 0:
-            return self.readall()
-        block = self._data[self._at : self._at + BLOCK]
-        self._at += len(block)
-        return cast("bytes", block)
-
-    def readall(self) -> bytes:
-        """Return a copy of all the rest."""
-        rest = bytes(self._data[self._at :])
-        self._at += len(rest)
-        return rest
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Move to `offset`; return the new place."""
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: len(self._data)}[whence]
-        self._at = max(0, start + offset)
-        return self._at
-
-    def tell(self) -> int:
-        """Return the place in bytes from the start."""
-        return self._at
-
-    def seekable(self) -> bool:
-        """Always: botocore goes back to the start to send again."""
-        return True
-
-    def readable(self) -> bool:
-        """Always."""
-        return True

@@ -14,7 +14,7 @@ from botocore.session import get_session
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from archiver.adapters.http1 import Connection, Head, HeadLimits, Origin, Pool
-from archiver.adapters.object_store.content import BLOCK
+from archiver.adapters.object_store.memory_file import BLOCK
 
 HEAD_MAX = 128 * 1024
 """Bytes of an answer's head."""

@@ -1,4 +1,4 @@
-"""What `check` finds out about the bucket, by using it as the service will."""
+"""The findings of `check` about the bucket, which it uses as the service will."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ def probe(calls: S3Calls, key: str, *, clock: Clock) -> Iterator[Finding]:
     `key` is fixed, belongs to the probe alone, and is the only key that is ever written over: the second
     run needs no right to delete the first one's object.
     """
-    bench = _Bench(calls, key, clock)
-    for subject, look in (("bucket", bench.bucket), ("clock", bench.clock_skew), ("write", bench.write)):
+    looks = _Looks(calls, key, clock)
+    for subject, look in (("bucket", looks.bucket), ("clock", looks.clock_skew), ("write", looks.write)):
         finding = _found(subject, look)
         yield finding
         if finding.level == "fail":
             return
-    yield _found("read", bench.read)
-    yield _found("create-only", bench.create_only)
-    yield _found("checksum", bench.checksum)
-    yield _found("multipart", bench.multipart)
-    yield _found("open uploads", bench.open_uploads)
-    yield _found("lifecycle", bench.lifecycle)
+    yield _found("read", looks.read)
+    yield _found("create-only", looks.create_only)
+    yield _found("checksum", looks.checksum)
+    yield _found("multipart", looks.multipart)
+    yield _found("open uploads", looks.open_uploads)
+    yield _found("lifecycle", looks.lifecycle)
 
 
 def _found(subject: str, look: Look) -> Finding:
@@ -51,8 +51,8 @@ def _found(subject: str, look: Look) -> Finding:
         return Finding("fail", subject, str(error), error.hint)
 
 
-class _Bench:
-    """The looks, one a method; each returns its Finding or raises."""
+class _Looks:
+    """One look a method; each returns its Finding or raises."""
 
     def __init__(self, calls: S3Calls, key: str, clock: Clock) -> None:
         self._calls = calls
@@ -69,10 +69,10 @@ class _Bench:
             skew = abs(self._clock() - parsedate_to_datetime(date))
         except (TypeError, ValueError):
             return Finding("warn", "clock", "the store does not tell the time", "make sure this clock is right")
-        told = f"this clock and the store's differ by {skew.total_seconds():.0f} s"
+        apart = f"this clock and the store's differ by {skew.total_seconds():.0f} s"
         if skew > SKEW_WARN:
-            return Finding("fail" if skew > SKEW_FAIL else "warn", "clock", told, "set this machine's clock (NTP)")
-        return Finding("ok", "clock", told)
+            return Finding("fail" if skew > SKEW_FAIL else "warn", "clock", apart, "set this machine's clock (NTP)")
+        return Finding("ok", "clock", apart)
 
     def write(self) -> Finding:
         self._calls.put(self._key, PROBE, LABELS)

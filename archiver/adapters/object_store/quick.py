@@ -16,9 +16,9 @@ from botocore.utils import get_environ_proxies
 from urllib3.exceptions import HTTPError
 
 from archiver.adapters.http1 import Origin
-from archiver.adapters.object_store.content import opened
 from archiver.adapters.object_store.exchange import PutConnections
 from archiver.adapters.object_store.faults import Conflict
+from archiver.adapters.object_store.memory_file import file_over
 from archiver.core.errors import StoreBusy
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ _ANSWERS = {
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What boto3 made of the client's settings for this bucket: where it sends, with which fields, signed for whom."""
+    """The client's settings for this bucket as boto3 read them: where to send, with which fields, signed for whom."""
 
     base: str
     """The URL, as far as the key."""
@@ -58,12 +58,12 @@ class Route:
 
     @property
     def host(self) -> str:
-        """As the field Host has it."""
+        """The value of the field Host."""
         return urlsplit(self.base).netloc
 
     @property
     def origin(self) -> Origin:
-        """Where to connect to."""
+        """Scheme, host and port to connect to."""
         url = urlsplit(self.base)
         return url.scheme, url.hostname or "", url.port or _PORTS[url.scheme]
 
@@ -117,7 +117,7 @@ class QuickCalls:
 
     def _signed_head(self, route: Route, path: str, data: memoryview, headers: Mapping[str, str]) -> bytes:
         fields = {"Host": route.host, **route.headers, **headers, "Content-Length": str(len(data))}
-        with opened(data) as body:
+        with file_over(data) as body:
             request: Any = AWSRequest("PUT", route.base + path, fields, body)
             request.context = {"client_config": self._config}  # which says whether the body is signed too
             route.signer.get_auth_instance(route.service, route.region, "s3v4").add_auth(request)

@@ -79,7 +79,7 @@ class Transfers:
 @contextmanager
 def transfers(cdn: Origin, counter: Counter) -> Iterator[Transfers]:
     pool = TransferThreads(20, adapts=True, clock=lambda: FASTER * time.monotonic())
-    with downloader(max_connections=20, busy=pool.refused) as client:
+    with downloader(most_idle=20, on_failure=pool.refused) as client:
         underway = Transfers(client, pool, cdn.script(counter))
         with closing(pool):
             for _ in range(40):

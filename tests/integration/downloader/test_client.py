@@ -10,7 +10,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from archiver.adapters.downloader import HttpDownloader
+from archiver.adapters.downloader import BodyLimits, HttpDownloader
 from archiver.core.errors import (
     AddressForbidden,
     ArchiverError,
@@ -184,7 +184,7 @@ def test_fresh_connection_closed_without_an_answer_is_a_failed_try(cdn: Origin) 
 
 def test_idle_connections_are_bounded(cdn: Origin) -> None:
     with ExitStack() as stack:
-        client = stack.enter_context(downloader(max_connections=2))
+        client = stack.enter_context(downloader(most_idle=2))
         url = cdn.script(Reply(SONG))
         with ExitStack() as bodies:
             for body in [bodies.enter_context(client.open(url)) for _ in range(4)]:
@@ -552,7 +552,7 @@ def test_stop_at_a_checkpoint_leaves_no_socket_open(cdn: Origin, point: str) -> 
 @pytest.mark.parametrize("agent", ["", "a\r\nX: y", "naïve"])
 def test_user_agent_that_cannot_be_a_header_is_refused(agent: str) -> None:
     with pytest.raises(ValueError, match="user_agent"):
-        HttpDownloader(user_agent=agent, max_bytes=1, min_rate=0)
+        HttpDownloader(user_agent=agent, limits=BodyLimits(1, 0))
 
 
 def test_strong_last_modified_needs_a_date_a_minute_later() -> None:
@@ -578,7 +578,7 @@ def test_strong_last_modified_needs_a_date_a_minute_later() -> None:
 
 
 @pytest.mark.parametrize(
-    ("replies", "told"),
+    ("replies", "times"),
     [
         ([Reply(SONG)], 0),
         ([Reply(status=503), Reply(status=429), Reply(SONG)], 2),
@@ -588,10 +588,10 @@ def test_strong_last_modified_needs_a_date_a_minute_later() -> None:
     ],
     ids=["well", "at the third try", "never", "cut", "gone"],
 )
-def test_host_is_told_each_time_that_it_did_not_answer_as_it_should(
-    cdn: Origin, replies: list[Reply], told: int
+def test_failure_of_a_host_is_noted_each_time_that_it_did_not_answer_as_it_should(
+    cdn: Origin, replies: list[Reply], times: int
 ) -> None:
-    heard: list[str] = []
-    with downloader(busy=heard.append) as client, suppress(ArchiverError):
+    failed: list[str] = []
+    with downloader(on_failure=failed.append) as client, suppress(ArchiverError):
         fetch(client, cdn.script(*replies))
-    assert heard == [f"127.0.0.1:{cdn.port}"] * told
+    assert failed == [f"127.0.0.1:{cdn.port}"] * times

@@ -61,7 +61,7 @@ def read_until(stop: threading.Event, client: HttpDownloader, url: str) -> None:
 @pytest.mark.parametrize("threads", [pytest.param(1, marks=pytest.mark.slow), 16])
 def test_ten_seconds_bring_the_bandwidth_to_five_percent_with_one_thread_or_many(cdn: Origin, threads: int) -> None:
     url, meter, stop = cdn.script(Reply(mp3(3 * MIB))), Meter("2MiB"), threading.Event()
-    with downloader(throttle=meter, max_connections=threads) as client, ThreadPoolExecutor(threads) as pool:
+    with downloader(throttle=meter, most_idle=threads) as client, ThreadPoolExecutor(threads) as pool:
         reading = [pool.submit(read_until, stop, client, url) for _ in range(threads)]
         stop.wait(10.6)
         stop.set()

@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from archiver.adapters.http1 import Head
-from archiver.adapters.object_store.content import BLOCK
 from archiver.adapters.object_store.exchange import PutConnections
+from archiver.adapters.object_store.memory_file import BLOCK
 from tests.fakes.tls import identity
 
 HEAD = b"PUT /b/k HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"

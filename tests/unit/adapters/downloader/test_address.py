@@ -7,7 +7,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from archiver.adapters.downloader.address import Guard, SockAddr, is_public, literal, system_resolve
+from archiver.adapters.downloader.address import Guard, Reach, SockAddr, is_public, literal, system_resolve
 from archiver.core.errors import AddressForbidden, OriginBusy
 
 PUBLIC_V4 = (
@@ -148,10 +148,8 @@ def guard(
     allowed_hosts: tuple[str, ...] = (),
 ) -> Guard:
     return Guard(
+        Reach(allowed_hosts, allow_http, allow_private_addresses),
         resolve=resolve or (lambda host, port: [(address, port) for address in addresses]),
-        allow_http=allow_http,
-        allow_private_addresses=allow_private_addresses,
-        allowed_hosts=allowed_hosts,
     )
 
 
@@ -259,7 +257,7 @@ def test_system_resolve_gives_socket_addresses() -> None:
 
 
 def test_hosts_that_are_allowed_later_are_the_only_ones_from_then_on() -> None:
-    guard = Guard(resolve=lambda _host, _port: [], allow_http=False, allow_private_addresses=False, allowed_hosts=())
+    guard = Guard(Reach(), resolve=lambda _host, _port: [])
     guard.admit(httpx.URL("https://anywhere.example/a.mp3"))
     guard.allow(["*.Example.com"])
     guard.admit(httpx.URL("https://cdn.example.com/a.mp3"))

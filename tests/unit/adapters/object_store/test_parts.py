@@ -12,8 +12,9 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archiver.adapters.object_store.content import BLOCK, Content, opened
+from archiver.adapters.object_store.content import Content
 from archiver.adapters.object_store.faults import Absent, Conflict, translated
+from archiver.adapters.object_store.memory_file import BLOCK, file_over
 from archiver.adapters.object_store.pieces import Pieces
 from archiver.adapters.object_store.retries import Retries
 from archiver.core.errors import (
@@ -191,9 +192,9 @@ def test_content_no_longer_in_memory_is_proven_by_its_crc_but_not_by_an_etag() -
     assert content.named_by({"ETag": MD5}) is None
 
 
-def test_an_opened_view_gives_blocks_and_goes_back_like_a_file() -> None:
+def test_a_file_over_memory_gives_blocks_and_goes_back_like_a_file() -> None:
     data = bytes(range(256)) * (BLOCK // 256 * 2) + b"end"
-    with opened(memoryview(data)) as view:
+    with file_over(memoryview(data)) as view:
         blocks = [bytes(view.read(16_384)) for _ in range(4)]
         assert [len(block) for block in blocks] == [BLOCK, BLOCK, 3, 0]
         assert b"".join(blocks) == data
