@@ -8,7 +8,7 @@ from collections.abc import Callable
 from archiver.ports.runtime import EventLog
 
 _OPEN_MAX = 10_240
-"""What macOS allows at most, where its hard limit says more or that there is none."""
+"""The most that macOS allows, where its hard limit says more or that there is none."""
 
 
 def raise_limit(

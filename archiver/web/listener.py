@@ -51,9 +51,9 @@ class Connection:
         self.reader = RequestReader()
         self.begun_at = now
         self.due: float | None = now + within
-        """When it is hung up on; None while its answer is being made."""
+        """The time when it is hung up on; None while its answer is being made."""
         self.rest = memoryview(b"")
-        """What is still to be sent."""
+        """The bytes that are still to be sent."""
         self._listener = listener
 
     def answer(self, data: bytes) -> None:

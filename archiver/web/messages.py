@@ -62,7 +62,7 @@ class Answer:
 
 
 class Refused(Exception):
-    """What came is no request that we take; `status` says why."""
+    """The bytes that came are no request that we take; `status` says why."""
 
     def __init__(self, status: HTTPStatus) -> None:
         super().__init__(status.phrase)
