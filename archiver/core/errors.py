@@ -213,6 +213,10 @@ class AddressForbidden(ArchiverError):
     hint = "if this origin is meant, see download.allowed_hosts, download.allow_http, download.allow_private_addresses"
 
 
+class AddressPrivate(AddressForbidden):
+    """The name leads to an address that is not public, this time: a resolver may be wrong, or lied to, for a while."""
+
+
 class StoreBusy(ArchiverError):
     """The store did not take or show the object this time."""
 

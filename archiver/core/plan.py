@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from archiver.core.errors import ArchiverError, BodyNotAudio, NoLink, Verdict
+from archiver.core.errors import AddressPrivate, ArchiverError, BodyNotAudio, NoLink, Verdict
 from archiver.core.model import (
     Claim,
     Failed,
@@ -23,7 +23,7 @@ GONE_ANSWERS_TO_LOSE = 3
 """Answers of `gone` between the deadline and its grace that make a stem lost."""
 
 TRIES_TO_REFUSE = 3
-"""Bodies that are no audio, or missing links, after which a stem is refused."""
+"""Bodies that are no audio, missing links, or private addresses of a name, after which a stem is refused."""
 
 SOURCE_MIX = "origin"
 """The name of the audio that was separated, where a record lists it; it is no stem."""
@@ -172,8 +172,10 @@ def judge_stem(
     match error.verdict:
         case Verdict.REFRESH if gone_for_good(row.gone + 1, now, deadline, policy):
             return Ruling(StemEvent.GONE, None)
-        case Verdict.REFUSE if not isinstance(error, BodyNotAudio | NoLink):
+        case Verdict.REFUSE if not isinstance(error, BodyNotAudio | NoLink | AddressPrivate):
             return Ruling(StemEvent.REFUSED, None)
+        case Verdict.REFUSE if isinstance(error, AddressPrivate) and not row.reason.startswith(error.code):
+            return Ruling(None, again)  # the tries before it may have failed for another reason
         case Verdict.REFUSE if row.attempts + 1 >= TRIES_TO_REFUSE:
             hopeful = deadline is None or now < deadline + policy.grace_after_deadline
             return Ruling(StemEvent.REFUSED, now + _in_time(SLOW_RETRY, now, deadline, policy) if hopeful else None)

@@ -351,14 +351,23 @@ def _ways() -> Iterator[Fault]:
     yield _refused(
         "redirect to a private address", reason=forbidden, begin=redirect("http://169.254.169.254/latest/meta-data")
     )
-    yield _refused("redirect to a name with a private address", reason=forbidden, begin=redirect(f"http://{INSIDE}/"))
+    yield _refused(
+        "redirect to a name with a private address",
+        reason=forbidden,
+        begin=redirect(f"http://{INSIDE}/"),
+        lasts=timedelta(minutes=1),
+    )
     yield _refused("redirect from https to http", reason=forbidden, begin=redirect(f"http://{ELSEWHERE}/"), tls=True)
     yield _refused(
         "redirect to a URL with a password", reason=forbidden, begin=redirect(f"http://user:{USERINFO}@{ELSEWHERE}/")
     )
     yield _refused("redirect to a file", reason=forbidden, begin=redirect("file:///etc/passwd"))
     yield _refused(
-        "the name leads to a private address", reason=forbidden, begin=_named("127.0.0.1"), mend=_named(_PUBLIC)
+        "the name leads to a private address",
+        reason=forbidden,
+        begin=_named("127.0.0.1"),
+        mend=_named(_PUBLIC),
+        lasts=timedelta(minutes=1),
     )
     yield _retried("the name does not exist", reason="cannot resolve", begin=_unnamed, mend=_named(_PUBLIC))
     yield _retried(

@@ -156,11 +156,12 @@ def moves(folder: Path) -> str:
 
 def errors(folder: Path) -> str:
     """Every error by its code: its verdict, whether only the operator can mend it, what may be down, and the hint."""
-    return "".join(
+    told = (
         f"{error.code}: {error.verdict}{', lasting' if error.lasting else ''}"
         f"{f', {error.down} may be down' if error.down else ''}\n    {error.hint or '-'}\n"
         for error in sorted(_kinds(ArchiverError), key=lambda error: error.code)
     )
+    return "".join(dict.fromkeys(told))
 
 
 def _kinds(error: type[ArchiverError]) -> Iterator[type[ArchiverError]]:

@@ -15,7 +15,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 
 import httpx
 
-from archiver.core.errors import AddressForbidden, OriginBusy
+from archiver.core.errors import AddressForbidden, AddressPrivate, OriginBusy
 
 SockAddr = tuple[str, int] | tuple[str, int, int, int]
 """An address as the socket module takes it: four fields for IPv6, two for IPv4."""
@@ -153,7 +153,7 @@ class Guard:
         """Resolve once, and return every address, judged; only these may be connected to.
 
         One non-public address among several spoils all: an honest CDN has none. Raises
-        AddressForbidden, or OriginBusy when the name cannot be resolved now.
+        AddressPrivate, or OriginBusy when the name cannot be resolved now.
         """
         try:
             found = self._resolve(host, port)
@@ -164,7 +164,7 @@ class Guard:
             raise OriginBusy(f"cannot resolve {host}: no address")
         for address in () if self._private else found:
             if not is_public(address[0]) or address[3:] not in {(), (0,)}:
-                raise AddressForbidden(f"{host} leads to {address[0][:64]}, not a public address")
+                raise AddressPrivate(f"{host} leads to {address[0][:64]}, not a public address")
         return found
 
 

@@ -10,6 +10,7 @@ import pytest
 from archiver.core import plan
 from archiver.core.errors import (
     AddressForbidden,
+    AddressPrivate,
     ArchiverError,
     BodyEmpty,
     BodyNotAudio,
@@ -131,6 +132,26 @@ def test_body_that_is_no_audio_or_link_that_is_not_given_is_refused_at_the_third
     error: ArchiverError, attempts: int, ruling: plan.Ruling
 ) -> None:
     assert judge(row(attempts=attempts), error) == ruling
+
+
+@pytest.mark.parametrize(
+    ("attempts", "reason", "event"),
+    [
+        (0, "", None),
+        (1, "cdn.address_forbidden: cdn.example leads to 10.0.0.7", None),
+        (2, "cdn.address_forbidden: cdn.example leads to 10.0.0.7", StemEvent.REFUSED),
+        (50, "cdn.address_forbidden: cdn.example leads to 10.0.0.7", StemEvent.REFUSED),
+        (2, "cdn.busy: timed out", None),
+        (50, "cdn.busy: timed out", None),
+    ],
+)
+def test_private_address_of_a_name_is_refused_only_when_it_is_given_again_and_at_the_third_try(
+    attempts: int, reason: str, event: StemEvent | None
+) -> None:
+    ruling = judge(replace(row(attempts=attempts), reason=reason), AddressPrivate())
+    assert ruling.event is event
+    assert ruling.not_before is not None
+    assert event is None or ruling.not_before == NOW + 6 * HOUR
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from archiver.adapters.downloader.address import Guard, Reach, SockAddr, is_public, literal, system_resolve
-from archiver.core.errors import AddressForbidden, OriginBusy
+from archiver.core.errors import AddressForbidden, AddressPrivate, OriginBusy
 
 PUBLIC_V4 = (
     "1.1.1.1",
@@ -229,7 +229,7 @@ def test_addresses_all_public_are_handed_on_as_they_came() -> None:
 @pytest.mark.parametrize("bad", ["10.0.0.1", "::1", "fe80::1%eth0", "junk"])
 def test_addresses_with_one_that_is_not_public_are_all_refused(bad: str) -> None:
     for addresses in ([bad], ["8.8.8.8", bad], [bad, "8.8.8.8"]):
-        with pytest.raises(AddressForbidden, match="not a public address"):
+        with pytest.raises(AddressPrivate, match="not a public address"):
             guard(*addresses).addresses("cdn.example", 443)
     assert guard(bad, allow_private_addresses=True).addresses("cdn.example", 443)
 
