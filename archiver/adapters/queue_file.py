@@ -21,18 +21,8 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from archiver.core.errors import QueueUnreadable
-from archiver.core.model import (
-    ACCOUNT_RULE,
-    TASK_ID_RULE,
-    AccountName,
-    Cursor,
-    Intake,
-    Reject,
-    TaskId,
-    account_name,
-    task_id,
-    task_named_in,
-)
+from archiver.core.intake import Cursor, Intake, Reject
+from archiver.core.model import ACCOUNT_RULE, TASK_ID_RULE, AccountName, TaskId, account_name, task_id, task_named_in
 from archiver.core.text import printable, scrub
 
 HEAD = 1024

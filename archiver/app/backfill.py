@@ -11,7 +11,7 @@ from pathlib import Path
 from archiver.adapters.queue_file import read_ids
 from archiver.app.assembly import Parts
 from archiver.core.errors import QueueUnreadable
-from archiver.core.model import Intake
+from archiver.core.intake import Intake
 from archiver.core.reports import OpenWork
 from archiver.service.backfill import Backfill, BackfillOptions, BackfillResult, Enrolment
 from archiver.service.shutdown import Shutdown, unless_asked

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from archiver.app.adapters import open_accounts
 from archiver.app.ledger import on_server, open_ledger
 from archiver.core.errors import ArchiverError
+from archiver.core.intake import Intake
 from archiver.core.keys import object_key
-from archiver.core.model import DEFAULT_ACCOUNT, Intake, TaskId
+from archiver.core.model import DEFAULT_ACCOUNT, TaskId
 from archiver.core.text import shown_url
 from archiver.ports.runtime import EventLog
 from archiver.settings import Settings

@@ -317,45 +317,6 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class Reject:
-    """A line of the queue file that is no task id."""
-
-    path: str
-    offset: int
-    """Bytes from the start of the file."""
-    excerpt: str
-    """At most 200 printable characters of the line."""
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Cursor:
-    """The place up to which a queue file has been read, and the identity of that file."""
-
-    path: str
-    device: int
-    inode: int
-    head: str
-    """Hex SHA-256 of the first bytes: differs for a replaced file, not for a grown one."""
-    head_size: int
-    offset: int
-    """Bytes read, always at the start of a line."""
-
-
-@dataclass(frozen=True, slots=True)
-class Intake:
-    """The finds of one read of a queue file; the ledger takes them in with the cursor, in one transaction."""
-
-    ids: tuple[TaskId, ...] = ()
-    rejects: tuple[Reject, ...] = ()
-    cursor: Cursor | None = None
-    restarted: str = ""
-    """The reason for reading the file from its start again (`replaced`, `truncated`), else empty."""
-    accounts: Mapping[TaskId, AccountName] = field(default_factory=dict)
-    """The accounts of those ids that came with one; the last one counts."""
-
-
-@dataclass(frozen=True, slots=True)
 class Moved:
     """One row of history."""
 

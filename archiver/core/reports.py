@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from archiver.core.model import AccountName, Moved, Pause, Reject, StemRow, TaskId
+from archiver.core.intake import Reject
+from archiver.core.model import AccountName, Moved, Pause, StemRow, TaskId
 from archiver.core.states import StemState, TaskState
 
 

@@ -10,14 +10,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from archiver.core.intake import Cursor, Intake
 from archiver.core.model import (
     DEFAULT_ACCOUNT,
     AccountName,
     Claim,
-    Cursor,
     Dependency,
     Due,
-    Intake,
     Outcome,
     Pause,
     Receipt,

@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Protocol
 
 from archiver.core.errors import LedgerFault
-from archiver.core.model import Cursor, Due, Intake, Stage, TaskId
+from archiver.core.intake import Cursor, Intake
+from archiver.core.model import Due, Stage, TaskId
 
 
 class Queue(Protocol):

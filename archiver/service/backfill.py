@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from archiver.core.errors import LedgerFault
-from archiver.core.model import Dependency, Intake, Pause
+from archiver.core.intake import Intake
+from archiver.core.model import Dependency, Pause
 from archiver.core.reports import OpenWork, TaskRow
 from archiver.core.states import TaskState
 from archiver.pipeline.breakers import Breakers

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from archiver.core.errors import QueueUnreadable
-from archiver.core.model import DEFAULT_ACCOUNT, Intake
+from archiver.core.intake import Intake
+from archiver.core.model import DEFAULT_ACCOUNT
 from archiver.ports.ledger import Intakes
 from archiver.ports.runtime import Checkpoint, Clock, EventLog, unobserved
 from archiver.ports.work import Queue

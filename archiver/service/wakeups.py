@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from archiver.core.model import Intake, TaskId
+from archiver.core.intake import Intake
+from archiver.core.model import TaskId
 from archiver.ports.ledger import Intakes
 from archiver.ports.runtime import Clock, EventLog
 from archiver.service.intake import accept

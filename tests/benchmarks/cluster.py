@@ -24,7 +24,8 @@ from pathlib import Path
 
 from psycopg.sql import SQL, Literal
 
-from archiver.core.model import Intake, TaskId
+from archiver.core.intake import Intake
+from archiver.core.model import TaskId
 from tests.benchmarks.ground import Ground, ground, memory_folder
 from tests.benchmarks.peers import KIB, settings
 from tests.fixtures.postgres import PostgresServer, running

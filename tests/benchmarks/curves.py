@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from archiver.core.model import Intake
+from archiver.core.intake import Intake
 from tests.benchmarks.backfill import measured
 from tests.benchmarks.ground import Ground, ground, memory_folder
 from tests.benchmarks.peers import KIB, MIB, Work, ours_of, prepare, rclone_of

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from archiver.core.model import Intake
+from archiver.core.intake import Intake
 from tests.benchmarks.backfill import measured
 from tests.benchmarks.ground import ground, memory_folder
 from tests.benchmarks.peers import settings

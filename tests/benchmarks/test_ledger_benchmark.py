@@ -10,7 +10,7 @@ from typing import TypeVar
 import pytest
 from sqlalchemy import Connection
 
-from archiver.core.model import Intake
+from archiver.core.intake import Intake
 from archiver.core.states import StemState, TaskState
 from tests.fixtures.ledgers import DAY, NOW, claim, open_ledger, take_in, tid
 from tests.house import Ledger

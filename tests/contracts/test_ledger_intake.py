@@ -6,19 +6,8 @@ from dataclasses import replace
 import pytest
 
 from archiver.core.errors import LeaseLost
-from archiver.core.model import (
-    DEFAULT_ACCOUNT,
-    AccountName,
-    Archived,
-    Cursor,
-    Dependency,
-    Intake,
-    Later,
-    Missing,
-    Phase,
-    RecordInfo,
-    Reject,
-)
+from archiver.core.intake import Cursor, Intake, Reject
+from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Archived, Dependency, Later, Missing, Phase, RecordInfo
 from archiver.core.states import IllegalMove, TaskState
 from tests.fixtures.ledgers import (
     DAY,

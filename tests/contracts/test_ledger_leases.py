@@ -9,12 +9,12 @@ from datetime import timedelta
 import pytest
 
 from archiver.core.errors import LeaseLost
+from archiver.core.intake import Intake
 from archiver.core.model import (
     DEFAULT_ACCOUNT,
     AccountName,
     Archived,
     Claim,
-    Intake,
     Later,
     Paused,
     Refused,

@@ -5,13 +5,13 @@ from datetime import timedelta
 import pytest
 
 from archiver.core.errors import LeaseLost
+from archiver.core.intake import Intake
 from archiver.core.model import (
     DEFAULT_ACCOUNT,
     AccountName,
     Archived,
     Dependency,
     Failed,
-    Intake,
     Later,
     Lost,
     Missing,

@@ -27,11 +27,11 @@ from archiver.adapters.ledger.claims import SqlClaims
 from archiver.adapters.ledger.progress import SqlProgress
 from archiver.adapters.ledger.schema.tables import tasks
 from archiver.core.errors import ApiBusy, LinkSpent, OriginBusy, StoreBusy
+from archiver.core.intake import Intake
 from archiver.core.model import (
     AccountName,
     Claim,
     Dependency,
-    Intake,
     Phase,
     RecordInfo,
     StemName,

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from archiver.core.model import Intake
+from archiver.core.intake import Intake
 from archiver.demo.emulator import Emulator
 from archiver.demo.records import EmulatedTask
 from archiver.demo.seaweed import S3Server

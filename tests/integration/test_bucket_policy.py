@@ -26,7 +26,8 @@ from moto import mock_aws
 from moto.core import set_initial_no_auth_action_count
 
 from archiver.app.check import findings
-from archiver.core.model import Intake, TaskId
+from archiver.core.intake import Intake
+from archiver.core.model import TaskId
 from archiver.demo.emulator import API_KEY, Emulator
 from archiver.demo.records import EmulatedTask
 from archiver.demo.seaweed import S3Server

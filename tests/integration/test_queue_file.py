@@ -24,7 +24,8 @@ from hypothesis import strategies as st
 
 from archiver.adapters.queue_file import QueueFile, SizeLimits, read_ids
 from archiver.core.errors import QueueUnreadable
-from archiver.core.model import Cursor, Intake, Reject, TaskId
+from archiver.core.intake import Cursor, Intake, Reject
+from archiver.core.model import TaskId
 from tests.fixtures.profiles import examples
 
 

@@ -12,7 +12,8 @@ import pytest
 
 from archiver.adapters.object_store import S3Store
 from archiver.core.errors import AccessRefused
-from archiver.core.model import Intake, TaskId
+from archiver.core.intake import Intake
+from archiver.core.model import TaskId
 from archiver.demo.seaweed import S3Server
 from archiver.service.housekeeping import abort_strays
 from tests.fakes.events import Events

@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from archiver.adapters.downloader.sniff import sniff
-from archiver.core.model import Archived, Intake, TaskId
+from archiver.core.intake import Intake
+from archiver.core.model import Archived, TaskId
 from archiver.core.records.record import record_of
 from archiver.demo.seaweed import S3Server
 from archiver.ports.store import ObjectStore

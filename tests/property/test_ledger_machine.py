@@ -29,11 +29,11 @@ from hypothesis.stateful import (
 )
 
 from archiver.core.errors import LeaseLost
+from archiver.core.intake import Intake
 from archiver.core.model import (
     Archived,
     Claim,
     Failed,
-    Intake,
     Later,
     Lost,
     Missing,

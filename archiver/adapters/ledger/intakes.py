@@ -15,7 +15,8 @@ from archiver.adapters.ledger.retry import retry
 from archiver.adapters.ledger.rows import chunks
 from archiver.adapters.ledger.schema.tables import cursors, enlisted, pauses, rejects, tasks
 from archiver.core import plan
-from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Cursor, Dependency, Intake, Reject, Stage, TaskId
+from archiver.core.intake import Cursor, Intake, Reject
+from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Dependency, Stage, TaskId
 from archiver.core.states import TaskState
 
 _CURSOR = (

@@ -13,7 +13,8 @@ from archiver.adapters.ledger.pauses import all_pauses
 from archiver.adapters.ledger.rows import AnyRow, history_of, stems_of, task_row
 from archiver.adapters.ledger.schema.tables import enlisted, rejects, stems, tallies, tasks
 from archiver.core import plan
-from archiver.core.model import AccountName, Reject, TaskId
+from archiver.core.intake import Reject
+from archiver.core.model import AccountName, TaskId
 from archiver.core.reports import AtRisk, OpenWork, Overview, TaskRow
 from archiver.core.states import StemState, TaskState
 

@@ -14,7 +14,7 @@ from archiver.adapters.ledger.copying import TABLES
 from archiver.app.ledger import copy_ledger
 from archiver.commands.invocation import Exit
 from archiver.core.errors import LedgerFault
-from archiver.core.model import Intake, Reject
+from archiver.core.intake import Intake, Reject
 from tests import FIXTURES
 from tests.fixtures.ledgers import (
     DAY,

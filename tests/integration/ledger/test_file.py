@@ -24,7 +24,8 @@ from archiver.adapters.ledger.schema import upgrade
 from archiver.adapters.ledger.schema.indexes import metadata
 from archiver.adapters.ledger.schema.migrate import HEAD
 from archiver.core.errors import LedgerFault
-from archiver.core.model import Archived, Cursor, Dependency, Intake, Yielded
+from archiver.core.intake import Cursor, Intake
+from archiver.core.model import Archived, Dependency, Yielded
 from archiver.core.states import TaskState
 from tests import FIXTURES
 from tests.fixtures.ledgers import (

@@ -22,19 +22,8 @@ from archiver.adapters.ledger.database.faults import LedgerAway
 from archiver.adapters.ledger.schema.indexes import metadata
 from archiver.adapters.ledger.schema.migrate import HEAD
 from archiver.core.errors import LedgerFault
-from archiver.core.model import (
-    Archived,
-    Claim,
-    Cursor,
-    Dependency,
-    Failed,
-    Intake,
-    Later,
-    Reject,
-    Stage,
-    StemName,
-    Yielded,
-)
+from archiver.core.intake import Cursor, Intake, Reject
+from archiver.core.model import Archived, Claim, Dependency, Failed, Later, Stage, StemName, Yielded
 from archiver.core.states import StemEvent, StemState, TaskState
 from tests.fakes.cutting_proxy import CuttingProxy, cutting_proxy
 from tests.fixtures.ledgers import (

@@ -15,7 +15,8 @@ from archiver.app.preview import Preview, PreviewedStem
 from archiver.commands.format import print_json
 from archiver.commands.printing import print_findings, print_overview, print_preview, print_result, print_task
 from archiver.commands.progress import Tally
-from archiver.core.model import AccountName, Dependency, Moved, Pause, Receipt, Reject, StemName, TaskId
+from archiver.core.intake import Reject
+from archiver.core.model import AccountName, Dependency, Moved, Pause, Receipt, StemName, TaskId
 from archiver.core.model import StemRow as Stem
 from archiver.core.reports import AtRisk, Finding, Overview, TaskRow
 from archiver.core.states import StemState, TaskState

@@ -14,13 +14,13 @@ import pytest
 
 from archiver.adapters.ledger.claims import SqlClaims
 from archiver.core.errors import LedgerFault
+from archiver.core.intake import Intake
 from archiver.core.model import (
     DEFAULT_ACCOUNT,
     AccountName,
     Archived,
     Claim,
     Dependency,
-    Intake,
     Later,
     Missing,
     Outcome,

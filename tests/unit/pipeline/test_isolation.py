@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from archiver.core.errors import LinkSpent, OriginBusy
-from archiver.core.model import Dependency, Intake, Phase, RecordInfo, Stage, StemName, StemSource, TaskId, Yielded
+from archiver.core.intake import Intake
+from archiver.core.model import Dependency, Phase, RecordInfo, Stage, StemName, StemSource, TaskId, Yielded
 from archiver.core.states import TaskState
 from tests.fakes.downloader import Answer, Audio, FakeDownloader, Scripted
 from tests.fakes.events import Events

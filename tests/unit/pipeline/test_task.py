@@ -29,13 +29,13 @@ from archiver.core.errors import (
     OriginBusy,
     StoreBusy,
 )
+from archiver.core.intake import Intake
 from archiver.core.manifest import seal_of
 from archiver.core.model import (
     Archived,
     Claim,
     Dependency,
     Failed,
-    Intake,
     Later,
     Lost,
     Missing,
