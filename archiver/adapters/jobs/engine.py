@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import wait
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -14,56 +14,48 @@ from typing import Any, TypeVar
 import psycopg
 from procrastinate import App, JobContext
 from procrastinate.exceptions import AlreadyEnqueued, ConnectorException, UniqueViolation
-from procrastinate.jobs import DeleteJobCondition, Job, Status
-from procrastinate.manager import JobManager
-from procrastinate.worker import Worker
+from procrastinate.jobs import Job, Status
 from psycopg.rows import dict_row
 
-from archiver.adapters.jobs.database import SCHEMA, PatientConnector, fault, parameters, prepare
+from archiver.adapters.jobs.database import SCHEMA, RetryingConnector, fault, parameters, prepare
+from archiver.adapters.jobs.manager import Manager, StageWorker, number_of
 from archiver.core import plan
 from archiver.core.errors import LedgerFault
 from archiver.core.model import Due, Stage, TaskId
 from archiver.core.reports import JobCounts
 from archiver.ports.work import JobHandler
 
-HEARTBEAT = timedelta(seconds=2)
 SILENT_AFTER = timedelta(seconds=8)
-"""A worker that was not heard of for so long is taken for dead: its jobs are put back."""
+"""A worker without a heartbeat for so long counts as dead: its jobs are put back."""
 _SILENT = SILENT_AFTER.total_seconds()
 
-_POLL = timedelta(seconds=0.5)
-"""How often a worker without work looks for jobs. To be told of each would cost all of them more, for little."""
-_FORGET_WORKERS = timedelta(days=1)
 _OUTAGE = timedelta(minutes=1)
 _GLANCE = 0.5
 """Seconds after which a call that was not answered looks whether it can still be."""
 _ANALYZE_AFTER = 1000
 """New jobs until PostgreSQL counts them again: by old counts it may plan to read all of them for each fetch."""
 _RACES = 10
-"""How often another who defers the same may be first."""
+"""Times that another who defers the same may be first."""
 
 _TASK = "archive"
 
-_LIVES = """WITH lives AS (
-    SELECT id, last_heartbeat >= now() - make_interval(secs => %(silent)s) AS heard FROM procrastinate_workers)
+_WORKERS = """WITH workers AS (
+    SELECT id, last_heartbeat >= now() - make_interval(secs => %(silent)s) AS alive FROM procrastinate_workers)
 """
 _KNOWN = """SELECT id, queueing_lock, scheduled_at FROM procrastinate_jobs
     WHERE status = 'todo' AND queueing_lock = ANY(%(locks)s)
     UNION ALL SELECT jobs.id, queueing_lock, NULL
-    FROM procrastinate_jobs AS jobs JOIN lives ON lives.id = jobs.worker_id
-    WHERE status = 'doing' AND heard AND queueing_lock = ANY(%(locks)s)"""
+    FROM procrastinate_jobs AS jobs JOIN workers ON workers.id = jobs.worker_id
+    WHERE status = 'doing' AND alive AND queueing_lock = ANY(%(locks)s)"""
 _BRING_FORWARD = "UPDATE procrastinate_jobs SET scheduled_at = NULL WHERE status = 'todo' AND id = ANY(%(ids)s)"
-_DONE = """DELETE FROM procrastinate_jobs
-    WHERE id = %(id)s AND status = 'doing' AND worker_id IS NOT DISTINCT FROM %(worker)s"""
-"""Not as procrastinate ends a job, for that raises, or ends another's, where it was put back meanwhile."""
 _COUNTS = """SELECT
     count(*) FILTER (WHERE status = 'todo' AND (scheduled_at IS NULL OR scheduled_at <= now())) AS waiting,
     count(*) FILTER (WHERE status = 'todo' AND scheduled_at > now()) AS scheduled,
-    count(*) FILTER (WHERE status = 'doing' AND heard) AS doing,
-    count(*) FILTER (WHERE status = 'doing' AND heard IS NOT TRUE) AS stalled,
-    (SELECT count(*) FROM lives WHERE heard) AS workers,
-    (SELECT count(*) FROM lives WHERE NOT heard) AS silent_workers
-    FROM procrastinate_jobs AS jobs LEFT JOIN lives ON lives.id = jobs.worker_id"""
+    count(*) FILTER (WHERE status = 'doing' AND alive) AS doing,
+    count(*) FILTER (WHERE status = 'doing' AND alive IS NOT TRUE) AS stalled,
+    (SELECT count(*) FROM workers WHERE alive) AS workers,
+    (SELECT count(*) FROM workers WHERE NOT alive) AS silent_workers
+    FROM procrastinate_jobs AS jobs LEFT JOIN workers ON workers.id = jobs.worker_id"""
 
 T = TypeVar("T")
 
@@ -76,42 +68,10 @@ def counts(url: str) -> JobCounts | None:
             found = db.execute("SELECT to_regclass('procrastinate_jobs') AS jobs").fetchone()
             if found is None or found["jobs"] is None:
                 return None
-            row = db.execute(_LIVES + _COUNTS, {"silent": _SILENT}).fetchone()
+            row = db.execute(_WORKERS + _COUNTS, {"silent": _SILENT}).fetchone()
             return JobCounts(**(row or {}))
     except psycopg.Error as error:
         raise fault(error) from error
-
-
-class _Manager(JobManager):
-    """Procrastinate's, but for which job a worker takes, and that only a job's own worker ends it."""
-
-    def __init__(self, connector: PatientConnector) -> None:
-        super().__init__(connector)
-        self.handler: JobHandler | None = None
-        self.taken: set[int] = set()
-        """The jobs in our hands; in the table may stand one that was never heard of, its answer lost."""
-
-    async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> Job | None:
-        """Take the most urgent job of the stage whose turn it is, else of another."""
-        del queues
-        if self.handler is None:
-            return None
-        for stage in self.handler.wants():
-            job = await super().fetch_job([stage.value], worker_id)
-            if job is not None:
-                self.taken.add(_id(job))
-                self.handler.begins(stage)
-                return job
-        self.handler.idles()
-        return None
-
-    async def finish_job(self, job: Job, status: Status, delete_job: bool) -> None:
-        """Strike the job out, unless it was taken from us meanwhile: then it is another's, or waits."""
-        del status, delete_job
-        try:
-            await self.connector.execute_query_async(_DONE, id=job.id, worker=job.worker_id)
-        finally:
-            self.taken.discard(_id(job))
 
 
 class Procrastinate:
@@ -122,12 +82,12 @@ class Procrastinate:
 
     def __init__(self, url: str, *, connections: int = 4, outage: timedelta = _OUTAGE) -> None:
         self.fault: LedgerFault | None = None
-        self._connector = PatientConnector(
-            url, connections=connections, outage=outage.total_seconds(), gave_up=self._gave_up
+        self._connector = RetryingConnector(
+            url, connections=connections, outage=outage.total_seconds(), on_outage=self._note_outage
         )
         self._app = App(connector=self._connector)
-        self._jobs = self._app.job_manager = _Manager(self._connector)
-        self._worker: Worker | None = None
+        self._jobs = self._app.job_manager = Manager(self._connector)
+        self._worker: StageWorker | None = None
         self._serving: asyncio.Task[None] | None = None
         self._suspects: set[int] = set()
         self._uncounted = 0
@@ -176,7 +136,7 @@ class Procrastinate:
         except ConnectorException as error:
             raise fault(error) from error
 
-    def _gave_up(self, error: BaseException) -> None:
+    def _note_outage(self, error: BaseException) -> None:
         self.fault = self.fault or fault(error)
 
     # --- the Jobs
@@ -199,7 +159,7 @@ class Procrastinate:
 
     async def _known(self, tasks: Sequence[Due]) -> list[dict[str, Any]]:
         locks = [task.task_id for task in tasks]
-        return await self._connector.execute_query_all_async(_LIVES + _KNOWN, locks=locks, silent=_SILENT)
+        return await self._connector.execute_query_all_async(_WORKERS + _KNOWN, locks=locks, silent=_SILENT)
 
     async def _bring_forward(self, known: Sequence[dict[str, Any]], tasks: Sequence[Due], now: datetime) -> None:
         at = {task.task_id: _scheduled(task, now) for task in tasks}
@@ -219,16 +179,16 @@ class Procrastinate:
 
     async def _rescue(self) -> list[TaskId]:
         stalled = list(await self._jobs.get_stalled_jobs(seconds_since_heartbeat=_SILENT))
-        stalled += await self._unheard_of()
+        stalled += await self._answers_lost()
         return [TaskId(str(job.task_kwargs["task_id"])) for job in stalled if await self._put_back(job)]
 
-    async def _unheard_of(self) -> list[Job]:
-        """Jobs that stand as taken by us twice in a row, and are not in our hands: the answer to a fetch was lost."""
+    async def _answers_lost(self) -> list[Job]:
+        """Return jobs that stand as taken by us twice in a row, and are not in our hands."""
         if self._worker is None or self._worker.worker_id is None:
             return []
         ours = await self._jobs.list_jobs_async(status=Status.DOING.value, worker_id=self._worker.worker_id)
-        before, self._suspects = self._suspects, {_id(job) for job in ours} - self._jobs.taken
-        return [job for job in ours if _id(job) in before & self._suspects]
+        before, self._suspects = self._suspects, {number_of(job) for job in ours} - self._jobs.taken
+        return [job for job in ours if number_of(job) in before & self._suspects]
 
     async def _put_back(self, job: Job) -> bool:
         """Let a stalled job wait again, or end it where another of its task waits already: both cannot."""
@@ -253,50 +213,40 @@ class Procrastinate:
             await _in_thread(lambda: handler.work(TaskId(task_id), Stage(context.job.queue)))
 
         async def begin() -> None:
-            self._worker = Worker(
-                self._app,
-                queues=[stage.value for stage in Stage],
-                concurrency=at_once,
-                fetch_job_polling_interval=_POLL.total_seconds(),
-                listen_notify=False,
-                delete_jobs=DeleteJobCondition.ALWAYS,
-                install_signal_handlers=False,
-                update_heartbeat_interval=HEARTBEAT.total_seconds(),
-                stalled_worker_timeout=_FORGET_WORKERS.total_seconds(),
-            )
+            self._worker = StageWorker(self._app, at_once)
             self._serving = self._loop.create_task(self._serve(self._worker))
 
         self._call(begin())
 
-    async def _serve(self, worker: Worker) -> None:
+    async def _serve(self, worker: StageWorker) -> None:
         try:
             await worker.run()  # type: ignore[no-untyped-call]  # procrastinate names no types here
         except ConnectorException as error:
-            self._gave_up(error)
+            self._note_outage(error)
         except Exception as bug:
             logging.getLogger(__name__).exception("the worker of the queue of jobs ended")
-            self._gave_up(bug)
+            self._note_outage(bug)
 
     def stop(self) -> None:
         """Take no more jobs; returns at once, those taken are finished."""
         if self._worker is not None:
             self._worker.stop()  # type: ignore[no-untyped-call]  # procrastinate names no types here
 
-    def close(self, patience: float = 5) -> None:
-        """Say goodbye, if that can be done in `patience` seconds; what is then under way is put back by others."""
+    def close(self, within: float = 5) -> None:
+        """End the worker and the connections, in `within` seconds each; jobs then under way are put back by others."""
 
         async def end() -> None:
             if self._serving is not None:
-                await asyncio.wait([self._serving], timeout=patience)
+                await asyncio.wait([self._serving], timeout=within)
             with suppress(Exception):
-                await asyncio.wait_for(self._connector.close_async(), patience)
+                await asyncio.wait_for(self._connector.close_async(), within)
             self._loop.stop()
 
         if not self._thread.is_alive():
             return
         self.stop()
         asyncio.run_coroutine_threadsafe(end(), self._loop)
-        self._thread.join(3 * patience)
+        self._thread.join(3 * within)
         # Whoever still waits for an answer waits in vain, and would hold up the end of the process.
         self._over.set()
 
@@ -324,13 +274,6 @@ def _at_its_end() -> LedgerFault:
     return LedgerFault("the queue of jobs is closed", "start the service again: it goes on where the ledger stands")
 
 
-def _id(job: Job) -> int:
-    """Return the number of a job that came out of the table."""
-    if job.id is None:
-        raise AssertionError("every job in the table has its number")
-    return job.id
-
-
 def _job(task: Due, now: datetime) -> Job:
     return Job(
         queue=task.stage.value,
@@ -344,6 +287,6 @@ def _job(task: Due, now: datetime) -> Job:
 
 
 def _scheduled(task: Due, now: datetime) -> datetime | None:
-    """When a job may be taken; None for at once. What is far ahead was written while the clock was wrong."""
+    """Return when a job may be taken; None for at once. A time far ahead was written while the clock was wrong."""
     soon = now < task.not_before <= now + plan.CLOCK_SET_BACK
     return task.not_before if soon else None

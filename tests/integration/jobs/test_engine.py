@@ -376,7 +376,7 @@ hand.may_go_on.clear()
 jobs.defer([due(1)], now=now())
 jobs.start(hand, at_once=1)
 until(lambda: hand.done)
-jobs.close(patience=0.5)
+jobs.close(within=0.5)
 """
     done = subprocess.run(
         [sys.executable, "-c", script], input=postgres_url, text=True, timeout=40, check=False, cwd=ROOT
@@ -391,7 +391,7 @@ def test_call_that_is_under_way_when_the_engine_is_closed_ends_with_a_fault(post
         db.execute("LOCK TABLE procrastinate.procrastinate_jobs")
         deferring = pool.submit(jobs.defer, [due(1)], now=now())
         until(lambda: asked(postgres_url, "SELECT 1 FROM pg_locks WHERE NOT granted"))
-        jobs.close(patience=0.5)
+        jobs.close(within=0.5)
         with pytest.raises(LedgerFault, match="closed"):
             deferring.result(timeout=10)
     with pytest.raises(LedgerFault, match="closed"):

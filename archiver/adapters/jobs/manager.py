@@ -1,0 +1,84 @@
+"""The inside of procrastinate that we reach for: its job manager and its worker. No other file does.
+
+No public way chooses the queue anew at each fetch, lets a job be ended by its own worker alone, or tells a worker's
+number. What is relied on here, `tests/unit/adapters/jobs/test_manager.py` asks of the installed version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+from procrastinate import App
+from procrastinate.jobs import DeleteJobCondition, Job, Status
+from procrastinate.manager import JobManager
+from procrastinate.worker import Worker
+
+from archiver.adapters.jobs.database import RetryingConnector
+from archiver.core.model import Stage
+from archiver.ports.work import JobHandler
+
+HEARTBEAT = timedelta(seconds=2)
+_POLL = timedelta(seconds=0.5)
+"""Between the looks of a worker without work. A notification of each job would cost all of them more, for little."""
+_FORGET_WORKERS = timedelta(days=1)
+
+_DONE = """DELETE FROM procrastinate_jobs
+    WHERE id = %(id)s AND status = 'doing' AND worker_id IS NOT DISTINCT FROM %(worker)s"""
+"""Not as procrastinate ends a job, for that raises, or ends another's, where it was put back meanwhile."""
+
+
+class Manager(JobManager):
+    """Procrastinate's, but for which job a worker takes, and that only a job's own worker ends it."""
+
+    def __init__(self, connector: RetryingConnector) -> None:
+        super().__init__(connector)
+        self.handler: JobHandler | None = None
+        self.taken: set[int] = set()
+        """The jobs in our hands; the table may show one more, when the answer that gave it was lost."""
+
+    async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> Job | None:
+        """Take the most urgent job of the stage whose turn it is, else of another."""
+        del queues
+        if self.handler is None:
+            return None
+        for stage in self.handler.wants():
+            job = await super().fetch_job([stage.value], worker_id)
+            if job is not None:
+                self.taken.add(number_of(job))
+                self.handler.begins(stage)
+                return job
+        self.handler.idles()
+        return None
+
+    async def finish_job(self, job: Job, status: Status, delete_job: bool) -> None:
+        """Strike the job out, unless it was taken from us meanwhile: then it is another's, or waits."""
+        del status, delete_job
+        try:
+            await self.connector.execute_query_async(_DONE, id=job.id, worker=job.worker_id)
+        finally:
+            self.taken.discard(number_of(job))
+
+
+class StageWorker(Worker):
+    """Works off the jobs of every stage, so many at once."""
+
+    def __init__(self, app: App, at_once: int) -> None:
+        super().__init__(
+            app,
+            queues=[stage.value for stage in Stage],
+            concurrency=at_once,
+            fetch_job_polling_interval=_POLL.total_seconds(),
+            listen_notify=False,
+            delete_jobs=DeleteJobCondition.ALWAYS,
+            install_signal_handlers=False,
+            update_heartbeat_interval=HEARTBEAT.total_seconds(),
+            stalled_worker_timeout=_FORGET_WORKERS.total_seconds(),
+        )
+
+
+def number_of(job: Job) -> int:
+    """Return the number of a job that came out of the table."""
+    if job.id is None:
+        raise AssertionError("every job in the table has its number")
+    return job.id
