@@ -117,7 +117,7 @@ def _writable(site: Site) -> None:
 def _limits() -> Iterator[Limit]:
     full = "the disk is full"
     yield Limit("the ledger's disk is full", End.STOPPED, full, _small_disk, words="run", mend=_larger_disk)
-    yield Limit("files may not grow any more", End.STOPPED, "read or write error", _ulimit("-f 300"), words="run")
+    yield Limit("files may not grow any more", End.STOPPED, "read or write error", _ulimit("-f 420"), words="run")
     yield Limit("there are too few file descriptors", End.STOPPED, "ulimit -n", _ulimit("-n 10"))
     yield Limit("the ledger's folder is read-only", End.STOPPED, "Permission denied", _read_only, mend=_writable)
     yield Limit("the log's disk is full", End.ARCHIVED, "", lambda _: [], deaf=True)
