@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 
 from archiver.adapters.downloader import BodyLimits, ConnectionOptions, HttpDownloader, Network, Reach
 from archiver.adapters.downloader.address import SockAddr
-from archiver.adapters.downloader.dialer import tcp_connect
+from archiver.adapters.http1 import tcp_connect
 from archiver.adapters.jobs import counts
 from archiver.adapters.ledger import SqlLedger
 from archiver.adapters.ledger.database.faults import LedgerAway

@@ -10,8 +10,9 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from archiver.adapters.downloader.address import Resolve, system_resolve
-from archiver.adapters.downloader.dialer import Connect, tcp_connect
+from archiver.adapters.downloader.dialer import Connect
 from archiver.adapters.downloader.throttle import local_now
+from archiver.adapters.http1 import tcp_connect
 from archiver.adapters.ledger.database.urls import PATIENCE
 from archiver.adapters.object_store import s3_client
 from archiver.adapters.provider.limiter import Wait

@@ -12,23 +12,10 @@ from urllib.parse import unquote
 import httpx
 
 from archiver.adapters.downloader.address import Guard, Resolve, SockAddr, system_resolve
-from archiver.adapters.http1 import Connection, Head, Headers, Origin, Racer, reason_of, request_head
+from archiver.adapters.http1 import Connection, Headers, Origin, Racer, connect, open_tunnel, secure, tcp_connect
 
 Connect = Callable[[SockAddr, float], socket.socket]
 """Opens a TCP connection to an address within so many seconds; raises OSError. Called in threads, side by side."""
-
-
-def tcp_connect(address: SockAddr, timeout: float) -> socket.socket:
-    """Connect; raise OSError."""
-    family = socket.AF_INET if len(address) == 2 else socket.AF_INET6  # noqa: PLR2004 - IPv4 has two fields
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.settimeout(timeout)
-        sock.connect(address)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,15 +89,14 @@ class Dialer:
         """Connect to `origin`, with TLS where its scheme says so; raise httpx.ConnectError and kin."""
         scheme, host, port = origin
         if self._proxy is None:
-            sock = self._open(self._guard.addresses(host, port), host)
+            sock = connect(self._racer, self._guard.addresses(host, port), self._connect_timeout, host)
         else:
-            sock = self._open(self._proxy_addresses(self._proxy), "the proxy")
-        sock.settimeout(self._connect_timeout)
+            sock = connect(self._racer, self._proxy_addresses(self._proxy), self._connect_timeout, "the proxy")
         try:
             if scheme == "https":
                 if self._proxy is not None:
-                    self._tunnel(sock, self._proxy, host, port)
-                sock = self._secure(sock, host)
+                    open_tunnel(self._connection(sock), host, port, self._proxy.credentials, self._read_timeout)
+                sock = secure(sock, self._ssl, host, self._connect_timeout)
             return self._connection(sock)
         except BaseException:
             sock.close()
@@ -124,32 +110,6 @@ class Dialer:
             return self._resolve(proxy.host, proxy.port)
         except (OSError, UnicodeError) as error:
             raise httpx.ProxyError("the proxy's name cannot be resolved") from error
-
-    def _open(self, addresses: Sequence[SockAddr], whom: str) -> socket.socket:
-        try:
-            return self._racer.first(addresses, self._connect_timeout)
-        except OSError as failure:
-            kind = httpx.ConnectTimeout if isinstance(failure, TimeoutError) else httpx.ConnectError
-            raise kind(f"cannot connect to {whom}: {reason_of(failure)}") from failure
-
-    def _tunnel(self, sock: socket.socket, proxy: Proxy, host: str, port: int) -> None:
-        target = f"{f'[{host}]' if ':' in host else host}:{port}".encode("ascii")
-        connection = self._connection(sock)
-        connection.send(request_head(b"CONNECT", target, [(b"Host", target), *proxy.credentials]))
-        head = Head.read(connection)
-        if head is None or not httpx.codes.is_success(head.status):
-            raise httpx.ProxyError(f"the proxy answered {head.status if head else 'nothing'} to CONNECT")
-        if connection.peek() is not None:
-            raise httpx.ProxyError("the proxy spoke into the tunnel")
-        sock.settimeout(self._connect_timeout)
-
-    def _secure(self, sock: socket.socket, host: str) -> ssl.SSLSocket:
-        try:
-            return self._ssl.wrap_socket(sock, server_hostname=host.removesuffix("."))
-        except TimeoutError as error:
-            raise httpx.ConnectTimeout(f"TLS with {host}: no answer in time") from error
-        except OSError as error:
-            raise httpx.ConnectError(f"TLS with {host}: {reason_of(error)}") from error
 
 
 def _system_ssl() -> ssl.SSLContext:

@@ -8,6 +8,7 @@ Failures are httpx's exceptions.
 
 from archiver.adapters.http1.body import LengthReader, Reader
 from archiver.adapters.http1.connection import RECEIVE, Connection, reason_of
+from archiver.adapters.http1.dial import connect, open_tunnel, secure, tcp_connect
 from archiver.adapters.http1.head import Head, Headers, HeadLimits, request_head
 from archiver.adapters.http1.pool import Origin, Pool
 from archiver.adapters.http1.race import Racer
@@ -23,6 +24,10 @@ __all__ = [
     "Pool",
     "Racer",
     "Reader",
+    "connect",
+    "open_tunnel",
     "reason_of",
     "request_head",
+    "secure",
+    "tcp_connect",
 ]

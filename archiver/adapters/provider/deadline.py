@@ -1,84 +1,175 @@
-"""A transport of httpx over httpcore's pool that bounds a whole exchange in time.
+"""A transport of httpx on connections of our own reader, that bounds a whole exchange in time.
 
-Timeouts of httpx are for one read each, so a byte a second would hold a thread for days.
+Timeouts of httpx are for one read each, so a byte a second would hold a thread for days; and the patterns of h11, on
+which its own transport rests, take minutes for a head of blanks.
 """
 
 from __future__ import annotations
 
-import ssl
+import base64
+import socket
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
-import httpcore
 import httpx
+
+from archiver.adapters.http1 import (
+    RECEIVE,
+    Connection,
+    Head,
+    Headers,
+    Origin,
+    Pool,
+    Racer,
+    Reader,
+    connect,
+    open_tunnel,
+    request_head,
+    secure,
+    tcp_connect,
+)
 
 KEEP_ALIVE = 30.0
 """Seconds for which an idle connection is thought alive; after longer, a router may have forgotten it."""
+KEPT = 64
+"""Idle connections that are kept."""
+LONGEST = 60.0
+"""Seconds of an exchange outside of `within`, and of one wait."""
+_PORTS = {"https": 443, "http": 80}
 
-HTTPCORE_FAULTS = (
-    httpcore.NetworkError,
-    httpcore.TimeoutException,
-    httpcore.ProtocolError,
-    httpcore.ProxyError,
-    httpcore.ConnectionNotAvailable,
-)
-"""The faults that the transport raises, beside OSError."""
+SockAddr = tuple[str, int] | tuple[str, int, int, int]
 
 
 class DeadlineBoundTransport(httpx.BaseTransport):
-    """httpcore's pool, with an end to the whole exchange."""
+    """HTTP/1.1 over kept connections, with an end to the whole exchange.
 
-    def __init__(self, proxy: httpcore.Proxy | None, clock: Callable[[], float]) -> None:
-        self._network = _Network(clock)
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=httpx.create_ssl_context(),
-            proxy=proxy,
-            max_connections=None,
-            keepalive_expiry=KEEP_ALIVE,
-            network_backend=self._network,
-        )
+    `proxy` is by http or https. A request on a kept connection that the other side had already closed is sent once
+    more on a new one, as long as no byte of an answer has come.
+    """
+
+    def __init__(self, proxy: httpx.Proxy | None, clock: Callable[[], float]) -> None:
+        self._proxy = proxy
+        self._clock = clock
+        self._deadline = _Deadline(clock)
+        self._ssl = httpx.create_ssl_context()
+        self._ssl.set_alpn_protocols(["http/1.1"])
+        self._racer: Racer[SockAddr] = Racer(tcp_connect, clock)
+        self._pool = Pool(most=KEPT, clock=clock, idle_seconds=KEEP_ALIVE)
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
         """End every exchange of this thread after so many seconds."""
-        self._network.deadline.end_in(seconds)
+        self._deadline.end_in(seconds)
         try:
             yield
         finally:
-            self._network.deadline.end_in(None)
+            self._deadline.end_in(None)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send the request; raises HTTPCORE_FAULTS and OSError."""
+        """Send the request; raises httpx.TransportError."""
         url = request.url
-        answer = self._pool.handle_request(
-            httpcore.Request(
-                request.method,
-                httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
-                headers=request.headers.raw,
-                content=request.read(),
-                extensions={"timeout": {"pool": self._network.deadline.cut(None)}},
-            )
-        )
-        return httpx.Response(answer.status, headers=answer.headers, stream=_Stream(answer))
+        origin = (url.scheme, url.raw_host.decode("ascii"), url.port or _PORTS[url.scheme])
+        kept = self._pool.take(origin)
+        response = None if kept is None else self._exchange(kept, request, origin)
+        if response is None:
+            response = self._exchange(self._dial(origin), request, origin)
+        if response is None:
+            raise httpx.RemoteProtocolError("the connection was closed without an answer")
+        return response
+
+    def _exchange(self, connection: Connection, request: httpx.Request, origin: Origin) -> httpx.Response | None:
+        try:
+            head = self._ask(connection, request)
+            if head is None:
+                connection.close()
+                return None
+            give_back = (lambda: self._pool.put(origin, connection)) if head.keeps_alive else None
+            stream = _Stream(head.reader(connection), connection, give_back)
+        except BaseException:
+            connection.close()
+            raise
+        return httpx.Response(head.status, headers=head.headers, stream=stream)
+
+    def _ask(self, connection: Connection, request: httpx.Request) -> Head | None:
+        method, (target, headers) = request.method.encode("ascii"), self._line_of(request)
+        try:
+            connection.send(request_head(method, target, headers) + request.read())
+            connection.finish_within(self._deadline.left())
+            return Head.read(connection)
+        except (httpx.WriteError, httpx.ReadError):
+            if connection.answered:
+                raise
+            return None
+
+    def _line_of(self, request: httpx.Request) -> tuple[bytes, Headers]:
+        if self._proxy is None or request.url.scheme == "https":
+            return request.url.raw_path, list(request.headers.raw)
+        whole = b"http://" + request.url.netloc + request.url.raw_path
+        return whole, [*request.headers.raw, *_credentials(self._proxy)]
+
+    def _dial(self, origin: Origin) -> Connection:
+        scheme, host, port = origin
+        way = None if self._proxy is None else self._proxy.url
+        sock = self._open(host, port) if way is None else self._open(way.host, way.port or _PORTS[way.scheme])
+        try:
+            if way is not None and way.scheme == "https":
+                sock = secure(sock, self._ssl, way.host, self._deadline.left())
+            if scheme == "https":
+                if self._proxy is not None:
+                    left = self._deadline.left()
+                    open_tunnel(self._connection(sock), host, port, _credentials(self._proxy), left)
+                sock = secure(sock, self._ssl, host, self._deadline.left())
+            return self._connection(sock)
+        except BaseException:
+            sock.close()
+            raise
+
+    def _open(self, host: str, port: int) -> socket.socket:
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            raise httpx.ConnectError("the name cannot be resolved") from error
+        addresses: list[SockAddr] = [(str(a[0]), int(a[1]), *a[2:]) for *_, a in found]
+        return connect(self._racer, addresses, self._deadline.left(), "the API")
+
+    def _connection(self, sock: socket.socket) -> Connection:
+        return Connection(sock, read_timeout=LONGEST, clock=self._clock)
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close the idle connections."""
         self._pool.close()
 
 
-class _Stream(httpx.SyncByteStream):
-    """The body of an httpcore response as httpx wants it."""
+def _credentials(proxy: httpx.Proxy) -> Headers:
+    if proxy.raw_auth is None:
+        return []
+    return [(b"Proxy-Authorization", b"Basic " + base64.b64encode(b":".join(proxy.raw_auth)))]
 
-    def __init__(self, answer: httpcore.Response) -> None:
-        self._answer = answer
+
+class _Stream(httpx.SyncByteStream):
+    """An answer's body while it occupies its connection."""
+
+    def __init__(self, reader: Reader, connection: Connection, give_back: Callable[[], None] | None) -> None:
+        self._reader = reader
+        self._connection = connection
+        self._give_back = give_back
+        self._open = True
 
     def __iter__(self) -> Iterator[bytes]:
-        return self._answer.iter_stream()
+        buffer = memoryview(bytearray(RECEIVE))
+        while size := self._reader.receive(buffer):
+            yield bytes(buffer[:size])
 
     def close(self) -> None:
-        self._answer.close()
+        """Give the connection back when the whole body was read, else close it."""
+        if not self._open:
+            return
+        self._open = False
+        if self._give_back is not None and self._reader.framed and self._reader.ended:
+            self._give_back()
+        else:
+            self._connection.close()
 
 
 class _Deadline(threading.local):
@@ -91,55 +182,9 @@ class _Deadline(threading.local):
     def end_in(self, seconds: float | None) -> None:
         self._end = None if seconds is None else self._clock() + seconds
 
-    def cut(self, timeout: float | None) -> float | None:
-        """Return the seconds that one step may take; raise httpcore.ReadTimeout when none are left."""
-        if self._end is None:
-            return timeout
-        left = self._end - self._clock()
+    def left(self) -> float:
+        """Return the seconds that are left; raise httpx.ReadTimeout when none are."""
+        left = LONGEST if self._end is None else self._end - self._clock()
         if left <= 0:
-            raise httpcore.ReadTimeout("the answer took too long")
-        return left if timeout is None else min(timeout, left)
-
-
-class _Network(httpcore.SyncBackend):
-    """TCP whose every step ends when the thread's exchange must."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self.deadline = _Deadline(clock)
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.NetworkStream:
-        stream = super().connect_tcp(host, port, self.deadline.cut(timeout), local_address, socket_options)
-        return _BoundStream(stream, self.deadline)
-
-
-class _BoundStream(httpcore.NetworkStream):
-    """A stream whose every step ends when the thread's exchange must."""
-
-    def __init__(self, stream: httpcore.NetworkStream, deadline: _Deadline) -> None:
-        self._stream = stream
-        self._deadline = deadline
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, self._deadline.cut(timeout))
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, self._deadline.cut(timeout))
-
-    def close(self) -> None:
-        self._stream.close()
-
-    def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore.NetworkStream:
-        stream = self._stream.start_tls(ssl_context, server_hostname, self._deadline.cut(timeout))
-        return _BoundStream(stream, self._deadline)
-
-    def get_extra_info(self, info: str) -> object:
-        return self._stream.get_extra_info(info)
+            raise httpx.ReadTimeout("the answer took too long")
+        return left

@@ -6,10 +6,9 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import httpcore
 import httpx
 
-from archiver.adapters.provider.deadline import HTTPCORE_FAULTS, DeadlineBoundTransport
+from archiver.adapters.provider.deadline import DeadlineBoundTransport
 from archiver.core.errors import ApiBusy
 from archiver.core.records.envelope import MAX_ANSWER
 from archiver.core.text import scrub
@@ -79,7 +78,7 @@ class Wire:
                     return Answer(response.status_code, response.headers, _without_key(request, _read_capped(response)))
                 finally:
                     response.close()
-        except (httpx.HTTPError, httpx.StreamError, *HTTPCORE_FAULTS, OSError, zlib.error) as fault:
+        except (httpx.HTTPError, httpx.StreamError, OSError, zlib.error) as fault:
             # The fault's chain holds the request, and the request holds the key.
             raise ApiBusy(f"{type(fault).__name__}: {scrub(str(fault))[:200]}") from None
 
@@ -99,14 +98,13 @@ def _base_of(endpoint: Endpoint) -> str:
     return str(url).rstrip("/")
 
 
-def _proxy_of(endpoint: Endpoint) -> httpcore.Proxy | None:
+def _proxy_of(endpoint: Endpoint) -> httpx.Proxy | None:
     if endpoint.proxy is None:
         return None
     url = _parsed(endpoint.proxy, "the proxy")
     if url.scheme not in ("http", "https") or not url.host:
         raise ValueError("the proxy must be http://host:port or https://host:port")
-    proxy = httpx.Proxy(url)
-    return httpcore.Proxy(str(proxy.url), auth=proxy.raw_auth)
+    return httpx.Proxy(url)
 
 
 def _parsed(url: str, what: str) -> httpx.URL:

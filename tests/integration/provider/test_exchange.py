@@ -102,6 +102,26 @@ def test_fetch_when_the_answer_does_not_end_gives_up_in_time(
     assert len(provider.requests) == 3
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"HTTP/1.1 200 OK\r\nx:" + b" " * 60_000 + b"\0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nx:" + b" " * 60_000 + b"\x0b\0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;" + b" " * 60_000 + b"\n\0\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + (b"1;" + b"e" * 60_000 + b"\r\n \r\n") * 20,
+        b"HTTP/1.1 200 OK\r\n" + (b"x: " + b"y" * 60_000 + b"\r\n") * 20 + b"\r\n{}",
+        b"HTTP/1.1 103 Hints\r\nx: " + b"y" * 40_000 + b"\r\n\r\nHTTP/1.1 200 OK\r\nx: " + b"y" * 40_000 + b"\r\n\r\n",
+    ],
+    ids=["NUL", "form feed", "blanks in a chunk's line", "extensions", "endless head", "interim answers"],
+)
+def test_answer_that_is_hostile_is_busy_in_no_time(api: KieApi, provider: ScriptedProvider, raw: bytes) -> None:
+    provider.says(Reply(raw, keep=False))
+    began = time.thread_time()
+    with pytest.raises(ApiBusy, match="ProtocolError"):
+        api.fetch(TASK)
+    assert time.thread_time() - began < 0.5
+
+
 def test_fetch_when_nobody_listens_is_busy(make: Make, fake_time: Seconds) -> None:
     with socket.create_server(("127.0.0.1", 0)) as nobody:
         port = nobody.getsockname()[1]
