@@ -10,15 +10,13 @@ from pathlib import Path
 from archiver.app.adapters import open_accounts, open_store
 from archiver.app.ledger import on_server, probe_ledger
 from archiver.core.errors import ArchiverError
+from archiver.core.keys import probe_key
 from archiver.core.model import DEFAULT_ACCOUNT
 from archiver.core.reports import Finding
 from archiver.ports.provider import RecordApi
 from archiver.ports.runtime import EventLog
 from archiver.settings import Loaded, Settings
 from archiver.settings.rules import SQLITE
-
-PROBE_NAME = "stem-archiver-probe"
-"""The probe's fixed key under the prefix; it stays there, since no right to delete is needed."""
 
 
 def findings(loaded: Loaded, log: EventLog) -> Iterator[Finding]:
@@ -29,7 +27,7 @@ def findings(loaded: Loaded, log: EventLog) -> Iterator[Finding]:
     yield from probe_ledger(settings) if on_server(settings) else _ledger(settings)
     yield from _accounts(settings, log)
     with closing(open_store(settings, log)) as store:
-        yield from store.probe(f"{settings.store.prefix}{PROBE_NAME}")
+        yield from store.probe(probe_key(settings.store.prefix))
 
 
 def _accounts(settings: Settings, log: EventLog) -> Iterator[Finding]:

@@ -40,6 +40,8 @@ class ArchiverError(Exception):
     hint: ClassVar[str] = ""
     lasting: ClassVar[bool] = False
     """For the PAUSE verdicts: True when only the operator can mend it."""
+    narrow: ClassVar[bool] = False
+    """For the PAUSE verdicts: True when it may be about one id or key alone; a neutral probe tells."""
     down: ClassVar[Dependency | None] = None
     """The dependency that may be down when this error repeats over several tasks."""
     shows: ClassVar[Dependency | None] = None
@@ -79,6 +81,7 @@ class KeyRefused(ProviderPaused):
     """401, or a 403 about the key."""
 
     code = "provider.key_refused"
+    narrow = True
     hint = (
         "set provider.api_key or provider.api_key_file, or those of the account in provider.accounts, "
         "to a valid key, and look at its IP whitelist"
@@ -109,6 +112,7 @@ class FeatureDisabled(ProviderPaused):
     """505: the provider switched the feature off for this account."""
 
     code = "provider.feature_disabled"
+    narrow = True
     hint = "ask the provider why vocal-removal is disabled for this account"
     lasting = True
 
@@ -117,6 +121,7 @@ class NoCredit(ProviderPaused):
     """402: the account's balance is used up."""
 
     code = "provider.no_credit"
+    narrow = True
     hint = "top up the provider's account; reading records is probed again with back-off"
 
 
@@ -124,6 +129,7 @@ class Maintenance(ProviderPaused):
     """455: the provider is down for maintenance."""
 
     code = "provider.maintenance"
+    narrow = True
     hint = "nothing to do: it is probed again with back-off"
 
 
@@ -260,6 +266,7 @@ class AccessRefused(StorePaused):
     """AccessDenied, InvalidAccessKeyId, SignatureDoesNotMatch and kin."""
 
     code = "store.access_denied"
+    narrow = True
     hint = "see `stem-archiver check`; grant put, get, head, list and abort on the bucket and prefix"
 
 
@@ -267,6 +274,7 @@ class CredentialsMissing(AccessRefused):
     """Credentials or the region are missing, or could not be renewed: nothing was sent."""
 
     code = "store.no_credentials"
+    narrow = False
     hint = (
         "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the machine a role; "
         "log in again where they have run out"

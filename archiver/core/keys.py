@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from archiver.core.model import StemName, TaskId
 
+PROBE_NAME = "stem-archiver-probe"
+"""The name of the one object that is no task's; it stays there, since no right to delete is needed."""
+
+
+def probe_key(prefix: str) -> str:
+    """Return the key that is tried where no task is to be meant."""
+    return f"{prefix}{PROBE_NAME}"
+
 
 def object_key(prefix: str, task_id: TaskId, stem: StemName, extension: str) -> str:
     """Return the key of a stem's object."""

@@ -15,15 +15,19 @@ from archiver.core.model import (
     Phase,
     Policy,
     RecordInfo,
+    Refused,
     StemRow,
 )
-from archiver.core.states import StemEvent, StemState
+from archiver.core.states import StemEvent, StemState, TaskState
 
 GONE_ANSWERS_TO_LOSE = 3
 """Answers of `gone` between the deadline and its grace that make a stem lost."""
 
 TRIES_TO_REFUSE = 3
 """Bodies that are no audio, missing links, or private addresses of a name, after which a stem is refused."""
+
+TRIES_TO_GIVE_UP = 5
+"""Failed tries after which an id may end that the provider answers only with errors, while it answers about others."""
 
 SOURCE_MIX = "origin"
 """The name of the audio that was separated, where a record lists it; it is no stem."""
@@ -167,7 +171,7 @@ class Ruling:
 def judge_stem(
     row: StemRow, error: ArchiverError, now: datetime, deadline: datetime | None, policy: Policy, jitter: float
 ) -> Ruling:
-    """Rule on a failed try at a stem whose error is about the stem (no PAUSE verdict)."""
+    """Rule on a failed try at a stem whose error is about the stem; one with a PAUSE verdict is by a neutral probe."""
     again = next_try(row.attempts, now, deadline, policy, jitter, error.retry_after, outage=error.down is not None)
     match error.verdict:
         case Verdict.REFRESH if gone_for_good(row.gone + 1, now, deadline, policy):
@@ -176,11 +180,24 @@ def judge_stem(
             return Ruling(StemEvent.REFUSED, None)
         case Verdict.REFUSE if isinstance(error, AddressPrivate) and not row.reason.startswith(error.code):
             return Ruling(None, again)  # the tries before it may have failed for another reason
-        case Verdict.REFUSE if row.attempts + 1 >= TRIES_TO_REFUSE:
+        case Verdict.REFUSE | Verdict.PAUSE_STORE | Verdict.PAUSE_PROVIDER if row.attempts + 1 >= TRIES_TO_REFUSE:
             hopeful = deadline is None or now < deadline + policy.grace_after_deadline
             return Ruling(StemEvent.REFUSED, now + _in_time(SLOW_RETRY, now, deadline, policy) if hopeful else None)
         case _:
             return Ruling(None, again)
+
+
+def refused_for_good(claim: Claim, now: datetime, policy: Policy) -> bool:
+    """Return whether a try that failed is one too many for an id that the provider never answers about."""
+    tried = claim.attempts + 1 >= TRIES_TO_GIVE_UP
+    return claim.state is TaskState.QUEUED and tried and now > claim.accepted_at + policy.missing_after
+
+
+def sidecar_refused(claim: Claim, reason: str, now: datetime, policy: Policy) -> Refused | None:
+    """Return the outcome once the store has refused the sidecars of this task alone too often; None until then."""
+    if claim.state is not TaskState.LISTED or claim.attempts + 1 < TRIES_TO_REFUSE:
+        return None
+    return Refused(reason, now + _in_time(SLOW_RETRY, now, claim.deadline, policy))
 
 
 def not_settled(claim: Claim, now: datetime, policy: Policy, jitter: float) -> Later:

@@ -15,6 +15,7 @@ from archiver.core.model import (
     Archived,
     Claim,
     Dependency,
+    Failed,
     Later,
     Lost,
     Outcome,
@@ -74,7 +75,7 @@ class TaskAttempt:
         while wanted := [row for row in self._due() if self._may_use(_host(row))]:
             self._store(wanted)
         if self._pause is not None:
-            return self.outcome_of(self._pause)
+            return self._paused(self._pause)
         return self._conclude()
 
     # --- stems
@@ -184,12 +185,34 @@ class TaskAttempt:
 
     def outcome_of(self, error: ArchiverError) -> Outcome:
         """Return what an error that stopped the whole try means for the task."""
-        claim, reason = self._listing.claim, f"{error.code}: {error}"
-        if error.verdict is Verdict.PAUSE_PROVIDER:
-            return self._paused(Paused(Dependency.PROVIDER, reason, error.hint, error.lasting, claim.account))
-        if error.verdict is Verdict.PAUSE_STORE:
-            return self._paused(Paused(Dependency.STORE, reason, error.hint, error.lasting))
+        pauses = error.verdict in (Verdict.PAUSE_PROVIDER, Verdict.PAUSE_STORE)
+        if pauses and not self._listing.neutral.blames(error):
+            return self._paused(error)
         self._listing.count_failure(error)
+        return self._end_of(error) or self._later(error)
+
+    def _paused(self, error: ArchiverError) -> Paused:
+        """Pause what refused us, and let others probe it before this task does."""
+        dependency = Dependency.PROVIDER if error.verdict is Verdict.PAUSE_PROVIDER else Dependency.STORE
+        account, reason = Subject.of(dependency, self._listing.claim.account).account, f"{error.code}: {error}"
+        refusal = Paused(dependency, reason, error.hint, error.lasting, account)
+        return replace(refusal, at=self._out.breakers.trip(refusal))
+
+    def _end_of(self, error: ArchiverError) -> Outcome | None:
+        """Return the end of a task that alone was refused too often; None until then."""
+        claim, now, policy = self._listing.claim, self._context.clock(), self._context.policy
+        reason = f"{error.code}: {error}"
+        if error.verdict is Verdict.PAUSE_STORE:
+            return plan.sidecar_refused(claim, reason, now, policy)
+        of_the_provider = error.down is Dependency.PROVIDER or error.verdict is Verdict.PAUSE_PROVIDER
+        if not of_the_provider or not plan.refused_for_good(claim, now, policy):
+            return None
+        if not self._listing.neutral.provider_works(known=True):
+            return None
+        return Failed(f"the provider answers about other ids, and only this about this one: {reason}")
+
+    def _later(self, error: ArchiverError) -> Later:
+        claim = self._listing.claim
         at = plan.next_try(
             claim.attempts,
             self._context.clock(),
@@ -199,11 +222,7 @@ class TaskAttempt:
             error.retry_after,
             outage=error.down is not None,
         )
-        return Later(at, reason, fault=True)
-
-    def _paused(self, refusal: Paused) -> Paused:
-        """Pause what refused us, and let others probe it before this task does."""
-        return replace(refusal, at=self._out.breakers.trip(refusal))
+        return Later(at, f"{error.code}: {error}", fault=True)
 
 
 def _host(row: StemRow) -> str:

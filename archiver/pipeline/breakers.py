@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -79,6 +79,8 @@ class Breakers:
         self._accounts = frozenset(accounts)
         self._lock = threading.Lock()
         # Whoever starts us has probably just mended what was paused: probe at once.
+        self.answered: dict[AccountName, TaskId] = {}
+        """The last id of each account that the provider answered about."""
         self._found_at_start = {pause: replace(pause, next_probe=clock()) for pause in pauses.all() if not pause.held}
         self._pauses = self._read()
         self._probes: dict[Subject, _Probe] = {}
@@ -260,13 +262,20 @@ class Breakers:
         error: ArchiverError,
         account: AccountName = DEFAULT_ACCOUNT,
         host: str = "",
+        *,
+        works: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Count a failure: it was busy or out of reach. Trip after a failed probe, or once failures make an outage."""
+        """Count a failure: it was busy or out of reach. Trip after a failed probe, or once failures make an outage.
+
+        Unless it `works` all the same, which is asked then: only some tasks meet the trouble.
+        """
         subject = Subject.of(dependency, account, host)
         with self._lock:
             self._failures[subject] += 1
             outage = self._failures[subject] >= FAILURES_TO_TRIP or subject in self._probes
-        if outage:
+        if outage and works():
+            self.worked(dependency, account, host)
+        elif outage:
             reason = f"{error.code}: {error}"
             self.trip(Paused(dependency, reason, error.hint, lasting=False, account=account, host=host))
 

@@ -11,6 +11,7 @@ from archiver.core.errors import ApiBusy, ArchiverError, LinkSpent, NoLink
 from archiver.core.model import Claim, Dependency, Later, Outcome, RecordInfo, StemName, StemRow, Yielded
 from archiver.core.states import StemState, TaskState
 from archiver.pipeline.context import TaskContext
+from archiver.pipeline.neutral import NeutralProbe
 from archiver.ports.provider import RecordApi
 
 
@@ -23,6 +24,7 @@ class Listing:
         self._lock = threading.RLock()
         self._refreshed = False
         self.claim = claim
+        self.neutral = NeutralProbe(context, claim.account)
         self.rows: dict[StemName, StemRow] = {row.name: row for row in claim.stems}
         self.record: RecordInfo | None = None
         """The provider's last answer, when one came."""
@@ -71,6 +73,7 @@ class Listing:
     def _fetch(self) -> RecordInfo:
         record = self.record = self.api().fetch(self.claim.task_id)
         self._out.breakers.worked(Dependency.PROVIDER, self.claim.account)
+        self._out.breakers.answered[self.claim.account] = self.claim.task_id
         self._context.log.info(
             "record.fetched",
             task_id=self.claim.task_id,
@@ -128,4 +131,9 @@ class Listing:
     def count_failure(self, error: ArchiverError, host: str = "") -> None:
         """Count the error against the dependency that may be down, if it says so of one."""
         if error.down is not None:
-            self._out.breakers.failed(error.down, error, self.claim.account, host)
+            works = self.neutral.provider_works if error.down is Dependency.PROVIDER else _unknown
+            self._out.breakers.failed(error.down, error, self.claim.account, host, works=works)
+
+
+def _unknown() -> bool:
+    return False

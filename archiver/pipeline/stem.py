@@ -50,7 +50,8 @@ class StemTransfer:
             self._store()
         except ArchiverError as error:
             self._context.observer.try_failed(error)
-            if error.verdict in (Verdict.PAUSE_PROVIDER, Verdict.PAUSE_STORE):
+            pauses = error.verdict in (Verdict.PAUSE_PROVIDER, Verdict.PAUSE_STORE)
+            if pauses and not self._listing.neutral.blames(error):
                 return error
             self._write_failure(error)
         return None

@@ -44,6 +44,12 @@ class ObjectStore(Protocol):
         If-Match. Raises StoreBusy or StorePaused.
         """
 
+    def try_write(self, key: str) -> None:
+        """Try what storing takes, under a key that is no task's, where a small object may stay behind.
+
+        Raises StoreBusy or StorePaused.
+        """
+
     def abort(self, key: str, upload_id: str) -> None:
         """Abort a multipart upload; one that is no longer there is success. Raises StoreBusy or StorePaused."""
 

@@ -229,6 +229,13 @@ def test_abort_of_an_upload_that_is_gone_is_success(rig: Rig) -> None:
     rig.store.abort("a.mp3", "0123456789abcdef0123456789abcdef01234567_0123456789abcdef0123456789abcdef")
 
 
+def test_trial_write_works_again_and_again_and_leaves_one_small_object(rig: Rig) -> None:
+    for _ in range(3):
+        rig.store.try_write("p/trial")
+    assert rig.read("p/trial") == b"{}"
+    assert rig.nothing_left()
+
+
 def test_buffers_are_given_back_after_success_and_failure(rig: Rig) -> None:
     rig.put("a.mp3", noise(PART + 1))
     with pytest.raises(KeyTaken):

@@ -139,6 +139,10 @@ class FakeStore:
         self._strike("put_document", after=True)
         return stored
 
+    def try_write(self, key: str) -> None:
+        self._strike("try_write", after=False)
+        self.objects.setdefault(key, b"{}")
+
     def abort(self, key: str, upload_id: str) -> None:
         self._strike("abort", after=False)
         self.uploads.discard((key, upload_id))

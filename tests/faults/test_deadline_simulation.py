@@ -158,6 +158,9 @@ class Simulation:
     def find(self, key: str, *, size: int, sha256: str) -> StoredObject | None:
         return None
 
+    def try_write(self, key: str) -> None:
+        self._meet(Dependency.STORE, StoreBusy("down"))
+
     def put_document(self, key: str, data: bytes, *, same: Callable[[bytes], bool]) -> StoredObject:
         self._meet(Dependency.STORE, StoreBusy("down"))
         return StoredObject(key, len(data), hashlib.md5(data).hexdigest())

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 MIB = 1024 * 1024
 DOCUMENT = Labels("application/json")
+_TRIAL = b"{}"
 DOCUMENT_LIMIT = 4 * MIB
 """Bytes; a larger object under a sidecar's key is none of ours."""
 MOST_PARTS = 10_000
@@ -117,6 +118,17 @@ class S3Store:
         stored = self._retries.call(lambda: self._try_document(key, content, data, same), final=())
         self._checkpoint("document.put")
         return stored
+
+    def try_write(self, key: str) -> None:
+        """See `archiver.ports.store.ObjectStore`: begin and abort an upload, put an object, look at it."""
+
+        def send() -> None:
+            self._calls.abort(key, self._calls.create(key, DOCUMENT))
+            with suppress(Conflict):
+                self._calls.put(key, Content.of(_TRIAL), DOCUMENT, IfNoneMatch="*")
+            self._calls.head(key)
+
+        self._retries.call(send)
 
     def abort(self, key: str, upload_id: str) -> None:
         """See `archiver.ports.store.ObjectStore`."""

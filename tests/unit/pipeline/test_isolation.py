@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -11,10 +11,22 @@ from pathlib import Path
 
 import pytest
 
-from archiver.core.errors import LinkSpent, OriginBusy
+from archiver.core.errors import AccessRefused, ApiBusy, ArchiverError, KeyRefused, LinkSpent, NoCredit, OriginBusy
 from archiver.core.intake import Intake
-from archiver.core.model import Dependency, Phase, RecordInfo, Stage, StemName, StemSource, TaskId, Yielded
-from archiver.core.states import TaskState
+from archiver.core.model import (
+    Dependency,
+    Phase,
+    RecordInfo,
+    Stage,
+    StemName,
+    StemSource,
+    StoredObject,
+    TaskId,
+    Yielded,
+)
+from archiver.core.states import StemState, TaskState
+from archiver.ports.store import UploadJournal
+from archiver.ports.transfer import Body
 from tests.fakes.downloader import Answer, Audio, FakeDownloader, Scripted
 from tests.fakes.events import Events
 from tests.fakes.object_store import FakeStore
@@ -30,6 +42,27 @@ REFUSED = timedelta(seconds=0.2)
 
 
 @dataclass
+class KeyedStore(FakeStore):
+    """Refuses access to some keys alone."""
+
+    denied: set[str] = field(default_factory=set)
+    refusals: int = 0
+
+    def put(self, key: str, body: Body, *, metadata: Mapping[str, str], journal: UploadJournal) -> StoredObject:
+        self._meet(key)
+        return super().put(key, body, metadata=metadata, journal=journal)
+
+    def put_document(self, key: str, data: bytes, *, same: Callable[[bytes], bool]) -> StoredObject:
+        self._meet(key)
+        return super().put_document(key, data, same=same)
+
+    def _meet(self, key: str) -> None:
+        if key in self.denied:
+            self.refusals += 1
+            raise AccessRefused("PutObject: 403 AccessDenied")
+
+
+@dataclass
 class Street:
     """Tasks of one stem each, on hosts that answer as they are told; one worker, and time in our hands."""
 
@@ -40,7 +73,7 @@ class Street:
     answers: dict[str, list[Scripted]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.events, self.store, self.api = Events(), FakeStore(), FakeApi()
+        self.events, self.store, self.api = Events(), KeyedStore(), FakeApi()
         self.breakers = breakers_on(self.ledger, self.clock, self.events)
         archiver = archiver_on(
             self.ledger,
@@ -89,6 +122,12 @@ class Street:
                 break
             self.now += timedelta(seconds=1)
         return self.now - began
+
+    def leaps(self, times: int) -> None:
+        """Work for a moment every two hours."""
+        for _ in range(times):
+            self.now += timedelta(hours=2)
+            self.passes(timedelta(seconds=2))
 
     def archived(self, *names: str) -> int:
         rows = [self.ledger.reports.show(TaskId(name)) for name in names]
@@ -191,3 +230,88 @@ def test_pause_of_a_host_that_no_task_needs_any_more_ends(street: Street) -> Non
     assert pauses(street.ledger)
     street.passes(20 * MINUTE)
     assert pauses(street.ledger) == ()
+
+
+# ---------------------------------------------------------------- blame
+
+
+def refused_stem(street: Street, name: str) -> bool:
+    row = street.ledger.reports.show(TaskId(name))
+    assert row is not None
+    return any(stem.state is StemState.REFUSED for stem in row.stems)
+
+
+@pytest.mark.parametrize("key", ["p/bad-0001/vocal.mp3", "p/bad-0001/record-info.json", "p/bad-0001/manifest.json"])
+def test_key_that_the_store_refuses_alone_keeps_none_waiting_and_is_refused_with_its_reason(
+    street: Street, key: str
+) -> None:
+    good = [f"good-{n:04}" for n in range(20)]
+    street.lives("bad-0001", "cdn.example", audio("bad"), deadline=NOW + DAY)
+    street.store.denied.add(key)
+    for name in good:
+        street.lives(name, "cdn.example", audio(name))
+    assert street.passes(5 * MINUTE, good) < MINUTE
+    street.leaps(12)
+    row = street.ledger.reports.show(TaskId("bad-0001"))
+    assert row is not None
+    assert "store.access_denied" in row.reason
+    assert street.events.of("task.refused")
+    assert street.store.refusals <= 8, "it backs off"
+    assert street.events.of("dependency.paused") == []
+
+
+def test_store_that_refuses_every_key_is_paused_and_no_task_blamed(street: Street) -> None:
+    for n in range(5):
+        street.lives(f"task-{n:04}", "cdn.example", audio("task"))
+    street.store.fail("try_write", AccessRefused("403"), times=1000)
+    street.store.denied |= {f"p/task-{n:04}/vocal.mp3" for n in range(5)}
+    street.passes(10 * MINUTE)
+    assert pauses(street.ledger)
+    assert not any(refused_stem(street, f"task-{n:04}") for n in range(5))
+    street.store.denied.clear()
+    assert street.passes(10 * MINUTE, [f"task-{n:04}" for n in range(5)]) <= MINUTE
+
+
+def queue(street: Street, name: str, *answers: RecordInfo | ArchiverError) -> None:
+    accept(street.ledger, Intake(ids=(TaskId(name),)), now=street.now)
+    street.api.knows(TaskId(name), *answers)
+
+
+def good_record(street: Street, name: str) -> RecordInfo:
+    url = f"https://cdn.example/{name}.mp3"
+    street.answers[url] = [audio(name)]
+    source = StemSource(StemName("vocal"), url, "vocalUrl")
+    return RecordInfo(Phase.DONE, (source,), created_at=NOW, document="{}")
+
+
+@pytest.mark.parametrize("error", [KeyRefused("403"), ApiBusy("code 500"), NoCredit("402")])
+@pytest.mark.parametrize("number", [1, 30])
+def test_ids_that_the_provider_refuses_alone_keep_none_waiting_and_end_after_a_day(
+    street: Street, error: ArchiverError, number: int
+) -> None:
+    bad, good = [f"bad-{n:04}" for n in range(number)], [f"good-{n:04}" for n in range(20)]
+    for name in bad:
+        queue(street, name, error)
+    street.now += timedelta(seconds=1)
+    for name in good:
+        queue(street, name, good_record(street, name))
+    assert street.passes(5 * MINUTE, good) < MINUTE
+    assert street.events.of("dependency.paused") == []
+    street.passes(MINUTE)
+    asked = len(street.api.fetched)
+    street.leaps(20)
+    rows = [street.ledger.reports.show(TaskId(name)) for name in bad]
+    assert all(row is not None and row.state is TaskState.FAILED and error.code in row.reason for row in rows)
+    assert len(street.api.fetched) - asked < 40 * number, "they back off"
+
+
+@pytest.mark.parametrize("error", [KeyRefused("401"), ApiBusy("503")])
+def test_provider_that_refuses_every_id_is_paused_though_it_tells_the_credit(
+    street: Street, error: ArchiverError
+) -> None:
+    queue(street, "good-0001", good_record(street, "good-0001"), error)
+    street.passes(MINUTE, ["good-0001"])
+    for n in range(20):
+        queue(street, f"task-{n:04}", error)
+    street.passes(MINUTE)
+    assert [pause.dependency for pause in pauses(street.ledger)] == [Dependency.PROVIDER]

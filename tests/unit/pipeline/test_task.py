@@ -399,6 +399,7 @@ def test_refused_account_pauses_the_dependency_and_blames_no_task(
         world.api.trouble = trouble
     else:
         world.store.fail("put", trouble)
+        world.store.fail("try_write", trouble)
     outcome = world.go()
     assert isinstance(outcome, Paused)
     assert outcome.dependency is dependency
@@ -414,6 +415,7 @@ def test_refused_account_pauses_the_dependency_and_blames_no_task(
 def test_paused_store_that_takes_the_manifest_is_paused_no_more(world: World) -> None:
     world.lists(world.serves("vocal", VOCAL))
     world.store.fail("put_document", AccessRefused("403"))
+    world.store.fail("try_write", AccessRefused("403"))
     outcome = world.go()
     assert isinstance(outcome, Paused)
     assert outcome.at is not None

@@ -1,0 +1,49 @@
+"""Neutral probes: what refused one task is asked for what concerns no task, and so tells whose trouble it is."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from archiver.core.errors import ArchiverError, NoCredit, Verdict
+from archiver.core.keys import probe_key
+from archiver.core.model import AccountName
+from archiver.pipeline.context import TaskContext
+
+
+class NeutralProbe:
+    """The neutral probes for one account."""
+
+    def __init__(self, context: TaskContext, account: AccountName) -> None:
+        self._out = context.outside
+        self._prefix = context.prefix
+        self._account = account
+
+    def blames(self, error: ArchiverError) -> bool:
+        """Return whether the refusal is about this task alone: what refused it works for all else."""
+        if not error.narrow:
+            return False
+        if error.verdict is Verdict.PAUSE_STORE:
+            return self._store_works()
+        return self.provider_works(least=0.001 if isinstance(error, NoCredit) else 0)
+
+    def provider_works(self, *, least: float = 0, known: bool = False) -> bool:
+        """Return whether it tells the credit, which is not below `least`, and answers about the last id that it did.
+
+        `known`: only where there is such an id; else the credit alone may tell.
+        """
+        other = self._out.breakers.answered.get(self._account)
+        if other is None and known:
+            return False
+        with suppress(ArchiverError):
+            api = self._out.accounts.of(self._account)
+            if api.credit() >= least:
+                if other is not None:
+                    api.fetch(other)
+                return True
+        return False
+
+    def _store_works(self) -> bool:
+        with suppress(ArchiverError):
+            self._out.store.try_write(probe_key(self._prefix))
+            return True
+        return False
