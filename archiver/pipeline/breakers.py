@@ -34,8 +34,8 @@ LOOK_SPACING = timedelta(seconds=5)
 LONGEST_LOOK = timedelta(minutes=30)
 """The end of a pause makes all due that wait for it; this is for one that missed it."""
 
-FORGOTTEN = timedelta(minutes=10)
-"""A host that nobody probed for so long is no longer needed by any task that is due: its pause ends."""
+FORGOTTEN = timedelta(hours=2)
+"""A host that nobody probed for so long is needed no longer: its pause ends. Tasks that failed wait up to an hour."""
 
 
 @dataclass(frozen=True, slots=True)
