@@ -38,7 +38,7 @@ def serving_pages(http: Http, served: Mapping[str, Callable[[], Page]], log: Eve
         yield
         return
     try:
-        server = PageServer(*address, served, log)
+        server = PageServer(*address, served, log, at_once={HEALTHZ})
     except OSError as error:
         hint = "set http.listen to a free port; until then this process answers neither /metrics nor /healthz"
         log.error("http.unavailable", listen=http.listen, error=error.strerror, hint=hint)  # noqa: TRY400 - an event

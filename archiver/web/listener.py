@@ -10,7 +10,7 @@ import selectors
 import socket
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class Limits:
     waiting: int = 64
     """Connections that have sent no whole request; one more pushes the oldest out."""
     answering: int = 64
-    """Connections whose answer is being made or taken; one more pushes the oldest out."""
+    """Connections whose answer is being made or taken; one more pushes out the oldest of the most wanted path."""
     head_within: float = 2.0
     """From the begin of a connection until its request's head has come."""
     request_within: float = 10.0
@@ -52,6 +52,8 @@ class Connection:
         self.begun_at = now
         self.due: float | None = now + within
         """The time when it is hung up on; None while its answer is being made."""
+        self.path = ""
+        """The path that is asked for, once it is known."""
         self.rest = memoryview(b"")
         """The bytes that are still to be sent."""
         self._listener = listener
@@ -184,9 +186,12 @@ class Listener:
                 self._push_out(self._waiting)
 
     def _push_out(self, among: dict[Connection, None]) -> None:
-        oldest = next(iter(among), None)
-        if oldest is None:
+        if not among:
             return
+        oldest = next(iter(among))
+        if among is self._answering:
+            crowd = Counter(each.path for each in among).most_common(1)[0][0]
+            oldest = next(each for each in among if each.path == crowd)
         self._read(oldest)  # its request may lie there
         if oldest not in among:
             return
@@ -230,7 +235,7 @@ class Listener:
         self._unwatch(connection)
         del self._waiting[connection]
         self._answering[connection] = None
-        connection.due = None
+        connection.due, connection.path = None, request.path
         if len(self._answering) > self._limits.answering:
             self._push_out(self._answering)
         try:

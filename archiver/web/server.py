@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
+from functools import partial
 from http import HTTPStatus
 from queue import Empty, SimpleQueue
 
@@ -37,12 +38,23 @@ Pages = Mapping[str, Callable[[], Page]]
 class PageServer:
     """Serves `pages` on host and port (0: any free one) until closed; raises OSError when it cannot listen there.
 
+    Those `at_once` are made in the listener's own thread: nobody waits for them, and they must wait for nothing.
     Nothing of a request is repeated in an answer or in the log.
     """
 
-    def __init__(self, host: str, port: int, pages: Pages, log: EventLog, *, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        pages: Pages,
+        log: EventLog,
+        *,
+        at_once: Collection[str] = (),
+        limits: Limits | None = None,
+    ) -> None:
         self._listener = Listener(host, port, serve=self._serve, refuse=_refusal, log=log, limits=limits)
-        self._makers = {path: _Maker(make, log) for path, make in pages.items()}
+        self._at_once = {path: partial(_made, make, log) for path, make in pages.items() if path in at_once}
+        self._makers = {path: _Maker(partial(_made, make, log)) for path, make in pages.items() if path not in at_once}
         self._listener.start()
 
     @property
@@ -57,12 +69,15 @@ class PageServer:
             maker.close()
 
     def _serve(self, connection: Connection, request: Request) -> None:
+        has_body = request.method == "GET"
         if request.method not in {"GET", "HEAD"}:
             connection.answer(_refusal(HTTPStatus.METHOD_NOT_ALLOWED))
+        elif (made := self._at_once.get(request.path)) is not None:
+            connection.answer(_encoded(made(), has_body=has_body))
         elif (maker := self._makers.get(request.path)) is None:
             connection.answer(_refusal(HTTPStatus.NOT_FOUND))
         else:
-            maker.ask(_Asked(connection, has_body=request.method == "GET"))
+            maker.ask(_Asked(connection, has_body=has_body))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +91,8 @@ class _Asked:
 class _Maker:
     """Makes one page, once at a time: who asks meanwhile waits for the next, and none waits for another page."""
 
-    def __init__(self, make: Callable[[], Page], log: EventLog) -> None:
-        self._make = make
-        self._log = log
+    def __init__(self, made: Callable[[], Page]) -> None:
+        self._made = made
         self._asked: SimpleQueue[_Asked | None] = SimpleQueue()
         threading.Thread(target=self._work, name="page", daemon=True).start()
 
@@ -94,7 +108,7 @@ class _Maker:
         while (first := self._asked.get()) is not None:
             batch = [first, *self._others()]
             began = time.thread_time()
-            page = self._page()
+            page = self._made()
             answers = {has_body: _encoded(page, has_body=has_body) for has_body in (True, False)}
             for asked in batch:
                 asked.connection.answer(answers[asked.has_body])
@@ -110,12 +124,13 @@ class _Maker:
             pass
         return others
 
-    def _page(self) -> Page:
-        try:
-            return self._make()
-        except Exception as bug:  # noqa: BLE001 - it must not end the maker
-            self._log.exception("http.failed", error=repr(bug))
-            return _plain(HTTPStatus.INTERNAL_SERVER_ERROR)
+
+def _made(make: Callable[[], Page], log: EventLog) -> Page:
+    try:
+        return make()
+    except Exception as bug:
+        log.exception("http.failed", error=repr(bug))
+        return _plain(HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
 def _encoded(page: Page, *, has_body: bool) -> bytes:

@@ -41,7 +41,7 @@ class Listeners:
             "/metrics": lambda: Page(200, "text/plain", b"x" * 40_000),
         }
         callbacks = Callbacks(key=KEY, wake=self.woken.append, clock=lambda: datetime.now(UTC), log=self.events)
-        self.pages = PageServer("127.0.0.1", 0, pages, self.events)
+        self.pages = PageServer("127.0.0.1", 0, pages, self.events, at_once={"/healthz"})
         self.callbacks = CallbackServer("127.0.0.1", 0, callbacks, self.events)
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
+from functools import partial
 from http.client import HTTPConnection, HTTPResponse
 
 import pytest
@@ -66,6 +67,14 @@ def test_get_of_a_page_answers_it(server: PageServer) -> None:
     answer, body = asked(server, "GET", "/healthz?probe=1")
     assert (answer.status, answer.getheader("Content-Type"), body) == (200, "application/json", b'{"status": "alive"}')
     assert answer.getheader("Server") == "stem-archiver"
+
+
+def test_page_that_is_made_at_once_is_answered_or_says_that_it_is_broken(events: Events) -> None:
+    with closing(PageServer("127.0.0.1", 0, PAGES, events, at_once=PAGES)) as server:
+        assert asked(server, "GET", "/healthz")[1] == b'{"status": "alive"}'
+        assert asked(server, "HEAD", "/late")[0].status == 503
+        assert asked(server, "GET", "/broken")[0].status == 500
+    assert [event for _, event, _ in events.seen] == ["http.failed"]
 
 
 def test_page_brings_its_own_status(server: PageServer) -> None:
@@ -167,6 +176,26 @@ def test_page_that_takes_long_keeps_no_other_waiting_and_is_made_once_for_all_th
         may_go_on.set()
         assert [each.recv(4096).endswith(b"slow") for each in waiting] == [True] * 10
     assert len(made) <= 2
+
+
+def test_crowd_that_asks_for_one_page_pushes_out_nobody_who_asks_for_another() -> None:
+    may_go_on = threading.Event()
+
+    def waits(page: Page) -> Page:
+        assert may_go_on.wait(WAIT)
+        return page
+
+    pages = {path: partial(waits, Page(200, "text/plain", path.encode())) for path in ("/healthz", "/metrics")}
+    with closing(PageServer("127.0.0.1", 0, pages, Events())) as server, ExitStack() as stack:
+        there = ("127.0.0.1", port_of(server))
+        probe, *crowd = (stack.enter_context(socket.create_connection(there, timeout=WAIT)) for _ in range(101))
+        probe.sendall(b"GET /healthz HTTP/1.1\r\n\r\n")
+        for each in crowd:
+            each.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+        assert crowd[36].recv(1) == b"", "64 are held in all"
+        may_go_on.set()
+        assert probe.recv(4096).endswith(b"/healthz")
+        assert crowd[-1].recv(4096).endswith(b"/metrics")
 
 
 def test_port_that_is_taken_raises(server: PageServer) -> None:
