@@ -30,7 +30,7 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionOptions:
-    """How connections are made and kept; times in seconds."""
+    """The making and keeping of connections; times in seconds."""
 
     proxy: str | None = None
     """An HTTP proxy for both schemes, `http://[user:password@]host[:port]`."""

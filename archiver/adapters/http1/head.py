@@ -25,7 +25,7 @@ Headers = list[tuple[bytes, bytes]]
 
 @dataclass(frozen=True, slots=True)
 class HeadLimits:
-    """How much of a head is read before it is refused."""
+    """The bounds of a head, beyond which it is refused."""
 
     lines: int = 256
     """Header fields and their folded lines, of each answer."""

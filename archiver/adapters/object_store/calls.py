@@ -29,7 +29,7 @@ Answer = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ObjectOptions:
-    """How every object is written; what is None or empty is left to the bucket's defaults."""
+    """The options of every object; what is None or empty is left to the bucket's defaults."""
 
     storage_class: str | None = None
     sse: str | None = None

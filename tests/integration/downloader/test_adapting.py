@@ -105,8 +105,8 @@ def test_concurrency_grows_to_what_the_origin_takes_and_stays_near_it() -> None:
     counter = Counter(8, refuses=False)
     with origin() as cdn, transfers(cdn, counter) as underway:
         levels(underway.pool, 4)
-        settled = levels(underway.pool, 3)
-        assert 5 <= sum(settled) / len(settled) <= 14, settled
+        steady = levels(underway.pool, 3)
+        assert 5 <= sum(steady) / len(steady) <= 14, steady
     assert not underway.failed
 
 
@@ -115,8 +115,8 @@ def test_concurrency_backs_off_where_the_origin_refuses_more_and_nearly_all_is_f
     with origin() as cdn, transfers(cdn, counter) as underway:
         levels(underway.pool, 3)
         before = counter.refused
-        settled = levels(underway.pool, 3)
-        assert 2 <= sum(settled) / len(settled) <= 7, settled
+        steady = levels(underway.pool, 3)
+        assert 2 <= sum(steady) / len(steady) <= 7, steady
         assert counter.refused - before < 200, "with twenty at a time it would be thousands"
     assert all(isinstance(error, OriginBusy) for error in underway.failed)
     assert underway.fetched > 20 * len(underway.failed)

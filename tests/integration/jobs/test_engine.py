@@ -128,16 +128,16 @@ def test_tables_of_an_older_procrastinate_are_upgraded_by_its_own_migrations(pos
 
 
 @pytest.mark.parametrize(
-    ("statement", "told"),
+    ("statement", "reason"),
     [
         ("DROP TABLE stem_archiver_schema", "belongs to another program"),
         ("UPDATE stem_archiver_schema SET migration = '99.sql'", "newer version"),
     ],
 )
-def test_tables_that_are_not_ours_are_refused(postgres_url: str, statement: LiteralString, told: str) -> None:
+def test_tables_that_are_not_ours_are_refused(postgres_url: str, statement: LiteralString, reason: str) -> None:
     prepare(postgres_url)
     asked(postgres_url, statement)
-    with pytest.raises(LedgerFault, match=told):
+    with pytest.raises(LedgerFault, match=reason):
         Procrastinate.open(postgres_url)
 
 
