@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urlsplit
 
 import httpx
-from botocore.awsrequest import AWSRequest
+from botocore.awsrequest import AWSPreparedRequest, AWSRequest
 from botocore.exceptions import BotoCoreError
 from botocore.utils import get_environ_proxies
 from urllib3.exceptions import HTTPError
@@ -135,11 +135,10 @@ class QuickCalls:
     def _note_signer(self, request_signer: RequestSigner, **_: object) -> None:
         self._sent.signer = request_signer
 
-    def _note_request(self, request: Any, **_: object) -> None:  # noqa: ANN401 - the stubs of AWSPreparedRequest know no context
+    def _note_request(self, request: AWSPreparedRequest, **_: object) -> None:
         base = request.url.partition("?")[0]
         found = _SIGNED_FOR.match(_text(request.headers.get("Authorization", "")))
-        plain = found is not None and "x-amz-s3session-token" not in request.headers
-        if found is None or not plain or self._proxies.get(urlsplit(base).scheme):
+        if found is None or "x-amz-s3session-token" in request.headers or self._proxies.get(urlsplit(base).scheme):
             return
         headers = {name: _text(request.headers[name]) for name in OF_EVERY_OBJECT if name in request.headers}
         self._sent.route = Route(base, headers, found[1], found[2], self._sent.signer)
