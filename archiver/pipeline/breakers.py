@@ -82,6 +82,8 @@ class Breakers:
         self.answered: dict[AccountName, TaskId] = {}
         """The last id of each account that the provider answered about."""
         self._found_at_start = {pause: replace(pause, next_probe=clock()) for pause in pauses.all() if not pause.held}
+        for pause in self._found_at_start:
+            pauses.wake(pause.subject)
         self._pauses = self._read()
         self._probes: dict[Subject, _Probe] = {}
         self._looks: dict[Subject, datetime] = {}

@@ -24,6 +24,7 @@ from archiver.core.model import (
     Stage,
     StemName,
     StemRow,
+    Subject,
     TaskId,
 )
 from archiver.core.reports import OpenWork, Overview, TaskRow
@@ -217,6 +218,9 @@ class Pauses(Protocol):
 
     def hold(self, dependency: Dependency, *, until: datetime | None, now: datetime) -> Pause:
         """Pause it for the operator until then, None for until it is lifted; all pauses before it are replaced."""
+
+    def wake(self, subject: Subject) -> None:
+        """Make due what waits for that subject: whoever starts anew has probably mended it."""
 
     def lift(self, dependency: Dependency, *, over_at: datetime | None = None) -> bool:
         """End its pauses, held or not, or only one that is over at that time; return whether there was one."""

@@ -379,3 +379,14 @@ def test_uploads_of_the_dead_are_named_until_they_are_struck_out(ledger: Ledger)
     ledger.uploads.closed("stems/a", "u1")
     ledger.uploads.closed("stems/a", "never-opened")
     assert ledger.uploads.of_dead(alive) == [("stems/b", "u2")]
+
+
+def test_wake_makes_due_what_waits_for_that_subject_and_nothing_else(ledger: Ledger) -> None:
+    accept(ledger, Intake(ids=(tid(1), tid(2)), accounts={tid(2): AccountName("band")}))
+    for number, account in ((1, DEFAULT_ACCOUNT), (2, AccountName("band"))):
+        refused = Paused(Dependency.PROVIDER, "401", "a hint", lasting=True, account=account, at=NOW + MINUTE)
+        finish(ledger, claim(ledger), refused)
+        assert shown(ledger, number).not_before == NOW + MINUTE
+    ledger.pauses.wake(Subject.of(Dependency.PROVIDER))
+    assert claim(ledger).task_id == tid(1)
+    no_claim(ledger)

@@ -72,6 +72,12 @@ class SqlPauses(LedgerPart):
         return pause
 
     @outage_retry
+    def wake(self, subject: Subject) -> None:
+        """See Pauses."""
+        with self._db.write() as db:
+            _wake(db, tasks.c.waits_for == subject.key)
+
+    @outage_retry
     def lift(self, dependency: Dependency, *, over_at: datetime | None = None) -> bool:
         """See Pauses."""
         statement = delete(pauses).where(pauses.c.dependency == dependency)
