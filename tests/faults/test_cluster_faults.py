@@ -150,7 +150,7 @@ def test_task_of_a_killed_worker_on_another_machine_is_archived_within_15_second
         cluster.start("worker").wait_event("daemon.started")
         victim.signal(signal.SIGKILL)
         killed = time.monotonic()
-        cluster.wait_archived(60)
+        cluster.wait_archived(85)
         took = time.monotonic() - killed
         print(f"archived {took:.1f} s after its worker was killed")
         waits.set()
@@ -177,7 +177,7 @@ def test_worker_that_wakes_after_its_job_was_rescued_changes_nothing(cluster: Cl
         frozen.signal(signal.SIGSTOP)
         stopped.set()
         other = cluster.start("worker")
-        cluster.wait_archived(60)
+        cluster.wait_archived(85)
         archived.set()
         frozen.signal(signal.SIGCONT)
         frozen.wait_event("lease.lost")
@@ -186,7 +186,7 @@ def test_worker_that_wakes_after_its_job_was_rescued_changes_nothing(cluster: Cl
         # The one that woke is of use again.
         assert other.stop() == 0
         cluster.give(1)
-        cluster.wait_archived(60)
+        cluster.wait_archived(85)
         assert frozen.stop() == 0
         cluster.oracles()
 
@@ -264,7 +264,7 @@ def test_worker_that_is_cut_off_from_postgresql_and_then_from_s3_loses_nothing(
         before = len(_archived_by(cut_off))
         while len(_archived_by(cut_off)) == before:
             cluster.give(10)
-            cluster.wait_archived(60)
+            cluster.wait_archived(85)
         assert cut_off.stop() == 0
         cluster.oracles()
 
