@@ -19,7 +19,7 @@ from archiver.ports.runtime import Clock, EventLog
 
 Archive = Callable[[Claim], Outcome]
 
-CRASH_WAIT = timedelta(minutes=1)
+CRASH_WAIT = timedelta(seconds=5)
 """The wait of a task whose end could not be written down, for a reason other than the ledger's; it doubles."""
 
 LONGEST_CRASH_WAIT = timedelta(hours=6)

@@ -249,9 +249,16 @@ class Process:
         self.popen.send_signal(number)
 
     def stop(self, timeout: float = 45) -> int:
-        """Send SIGTERM and return the exit code."""
+        """Send SIGTERM once the daemon heeds it, and return the exit code."""
+        self._wait_until_it_heeds_signals()
         self.popen.send_signal(signal.SIGTERM)
         return self.popen.wait(timeout)
+
+    def _wait_until_it_heeds_signals(self) -> None:
+        """Others may have done all its work before it was up."""
+        give_up = time.monotonic() + 30
+        while self.popen.poll() is None and "daemon.started" not in self.log and time.monotonic() < give_up:
+            time.sleep(0.05)
 
     @property
     def log(self) -> str:
