@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from archiver.core.errors import ArchiverError, LinkSpent
 from archiver.ports.transfer import Body
+from tests.fakes.calls import Calls, unnoticed
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +71,15 @@ class FakeDownloader:
     opened: list[str] = field(default_factory=list)
     """Every URL that was asked for, in order."""
     bodies: list[FakeBody] = field(default_factory=list)
+    before: Calls = unnoticed
+    _turns: Counter[str] = field(default_factory=Counter)
 
     @contextmanager
     def open(self, url: str) -> Iterator[Body]:
-        asked = self.opened.count(url)
         self.opened.append(url)
+        self.before("open", url)
+        asked = self._turns[url]
+        self._turns[url] += 1
         answers = self.answers.get(url) or [LinkSpent(status=404)]
         scripted = answers[min(asked, len(answers) - 1)]
         answer = scripted() if callable(scripted) else scripted

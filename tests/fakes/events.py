@@ -32,7 +32,7 @@ class Events:
         self.seen.append(("exception", event, fields))
 
 
-class Silence:
+class Silence(Events):
     """An event log that keeps nothing, for runs of which nobody could read a million lines."""
 
     def debug(self, event: str, **fields: object) -> None:

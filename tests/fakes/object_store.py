@@ -13,6 +13,7 @@ from archiver.core.model import StoredObject
 from archiver.ports.runtime import Checkpoint, unobserved
 from archiver.ports.store import UploadJournal
 from archiver.ports.transfer import Body
+from tests.fakes.calls import Calls, unnoticed
 
 PIECE = 64 * 1024
 
@@ -92,6 +93,7 @@ class FakeStore:
     written: Counter[str] = field(default_factory=Counter)
     uploads: set[tuple[str, str]] = field(default_factory=set)
     failures: list[Failure] = field(default_factory=list)
+    before: Calls = unnoticed
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _ids: int = 0
 
@@ -103,7 +105,7 @@ class FakeStore:
         for text in (*metadata, *metadata.values()):
             if not (text.isascii() and text.isprintable()):
                 raise ValueError("metadata must be printable ASCII")
-        self._strike("put", after=False)
+        self._strike("put", key)
         multipart = body.length is None or body.length > self.single_put_max
         upload = self._opened(key, journal) if multipart else None
         try:
@@ -112,7 +114,7 @@ class FakeStore:
             stored = self._create(key, data)
             self.metadata[key], self.content_types[key] = metadata, body.content_type
             self.checkpoint("multipart.completed" if upload else "put.done")
-            self._strike("put", after=True)
+            self._strike("put", key, after=True)
         finally:
             if upload:
                 self.uploads.discard(upload)
@@ -120,7 +122,7 @@ class FakeStore:
         return stored
 
     def find(self, key: str, *, size: int, sha256: str) -> StoredObject | None:
-        self._strike("find", after=False)
+        self._strike("find", key)
         with self._lock:
             data = self.objects.get(key)
             if data is None or len(data) != size or hashlib.sha256(data).hexdigest() != sha256:
@@ -128,7 +130,7 @@ class FakeStore:
             return self._described(key)
 
     def put_document(self, key: str, data: bytes, *, same: Callable[[bytes], bool]) -> StoredObject:
-        self._strike("put_document", after=False)
+        self._strike("put_document", key)
         with self._lock:
             theirs = self.objects.get(key)
             if theirs is None or not (theirs == data or same(theirs)):
@@ -136,19 +138,21 @@ class FakeStore:
             self.content_types[key] = "application/json"
             stored = self._described(key)
         self.checkpoint("document.put")
-        self._strike("put_document", after=True)
+        self._strike("put_document", key, after=True)
         return stored
 
     def try_write(self, key: str) -> None:
-        self._strike("try_write", after=False)
+        self._strike("try_write", key)
         self.objects.setdefault(key, b"{}")
 
     def abort(self, key: str, upload_id: str) -> None:
-        self._strike("abort", after=False)
+        self._strike("abort", key)
         self.uploads.discard((key, upload_id))
         self.checkpoint("multipart.aborted")
 
-    def _strike(self, method: str, *, after: bool) -> None:
+    def _strike(self, method: str, key: str, *, after: bool = False) -> None:
+        if not after:
+            self.before(method, key)
         with self._lock:
             for failure in self.failures:
                 if failure.method == method and failure.after == after and failure.times > 0:

@@ -10,6 +10,7 @@ from typing import Self
 from archiver.core.errors import AccountUnknown, ArchiverError
 from archiver.core.model import AccountName, RecordInfo, TaskId
 from archiver.core.records.record import record_of
+from tests.fakes.calls import Calls, unnoticed
 
 Script = Sequence[RecordInfo | ArchiverError]
 """What one task's fetches give or raise, in turn; the last entry for ever."""
@@ -30,6 +31,7 @@ class FakeApi:
     unknown: set[AccountName] = field(default_factory=set)
     fetched: list[TaskId] = field(default_factory=list)
     linked: list[str] = field(default_factory=list)
+    before: Calls = unnoticed
     _lock: Lock = field(default_factory=Lock)
 
     def knows(self, task_id: TaskId, *answers: Mapping[str, object] | RecordInfo | ArchiverError) -> None:
@@ -46,6 +48,7 @@ class FakeApi:
 
     def fetch(self, task_id: TaskId) -> RecordInfo:
         """See RecordApi."""
+        self.before("fetch", task_id)
         with self._lock:
             self._complain()
             self.fetched.append(task_id)
@@ -59,6 +62,7 @@ class FakeApi:
 
     def fresh_link(self, url: str) -> str | None:
         """See RecordApi."""
+        self.before("fresh_link", url)
         with self._lock:
             self._complain()
             self.linked.append(url)
@@ -66,6 +70,7 @@ class FakeApi:
 
     def credit(self) -> float:
         """See RecordApi."""
+        self.before("credit", "")
         self._complain()
         return self.balance
 

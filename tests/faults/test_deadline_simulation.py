@@ -7,18 +7,15 @@ same path saves when it goes first in, first out.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import random
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from pathlib import Path
-from typing import Self
+from functools import partial
 
 import pytest
 from sqlalchemy import update
@@ -27,26 +24,22 @@ from archiver.adapters.ledger.claims import SqlClaims
 from archiver.adapters.ledger.progress import SqlProgress
 from archiver.adapters.ledger.schema.tables import tasks
 from archiver.core.errors import ApiBusy, LinkSpent, OriginBusy, StoreBusy
-from archiver.core.intake import Intake
 from archiver.core.model import (
-    AccountName,
     Claim,
     Dependency,
-    Phase,
     RecordInfo,
     StemName,
     StemSource,
-    StoredObject,
     TaskId,
 )
 from archiver.core.states import StemState
-from archiver.ports.store import UploadJournal
-from archiver.ports.transfer import Body
-from tests.fakes.downloader import Audio, FakeBody
+from tests.fakes.calls import Calls
+from tests.fakes.downloader import Answer, Audio
 from tests.fakes.events import Silence
 from tests.fakes.time import NOW as START
-from tests.fixtures.ledgers import accept, open_work, pauses
-from tests.house import Ledger, archiver_on, breakers_on, context_on, dispatcher_on, ledger_at
+from tests.fixtures.ledgers import open_work, pauses
+from tests.house import Ledger, ledger_at
+from tests.worlds.path import CDN, Path
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -83,90 +76,53 @@ class Scenario:
     oldest: timedelta = timedelta(days=13)
     """Tasks are between this old and `youngest` when they are handed in, in no order."""
 
-    def ages(self) -> list[timedelta]:
+    def created(self) -> dict[TaskId, datetime]:
         dice = random.Random(7)
-        return [self.youngest + (self.oldest - self.youngest) * dice.random() for _ in range(self.tasks)]
+        ages = (self.youngest + (self.oldest - self.youngest) * dice.random() for _ in range(self.tasks))
+        return {TaskId(f"task-{n:06}"): START - age for n, age in enumerate(ages)}
 
     def down(self, dependency: Dependency, now: datetime) -> bool:
         return any(each.dependency is dependency and each.covers(now) for each in self.outages)
 
 
-@dataclass
-class Simulation:
-    """The world of one run; stands for the clock, the API, the origin and the bucket."""
+class Simulation(Path):
+    """The world of one run: every call and transfer costs its span of time, or meets an outage."""
 
-    scenario: Scenario
-    now: datetime = START
-    stored: set[str] = field(default_factory=set)
-    tries: int = 0
+    def __init__(self, ledger: Ledger, scenario: Scenario) -> None:
+        super().__init__(ledger, events=Silence(), now=START, lease=timedelta(days=1))
+        self.scenario = scenario
+        self.created = scenario.created()
+        for task, created in self.created.items():
+            stems = (StemName(f"stem{n}") for n in range(STEMS))
+            sources = [StemSource(stem, f"https://{CDN}/{task}/{stem}", f"{stem}Url") for stem in stems]
+            self.lists(*sources, task=task, created=created)
+            self.origin |= {each.url: [partial(self.audio, each.url, created)] for each in sources}
+        self.api.before = self.costs(Dependency.PROVIDER, ApiBusy("down"), {"fetch": ASK, "fresh_link": ASK})
+        self.downloader.before = self.costs(Dependency.ORIGIN, OriginBusy("down"), {"open": timedelta()})
+        writing = {"put": scenario.transfer, "put_document": timedelta(), "try_write": timedelta()}
+        self.store.before = self.costs(Dependency.STORE, StoreBusy("down"), writing)
 
-    def __post_init__(self) -> None:
-        ages = self.scenario.ages()
-        self.created = {TaskId(f"task-{n:06}"): START - age for n, age in enumerate(ages)}
+    def costs(self, dependency: Dependency, error: Exception, spans: Mapping[str, timedelta]) -> Calls:
+        def before(method: str, about: str) -> None:
+            del about
+            if method not in spans:
+                return
+            if self.scenario.down(dependency, self.now):
+                self.forward(FAILURE)
+                raise error
+            self.forward(spans[method])
 
-    def clock(self) -> datetime:
-        return self.now
+        return before
 
-    def _meet(self, dependency: Dependency, error: Exception) -> None:
-        self.tries += 1
-        if self.scenario.down(dependency, self.now):
-            self.now += FAILURE
-            raise error
+    def audio(self, url: str, created: datetime) -> Answer:
+        if self.now < created + RETENTION:
+            return Audio(url.encode())
+        self.forward(FAILURE)
+        return LinkSpent(status=404)
 
-    # the API
-
-    def of(self, account: AccountName) -> Self:
-        del account
-        return self
-
-    def fetch(self, task_id: TaskId) -> RecordInfo:
-        self._meet(Dependency.PROVIDER, ApiBusy("down"))
-        self.now += ASK
-        stems = tuple(
-            StemSource(StemName(f"stem{n}"), f"https://cdn.example/{task_id}/{n}", f"stem{n}Url") for n in range(STEMS)
-        )
-        return RecordInfo(Phase.DONE, stems, created_at=self.created[task_id], document="{}")
-
-    def fresh_link(self, url: str) -> str | None:
-        self._meet(Dependency.PROVIDER, ApiBusy("down"))
-        self.now += ASK
-        return None
-
-    def credit(self) -> float:
-        return 1.0
-
-    # the origin
-
-    @contextmanager
-    def open(self, url: str) -> Iterator[Body]:
-        self._meet(Dependency.ORIGIN, OriginBusy("down"))
-        task_id = TaskId(url.split("/")[-2])
-        if self.now >= self.created[task_id] + RETENTION:
-            self.now += FAILURE
-            raise LinkSpent(status=404)
-        yield FakeBody(Audio(url.encode()))
-
-    # the bucket
-
-    def put(self, key: str, body: Body, *, metadata: Mapping[str, str], journal: UploadJournal) -> StoredObject:
-        self._meet(Dependency.STORE, StoreBusy("down"))
-        body.readinto(memoryview(bytearray(1000)))
-        self.now += self.scenario.transfer
-        self.stored.add(key)
-        return StoredObject(key, body.size, "etag")
-
-    def find(self, key: str, *, size: int, sha256: str) -> StoredObject | None:
-        return None
-
-    def try_write(self, key: str) -> None:
-        self._meet(Dependency.STORE, StoreBusy("down"))
-
-    def put_document(self, key: str, data: bytes, *, same: Callable[[bytes], bool]) -> StoredObject:
-        self._meet(Dependency.STORE, StoreBusy("down"))
-        return StoredObject(key, len(data), hashlib.md5(data).hexdigest())
-
-    def abort(self, key: str, upload_id: str) -> None:
-        pass
+    @property
+    def stored(self) -> int:
+        return len(self.watcher.stored)
 
 
 class ByAge(SqlProgress):
@@ -197,34 +153,31 @@ def first_in_first_out(ledger: Ledger) -> Ledger:
     return replace(ledger, claims=FarAhead(ledger.db), progress=ByAge(ledger.db))
 
 
-def simulate(scenario: Scenario, kind: Kind = earliest_deadline_first) -> Simulation:
-    """Run the scenario to the time when nothing can be saved any more."""
-    world = Simulation(scenario)
-    folder = Path(tempfile.mkdtemp(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))
-    ledger = ledger_at(f"sqlite:///{folder}/ledger.db")
-    try:
-        _run(world, kind(ledger), until=max(world.created.values()) + RETENTION)
-    finally:
-        ledger.close()
-        shutil.rmtree(folder)
-    return world
+@contextmanager
+def simulated(
+    scenario: Scenario, kind: Kind = earliest_deadline_first, *, afterwards: timedelta = timedelta()
+) -> Iterator[Simulation]:
+    """Run the scenario to the time when nothing can be saved any more, and so long afterwards."""
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with (
+        tempfile.TemporaryDirectory(dir=memory) as folder,
+        closing(ledger_at(f"sqlite:///{folder}/ledger.db")) as ledger,
+    ):
+        world = Simulation(kind(ledger), scenario)
+        _run(world, until=max(world.created.values()) + RETENTION + afterwards)
+        yield world
 
 
-def _run(world: Simulation, ledger: Ledger, until: datetime) -> None:
-    accept(ledger, Intake(ids=tuple(world.created)), now=START)
-    log = Silence()
-    breakers = breakers_on(ledger, world.clock, log)
-    archiver = archiver_on(ledger, breakers, world.clock, log, api=world, downloader=world, store=world, prefix="")
-    context = context_on(ledger, breakers, world.clock, log, lease=timedelta(days=1))
-    dispatcher = dispatcher_on(context, archiver.archive)
+def _run(world: Simulation, until: datetime) -> None:
+    world.accept(*world.created)
     while world.now < until:
-        started = dispatcher.pump()
-        assert dispatcher.wait_idle(3600)
-        assert dispatcher.fault is None
-        moments = [pause.next_probe for pause in pauses(ledger)]
+        started = world.dispatcher.pump()
+        assert world.dispatcher.wait_idle(3600)
+        assert world.dispatcher.fault is None
+        moments = [pause.next_probe for pause in pauses(world.ledger)]
         # A probe that failed is followed by the next; counting what is left would cost more than the probe.
         if not (started and moments):
-            work = open_work(ledger)
+            work = open_work(world.ledger)
             if not work.tasks:
                 return
             moments += [moment for moment in (work.next_retry, work.next_ask) if moment is not None]
@@ -243,7 +196,7 @@ def could_be_saved(scenario: Scenario, *, asks: bool = True, probe: timedelta = 
     for _ in range(scenario.tasks if asks else 0):
         now = _after(scenario, now, probe, Dependency.PROVIDER) + ASK
     saved = 0
-    for created in sorted(Simulation(scenario).created.values()):
+    for created in sorted(scenario.created().values()):
         for _ in range(STEMS):
             begins = _after(scenario, now, probe, Dependency.ORIGIN, Dependency.STORE)
             if begins < created + RETENTION:
@@ -301,8 +254,8 @@ def check(name: str, scenario: Scenario, capsys: pytest.CaptureFixture[str], *, 
 def timed(scenario: Scenario, kind: Kind) -> tuple[int, float]:
     """How many stems are saved, and what that took of the processor, in seconds."""
     began = time.process_time()
-    saved = len(simulate(scenario, kind).stored)
-    return saved, time.process_time() - began
+    with simulated(scenario, kind) as world:
+        return world.stored, time.process_time() - began
 
 
 @pytest.mark.parametrize("name", ["provider, 1 hour", "store, 2 hours"])
@@ -335,13 +288,8 @@ def test_ten_thousand_tasks_through_outages_lose_nothing_that_could_be_saved(
 def test_every_task_of_a_simulation_ends_archived_or_lost_with_a_reason() -> None:
     oldest, youngest = RETENTION - hours(1), RETENTION - hours(8)
     scenario = Scenario(20, OUTAGES["store, 2 hours"], timedelta(minutes=8), youngest=youngest, oldest=oldest)
-    world = Simulation(scenario)
-    with tempfile.TemporaryDirectory() as folder:
-        ledger = ledger_at(f"sqlite:///{folder}/ledger.db")
-        _run(world, ledger, until=START + timedelta(days=4))
-        rows = [ledger.reports.show(task_id) for task_id in world.created]
-        ledger.close()
-    assert {row.state for row in rows if row} == {"archived", "lost"}
+    with simulated(scenario, afterwards=timedelta(days=4)) as world:
+        rows = [world.row(task) for task in world.created]
+    assert {row.state for row in rows} == {"archived", "lost"}
     for row in rows:
-        assert row is not None
         assert row.state == "archived" or all(stem.reason for stem in row.stems if stem.state is StemState.LOST)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import pathlib
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
 from archiver.core.errors import OriginBusy
 from archiver.core.model import Later, Outcome
 from tests.fakes.time import Clock
-from tests.house import Ledger, ledger_at
+from tests.house import Ledger, TransferThreads, ledger_at
 from tests.unit.pipeline.test_dispatch import Archive, dispatcher_of, queued
-from tests.unit.pipeline.test_task import DRUMS, VOCAL, World
+from tests.worlds.path import TASK, Path
 
 
 class Unforeseen(Exception):
@@ -35,7 +35,7 @@ class FailsOnce:
 
 
 @pytest.fixture
-def failing(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Ledger]:
+def failing(tmp_path: pathlib.Path, request: pytest.FixtureRequest) -> Iterator[Ledger]:
     ledger = ledger_at(f"sqlite:///{tmp_path}/ledger.db", checkpoint=FailsOnce(request.param))
     yield ledger
     ledger.close()
@@ -59,7 +59,9 @@ def test_claim_that_fails_unforeseen_gives_its_worker_back(failing: Ledger) -> N
 
 @pytest.mark.parametrize("failing", ["ledger.stem_failed"], indirect=True)
 def test_stem_that_fails_unforeseen_does_not_end_the_try_under_its_siblings(failing: Ledger) -> None:
-    world, putting, go_on = World(failing), threading.Event(), threading.Event()
+    threads, putting, go_on = TransferThreads(4), threading.Event(), threading.Event()
+    world = Path(failing, pool=threads)
+    world.accept(TASK)
 
     def put_slowly(step: str) -> None:
         if step == "put.begun":
@@ -71,7 +73,7 @@ def test_stem_that_fails_unforeseen_does_not_end_the_try_under_its_siblings(fail
         return OriginBusy("503")
 
     world.store.checkpoint = put_slowly
-    world.lists(world.serves("bass", busy_once_vocal_is_put, DRUMS), world.serves("vocal", VOCAL))
+    world.lists(world.serves("bass", busy_once_vocal_is_put, b"drums"), world.serves("vocal", b"vocal"))
     with ThreadPoolExecutor(1) as pool:
         outcome = pool.submit(world.go)
         assert putting.wait(60)
@@ -81,6 +83,6 @@ def test_stem_that_fails_unforeseen_does_not_end_the_try_under_its_siblings(fail
         finally:
             go_on.set()
         assert isinstance(outcome.result(60), Later)
-    world.pool.close()
+    threads.close()
     states = {stem.name: stem.state for stem in world.task.stems}
     assert states == {"bass": "wanted", "vocal": "stored"}

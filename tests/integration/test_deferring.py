@@ -15,9 +15,9 @@ from archiver.core.errors import LedgerFault
 from archiver.core.model import Claim, Dependency, Due, Later, Outcome, Paused, Stage, TaskId, Yielded
 from archiver.pipeline.cluster import AHEAD, LEASE, LOOK_AHEAD_EVERY, PROBES, WINDOW, Deferrer, JobRunner
 from archiver.ports.work import JobHandler
-from tests.fakes.events import Events
 from tests.fixtures.ledgers import DAY, NOW, SECOND, claim, finish, listed, no_claim, take_in, tid
-from tests.house import Ledger, breakers_on, context_on
+from tests.house import Ledger
+from tests.worlds.path import Path
 
 
 @dataclass
@@ -46,21 +46,13 @@ class FakeEngine:
 
 
 @dataclass
-class Half:
-    """One half of a cluster, and what it works with."""
+class Half(Path):
+    """One half of a cluster, whose tasks end as they are told."""
 
-    ledger: Ledger
     now: datetime = NOW
     engine: FakeEngine = field(default_factory=FakeEngine)
-    log: Events = field(default_factory=Events)
     tried: list[Claim] = field(default_factory=list)
     outcome: Callable[[Claim], Outcome] = lambda _: Yielded()
-
-    def __post_init__(self) -> None:
-        self.breakers = breakers_on(self.ledger, self.clock, self.log)
-
-    def clock(self) -> datetime:
-        return self.now
 
     def archive(self, mine: Claim) -> Outcome:
         self.tried.append(mine)
@@ -69,12 +61,10 @@ class Half:
         return outcome
 
     def deferrer(self) -> Deferrer:
-        context = context_on(self.ledger, self.breakers, self.clock, self.log, owner="intake")
-        return Deferrer(context, self.engine)
+        return Deferrer(self.me.context("intake"), self.engine)
 
     def runner(self) -> JobRunner:
-        context = context_on(self.ledger, self.breakers, self.clock, self.log, owner="worker", workers=2, lease=LEASE)
-        return JobRunner(context, self.engine, self.archive)
+        return JobRunner(self.me.context("worker", workers=2, lease=LEASE), self.engine, self.archive)
 
     def pause(self, dependency: Dependency) -> None:
         self.breakers.trip(Paused(dependency, "out", "wait", lasting=False))
@@ -241,7 +231,7 @@ def test_job_whose_task_another_holds_is_skipped_and_leaves_it_alone(half: Half)
     runner = half.runner()
     work(runner, 1)
     assert half.tried == []
-    assert len(half.log.of("job.skipped")) == 1
+    assert len(half.events.of("job.skipped")) == 1
     finish(half.ledger, theirs, Yielded())
     assert half.deferrer().pump() == 1, "it is deferred again as soon as it is free"
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pathlib
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import closing
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -29,11 +28,8 @@ from archiver.core.errors import (
     OriginBusy,
     StoreBusy,
 )
-from archiver.core.intake import Intake
-from archiver.core.manifest import seal_of
 from archiver.core.model import (
     Archived,
-    Claim,
     Dependency,
     Failed,
     Later,
@@ -46,127 +42,32 @@ from archiver.core.model import (
     RecordInfo,
     Refused,
     Stage,
-    StemName,
     StemSource,
     TaskId,
     Yielded,
 )
-from archiver.core.reports import TaskRow
 from archiver.core.states import StemState
-from archiver.ports.runtime import Checkpoint, unobserved
-from archiver.ports.transfer import TransferPool
 from archiver.service.deadlines import DeadlineWatch
-from tests.fakes.downloader import Audio, FakeDownloader, Scripted
-from tests.fakes.events import Events
-from tests.fakes.object_store import FakeStore
-from tests.fakes.observer import Watcher
-from tests.fakes.record_api import FakeApi
+from tests.fakes.downloader import Audio
 from tests.fakes.time import NOW as START
-from tests.fixtures.ledgers import accept, pause, pauses, release, retry
-from tests.house import Archiver, Ledger, TransferThreads, archiver_on, breakers_on, ledger_at
+from tests.fixtures.ledgers import no_claim, pause, pauses, release, retry
+from tests.house import TransferThreads
+from tests.worlds.path import TASK, Path, path_in
 
-TASK = TaskId("task-0001")
 VOCAL, DRUMS = b"vocal" * 9000, b"drums" * 8000
 
 
-@dataclass
-class World:
-    """The path with everything around it scripted, and time in our hands."""
-
-    ledger: Ledger
-    now: datetime = START
-    api: FakeApi = field(default_factory=FakeApi)
-    store: FakeStore = field(default_factory=FakeStore)
-    origin: dict[str, list[Scripted]] = field(default_factory=dict)
-    events: Events = field(default_factory=Events)
-    watcher: Watcher = field(default_factory=Watcher)
-    cancelled: threading.Event = field(default_factory=threading.Event)
-
-    def __post_init__(self) -> None:
-        self.downloader = FakeDownloader(self.origin)
-        self.breakers = breakers_on(self.ledger, self.clock, self.events)
-        self.pool = TransferThreads(4)
-        self.archiver = self.with_pool(self.pool)
-        self.accept(TASK)
-
-    def clock(self) -> datetime:
-        return self.now
-
-    def accept(self, task_id: TaskId) -> None:
-        accept(self.ledger, Intake(ids=(task_id,)), now=self.now)
-
-    def serves(self, name: str, *answers: Scripted | bytes) -> StemSource:
-        url = f"https://cdn.example/{name}.mp3"
-        self.origin[url] = [Audio(each) if isinstance(each, bytes) else each for each in answers]
-        return StemSource(StemName(name), url, f"{name}Url")
-
-    def lists(self, *sources: StemSource, phase: Phase = Phase.DONE, created: datetime | None = START) -> RecordInfo:
-        record = RecordInfo(phase, sources, flag="F", created_at=created, document='{"stems": 1}')
-        self.api.knows(TASK, record)
-        return record
-
-    def claim(self) -> Claim | None:
-        return self.ledger.claims.claim(owner="me", now=self.now, lease=timedelta(minutes=10))
-
-    def with_pool(self, pool: TransferPool, checkpoint: Checkpoint = unobserved) -> Archiver:
-        return archiver_on(
-            self.ledger,
-            self.breakers,
-            self.clock,
-            self.events,
-            api=self.api,
-            downloader=self.downloader,
-            store=self.store,
-            pool=pool,
-            observer=self.watcher,
-            cancelled=self.cancelled.is_set,
-            checkpoint=checkpoint,
-        )
-
-    def go(self) -> Outcome:
-        claim = self.claim()
-        assert claim is not None, "nothing is due"
-        return self.archiver.archive(claim)
-
-    def go_until(self, done: Callable[[Outcome], bool], *, most: int = 50) -> Outcome:
-        """Take the task up as often as it asks to be, jumping to the time it asks for."""
-        for _ in range(most):
-            outcome = self.go()
-            if done(outcome):
-                return outcome
-            assert isinstance(outcome, Later), outcome
-            self.now = outcome.at
-        raise AssertionError(f"still not there after {most} tries: {outcome}")
-
-    @property
-    def task(self) -> TaskRow:
-        row = self.ledger.reports.show(TASK)
-        assert row is not None
-        return row
-
-    def logged(self, prefix: str) -> list[tuple[str, str]]:
-        """Level and name of each event whose name begins so, in order."""
-        return [(level, event) for level, event, _ in self.events.seen if event.startswith(prefix)]
-
-    def manifest(self) -> dict[str, dict[str, object]]:
-        document = json.loads(self.store.objects[f"p/{TASK}/manifest.json"])
-        assert document["seal"] == f"sha256:{seal_of(document)}"
-        return {stem["name"]: stem for stem in document["stems"]}
-
-
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    ledger = ledger_at(f"sqlite:///{tmp_path}/ledger.db")
-    world = World(ledger)
-    yield world
-    world.pool.close()
-    ledger.close()
+def world(tmp_path: pathlib.Path) -> Iterator[Path]:
+    with closing(TransferThreads(4)) as pool, path_in(tmp_path, pool=pool) as world:
+        world.accept(TASK)
+        yield world
 
 
 # ------------------------------------------------------------------ the main way
 
 
-def test_task_with_audio_is_archived_with_objects_record_and_manifest(world: World) -> None:
+def test_task_with_audio_is_archived_with_objects_record_and_manifest(world: Path) -> None:
     world.lists(world.serves("vocal", VOCAL), world.serves("drums", DRUMS))
     assert world.go() == Archived()
     assert world.store.objects[f"p/{TASK}/vocal.mp3"] == VOCAL
@@ -177,7 +78,7 @@ def test_task_with_audio_is_archived_with_objects_record_and_manifest(world: Wor
     assert world.logged("task.") == [("info", "task.listed"), ("info", "task.archived")]
 
 
-def test_observer_sees_every_byte_stem_and_task(world: World) -> None:
+def test_observer_sees_every_byte_stem_and_task(world: Path) -> None:
     world.lists(world.serves("vocal", VOCAL), world.serves("drums", DRUMS))
     world.go()
     assert world.watcher.bytes_in == len(VOCAL) + len(DRUMS)
@@ -185,7 +86,7 @@ def test_observer_sees_every_byte_stem_and_task(world: World) -> None:
     assert world.watcher.ended == [Archived()]
 
 
-def test_manifest_is_written_after_every_stem_is_in_the_ledger(world: World) -> None:
+def test_manifest_is_written_after_every_stem_is_in_the_ledger(world: Path) -> None:
     seen: list[str] = []
 
     def note(step: str) -> None:
@@ -198,7 +99,7 @@ def test_manifest_is_written_after_every_stem_is_in_the_ledger(world: World) -> 
     assert seen == ["stored,stored", "stored,stored"]
 
 
-def test_upload_in_parts_stands_in_the_ledger_under_our_name_as_long_as_it_is_open(world: World) -> None:
+def test_upload_in_parts_stands_in_the_ledger_under_our_name_as_long_as_it_is_open(world: Path) -> None:
     open_then: list[int] = []
 
     def note(step: str) -> None:
@@ -213,7 +114,7 @@ def test_upload_in_parts_stands_in_the_ledger_under_our_name_as_long_as_it_is_op
     assert not world.ledger.uploads.of_dead(lambda owner: False)
 
 
-def test_task_taken_up_again_with_stems_missing_asks_nobody_and_fetches_only_those(world: World) -> None:
+def test_task_taken_up_again_with_stems_missing_asks_nobody_and_fetches_only_those(world: Path) -> None:
     world.lists(world.serves("vocal", VOCAL), world.serves("drums", OriginBusy("503"), DRUMS))
     outcome = world.go()
     assert isinstance(outcome, Later)
@@ -225,7 +126,7 @@ def test_task_taken_up_again_with_stems_missing_asks_nobody_and_fetches_only_tho
     assert len(world.api.fetched) == 1
 
 
-def test_stem_of_a_name_nobody_has_heard_of_is_archived_and_warned_about(world: World) -> None:
+def test_stem_of_a_name_nobody_has_heard_of_is_archived_and_warned_about(world: Path) -> None:
     source = world.serves("kazoo", VOCAL)
     world.lists(StemSource(source.name, source.url, "kazooUrl", known=False))
     assert world.go() == Archived()
@@ -233,7 +134,7 @@ def test_stem_of_a_name_nobody_has_heard_of_is_archived_and_warned_about(world: 
     assert world.watcher.unknown == 1
 
 
-def test_observer_sees_each_failed_try_once_by_its_error(world: World) -> None:
+def test_observer_sees_each_failed_try_once_by_its_error(world: Path) -> None:
     world.lists(world.serves("vocal", OriginBusy("503"), VOCAL))
     outcome = world.go()
     assert isinstance(outcome, Later)
@@ -246,14 +147,14 @@ def test_observer_sees_each_failed_try_once_by_its_error(world: World) -> None:
     assert world.watcher.failed == ["cdn.busy", "error"]
 
 
-def test_observer_sees_once_the_error_that_pauses_a_dependency(world: World) -> None:
+def test_observer_sees_once_the_error_that_pauses_a_dependency(world: Path) -> None:
     world.lists(world.serves("vocal", VOCAL))
     world.api.trouble = KeyRefused("401")
     assert isinstance(world.go(), Paused)
     assert world.watcher.failed == ["provider.key_refused"]
 
 
-def test_observer_sees_how_old_a_task_is_once_the_provider_has_said_when_it_was_created(world: World) -> None:
+def test_observer_sees_how_old_a_task_is_once_the_provider_has_said_when_it_was_created(world: Path) -> None:
     world.api.trouble = ApiBusy("503")
     outcome = world.go()
     assert isinstance(outcome, Later)
@@ -264,7 +165,7 @@ def test_observer_sees_how_old_a_task_is_once_the_provider_has_said_when_it_was_
     assert world.watcher.ages == [None, timedelta(hours=1) + (outcome.at - START)]
 
 
-def test_two_stems_with_equal_bytes_are_one_object_and_an_alias(world: World) -> None:
+def test_two_stems_with_equal_bytes_are_one_object_and_an_alias(world: Path) -> None:
     world.lists(*(world.serves(name, VOCAL) for name in ("fx", "brass", "synth")))
     assert world.go() == Archived()
     audio = [key for key in world.store.objects if key.endswith(".mp3")]
@@ -276,7 +177,7 @@ def test_two_stems_with_equal_bytes_are_one_object_and_an_alias(world: World) ->
     assert [fields["alias_of"] for fields in world.events.of("stem.aliased")] == [holder] * 2
 
 
-def test_equal_bytes_whose_first_put_fails_are_stored_by_the_other(world: World) -> None:
+def test_equal_bytes_whose_first_put_fails_are_stored_by_the_other(world: Path) -> None:
     world.store.fail("put", StoreBusy("503"))
     world.lists(world.serves("fx", VOCAL), world.serves("brass", VOCAL))
     world.go_until(lambda outcome: outcome == Archived())
@@ -286,7 +187,7 @@ def test_equal_bytes_whose_first_put_fails_are_stored_by_the_other(world: World)
 # ------------------------------------------------------------------ the provider is not ready
 
 
-def test_pending_task_is_asked_again_ever_less_often_and_then_archived(world: World) -> None:
+def test_pending_task_is_asked_again_ever_less_often_and_then_archived(world: Path) -> None:
     source = world.serves("vocal", VOCAL)
     done = RecordInfo(Phase.DONE, (source,), created_at=START, document="{}")
     world.api.knows(TASK, *[RecordInfo(Phase.PENDING, flag="PENDING")] * 3, done)
@@ -301,7 +202,7 @@ def test_pending_task_is_asked_again_ever_less_often_and_then_archived(world: Wo
     assert world.events.of("task.later") == []
 
 
-def test_record_that_lists_stems_while_pending_is_asked_again_for_more(world: World) -> None:
+def test_record_that_lists_stems_while_pending_is_asked_again_for_more(world: Path) -> None:
     vocal, drums = world.serves("vocal", VOCAL), world.serves("drums", DRUMS)
     early = RecordInfo(Phase.PENDING, (vocal,), created_at=START, document="{}")
     full = RecordInfo(Phase.DONE, (vocal, drums), created_at=START, document="{}")
@@ -315,7 +216,7 @@ def test_record_that_lists_stems_while_pending_is_asked_again_for_more(world: Wo
     assert set(world.manifest()) == {"vocal", "drums"}
 
 
-def test_provider_that_gives_up_after_listing_stems_leaves_those_that_were_had(world: World) -> None:
+def test_provider_that_gives_up_after_listing_stems_leaves_those_that_were_had(world: Path) -> None:
     early = RecordInfo(Phase.PENDING, (world.serves("vocal", VOCAL),), created_at=START, document="{}")
     world.api.knows(TASK, early, RecordInfo(Phase.FAILED, flag="GENERATE_AUDIO_FAILED"))
     outcome = world.go()
@@ -325,7 +226,7 @@ def test_provider_that_gives_up_after_listing_stems_leaves_those_that_were_had(w
     assert set(world.manifest()) == {"vocal"}
 
 
-def test_record_that_lists_nothing_any_more_once_all_is_stored_is_no_failed_try(world: World) -> None:
+def test_record_that_lists_nothing_any_more_once_all_is_stored_is_no_failed_try(world: Path) -> None:
     early = RecordInfo(Phase.PENDING, (world.serves("vocal", VOCAL),), created_at=START, document="{}")
     world.api.knows(TASK, early, RecordInfo(Phase.ABSENT))
     for _ in range(2):
@@ -335,7 +236,7 @@ def test_record_that_lists_nothing_any_more_once_all_is_stored_is_no_failed_try(
         world.now = outcome.at
 
 
-def test_name_nobody_has_heard_of_is_warned_about_once_and_a_known_one_never(world: World) -> None:
+def test_name_nobody_has_heard_of_is_warned_about_once_and_a_known_one_never(world: Path) -> None:
     kazoo, vocal = world.serves("kazoo", DRUMS), world.serves("vocal", VOCAL)
     odd = StemSource(kazoo.name, kazoo.url, kazoo.field, known=False)
     early = RecordInfo(Phase.PENDING, (odd, vocal), created_at=START, document="{}")
@@ -344,7 +245,7 @@ def test_name_nobody_has_heard_of_is_warned_about_once_and_a_known_one_never(wor
     assert [fields["stem"] for fields in world.events.of("stem.unknown_name")] == ["kazoo"]
 
 
-def test_task_is_taken_up_again_when_the_first_of_its_stems_is_due(world: World) -> None:
+def test_task_is_taken_up_again_when_the_first_of_its_stems_is_due(world: Path) -> None:
     slow, soon = OriginBusy("503", retry_after=500), OriginBusy("503")
     world.lists(world.serves("bass", slow), world.serves("drums", soon), world.serves("vocal", slow))
     outcome = world.go()
@@ -352,14 +253,14 @@ def test_task_is_taken_up_again_when_the_first_of_its_stems_is_due(world: World)
     assert outcome.at == START + timedelta(seconds=5)
 
 
-def test_record_that_stands_in_the_bucket_and_is_not_the_last_one_is_replaced(world: World) -> None:
+def test_record_that_stands_in_the_bucket_and_is_not_the_last_one_is_replaced(world: Path) -> None:
     world.store.objects[f"p/{TASK}/record-info.json"] = b'{"stems": 0}'
     world.lists(world.serves("vocal", VOCAL))
     assert world.go() == Archived()
     assert world.store.objects[f"p/{TASK}/record-info.json"] == b'{"stems": 1}'
 
 
-def test_stem_of_a_listing_that_may_grow_is_tried_again_without_asking(world: World) -> None:
+def test_stem_of_a_listing_that_may_grow_is_tried_again_without_asking(world: Path) -> None:
     source = world.serves("vocal", OriginBusy("503"), VOCAL)
     world.api.knows(TASK, RecordInfo(Phase.PENDING, (source,), created_at=START, document="{}"))
     for _ in range(2):
@@ -370,7 +271,7 @@ def test_stem_of_a_listing_that_may_grow_is_tried_again_without_asking(world: Wo
     assert len(world.api.fetched) == 1
 
 
-def test_unknown_id_is_waited_for_a_day_and_then_missing(world: World) -> None:
+def test_unknown_id_is_waited_for_a_day_and_then_missing(world: Path) -> None:
     outcome = world.go_until(lambda outcome: isinstance(outcome, Missing), most=200)
     assert isinstance(outcome, Missing)
     assert world.now - START > timedelta(hours=24)
@@ -378,7 +279,7 @@ def test_unknown_id_is_waited_for_a_day_and_then_missing(world: World) -> None:
     assert world.logged("task.") == [("error", "task.missing")]
 
 
-def test_failed_task_ends_failed_with_the_providers_words(world: World) -> None:
+def test_failed_task_ends_failed_with_the_providers_words(world: Path) -> None:
     world.api.knows(TASK, RecordInfo(Phase.FAILED, flag="GENERATE_AUDIO_FAILED", error_code=500, error_message="no"))
     assert world.go() == Failed("GENERATE_AUDIO_FAILED 500: no")
     assert world.logged("task.") == [("error", "task.failed")]
@@ -392,7 +293,7 @@ def test_failed_task_ends_failed_with_the_providers_words(world: World) -> None:
     [(KeyRefused("401"), Dependency.PROVIDER), (AccessRefused("403"), Dependency.STORE)],
 )
 def test_refused_account_pauses_the_dependency_and_blames_no_task(
-    world: World, trouble: ArchiverError, dependency: Dependency
+    world: Path, trouble: ArchiverError, dependency: Dependency
 ) -> None:
     world.lists(world.serves("vocal", VOCAL))
     if dependency is Dependency.PROVIDER:
@@ -412,7 +313,7 @@ def test_refused_account_pauses_the_dependency_and_blames_no_task(
     assert world.go() == Archived()
 
 
-def test_paused_store_that_takes_the_manifest_is_paused_no_more(world: World) -> None:
+def test_paused_store_that_takes_the_manifest_is_paused_no_more(world: Path) -> None:
     world.lists(world.serves("vocal", VOCAL))
     world.store.fail("put_document", AccessRefused("403"))
     world.store.fail("try_write", AccessRefused("403"))
@@ -424,7 +325,7 @@ def test_paused_store_that_takes_the_manifest_is_paused_no_more(world: World) ->
     assert not pauses(world.ledger)
 
 
-def test_paused_store_lets_records_be_read_but_nothing_be_fetched(world: World) -> None:
+def test_paused_store_lets_records_be_read_but_nothing_be_fetched(world: Path) -> None:
     world.lists(world.serves("vocal", VOCAL))
     world.breakers.trip(Paused(Dependency.STORE, "r", "h", lasting=True))
     assert world.go() == Yielded()
@@ -433,7 +334,7 @@ def test_paused_store_lets_records_be_read_but_nothing_be_fetched(world: World) 
 
 
 @pytest.mark.parametrize("dependency", [Dependency.ORIGIN, Dependency.PROVIDER])
-def test_dependency_that_fails_again_and_again_is_paused(world: World, dependency: Dependency) -> None:
+def test_dependency_that_fails_again_and_again_is_paused(world: Path, dependency: Dependency) -> None:
     world.lists(world.serves("vocal", OriginBusy("503")))
     world.api.trouble = ApiBusy("502") if dependency is Dependency.PROVIDER else None
     for _ in range(8):
@@ -444,7 +345,7 @@ def test_dependency_that_fails_again_and_again_is_paused(world: World, dependenc
     assert world.breakers.is_blocked(dependency, host="cdn.example")
 
 
-def test_spent_link_while_the_provider_is_paused_waits_and_is_not_held_against_the_stem(world: World) -> None:
+def test_spent_link_while_the_provider_is_paused_waits_and_is_not_held_against_the_stem(world: Path) -> None:
     world.lists(world.serves("vocal", OriginBusy("503"), LinkSpent(status=403)))
     outcome = world.go()
     assert isinstance(outcome, Later)
@@ -457,7 +358,7 @@ def test_spent_link_while_the_provider_is_paused_waits_and_is_not_held_against_t
     assert len(world.api.fetched) == 1
 
 
-def test_busy_api_is_a_failed_try_with_growing_waits(world: World) -> None:
+def test_busy_api_is_a_failed_try_with_growing_waits(world: Path) -> None:
     world.api.trouble = ApiBusy("502")
     waits = []
     for _ in range(4):
@@ -470,14 +371,14 @@ def test_busy_api_is_a_failed_try_with_growing_waits(world: World) -> None:
     assert world.logged("task.") == [("info", "task.later")] * 4
 
 
-def test_api_that_names_a_wait_is_not_asked_before(world: World) -> None:
+def test_api_that_names_a_wait_is_not_asked_before(world: Path) -> None:
     world.api.trouble = ApiBusy("429", retry_after=120)
     outcome = world.go()
     assert isinstance(outcome, Later)
     assert outcome.at == START + timedelta(seconds=120)
 
 
-def test_spent_link_is_refreshed_once_and_the_fresh_one_used(world: World) -> None:
+def test_spent_link_is_refreshed_once_and_the_fresh_one_used(world: Path) -> None:
     old, new = world.serves("vocal", LinkSpent(status=403)), world.serves("fresh", VOCAL)
     fresh = StemSource(old.name, new.url, old.field)
     first = RecordInfo(Phase.DONE, (old,), created_at=START, document="{}")
@@ -487,14 +388,14 @@ def test_spent_link_is_refreshed_once_and_the_fresh_one_used(world: World) -> No
     assert world.api.linked == []
 
 
-def test_many_spent_links_cost_one_refresh(world: World) -> None:
+def test_many_spent_links_cost_one_refresh(world: Path) -> None:
     world.lists(*(world.serves(f"stem{n}", LinkSpent(status=410)) for n in range(8)))
     assert isinstance(world.go(), Later)
     assert len(world.api.fetched) == 2
     assert len(world.api.linked) == 8
 
 
-def test_link_rescue_is_tried_when_the_fresh_link_is_spent_too_and_its_link_is_kept_nowhere(world: World) -> None:
+def test_link_rescue_is_tried_when_the_fresh_link_is_spent_too_and_its_link_is_kept_nowhere(world: Path) -> None:
     spent, rescued = world.serves("vocal", LinkSpent(status=404)), world.serves("rescue-secret", VOCAL)
     world.lists(spent)
     world.api.links = {spent.url: rescued.url}
@@ -503,7 +404,7 @@ def test_link_rescue_is_tried_when_the_fresh_link_is_spent_too_and_its_link_is_k
     assert "rescue-secret" not in kept
 
 
-def test_gone_stem_before_the_deadline_is_retried_and_after_it_is_lost_with_the_rest_saved(world: World) -> None:
+def test_gone_stem_before_the_deadline_is_retried_and_after_it_is_lost_with_the_rest_saved(world: Path) -> None:
     world.lists(world.serves("vocal", VOCAL), world.serves("drums", LinkSpent(status=404)))
     world.now = START + timedelta(days=13, hours=12)
     outcome = world.go_until(lambda outcome: isinstance(outcome, Lost))
@@ -518,7 +419,7 @@ def test_gone_stem_before_the_deadline_is_retried_and_after_it_is_lost_with_the_
     assert ends[-1] == ("error", "stem.lost")
 
 
-def test_task_near_its_deadline_raises_the_alarm_once_and_its_end_ends_it(world: World) -> None:
+def test_task_near_its_deadline_raises_the_alarm_once_and_its_end_ends_it(world: Path) -> None:
     world.lists(world.serves("vocal", OriginBusy("503"), VOCAL))
     outcome = world.go()
     assert isinstance(outcome, Later)
@@ -535,7 +436,7 @@ def test_task_near_its_deadline_raises_the_alarm_once_and_its_end_ends_it(world:
     assert world.logged("deadline.at_risk") == [("error", "deadline.at_risk"), ("info", "deadline.at_risk")]
 
 
-def test_lost_stem_that_is_had_after_all_replaces_the_manifest(world: World) -> None:
+def test_lost_stem_that_is_had_after_all_replaces_the_manifest(world: Path) -> None:
     world.lists(world.serves("vocal", VOCAL), world.serves("drums", LinkSpent(status=404)))
     world.now = START + timedelta(days=20)
     assert isinstance(world.go(), Lost)
@@ -545,7 +446,7 @@ def test_lost_stem_that_is_had_after_all_replaces_the_manifest(world: World) -> 
     assert {stem["state"] for stem in world.manifest().values()} == {"stored"}
 
 
-def test_timeouts_long_past_the_deadline_do_not_end_a_stem(world: World) -> None:
+def test_timeouts_long_past_the_deadline_do_not_end_a_stem(world: Path) -> None:
     world.lists(world.serves("vocal", OriginBusy("timeout")))
     world.now = START + timedelta(days=40)
     for _ in range(30):
@@ -555,7 +456,7 @@ def test_timeouts_long_past_the_deadline_do_not_end_a_stem(world: World) -> None
     assert world.task.stems[0].state is StemState.WANTED
 
 
-def test_body_that_is_no_audio_is_refused_after_some_tries_and_looked_at_again_slowly(world: World) -> None:
+def test_body_that_is_no_audio_is_refused_after_some_tries_and_looked_at_again_slowly(world: Path) -> None:
     world.lists(world.serves("vocal", *[BodyNotAudio("HTML")] * 4, VOCAL), world.serves("drums", DRUMS))
     outcome = world.go_until(lambda outcome: isinstance(outcome, Refused))
     assert isinstance(outcome, Refused)
@@ -571,33 +472,25 @@ def test_body_that_is_no_audio_is_refused_after_some_tries_and_looked_at_again_s
 
 
 @pytest.mark.parametrize("error", [BodyTooLarge("3 GiB"), KeyTaken("other bytes")])
-def test_stem_that_only_an_operator_can_mend_waits_for_one(world: World, error: ArchiverError) -> None:
+def test_stem_that_only_an_operator_can_mend_waits_for_one(world: Path, error: ArchiverError) -> None:
     world.lists(world.serves("vocal", error, VOCAL))
     assert world.go() == Refused(f"{error.code}: {error}", None)
     assert world.logged("task.")[-1] == ("error", "task.refused")
     world.now += timedelta(days=1)
-    assert world.claim() is None
+    assert no_claim(world.ledger, now=world.now)
     assert list(retry(world.ledger, [TASK], now=world.now)) == [TASK]
     assert world.go() == Archived()
 
 
-def signed(world: World, name: str, *answers: Scripted | bytes) -> StemSource:
-    """A source whose link is kept nowhere."""
-    source = world.serves(name, *answers)
-    signed = StemSource(source.name, source.url + "?sig=1", source.field)
-    world.origin[signed.url] = world.origin[source.url]
-    return signed
-
-
-def test_record_that_no_longer_lists_a_task_keeps_the_stems_that_are_known(world: World) -> None:
-    listing = world.lists(signed(world, "vocal", OriginBusy("503"), VOCAL))
+def test_record_that_no_longer_lists_a_task_keeps_the_stems_that_are_known(world: Path) -> None:
+    listing = world.lists(world.serves("vocal", OriginBusy("503"), VOCAL, query="?sig=1"))
     world.api.knows(TASK, listing, RecordInfo(Phase.ABSENT), listing)
     world.go_until(lambda outcome: outcome == Archived())
     assert "sig=1" not in str(world.task) + json.dumps(world.events.seen, default=str)
 
 
-def test_record_that_lists_nothing_any_more_is_a_failed_try_while_stems_are_wanted(world: World) -> None:
-    source = signed(world, "vocal", OriginBusy("503"))
+def test_record_that_lists_nothing_any_more_is_a_failed_try_while_stems_are_wanted(world: Path) -> None:
+    source = world.serves("vocal", OriginBusy("503"), query="?sig=1")
     world.api.knows(TASK, RecordInfo(Phase.DONE, (source,), document="{}"), RecordInfo(Phase.ABSENT))
     for _ in range(2):
         outcome = world.go()
@@ -607,8 +500,8 @@ def test_record_that_lists_nothing_any_more_is_a_failed_try_while_stems_are_want
     assert world.task.attempts == 2
 
 
-def test_stem_whose_link_is_given_no_more_is_refused_long_past_its_deadline_and_never_lost(world: World) -> None:
-    listing = world.lists(signed(world, "vocal", OriginBusy("503"), VOCAL))
+def test_stem_whose_link_is_given_no_more_is_refused_long_past_its_deadline_and_never_lost(world: Path) -> None:
+    listing = world.lists(world.serves("vocal", OriginBusy("503"), VOCAL, query="?sig=1"))
     assert isinstance(world.go(), Later)
     world.api.knows(TASK, RecordInfo(Phase.ABSENT))
     world.now = START + timedelta(days=20)
@@ -620,8 +513,8 @@ def test_stem_whose_link_is_given_no_more_is_refused_long_past_its_deadline_and_
     assert world.go() == Archived()
 
 
-def test_stem_whose_link_is_given_no_more_for_a_while_is_had_without_an_operator(world: World) -> None:
-    listing = world.lists(signed(world, "vocal", OriginBusy("503"), VOCAL))
+def test_stem_whose_link_is_given_no_more_for_a_while_is_had_without_an_operator(world: Path) -> None:
+    listing = world.lists(world.serves("vocal", OriginBusy("503"), VOCAL, query="?sig=1"))
     assert isinstance(world.go(), Later)
     world.api.knows(TASK, RecordInfo(Phase.ABSENT))
     world.now = START + timedelta(days=13)
@@ -633,8 +526,8 @@ def test_stem_whose_link_is_given_no_more_for_a_while_is_had_without_an_operator
     assert world.go() == Archived()
 
 
-def test_link_that_is_spent_and_listed_no_more_is_rescued(world: World) -> None:
-    vocal, drums = signed(world, "vocal", LinkSpent(status=403)), world.serves("drums", DRUMS)
+def test_link_that_is_spent_and_listed_no_more_is_rescued(world: Path) -> None:
+    vocal, drums = world.serves("vocal", LinkSpent(status=403), query="?sig=1"), world.serves("drums", DRUMS)
     rescued = world.serves("rescue", VOCAL)
     world.lists(vocal, drums)
     world.api.knows(TASK, *world.api.records[TASK], RecordInfo(Phase.DONE, (drums,), created_at=START, document="{}"))
@@ -642,7 +535,7 @@ def test_link_that_is_spent_and_listed_no_more_is_rescued(world: World) -> None:
     assert world.go() == Archived()
 
 
-def test_transfers_queue_up_by_the_deadline_of_their_task(world: World) -> None:
+def test_transfers_queue_up_by_the_deadline_of_their_task(world: Path) -> None:
     class Noting(TransferThreads):
         def submit(self, deadline: datetime, work: Callable[[], None], host: str = "") -> Future[None]:
             deadlines.append(deadline)
@@ -653,25 +546,23 @@ def test_transfers_queue_up_by_the_deadline_of_their_task(world: World) -> None:
     hosts: list[str] = []
     world.lists(world.serves("vocal", VOCAL))
     claim = world.claim()
-    assert claim is not None
     with closing(Noting(1)) as pool:
-        world.with_pool(pool).archive(claim)
+        world.start(pool=pool).archiver.archive(claim)
     assert deadlines == [START + Policy().retention]
     assert hosts == ["cdn.example"]
 
 
-def test_lease_that_was_lost_stops_the_work_and_writes_nothing(world: World) -> None:
+def test_lease_that_was_lost_stops_the_work_and_writes_nothing(world: Path) -> None:
     world.lists(world.serves("vocal", VOCAL))
     claim = world.claim()
-    assert claim is not None
     world.now += timedelta(minutes=11)
-    assert world.claim() is not None
+    world.claim()
     with pytest.raises(LeaseLost):
         world.archiver.archive(claim)
     assert world.store.objects == {}
 
 
-def test_cancelled_transfer_gives_the_task_back_untouched(world: World) -> None:
+def test_cancelled_transfer_gives_the_task_back_untouched(world: Path) -> None:
     world.lists(world.serves("vocal", VOCAL))
     world.cancelled.set()
     assert world.go() == Yielded()
@@ -680,7 +571,7 @@ def test_cancelled_transfer_gives_the_task_back_untouched(world: World) -> None:
     assert world.go() == Archived()
 
 
-def test_transfer_that_is_cancelled_inside_the_body_stores_nothing(world: World) -> None:
+def test_transfer_that_is_cancelled_inside_the_body_stores_nothing(world: Path) -> None:
     def stopped() -> Audio:
         world.cancelled.set()
         return Audio(VOCAL)
@@ -693,7 +584,7 @@ def test_transfer_that_is_cancelled_inside_the_body_stores_nothing(world: World)
     assert world.go() == Archived()
 
 
-def test_bug_on_the_way_costs_a_try_and_is_logged(world: World) -> None:
+def test_bug_on_the_way_costs_a_try_and_is_logged(world: Path) -> None:
     world.lists(world.serves("vocal", VOCAL))
     world.store.fail("put", ZeroDivisionError("bug"))
     outcome = world.go()
@@ -704,40 +595,29 @@ def test_bug_on_the_way_costs_a_try_and_is_logged(world: World) -> None:
     assert world.go() == Archived()
 
 
-def test_task_just_listed_gives_way_to_a_listed_one_with_an_earlier_deadline(world: World) -> None:
+def test_task_just_listed_gives_way_to_a_listed_one_with_an_earlier_deadline(world: Path) -> None:
     world.lists(world.serves("vocal", OriginBusy("503"), VOCAL))
     outcome = world.go()
     assert isinstance(outcome, Later)
     world.now = outcome.at
     later = TaskId("task-0002")
     world.accept(later)
-    relaxed = RecordInfo(Phase.DONE, (world.serves("other", VOCAL),), created_at=world.now, document="{}")
-    world.api.knows(later, relaxed)
-    claim = world.ledger.claims.claim(owner="me", now=world.now, lease=timedelta(minutes=10), stage=Stage.LIST)
-    assert claim is not None
-    assert world.archiver.archive(claim) == Yielded()
+    world.lists(world.serves("other", VOCAL), task=later, created=world.now)
+    assert world.go(Stage.LIST) == Yielded()
     assert world.go() == Archived()
     assert world.task.state == "archived", "the earlier deadline went first"
     assert world.go() == Archived()
 
 
-def test_task_whose_links_are_kept_nowhere_gives_way_once_and_not_in_circles(world: World) -> None:
+def test_task_whose_links_are_kept_nowhere_gives_way_once_and_not_in_circles(world: Path) -> None:
     world.lists(world.serves("vocal", OriginBusy("503"), VOCAL))
     outcome = world.go()
     assert isinstance(outcome, Later)
     world.now = outcome.at
     later = TaskId("task-0002")
     world.accept(later)
-    source = world.serves("other", DRUMS)
-    signed = StemSource(source.name, source.url + "?sig=1", source.field)
-    world.origin[signed.url] = world.origin[source.url]
-    world.api.knows(later, RecordInfo(Phase.DONE, (signed,), created_at=world.now, document="{}"))
-    outcomes = []
-    for _ in range(2):
-        claim = world.ledger.claims.claim(owner="me", now=world.now, lease=timedelta(minutes=10), stage=Stage.LIST)
-        assert claim is not None
-        outcomes.append(world.archiver.archive(claim))
-    assert outcomes == [Yielded(), Archived()]
+    world.lists(world.serves("other", DRUMS, query="?sig=1"), task=later, created=world.now)
+    assert [world.go(Stage.LIST) for _ in range(2)] == [Yielded(), Archived()]
 
 
 # ------------------------------------------------------------------ a process that slept past its lease, or died
@@ -747,7 +627,7 @@ class Killed(BaseException):
     """The process dies at a checkpoint."""
 
 
-def test_manifest_of_a_sleeper_that_knows_less_does_not_replace_one_that_knows_more(world: World) -> None:
+def test_manifest_of_a_sleeper_that_knows_less_does_not_replace_one_that_knows_more(world: Path) -> None:
     world.lists(world.serves("vocal", VOCAL), world.serves("drums", LinkSpent(status=404)))
     world.now = START + timedelta(days=20)
 
@@ -761,14 +641,13 @@ def test_manifest_of_a_sleeper_that_knows_less_does_not_replace_one_that_knows_m
         assert world.go() == Archived()
 
     claim = world.claim()
-    assert claim is not None
-    sleeper = world.with_pool(world.pool, sleep)
+    sleeper = world.start(checkpoint=sleep).archiver
     with pytest.raises(LeaseLost):
         sleeper.archive(claim)
     assert {stem["state"] for stem in world.manifest().values()} == {"stored"}
 
 
-def test_object_stored_just_before_a_death_is_found_though_a_duplicate_came_first_this_time(world: World) -> None:
+def test_object_stored_just_before_a_death_is_found_though_a_duplicate_came_first_this_time(world: Path) -> None:
     fx, brass = world.serves("fx", VOCAL), world.serves("brass", VOCAL)
     world.lists(fx, brass)
 
@@ -778,22 +657,20 @@ def test_object_stored_just_before_a_death_is_found_though_a_duplicate_came_firs
 
     world.store.checkpoint = die
     claim = world.claim()
-    assert claim is not None
     # One at a time: threads of a dead process store nothing more, those of this one would.
     with closing(TransferThreads(1)) as pool, pytest.raises(Killed):
-        world.with_pool(pool).archive(claim)
+        world.start(pool=pool).archiver.archive(claim)
     world.store.checkpoint = lambda _: None
     release(world.ledger, "me", now=world.now)
     [orphan] = world.store.objects
     first = fx if "fx" in orphan else brass
-    world.origin[first.url].insert(0, OriginBusy("503"))
-    world.downloader.opened.clear()
+    world.origin[first.url] += [OriginBusy("503"), Audio(VOCAL)]
     world.go_until(lambda outcome: outcome == Archived())
     audio = {key for key in world.store.objects if key.endswith(".mp3")}
     assert {stem["key"] for stem in world.manifest().values()} == audio, "an object that no manifest names"
 
 
-def test_provider_that_answers_ends_its_pause(world: World) -> None:
+def test_provider_that_answers_ends_its_pause(world: Path) -> None:
     world.lists(world.serves("vocal", VOCAL))
     pause(world.ledger, Dependency.PROVIDER, reason="busy", hint="wait", now=world.now)
     world.breakers.reload()
@@ -802,7 +679,7 @@ def test_provider_that_answers_ends_its_pause(world: World) -> None:
     assert not pauses(world.ledger)
 
 
-def test_stem_that_waits_for_its_duplicate_goes_on_when_that_fails(world: World) -> None:
+def test_stem_that_waits_for_its_duplicate_goes_on_when_that_fails(world: Path) -> None:
     world.lists(world.serves("fx", VOCAL), world.serves("brass", VOCAL))
 
     def fail_once_both_are_read(step: str) -> None:
