@@ -39,14 +39,13 @@ from archiver.core.model import TaskId, task_id
 from archiver.core.plan import SLOW_RETRY
 from archiver.core.states import StemState, TaskState
 from tests.fakes.audio import mp3
-from tests.fakes.downloader import Audio, Scripted
+from tests.fakes.downloader import Answer, Audio
 from tests.fixtures.ledgers import retry
 from tests.fixtures.profiles import examples
 from tests.fixtures.states import OPEN
 from tests.house import LEASE
 from tests.property.universe import (
     POLICY,
-    PREFIX,
     READY,
     SECOND,
     SECRETS,
@@ -58,6 +57,7 @@ from tests.property.universe import (
     Song,
     Universe,
 )
+from tests.worlds.path import PREFIX
 
 MOST_SONGS = 20
 FRESH = task_id("song-fresh")
@@ -77,7 +77,7 @@ API_TROUBLES: Mapping[str, Callable[[], errors.ArchiverError]] = {
     "credit": lambda: errors.NoCredit("402"),
     "maintenance": lambda: errors.Maintenance("455"),
 }
-CDN_TROUBLES: Mapping[str, Callable[[bytes], Scripted]] = {
+CDN_TROUBLES: Mapping[str, Callable[[bytes], Answer]] = {
     "busy": lambda _: errors.OriginBusy("503"),
     "throttled": lambda _: errors.OriginBusy("429", retry_after=7200),
     "401": lambda _: errors.LinkSpent(status=401),
@@ -285,7 +285,7 @@ class Machine(RuleBasedStateMachine):
 
     def delete(self, song: Song) -> None:
         """The CDN throws the audio away, no sooner than it said."""
-        self.universe.passes(max(song.created + POLICY.retention - self.universe.now, timedelta()))
+        self.universe.elapses(max(song.created + POLICY.retention - self.universe.now, timedelta()))
         self.universe.change(song, deleted=True)
 
     # --- trouble, for a while, and work under it
@@ -331,7 +331,7 @@ class Machine(RuleBasedStateMachine):
     def work(self, episode: Episode) -> None:
         self.run(episode, Process.tick)
         for span in episode.spans:
-            self.universe.passes(span)
+            self.universe.elapses(span)
             self.run(episode, Process.tick)
 
     def run(self, episode: Episode, work: Callable[[Process], object]) -> bool:
@@ -342,7 +342,7 @@ class Machine(RuleBasedStateMachine):
         def sleep() -> None:
             """Stop in the middle for longer than the lease, while the other goes on; then wake and write."""
             with universe.acts(None):
-                universe.passes(LEASE + episode.nap)
+                universe.elapses(LEASE + episode.nap)
                 if episode.fate == "sleeps while all are retried":
                     retry(universe.ledger, now=universe.now)
             with universe.acts(other):
@@ -514,7 +514,7 @@ class Machine(RuleBasedStateMachine):
         universe.append(f"{FRESH}\n".encode())
         self.tick()
         for _ in range(2):
-            universe.passes(POLL)
+            universe.elapses(POLL)
             self.tick()
         assert universe.rows()[FRESH].state == TaskState.ARCHIVED, universe.rows()[FRESH]
 
@@ -523,7 +523,7 @@ class Machine(RuleBasedStateMachine):
         for _ in range(12):
             if all(row.state not in OPEN for row in universe.rows().values()):
                 break
-            universe.passes(timedelta(hours=7))
+            universe.elapses(timedelta(hours=7))
             self.tick()
         for name, row in universe.rows().items():
             assert row.state in self.possible_ends(name, row), row

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import itertools
 import json
+import pathlib
 import re
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from pathlib import Path
+from functools import partial
 from typing import NamedTuple
 
 from archiver.core.errors import LinkSpent
@@ -26,18 +27,16 @@ from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Policy, TaskId, ta
 from archiver.core.records.record import record_of
 from archiver.service.housekeeping import Housekeeping
 from archiver.service.intake import QueueIntake
-from tests.fakes.downloader import Audio, FakeDownloader, Scripted
-from tests.fakes.events import Events
+from tests.fakes.downloader import Answer, Audio, Scripted
 from tests.fakes.object_store import FakeStore
 from tests.fakes.observer import Watcher
-from tests.fakes.record_api import FakeApi
-from tests.fakes.time import NOW as START
-from tests.house import Ledger, QueueFile, archiver_on, breakers_on, context_on, dispatcher_on, ledger_at
+from tests.house import Ledger, QueueFile, ledger_at
+from tests.worlds.path import Path
+from tests.worlds.path import Process as Service
 
-PREFIX = "p/"
 POLICY = Policy()
 SECOND = AccountName("second")
-MEMORY = Path("/dev/shm")
+MEMORY = pathlib.Path("/dev/shm")
 """Where there is one: thousands of small ledgers would only be slowed by a disk."""
 
 SIGNATURE, RESCUE, CALLBACK = "sig-QK71secret", "rescue-Zt93secret", "callback-Lw58secret"
@@ -132,31 +131,29 @@ class SeenTask(NamedTuple):
     stems: tuple[SeenStem, ...]
 
 
-class Cdn(Mapping[str, Sequence[Scripted]]):
-    """What each URL gives right now; remembers when it said that audio is gone."""
+class Cdn(dict[str, list[Scripted]]):
+    """What each URL gives at its time; remembers when it said that audio is gone."""
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
+        super().__init__()
         self._clock = clock
-        self._urls: dict[str, tuple[Song, str, int | None]] = {}
-        self.trouble: Callable[[bytes], Scripted] | None = None
+        self.trouble: Callable[[bytes], Answer] | None = None
         self.only: str = ""
         """The stem that the trouble is limited to; empty for all."""
         self.gone: dict[tuple[TaskId, str], datetime] = {}
 
     def serve(self, song: Song) -> None:
         for stem in song.stems:
-            self._urls[song.url(stem)] = (song, stem, song.generation)
-            self._urls[song.url(stem, generation=-1)] = (song, stem, -1)
-            self._urls[song.rescue_url(stem)] = (song, stem, None)
+            links = {song.url(stem, generation=-1): -1, song.url(stem): song.generation, song.rescue_url(stem): None}
+            self |= {url: [partial(self._answer, song, stem, number)] for url, number in links.items()}
 
-    def __getitem__(self, url: str) -> Sequence[Scripted]:
-        song, stem, generation = self._urls[url]
-        answer = self._answer(song, stem, generation)
+    def _answer(self, song: Song, stem: str, generation: int | None) -> Answer:
+        answer = self._answer_now(song, stem, generation)
         if isinstance(answer, LinkSpent):
             self.gone[song.task_id, stem] = self._clock()
-        return [answer]
+        return answer
 
-    def _answer(self, song: Song, stem: str, generation: int | None) -> Scripted:
+    def _answer_now(self, song: Song, stem: str, generation: int | None) -> Answer:
         data = song.stems[stem]
         if song.deleted:
             return LinkSpent(status=404)
@@ -165,12 +162,6 @@ class Cdn(Mapping[str, Sequence[Scripted]]):
         if generation is not None and (song.only_rescue or generation != song.generation):
             return LinkSpent(status=403)
         return Audio(data, announced=len(data) % 2 == 0)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._urls)
-
-    def __len__(self) -> int:
-        return len(self._urls)
 
 
 class Killed(BaseException):
@@ -198,38 +189,28 @@ class Fate:
     blow: Callable[[], None]
 
 
-class Process:
-    """One running service: its name, and all that it holds in memory."""
+class Process(Service):
+    """One running service, that may die and be started anew."""
+
+    path: Universe
 
     def __init__(self, universe: Universe) -> None:
-        self.owner = f"{next(universe.names):x}"
-        self.universe = universe
         self.fate: Fate | None = None
         self.dead = False
-        ledger, clock, log = universe.ledger, universe.clock, universe.events
-        self.breakers = breakers_on(ledger, clock, log, [DEFAULT_ACCOUNT, SECOND])
-        self.archiver = archiver_on(
-            ledger,
-            self.breakers,
-            clock,
-            log,
-            api=universe.api,
-            downloader=universe.downloader,
-            store=universe.store,
-            owner=self.owner,
+        super().__init__(
+            universe,
+            f"{next(universe.names):x}",
+            [DEFAULT_ACCOUNT, SECOND],
             jitter=universe.jitter,
             observer=Watcher(universe.checkpoint),
             checkpoint=universe.checkpoint,
         )
-        self.dispatcher = dispatcher_on(
-            context_on(ledger, self.breakers, clock, log, owner=self.owner), self.archiver.archive
-        )
         self.take_in = QueueIntake(
             queue=QueueFile(str(universe.queue)),
             path=str(universe.queue),
-            intakes=ledger.intakes,
-            clock=clock,
-            log=log,
+            intakes=universe.ledger.intakes,
+            clock=universe.clock,
+            log=universe.events,
             checkpoint=universe.checkpoint,
         )
 
@@ -268,43 +249,32 @@ class Process:
         """What the daemon does every half minute."""
         self.breakers.reload()
         self.dispatcher.renew()
-        universe = self.universe
-        sweep = Housekeeping(
-            universe.ledger.claims,
-            universe.ledger.uploads,
-            universe.store,
-            universe.alive,
-            universe.clock,
-            universe.events,
-        )
+        path = self.path
+        sweep = Housekeeping(path.ledger.claims, path.ledger.uploads, path.store, path.alive, path.clock, path.events)
         sweep.free_leases()
         sweep.abort_uploads()
 
 
-class Universe:
+class Universe(Path):
     """Two services on one ledger, one queue file, one bucket, and the provider's songs."""
 
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="universe-", dir=MEMORY if MEMORY.is_dir() else None))
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="universe-", dir=MEMORY if MEMORY.is_dir() else None))
         self.queue = self.folder / "queue.txt"
         self.queue.touch()
-        self.now = START
         self.names = itertools.count(1)
         self.jitters = itertools.cycle((0.5, 0.0, 0.99))
-        self.events = Events()
-        self.api = FakeApi()
+        self.acting: Process | None = None
         self.cdn = Cdn(self.clock)
-        self.downloader = FakeDownloader(self.cdn)
-        self.store = FakeStore(single_put_max=1500, checkpoint=self.checkpoint)
-        self.store.uploads = Uploads(lambda: self.acting is not None and self.acting.dead)
+        store = FakeStore(single_put_max=1500, checkpoint=self.checkpoint)
+        store.uploads = Uploads(lambda: self.acting is not None and self.acting.dead)
+        super().__init__(self.open_ledger(), origin=self.cdn, store=store)
         self.songs: dict[TaskId, Song] = {}
         self.written: set[TaskId] = set()
         """Every id that ever stood on a whole line of the queue file."""
         self.accepted: set[TaskId] = set()
-        self.acting: Process | None = None
         self.troubles: dict[str, datetime] = {}
         """When each will be over."""
-        self.ledger = self.open_ledger()
         self.processes = [Process(self), Process(self)]
         self._eye = sqlite3.connect(self.folder / "ledger.db", isolation_level=None)
         self._seen = (0, 0)
@@ -316,9 +286,6 @@ class Universe:
 
     def open_ledger(self) -> Ledger:
         return ledger_at(f"sqlite:///{self.folder}/ledger.db", checkpoint=self.checkpoint)
-
-    def clock(self) -> datetime:
-        return self.now
 
     def jitter(self) -> float:
         return next(self.jitters)
@@ -386,7 +353,7 @@ class Universe:
 
     # --- time and trouble
 
-    def passes(self, span: timedelta) -> None:
+    def elapses(self, span: timedelta) -> None:
         """Time goes by, and with it the troubles whose time it was."""
         self.now += span
         for what in [what for what, end in self.troubles.items() if end <= self.now]:
