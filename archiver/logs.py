@@ -70,6 +70,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "upload.abort_deferred": "an upload that failed could not be aborted at once; the next sweep does it",
         "deadline.at_risk": "how many open tasks have a deadline that is near or past; said whenever that changes",
         "deadline.forecast": "how many stems will expire before they are reached, at the present pace",
+        "task.stuck": "nothing of a task, or of one transfer, moved for five minutes: it is given up and tried again",
         "daemon.started": "the daemon is at work",
         "daemon.draining": "a signal came: no new work is begun, what fits into shutdown_grace is finished",
         "daemon.stalled": "jobs or transfers of the daemon make no progress; systemd kills it and starts it again",

@@ -8,7 +8,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +32,7 @@ from archiver.core.model import AccountName
 from archiver.core.redaction import Cleaner
 from archiver.pipeline.transfers import TransferThreads
 from archiver.ports.provider import Permits
-from archiver.ports.runtime import EventLog
+from archiver.ports.runtime import UNWATCHED, EventLog, Watch
 from archiver.ports.work import Engine
 from archiver.service.alerts import Alerts
 from archiver.settings import Settings, data_folder
@@ -79,25 +79,38 @@ def opened(
     queues_jobs: bool,
     log: EventLog,
     machine: Machine,
-    progress: Callable[[], None],
     answered: Answered,
+    watch: Watch = UNWATCHED,
 ) -> Iterator[Adapters]:
     """Open everything, and close it at the end; raise LedgerFault, or SettingsFault without an extra that is needed.
 
-    Calls `progress` while bytes come in, and `answered` with the outcome of each request to the provider.
+    `watch` hears of each block that comes in or leaves, `answered` of the outcome of each request to the provider.
     """
     download = settings.download
+    machine = _watched(machine, watch)
     with ExitStack() as stack:
         ledger = stack.enter_context(closing(open_ledger(settings, machine.checkpoint, machine.patience, log)))
         lock = stack.enter_context(closing(own_lock(settings)))
         accounts = stack.enter_context(closing(open_accounts(settings, log, machine, answered, ledger)))
-        throttle = throttle_of(settings, machine, progress)
+        throttle = throttle_of(settings, machine)
         transfers = TransferThreads(download.most_transfers, adapts=download.adapts, clock=machine.monotonic, log=log)
         stack.enter_context(closing(transfers))
-        downloader = stack.enter_context(closing(open_downloader(settings, machine, throttle, transfers.refused)))
-        store = stack.enter_context(closing(open_store(settings, log, machine, transfers.store_refused)))
+        downloader = stack.enter_context(
+            closing(open_downloader(settings, machine, throttle, transfers.refused, watch))
+        )
+        store = stack.enter_context(closing(open_store(settings, log, machine, transfers.store_refused, watch)))
         engine = stack.enter_context(closing(open_jobs(settings))) if queues_jobs else None
         yield Adapters(ledger, lock, accounts, throttle, transfers, downloader, store, engine)
+
+
+def _watched(machine: Machine, watch: Watch) -> Machine:
+    """Return the machine with waits in line that are shown as progress: whoever waits so is not hung."""
+
+    def wait(condition: threading.Condition, seconds: float) -> None:
+        machine.wait(condition, seconds)
+        watch.progress()
+
+    return replace(machine, wait=wait)
 
 
 def open_accounts(
@@ -157,6 +170,7 @@ def open_store(
     log: EventLog,
     machine: Machine = THIS_MACHINE,
     on_busy: Callable[[], None] = lambda: None,
+    watch: Watch = UNWATCHED,
 ) -> S3Store:
     """Return the bucket, with credentials from boto3's own chain."""
     store = settings.store
@@ -172,29 +186,33 @@ def open_store(
         bucket=store.bucket,
         options=ObjectOptions(store.storage_class, store.sse, store.kms_key_id, store.tags),
         sizes=PutSizes(store.single_put_max, store.part_size),
-        buffers=BufferBudget(settings.download.buffer_budget),
+        buffers=BufferBudget(settings.download.buffer_budget, waiting=watch.waiting),
         jitter=random.random,
         clock=machine.clock,
         sleep=machine.sleep,
         log=log,
         on_busy=on_busy,
         checkpoint=machine.checkpoint,
+        watch=watch,
     )
 
 
-def throttle_of(settings: Settings, machine: Machine, progress: Callable[[], None]) -> Throttle:
-    """Return the limit on what comes in; `progress` is called while something does."""
+def throttle_of(settings: Settings, machine: Machine) -> Throttle:
+    """Return the limit on what comes in."""
     return Throttle(
         settings.download.bandwidth,
         clock=machine.monotonic,
         local=machine.local,
         wait=machine.wait,
-        progress=progress,
     )
 
 
 def open_downloader(
-    settings: Settings, machine: Machine, throttle: Throttle, on_failure: Callable[[str], None]
+    settings: Settings,
+    machine: Machine,
+    throttle: Throttle,
+    on_failure: Callable[[str], None],
+    watch: Watch = UNWATCHED,
 ) -> HttpDownloader:
     """Return the anonymous client of the CDN."""
     download = settings.download
@@ -215,6 +233,7 @@ def open_downloader(
         jitter=random.random,
         on_failure=on_failure,
         checkpoint=machine.checkpoint,
+        watch=watch,
     )
 
 

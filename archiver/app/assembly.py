@@ -22,6 +22,7 @@ from archiver.pipeline.dispatch import Archive, DispatchContext, Dispatcher, Dis
 from archiver.pipeline.task import Archiver
 from archiver.ports.runtime import EventLog, Observer
 from archiver.service.housekeeping import Housekeeping, abort_strays
+from archiver.service.liveness import TaskWatch
 from archiver.service.shutdown import Shutdown, drain
 from archiver.settings import Settings
 
@@ -45,6 +46,7 @@ class Parts:
     adapters: Adapters
     breakers: Breakers
     dispatcher: Dispatcher
+    watch: TaskWatch
 
     @property
     def housekeeping(self) -> Housekeeping:
@@ -81,26 +83,27 @@ def assembled(
 ) -> Iterator[Parts]:
     """Put everything together, free what dead processes held, and close it all at the end.
 
-    Calls `progress` whenever work moves on, and `answered` with the outcome of each request to the provider.
-    On a ledger on a server, `run` leaves the work to workers. Raises LedgerFault when the ledger cannot be
-    opened, SettingsFault when an extra is not installed, or a worker has no server to work with.
+    Calls `progress` whenever work moves on, be it by one block, and `answered` with the outcome of each request to
+    the provider. On a ledger on a server, `run` leaves the work to workers. Raises LedgerFault when the ledger
+    cannot be opened, SettingsFault when an extra is not installed, or a worker has no server to work with.
     """
     if role is Role.WORKER and not on_server(settings):
         raise SettingsFault(
             "ledger.url: workers need a PostgreSQL ledger (postgresql+psycopg://...); on SQLite `run` does all itself"
         )
     queues_jobs = role is not Role.BACKFILL and on_server(settings)
+    watch = TaskWatch(log, machine.monotonic, progress=progress)
     with opened(
-        settings, queues_jobs=queues_jobs, log=log, machine=machine, progress=progress, answered=answered
+        settings, queues_jobs=queues_jobs, log=log, machine=machine, answered=answered, watch=watch
     ) as adapters:
         breakers = Breakers(adapters.ledger.pauses, machine.clock, log, settings.provider.api_keys())
-        archiver = _archiver(settings, role, adapters, breakers, log=log, observer=observer, machine=machine)
+        archiver = _archiver(settings, role, adapters, breakers, watch, log=log, observer=observer, machine=machine)
         in_flight = settings.download.tasks_in_flight
         options = DispatchOptions(adapters.owner, in_flight, enlisted_only=role is Role.BACKFILL)
         claims, crowded = adapters.ledger.claims, adapters.accounts.crowded
         context = DispatchContext(claims, breakers, options, machine.clock, log, progress, crowded)
         dispatcher = _dispatcher(role, adapters, context, archiver.archive)
-        parts = Parts(role, settings, machine, log, adapters, breakers, dispatcher)
+        parts = Parts(role, settings, machine, log, adapters, breakers, dispatcher, watch)
         dispatcher.renew()
         parts.housekeeping.free_leases()
         yield parts
@@ -129,6 +132,7 @@ def _archiver(
     role: Role,
     adapters: Adapters,
     breakers: Breakers,
+    watch: TaskWatch,
     *,
     log: EventLog,
     observer: Observer,
@@ -155,6 +159,7 @@ def _archiver(
         observer=observer,
         cancelled=adapters.cancelled.is_set,
         checkpoint=machine.checkpoint,
+        watch=watch,
     )
     return Archiver(context)
 

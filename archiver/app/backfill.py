@@ -57,6 +57,7 @@ def backfill(
         shutdown=shutdown,
         options=options,
         clock=machine.clock,
+        give_up=parts.watch.give_up,
     )
 
     def report(left: OpenWork) -> None:

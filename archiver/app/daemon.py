@@ -179,6 +179,7 @@ def daemon(
     with assembled(
         settings, role, log=log, observer=metrics, progress=progress, answered=answered, machine=machine
     ) as parts:
+        liveness.tasks = parts.watch
         metrics.watch(_sources(parts, liveness))
         intakes, add_unknown = parts.adapters.ledger.intakes, settings.callback.add_unknown
         wakeups = Wakeups(intakes, machine.clock, log, add_unknown=add_unknown)

@@ -21,7 +21,7 @@ def pages(metrics: Metrics, liveness: Liveness, breakers: Breakers) -> Mapping[s
     """Return the pages at http.listen, by path."""
     return {
         "/metrics": lambda: Page(200, CONTENT_TYPE, metrics.page()),
-        HEALTHZ: lambda: _json_page(*healthz(liveness.late())),
+        HEALTHZ: lambda: _json_page(*healthz(liveness.late(), liveness.stuck())),
         READYZ: lambda: _json_page(*readyz(breakers.paused())),
     }
 

@@ -304,6 +304,13 @@ class StoreMisfit(StorePaused):
     hint = "run `stem-archiver check`; the gateway may be too old for If-None-Match or checksums"
 
 
+class Stuck(ArchiverError):
+    """Nothing of a task or a transfer moved for too long: it was given up, to be tried again."""
+
+    code = "stuck"
+    hint = "nothing to do: it is tried again with back-off; if it happens often, look at what it was waiting for"
+
+
 class Interrupted(Exception):
     """The service is stopping and its grace is over; what is under way is given back untouched."""
 

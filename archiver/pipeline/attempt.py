@@ -128,8 +128,9 @@ class TaskAttempt:
         for row in wanted:
             self._tried.add(row.name)
             futures.append(self._out.pool.submit(deadline, partial(self._store_one, row), _host(row)))
-        for future in futures:
-            future.result()
+        with self._context.watch.waiting():
+            for future in futures:
+                future.result()
         if self._crash is not None:
             raise self._crash
 

@@ -9,7 +9,7 @@ from archiver.core.model import Policy
 from archiver.pipeline.breakers import Breakers
 from archiver.ports.ledger import Progress, Uploads
 from archiver.ports.provider import Accounts
-from archiver.ports.runtime import Checkpoint, Clock, EventLog, Jitter, Observer, unobserved
+from archiver.ports.runtime import UNWATCHED, Checkpoint, Clock, EventLog, Jitter, Observer, Watch, unobserved
 from archiver.ports.store import ObjectStore
 from archiver.ports.transfer import Downloader, TransferPool
 
@@ -42,3 +42,4 @@ class TaskContext:
     observer: Observer
     cancelled: Callable[[], bool] = lambda: False
     checkpoint: Checkpoint = unobserved
+    watch: Watch = UNWATCHED

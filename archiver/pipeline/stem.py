@@ -46,6 +46,10 @@ class StemTransfer:
 
         Raises LeaseLost, LedgerFault or Interrupted.
         """
+        with self._context.watch.at_work(self._listing.claim.task_id, self._row.name):
+            return self._run()
+
+    def _run(self) -> ArchiverError | None:
         try:
             self._store()
         except ArchiverError as error:
@@ -215,7 +219,8 @@ class _WatchedBody:
         self._context.observer.received(count)
         self._context.outside.pool.moved(self._host, count)
         if count < len(buffer):
-            original = self._duplicates.original(self._row, self._body.sha256)
+            with self._context.watch.waiting():
+                original = self._duplicates.original(self._row, self._body.sha256)
             if original is not None:
                 raise Duplicate(original)
         return count

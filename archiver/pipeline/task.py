@@ -40,7 +40,8 @@ class Archiver:
         What it was to probe, and brought no verdict on, is for the next to probe.
         """
         try:
-            return self._archive(claim)
+            with self.context.watch.at_work(claim.task_id):
+                return self._archive(claim)
         finally:
             self.context.outside.breakers.give_back(claim.task_id)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from archiver.core.errors import ArchiverError
-from archiver.core.model import Outcome
+from archiver.core.model import Outcome, StemName, TaskId
 
 Clock = Callable[[], datetime]
 """Now, as an aware UTC datetime."""
@@ -61,6 +62,44 @@ class Observer(Protocol):
 
     def task_ended(self, outcome: Outcome, age: timedelta | None) -> None:
         """Count an attempt that came to this outcome, `age` after the provider created the task (None: not known)."""
+
+
+class Watch(Protocol):
+    """Sees whether each task, and each transfer of one, moves; gives up by itself those that do not."""
+
+    def progress(self) -> None:
+        """Note that this thread's work has just moved; cheap enough for every block. Raises Stuck once given up."""
+
+    def at_work(self, task_id: TaskId, stem: StemName | None = None) -> AbstractContextManager[None]:
+        """Watch what this thread does for the task, or for a stem of it, while this lasts."""
+
+    def waiting(self) -> AbstractContextManager[None]:
+        """Count no silence while this lasts: the thread waits for others, which are watched themselves."""
+
+    def interruptible(self, stop: Callable[[], object]) -> AbstractContextManager[None]:
+        """Have `stop` called, by another thread, should this thread's work be given up while this lasts."""
+
+
+class Unwatched:
+    """A Watch that sees nothing, for what no service supervises."""
+
+    def progress(self) -> None:
+        """Do nothing."""
+
+    def at_work(self, task_id: TaskId, stem: StemName | None = None) -> AbstractContextManager[None]:  # noqa: ARG002 - Watch
+        """Watch nothing."""
+        return nullcontext()
+
+    def waiting(self) -> AbstractContextManager[None]:
+        """Count nothing."""
+        return nullcontext()
+
+    def interruptible(self, stop: Callable[[], object]) -> AbstractContextManager[None]:  # noqa: ARG002 - Watch
+        """Stop nothing."""
+        return nullcontext()
+
+
+UNWATCHED = Unwatched()
 
 
 class ServiceManager(Protocol):

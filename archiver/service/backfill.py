@@ -132,6 +132,8 @@ class Backfill:
     shutdown: Shutdown
     options: BackfillOptions
     clock: Clock
+    give_up: Callable[[], None] = lambda: None
+    """Gives up tasks and transfers of which nothing moves; called every few seconds."""
     _seen: OpenWork | None = field(default=None, init=False)
     _look_at: datetime | None = field(default=None, init=False)
 
@@ -157,6 +159,7 @@ class Backfill:
             if now >= refresh_at:
                 self.breakers.reload()
                 stay(self.dispatcher)
+                self.give_up()
                 refresh_at = now + RELOAD
             yield now
             if self.dispatcher.working:

@@ -59,6 +59,7 @@ class Supervision:
             self.manager.reloading()
             self.reload()
             self.manager.ready()
+        self.liveness.give_up()
         late = self.liveness.late()
         if fresh := late.keys() - self._stalled:
             silent = {name: round(late[name]) for name in sorted(fresh)}

@@ -17,10 +17,14 @@ LONGEST_ANSWER = 4096
 """Bytes of an answer that `ask` reads."""
 
 
-def healthz(late: Mapping[str, float]) -> tuple[int, Mapping[str, object]]:
-    """Return status and JSON of /healthz: 200, or 503 with the late loops and the seconds since each last moved."""
+def healthz(late: Mapping[str, float], stuck: Mapping[str, float]) -> tuple[int, Mapping[str, object]]:
+    """Return status and JSON of /healthz: 200, or 503 with the late loops and the seconds since each last moved.
+
+    With 200 it names those tasks and transfers that are `stuck`: given up, and not ended yet.
+    """
     if not late:
-        return HTTPStatus.OK, {"status": "alive"}
+        named = {"stuck": {name: round(seconds, 1) for name, seconds in stuck.items()}} if stuck else {}
+        return HTTPStatus.OK, {"status": "alive", **named}
     return HTTPStatus.SERVICE_UNAVAILABLE, {
         "status": "stalled",
         "late": {name: round(seconds, 1) for name, seconds in late.items()},

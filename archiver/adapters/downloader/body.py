@@ -24,7 +24,7 @@ from archiver.core.errors import (
     BodyTooLarge,
     LinkSpent,
 )
-from archiver.ports.runtime import Checkpoint
+from archiver.ports.runtime import UNWATCHED, Checkpoint, Watch
 
 Reopen = Callable[[Mapping[str, str]], httpx.Response]
 """Asks for the same URL again with more header fields; follows redirects, judges no status."""
@@ -64,6 +64,7 @@ class VerifyingBody:
         clock: Callable[[], float],
         sleep: Callable[[float], None],
         checkpoint: Checkpoint,
+        watch: Watch = UNWATCHED,
     ) -> None:
         self._first = self._response = response
         self._reader: Reader = stream_of(response).reader
@@ -74,6 +75,7 @@ class VerifyingBody:
         self._rate = MinimumRate(limits, clock)
         self._sleep = sleep
         self._checkpoint = checkpoint
+        self._watch = watch
         self._validator = validator(response.headers)
         self._head = memoryview(b"")
         self._container: Container | None = None
@@ -205,17 +207,21 @@ class VerifyingBody:
     def _take(self, reader: Reader, view: memoryview) -> int:
         """Receive some bytes, no more than the throttle allows; the wait for it is not the origin's."""
         if not self._throttle.on:
-            return reader.receive(view)
+            size = reader.receive(view)
+            self._watch.progress()
+            return size
         share, size = self._throttle.take(len(view)), 0
         self._rate.start()
         try:
             size = reader.receive(view[:share])
+            self._watch.progress()
         finally:
             self._throttle.give_back(share - size)
         return size
 
     def _resume(self, cut: httpx.TransportError, at: int) -> None:
         self._response.close()
+        self._watch.progress()  # given up, it raises here: what was cut off for that is not to be resumed
         self._framing += self._reader.framing
         if at - self._cut_at >= PROGRESS:
             self._tries = 0
@@ -279,6 +285,10 @@ class VerifyingBody:
         if digest.digest() != self._hash.digest():
             raise BodyShort(f"{self._size} bytes came at first, {got} others at a second look")
         return got
+
+    def interrupt(self) -> None:
+        """Have what is waited for now end at once; may be called from another thread."""
+        stream_of(self._response).interrupt()
 
     def close(self) -> None:
         """End the transfer; the connection is kept when the whole body was read."""

@@ -20,7 +20,7 @@ from archiver.adapters.downloader.transport import IDLE_SECONDS, SocketTransport
 from archiver.adapters.http1 import Pool
 from archiver.core.errors import AddressForbidden, ArchiverError, BodyShort, OriginBusy
 from archiver.core.text import MAX_URL, host_of
-from archiver.ports.runtime import Checkpoint, Jitter, unobserved
+from archiver.ports.runtime import UNWATCHED, Checkpoint, Jitter, Watch, unobserved
 from archiver.ports.transfer import Body
 
 REDIRECTS_MAX = 5
@@ -61,12 +61,14 @@ class HttpDownloader:
         jitter: Jitter = random.random,
         on_failure: Callable[[str], None] = lambda _: None,
         checkpoint: Checkpoint = unobserved,
+        watch: Watch = UNWATCHED,
     ) -> None:
         """Build a client that opens no connection yet.
 
         `user_agent` is sent as it is; default python agents are refused by the provider's CDN. Without a `throttle`
         the bandwidth has no limit. `clock` is monotonic, in seconds; `sleep` and `jitter` make the waits between
-        tries. `on_failure` is called with a URL's host (see `host_of`) each time it did not answer as it should.
+        tries. `on_failure` is called with a URL's host (see `host_of`) each time it did not answer as it should;
+        `watch` hears of each block.
         Raises ValueError for an agent that no header can carry, and for a proxy of another kind.
         """
         if not user_agent or not (user_agent.isascii() and user_agent.isprintable()):
@@ -79,13 +81,17 @@ class HttpDownloader:
         self._jitter = jitter
         self._on_failure = on_failure
         self._checkpoint = checkpoint
+        self._watch = watch
         self._retrying = self._retries()
         self._guard = Guard(reach, resolve=network.resolve)
+        self._transport = self._reaching(network, connections)
+
+    def _reaching(self, network: Network, connections: ConnectionOptions) -> SocketTransport:
         proxy = Proxy(connections.proxy) if connections.proxy is not None else None
-        dialer = Dialer(guard=self._guard, network=network, proxy=proxy, options=connections, clock=clock)
-        pool = Pool(most=connections.most_idle, clock=clock, idle_seconds=IDLE_SECONDS)
+        dialer = Dialer(guard=self._guard, network=network, proxy=proxy, options=connections, clock=self._clock)
+        pool = Pool(most=connections.most_idle, clock=self._clock, idle_seconds=IDLE_SECONDS)
         # Without an httpx.Client around it: no cookies, no environment, no redirect and no URL in a log by its doing.
-        self._transport = SocketTransport(guard=self._guard, dialer=dialer, pool=pool, proxy=proxy)
+        return SocketTransport(guard=self._guard, dialer=dialer, pool=pool, proxy=proxy)
 
     def _retries(self) -> Retrying:
         return Retrying(
@@ -105,7 +111,7 @@ class HttpDownloader:
         Raises OriginBusy, LinkSpent, BodyNotAudio, BodyEmpty, BodyTooLarge or AddressForbidden.
         """
         try:
-            with closing(self._retrying(self._begin, url)) as body:
+            with closing(self._retrying(self._begin, url)) as body, self._watch.interruptible(body.interrupt):
                 yield body
         except OriginBusy:
             self._on_failure(host_of(url))
@@ -130,6 +136,7 @@ class HttpDownloader:
                 clock=self._clock,
                 sleep=self._sleep,
                 checkpoint=self._checkpoint,
+                watch=self._watch,
             )
             body.look()
         except BaseException:

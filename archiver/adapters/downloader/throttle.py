@@ -38,7 +38,6 @@ class Throttle:
         clock: Callable[[], float] = time.monotonic,
         local: Callable[[], datetime] = local_now,
         wait: Wait = threading.Condition.wait,
-        progress: Callable[[], None] = lambda: None,
     ) -> None:
         """Begin at once.
 
@@ -47,12 +46,10 @@ class Throttle:
             clock: seconds, monotonic.
             local: the time on the wall, by which the timetable goes.
             wait: waits on a condition.
-            progress: is called with each share: nothing else shows that a large buffer fills.
         """
         self._clock = clock
         self._local = local
         self._wait = wait
-        self._progress = progress
         self._changed = threading.Condition()
         self._stopped = False
         self._look_at = clock()
@@ -79,7 +76,6 @@ class Throttle:
             while (left := self._allowance.wait_of(ticket, self._clock())) > 0:
                 self._wait(self._changed, min(left, LOOK_EVERY))
                 self._rate_now()
-        self._progress()
         return share
 
     def give_back(self, size: int) -> None:

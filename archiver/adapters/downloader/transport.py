@@ -43,6 +43,10 @@ class Stream(httpx.SyncByteStream):
         """Have the rest of the body come in so many seconds, however slowly it drips."""
         self._connection.finish_within(seconds)
 
+    def interrupt(self) -> None:
+        """Have a wait for the body end at once, as if the other side had closed."""
+        self._connection.interrupt()
+
     def overruns(self) -> bool:
         """Return whether bytes follow the end of the body, as far as a short wait shows it."""
         return self._connection.peek(0.0 if self._keeps_alive else LINGER_SECONDS) == 1

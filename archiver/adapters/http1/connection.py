@@ -132,6 +132,10 @@ class Connection:
         waiting.register(self._sock, select.POLLIN)
         return bool(waiting.poll(wait * 1000))
 
+    def interrupt(self) -> None:
+        """End a wait of another thread on this connection; raise OSError where it is closed already."""
+        self._sock.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         """Close the connection."""
         self._sock.close()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from archiver.core.errors import SettingsFault, StoreBusy
 
@@ -20,7 +20,11 @@ class BufferBudget:
     memory is kept for the next borrower and given up when another size needs the room.
     """
 
-    def __init__(self, total_bytes: int) -> None:
+    def __init__(
+        self, total_bytes: int, *, waiting: Callable[[], AbstractContextManager[object]] = nullcontext
+    ) -> None:
+        """Lend at most `total_bytes`; each wait for a share lasts within a `waiting()`."""
+        self._waiting = waiting
         self._total = total_bytes
         self._lent = 0
         self._spare: list[bytearray] = []
@@ -52,7 +56,8 @@ class BufferBudget:
                 f"download.buffer_budget is {self._total} bytes, but one transfer needs {size}: raise it, "
                 "or lower store.single_put_max and store.part_size"
             )
-        block = self._borrow(min(_rounded(size), self._total))
+        with self._waiting():
+            block = self._borrow(min(_rounded(size), self._total))
         view = memoryview(block)
         lent = view[:size]
         try:

@@ -16,12 +16,13 @@ from archiver.adapters.object_store.memory_file import file_over
 from archiver.adapters.object_store.quick import QuickCalls
 from archiver.core.errors import BucketMissing, StoreBusy, StoreCorrupt
 from archiver.core.model import StoredObject
+from archiver.ports.runtime import UNWATCHED, Watch
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
-READ_BLOCK = 1024 * 1024
+READ_BLOCK = 256 * 1024
 _CONDITIONS = {"IfNoneMatch": "If-None-Match", "IfMatch": "If-Match"}
 
 Answer = Mapping[str, Any]
@@ -89,11 +90,12 @@ class S3Calls:
     bucket: str
     options: Mapping[str, Any]
     quick: QuickCalls
+    watch: Watch
 
     @classmethod
-    def of(cls, client: S3Client, bucket: str, options: ObjectOptions) -> S3Calls:
-        """Return the calls for `bucket`."""
-        return cls(client, bucket, options.arguments(), QuickCalls(client))
+    def of(cls, client: S3Client, bucket: str, options: ObjectOptions, watch: Watch = UNWATCHED) -> S3Calls:
+        """Return the calls for `bucket`; `watch` hears of each block that leaves or is read back."""
+        return cls(client, bucket, options.arguments(), QuickCalls(client, watch), watch)
 
     def put(self, key: str, content: Content, labels: Labels, **condition: Any) -> Answer:  # noqa: ANN401 - a string
         """PutObject with the SHA-256 of `content` as its checksum; `condition` is IfNoneMatch or IfMatch."""
@@ -107,7 +109,7 @@ class S3Calls:
         }
         if quick := self.quick.send("PutObject", key, content.data, headers):
             return quick
-        with translated("PutObject"), file_over(content.data) as body:
+        with translated("PutObject"), file_over(content.data, self.watch.progress) as body:
             answer = self.client.put_object(
                 Bucket=self.bucket,
                 Key=key,
@@ -145,6 +147,7 @@ class S3Calls:
             with closing(answer["Body"]) as body:
                 for block in body.iter_chunks(READ_BLOCK):
                     digest.update(block)
+                    self.watch.progress()
         return digest.hexdigest()
 
     def create(self, key: str, labels: Labels) -> str:
@@ -169,7 +172,7 @@ class S3Calls:
         query = "?" + urlencode({"partNumber": number, "uploadId": upload_id}, quote_via=quote)
         answer: Answer | None = self.quick.send("UploadPart", key, data, {"x-amz-checksum-crc32": checksum}, query)
         if answer is None:
-            with translated("UploadPart"), file_over(data) as body:
+            with translated("UploadPart"), file_over(data, self.watch.progress) as body:
                 answer = self.client.upload_part(
                     Bucket=self.bucket,
                     Key=key,

@@ -14,8 +14,10 @@ from botocore.session import get_session
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from archiver.adapters.http1 import Connection, Head, HeadLimits, Origin, Pool
-from archiver.adapters.object_store.memory_file import BLOCK
+from archiver.ports.runtime import UNWATCHED, Watch
 
+BLOCK = 256 * 1024
+"""Bytes that one send hands to the socket, which may take the read timeout over it."""
 HEAD_MAX = 128 * 1024
 """Bytes of an answer's head."""
 BODY_MAX = 64 * 1024
@@ -23,12 +25,16 @@ BODY_MAX = 64 * 1024
 
 _LIMITS = HeadLimits(size=HEAD_MAX, interim=0)
 _SOCKET_OPTIONS = [*HTTPConnection.default_socket_options, (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+    # Else the kernel takes megabytes at once, which leave a slow line within minutes: long after the read timeout.
+    _SOCKET_OPTIONS.append((socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, BLOCK))
 
 
 class PutConnections:
     """Sends PUT requests; safe to share among threads. Keeps at most `most` idle connections; times in seconds."""
 
-    def __init__(self, *, most: int, connect_timeout: float, read_timeout: float) -> None:
+    def __init__(self, *, most: int, connect_timeout: float, read_timeout: float, watch: Watch = UNWATCHED) -> None:
+        self._watch = watch
         self._connect_timeout = connect_timeout
         self._read_timeout = read_timeout
         self._pool = Pool(most=most, clock=time.monotonic)
@@ -40,11 +46,13 @@ class PutConnections:
         """
         connection = self._pool.take(origin) or self._dial(origin)
         try:
-            connection.send(head)
-            for at in range(0, len(data), BLOCK):
-                connection.send(data[at : at + BLOCK])
-            answer = _answer_on(connection)
-            clean = answer.keeps_alive and _is_read_to_its_end(answer, connection)
+            with self._watch.interruptible(connection.interrupt):
+                connection.send(head)
+                for at in range(0, len(data), BLOCK):
+                    connection.send(data[at : at + BLOCK])
+                    self._watch.progress()
+                answer = _answer_on(connection)
+                clean = answer.keeps_alive and _is_read_to_its_end(answer, connection)
         except BaseException:
             connection.close()
             raise

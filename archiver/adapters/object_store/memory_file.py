@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import IO, cast
 
-BLOCK = 256 * 1024
+BLOCK = 64 * 1024
 """Bytes handed to the socket at a time: urllib3 allows each send the connect timeout, so a slow line
-needs blocks that it can take within that."""
+needs blocks that it can take within that: these leave in 15 s with 4.4 KB/s."""
 
 
-def file_over(data: memoryview) -> IO[bytes]:
-    """Return `data` as a file; close it after use."""
-    return cast("IO[bytes]", _MemoryFile(data))
+def file_over(data: memoryview, progress: Callable[[], None] = lambda: None) -> IO[bytes]:
+    """Return `data` as a file that calls `progress` with each block that is read; close it after use."""
+    return cast("IO[bytes]", _MemoryFile(data, progress))
 
 
 class _MemoryFile(io.RawIOBase):
     """Seekable, and read in large blocks."""
 
-    def __init__(self, data: memoryview) -> None:
+    def __init__(self, data: memoryview, progress: Callable[[], None]) -> None:
         super().__init__()
+        self._progress = progress
         self._data = data
         self._at = 0
 
@@ -29,6 +31,7 @@ class _MemoryFile(io.RawIOBase):
         urllib3 asks for 16 KiB at a time and sends whatever it gets: larger blocks are fewer calls. A
         block is a memoryview, uncopied; sockets and hashes take that for bytes.
         """
+        self._progress()
         if size < 0:
             return self.readall()
         block = self._data[self._at : self._at + BLOCK]

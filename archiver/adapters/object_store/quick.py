@@ -20,6 +20,7 @@ from archiver.adapters.object_store.exchange import PutConnections
 from archiver.adapters.object_store.faults import Conflict
 from archiver.adapters.object_store.memory_file import file_over
 from archiver.core.errors import StoreBusy
+from archiver.ports.runtime import UNWATCHED, Watch
 
 if TYPE_CHECKING:
     from botocore.signers import RequestSigner
@@ -78,12 +79,16 @@ class QuickCalls:
     shows the way anew. Behind a proxy, and where another kind of signature is asked for, every call is boto3's.
     """
 
-    def __init__(self, client: S3Client) -> None:
+    def __init__(self, client: S3Client, watch: Watch = UNWATCHED) -> None:
+        self._watch = watch
         meta, config = client.meta, cast("Any", client.meta.config)  # the stubs know none of its options
         self._config = config
         self._proxies = get_environ_proxies(meta.endpoint_url)
         self._connections = PutConnections(
-            most=config.max_pool_connections, connect_timeout=config.connect_timeout, read_timeout=config.read_timeout
+            most=config.max_pool_connections,
+            connect_timeout=config.connect_timeout,
+            read_timeout=config.read_timeout,
+            watch=watch,
         )
         self._sent = threading.local()
         self._routes: dict[str, Route] = {}
@@ -107,6 +112,7 @@ class QuickCalls:
         except httpx.TimeoutException:
             raise StoreBusy(f"{operation}: no answer (TimeoutError)") from None
         except (BotoCoreError, HTTPError, OSError, httpx.TransportError):
+            self._watch.progress()  # raises where the connection was ended because this was given up
             return None
         if answer.status == _PRECONDITION_FAILED:
             raise Conflict(f"{operation}: {_PRECONDITION_FAILED}")

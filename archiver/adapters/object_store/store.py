@@ -20,7 +20,7 @@ from archiver.adapters.object_store.retries import Retries
 from archiver.core.errors import KeyTaken, StoreBusy
 from archiver.core.model import StoredObject
 from archiver.core.reports import Finding
-from archiver.ports.runtime import Checkpoint, Clock, EventLog, Jitter, unobserved
+from archiver.ports.runtime import UNWATCHED, Checkpoint, Clock, EventLog, Jitter, Watch, unobserved
 from archiver.ports.store import UploadJournal
 from archiver.ports.transfer import Body, Buffers
 
@@ -77,8 +77,9 @@ class S3Store:
         log: EventLog | None = None,
         on_busy: Callable[[], None] = lambda: None,
         checkpoint: Checkpoint = unobserved,
+        watch: Watch = UNWATCHED,
     ) -> None:
-        self._calls = S3Calls.of(client, bucket, options)
+        self._calls = S3Calls.of(client, bucket, options, watch)
         self._buffers = buffers
         self._sizes = sizes
         self._clock = clock

@@ -310,17 +310,3 @@ def test_throttle_once_stopped_lets_nobody_wait_again() -> None:
     limited.stop()
     with pytest.raises(Interrupted):
         limited.take(1)
-
-
-def test_throttle_tells_of_progress_with_each_share() -> None:
-    time, told = Time(), list[int]()
-    limited = Throttle(
-        parse_bandwidth("1KiB"),
-        clock=time.clock,
-        local=time.local,
-        wait=time.wait,
-        progress=lambda: told.append(1),
-    )
-    for _ in range(3):
-        limited.take(MIB)
-    assert len(told) == 3
