@@ -11,6 +11,7 @@ from contextlib import ExitStack, closing
 import pytest
 
 from archiver.demo.records import EmulatedTask
+from tests.fakes.serving import port_of
 from tests.worlds.site import Site, stems_of
 
 
@@ -58,7 +59,7 @@ def test_two_intakes_and_two_workers_on_one_ledger_do_each_task_once_and_stop_cl
 
 def test_worker_serves_metrics_and_health_and_status_tells_of_it_also_when_it_was_killed(site: Site) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as free:
-        port = free.getsockname()[1]
+        port = port_of(free)
     site.configure(http={"listen": f"127.0.0.1:{port}"})
     tasks = give(site, 3)
     with site.daemon(argv=site.command("worker")) as worker:

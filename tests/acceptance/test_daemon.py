@@ -16,7 +16,9 @@ from archiver.core.callback import signature_of
 from archiver.core.model import TaskId
 from archiver.demo.records import EmulatedTask
 from tests import ROOT
-from tests.fakes.web_hook import web_hook
+from tests.fakes.scripted import Reply
+from tests.fakes.serving import port_of
+from tests.fakes.web_hook import WebHook
 from tests.worlds.site import Site, stems_of
 
 
@@ -149,7 +151,7 @@ def test_process_asked_to_end_while_the_store_keeps_silent_about_uploads_does_no
 ) -> None:
     """Only looking for stray uploads is under way: nothing that would be lost."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        site.configure(store={"endpoint_url": f"http://127.0.0.1:{silent.getsockname()[1]}"})
+        site.configure(store={"endpoint_url": f"http://127.0.0.1:{port_of(silent)}"})
         with site.daemon(argv=site.command(*command)) as process:
             asked, _ = silent.accept()
             with asked:
@@ -253,7 +255,7 @@ def test_daemon_without_what_messages_need_exits_2_with_the_command_that_install
 
 
 def test_daemon_pings_and_alerts_people_and_shows_nobody_their_addresses(site: Site) -> None:
-    with web_hook() as hook:
+    with WebHook() as hook:
         site.configure(
             notify={
                 "heartbeat_url": f"http://{hook.host}/beat/planted-beat",
@@ -264,7 +266,7 @@ def test_daemon_pings_and_alerts_people_and_shows_nobody_their_addresses(site: S
             hook.wait_for("/beat/planted-beat")
             assert site.run("pause", "--provider").code == 0
             assert "dependency.held: paused by the operator; dependency=provider" in hook.wait_for("dependency.held")
-            hook.status = 500
+            hook.says(Reply(status=500))
             assert site.run("resume").code == 0
             daemon.wait_event("dependency.released")
             assert daemon.stop() == 0

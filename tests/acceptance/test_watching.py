@@ -16,6 +16,7 @@ import pytest
 
 from archiver.demo.emulator import Emulator
 from archiver.demo.records import EmulatedTask
+from tests.fakes.serving import port_of
 from tests.fakes.waiting import until
 from tests.worlds.site import Process, Site, stems_of
 
@@ -44,9 +45,8 @@ def enqueue(site: Site, *tasks: EmulatedTask) -> None:
     site.queue.write_text("".join(f"{each.task_id}\n" for each in tasks))
 
 
-def port_of(daemon: Process) -> int:
-    address: str = daemon.wait_event("http.listening", seconds=WAIT)["address"]
-    return int(address.rpartition(":")[2])
+def listens_on(daemon: Process) -> int:
+    return port_of(daemon.wait_event("http.listening", seconds=WAIT)["address"])
 
 
 def get(port: int, path: str) -> tuple[int, str]:
@@ -67,7 +67,7 @@ def test_scrape_of_a_busy_daemon_counts_its_work_and_holds_no_id_no_secret_and_n
     enqueue(site, whole, strange, broken)
     site.configure(download={"concurrency": "auto"})
     with site.daemon() as daemon:
-        port = port_of(daemon)
+        port = listens_on(daemon)
         site.wait_for([whole.task_id, strange.task_id], seconds=WAIT)
         until(lambda: 'failed_tries_total{cause="cdn.busy"}' in get(port, "/metrics")[1])
         until(lambda: sample(get(port, "/metrics")[1], 'tasks{state="archived"}') == 2)
@@ -93,7 +93,7 @@ def test_daemon_with_a_paused_dependency_is_alive_but_not_ready_and_health_says_
     enqueue(site, task("paused-0001", "vocal"))
     site.configure(provider={"api_key": "wrong-key-000000000000"})
     with site.daemon() as daemon:
-        port = port_of(daemon)
+        port = listens_on(daemon)
         site.configure(http={"listen": f"{HERE}:{port}"})
         daemon.wait_event("dependency.paused", dependency="provider", seconds=WAIT)
         status, said = get(port, "/readyz")
@@ -114,7 +114,7 @@ def test_daemon_whose_port_is_taken_says_so_and_archives_all_the_same(site: Site
     one = task("unseen-0001", "vocal")
     enqueue(site, one)
     with socket.create_server((HERE, 0)) as other:
-        site.configure(http={"listen": f"{HERE}:{other.getsockname()[1]}"})
+        site.configure(http={"listen": f"{HERE}:{port_of(other)}"})
         with site.daemon() as daemon:
             assert daemon.wait_event("http.unavailable", seconds=WAIT)["level"] == "error"
             site.wait_for([one.task_id], seconds=WAIT)

@@ -22,7 +22,8 @@ from archiver.core.errors import (
 from archiver.ports.transfer import Downloader
 from tests.fakes.audio import mp3
 from tests.fakes.downloader import Audio, FakeDownloader, Scripted
-from tests.fakes.origin import Origin, Reply, origin
+from tests.fakes.origin import Origin
+from tests.fakes.scripted import Reply
 from tests.fixtures.fetching import drain, fetch
 from tests.house import downloader
 
@@ -96,7 +97,7 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
     if request.param == "fake":
         yield FakeWorld()
         return
-    with origin() as cdn, downloader() as client:
+    with Origin() as cdn, downloader() as client:
         yield RealWorld(client, cdn)
 
 

@@ -26,8 +26,8 @@ from archiver.core.errors import (
 from archiver.core.model import Phase, RecordInfo, TaskId
 from archiver.core.records.record import record_of
 from archiver.ports.provider import RecordApi
-from tests.fakes.provider import Reply, Request, ScriptedProvider, reply
 from tests.fakes.record_api import FakeApi
+from tests.fakes.scripted import HttpServer, Reply, Request, reply
 from tests.house import kie_api
 
 TASK = TaskId("3e63b4cc88d52611159371f6af5571e7")
@@ -129,7 +129,7 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
         yield FakeWorld()
         return
     with (
-        ScriptedProvider(lambda _: reply()) as provider,
+        HttpServer() as provider,
         closing(
             kie_api(
                 provider.url,

@@ -7,54 +7,31 @@ from __future__ import annotations
 
 import http.client
 import socket
-import socketserver
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote
 
-Headers = list[tuple[str, str]]
+from tests.fakes.scripted import DROP, Headers, HttpServer, Reply, Request
+from tests.fakes.serving import port_of
+
 HOP_BY_HOP = {"connection", "expect", "keep-alive", "transfer-encoding"}
 
 
-@dataclass(frozen=True)
-class Request:
-    method: str
-    path: str
-    query: str
-    headers: Headers
-    body: bytes = field(repr=False)
-
-    def header(self, name: str) -> str:
-        return next((value for known, value in self.headers if known.lower() == name.lower()), "")
-
-    @property
-    def operation(self) -> str:
-        """The S3 operation's name, as far as the store uses it."""
-        query = parse_qs(self.query, keep_blank_values=True)
-        if "uploads" in query:
-            return "CreateMultipartUpload" if self.method == "POST" else "ListMultipartUploads"
-        if "uploadId" in query:
-            return {"PUT": "UploadPart", "POST": "CompleteMultipartUpload", "DELETE": "AbortMultipartUpload"}[
-                self.method
-            ]
-        if self.path.strip("/").count("/") == 0:
-            return {"HEAD": "HeadBucket", "PUT": "CreateBucket"}.get(self.method, "Bucket")
-        return {"GET": "GetObject", "HEAD": "HeadObject", "PUT": "PutObject"}.get(self.method, self.method)
-
-
-@dataclass(frozen=True)
-class Response:
-    status: int
-    headers: Headers
-    body: bytes = b""
-
-
-class Dropped(Exception):
-    """The client's connection is to be closed without an answer."""
+def operation_of(request: Request) -> str:
+    """Name the S3 operation, as far as the store uses it."""
+    path, _, text = request.target.partition("?")
+    query = parse_qs(text, keep_blank_values=True)
+    if "uploads" in query:
+        return "CreateMultipartUpload" if request.method == "POST" else "ListMultipartUploads"
+    if "uploadId" in query:
+        named = {"PUT": "UploadPart", "POST": "CompleteMultipartUpload", "DELETE": "AbortMultipartUpload"}
+        return named[request.method]
+    if path.strip("/").count("/") == 0:
+        return {"HEAD": "HeadBucket", "PUT": "CreateBucket"}.get(request.method, "Bucket")
+    return {"GET": "GetObject", "HEAD": "HeadObject", "PUT": "PutObject"}.get(request.method, request.method)
 
 
 @dataclass
@@ -62,91 +39,82 @@ class Exchange:
     """One request on its way, in the hands of an action."""
 
     request: Request
-    upstream: tuple[str, int]
-    stopping: threading.Event
+    upstream: str
 
-    def forward(self, *, body: bytes | None = None) -> Response:
+    def forward(self, *, body: bytes | None = None) -> Reply:
         """Send the request on; with a shorter `body` the length still promises all of it."""
         sent = self.request.body if body is None else body
-        connection = http.client.HTTPConnection(*self.upstream, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", port_of(self.upstream), timeout=30)
         try:
-            target = self.request.path + (f"?{self.request.query}" if self.request.query else "")
-            connection.putrequest(self.request.method, target, skip_host=True, skip_accept_encoding=True)
-            for name, value in self.request.headers:
+            connection.putrequest(self.request.method, self.request.target, skip_host=True, skip_accept_encoding=True)
+            for name, value in self.request.fields:
                 if name.lower() not in HOP_BY_HOP:
                     connection.putheader(name, value)
             connection.endheaders(sent)
             if len(sent) < len(self.request.body) and connection.sock:
                 connection.sock.shutdown(socket.SHUT_WR)
             answer = connection.getresponse()
-            return Response(answer.status, answer.getheaders(), answer.read())
+            return Reply(answer.read(), answer.status, answer.getheaders())
         finally:
             connection.close()
 
 
-Action = Callable[[Exchange], Response]
+Action = Callable[[Exchange], Reply]
 
 
-def refuse(status: int, code: str, *, headers: Headers | None = None) -> Action:
+def refuse(status: int, code: str, *, headers: Headers = ()) -> Action:
     """Answer with an S3 error of our own; the server never sees the request."""
     text = (
         f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>scripted</Message><RequestId>R1</RequestId></Error>"
     )
-    answer = Response(status, [("Content-Type", "application/xml"), *(headers or [])], text.encode())
-    return lambda _: answer
+    return lambda _: Reply(text.encode(), status, [("Content-Type", "application/xml"), *headers])
 
 
 def refuse_after(status: int, code: str) -> Action:
     """Let the server do it, then answer with an error."""
     answer = refuse(status, code)
 
-    def act(exchange: Exchange) -> Response:
+    def act(exchange: Exchange) -> Reply:
         exchange.forward()
         return answer(exchange)
 
     return act
 
 
-def drop_before(_: Exchange) -> Response:
+def drop_before(_: Exchange) -> Reply:
     """Close the connection; the server never sees the request."""
-    raise Dropped
+    return DROP
 
 
-def drop_after(exchange: Exchange) -> Response:
+def drop_after(exchange: Exchange) -> Reply:
     """Let the server do it, then close the connection without an answer."""
     exchange.forward()
-    raise Dropped
+    return DROP
 
 
-def flip_bit(exchange: Exchange) -> Response:
+def flip_bit(exchange: Exchange) -> Reply:
     """Change one bit in the middle of the request's body."""
     changed = bytearray(exchange.request.body)
     changed[len(changed) // 2] ^= 1
     return exchange.forward(body=bytes(changed))
 
 
-def truncate(exchange: Exchange) -> Response:
+def truncate(exchange: Exchange) -> Reply:
     """Send half the request's body, then nothing."""
     with suppress(OSError, http.client.HTTPException):
         exchange.forward(body=exchange.request.body[: len(exchange.request.body) // 2])
-    raise Dropped
+    return DROP
 
 
 def hold(seconds: float) -> Action:
     """Let the server do it, and keep the answer back."""
-
-    def act(exchange: Exchange) -> Response:
-        answer = exchange.forward()
-        exchange.stopping.wait(seconds)
-        return answer
-
-    return act
+    return lambda exchange: replace(exchange.forward(), delay=seconds)
 
 
 def dated(offset: timedelta) -> Action:
     """Let the store's clock differ."""
 
-    def act(exchange: Exchange) -> Response:
+    def act(exchange: Exchange) -> Reply:
         date = format_datetime(datetime.now(UTC) + offset, usegmt=True)
         return with_headers(exchange.forward(), {"Date": date})
 
@@ -156,7 +124,7 @@ def dated(offset: timedelta) -> Action:
 def without(*names: str) -> Action:
     """Take headers out of the answer: a store that does not know them."""
 
-    def act(exchange: Exchange) -> Response:
+    def act(exchange: Exchange) -> Reply:
         answer = exchange.forward()
         kept = [(name, value) for name, value in answer.headers if name.lower() not in names]
         return replace(answer, headers=kept)
@@ -171,16 +139,15 @@ def renamed(headers: dict[str, str]) -> Action:
 
 def answer(status: int, headers: dict[str, str]) -> Action:
     """Answer with this; the server never sees the request."""
-    scripted = Response(status, list(headers.items()))
-    return lambda _: scripted
+    return lambda _: Reply(b"", status, list(headers.items()))
 
 
-def emptied(exchange: Exchange) -> Response:
+def emptied(exchange: Exchange) -> Reply:
     """Let the server do it, and lose the answer's body."""
     return replace(exchange.forward(), body=b"")
 
 
-def with_headers(answer: Response, new: dict[str, str]) -> Response:
+def with_headers(answer: Reply, new: dict[str, str]) -> Reply:
     lowered = {name.lower() for name in new}
     return replace(
         answer, headers=[item for item in answer.headers if item[0].lower() not in lowered] + list(new.items())
@@ -199,27 +166,24 @@ class Rule:
     seen: int = 0
 
     def takes(self, request: Request) -> bool:
-        if self.operation not in ("*", request.operation) or not unquote(request.path).endswith(self.key):
+        path = unquote(request.target.partition("?")[0])
+        if self.operation not in ("*", operation_of(request)) or not path.endswith(self.key):
             return False
         self.seen += 1
         return self.nth <= self.seen < self.nth + self.times
 
 
-class S3Proxy:
-    """What a test holds: where to connect, what was asked, and the rules."""
+@dataclass(slots=True, kw_only=True)
+class S3Proxy(HttpServer):
+    """Where to connect, what was asked (without bodies), and the rules."""
 
-    def __init__(self, upstream_url: str) -> None:
-        parts = urlsplit(upstream_url)
-        self.upstream = (parts.hostname or "", parts.port or 80)
-        self.requests: list[Request] = []
-        self.stopping = threading.Event()
-        self._rules: list[Rule] = []
-        self._lock = threading.Lock()
-        self._server = _Server(self)
+    upstream: str
+    """The URL of the real server."""
+    _rules: list[Rule] = field(default_factory=list)
 
-    @property
-    def url(self) -> str:
-        return "http://{}:{}".format(*self._server.server_address[:2])
+    def __post_init__(self) -> None:
+        self.answer = self._answer
+        HttpServer.__post_init__(self)
 
     def on(self, operation: str, action: Action, *, nth: int = 1, times: int = 1, key: str = "") -> Rule:
         rule = Rule(operation, action, nth, times, key)
@@ -234,97 +198,22 @@ class S3Proxy:
             self.requests.clear()
 
     def operations(self) -> list[str]:
-        with self._lock:
-            return [request.operation for request in self.requests]
+        return [operation_of(request) for request in list(self.requests)]
 
-    def handle(self, request: Request) -> Response:
+    def note(self, request: Request) -> None:
+        self.requests.append(replace(request, body=b""))
+
+    def _answer(self, request: Request) -> Reply:
         with self._lock:
-            self.requests.append(replace(request, body=b""))
             taken = [rule for rule in self._rules if rule.takes(request)]
-        exchange = Exchange(request, self.upstream, self.stopping)
-        return taken[0].action(exchange) if taken else exchange.forward()
-
-    @contextmanager
-    def running(self) -> Iterator[S3Proxy]:
-        thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            yield self
-        finally:
-            self.stopping.set()
-            self._server.shutdown()
-            thread.join()
-            self._server.hang_up()
-            self._server.server_close()
+        exchange = Exchange(request, self.upstream)
+        return _framed(request, taken[0].action(exchange) if taken else exchange.forward())
 
 
-class _Server(socketserver.ThreadingTCPServer):
-    daemon_threads = False
-
-    def __init__(self, proxy: S3Proxy) -> None:
-        self.proxy = proxy
-        self._open: set[socket.socket] = set()
-        self._guard = threading.Lock()
-        super().__init__(("127.0.0.1", 0), _Handler)
-
-    def hang_up(self) -> None:
-        with self._guard:
-            for client in self._open:
-                with suppress(OSError):
-                    client.shutdown(socket.SHUT_RDWR)
-
-    def note(self, client: socket.socket) -> None:
-        with self._guard:
-            self._open.add(client)
-
-    def forget(self, client: socket.socket) -> None:
-        with self._guard:
-            self._open.discard(client)
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing: clients that hang up are what the tests are about."""
-
-
-class _Handler(socketserver.StreamRequestHandler):
-    server: _Server
-
-    def setup(self) -> None:
-        self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.server.note(self.request)
-        super().setup()
-
-    def finish(self) -> None:
-        self.server.forget(self.request)
-        with suppress(OSError):
-            super().finish()
-
-    def handle(self) -> None:
-        with suppress(Dropped, OSError):
-            while request := self._read():
-                self._write(request, self.server.proxy.handle(request))
-
-    def _read(self) -> Request | None:
-        line = self.rfile.readline().decode("latin-1").split()
-        if not line:
-            return None
-        headers = [(name, value) for name, value in http.client.parse_headers(self.rfile).items()]
-        request = Request(line[0], *urlsplit(line[1])[2:4], headers, b"")
-        if request.header("Expect"):
-            self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        return replace(request, body=self.rfile.read(int(request.header("Content-Length") or 0)))
-
-    def _write(self, request: Request, answer: Response) -> None:
-        kept = [item for item in answer.headers if item[0].lower() not in HOP_BY_HOP | {"content-length"}]
-        length = str(len(answer.body))
-        if request.method == "HEAD":
-            length = {name.lower(): value for name, value in answer.headers}.get("content-length", "0")
-        lines = [f"HTTP/1.1 {answer.status} Scripted", *(f"{name}: {value}" for name, value in kept)]
-        head = "\r\n".join([*lines, f"Content-Length: {length}", "", ""]).encode("latin-1")
-        self.wfile.write(head + (b"" if request.method == "HEAD" else answer.body))
-
-
-@contextmanager
-def s3_proxy(upstream_url: str) -> Iterator[S3Proxy]:
-    """Run a proxy in front of `upstream_url` until the block is left."""
-    with S3Proxy(upstream_url).running() as proxy:
-        yield proxy
+def _framed(request: Request, answer: Reply) -> Reply:
+    """Frame an answer for the client; that to HEAD announces what a body it would have."""
+    length = next((value for name, value in answer.headers if name.lower() == "content-length"), "0")
+    kept = [item for item in answer.headers if item[0].lower() not in HOP_BY_HOP | {"content-length"}]
+    if request.method == "HEAD":
+        return replace(answer, body=b"", headers=kept, announced=int(length))
+    return replace(answer, headers=kept)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from tests.fakes.provider import Reply, reply
+from tests.fakes.scripted import DROP, Reply, reply
 from tests.faults.matrix import End, Fault, nothing
 from tests.worlds.world import API_KEY, BOT_TOKEN, World, envelope
 
@@ -94,7 +94,7 @@ def _busy() -> Iterator[Fault]:
 def _odd_bodies() -> Iterator[Fault]:
     busy = "api.busy"
     good = json.dumps({"code": 200, "msg": "success", "data": None})
-    bomb = Reply(_packed(gzip.compress(bytes(16 << 20))))
+    bomb = Reply(raw=_packed(gzip.compress(bytes(16 << 20))))
     padded = record(lambda data: data | {"padding": "x" * (2 << 20)})
     yield _api("JSON cut short", End.RETRIED, busy, says(reply(good[:-9].encode())))
     yield _api("connection closed before the announced end", End.RETRIED, busy, says(reply(good.encode(), cut=9)))
@@ -102,7 +102,7 @@ def _odd_bodies() -> Iterator[Fault]:
     yield _api("empty 200", End.RETRIED, busy, says(reply(b"")))
     yield _api("2 MB of JSON", End.RETRIED, busy, padded)
     yield _api("gzip bomb: 16 MiB in 16 kB", End.RETRIED, busy, says(bomb))
-    yield _api("gzip cut short", End.RETRIED, busy, says(Reply(_packed(gzip.compress(good.encode())[:-12]))))
+    yield _api("gzip cut short", End.RETRIED, busy, says(Reply(raw=_packed(gzip.compress(good.encode())[:-12]))))
     yield _api("answer about another task", End.RETRIED, busy, with_fields(taskId="another-task-0001"))
 
 
@@ -113,9 +113,9 @@ def _packed(content: bytes) -> bytes:
 
 def _network() -> Iterator[Fault]:
     busy, quick = "api.busy", {"provider": {"timeout": "300ms"}}
-    slowly = replace(envelope(200), dribble=0.05)
-    yield _api("connection closed without an answer", End.RETRIED, busy, says(Reply(b"", keep=False)))
-    yield _api("reset without an answer", End.RETRIED, busy, says(Reply(b"", reset=True)))
+    slowly = replace(envelope(200), drip=0.05)
+    yield _api("connection closed without an answer", End.RETRIED, busy, says(DROP))
+    yield _api("reset without an answer", End.RETRIED, busy, says(Reply(raw=b"", reset=True)))
     yield _api(
         "reset in mid-answer",
         End.RETRIED,
@@ -126,7 +126,7 @@ def _network() -> Iterator[Fault]:
     yield _api("one byte at a time", End.RETRIED, busy, says(slowly), settings=quick, lasts=_ONCE)
     for which, what in (("wrong", "certificate of another host"), ("expired", "certificate that has expired")):
         yield _api(what, End.RETRIED, busy, certified(which), mend=certified("good"), tls=True)
-    yield _api("not HTTP", End.RETRIED, busy, says(Reply(b"SSH-2.0-OpenSSH_9.2\r\n", keep=False)))
+    yield _api("not HTTP", End.RETRIED, busy, says(Reply(raw=b"SSH-2.0-OpenSSH_9.2\r\n", hang_up=True)))
     yield _api(
         "name that does not exist",
         End.RETRIED,

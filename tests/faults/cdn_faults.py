@@ -9,8 +9,8 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from tests.fakes.http_proxy import http_proxy
-from tests.fakes.origin import Reply, Seen
+from tests.fakes.relay import HttpProxy
+from tests.fakes.scripted import DROP, Reply, Request
 from tests.faults.matrix import End, Fault
 from tests.worlds.world import (
     CDN,
@@ -52,8 +52,8 @@ def first(*answers: Answer) -> Callable[[World], None]:
     def begin(world: World) -> None:
         left: dict[str, list[Answer]] = {}
 
-        def fault(seen: Seen, body: bytes) -> Reply | None:
-            script = left.setdefault(seen.target, list(answers))
+        def fault(request: Request, body: bytes) -> Reply | None:
+            script = left.setdefault(request.target, list(answers))
             return script.pop(0)(body) if script else None
 
         world.cdn_fault = fault
@@ -65,8 +65,8 @@ def resumed(later: Callable[[bytes, int], Reply]) -> Callable[[World], None]:
     """Cut the first answer to each stem in its middle; answer each resume so, given the body and the position."""
 
     def begin(world: World) -> None:
-        def fault(seen: Seen, body: bytes) -> Reply | None:
-            wanted = seen.headers.get("range")
+        def fault(request: Request, body: bytes) -> Reply | None:
+            wanted = request.headers.get("range")
             if wanted is None:
                 return Reply(body, headers=STRONG, cut=len(body) // 2)
             return later(body, int(wanted.removeprefix("bytes=").partition("-")[0]))
@@ -209,7 +209,7 @@ def _rest(body: bytes, at: int, tag: str = '"v1"') -> Reply:
 
 
 def _has_resumed(world: World) -> None:
-    ranges = [seen.headers for seen in world.cdn_seen if "range" in seen.headers]
+    ranges = [request.headers for request in world.cdn_seen if "range" in request.headers]
     assert ranges, "the transfer began anew"
     assert {each["if-range"] for each in ranges} == {'"v1"'}
 
@@ -232,7 +232,7 @@ def _slow() -> Iterator[Fault]:
 
 
 def _dripping(world: World) -> None:
-    def fault(_: Seen, body: bytes) -> Reply:
+    def fault(_: Request, body: bytes) -> Reply:
         world.time.run_at(1000)
         return Reply(body, drip=0.02)
 
@@ -275,7 +275,7 @@ def _spent(code: int) -> Callable[[World], None]:
     return begin
 
 
-def _no_rescue(answer: Any, code: int = 404) -> Callable[[World], None]:  # noqa: ANN401 - an ApiReply
+def _no_rescue(answer: Any, code: int = 404) -> Callable[[World], None]:  # noqa: ANN401 - a Reply
     def begin(world: World) -> None:
         status(code)(world)
         world.api_fault = lambda request: answer if request.target.endswith("/download-url") else None
@@ -294,7 +294,7 @@ def _fresh_link(world: World) -> None:
 
 
 def _only_rescue(world: World) -> None:
-    world.cdn_fault = lambda seen, _: None if RESCUE_TOKEN in seen.target else Reply(PAGE, 404)
+    world.cdn_fault = lambda request, _: None if RESCUE_TOKEN in request.target else Reply(PAGE, 404)
 
 
 def _was_rescued(world: World) -> None:
@@ -302,7 +302,7 @@ def _was_rescued(world: World) -> None:
 
 
 def _asked_for_links(world: World) -> None:
-    tries = len([seen for seen in world.cdn_seen if seen.target.startswith(f"/{VICTIM}/vocal")])
+    tries = len([request for request in world.cdn_seen if request.target.startswith(f"/{VICTIM}/vocal")])
     assert world.asked[VICTIM] <= 2 * tries, "links are asked for in a tight loop"
 
 
@@ -336,9 +336,7 @@ def _bodies() -> Iterator[Fault]:
     yield _retried(
         "not HTTP", reason="cdn.busy", begin=serves(lambda _: Reply(raw=b"SSH-2.0-OpenSSH_9.2\r\n", hang_up=True))
     )
-    yield _retried(
-        "connection closed without an answer", reason="cdn.busy", begin=serves(lambda _: Reply(raw=b"", hang_up=True))
-    )
+    yield _retried("connection closed without an answer", reason="cdn.busy", begin=serves(lambda _: DROP))
 
 
 def _ways() -> Iterator[Fault]:
@@ -403,16 +401,16 @@ def _behind_proxy(world: World) -> None:
     """Let everything but S3 go through a proxy that does not take our password, until it is mended."""
     credentials = f"user:{PROXY_PASSWORD}"
     proxy = world.later.enter_context(
-        http_proxy({"": world.cdn.port, "127.0.0.1": world.api.port}, credentials="nobody:nothing")
+        HttpProxy(routes={"": world.cdn.port, "127.0.0.1": world.api.port}, credentials="nobody:nothing")
     )
     world.settings["download"] = {"proxy": f"http://{credentials}@127.0.0.1:{proxy.port}"}
     world.repairs.append(lambda: setattr(proxy, "credentials", credentials))
 
 
 def _elsewhere(world: World) -> None:
-    def fault(seen: Seen, body: bytes) -> Reply | None:
-        moved = seen.headers["host"] == ELSEWHERE
-        return None if moved else Reply(status=307, headers=(("Location", f"http://{ELSEWHERE}{seen.target}"),))
+    def fault(request: Request, body: bytes) -> Reply | None:
+        moved = request.headers["host"] == ELSEWHERE
+        return None if moved else Reply(status=307, headers=(("Location", f"http://{ELSEWHERE}{request.target}"),))
 
     world.cdn_fault = fault
 

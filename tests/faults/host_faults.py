@@ -14,9 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.fakes.origin import Reply as CdnReply
-from tests.fakes.provider import Reply as ApiReply
 from tests.fakes.s3_proxy import drop_before
+from tests.fakes.scripted import DROP
 from tests.faults import oracles
 from tests.faults.api_faults import says
 from tests.faults.cdn_faults import status
@@ -44,12 +43,12 @@ def _network() -> Iterator[Fault]:
 
 
 def _unplugged(world: World) -> None:
-    says(ApiReply(b"", keep=False))(world)
+    says(DROP)(world)
     _no_way_to_audio(world)
 
 
 def _no_way_to_audio(world: World) -> None:
-    world.cdn_fault = lambda _, __: CdnReply(raw=b"", hang_up=True)
+    world.cdn_fault = lambda _, __: DROP
     on("*", drop_before)(world)
 
 

@@ -11,7 +11,6 @@ import boto3
 
 from tests.fakes.s3_proxy import (
     Action,
-    Response,
     drop_after,
     drop_before,
     emptied,
@@ -22,6 +21,7 @@ from tests.fakes.s3_proxy import (
     truncate,
     without,
 )
+from tests.fakes.scripted import Reply
 from tests.faults.matrix import End, Fault
 from tests.worlds.world import LARGE, PREFIX, SESSION_TOKEN, VICTIM, World
 
@@ -83,7 +83,7 @@ def _puts() -> Iterator[Fault]:
     yield _retried("put: a bit flips on the way", begin=on(PUT, flip_bit), reason="store.corrupt")
     yield _saved("put: a bit flips once", begin=on(PUT, flip_bit, times=1))
     yield _retried("put: half of it arrives", begin=on(PUT, truncate))
-    yield _retried("put: 200, and nothing is made", begin=on(PUT, lambda _: Response(200, [("ETag", '"0"')])))
+    yield _retried("put: 200, and nothing is made", begin=on(PUT, lambda _: Reply(b"", 200, [("ETag", '"0"')])))
     yield _saved("put: 200 that names no checksum", begin=on(PUT, without("x-amz-checksum-sha256"), times=4))
     yield _saved("put: 200 without any header", begin=on(PUT, without("x-amz-checksum-sha256", "etag"), times=4))
     yield _saved("put: the answer is late, once", begin=on(PUT, hold(1.5), times=1))
@@ -99,7 +99,7 @@ def _silent(world: World) -> None:
 
 
 def _page(status: int) -> Action:
-    return lambda _: Response(status, [("Content-Type", "text/html")], b"<html>Bad gateway</html>")
+    return lambda _: Reply(b"<html>Bad gateway</html>", status, [("Content-Type", "text/html")])
 
 
 def _equal_stands(world: World) -> None:
@@ -229,7 +229,7 @@ def _wrong_key(world: World) -> None:
 def _expired_token(world: World) -> None:
     world.session = _credentials(world.s3.access_key, world.s3.secret_key, SESSION_TOKEN)
     body = f"<Error><Code>ExpiredToken</Code><Message>expired: {SESSION_TOKEN}</Message></Error>"
-    world.proxy.on("*", lambda _: Response(400, [("Content-Type", "application/xml")], body.encode()), times=FOR_EVER)
+    world.proxy.on("*", lambda _: Reply(body.encode(), 400, [("Content-Type", "application/xml")]), times=FOR_EVER)
 
 
 def _right_credentials(world: World) -> None:

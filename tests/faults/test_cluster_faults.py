@@ -24,8 +24,9 @@ from archiver.demo.audio import EmulatedStem
 from archiver.demo.emulator import Emulator
 from archiver.demo.records import EmulatedTask
 from archiver.demo.seaweed import S3Server
-from tests.fakes.s3_proxy import Exchange, Response, s3_proxy
-from tests.fakes.tcp_relay import TcpRelay, tcp_relay
+from tests.fakes.relay import Relay
+from tests.fakes.s3_proxy import Exchange, S3Proxy
+from tests.fakes.scripted import Reply
 from tests.fakes.waiting import until
 from tests.faults.scenes import LARGE, STORE, versioning, versions
 from tests.fixtures.ledgers import overview
@@ -79,13 +80,13 @@ class Cluster:
         machine = replace(site, extra_env={**site.extra_env, **env})
         return self.stack.enter_context(machine.daemon(argv=machine.command(command)))
 
-    def elsewhere(self, name: str, *, ledger: TcpRelay, store: TcpRelay) -> Site:
+    def elsewhere(self, name: str, *, ledger: Relay, store: Relay) -> Site:
         """The site as it is seen over these two relays."""
         folder = self.site.folder / name
         folder.mkdir()
         site = Site(folder, self.site.s3, self.site.bucket, self.site.emulator, settings=dict(self.site.settings))
-        url = self.url.replace(f":{urlsplit(self.url).port}/", f":{ledger.listens}/")
-        store_url = f"http://127.0.0.1:{store.listens}"
+        url = self.url.replace(f":{urlsplit(self.url).port}/", f":{ledger.port}/")
+        store_url = f"http://127.0.0.1:{store.port}"
         site.settings = {name: dict(section) for name, section in site.settings.items()}
         site.configure(ledger={"url": url}, store={"endpoint_url": store_url}, queue={"path": str(self.site.queue)})
         return site
@@ -134,11 +135,11 @@ def cluster(tmp_path: Path, s3_server: S3Server, bucket: str, postgres_url: str)
 
 
 def test_task_of_a_killed_worker_on_another_machine_is_archived_within_15_seconds(cluster: Cluster) -> None:
-    with s3_proxy(cluster.site.s3.endpoint_url) as proxy:
+    with S3Proxy(upstream=cluster.site.s3.endpoint_url) as proxy:
         cluster.site.configure(store={"endpoint_url": proxy.url})
         waits = threading.Event()
 
-        def late(exchange: Exchange) -> Response:
+        def late(exchange: Exchange) -> Reply:
             waits.wait(60)
             return exchange.forward()
 
@@ -161,11 +162,11 @@ def test_task_of_a_killed_worker_on_another_machine_is_archived_within_15_second
 @pytest.mark.parametrize("put_comes", ["before", "after"])
 def test_worker_that_wakes_after_its_job_was_rescued_changes_nothing(cluster: Cluster, put_comes: str) -> None:
     """Frozen in its first PUT, which reaches the store before or after that of the worker that took over."""
-    with s3_proxy(cluster.site.s3.endpoint_url) as proxy:
+    with S3Proxy(upstream=cluster.site.s3.endpoint_url) as proxy:
         cluster.site.configure(store={"endpoint_url": proxy.url})
         stopped, archived = threading.Event(), threading.Event()
 
-        def held(exchange: Exchange) -> Response:
+        def held(exchange: Exchange) -> Reply:
             (stopped if put_comes == "before" else archived).wait(90)
             return exchange.forward()
 
@@ -246,7 +247,7 @@ def test_worker_that_is_cut_off_from_postgresql_and_then_from_s3_loses_nothing(
 ) -> None:
     s3_port = urlsplit(cluster.site.s3.endpoint_url).port
     assert s3_port is not None
-    with tcp_relay(postgres.port) as ledger, tcp_relay(s3_port) as store:
+    with Relay(to=postgres.port) as ledger, Relay(to=s3_port) as store:
         far = cluster.elsewhere("far", ledger=ledger, store=store)
         cluster.start("run")
         cut_off = cluster.start("worker", far)

@@ -4,68 +4,21 @@ from __future__ import annotations
 
 import base64
 import os
-import socket
 import stat
 import subprocess
-import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
 from archiver.demo.emulator import API_KEY, Emulator
 from archiver.demo.records import EmulatedTask
 from archiver.demo.seaweed import S3Server
+from tests.fakes.relay import Tap
+from tests.fakes.serving import port_of
 from tests.worlds.site import Site, stems_of
-
-
-@dataclass
-class Tap:
-    """A relay to `upstream` that keeps every byte that a client sends."""
-
-    upstream: str
-    sent: bytearray = field(default_factory=bytearray)
-    url: str = ""
-
-    @contextmanager
-    def running(self) -> Iterator[Tap]:
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            self.url = f"http://127.0.0.1:{server.getsockname()[1]}"
-            acceptor = threading.Thread(target=self._accept, args=(server,))
-            acceptor.start()
-            try:
-                yield self
-            finally:
-                server.shutdown(socket.SHUT_RDWR)
-                acceptor.join()
-
-    def _accept(self, server: socket.socket) -> None:
-        with ExitStack() as threads, suppress(OSError):
-            while True:
-                client, _ = server.accept()
-                thread = threading.Thread(target=self._relay, args=(client,))
-                thread.start()
-                threads.callback(thread.join)
-
-    def _relay(self, client: socket.socket) -> None:
-        parts = urlsplit(self.upstream)
-        with client, socket.create_connection((str(parts.hostname), int(parts.port or 80))) as server:
-            back = threading.Thread(target=_pump, args=(server, client, bytearray()))
-            back.start()
-            _pump(client, server, self.sent)
-            back.join()
-
-
-def _pump(source: socket.socket, sink: socket.socket, kept: bytearray) -> None:
-    with suppress(OSError):
-        while data := source.recv(1 << 16):
-            kept += data
-            sink.sendall(data)
-    with suppress(OSError):
-        sink.shutdown(socket.SHUT_WR)
 
 
 @dataclass
@@ -82,7 +35,7 @@ class Tapped:
 def tapped(tmp_path: Path, s3_server: S3Server, bucket: str) -> Iterator[Tapped]:
     with Emulator() as emulator, ExitStack() as stack:
         urls = (emulator.base_url, emulator.cdn_url, s3_server.endpoint_url)
-        api, cdn, s3 = (stack.enter_context(Tap(url).running()) for url in urls)
+        api, cdn, s3 = (stack.enter_context(Tap(to=port_of(url))) for url in urls)
         emulator.cdn_url = cdn.url
         site = Site(tmp_path, s3_server, bucket, emulator)
         site.configure(provider={"base_url": api.url}, store={"endpoint_url": s3.url})

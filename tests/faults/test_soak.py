@@ -23,7 +23,6 @@ from archiver.demo.seaweed import S3Server
 from tests.fakes.s3_proxy import (
     Action,
     Exchange,
-    Response,
     S3Proxy,
     drop_after,
     drop_before,
@@ -31,9 +30,9 @@ from tests.fakes.s3_proxy import (
     hold,
     refuse,
     refuse_after,
-    s3_proxy,
     truncate,
 )
+from tests.fakes.scripted import Reply
 from tests.worlds.site import Process, Site, stems_of
 
 SECONDS = float(os.environ.get("ARCHIVER_SOAK_SECONDS", "600"))
@@ -47,12 +46,12 @@ MOST_DESCRIPTORS = 16 + 24 + 8 + 3 * 24 + 16
 """Connections to the CDN, the store and the API, the ledger's three files for each thread, and a few."""
 
 
-def html(_: Exchange) -> Response:
-    return Response(200, [("Content-Type", "text/html")], b"<html><body>Please log in</body></html>")
+def html(_: Exchange) -> Reply:
+    return Reply(b"<html><body>Please log in</body></html>", 200, [("Content-Type", "text/html")])
 
 
-def empty(_: Exchange) -> Response:
-    return Response(200, [("Content-Type", "audio/mpeg")])
+def empty(_: Exchange) -> Reply:
+    return Reply(b"", 200, [("Content-Type", "audio/mpeg")])
 
 
 API_FAULTS: Sequence[Action] = (
@@ -119,8 +118,8 @@ class Soak:
 def soak(tmp_path: Path, s3_server: S3Server, bucket: str) -> Iterator[Soak]:
     with ExitStack() as stack:
         emulator = stack.enter_context(Emulator())
-        api, cdn = (stack.enter_context(s3_proxy(url)) for url in (emulator.base_url, emulator.cdn_url))
-        s3 = stack.enter_context(s3_proxy(s3_server.endpoint_url))
+        api, cdn = (stack.enter_context(S3Proxy(upstream=url)) for url in (emulator.base_url, emulator.cdn_url))
+        s3 = stack.enter_context(S3Proxy(upstream=s3_server.endpoint_url))
         emulator.cdn_url = cdn.url
         site = Site(tmp_path, s3_server, bucket, emulator)
         site.configure(

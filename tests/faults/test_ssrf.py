@@ -16,7 +16,9 @@ import pytest
 
 from archiver.core.errors import AddressForbidden, ArchiverError, OriginBusy
 from tests.fakes.audio import mp3
-from tests.fakes.origin import Origin, Reply, origin
+from tests.fakes.origin import Origin
+from tests.fakes.scripted import Reply
+from tests.fakes.serving import port_of
 from tests.fixtures.fetching import fetch
 from tests.house import SockAddr, downloader, tcp_connect
 
@@ -136,7 +138,7 @@ def believing(host: str, port: int) -> Sequence[SockAddr]:
 
 @pytest.fixture(scope="module")
 def cdn() -> Iterator[Origin]:
-    with origin() as server:
+    with Origin() as server:
         yield server
 
 
@@ -157,10 +159,6 @@ def assert_silent(trap: socket.socket) -> None:
 def refused(*kinds: type[ArchiverError]) -> Iterator[None]:
     with pytest.raises(kinds):
         yield
-
-
-def port_of(trap: socket.socket) -> int:
-    return int(trap.getsockname()[1])
 
 
 def test_there_are_enough_spellings() -> None:
@@ -277,8 +275,8 @@ def test_resume_of_a_rebinding_name_is_judged_anew(cdn: Origin, trap: socket.soc
 
 def test_host_header_and_connection_speak_of_the_same_host(cdn: Origin) -> None:
     net = Net(cdn)
-    cdn.seen.clear()
+    cdn.requests.clear()
     cdn.script(Reply(SONG))
     with downloader(connect=net.connect, resolve=believing, allow_private_addresses=False) as client:
         fetch(client, f"http://{PUBLIC_HOST.upper()}/stem.mp3")
-    assert httpx.URL(f"http://{cdn.seen[0].headers['host']}").host == PUBLIC_HOST
+    assert httpx.URL(f"http://{cdn.requests[0].headers['host']}").host == PUBLIC_HOST

@@ -22,6 +22,7 @@ from mutagen.mp3 import MP3
 from archiver.demo.audio import EmulatedStem
 from archiver.demo.emulator import API_KEY, Emulator
 from archiver.demo.records import FLAT_STEMS, STEMS_OF, Answers, EmulatedTask, Kind
+from tests.fakes.serving import port_of
 from tests.fakes.time import Clock
 
 AUDIO = {name: EmulatedStem(2000, name) for name in (*FLAT_STEMS, "origin")}
@@ -426,10 +427,6 @@ def test_leaving_the_emulator_closes_ports_threads_and_idle_connections() -> Non
     for url in (emulator.base_url, emulator.cdn_url):
         with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port_of(url))):
             pass
-
-
-def port_of(url: str) -> int:
-    return int(url.rpartition(":")[2])
 
 
 def test_a_client_that_hangs_up_in_mid_body_makes_no_noise(capfd: pytest.CaptureFixture[str]) -> None:

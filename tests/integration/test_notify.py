@@ -13,7 +13,9 @@ from archiver.adapters.notify.messenger import Messenger
 from archiver.app.adapters import alerts_of, open_messenger
 from archiver.core.errors import SettingsFault
 from archiver.settings import Settings
-from tests.fakes.web_hook import WebHook, web_hook
+from tests.fakes.scripted import Reply
+from tests.fakes.serving import port_of
+from tests.fakes.web_hook import WebHook
 
 # One of apprise's many services still asks for a module that Python 3.13 no longer has.
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
@@ -21,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:Deprecati
 
 @pytest.fixture
 def hook() -> Iterator[WebHook]:
-    with web_hook() as hook:
+    with WebHook() as hook:
         yield hook
 
 
@@ -31,10 +33,10 @@ def test_ping_fetches_its_url_with_its_query(hook: WebHook) -> None:
 
 
 def test_ping_that_is_refused_or_reaches_nobody_says_why_without_the_url(hook: WebHook) -> None:
-    hook.status = 404
+    hook.says(Reply(status=404))
     assert Ping(f"http://{hook.host}/planted", user_agent="us/1")() == "HTTP 404"
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
-        port = server.getsockname()[1]
+        port = port_of(server)
         assert Ping(f"http://127.0.0.1:{port}/planted", user_agent="us/1", timeout=0.2)() == "ReadTimeout"
     assert Ping(f"http://127.0.0.1:{port}/planted", user_agent="us/1")() == "ConnectError"
 
@@ -44,7 +46,7 @@ def test_message_reaches_every_service_and_one_that_refuses_it_is_reported(hook:
     assert messenger("stem-archiver", "audio is lost; <b>50%</b>")
     assert sorted(path for _, path, _ in hook.seen) == ["/first", "/second"]
     assert all("audio is lost; <b>50%</b>" in body for _, _, body in hook.seen)
-    hook.status = 500
+    hook.says(Reply(status=500))
     assert not messenger("stem-archiver", "again")
 
 

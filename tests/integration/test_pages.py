@@ -16,6 +16,7 @@ from archiver.web.health import ask
 from archiver.web.listener import Limits
 from archiver.web.server import Page, PageServer
 from tests.fakes.events import Events
+from tests.fakes.serving import port_of
 
 WAIT = 30.0
 
@@ -45,12 +46,8 @@ def server(events: Events) -> Iterator[PageServer]:
         yield running
 
 
-def port_of(server: PageServer) -> int:
-    return int(server.address.rpartition(":")[2])
-
-
 def asked(server: PageServer, method: str, path: str) -> tuple[HTTPResponse, bytes]:
-    with closing(HTTPConnection("127.0.0.1", port_of(server), timeout=WAIT)) as connection:
+    with closing(HTTPConnection("127.0.0.1", port_of(server.address), timeout=WAIT)) as connection:
         connection.request(method, path)
         answer = connection.getresponse()
         return answer, answer.read()
@@ -58,7 +55,7 @@ def asked(server: PageServer, method: str, path: str) -> tuple[HTTPResponse, byt
 
 def spoken(server: PageServer, words: bytes) -> bytes:
     """Send `words` and return all that comes back until the server hangs up."""
-    with socket.create_connection(("127.0.0.1", port_of(server)), timeout=WAIT) as connection:
+    with socket.create_connection(("127.0.0.1", port_of(server.address)), timeout=WAIT) as connection:
         connection.sendall(words)
         return b"".join(iter(lambda: connection.recv(4096), b""))
 
@@ -130,7 +127,7 @@ def test_client_that_drips_its_body_is_hung_up_on_in_time() -> None:
 def test_silent_connections_are_pushed_out_the_oldest_first_and_requests_are_answered(events: Events) -> None:
     limits = Limits(head_within=10 * WAIT)
     with closing(PageServer("127.0.0.1", 0, PAGES, events, limits=limits)) as server, ExitStack() as stack:
-        there = ("127.0.0.1", port_of(server))
+        there = ("127.0.0.1", port_of(server.address))
         idle = [stack.enter_context(socket.create_connection(there, timeout=WAIT)) for _ in range(65)]
         assert asked(server, "GET", "/healthz")[0].status == 200
         assert idle[0].recv(1) == b""
@@ -148,7 +145,7 @@ def test_answer_that_nobody_takes_is_given_up_in_time() -> None:
     limits = Limits(answer_within=0.3)
     with (
         closing(PageServer("127.0.0.1", 0, pages, Events(), limits=limits)) as server,
-        socket.create_connection(("127.0.0.1", port_of(server)), timeout=WAIT) as connection,
+        socket.create_connection(("127.0.0.1", port_of(server.address)), timeout=WAIT) as connection,
     ):
         connection.sendall(b"GET /large HTTP/1.1\r\n\r\n")
         time.sleep(1)
@@ -168,7 +165,7 @@ def test_page_that_takes_long_keeps_no_other_waiting_and_is_made_once_for_all_th
         return Page(200, "text/plain", b"slow")
 
     with closing(PageServer("127.0.0.1", 0, {**PAGES, "/slow": slow}, Events())) as server, ExitStack() as stack:
-        there = ("127.0.0.1", port_of(server))
+        there = ("127.0.0.1", port_of(server.address))
         waiting = [stack.enter_context(socket.create_connection(there, timeout=WAIT)) for _ in range(10)]
         for each in waiting:
             each.sendall(b"GET /slow HTTP/1.1\r\n\r\n")
@@ -187,7 +184,7 @@ def test_crowd_that_asks_for_one_page_pushes_out_nobody_who_asks_for_another() -
 
     pages = {path: partial(waits, Page(200, "text/plain", path.encode())) for path in ("/healthz", "/metrics")}
     with closing(PageServer("127.0.0.1", 0, pages, Events())) as server, ExitStack() as stack:
-        there = ("127.0.0.1", port_of(server))
+        there = ("127.0.0.1", port_of(server.address))
         probe, *crowd = (stack.enter_context(socket.create_connection(there, timeout=WAIT)) for _ in range(101))
         probe.sendall(b"GET /healthz HTTP/1.1\r\n\r\n")
         for each in crowd:
@@ -200,11 +197,11 @@ def test_crowd_that_asks_for_one_page_pushes_out_nobody_who_asks_for_another() -
 
 def test_port_that_is_taken_raises(server: PageServer) -> None:
     with pytest.raises(OSError, match="in use"):
-        PageServer("127.0.0.1", port_of(server), PAGES, Events())
+        PageServer("127.0.0.1", port_of(server.address), PAGES, Events())
 
 
 def test_server_that_was_closed_listens_no_more(server: PageServer) -> None:
-    port = port_of(server)
+    port = port_of(server.address)
     server.close()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port), timeout=WAIT)
@@ -217,24 +214,24 @@ def test_ipv6_address_is_listened_on_and_written_in_brackets() -> None:
         pytest.skip("this machine has no IPv6 loopback")
     with closing(server):
         assert server.address.startswith("[::1]:")
-        assert ask("::", port_of(server), seconds=WAIT) == (True, '{"status": "alive"}')
+        assert ask("::", port_of(server.address), seconds=WAIT) == (True, '{"status": "alive"}')
 
 
 # --- archiver.web.health.ask
 
 
 def test_ask_of_a_living_service_says_yes(server: PageServer) -> None:
-    assert ask("0.0.0.0", port_of(server), seconds=WAIT) == (True, '{"status": "alive"}')
+    assert ask("0.0.0.0", port_of(server.address), seconds=WAIT) == (True, '{"status": "alive"}')
 
 
 def test_ask_of_a_stalled_service_says_no_and_what_it_said() -> None:
     pages = {"/healthz": PAGES["/late"]}
     with closing(PageServer("127.0.0.1", 0, pages, Events())) as server:
-        assert ask("127.0.0.1", port_of(server), seconds=WAIT) == (False, '{"status": "stalled"}')
+        assert ask("127.0.0.1", port_of(server.address), seconds=WAIT) == (False, '{"status": "stalled"}')
 
 
 def test_ask_of_nobody_says_no_and_why(server: PageServer) -> None:
-    port = port_of(server)
+    port = port_of(server.address)
     server.close()
     alive, said = ask("127.0.0.1", port, seconds=WAIT)
     assert not alive
@@ -244,7 +241,7 @@ def test_ask_of_nobody_says_no_and_why(server: PageServer) -> None:
 def test_ask_of_another_service_says_so_and_repeats_nothing() -> None:
     pages = {"/healthz": lambda: Page(200, "text/html", b"<h1>\x1b[31mhello")}
     with closing(PageServer("127.0.0.1", 0, pages, Events())) as server:
-        alive, said = ask("127.0.0.1", port_of(server), seconds=WAIT)
+        alive, said = ask("127.0.0.1", port_of(server.address), seconds=WAIT)
     assert not alive
     assert "something else listens" in said
     assert "hello" not in said

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 from archiver.core.errors import ArchiverError, BodyShort
 from tests.fakes.audio import mp3
-from tests.fakes.origin import Headers, Reply, partial
+from tests.fakes.origin import partial
+from tests.fakes.scripted import Headers, Reply
 from tests.house import SockAddr, downloader
 
 TAG: Headers = (("ETag", '"v1"'),)

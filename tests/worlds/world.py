@@ -32,13 +32,9 @@ from archiver.core.states import TaskState
 from archiver.demo.seaweed import S3Server
 from archiver.settings import Settings
 from tests.fakes.audio import mp3
-from tests.fakes.origin import Origin, RangedFile, origin
-from tests.fakes.origin import Reply as CdnReply
-from tests.fakes.origin import Seen as CdnSeen
-from tests.fakes.provider import Reply as ApiReply
-from tests.fakes.provider import Request as ApiRequest
-from tests.fakes.provider import ScriptedProvider, reply
-from tests.fakes.s3_proxy import S3Proxy, s3_proxy
+from tests.fakes.origin import Origin, RangedFile
+from tests.fakes.s3_proxy import S3Proxy
+from tests.fakes.scripted import HttpServer, Reply, Request, reply
 from tests.fakes.tls import identity
 from tests.fixtures.ledgers import release, retry
 from tests.house import (
@@ -132,10 +128,10 @@ class Time:
 
 # ---------------------------------------------------------------- what the provider and the CDN say
 
-ApiFault = Callable[[ApiRequest], ApiReply | None]
+ApiFault = Callable[[Request], Reply | None]
 """Answers a request in the API's place, or leaves it alone with None."""
 
-CdnFault = Callable[[CdnSeen, bytes], CdnReply | None]
+CdnFault = Callable[[Request, bytes], Reply | None]
 """The same for the CDN, which would have answered with these bytes."""
 
 
@@ -168,7 +164,7 @@ class World:
     folder: Path
     s3: S3Server
     bucket: str
-    api: ScriptedProvider
+    api: HttpServer
     cdn: Origin
     proxy: S3Proxy
     client: S3Client
@@ -199,8 +195,9 @@ class World:
     asked: dict[str, int] = field(default_factory=dict)
     """How often record-info was asked about each id."""
     rescues: int = 0
-    cdn_seen: list[CdnSeen] = field(default_factory=list)
+    cdn_seen: list[Request] = field(default_factory=list)
     log: io.StringIO = field(default_factory=io.StringIO)
+    _api_lock: threading.Lock = field(default_factory=threading.Lock)
 
     # --- the queue
 
@@ -219,7 +216,11 @@ class World:
 
     # --- the API
 
-    def answer_api(self, request: ApiRequest) -> ApiReply:
+    def answer_api(self, request: Request) -> Reply:
+        with self._api_lock:
+            return self._answer_api(request)
+
+    def _answer_api(self, request: Request) -> Reply:
         target = urlsplit(request.target)
         task_id = parse_qs(target.query).get("taskId", [""])[0]
         if task_id:
@@ -269,11 +270,11 @@ class World:
         """Return the bytes that the CDN has."""
         return audio(task_id, stem, self.sizes[stem])
 
-    def _serve(self, body: bytes, whole: RangedFile, seen: CdnSeen) -> CdnReply:
-        self.cdn_seen.append(seen)
-        if self.cdn_fault is not None and (broken := self.cdn_fault(seen, body)) is not None:
+    def _serve(self, body: bytes, whole: RangedFile, request: Request) -> Reply:
+        self.cdn_seen.append(request)
+        if self.cdn_fault is not None and (broken := self.cdn_fault(request, body)) is not None:
             return broken
-        return whole(seen)
+        return whole(request)
 
     def resolve(self, host: str, port: int) -> list[SockAddr]:
         if host not in self.names:
@@ -386,9 +387,9 @@ def world(
     """Build a world in which everything works."""
     secured = certificates["good" if tls else "none"]
     with (
-        ScriptedProvider(lambda _: reply(), tls=secured) as api,
-        origin(secured) as cdn,
-        s3_proxy(s3.endpoint_url) as proxy,
+        HttpServer(tls=secured) as api,
+        Origin(tls=secured) as cdn,
+        S3Proxy(upstream=s3.endpoint_url) as proxy,
         ExitStack() as later,
     ):
         whole = World(folder, s3, bucket, api, cdn, proxy, client, certificates, later, tls)
@@ -396,7 +397,7 @@ def world(
         yield whole
 
 
-def envelope(code: int, msg: str = "success", *, data: object = None, status: int = 200) -> ApiReply:
+def envelope(code: int, msg: str = "success", *, data: object = None, status: int = 200) -> Reply:
     """Return an answer as the provider's API wraps it: packed, in chunks."""
     return reply({"code": code, "msg": msg, "data": data}, status=status, chunked=True, packed=True)
 

@@ -13,7 +13,8 @@ from archiver.core.errors import ArchiverError, OriginBusy
 from archiver.core.model import Dependency
 from archiver.core.text import host_of
 from tests.fakes.audio import mp3
-from tests.fakes.origin import Origin, Reply, Seen, origin
+from tests.fakes.origin import Origin
+from tests.fakes.scripted import Reply, Request
 from tests.fakes.time import NOW
 from tests.fixtures.fetching import fetch
 from tests.house import TransferThreads, downloader
@@ -38,7 +39,7 @@ class Counter:
     def __post_init__(self) -> None:
         self.places = threading.Semaphore(self.at_once)
 
-    def __call__(self, seen: Seen) -> Reply:
+    def __call__(self, request: Request) -> Reply:
         if not self.places.acquire(blocking=not self.refuses):
             with self.lock:
                 self.refused += 1
@@ -103,7 +104,7 @@ def levels(pool: TransferThreads, seconds: float) -> list[int]:
 
 def test_concurrency_grows_to_what_the_origin_takes_and_stays_near_it() -> None:
     counter = Counter(8, refuses=False)
-    with origin() as cdn, transfers(cdn, counter) as underway:
+    with Origin() as cdn, transfers(cdn, counter) as underway:
         levels(underway.pool, 4)
         steady = levels(underway.pool, 3)
         assert 5 <= sum(steady) / len(steady) <= 14, steady
@@ -112,7 +113,7 @@ def test_concurrency_grows_to_what_the_origin_takes_and_stays_near_it() -> None:
 
 def test_concurrency_backs_off_where_the_origin_refuses_more_and_nearly_all_is_fetched() -> None:
     counter = Counter(6, refuses=True)
-    with origin() as cdn, transfers(cdn, counter) as underway:
+    with Origin() as cdn, transfers(cdn, counter) as underway:
         levels(underway.pool, 3)
         before = counter.refused
         steady = levels(underway.pool, 3)

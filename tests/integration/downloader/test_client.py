@@ -25,7 +25,8 @@ from archiver.core.errors import (
     Verdict,
 )
 from tests.fakes.audio import mp3
-from tests.fakes.origin import Origin, Reply, origin
+from tests.fakes.origin import Origin
+from tests.fakes.scripted import DROP, Reply
 from tests.fakes.time import Seconds
 from tests.fixtures.fetching import fetch
 from tests.house import AGENT, downloader
@@ -35,7 +36,7 @@ SONG = mp3(300_000)
 
 @pytest.fixture
 def cdn() -> Iterator[Origin]:
-    with origin() as server:
+    with Origin() as server:
         yield server
 
 
@@ -76,7 +77,7 @@ def test_request_is_anonymous(cdn: Origin, client: HttpDownloader) -> None:
     url = cdn.script(Reply(SONG, headers=(("Set-Cookie", "a=b"),)))
     fetch(client, url)
     fetch(client, url)
-    for seen in cdn.seen:
+    for seen in cdn.requests:
         assert seen.headers == {
             "host": f"127.0.0.1:{cdn.port}",
             "user-agent": AGENT,
@@ -88,7 +89,7 @@ def test_request_is_anonymous(cdn: Origin, client: HttpDownloader) -> None:
 def test_signed_query_reaches_the_origin_unchanged(cdn: Origin, client: HttpDownloader) -> None:
     query = "?Expires=1&Signature=a~b-C_d%2Fe%3D%3d&x=+'!*()"
     fetch(client, cdn.script(Reply(SONG)) + query)
-    assert cdn.seen[0].target == "/stem.mp3" + query
+    assert cdn.requests[0].target == "/stem.mp3" + query
 
 
 def test_container_comes_from_the_bytes_not_from_headers_or_url(cdn: Origin, client: HttpDownloader) -> None:
@@ -158,7 +159,7 @@ def test_kept_connection_that_dies_under_the_request_is_tried_once_more(cdn: Ori
         url = cdn.script(Reply(SONG), Reply(raw=b"", hang_up=True, reset=reset), Reply(SONG))
         assert fetch(client, url) == SONG
         assert fetch(client, url) == SONG
-    assert [seen.connection for seen in cdn.seen] == [1, 1, 2]
+    assert [seen.connection for seen in cdn.requests] == [1, 1, 2]
     assert naps.waits == []
 
 
@@ -176,7 +177,7 @@ def test_fresh_connection_closed_without_an_answer_is_a_failed_try(cdn: Origin) 
     with (
         downloader(sleep=naps.sleep) as client,
         pytest.raises(OriginBusy),
-        client.open(cdn.script(Reply(raw=b"", hang_up=True))),
+        client.open(cdn.script(DROP)),
     ):
         pass
     assert naps.waits == [0.5, 1.0]
@@ -202,7 +203,7 @@ def test_connection_idle_for_too_long_is_not_used_again(cdn: Origin) -> None:
         for pause in (0.0, 19.0, 21.0):
             now[0] += pause
             fetch(client, url)
-    assert [seen.connection for seen in cdn.seen] == [1, 1, 2]
+    assert [seen.connection for seen in cdn.requests] == [1, 1, 2]
 
 
 def test_half_read_body_gives_no_connection_back(cdn: Origin, client: HttpDownloader) -> None:
@@ -239,7 +240,7 @@ def test_spent_link_is_told_at_once(cdn: Origin, client: HttpDownloader, status:
     with pytest.raises(LinkSpent) as caught, client.open(cdn.script(Reply(b"gone", status=status))):
         pass
     assert caught.value.status == status
-    assert len(cdn.seen) == 1
+    assert len(cdn.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -271,7 +272,7 @@ def test_passing_failure_is_tried_three_times(cdn: Origin, status: int) -> None:
     with downloader(sleep=naps.sleep) as client:
         with pytest.raises(OriginBusy, match=str(status)), client.open(cdn.script(Reply(status=status))):
             pass
-        assert len(cdn.seen) == 3
+        assert len(cdn.requests) == 3
         assert naps.waits == [0.5, 1.0]
         url = cdn.script(Reply(status=status), Reply(status=status), Reply(SONG))
         assert fetch(client, url) == SONG
@@ -282,7 +283,7 @@ def test_other_status_is_busy_and_not_hammered(cdn: Origin, client: HttpDownload
     with pytest.raises(OriginBusy) as caught, client.open(cdn.script(Reply(status=status))):
         pass
     assert type(caught.value) is OriginBusy
-    assert len(cdn.seen) == 1
+    assert len(cdn.requests) == 1
 
 
 def test_206_that_nobody_asked_for_is_refused(cdn: Origin, client: HttpDownloader) -> None:
@@ -310,7 +311,7 @@ def test_retry_after_is_handed_on(
     with pytest.raises(OriginBusy) as caught, client.open(cdn.script(Reply(status=503, headers=headers))):
         pass
     assert caught.value.retry_after == seconds
-    assert len(cdn.seen) == (1 if seconds is not None and seconds > 10 else 3)
+    assert len(cdn.requests) == (1 if seconds is not None and seconds > 10 else 3)
 
 
 def test_short_retry_after_is_waited_out(cdn: Origin) -> None:
@@ -393,14 +394,14 @@ def test_redirect_is_followed(cdn: Origin, client: HttpDownloader, status: int) 
     cdn.script(Reply(SONG), path="/new/b.mp3")
     url = cdn.script(Reply(status=status, headers=(("Location", "../new/b.mp3?x=1"),)), path="/old/a.mp3")
     assert fetch(client, url) == SONG
-    assert cdn.seen[-1].target == "/new/b.mp3?x=1"
+    assert cdn.requests[-1].target == "/new/b.mp3?x=1"
 
 
 def chain(cdn: Origin, length: int) -> str:
     cdn.script(Reply(SONG), path=f"/{length}")
     for hop in range(length):
         cdn.script(Reply(status=302, headers=(("Location", f"/{hop + 1}"),)), path=f"/{hop}")
-    return cdn.url("/0")
+    return cdn.url_of("/0")
 
 
 def test_five_redirects_are_followed_six_are_not(cdn: Origin, client: HttpDownloader) -> None:
@@ -413,7 +414,7 @@ def test_redirect_loop_ends(cdn: Origin, client: HttpDownloader) -> None:
     url = cdn.script(Reply(status=302, headers=(("Location", "/stem.mp3"),)))
     with pytest.raises(OriginBusy, match="redirects"), client.open(url):
         pass
-    assert len(cdn.seen) == 6
+    assert len(cdn.requests) == 6
 
 
 def test_redirect_without_a_location_is_busy(cdn: Origin, client: HttpDownloader) -> None:
@@ -449,9 +450,9 @@ def test_redirect_leaves_the_allowed_hosts_only_to_be_refused(cdn: Origin) -> No
 
     with downloader(allowed_hosts=["cdn.test"], resolve=resolve) as client:
         cdn.script(Reply(SONG), path="/b")
-        url = cdn.script(Reply(status=302, headers=(("Location", cdn.url("/b", "x.cdn.test")),)), host="cdn.test")
+        url = cdn.script(Reply(status=302, headers=(("Location", cdn.url_of("/b", "x.cdn.test")),)), host="cdn.test")
         assert fetch(client, url) == SONG
-        url = cdn.script(Reply(status=302, headers=(("Location", cdn.url("/b", "notcdn.test")),)), host="cdn.test")
+        url = cdn.script(Reply(status=302, headers=(("Location", cdn.url_of("/b", "notcdn.test")),)), host="cdn.test")
         with pytest.raises(AddressForbidden, match="allowed_hosts"), client.open(url):
             pass
 
@@ -482,7 +483,7 @@ def test_body_without_length_is_believed_after_a_second_look(
     cdn: Origin, client: HttpDownloader, second_look: list[Reply]
 ) -> None:
     assert fetch(client, cdn.script(close_delimited(), *second_look)) == SONG
-    assert cdn.seen[1].headers["range"] == f"bytes={len(SONG)}-"
+    assert cdn.requests[1].headers["range"] == f"bytes={len(SONG)}-"
 
 
 CUT = 200_000

@@ -25,7 +25,8 @@ from archiver.core.errors import (
     Verdict,
 )
 from tests.fakes.audio import mp3
-from tests.fakes.origin import Headers, Origin, RangedFile, Reply, Seen, origin, partial
+from tests.fakes.origin import Origin, RangedFile, partial
+from tests.fakes.scripted import DROP, Headers, Reply, Request
 from tests.fakes.time import Seconds
 from tests.fixtures.fetching import drain, fetch
 from tests.house import downloader
@@ -38,7 +39,7 @@ TAG: Headers = (("ETag", '"v1"'),)
 
 @pytest.fixture
 def cdn() -> Iterator[Origin]:
-    with origin() as server:
+    with Origin() as server:
         yield server
 
 
@@ -49,7 +50,7 @@ def client() -> Iterator[HttpDownloader]:
 
 
 def ranges(cdn: Origin) -> list[str | None]:
-    return [seen.headers.get("range") for seen in cdn.seen]
+    return [seen.headers.get("range") for seen in cdn.requests]
 
 
 # --- resume
@@ -63,15 +64,15 @@ def test_cut_body_goes_on_where_it_was_cut(
 ) -> None:
     file = RangedFile(SONG, headers, framing="length" if framing == "length" else "chunked")
 
-    def cut_once(seen: Seen) -> Reply:
-        reply = file(seen)
+    def cut_once(request: Request) -> Reply:
+        reply = file(request)
         return (
             reply if file.served > 1 else Reply(SONG, headers=headers, framing=file.framing, cut=123_456, reset=reset)
         )
 
     assert fetch(client, cdn.script(cut_once)) == SONG
-    assert len(cdn.seen) == 2
-    wanted = cdn.seen[1].headers
+    assert len(cdn.requests) == 2
+    wanted = cdn.requests[1].headers
     # A reset throws away what is still under way, so only a clean cut tells the exact position.
     at = int(str(wanted["range"]).removeprefix("bytes=").removesuffix("-"))
     assert at <= 123_456
@@ -91,13 +92,13 @@ def test_cuts_without_progress_end_as_a_short_body(cdn: Origin) -> None:
     with downloader(sleep=naps.sleep) as client, pytest.raises(BodyShort, match=r"1500\d of 300000"):
         fetch(client, cdn.script(RangedFile(SONG, cuts=[15_000, *repeat(1, 50)])))
     assert naps.waits == [0.25, 0.5, 1.0, 2.0, 4.0]
-    assert len(cdn.seen) == 6
+    assert len(cdn.requests) == 6
 
 
 def test_resume_outlasts_a_busy_origin(cdn: Origin, client: HttpDownloader) -> None:
     file = RangedFile(SONG, cuts=[100_000])
     busy = Reply(status=503)
-    assert fetch(client, cdn.script(file, busy, busy, Reply(raw=b"", hang_up=True), file)) == SONG
+    assert fetch(client, cdn.script(file, busy, busy, DROP, file)) == SONG
 
 
 def test_failed_body_stays_failed(cdn: Origin, client: HttpDownloader) -> None:
@@ -138,7 +139,7 @@ def test_cut_body_without_a_strong_validator_starts_again(
 ) -> None:
     with pytest.raises(BodyShort, match="100000 of 300000"):
         fetch(client, cdn.script(RangedFile(SONG, headers, cuts=[100_000])))
-    assert len(cdn.seen) == 1
+    assert len(cdn.requests) == 1
 
 
 def resumed(reply: Reply | Sequence[Reply]) -> list[Reply]:
@@ -213,8 +214,8 @@ def test_chunked_body_of_unknown_length_resumes_and_ends_at_the_length_it_learnt
 ) -> None:
     first = Reply(SONG, headers=TAG, framing="chunked", cut=150_000)
 
-    def rest(seen: Seen) -> Reply:
-        return partial(Reply(SONG, headers=TAG), int(seen.headers["range"][6:-1]))
+    def rest(request: Request) -> Reply:
+        return partial(Reply(SONG, headers=TAG), int(request.headers["range"][6:-1]))
 
     with client.open(cdn.script(first, rest)) as body:
         assert body.length is None
@@ -285,7 +286,7 @@ def test_garbage_between_chunks_is_not_resumed(cdn: Origin, client: HttpDownload
     with pytest.raises(OriginBusy) as caught:
         fetch(client, cdn.script(Reply(raw=wire + b"\r\n", hang_up=True)))
     assert type(caught.value) is OriginBusy
-    assert len(cdn.seen) == 1
+    assert len(cdn.requests) == 1
 
 
 # --- heads that cannot be understood
@@ -427,8 +428,8 @@ def test_slow_origin_is_noticed_over_many_small_reads(cdn: Origin) -> None:
 
 def test_refused_connection_is_busy_after_three_tries() -> None:
     naps = Seconds()
-    with origin() as gone:
-        url = gone.url()
+    with Origin() as gone:
+        url = gone.url_of()
     with (
         downloader(sleep=naps.sleep) as client,
         pytest.raises(OriginBusy, match="Connection refused"),

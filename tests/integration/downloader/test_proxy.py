@@ -9,8 +9,9 @@ import pytest
 
 from archiver.core.errors import AddressForbidden, OriginBusy
 from tests.fakes.audio import mp3
-from tests.fakes.http_proxy import http_proxy
-from tests.fakes.origin import RangedFile, Reply, origin
+from tests.fakes.origin import Origin, RangedFile
+from tests.fakes.relay import HttpProxy
+from tests.fakes.scripted import Reply
 from tests.fakes.tls import identity
 from tests.fixtures.fetching import fetch
 from tests.house import AGENT, downloader
@@ -27,7 +28,7 @@ def only_the_proxy(host: str, port: int) -> Sequence[tuple[str, int]]:
 
 @pytest.mark.parametrize("credentials", ["", "user:p%40ss"])
 def test_plain_http_is_forwarded(credentials: str) -> None:
-    with origin() as cdn, http_proxy({HOST: cdn.port}, credentials=credentials.replace("%40", "@")) as way:
+    with Origin() as cdn, HttpProxy(routes={HOST: cdn.port}, credentials=credentials.replace("%40", "@")) as way:
         at = f"{credentials}@" if credentials else ""
         with downloader(
             proxy=f"http://{at}proxy.test:{way.port}", resolve=only_the_proxy, allow_private_addresses=False
@@ -41,7 +42,7 @@ def test_plain_http_is_forwarded(credentials: str) -> None:
 
 def test_https_goes_through_a_tunnel_and_the_password_stays_outside(tmp_path: Path) -> None:
     known = identity(tmp_path, [HOST])
-    with origin(known.server) as cdn, http_proxy({HOST: cdn.port}, credentials="user:secret") as way:
+    with Origin(tls=known.server) as cdn, HttpProxy(routes={HOST: cdn.port}, credentials="user:secret") as way:
         with downloader(
             proxy=f"http://user:secret@proxy.test:{way.port}",
             resolve=only_the_proxy,
@@ -52,7 +53,7 @@ def test_https_goes_through_a_tunnel_and_the_password_stays_outside(tmp_path: Pa
             url = cdn.script(RangedFile(SONG, cuts=[100_000]), host=HOST)
             assert fetch(client, url) == SONG
         assert [head.split(b"\r\n")[0] for head in way.heads] == [f"CONNECT {HOST}:{cdn.port} HTTP/1.1".encode()] * 2
-        assert {name for seen in cdn.seen for name in seen.headers} == {
+        assert {name for seen in cdn.requests for name in seen.headers} == {
             "host",
             "user-agent",
             "accept",
@@ -60,13 +61,13 @@ def test_https_goes_through_a_tunnel_and_the_password_stays_outside(tmp_path: Pa
             "range",
             "if-range",
         }
-        assert cdn.seen[0].headers["user-agent"] == AGENT
+        assert cdn.requests[0].headers["user-agent"] == AGENT
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_proxy_that_refuses_us_is_busy(tmp_path: Path, scheme: str) -> None:
     with (
-        http_proxy({}, credentials="user:right") as way,
+        HttpProxy(routes={}, credentials="user:right") as way,
         downloader(proxy=f"http://user:wrong@127.0.0.1:{way.port}") as client,
         pytest.raises(OriginBusy, match="407") as caught,
     ):
@@ -79,17 +80,17 @@ def test_proxy_that_refuses_us_is_busy(tmp_path: Path, scheme: str) -> None:
 )
 def test_proxy_that_opens_no_tunnel_is_busy(answer: bytes) -> None:
     with (
-        origin() as cdn,
-        http_proxy({HOST: cdn.port}, answer=answer) as way,
+        Origin() as cdn,
+        HttpProxy(routes={HOST: cdn.port}, answer=answer) as way,
         downloader(proxy=f"http://127.0.0.1:{way.port}", read_timeout=0.3) as client,
     ):
         with pytest.raises(OriginBusy):
             fetch(client, f"https://{HOST}:1/x")
-        assert cdn.seen == []
+        assert cdn.requests == []
 
 
 def test_dead_proxy_is_busy() -> None:
-    with http_proxy({}) as gone:
+    with HttpProxy(routes={}) as gone:
         port = gone.port
     with downloader(proxy=f"http://127.0.0.1:{port}") as client, pytest.raises(OriginBusy, match="the proxy"):
         fetch(client, f"https://{HOST}/x")
@@ -107,7 +108,7 @@ def test_dead_proxy_is_busy() -> None:
 )
 def test_literal_private_address_is_refused_before_the_proxy_is_asked(url: str) -> None:
     with (
-        http_proxy({}) as way,
+        HttpProxy(routes={}) as way,
         downloader(proxy=f"http://127.0.0.1:{way.port}", allow_private_addresses=False) as client,
     ):
         with pytest.raises(AddressForbidden):
@@ -124,5 +125,5 @@ def test_other_kinds_of_proxy_are_a_fault_of_the_settings(proxy: str) -> None:
 def test_environment_names_no_proxy_to_us(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
-    with origin() as cdn, downloader() as client:
+    with Origin() as cdn, downloader() as client:
         assert fetch(client, cdn.script(Reply(SONG))) == SONG

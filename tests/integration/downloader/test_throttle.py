@@ -13,7 +13,8 @@ from archiver.adapters.downloader import HttpDownloader, Throttle
 from archiver.core.errors import BodySlow, Interrupted
 from archiver.settings import parse_bandwidth
 from tests.fakes.audio import mp3
-from tests.fakes.origin import Origin, Reply, origin
+from tests.fakes.origin import Origin
+from tests.fakes.scripted import Reply
 from tests.fixtures.fetching import fetch
 from tests.house import downloader
 
@@ -22,7 +23,7 @@ MIB = 1 << 20
 
 @pytest.fixture
 def cdn() -> Iterator[Origin]:
-    with origin() as server:
+    with Origin() as server:
         yield server
 
 

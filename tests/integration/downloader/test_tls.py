@@ -9,7 +9,8 @@ import pytest
 
 from archiver.core.errors import AddressForbidden, OriginBusy
 from tests.fakes.audio import mp3
-from tests.fakes.origin import RangedFile, Reply, origin
+from tests.fakes.origin import Origin, RangedFile
+from tests.fakes.scripted import Reply
 from tests.fakes.tls import Identity, identity
 from tests.fixtures.fetching import fetch
 from tests.house import downloader
@@ -31,7 +32,7 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> Identity:
 @pytest.mark.parametrize("host", [HOST, f"{HOST}.", "127.0.0.1"])
 def test_body_over_tls_is_the_origins(known: Identity, host: str, reply: Reply) -> None:
     with (
-        origin(known.server) as cdn,
+        Origin(tls=known.server) as cdn,
         downloader(ssl_context=known.client, resolve=to_loopback, allow_http=False) as client,
     ):
         url = cdn.script(reply, host=host)
@@ -42,13 +43,13 @@ def test_body_over_tls_is_the_origins(known: Identity, host: str, reply: Reply) 
 
 @pytest.mark.parametrize("reset", [False, True])
 def test_cut_over_tls_goes_on(known: Identity, reset: bool) -> None:
-    with origin(known.server) as cdn, downloader(ssl_context=known.client, resolve=to_loopback) as client:
+    with Origin(tls=known.server) as cdn, downloader(ssl_context=known.client, resolve=to_loopback) as client:
         first = Reply(SONG, headers=(("ETag", '"v1"'),), cut=150_000, reset=reset)
         assert fetch(client, cdn.script(first, RangedFile(SONG), host=HOST)) == SONG
 
 
 def test_close_delimited_over_tls_gets_its_second_look(known: Identity) -> None:
-    with origin(known.server) as cdn, downloader(ssl_context=known.client, resolve=to_loopback) as client:
+    with Origin(tls=known.server) as cdn, downloader(ssl_context=known.client, resolve=to_loopback) as client:
         url = cdn.script(Reply(SONG, framing="close", cut=150_000), RangedFile(SONG), host=HOST)
         with pytest.raises(OriginBusy, match="150000 bytes came, the origin has 300000"):
             fetch(client, url)
@@ -56,29 +57,29 @@ def test_close_delimited_over_tls_gets_its_second_look(known: Identity) -> None:
 
 def test_unknown_certificate_is_busy_and_says_so(known: Identity) -> None:
     with (
-        origin(known.server) as cdn,
+        Origin(tls=known.server) as cdn,
         downloader(resolve=to_loopback, ssl_context=ssl.create_default_context()) as client,
     ):
         url = cdn.script(Reply(SONG), host=HOST)
         with pytest.raises(OriginBusy, match="certificate is not valid: self-signed"):
             fetch(client, url)
-    assert cdn.seen == []
+    assert cdn.requests == []
 
 
 def test_certificate_of_another_host_is_busy(known: Identity) -> None:
     with (
-        origin(known.server) as cdn,
+        Origin(tls=known.server) as cdn,
         downloader(ssl_context=known.client, resolve=to_loopback) as client,
         pytest.raises(OriginBusy, match="Hostname mismatch"),
     ):
         fetch(client, cdn.script(Reply(SONG), host="other.test"))
-    assert cdn.seen == []
+    assert cdn.requests == []
 
 
 def test_expired_certificate_is_busy(tmp_path: Path) -> None:
     old = identity(tmp_path, [HOST], expired=True)
     with (
-        origin(old.server) as cdn,
+        Origin(tls=old.server) as cdn,
         downloader(ssl_context=old.client, resolve=to_loopback) as client,
         pytest.raises(OriginBusy, match="expired"),
     ):
@@ -86,7 +87,7 @@ def test_expired_certificate_is_busy(tmp_path: Path) -> None:
 
 
 def test_plain_http_on_a_tls_port_is_busy(known: Identity) -> None:
-    with origin() as cdn, downloader(ssl_context=known.client, resolve=to_loopback, connect_timeout=0.3) as client:
+    with Origin() as cdn, downloader(ssl_context=known.client, resolve=to_loopback, connect_timeout=0.3) as client:
         cdn.script(Reply(SONG))
         with pytest.raises(OriginBusy, match="TLS with"):
             fetch(client, f"https://{HOST}:{cdn.port}/stem.mp3")
@@ -94,12 +95,12 @@ def test_plain_http_on_a_tls_port_is_busy(known: Identity) -> None:
 
 def test_redirect_from_https_to_http_is_refused(known: Identity) -> None:
     with (
-        origin(known.server) as cdn,
-        origin() as plain,
+        Origin(tls=known.server) as cdn,
+        Origin() as plain,
         downloader(ssl_context=known.client, resolve=to_loopback, allow_http=False) as client,
     ):
         plain.script(Reply(SONG))
-        url = cdn.script(Reply(status=301, headers=(("Location", plain.url()),)), host=HOST)
+        url = cdn.script(Reply(status=301, headers=(("Location", plain.url_of()),)), host=HOST)
         with pytest.raises(AddressForbidden, match="only https"):
             fetch(client, url)
         assert plain.connections == 0

@@ -25,7 +25,7 @@ from archiver.core.errors import LedgerFault
 from archiver.core.intake import Cursor, Intake, Reject
 from archiver.core.model import Archived, Claim, Dependency, Failed, Later, Stage, StemName, Yielded
 from archiver.core.states import StemEvent, StemState, TaskState
-from tests.fakes.cutting_proxy import CuttingProxy, cutting_proxy
+from tests.fakes.relay import Relay
 from tests.fixtures.ledgers import (
     DAY,
     LEASE,
@@ -67,15 +67,15 @@ def database(postgres_ledger: str) -> str:
 
 
 @pytest.fixture
-def proxy(postgres: PostgresServer) -> Iterator[CuttingProxy]:
-    with cutting_proxy(postgres.port) as proxy:
+def proxy(postgres: PostgresServer) -> Iterator[Relay]:
+    with Relay(to=postgres.port) as proxy:
         yield proxy
 
 
 @pytest.fixture
-def ledger(postgres: PostgresServer, database: str, proxy: CuttingProxy) -> Iterator[Ledger]:
+def ledger(postgres: PostgresServer, database: str, proxy: Relay) -> Iterator[Ledger]:
     """A ledger whose connections can be cut."""
-    with closing(ledger_at(postgres.url(database, port=proxy.listens))) as ledger:
+    with closing(ledger_at(postgres.url(database, port=proxy.port))) as ledger:
         yield ledger
 
 
@@ -171,7 +171,7 @@ def test_every_call_is_done_once_though_its_connection_is_cut(
     ledger: Ledger,
     postgres: PostgresServer,
     database: str,
-    proxy: CuttingProxy,
+    proxy: Relay,
     as_told: tuple[list[object], dict[str, list[tuple[object, ...]]]],
     word: bytes,
     after: bool,

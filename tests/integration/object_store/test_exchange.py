@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import IO
 
 import httpx
 import pytest
@@ -16,64 +13,24 @@ import pytest
 from archiver.adapters.http1 import Head
 from archiver.adapters.object_store.exchange import PutConnections
 from archiver.adapters.object_store.memory_file import BLOCK
+from tests.fakes.scripted import HttpServer, Reply
 from tests.fakes.tls import identity
 
 HEAD = b"PUT /b/k HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
 OK = b'HTTP/1.1 200 OK\r\nETag: "e"\r\nContent-Length: 0\r\n\r\n'
 
 
-class Server:
-    """Answers each request with the next of its scripted bytes; notes what came, and over which connection."""
-
-    def __init__(self, answers: Sequence[bytes], tls: ssl.SSLContext | None = None) -> None:
-        self.bodies: list[bytes] = []
-        self.connections = 0
-        self._answers = list(answers)
-        self._tls = tls
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
-
-    @property
-    def port(self) -> int:
-        port: int = self._listener.getsockname()[1]
-        return port
-
-    def _serve(self) -> None:
-        while self._answers:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            self.connections += 1
-            if self._tls is not None:
-                try:
-                    client = self._tls.wrap_socket(client, server_side=True)
-                except OSError:
-                    client.close()
-                    continue
-            with suppress(ConnectionError), closing(client), client.makefile("rb") as stream:
-                while self._answers and (size := self._length(stream)) is not None:
-                    self.bodies.append(stream.read(size))
-                    answer = self._answers.pop(0)
-                    client.sendall(answer)
-                    if not answer:
-                        break
-
-    def _length(self, stream: IO[bytes]) -> int | None:
-        lines = []
-        while (line := stream.readline()) not in {b"\r\n", b""}:
-            lines.append(line.lower())
-        return next((int(line.split(b":")[1]) for line in lines if line.startswith(b"content-length")), None)
-
-    def close(self) -> None:
-        self._listener.close()
+def server(*answers: bytes, tls: ssl.SSLContext | None = None) -> HttpServer:
+    """Answer each request with the next of these bytes; none: the connection ends."""
+    scripted = HttpServer(tls=tls)
+    scripted.says(*(Reply(raw=answer, hang_up=not answer) for answer in answers))
+    return scripted
 
 
 class Talk:
     """Requests to one server, over connections of their own."""
 
-    def __init__(self, server: Server, read: float) -> None:
+    def __init__(self, server: HttpServer, read: float) -> None:
         self.server = server
         self._origin = ("http", "127.0.0.1", server.port)
         self._connections = PutConnections(most=2, connect_timeout=5, read_timeout=read)
@@ -87,7 +44,7 @@ class Talk:
 
 @contextmanager
 def talking(*answers: bytes, read: float = 5.0) -> Iterator[Talk]:
-    with closing(Server(answers)) as server, closing(Talk(server, read)) as talk:
+    with server(*answers) as scripted, closing(Talk(scripted, read)) as talk:
         yield talk
 
 
@@ -95,7 +52,7 @@ def test_a_body_of_many_blocks_arrives_whole_and_the_answers_head_comes_back() -
     data = bytes(range(256)) * (BLOCK // 100)
     with talking(OK) as talk:
         answer = talk.put(data)
-    assert talk.server.bodies == [data]
+    assert [each.body for each in talk.server.requests] == [data]
     assert (answer.status, answer.headers) == (200, [(b"ETag", b'"e"'), (b"Content-Length", b"0")])
 
 
@@ -165,10 +122,10 @@ def test_a_server_that_cannot_be_reached_is_an_error_of_the_connection() -> None
             talk.put()
 
 
-def over_tls(server: ssl.SSLContext, host: str) -> int:
+def over_tls(tls: ssl.SSLContext, host: str) -> int:
     """PUT once over TLS to a server that answers on loopback; return the answer's status."""
     connections = PutConnections(most=1, connect_timeout=5, read_timeout=5)
-    with closing(Server([OK], tls=server)) as listening, closing(connections):
+    with server(OK, tls=tls) as listening, closing(connections):
         return connections.put(("https", host, listening.port), HEAD % 5, memoryview(b"audio")).status
 
 
@@ -178,20 +135,20 @@ def test_certificates_are_trusted_as_botocore_trusts_them(
 ) -> None:
     for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
         monkeypatch.delenv(name, raising=False)
-    server = identity(tmp_path, ["localhost"]).server
+    tls = identity(tmp_path, ["localhost"]).server
     with pytest.raises(ssl.SSLCertVerificationError, match="self-signed"):
-        over_tls(server, "localhost")
+        over_tls(tls, "localhost")
     if where.isupper():
         monkeypatch.setenv(where, str(tmp_path / "localhost.pem"))
     else:
         (tmp_path / "config").write_text(f"[profile p]\nca_bundle = {tmp_path}/localhost.pem\n")
         monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
         monkeypatch.setenv("AWS_PROFILE", "p")
-    assert over_tls(server, "localhost") == 200
+    assert over_tls(tls, "localhost") == 200
 
 
 def test_certificate_of_another_host_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    server = identity(tmp_path, ["s3.test"]).server
+    tls = identity(tmp_path, ["s3.test"]).server
     monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "s3.test.pem"))
     with pytest.raises(ssl.SSLCertVerificationError, match="localhost"):
-        over_tls(server, "localhost")
+        over_tls(tls, "localhost")

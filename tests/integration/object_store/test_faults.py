@@ -35,7 +35,6 @@ from archiver.ports.runtime import Checkpoint, EventLog, unobserved
 from tests.fakes.object_store import MemoryBody, MemoryJournal
 from tests.fakes.s3_proxy import (
     Action,
-    Response,
     S3Proxy,
     answer,
     drop_after,
@@ -43,13 +42,14 @@ from tests.fakes.s3_proxy import (
     emptied,
     flip_bit,
     hold,
+    operation_of,
     refuse,
     refuse_after,
     renamed,
-    s3_proxy,
     truncate,
     without,
 )
+from tests.fakes.scripted import Reply
 from tests.house import BufferBudget, s3_client, s3_store
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class Ways:
 
 @pytest.fixture(scope="module")
 def ways(s3_server: S3Server) -> Iterator[Ways]:
-    with s3_proxy(s3_server.endpoint_url) as proxy, closing(s3_server.client()) as direct:
+    with S3Proxy(upstream=s3_server.endpoint_url) as proxy, closing(s3_server.client()) as direct:
         proxied = replace(s3_server, endpoint_url=proxy.url)
         with closing(proxied.client(read_timeout=READ_SECONDS)) as through:
             yield Ways(proxy, direct, through)
@@ -237,7 +237,7 @@ def test_a_put_after_others_is_one_request_that_says_what_boto3_would_say(bench:
             assert content.named_by(calls.put(key, content, labels, IfNoneMatch="*"))
         with pytest.raises(Conflict):
             calls.put("a/(2) *'!=~.mp3", content, labels, IfNoneMatch="*")
-    first, second, third = ({name.lower(): value for name, value in sent.headers} for sent in bench.proxy.requests)
+    first, second, third = (dict(sent.headers) for sent in bench.proxy.requests)
     of_boto3 = {"expect", "amz-sdk-invocation-id", "amz-sdk-request"}
     of_this_call = {"authorization", "x-amz-date"}
     assert "expect" in first
@@ -515,7 +515,7 @@ def test_a_gateways_page_in_place_of_an_object_is_busy_and_never_a_different_obj
 def test_an_error_that_repeats_a_session_token_is_told_without_it(bench: Bench) -> None:
     token = "IQoJb3JpZ2luX2VjEPr//////////wEaCXVzLWVhc3QtMSJHMEUCIQD+planted=="
     body = f"<Error><Code>ExpiredToken</Code><Message>expired: {token}</Message></Error>"
-    bench.proxy.on("PutObject", lambda _: Response(400, [("Content-Type", "application/xml")], body.encode()))
+    bench.proxy.on("PutObject", lambda _: Reply(body.encode(), 400, [("Content-Type", "application/xml")]))
     with pytest.raises(AccessRefused, match=r"expired: \*\*\*"):
         bench.put(noise(SMALL))
 
@@ -545,9 +545,9 @@ def test_the_client_of_production_signs_no_body_and_yet_a_flipped_bit_is_caught(
         bench.put(noise(size))
     assert bench.versions() == [noise(size)]
     assert bench.open_uploads() == bench.journal.open == []
-    sent = next(request for request in bench.proxy.requests if request.operation == sends)
-    assert sent.header("X-Amz-Content-SHA256") == "UNSIGNED-PAYLOAD"
-    assert "stem-archiver-test/1" in sent.header("User-Agent")
+    sent = next(request for request in bench.proxy.requests if operation_of(request) == sends)
+    assert sent.headers["x-amz-content-sha256"] == "UNSIGNED-PAYLOAD"
+    assert "stem-archiver-test/1" in sent.headers["user-agent"]
 
 
 def test_fifty_mebibytes_take_no_more_memory_than_a_buffer(bench: Bench, s3_server: S3Server) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from archiver.adapters.provider.client import KieApi
 from tests.fakes.events import Events
-from tests.fakes.provider import ScriptedProvider, reply
+from tests.fakes.scripted import HttpServer, reply
 from tests.fakes.time import Seconds
 from tests.fixtures.record_api import PENDING
 from tests.house import kie_api
@@ -17,8 +17,8 @@ Make = Callable[..., KieApi]
 
 
 @pytest.fixture
-def provider() -> Iterator[ScriptedProvider]:
-    with ScriptedProvider(lambda _: reply(PENDING)) as provider:
+def provider() -> Iterator[HttpServer]:
+    with HttpServer(answer=lambda _: reply(PENDING)) as provider:
         yield provider
 
 
@@ -33,7 +33,7 @@ def events() -> Events:
 
 
 @pytest.fixture
-def make(provider: ScriptedProvider, fake_time: Seconds, events: Events) -> Iterator[Make]:
+def make(provider: HttpServer, fake_time: Seconds, events: Events) -> Iterator[Make]:
     """Build clients on fake time, unless told otherwise."""
     made: list[KieApi] = []
 

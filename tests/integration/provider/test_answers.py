@@ -26,7 +26,7 @@ from archiver.core.errors import (
 from archiver.core.model import Phase, TaskId
 from archiver.core.records.record import record_of
 from tests.fakes.events import Events
-from tests.fakes.provider import Reply, Request, ScriptedProvider, reply
+from tests.fakes.scripted import HttpServer, Reply, Request, reply
 from tests.fixtures.record_api import BUSY, EXAMPLES, OTHER_TASK, TASK
 from tests.house import API_KEY
 from tests.integration.provider.conftest import Make
@@ -72,7 +72,7 @@ def test_examples_all_have_an_expected_reading() -> None:
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda each: str(each["name"]))
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip+chunked"])
 def test_fetch_when_the_provider_answers_so_reads_it_so(
-    api: KieApi, provider: ScriptedProvider, example: dict[str, Any], *, packed: bool
+    api: KieApi, provider: HttpServer, example: dict[str, Any], *, packed: bool
 ) -> None:
     body = example["body"]
     provider.says(reply(body, status=example["http_status"], chunked=packed, packed=packed))
@@ -134,7 +134,7 @@ CLOUDFLARE_PAGE = (
     ids=str,
 )
 def test_fetch_when_the_answer_is_odd_names_the_error(
-    api: KieApi, provider: ScriptedProvider, answer: Reply, expected: type[ArchiverError]
+    api: KieApi, provider: HttpServer, answer: Reply, expected: type[ArchiverError]
 ) -> None:
     provider.says(answer)
     with pytest.raises(ArchiverError) as caught:
@@ -146,7 +146,7 @@ def test_fetch_when_the_answer_is_odd_names_the_error(
 @pytest.mark.parametrize("answer", [{"code": 404, "msg": "no"}, {"code": 422, "msg": "recordInfo is null"}])
 @pytest.mark.parametrize("in_status", [False, True])
 def test_fetch_when_the_record_does_not_exist_is_absent_in_either_layer(
-    api: KieApi, provider: ScriptedProvider, answer: dict[str, Any], *, in_status: bool
+    api: KieApi, provider: HttpServer, answer: dict[str, Any], *, in_status: bool
 ) -> None:
     provider.says(reply(answer, status=answer["code"] if in_status else 200))
     assert api.fetch(TASK).phase is Phase.ABSENT
@@ -155,21 +155,19 @@ def test_fetch_when_the_record_does_not_exist_is_absent_in_either_layer(
 @pytest.mark.parametrize("field", ["taskId", "task_id"])
 @pytest.mark.parametrize("other", [OTHER_TASK, 7, ["x"], TASK.upper()])
 def test_fetch_when_the_answer_is_about_another_task_is_busy(
-    api: KieApi, provider: ScriptedProvider, field: str, other: object
+    api: KieApi, provider: HttpServer, field: str, other: object
 ) -> None:
     provider.says(reply({"code": 200, "data": {field: other, "response": {"vocalUrl": "https://a.example/b.mp3"}}}))
     with pytest.raises(ApiBusy, match="another task"):
         api.fetch(TASK)
 
 
-def test_fetch_when_the_answer_names_no_task_is_read(api: KieApi, provider: ScriptedProvider) -> None:
+def test_fetch_when_the_answer_names_no_task_is_read(api: KieApi, provider: HttpServer) -> None:
     provider.says(reply({"code": 200, "data": {"response": {"vocalUrl": "https://a.example/b.mp3"}}}))
     assert len(api.fetch(TASK).stems) == 1
 
 
-def test_fetch_sends_one_get_with_our_agent_and_the_key_in_its_header_only(
-    api: KieApi, provider: ScriptedProvider
-) -> None:
+def test_fetch_sends_one_get_with_our_agent_and_the_key_in_its_header_only(api: KieApi, provider: HttpServer) -> None:
     api.fetch(TASK)
     (request,) = provider.requests
     assert (request.method, request.target) == ("GET", f"/api/v1/vocal-removal/record-info?taskId={TASK}")
@@ -179,7 +177,7 @@ def test_fetch_sends_one_get_with_our_agent_and_the_key_in_its_header_only(
     assert request.body == b""
 
 
-def test_fetch_when_the_base_url_has_a_path_asks_below_it(make: Make, provider: ScriptedProvider) -> None:
+def test_fetch_when_the_base_url_has_a_path_asks_below_it(make: Make, provider: HttpServer) -> None:
     make(base_url=provider.url + "/gateway/").fetch(TASK)
     assert provider.requests[0].target.startswith("/gateway/api/v1/vocal-removal/record-info?")
 
@@ -210,7 +208,7 @@ def test_fetch_when_answered_passes_the_checkpoint(make: Make) -> None:
     ],
 )
 def test_fresh_link_when_answered_gives_only_http_links(
-    api: KieApi, provider: ScriptedProvider, data: object, expected: str | None
+    api: KieApi, provider: HttpServer, data: object, expected: str | None
 ) -> None:
     provider.says(reply({"code": 200, "msg": "success", "data": data}))
     assert api.fresh_link("https://file.example/s/old.mp3?x=1") == expected
@@ -219,12 +217,12 @@ def test_fresh_link_when_answered_gives_only_http_links(
     assert json.loads(request.body) == {"url": "https://file.example/s/old.mp3?x=1"}
 
 
-def test_fresh_link_when_the_url_is_refused_is_none(api: KieApi, provider: ScriptedProvider) -> None:
+def test_fresh_link_when_the_url_is_refused_is_none(api: KieApi, provider: HttpServer) -> None:
     provider.says(reply({"code": 422, "msg": "url is wrong", "data": None}))
     assert api.fresh_link("https://file.example/s/old.mp3") is None
 
 
-def test_fresh_link_when_busy_logs_neither_link(api: KieApi, provider: ScriptedProvider, events: Events) -> None:
+def test_fresh_link_when_busy_logs_neither_link(api: KieApi, provider: HttpServer, events: Events) -> None:
     provider.says(BUSY)
     with pytest.raises(ApiBusy):
         api.fresh_link("https://file.example/PLANTED.mp3?x=PLANTED")
@@ -233,7 +231,7 @@ def test_fresh_link_when_busy_logs_neither_link(api: KieApi, provider: ScriptedP
 
 
 @pytest.mark.parametrize("data", [5916.25, "5916.25"])
-def test_credit_when_answered_is_a_number(api: KieApi, provider: ScriptedProvider, data: object) -> None:
+def test_credit_when_answered_is_a_number(api: KieApi, provider: HttpServer, data: object) -> None:
     provider.says(reply({"code": 200, "msg": "success", "data": data}))
     assert api.credit() == 5916.25
     assert provider.requests[0].target == "/api/v1/chat/credit"
@@ -243,7 +241,7 @@ def test_credit_when_answered_is_a_number(api: KieApi, provider: ScriptedProvide
     "nowhere", [reply("<h1>Not Found</h1>", status=404), reply({"code": 404}), reply({"code": 404}, status=404)]
 )
 def test_credit_when_the_path_is_unknown_asks_where_the_siblings_keep_it(
-    api: KieApi, provider: ScriptedProvider, nowhere: Reply
+    api: KieApi, provider: HttpServer, nowhere: Reply
 ) -> None:
     provider.says(nowhere, reply({"code": 200, "data": 1025.6}))
     assert api.credit() == 1025.6
@@ -253,19 +251,19 @@ def test_credit_when_the_path_is_unknown_asks_where_the_siblings_keep_it(
 @pytest.mark.parametrize(
     "answer", [{"code": 200, "data": "NaN"}, {"code": 200, "data": {}}, {"code": 200}, {"code": 404}]
 )
-def test_credit_when_no_number_comes_is_busy(api: KieApi, provider: ScriptedProvider, answer: object) -> None:
+def test_credit_when_no_number_comes_is_busy(api: KieApi, provider: HttpServer, answer: object) -> None:
     provider.says(reply(answer))
     with pytest.raises(ApiBusy):
         api.credit()
 
 
-def test_credit_when_the_key_is_bad_is_refused(api: KieApi, provider: ScriptedProvider) -> None:
+def test_credit_when_the_key_is_bad_is_refused(api: KieApi, provider: HttpServer) -> None:
     provider.says(reply({"code": 401, "msg": "no"}))
     with pytest.raises(KeyRefused):
         api.credit()
 
 
-def test_client_when_used_by_many_threads_gives_each_its_own_answer(make: Make, provider: ScriptedProvider) -> None:
+def test_client_when_used_by_many_threads_gives_each_its_own_answer(make: Make, provider: HttpServer) -> None:
     def answer_by_id(request: Request) -> Reply:
         task = request.target.rpartition("=")[2]
         return reply({"code": 200, "data": {"taskId": task, "successFlag": "PENDING", "errorMessage": task}})

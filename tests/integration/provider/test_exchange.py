@@ -5,12 +5,11 @@ from __future__ import annotations
 import gzip
 import json
 import socket
-import threading
 import time
 import traceback
 import tracemalloc
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Self
 
 import pytest
 
@@ -22,7 +21,8 @@ from archiver.core.errors import (
 )
 from archiver.core.model import Phase
 from tests.fakes.events import Events
-from tests.fakes.provider import Reply, ScriptedProvider, reply
+from tests.fakes.scripted import DROP, HttpServer, Reply, reply
+from tests.fakes.serving import Server, port_of
 from tests.fakes.time import Seconds
 from tests.fixtures.record_api import PENDING, TASK
 from tests.house import API_KEY
@@ -32,10 +32,10 @@ from tests.integration.provider.conftest import Make
 
 
 def test_fetch_when_the_answer_has_neither_length_nor_chunks_reads_to_the_end(
-    api: KieApi, provider: ScriptedProvider
+    api: KieApi, provider: HttpServer
 ) -> None:
     raw = b"HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n" + json.dumps(PENDING).encode()
-    provider.says(Reply(raw, keep=False))
+    provider.says(Reply(raw=raw, hang_up=True))
     assert api.fetch(TASK).phase is Phase.PENDING
 
 
@@ -49,20 +49,20 @@ def test_fetch_when_the_answer_has_neither_length_nor_chunks_reads_to_the_end(
         reply(json.dumps(PENDING).encode(), headers={"Content-Encoding": "gzip"}),
         reply(PENDING, headers={"Content-Encoding": "br"}),
         reply(PENDING, headers={"Content-Encoding": "gzip, gzip"}),
-        Reply(b"", keep=False),
-        Reply(b"SSH-2.0-OpenSSH_9.2\r\n", keep=False),
-        Reply(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 200_000, keep=False),
+        DROP,
+        Reply(raw=b"SSH-2.0-OpenSSH_9.2\r\n", hang_up=True),
+        Reply(raw=b"HTTP/1.1 200 OK\r\nX: " + b"y" * 200_000, hang_up=True),
     ],
     ids=str,
 )
-def test_fetch_when_the_answer_is_broken_is_busy(impatient: KieApi, provider: ScriptedProvider, answer: Reply) -> None:
+def test_fetch_when_the_answer_is_broken_is_busy(impatient: KieApi, provider: HttpServer, answer: Reply) -> None:
     provider.says(answer)
     with pytest.raises(ApiBusy):
         impatient.fetch(TASK)
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_fetch_when_the_answer_is_over_1_mib_is_busy(api: KieApi, provider: ScriptedProvider, *, chunked: bool) -> None:
+def test_fetch_when_the_answer_is_over_1_mib_is_busy(api: KieApi, provider: HttpServer, *, chunked: bool) -> None:
     filled = json.dumps(PENDING).encode().ljust(1 << 20)
     provider.says(reply(filled, chunked=chunked))
     assert api.fetch(TASK).phase is Phase.PENDING
@@ -71,7 +71,7 @@ def test_fetch_when_the_answer_is_over_1_mib_is_busy(api: KieApi, provider: Scri
         api.fetch(TASK)
 
 
-def test_fetch_when_the_answer_is_a_gzip_bomb_does_not_unpack_it(api: KieApi, provider: ScriptedProvider) -> None:
+def test_fetch_when_the_answer_is_a_gzip_bomb_does_not_unpack_it(api: KieApi, provider: HttpServer) -> None:
     bomb = gzip.compress(bytes(64 << 20))
     provider.says(reply(bomb, headers={"Content-Encoding": "gzip"}))
     tracemalloc.start()
@@ -85,14 +85,14 @@ def test_fetch_when_the_answer_is_a_gzip_bomb_does_not_unpack_it(api: KieApi, pr
 @pytest.mark.parametrize(
     "answer",
     [
-        reply(PENDING, delay=60),
-        reply(PENDING, dribble=0.05),
-        Reply(b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n" + b" " * 99, dribble=0.05),
+        replace(reply(PENDING), delay=60),
+        replace(reply(PENDING), drip=0.05),
+        Reply(raw=b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n" + b" " * 99, drip=0.05),
     ],
     ids=["silence", "head by the byte", "body by the byte"],
 )
 def test_fetch_when_the_answer_does_not_end_gives_up_in_time(
-    impatient: KieApi, provider: ScriptedProvider, answer: Reply
+    impatient: KieApi, provider: HttpServer, answer: Reply
 ) -> None:
     provider.says(answer)
     began = time.monotonic()
@@ -114,8 +114,8 @@ def test_fetch_when_the_answer_does_not_end_gives_up_in_time(
     ],
     ids=["NUL", "form feed", "blanks in a chunk's line", "extensions", "endless head", "interim answers"],
 )
-def test_answer_that_is_hostile_is_busy_in_no_time(api: KieApi, provider: ScriptedProvider, raw: bytes) -> None:
-    provider.says(Reply(raw, keep=False))
+def test_answer_that_is_hostile_is_busy_in_no_time(api: KieApi, provider: HttpServer, raw: bytes) -> None:
+    provider.says(Reply(raw=raw, hang_up=True))
     began = time.thread_time()
     with pytest.raises(ApiBusy, match="ProtocolError"):
         api.fetch(TASK)
@@ -124,14 +124,14 @@ def test_answer_that_is_hostile_is_busy_in_no_time(api: KieApi, provider: Script
 
 def test_fetch_when_nobody_listens_is_busy(make: Make, fake_time: Seconds) -> None:
     with socket.create_server(("127.0.0.1", 0)) as nobody:
-        port = nobody.getsockname()[1]
+        port = port_of(nobody)
     with pytest.raises(ApiBusy, match="ConnectError"):
         make(base_url=f"http://127.0.0.1:{port}").fetch(TASK)
     assert len(fake_time.waits) == 2
 
 
-def test_fetch_when_a_kept_connection_was_dropped_connects_anew(api: KieApi, provider: ScriptedProvider) -> None:
-    provider.says(Reply(reply(PENDING).raw, keep=False))
+def test_fetch_when_a_kept_connection_was_dropped_connects_anew(api: KieApi, provider: HttpServer) -> None:
+    provider.says(replace(reply(PENDING), hang_up=True))
     for _ in range(3):
         assert api.fetch(TASK).phase is Phase.PENDING
 
@@ -140,7 +140,7 @@ def test_fetch_when_the_other_side_speaks_no_tls_never_shows_it_the_key(make: Ma
     with Eavesdropper() as ear:
         with pytest.raises(ApiBusy):
             make(base_url=f"https://127.0.0.1:{ear.port}", allow_http=False, timeout=0.3).fetch(TASK)
-        heard = ear.heard()
+        heard = bytes(ear.heard)
     assert heard
     assert API_KEY.encode() not in heard
 
@@ -148,54 +148,30 @@ def test_fetch_when_the_other_side_speaks_no_tls_never_shows_it_the_key(make: Ma
 # ---------------------------------------------------------------------- where the key goes
 
 
-class Eavesdropper:
-    """A port that takes whatever it is sent and says nothing."""
+@dataclass(slots=True, kw_only=True)
+class Eavesdropper(Server):
+    """Takes whatever it is sent and says nothing."""
 
-    def __init__(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        self._heard = bytearray()
-        self._thread = threading.Thread(target=self._listen, daemon=True)
+    heard: bytearray = field(default_factory=bytearray)
 
-    def heard(self) -> bytes:
-        return bytes(self._heard)
-
-    def _listen(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            with connection:
-                connection.settimeout(2)
-                try:
-                    while piece := connection.recv(65536):
-                        self._heard += piece
-                except OSError:
-                    continue
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self._thread.join(5)
+    def talk(self, wire: socket.socket, number: int) -> None:
+        """See Server."""
+        while piece := wire.recv(65536):
+            self.heard += piece
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_fetch_when_redirected_does_not_follow(api: KieApi, provider: ScriptedProvider, status: int) -> None:
+def test_fetch_when_redirected_does_not_follow(api: KieApi, provider: HttpServer, status: int) -> None:
     with Eavesdropper() as ear:
         target = f"http://127.0.0.1:{ear.port}/api/v1/vocal-removal/record-info"
         provider.says(reply(PENDING, status=status, headers={"Location": target}))
         with pytest.raises(ApiBusy, match=r"provider\.base_url"):
             api.fetch(TASK)
         time.sleep(0.05)
-        assert ear.heard() == b""
+        assert ear.connections == 0
 
 
-def test_fetch_through_a_proxy_shows_it_only_the_host(make: Make, provider: ScriptedProvider) -> None:
+def test_fetch_through_a_proxy_shows_it_only_the_host(make: Make, provider: HttpServer) -> None:
     provider.says(reply("no such host", status=502))
     api = make(base_url="https://api.example.com", allow_http=False, proxy=provider.url.replace("//", "//u:PLANTED@"))
     with pytest.raises(ApiBusy) as caught:
@@ -206,7 +182,7 @@ def test_fetch_through_a_proxy_shows_it_only_the_host(make: Make, provider: Scri
 
 
 def test_proxy_in_the_environment_is_not_used(
-    make: Make, provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch
+    make: Make, provider: HttpServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     make().fetch(TASK)
@@ -246,7 +222,7 @@ def test_client_when_the_agent_cannot_be_sent_is_not_built(make: Make, user_agen
         make(user_agent=user_agent)
 
 
-def test_key_when_rotated_is_used_at_the_next_request(make: Make, provider: ScriptedProvider) -> None:
+def test_key_when_rotated_is_used_at_the_next_request(make: Make, provider: HttpServer) -> None:
     keys = iter(["first-key-1", "second-key-2\n"])
     api = make(api_key=lambda: next(keys))
     api.fetch(TASK)
@@ -258,7 +234,7 @@ def test_key_when_rotated_is_used_at_the_next_request(make: Make, provider: Scri
 
 
 @pytest.mark.parametrize("key", ["", "  \n", "PLANTED\nX-Evil: 1", "PLANTED\x00", "PLANTED\u00e9", "PLAN TED"])
-def test_key_when_no_header_can_carry_it_is_refused_unshown(make: Make, provider: ScriptedProvider, key: str) -> None:
+def test_key_when_no_header_can_carry_it_is_refused_unshown(make: Make, provider: HttpServer, key: str) -> None:
     with pytest.raises(KeyRefused) as caught:
         make(api_key=key).fetch(TASK)
     assert "PLAN" not in "".join(traceback.format_exception(caught.value))
@@ -270,7 +246,7 @@ def test_key_when_its_file_cannot_be_read_is_refused(make: Make, tmp_path: Path)
         make(api_key=(tmp_path / "absent").read_text).fetch(TASK)
 
 
-def test_key_when_an_answer_repeats_it_is_masked(api: KieApi, provider: ScriptedProvider) -> None:
+def test_key_when_an_answer_repeats_it_is_masked(api: KieApi, provider: HttpServer) -> None:
     provider.says(reply({"code": 401, "msg": f"nobody knows {API_KEY}", "data": None}))
     with pytest.raises(KeyRefused) as refused:
         api.fetch(TASK)
@@ -282,13 +258,13 @@ def test_key_when_an_answer_repeats_it_is_masked(api: KieApi, provider: Scripted
 
 
 def test_key_shows_in_no_repr_error_or_event(
-    make: Make, provider: ScriptedProvider, events: Events, caplog: pytest.LogCaptureFixture
+    make: Make, provider: HttpServer, events: Events, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(0)
     api = make()
     shown = [repr(api), str(vars(api))]
     echo = {"code": 500, "msg": "cannot fetch https://x.example/a?token=PLANTED-query\x1b[31m"}
-    for answer in (reply(echo), reply(PENDING, cut=2), reply("<html>"), reply("", status=401), Reply(b"", keep=False)):
+    for answer in (reply(echo), reply(PENDING, cut=2), reply("<html>"), reply("", status=401), DROP):
         provider.says(answer)
         with pytest.raises(ArchiverError) as caught:
             api.fetch(TASK)

@@ -17,7 +17,7 @@ from archiver.core.errors import (
 )
 from archiver.core.model import Phase
 from tests.fakes.events import Events
-from tests.fakes.provider import ScriptedProvider, reply
+from tests.fakes.scripted import HttpServer, reply
 from tests.fakes.time import Seconds
 from tests.fixtures.record_api import BUSY, OTHER_TASK, PENDING, TASK
 from tests.integration.provider.conftest import Make
@@ -26,7 +26,7 @@ from tests.integration.provider.conftest import Make
 
 
 def test_fetch_when_busy_twice_comes_through_at_the_third_try(
-    api: KieApi, provider: ScriptedProvider, fake_time: Seconds, events: Events
+    api: KieApi, provider: HttpServer, fake_time: Seconds, events: Events
 ) -> None:
     provider.says(BUSY, reply("<html>", status=503), reply(PENDING))
     assert api.fetch(TASK).phase is Phase.PENDING
@@ -40,7 +40,7 @@ def test_fetch_when_busy_twice_comes_through_at_the_third_try(
     assert {each["task_id"] for each in retries} == {TASK}
 
 
-def test_result_of_every_request_is_reported(make: Make, provider: ScriptedProvider) -> None:
+def test_result_of_every_request_is_reported(make: Make, provider: HttpServer) -> None:
     results: list[str] = []
     api = make(answered=results.append)
     provider.says(reply("<h1>Bad gateway</h1>", status=502), reply({"code": 429, "msg": "slow down"}), reply(PENDING))
@@ -62,7 +62,7 @@ def test_budget_is_what_the_limit_leaves(make: Make) -> None:
     assert api.budget() == 2
 
 
-def test_fetch_when_busy_for_good_raises_after_three_tries(api: KieApi, provider: ScriptedProvider) -> None:
+def test_fetch_when_busy_for_good_raises_after_three_tries(api: KieApi, provider: HttpServer) -> None:
     provider.says(BUSY)
     with pytest.raises(ApiBusy, match="code 500: Server Error"):
         api.fetch(TASK)
@@ -70,9 +70,7 @@ def test_fetch_when_busy_for_good_raises_after_three_tries(api: KieApi, provider
 
 
 @pytest.mark.parametrize("jitter", [0.0, 0.999])
-def test_fetch_when_busy_spreads_the_waits(
-    make: Make, provider: ScriptedProvider, fake_time: Seconds, jitter: float
-) -> None:
+def test_fetch_when_busy_spreads_the_waits(make: Make, provider: HttpServer, fake_time: Seconds, jitter: float) -> None:
     provider.says(BUSY)
     with pytest.raises(ApiBusy):
         make(jitter=lambda: jitter).fetch(TASK)
@@ -80,7 +78,7 @@ def test_fetch_when_busy_spreads_the_waits(
 
 
 @pytest.mark.parametrize("code", [401, 402, 403, 455, 505])
-def test_fetch_when_paused_is_not_tried_again(api: KieApi, provider: ScriptedProvider, code: int) -> None:
+def test_fetch_when_paused_is_not_tried_again(api: KieApi, provider: HttpServer, code: int) -> None:
     provider.says(reply({"code": code, "msg": "no"}))
     with pytest.raises(ProviderPaused):
         api.fetch(TASK)
@@ -89,7 +87,7 @@ def test_fetch_when_paused_is_not_tried_again(api: KieApi, provider: ScriptedPro
 
 @pytest.mark.parametrize("status", [429, 503])
 def test_fetch_when_told_to_retry_after_seconds_waits_them_out(
-    api: KieApi, provider: ScriptedProvider, fake_time: Seconds, status: int
+    api: KieApi, provider: HttpServer, fake_time: Seconds, status: int
 ) -> None:
     provider.says(reply({"code": status}, status=status, headers={"Retry-After": "7"}), reply(PENDING))
     api.fetch(TASK)
@@ -97,7 +95,7 @@ def test_fetch_when_told_to_retry_after_seconds_waits_them_out(
 
 
 def test_fetch_when_told_to_retry_at_a_date_reckons_by_the_servers_clock(
-    api: KieApi, provider: ScriptedProvider, fake_time: Seconds
+    api: KieApi, provider: HttpServer, fake_time: Seconds
 ) -> None:
     dates = {"Date": "Tue, 04 Aug 2026 10:00:00 GMT", "Retry-After": "Tue, 04 Aug 2026 10:00:09 GMT"}
     provider.says(reply({"code": 429}, status=429, headers=dates), reply(PENDING))
@@ -107,7 +105,7 @@ def test_fetch_when_told_to_retry_at_a_date_reckons_by_the_servers_clock(
 
 @pytest.mark.parametrize("value", ["soon", "-5", "1e9", "Tue, 04 Aug 2026 10:00:09 GMT", ""])
 def test_fetch_when_retry_after_says_nothing_backs_off_as_usual(
-    api: KieApi, provider: ScriptedProvider, fake_time: Seconds, value: str
+    api: KieApi, provider: HttpServer, fake_time: Seconds, value: str
 ) -> None:
     provider.says(reply({"code": 503}, status=503, headers={"Retry-After": value}), reply(PENDING))
     api.fetch(TASK)
@@ -117,7 +115,7 @@ def test_fetch_when_retry_after_says_nothing_backs_off_as_usual(
 @pytest.mark.parametrize("value", ["31", "9" * 5000, "Mon, 01 Jan 99999999999999999999 00:00:00 GMT"])
 @pytest.mark.parametrize("status", [429, 503])
 def test_fetch_when_told_to_wait_over_30_seconds_raises_at_once(
-    api: KieApi, provider: ScriptedProvider, fake_time: Seconds, status: int, value: str
+    api: KieApi, provider: HttpServer, fake_time: Seconds, status: int, value: str
 ) -> None:
     provider.says(reply({"code": status}, status=status, headers={"Retry-After": value}))
     with pytest.raises(ApiBusy) as caught:
@@ -128,7 +126,7 @@ def test_fetch_when_told_to_wait_over_30_seconds_raises_at_once(
 
 
 def test_fetch_when_waits_add_up_to_30_seconds_has_no_third_try(
-    api: KieApi, provider: ScriptedProvider, fake_time: Seconds
+    api: KieApi, provider: HttpServer, fake_time: Seconds
 ) -> None:
     provider.says(reply({"code": 503}, status=503, headers={"Retry-After": "16"}))
     with pytest.raises(ApiBusy):
@@ -140,16 +138,14 @@ def test_fetch_when_waits_add_up_to_30_seconds_has_no_third_try(
 # ---------------------------------------------------------------------- the rate limit
 
 
-def test_fetch_when_throttled_lets_a_whole_window_pass(
-    api: KieApi, provider: ScriptedProvider, fake_time: Seconds
-) -> None:
+def test_fetch_when_throttled_lets_a_whole_window_pass(api: KieApi, provider: HttpServer, fake_time: Seconds) -> None:
     provider.says(reply({"code": 429, "msg": "Rate limit exceeded"}), reply(PENDING))
     api.fetch(TASK)
     assert sum(fake_time.waits) == pytest.approx(11.25)
 
 
 def test_fetch_when_another_task_was_throttled_slows_down_too(
-    api: KieApi, provider: ScriptedProvider, fake_time: Seconds
+    api: KieApi, provider: HttpServer, fake_time: Seconds
 ) -> None:
     provider.says(reply({"code": 429}, status=429, headers={"Retry-After": "31"}), reply(PENDING))
     with pytest.raises(ApiThrottled):
@@ -161,7 +157,7 @@ def test_fetch_when_another_task_was_throttled_slows_down_too(
 
 
 def test_fetch_when_the_cool_down_is_long_raises_without_a_request(
-    api: KieApi, provider: ScriptedProvider, fake_time: Seconds
+    api: KieApi, provider: HttpServer, fake_time: Seconds
 ) -> None:
     provider.says(reply({"code": 429}, status=429, headers={"Retry-After": "100000"}), reply(PENDING))
     with pytest.raises(ApiThrottled) as first:
@@ -174,7 +170,7 @@ def test_fetch_when_the_cool_down_is_long_raises_without_a_request(
     assert api.fetch(TASK).phase is Phase.PENDING
 
 
-def test_every_try_takes_a_permit(make: Make, provider: ScriptedProvider, fake_time: Seconds) -> None:
+def test_every_try_takes_a_permit(make: Make, provider: HttpServer, fake_time: Seconds) -> None:
     api = make(limit=2)
     began = fake_time.now
     provider.says(BUSY, reply(PENDING))
@@ -186,7 +182,7 @@ def test_every_try_takes_a_permit(make: Make, provider: ScriptedProvider, fake_t
     assert fake_time.now == began + 11
 
 
-def test_close_when_a_retry_waits_ends_it_at_once(make: Make, provider: ScriptedProvider) -> None:
+def test_close_when_a_retry_waits_ends_it_at_once(make: Make, provider: HttpServer) -> None:
     provider.says(reply({"code": 503}, status=503, headers={"Retry-After": "25"}))
     api = make(clock=time.monotonic, wait=threading.Condition.wait)
     with ThreadPoolExecutor(1) as pool:
