@@ -185,10 +185,11 @@ def test_crowd_that_asks_for_one_page_pushes_out_nobody_who_asks_for_another() -
     pages = {path: partial(waits, Page(200, "text/plain", path.encode())) for path in ("/healthz", "/metrics")}
     with closing(PageServer("127.0.0.1", 0, pages, Events())) as server, ExitStack() as stack:
         there = ("127.0.0.1", port_of(server.address))
-        probe, *crowd = (stack.enter_context(socket.create_connection(there, timeout=WAIT)) for _ in range(101))
-        probe.sendall(b"GET /healthz HTTP/1.1\r\n\r\n")
-        for each in crowd:
-            each.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+        crowd = []
+        for path in (b"/healthz", *[b"/metrics"] * 100):
+            crowd.append(stack.enter_context(socket.create_connection(there, timeout=WAIT)))
+            crowd[-1].sendall(b"GET %b HTTP/1.1\r\n\r\n" % path)
+        probe = crowd.pop(0)
         assert crowd[36].recv(1) == b"", "64 are held in all"
         may_go_on.set()
         assert probe.recv(4096).endswith(b"/healthz")
