@@ -25,6 +25,7 @@ from archiver.demo.emulator import API_KEY, Emulator
 from archiver.demo.records import EmulatedTask
 from archiver.demo.seaweed import S3Server
 from tests import ROOT
+from tests.fakes.waiting import until
 from tests.faults.runner import Order
 from tests.worlds.forks import ForkServer
 
@@ -249,16 +250,15 @@ class Process:
         self.popen.send_signal(number)
 
     def stop(self, timeout: float = 45) -> int:
-        """Send SIGTERM once the daemon heeds it, and return the exit code."""
-        self._wait_until_it_heeds_signals()
+        """Send SIGTERM once the process heeds it, and return the exit code."""
+        until(lambda: self.popen.poll() is not None or self._heeds(signal.SIGTERM), 30)
         self.popen.send_signal(signal.SIGTERM)
         return self.popen.wait(timeout)
 
-    def _wait_until_it_heeds_signals(self) -> None:
+    def _heeds(self, number: int) -> bool:
         """Others may have done all its work before it was up."""
-        give_up = time.monotonic() + 30
-        while self.popen.poll() is None and "daemon.started" not in self.log and time.monotonic() < give_up:
-            time.sleep(0.05)
+        status = Path(f"/proc/{self.popen.pid}/status").read_text()
+        return bool(int(status.partition("SigCgt:")[2].split()[0], 16) >> number - 1 & 1)
 
     @property
     def log(self) -> str:
