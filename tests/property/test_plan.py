@@ -199,7 +199,7 @@ def test_record_that_names_audio_is_always_listed(
     claim: Claim, record: RecordInfo, now: datetime, policy: Policy, jitter: float
 ) -> None:
     answer = plan.resolve(claim, record, now, policy, jitter)
-    only_mix = record.phase is Phase.FAILED and all(stem.name == plan.SOURCE_MIX for stem in record.stems)
+    only_mix = record.phase is Phase.FAILED and all(stem.name == "origin" for stem in record.stems)
     assert isinstance(answer, plan.Listed) == (bool(record.stems) and not only_mix)
     if isinstance(answer, plan.Listed):
         starts = [moment for moment in (record.created_at, record.completed_at) if moment is not None]

@@ -36,7 +36,6 @@ from archiver.core import errors
 from archiver.core.keys import probe_key
 from archiver.core.manifest import seal_of
 from archiver.core.model import TaskId, task_id
-from archiver.core.plan import SLOW_RETRY
 from archiver.core.states import StemState, TaskState
 from tests.fakes.audio import mp3
 from tests.fakes.downloader import Answer, Audio
@@ -109,7 +108,7 @@ SPANS = [
     timedelta(minutes=5),
     LEASE + timedelta(seconds=1),
     timedelta(hours=1),
-    SLOW_RETRY,
+    timedelta(hours=6),
     timedelta(days=1),
     timedelta(days=5),
 ]

@@ -12,7 +12,6 @@ import pytest
 
 from archiver.adapters.http1 import Head
 from archiver.adapters.object_store.exchange import PutConnections
-from archiver.adapters.object_store.memory_file import BLOCK
 from tests.fakes.scripted import HttpServer, Reply
 from tests.fakes.tls import identity
 
@@ -49,7 +48,7 @@ def talking(*answers: bytes, read: float = 5.0) -> Iterator[Talk]:
 
 
 def test_a_body_of_many_blocks_arrives_whole_and_the_answers_head_comes_back() -> None:
-    data = bytes(range(256)) * (BLOCK // 100)
+    data = bytes(range(256)) * 2_621
     with talking(OK) as talk:
         answer = talk.put(data)
     assert [each.body for each in talk.server.requests] == [data]

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archiver.adapters.downloader.throttle import BLOCKS_A_SECOND, SMALLEST, Throttle
+from archiver.adapters.downloader.throttle import Throttle
 from archiver.core.bandwidth import Allowance, Timetable, Window
 from archiver.core.errors import Interrupted
 from archiver.settings import parse_bandwidth, show_bandwidth
@@ -178,7 +178,7 @@ def in_windows(taken: list[tuple[float, int]], window: float = 10.0, until: floa
 @pytest.mark.parametrize("rate", [16 * KIB, 512 * KIB, 10 * MIB, 100 * MIB])
 def test_any_ten_seconds_bring_the_rate_to_five_percent_however_late_takers_wake(takers: int, rate: int) -> None:
     chance = random.Random(rate + takers)
-    block = max(SMALLEST, rate // BLOCKS_A_SECOND)
+    block = max(512, rate // 200)
     taken = Taken(60, takers, late=lambda: chance.uniform(0, 0.02)).by(Allowance(rate, 0.0), block)
     for size in in_windows(taken):
         assert size == pytest.approx(10 * rate, rel=0.05)
@@ -257,7 +257,7 @@ def test_throttle_in_a_slot_that_is_off_gives_all_at_once_and_limits_again_when_
     assert limited.take(MIB) == MIB
     assert time.waits == []
     time.now += 61
-    assert limited.take(MIB) == SMALLEST
+    assert limited.take(MIB) == 512
     assert time.waits
 
 

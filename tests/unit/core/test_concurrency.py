@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from archiver.core.concurrency import FIRST, Change, Limit
+from archiver.core.concurrency import Change, Limit
 
 MB = 1_000_000
 HOUR = 3600.0
@@ -112,7 +112,7 @@ def test_limit_of_a_host_without_a_knee_goes_to_the_most_and_stays_there() -> No
 
 
 def test_limit_starts_low_and_no_higher_than_the_most() -> None:
-    assert Limit(64, 0.0).level == FIRST
+    assert Limit(64, 0.0).level == 4
     assert Limit(2, 0.0).level == 2
 
 
@@ -175,7 +175,7 @@ def test_limit_learns_nothing_while_there_is_slack() -> None:
         limit.moved(MB, float(n))
         if n % 10 == 0:
             limit.slack(float(n))
-    assert limit.level == FIRST
+    assert limit.level == 4
 
 
 def test_limit_that_is_bound_lower_obeys_at_once_and_may_grow_again_when_it_is_bound_higher() -> None:

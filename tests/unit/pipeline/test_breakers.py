@@ -10,7 +10,7 @@ import pytest
 
 from archiver.core.errors import ApiBusy, OriginBusy
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Dependency, Paused
-from archiver.pipeline.breakers import FAILURES_TO_TRIP, Breakers
+from archiver.pipeline.breakers import Breakers
 from tests.fakes.events import Events
 from tests.fakes.time import NOW, Clock
 from tests.fixtures.ledgers import hold, lift, pause, pauses
@@ -92,11 +92,11 @@ def test_breaker_after_many_failures_in_a_row_trips_and_a_success_between_them_p
 ) -> None:
     breakers = Breakers(ledger.pauses, clock, Events())
     for _ in range(3):
-        for _ in range(FAILURES_TO_TRIP - 1):
+        for _ in range(7):
             breakers.failed(Dependency.ORIGIN, OriginBusy("503"))
         breakers.worked(Dependency.ORIGIN)
     assert breakers.try_use(Dependency.ORIGIN)
-    for _ in range(FAILURES_TO_TRIP):
+    for _ in range(8):
         breakers.failed(Dependency.ORIGIN, OriginBusy("503"))
     assert not breakers.try_use(Dependency.ORIGIN)
     assert breakers.try_use(Dependency.STORE)
@@ -156,7 +156,7 @@ def test_breaker_of_one_account_leaves_the_others_available(ledger: Ledger, cloc
 
 def test_breaker_counts_failures_of_the_provider_for_each_account(ledger: Ledger, clock: Clock) -> None:
     breakers = Breakers(ledger.pauses, clock, Events(), [DEFAULT_ACCOUNT, SECOND])
-    for _ in range(FAILURES_TO_TRIP - 1):
+    for _ in range(7):
         breakers.failed(Dependency.PROVIDER, ApiBusy("503"))
         breakers.failed(Dependency.PROVIDER, ApiBusy("503"), SECOND)
     breakers.worked(Dependency.PROVIDER)
@@ -167,7 +167,7 @@ def test_breaker_counts_failures_of_the_provider_for_each_account(ledger: Ledger
 
 def test_breakers_of_origin_and_store_are_the_same_for_all_accounts(ledger: Ledger, clock: Clock) -> None:
     breakers = Breakers(ledger.pauses, clock, Events(), [DEFAULT_ACCOUNT, SECOND])
-    for account in (DEFAULT_ACCOUNT, SECOND) * (FAILURES_TO_TRIP // 2):
+    for account in (DEFAULT_ACCOUNT, SECOND) * 4:
         breakers.failed(Dependency.ORIGIN, OriginBusy("503"), account)
     assert breakers.is_blocked(Dependency.ORIGIN)
     breakers.trip(Paused(Dependency.STORE, "403", "grant", lasting=True, account=SECOND))
@@ -203,7 +203,7 @@ def test_breaker_of_what_the_operator_holds_is_never_probed_and_available_when_i
     clock.now += timedelta(days=30)
     assert not breakers.try_use(Dependency.STORE)
     assert breakers.is_blocked(Dependency.STORE)
-    for _ in range(FAILURES_TO_TRIP):
+    for _ in range(8):
         breakers.failed(Dependency.STORE, OriginBusy("503"))
     breakers.worked(Dependency.STORE)
     assert not breakers.try_use(Dependency.STORE), "a transfer that was under way ends no hold"

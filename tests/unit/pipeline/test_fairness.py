@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from archiver.core.model import Stage
-from archiver.pipeline.fairness import HEAD_START, preferred
+from archiver.pipeline.fairness import preferred
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ from archiver.pipeline.fairness import HEAD_START, preferred
 def test_free_worker_goes_where_fewer_are_and_else_to_asking_up_to_its_head_start(
     listing: int, storing: int, ahead: float, stage: Stage
 ) -> None:
-    left = timedelta(hours=HEAD_START)
+    left = timedelta(hours=10)
     assert preferred(listing, storing, ahead=timedelta(hours=ahead), left=left) is stage
 
 

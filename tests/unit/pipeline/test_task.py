@@ -14,7 +14,6 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from archiver.core import plan
 from archiver.core.errors import (
     AccessRefused,
     ApiBusy,
@@ -464,10 +463,10 @@ def test_body_that_is_no_audio_is_refused_after_some_tries_and_looked_at_again_s
     assert world.manifest()["drums"]["state"] == "stored"
     assert world.manifest()["vocal"]["state"] == "refused"
     assert outcome.at is not None
-    assert outcome.at - world.now == plan.SLOW_RETRY
+    assert outcome.at - world.now == timedelta(hours=6)
     world.now = outcome.at
     assert isinstance(world.go(), Refused)
-    world.now += plan.SLOW_RETRY
+    world.now += timedelta(hours=6)
     assert world.go() == Archived()
 
 

@@ -10,9 +10,8 @@ from datetime import timedelta
 
 import pytest
 
-from archiver.core.concurrency import FIRST
 from archiver.core.model import Dependency
-from archiver.pipeline.lanes import HOSTS_KNOWN, Lanes
+from archiver.pipeline.lanes import Lanes
 from archiver.pipeline.transfers import TransferThreads
 from tests.fakes.events import Events
 from tests.fakes.time import NOW
@@ -144,8 +143,8 @@ def test_pool_that_adapts_starts_with_few_of_its_threads() -> None:
     work = Gated()
     with closing(TransferThreads(64, adapts=True)) as pool:
         futures = [pool.submit(NOW, work.of(f"a{n}"), "a") for n in range(9)]
-        assert work.wait_for(FIRST) == ["a0", "a1", "a2", "a3"]
-        assert pool.limits() == {Dependency.ORIGIN: FIRST, Dependency.STORE: FIRST}
+        assert work.wait_for(4) == ["a0", "a1", "a2", "a3"]
+        assert pool.limits() == {Dependency.ORIGIN: 4, Dependency.STORE: 4}
         assert not work.begun.acquire(timeout=0.05)
         work.gate.set()
         for future in futures:
@@ -233,13 +232,13 @@ def test_pool_closed_while_a_host_is_full_still_runs_all_that_was_submitted() ->
 def test_lanes_of_hosts_that_are_gone_are_forgotten_and_none_with_work_in_it() -> None:
     lanes = Lanes[str](2, adapts=True, clock=Ticks())
     lanes.put(NOW + timedelta(days=1), "kept", "waits")
-    for n in range(3 * HOSTS_KNOWN):
+    for n in range(192):
         lanes.put(NOW, f"host-{n}", "passes")
         taken = lanes.take()
         assert taken is not None
         assert taken[1] == "passes"
         lanes.end(taken[0])
-    assert len(lanes._lanes) <= HOSTS_KNOWN  # white box: it bounds memory
+    assert len(lanes._lanes) <= 64  # white box: it bounds memory
     last = lanes.take()
     assert last is not None
     assert last[1] == "waits"

@@ -17,7 +17,7 @@ from archiver.core.errors import ArchiverError, BodyShort, LedgerFault, QueueUnr
 from archiver.core.model import Archived, Dependency, Later, Outcome
 from archiver.core.reports import Overview
 from archiver.core.states import StemState, TaskState
-from archiver.web.metrics import REMEMBERED, Metrics, Sources
+from archiver.web.metrics import Metrics, Sources
 from tests import ROOT
 from tests.fakes.time import NOW as START
 
@@ -169,8 +169,8 @@ def test_slack_goes_on_falling_between_two_looks_into_the_ledger() -> None:
     behind = Behind()
     metrics = behind.metrics()
     metrics.page()
-    behind.now += REMEMBERED / 2
-    assert samples(metrics)["deadline_slack_seconds"] == 5 * 3600 - REMEMBERED.total_seconds() / 2
+    behind.now += timedelta(seconds=9)
+    assert samples(metrics)["deadline_slack_seconds"] == 5 * 3600 - 9
     assert behind.looks == 1
 
 
@@ -178,7 +178,7 @@ def test_ledger_is_looked_into_again_once_the_look_is_old() -> None:
     behind = Behind()
     metrics = behind.metrics()
     metrics.page()
-    behind.now += REMEMBERED
+    behind.now += timedelta(seconds=10)
     metrics.page()
     assert behind.looks == 2
 

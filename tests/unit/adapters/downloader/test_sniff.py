@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archiver.adapters.downloader.sniff import ENOUGH, looks_like, sniff
+from archiver.adapters.downloader.sniff import looks_like, sniff
 from archiver.demo.song import INSTRUMENTS
 from tests.fakes.audio import FRAME, mp3
 
@@ -73,15 +73,15 @@ OTHERS = {
 
 @pytest.mark.parametrize(("head", "extension", "content_type"), KNOWN.values(), ids=KNOWN)
 def test_sniff_audio_names_its_container(head: bytes, extension: str, content_type: str) -> None:
-    found = sniff(head[:ENOUGH])
+    found = sniff(head[:4096])
     assert found is not None
     assert (found.extension, found.content_type) == (extension, content_type)
 
 
 @pytest.mark.parametrize(("name", "head"), OTHERS.items(), ids=OTHERS)
 def test_sniff_anything_else_is_no_audio_and_is_named(name: str, head: bytes) -> None:
-    assert sniff(head[:ENOUGH]) is None
-    assert looks_like(head[:ENOUGH]).startswith(name)
+    assert sniff(head[:4096]) is None
+    assert looks_like(head[:4096]).startswith(name)
 
 
 @pytest.mark.parametrize(
@@ -131,12 +131,12 @@ def test_sniff_knows_what_a_real_encoder_writes(instrument: str) -> None:
     encoder.silence()
     encoder.set_channels(1)
     tone = struct.pack("<44100h", *(i * 7919 % 20_000 - 10_000 for i in range(44_100)))
-    found = sniff(bytes(encoder.encode(tone) + encoder.flush())[:ENOUGH])
+    found = sniff(bytes(encoder.encode(tone) + encoder.flush())[:4096])
     assert found is not None
     assert found.extension == "mp3"
 
 
-@given(st.binary(max_size=ENOUGH))
+@given(st.binary(max_size=4096))
 def test_sniff_and_looks_like_cope_with_anything(head: bytes) -> None:
     sniff(head, whole=True)
     assert looks_like(head).isprintable()
