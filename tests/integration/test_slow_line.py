@@ -16,7 +16,8 @@ from archiver.core.model import StemName, TaskId
 from archiver.service.liveness import Liveness, TaskWatch
 from tests.fakes.audio import mp3
 from tests.fakes.events import Events
-from tests.fakes.origin import Reply, origin
+from tests.fakes.origin import Origin
+from tests.fakes.scripted import Reply
 from tests.house import downloader
 
 TRANSFERS, SIZE, RATE = 6, 768 * 1024, 5 * 512 * 1024
@@ -123,7 +124,7 @@ def test_slow_healthy_line_shared_by_all_transfers_is_never_late() -> None:
 
 
 def test_transfer_of_which_no_byte_comes_is_cut_off_and_ends_as_stuck() -> None:
-    with origin() as cdn, watched() as (watch, _, late), downloader(watch=watch, read_timeout=60.0) as client:
+    with Origin() as cdn, watched() as (watch, _, late), downloader(watch=watch, read_timeout=60.0) as client:
         url = cdn.script(Reply(mp3(100_000, 7), stall=50_000, headers=(("ETag", '"v1"'),)))
         began = time.monotonic()
         with watch.at_work(TASK, StemName("vocal")), client.open(url) as body:
