@@ -45,6 +45,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "stem.unknown_name": "the record names a stem nobody has heard of; it is archived all the same",
         "task.later": "a try at a task failed; it is taken up again later",
         "task.archived": "every stem is stored and the manifest is written",
+        "task.quarantined": "processes died while at a task, twice or more in a row: it is tried last, and alone",
         "task.refused": "nothing is left of a task but stems that an operator must look at",
         "task.lost": "audio of a task can no longer be had; what could be saved is saved",
         "task.failed": "the provider made no audio for a task",

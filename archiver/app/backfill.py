@@ -14,6 +14,7 @@ from archiver.core.errors import QueueUnreadable
 from archiver.core.intake import Intake
 from archiver.core.reports import OpenWork
 from archiver.service.backfill import Backfill, BackfillOptions, BackfillResult, Enrolment
+from archiver.service.quarantine import QuarantineWatch
 from archiver.service.shutdown import Shutdown, unless_asked
 
 Progress = Callable[[int, int, timedelta | None], None]
@@ -46,6 +47,7 @@ def backfill(
     owner, ledger, machine, log = parts.adapters.owner, parts.adapters.ledger, parts.machine, parts.log
     enrolment = Enrolment(owner, ledger.intakes, parts.dispatcher, machine.clock, log, machine.checkpoint)
     counts = enrolment.counts
+    QuarantineWatch(ledger.reports, log)()
     unless_asked(lambda: enrolment.take(batches, options.limit), shutdown)
     log.info("backfill.started", tasks=counts.taken, already_archived=counts.already_archived)
     work = Backfill(

@@ -27,6 +27,7 @@ from archiver.service.deadlines import DeadlineWatch
 from archiver.service.housekeeping import Rescue
 from archiver.service.intake import QueueIntake
 from archiver.service.liveness import Liveness
+from archiver.service.quarantine import QuarantineWatch
 from archiver.service.shutdown import Shutdown
 from archiver.service.supervision import Hangup, Supervision
 from archiver.service.wakeups import Wakeups
@@ -139,18 +140,20 @@ class DaemonProcess:
         )
 
     def _deadlines(self) -> Callable[[], None]:
-        """Return the watch over deadlines; after each look the heartbeat says that all is well."""
+        """Return the watch over deadlines and quarantine; after each look the heartbeat says that all is well."""
         parts, settings = self.parts, self.parts.settings
         reports, at_risk = parts.adapters.ledger.reports, settings.schedule.at_risk
-        watch = DeadlineWatch(reports, parts.machine.clock, at_risk, parts.log)
-        url = settings.notify.heartbeat()
-        if url is None:
-            return watch
-        heartbeat = Heartbeat(Ping(url, user_agent=settings.provider.user_agent), self.liveness.late, parts.log)
+        watches: list[Callable[[], None]] = [
+            DeadlineWatch(reports, parts.machine.clock, at_risk, parts.log),
+            QuarantineWatch(reports, parts.log),
+        ]
+        if (url := settings.notify.heartbeat()) is not None:
+            ping = Ping(url, user_agent=settings.provider.user_agent)
+            watches.append(Heartbeat(ping, self.liveness.late, parts.log))
 
         def look() -> None:
-            watch()
-            heartbeat()
+            for watch in watches:
+                watch()
 
         return look
 

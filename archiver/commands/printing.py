@@ -12,6 +12,7 @@ from rich.text import Text
 
 from archiver.commands.format import size, span
 from archiver.core.model import DEFAULT_ACCOUNT, Pause
+from archiver.core.plan import DEATHS_TO_QUARANTINE
 from archiver.core.reports import Finding, JobCounts, Overview, TaskRow
 from archiver.core.states import StemState, TaskState
 from archiver.core.text import visible
@@ -100,6 +101,7 @@ def print_overview(console: Console, overview: Overview, now: datetime) -> None:
         _say(console, f" {pause.subject}: {pause.reason}", mark="paused")
         _say(console, f"       {pause.hint}{_when(pause, now)}")
     _print_at_risk(console, overview, now)
+    _print_quarantined(console, overview, now)
     if overview.rejected_lines:
         console.print(f"[yellow]rejected[/] {overview.rejected_lines} lines of the queue:")
         for reject in overview.rejects:
@@ -155,6 +157,15 @@ def _print_at_risk(console: Console, overview: Overview, now: datetime) -> None:
         _say(console, f"  {risk.task_id}  {left}  {risk.missing_stems} stems missing  {risk.reason}")
 
 
+def _print_quarantined(console: Console, overview: Overview, now: datetime) -> None:
+    if not overview.quarantined_count:
+        return
+    console.print(f"[bold red]quarantined[/] {overview.quarantined_count} tasks, at which processes died:")
+    for task in overview.quarantined:
+        again = "" if task.not_before is None else f"  next try {span(task.not_before - now)}"
+        _say(console, f"  {task.task_id}  {task.deaths} deaths{again}")
+
+
 def print_preview(console: Console, previews: Iterable[Preview]) -> None:
     """Print what `backfill --dry-run` says, as each task is looked at."""
     for task in previews:
@@ -173,6 +184,7 @@ def print_task(console: Console, row: TaskRow, now: datetime) -> None:
         "created": row.created_at and f"{row.created_at:%Y-%m-%d %H:%M:%S} UTC",
         "deadline": row.deadline and f"{row.deadline:%Y-%m-%d %H:%M:%S} UTC ({span(row.deadline - now)})",
         "asked": f"{row.asks} times not ready, {row.attempts} tries in a row failed",
+        "quarantined": _quarantine(row),
         "next try": row.not_before and f"{row.not_before:%Y-%m-%d %H:%M:%S} UTC ({span(row.not_before - now)})",
         "being worked on": row.leased_until and f"lease until {row.leased_until:%H:%M:%S} UTC",
     }
@@ -191,6 +203,13 @@ def print_task(console: Console, row: TaskRow, now: datetime) -> None:
         detail = " ".join(f"{key}={value}" for key, value in move.detail.items())
         line = f"  {move.at:%Y-%m-%d %H:%M:%S}  {where:<18} {move.before} -{move.event}-> {move.after}  {detail}"
         _say(console, line.rstrip())
+
+
+def _quarantine(row: TaskRow) -> str | None:
+    if row.deaths < DEATHS_TO_QUARANTINE or row.ended_at is not None:
+        return None
+    why = f"{row.deaths} processes in a row died while at it (killed, frozen or cut off), so it is tried last and alone"
+    return f"{why}; `stem-archiver retry {row.task_id}` frees it"
 
 
 def print_findings(console: Console, findings: Iterable[Finding]) -> bool:

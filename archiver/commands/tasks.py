@@ -58,9 +58,9 @@ def _account(settings: Settings, name: str | None) -> AccountName | None:
 
 
 def status(context: typer.Context, as_json: JsonFlag = False) -> None:
-    """Count tasks by state, and workers and their jobs where there are any; say what is at risk, paused or rejected.
+    """Count tasks by state, and workers and their jobs; say what is at risk, paused, quarantined or rejected.
 
-    Exit codes: 0 all is well; 1 anything is lost, refused or at risk; 2 settings; 3 the ledger failed.
+    Exit codes: 0 all is well; 1 anything is lost, refused, quarantined or at risk; 2 settings; 3 the ledger failed.
 
     Example: stem-archiver status --json
     """
@@ -81,7 +81,8 @@ def status(context: typer.Context, as_json: JsonFlag = False) -> None:
         print_overview(terminal(), overview, now)
         if jobs is not None:
             print_jobs(terminal(), jobs)
-    bad = overview.tasks.get(TaskState.LOST, 0) + overview.stems.get(StemState.REFUSED, 0) + overview.at_risk_count
+    stuck = overview.at_risk_count + overview.quarantined_count
+    bad = overview.tasks.get(TaskState.LOST, 0) + overview.stems.get(StemState.REFUSED, 0) + stuck
     raise typer.Exit(Exit.UNARCHIVED if bad else Exit.DONE)
 
 
@@ -112,10 +113,10 @@ def retry(
     context: typer.Context,
     ids: Annotated[list[str] | None, typer.Argument(metavar="[ID...]")] = None,
     all_failed: Annotated[
-        bool, typer.Option("--all-failed", help="All refused, failed, missing and lost tasks.")
+        bool, typer.Option("--all-failed", help="All refused, failed, missing, lost and quarantined tasks.")
     ] = False,
 ) -> None:
-    """Put refused, failed, missing or lost tasks back to work.
+    """Put refused, failed, missing, lost or quarantined tasks back to work.
 
     Exit codes: 0 all that were named; 1 some were left alone; 2 usage or settings; 3 the ledger failed.
 

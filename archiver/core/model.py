@@ -169,6 +169,8 @@ class Claim:
     document: str = ""
     """The last record, as in RecordInfo.document."""
     stems: tuple[StemRow, ...] = ()
+    deaths: int = 0
+    """Processes in a row that died uncleanly while at it."""
 
 
 class Dependency(StrEnum):

@@ -38,6 +38,13 @@ SLOW_RETRY = timedelta(hours=6)
 OUTAGE_WAITS = 10
 """In a possible outage a wait is at most one part in so many of the time that is left."""
 
+DEATHS_TO_QUARANTINE = 2
+"""Processes that died uncleanly while at a task, in a row, after which it is tried last and alone."""
+
+FIRST_QUARANTINE = timedelta(minutes=1)
+LONGEST_QUARANTINE = timedelta(hours=6)
+"""The wait of a task that took a process down though it was alone; it doubles from the one to the other."""
+
 CLOCK_SET_BACK = timedelta(days=7)
 """Longer than any wait or lease: a moment further ahead was written while the clock was wrong."""
 
@@ -151,6 +158,20 @@ def _in_time(wait: timedelta, now: datetime, deadline: datetime | None, policy: 
 def is_due(not_before: datetime | None, now: datetime) -> bool:
     """Return whether the time has come; a moment beyond CLOCK_SET_BACK counts as come."""
     return not_before is None or not now < not_before <= now + CLOCK_SET_BACK
+
+
+def quarantine_wait(deaths: int, now: datetime, deadline: datetime | None) -> timedelta:
+    """Return how long a quarantined task waits after so many deaths; not at all before its first try alone.
+
+    Before the deadline at most half the time that is left, or FIRST_QUARANTINE where that is more.
+    """
+    alone = deaths - DEATHS_TO_QUARANTINE
+    if alone < 1:
+        return timedelta()
+    wait = _doubled(FIRST_QUARANTINE, alone - 1, LONGEST_QUARANTINE)
+    if deadline is None or now >= deadline:
+        return wait
+    return min(wait, max((deadline - now) / 2, FIRST_QUARANTINE))
 
 
 def gone_for_good(gone_answers: int, now: datetime, deadline: datetime | None, policy: Policy) -> bool:

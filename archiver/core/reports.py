@@ -44,6 +44,8 @@ class TaskRow:
     leased_until: datetime | None
     stems: tuple[StemRow, ...]
     history: tuple[Moved, ...]
+    deaths: int = 0
+    """Processes in a row that died while at it; from the second on it is quarantined."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,15 @@ class AtRisk:
     deadline: datetime
     missing_stems: int
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """An open task that is tried last and alone: processes died while at it."""
+
+    task_id: TaskId
+    deaths: int
+    not_before: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +90,9 @@ class Overview:
     """The rate of the last hour; None while it is unknown."""
     forecast_late: int | None
     """Listed stems that will expire before they are reached at that rate."""
+    quarantined_count: int = 0
+    quarantined: tuple[Quarantined, ...] = ()
+    """The first 20 by the number of deaths."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,8 @@ class TaskEvent(StrEnum):
     PROVIDER_FAILED = "provider_failed"
     NEVER_SEEN = "never_seen"
     RETRIED = "retried"
+    QUARANTINED = "quarantined"
+    """Processes died while at it; it is tried last and alone."""
 
 
 class StemEvent(StrEnum):
@@ -72,6 +74,9 @@ TASK_MOVES: Mapping[tuple[TaskState, TaskEvent], TaskState] = {
     (TaskState.FAILED, TaskEvent.RETRIED): TaskState.QUEUED,
     (TaskState.MISSING, TaskEvent.RETRIED): TaskState.QUEUED,
     (TaskState.LISTED, TaskEvent.RETRIED): TaskState.LISTED,
+    (TaskState.QUEUED, TaskEvent.RETRIED): TaskState.QUEUED,
+    (TaskState.QUEUED, TaskEvent.QUARANTINED): TaskState.QUEUED,
+    (TaskState.LISTED, TaskEvent.QUARANTINED): TaskState.LISTED,
 }
 
 STEM_MOVES: Mapping[tuple[StemState, StemEvent], StemState] = {

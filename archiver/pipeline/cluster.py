@@ -12,10 +12,12 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from archiver.core.errors import LedgerFault
-from archiver.core.model import Stage, TaskId
+from archiver.core.model import Claim, Due, Stage, TaskId
+from archiver.core.plan import DEATHS_TO_QUARANTINE
 from archiver.pipeline.breakers import NEEDS
 from archiver.pipeline.dispatch import Archive, DispatchContext
 from archiver.pipeline.fairness import Shares, preferred
+from archiver.pipeline.quarantine import OVERDUE, Solitude
 from archiver.ports.work import Engine, Jobs
 
 WINDOW = 1000
@@ -43,6 +45,7 @@ class Deferrer:
         self._context = context
         self._jobs = jobs
         self._accepting = True
+        self._solitude = Solitude(context.clock)
         self._looked_ahead: datetime | None = None
         self.working = 0
         self.fault: LedgerFault | None = None
@@ -51,14 +54,24 @@ class Deferrer:
         """Defer the tasks that are due now or soon and can be worked on; return how many jobs. Raises LedgerFault."""
         now = self._context.clock()
         until = self._until(now)
-        deferred = 0
-        for stage in Stage:
-            if self._accepting and self._context.breakers.is_available(*NEEDS[stage]):
-                deferred += self._defer(stage, now, until)
+        found, deferred = self._defer_all(now, until)
+        alone_from = self._solitude.overdue() if found else now
+        if alone_from is not None:
+            deferred += self._defer_all(now, now, alone_from)[1]
         if deferred:
             self._context.log.debug("job.deferred", jobs=deferred)
         self._context.progress()
         return deferred
+
+    def _defer_all(self, now: datetime, until: datetime, alone_from: datetime | None = None) -> tuple[bool, int]:
+        """Return whether a task was due, and how many jobs were deferred; of quarantined tasks by `alone_from`."""
+        due, deferred = False, 0
+        for stage in Stage:
+            if self._accepting and self._context.breakers.is_available(*NEEDS[stage]):
+                tasks = self._due(stage, now, until, alone_from)
+                due = due or any(task.not_before <= now for task in tasks)
+                deferred += self._jobs.defer(tasks, now=now)
+        return due, deferred
 
     def _until(self, now: datetime) -> datetime:
         """Return the time up to which tasks are looked for."""
@@ -67,17 +80,17 @@ class Deferrer:
         self._looked_ahead = now
         return now + AHEAD
 
-    def _defer(self, stage: Stage, now: datetime, until: datetime) -> int:
+    def _due(self, stage: Stage, now: datetime, until: datetime, alone_from: datetime | None) -> Sequence[Due]:
         probing = self._context.breakers.is_paused(*NEEDS[stage])
-        tasks = self._context.claims.due(
+        return self._context.claims.due(
             stage,
             now=now,
             until=until,
             limit=PROBES if probing else WINDOW,
             fresh_only=self._context.breakers.fresh_only,
             blocked_accounts=self._context.breakers.blocked_accounts(),
+            alone_from=alone_from,
         )
-        return self._jobs.defer(tasks, now=now)
 
     def renew(self) -> bool:
         """Say that this process lives; it holds no leases."""
@@ -106,6 +119,7 @@ class JobRunner:
         self._changed = threading.Condition()
         self._at_work: list[Stage] = []
         self._shares = Shares()
+        self._solitude = Solitude(context.clock)
         self._started = False
         self._accepting = True
         self._fault: LedgerFault | None = None
@@ -153,7 +167,7 @@ class JobRunner:
         Asking has no head start here: it would cost a look into the ledger for every job.
         """
         with self._changed:
-            if not self._accepting:
+            if not self._accepting or self._solitude.lasts:
                 return []
             at_it = Counter(self._at_work)
             first = preferred(at_it[Stage.LIST], at_it[Stage.STORE], ahead=self._shares.ahead, left=timedelta())
@@ -177,25 +191,40 @@ class JobRunner:
         finally:
             with self._changed:
                 self._at_work.remove(stage)
+                self._solitude.ends(task_id)
                 self._shares.spend(stage, self._context.clock() - began)
                 self._changed.notify_all()
 
     def _work(self, task_id: TaskId) -> None:
-        claim = self._context.claims.claim_task(
-            task_id,
-            owner=self._context.options.owner,
-            now=self._context.clock(),
-            lease=self._context.options.lease,
-            stages=[stage for stage in Stage if self._context.breakers.is_available(*NEEDS[stage])],
-            fresh_only=self._context.breakers.fresh_only,
-            blocked_accounts=self._context.blocked_accounts(),
-        )
+        claim = self._claim(task_id)
         self._context.progress()
         if claim is None:
             self._context.log.debug("job.skipped", task_id=task_id)
             return
         self._context.attempt(claim, self._archive)
         self._context.progress()
+
+    def _claim(self, task_id: TaskId) -> Claim | None:
+        """Claim the task; a quarantined one, beside which nothing is begun, where no other is in flight."""
+        now = self._context.clock()
+        with self._changed:
+            if self._solitude.lasts:
+                return None
+            alone = len(self._at_work) == 1
+        claim = self._context.claims.claim_task(
+            task_id,
+            owner=self._context.options.owner,
+            now=now,
+            lease=self._context.options.lease,
+            stages=[stage for stage in Stage if self._context.breakers.is_available(*NEEDS[stage])],
+            fresh_only=self._context.breakers.fresh_only,
+            blocked_accounts=self._context.blocked_accounts(),
+            alone_from=now if alone else now - OVERDUE,
+        )
+        if claim is not None and claim.deaths >= DEATHS_TO_QUARANTINE:
+            with self._changed:
+                self._solitude.begins(task_id)
+        return claim
 
     def idles(self) -> None:
         """Take note that the engine lives, and that no stage had anything to do."""

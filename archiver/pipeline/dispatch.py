@@ -7,13 +7,14 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from archiver.core.errors import LeaseLost, LedgerFault
 from archiver.core.model import AccountName, Claim, Outcome, Paused, Stage
 from archiver.pipeline.breakers import NEEDS, Breakers
 from archiver.pipeline.fairness import Shares, preferred
+from archiver.pipeline.quarantine import Solitude
 from archiver.ports.ledger import Claims
 from archiver.ports.runtime import Clock, EventLog
 
@@ -115,6 +116,7 @@ class LocalDispatcher:
         """The stage each worker is at; None while it looks for work."""
         self._numbers = itertools.count()
         self._shares = Shares()
+        self._solitude = Solitude(context.clock)
         self._accepting = True
         self._fault: LedgerFault | None = None
 
@@ -177,7 +179,7 @@ class LocalDispatcher:
     def _begin(self) -> tuple[int, Claim] | None:
         """Give a worker its number and its first claim; None when there is no room or nothing to claim."""
         with self._changed:
-            if not self._accepting or len(self._workers) >= self._at_most:
+            if not self._accepting or self._solitude.lasts or len(self._workers) >= self._at_most:
                 return None
             worker = next(self._numbers)
             self._workers[worker] = None
@@ -208,6 +210,7 @@ class LocalDispatcher:
             if (stage := self._workers[worker]) is not None:
                 self._shares.spend(stage, spent)
             self._workers[worker] = None
+            self._solitude.ends(worker)
         return self._next(worker)
 
     def _next(self, worker: int) -> Claim | None:
@@ -216,7 +219,7 @@ class LocalDispatcher:
         stage: Stage | None = None
         try:
             if self._may_claim():
-                claim, stage = self._claim(self._preferred())
+                claim, stage = self._find(worker)
         except LedgerFault as fault:
             self._break_down(fault)
         finally:
@@ -231,6 +234,7 @@ class LocalDispatcher:
         with self._changed:
             if stage is None:
                 del self._workers[worker]
+                self._solitude.ends(worker)
                 self._changed.notify_all()
             else:
                 self._workers[worker] = stage
@@ -239,7 +243,31 @@ class LocalDispatcher:
 
     def _may_claim(self) -> bool:
         with self._changed:
-            return self._accepting and len(self._workers) <= self._at_most
+            return self._accepting and not self._solitude.lasts and len(self._workers) <= self._at_most
+
+    def _find(self, worker: int) -> tuple[Claim | None, Stage]:
+        """Claim a task: a quarantined one where no other is left, due or in flight, or once it has waited too long."""
+        with self._changed:
+            overdue = self._solitude.overdue()
+        found = self._claim(Stage.STORE, overdue) if overdue is not None else (None, Stage.STORE)
+        if found[0] is not None:
+            self._set_alone(worker)
+            return found
+        found = self._claim(self._preferred())
+        return found if found[0] is not None or self.working > 1 else self._claim_alone(worker)
+
+    def _claim_alone(self, worker: int) -> tuple[Claim | None, Stage]:
+        """Claim a quarantined task; nothing is begun beside it for a while."""
+        self._set_alone(worker)
+        claim, stage = self._claim(Stage.STORE, self._context.clock())
+        if claim is None:
+            with self._changed:
+                self._solitude.ends(worker)
+        return claim, stage
+
+    def _set_alone(self, worker: int) -> None:
+        with self._changed:
+            self._solitude.begins(worker)
 
     def _preferred(self) -> Stage:
         with self._changed:
@@ -253,7 +281,7 @@ class LocalDispatcher:
         nearest = self._context.claims.next_deadline(options.owner, now=now, enlisted_only=options.enlisted_only)
         return timedelta() if nearest is None else nearest - now
 
-    def _claim(self, wanted: Stage) -> tuple[Claim | None, Stage]:
+    def _claim(self, wanted: Stage, alone_from: datetime | None = None) -> tuple[Claim | None, Stage]:
         other = Stage.STORE if wanted is Stage.LIST else Stage.LIST
         for stage in (wanted, other):
             if self._context.breakers.is_available(*NEEDS[stage]):
@@ -265,6 +293,7 @@ class LocalDispatcher:
                     enlisted_only=self._context.options.enlisted_only,
                     fresh_only=self._context.breakers.fresh_only,
                     blocked_accounts=self._context.blocked_accounts() if stage is Stage.LIST else (),
+                    alone_from=alone_from,
                 )
                 if claim is not None:
                     return claim, stage

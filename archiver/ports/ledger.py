@@ -27,7 +27,7 @@ from archiver.core.model import (
     Subject,
     TaskId,
 )
-from archiver.core.reports import OpenWork, Overview, TaskRow
+from archiver.core.reports import OpenWork, Overview, Quarantined, TaskRow
 from archiver.core.states import StemEvent, TaskState
 
 IsAlive = Callable[[str], bool | None]
@@ -62,7 +62,7 @@ class Intakes(Protocol):
         """
 
     def retry(self, ids: Sequence[TaskId] | None, *, now: datetime) -> Sequence[TaskId]:
-        """Put refused, failed, missing and lost tasks (None: all of them) back to work; return which.
+        """Put refused, failed, missing, lost and quarantined tasks (None: all of them) back to work; return which.
 
         Counters start over and the task is due at once. A lease on it ends: its holder gets LeaseLost.
         """
@@ -81,6 +81,7 @@ class Claims(Protocol):
         enlisted_only: bool = False,
         fresh_only: bool = False,
         blocked_accounts: Collection[AccountName] = (),
+        alone_from: datetime | None = None,
     ) -> Claim | None:
         """Lease the most urgent due task, or None.
 
@@ -89,6 +90,10 @@ class Claims(Protocol):
         None takes either, the earliest deadline first. `fresh_only` takes no LISTED ones. Of `blocked_accounts`
         nothing is taken for Stage.LIST. A lease that has run out is free for the taking; a not_before more than
         7 days ahead counts as due, as it was written while the clock was wrong.
+
+        A task whose owners died while at it, twice in a row, is quarantined: it is taken only where `alone_from` is
+        given, and then no other is; those that are due since then, the fewest deaths first. A task that was another's
+        is taken once that death is counted, and not if it is the second.
         """
 
     def claim_task(
@@ -101,8 +106,12 @@ class Claims(Protocol):
         stages: Sequence[Stage],
         fresh_only: bool = False,
         blocked_accounts: Collection[AccountName] = (),
+        alone_from: datetime | None = None,
     ) -> Claim | None:
-        """Lease this one task, or None when `claim` would not take it for any of `stages`, or another holds it."""
+        """Lease this one task, or None when `claim` would not take it for any of `stages`, or another holds it.
+
+        A quarantined one only where it is due since `alone_from`.
+        """
 
     def due(
         self,
@@ -113,6 +122,7 @@ class Claims(Protocol):
         limit: int,
         fresh_only: bool = False,
         blocked_accounts: Collection[AccountName] = (),
+        alone_from: datetime | None = None,
     ) -> Sequence[Due]:
         """Return the most urgent `limit` tasks that `claim` would take now, and as many that it would by `until`."""
 
@@ -135,7 +145,7 @@ class Claims(Protocol):
         """Give back all that `owner` holds, untouched, and forget what it enlisted; return how many leases."""
 
     def release_dead(self, is_alive: IsAlive, *, now: datetime) -> Sequence[str]:
-        """Give back what the dead hold; return their names.
+        """Give back what the dead hold, and count their deaths against it; return their names.
 
         Of whom `is_alive` cannot tell the record decides: who neither renewed nor claimed in time is dead.
         """
@@ -253,6 +263,9 @@ class Reports(Protocol):
 
     def overview(self, *, now: datetime, at_risk: timedelta) -> Overview:
         """Return counts and what is at risk: open tasks that lack a stem, with a deadline nearer than `at_risk`."""
+
+    def quarantined(self) -> Sequence[Quarantined]:
+        """Return the quarantined tasks, at most 20, those with the most deaths first."""
 
     def unfinished(self, owner: str, *, limit: int) -> Sequence[TaskRow]:
         """Return the most urgent `limit` tasks that `owner` enlisted and are not ARCHIVED, without their history."""

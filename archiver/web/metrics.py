@@ -226,6 +226,11 @@ def _of_ledger(overview: Overview, now: datetime) -> Iterator[Metric]:
         "Stems that will expire before they are reached at the present pace",
         overview.forecast_late or 0,
     )
+    yield _one(
+        "tasks_quarantined",
+        "Open tasks that are tried last and alone: processes died while at them",
+        overview.quarantined_count,
+    )
     yield _one("rejected_lines", "Lines of the queue file that are no task ids", overview.rejected_lines)
     archived = overview.last_archived_at
     yield _one(

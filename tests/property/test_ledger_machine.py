@@ -100,6 +100,7 @@ class ModelTask:
     owner: str | None = None
     until: datetime | None = None
     stems: dict[StemName, ModelStem] = field(default_factory=dict)
+    deaths: int = 0
 
     @property
     def stage(self) -> Stage:
@@ -113,6 +114,15 @@ class ModelTask:
 
     def give_back(self) -> None:
         self.token = self.owner = self.until = None
+
+    def die(self, now: datetime) -> None:
+        """Its owner is found dead; from the third death on it waits, here for less than 6 h."""
+        self.give_back()
+        self.deaths += 1
+        if self.deaths > 2:
+            wait = min(timedelta(minutes=1 << (self.deaths - 3)), timedelta(hours=6))
+            left = None if self.deadline is None or self.deadline <= now else self.deadline - now
+            self.due = now + (wait if left is None else min(wait, max(left / 2, timedelta(minutes=1))))
 
     def states(self) -> Counter[StemState]:
         return Counter(stem.state for stem in self.stems.values())
@@ -159,17 +169,37 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(target=claims, owner=st.sampled_from(OWNERS), stage=st.sampled_from([None, *Stage]))
     def claim(self, owner: str, stage: Stage | None) -> Claim | object:
-        waiting = [
-            (task.deadline or task.accepted, task_id)
+        return self._claim(owner, stage, alone=False)
+
+    @rule(target=claims, owner=st.sampled_from(OWNERS), stage=st.sampled_from([None, *Stage]))
+    def claim_alone(self, owner: str, stage: Stage | None) -> Claim | object:
+        return self._claim(owner, stage, alone=True)
+
+    def _waiting(self, stage: Stage | None, *, alone: bool) -> list[TaskId]:
+        found = [
+            (task.deaths if alone else 0, task.deadline or task.accepted, task_id)
             for task_id, task in self.tasks.items()
-            if task.claimable(self.now) and stage in (None, task.stage)
+            if task.claimable(self.now) and stage in (None, task.stage) and (task.deaths > 1) is alone
         ]
-        claim = self.ledger.claims.claim(owner=owner, now=self.now, lease=LEASE, stage=stage)
+        return [task_id for _, _, task_id in sorted(found)]
+
+    def _claim(self, owner: str, stage: Stage | None, *, alone: bool) -> Claim | object:
+        wanted = None
+        while wanted is None and (waiting := self._waiting(stage, alone=alone)):
+            task = self.tasks[waiting[0]]
+            was_others = task.owner not in (None, owner)
+            if was_others:
+                task.die(self.now)
+            if not was_others or task.deaths < 2:
+                wanted = waiting[0]
+        alone_from = self.now if alone else None
+        claim = self.ledger.claims.claim(owner=owner, now=self.now, lease=LEASE, stage=stage, alone_from=alone_from)
         if claim is None:
-            assert not waiting
+            assert wanted is None
             return multiple()
-        assert claim.task_id == min(waiting)[1]
+        assert claim.task_id == wanted
         task = self.tasks[claim.task_id]
+        assert claim.deaths == task.deaths
         assert claim.token != task.token
         task.token, task.owner, task.until = claim.token, owner, self.now + LEASE
         return claim
@@ -197,12 +227,14 @@ class LedgerMachine(RuleBasedStateMachine):
         names = self.ledger.claims.release_dead(lambda name: lives if name == owner else True, now=self.now)
         assert list(names) == ([owner] if dead else [])
         if dead:
-            self._gone(owner)
+            self._gone(owner, died=True)
 
-    def _gone(self, owner: str) -> None:
+    def _gone(self, owner: str, *, died: bool = False) -> None:
         self.alive_until.pop(owner, None)
         for task in self.tasks.values():
-            if task.owner == owner:
+            if task.owner == owner and died:
+                task.die(self.now)
+            elif task.owner == owner:
                 task.give_back()
 
     # --- the path
@@ -282,6 +314,7 @@ class LedgerMachine(RuleBasedStateMachine):
         if task is None:
             return
         task.give_back()
+        task.deaths = task.deaths if isinstance(outcome, Yielded) else 0
         event = _EVENTS.get(type(outcome))
         if event is not None:
             task.state = TaskState(TASK_TABLE[task.state][event])
@@ -298,7 +331,7 @@ class LedgerMachine(RuleBasedStateMachine):
         )
         if task is not None:
             task.give_back()
-            task.due = at
+            task.due, task.deaths = at, 0
 
     # --- the operator
 
@@ -310,6 +343,7 @@ class LedgerMachine(RuleBasedStateMachine):
             if (ids is None or task_id in ids)
             and (
                 task.state in (TaskState.LOST, TaskState.FAILED, TaskState.MISSING)
+                or (task.state in OPEN and task.deaths > 1)
                 or (task.state is TaskState.LISTED and task.states()[StemState.REFUSED] + task.states()[StemState.LOST])
             )
         }
@@ -318,7 +352,7 @@ class LedgerMachine(RuleBasedStateMachine):
         for task_id in stuck:
             task = self.tasks[task_id]
             task.give_back()
-            task.due = self.now
+            task.due, task.deaths = self.now, 0
             if task.state is not TaskState.LISTED:
                 task.state, task.settled = TaskState.QUEUED, False
             for stem in task.stems.values():

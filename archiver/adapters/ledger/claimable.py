@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum, auto
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, bindparam, exists, func, or_
 
-from archiver.adapters.ledger.schema.tables import UtcTime, enlisted, tasks
+from archiver.adapters.ledger.schema.tables import QUARANTINED, UtcTime, enlisted, tasks
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Stage
-from archiver.core.plan import CLOCK_SET_BACK
+from archiver.core.plan import CLOCK_SET_BACK, DEATHS_TO_QUARANTINE
 from archiver.core.states import TaskState
 
 NOW, _FAR = bindparam("now", type_=UtcTime), bindparam("far", type_=UtcTime)
@@ -39,6 +40,21 @@ NOT_BLOCKED = or_(
 """All tasks but those that must be asked about with a blocked account."""
 
 
+CLEAR = tasks.c.deaths < DEATHS_TO_QUARANTINE
+"""Tasks that are not quarantined."""
+
+DUE_LONG = or_(tasks.c.not_before <= bindparam("alone_from", type_=UtcTime), tasks.c.not_before > _FAR)
+"""Tasks that are due since the time from which on a quarantined one may be tried."""
+
+
+class Quarantine(Enum):
+    """The place of quarantined tasks in a search."""
+
+    OUT = auto()
+    ONLY = auto()
+    ALSO = auto()
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """The claimable tasks that are wanted."""
@@ -48,6 +64,8 @@ class Wanted:
     """Leaves LISTED ones out."""
     some_blocked: bool = False
     """Leaves those out that must be asked about with an account of `blocked`."""
+    quarantine: Quarantine = Quarantine.OUT
+    """Takes quarantined ones that are due since `alone_from`."""
 
 
 def claimable(wanted: Wanted, due: ColumnElement[bool] = DUE) -> ColumnElement[bool]:
@@ -55,6 +73,9 @@ def claimable(wanted: Wanted, due: ColumnElement[bool] = DUE) -> ColumnElement[b
     conditions = [OPEN, FREE, due]
     conditions += [tasks.c.stage == wanted.stage] if wanted.stage is not None else []
     conditions += [tasks.c.state == TaskState.QUEUED] if wanted.fresh_only else []
+    alone = and_(QUARANTINED, DUE_LONG)
+    by_quarantine = {Quarantine.OUT: CLEAR, Quarantine.ONLY: alone, Quarantine.ALSO: or_(CLEAR, alone)}
+    conditions.append(by_quarantine[wanted.quarantine])
     conditions += [NOT_BLOCKED] if wanted.some_blocked else []
     return and_(*conditions)
 

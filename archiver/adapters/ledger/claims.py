@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Integer, Select, and_, bindparam, not_, select
+from sqlalchemy import ColumnElement, Connection, Integer, Select, and_, bindparam, not_, select
 
 from archiver.adapters.ledger import leases, owners
-from archiver.adapters.ledger.claimable import ENLISTED, NOW, Wanted, asked, claimable
+from archiver.adapters.ledger.claimable import ENLISTED, NOW, Quarantine, Wanted, asked, claimable
 from archiver.adapters.ledger.database.transactions import LedgerPart, outage_retry
 from archiver.adapters.ledger.rows import AnyRow
 from archiver.adapters.ledger.schema.tables import UtcTime, tasks
@@ -32,17 +32,24 @@ class SqlClaims(LedgerPart):
         enlisted_only: bool = False,
         fresh_only: bool = False,
         blocked_accounts: Collection[AccountName] = (),
+        alone_from: datetime | None = None,
     ) -> Claim | None:
         """See Claims."""
-        wanted = [Wanted(each, fresh_only, bool(blocked_accounts)) for each in Stage if stage in {None, each}]
-        values = asked(now, blocked_accounts, me=owner)
+        quarantine = Quarantine.OUT if alone_from is None else Quarantine.ONLY
+        wanted = [
+            Wanted(each, fresh_only, bool(blocked_accounts), quarantine) for each in Stage if stage in {None, each}
+        ]
+        values = asked(now, blocked_accounts, me=owner, alone_from=alone_from)
         # A lease is worth nothing once its holder is gone, and what the holder writes down later lasts with it.
         with self._db.write(passing=True) as db:
-            rows = [_first(db, each, values, enlisted_only=enlisted_only) for each in wanted]
-            found = [row for row in rows if row is not None]
-            if not found:
-                return None
-            best = min(found, key=lambda row: (_has_expired(row, now), row.urgency, row.task_id))
+            while True:
+                rows = [_first(db, each, values, enlisted_only=enlisted_only) for each in wanted]
+                found = [row for row in rows if row is not None]
+                if not found:
+                    return None
+                best = min(found, key=lambda row: _rank(row, now, alone=alone_from is not None))
+                if not _is_quarantined_now(db, best, owner, now):
+                    break
             claim = leases.lease(db, best.task_id, owner=owner, until=now + lease)
         self._db.checkpoint("ledger.claimed")
         return claim
@@ -58,12 +65,15 @@ class SqlClaims(LedgerPart):
         stages: Sequence[Stage],
         fresh_only: bool = False,
         blocked_accounts: Collection[AccountName] = (),
+        alone_from: datetime | None = None,
     ) -> Claim | None:
         """See Claims."""
-        wanted = Wanted(fresh_only=fresh_only, some_blocked=bool(blocked_accounts))
-        values = asked(now, blocked_accounts, its_task=task_id, stages=list(stages))
+        quarantine = Quarantine.OUT if alone_from is None else Quarantine.ALSO
+        wanted = Wanted(fresh_only=fresh_only, some_blocked=bool(blocked_accounts), quarantine=quarantine)
+        values = asked(now, blocked_accounts, its_task=task_id, stages=list(stages), alone_from=alone_from)
         with self._db.write() as db:
-            if db.execute(_this_one(wanted), values).first() is None:
+            row = db.execute(_this_one(wanted), values).first()
+            if row is None or _is_quarantined_now(db, row, owner, now):
                 return None
             claim = leases.lease(db, task_id, owner=owner, until=now + lease)
         self._db.checkpoint("ledger.claimed")
@@ -79,10 +89,12 @@ class SqlClaims(LedgerPart):
         limit: int,
         fresh_only: bool = False,
         blocked_accounts: Collection[AccountName] = (),
+        alone_from: datetime | None = None,
     ) -> Sequence[Due]:
         """See Claims."""
-        wanted = Wanted(stage, fresh_only, bool(blocked_accounts))
-        values = asked(now, blocked_accounts, until=until)
+        quarantine = Quarantine.OUT if alone_from is None else Quarantine.ONLY
+        wanted = Wanted(stage, fresh_only, bool(blocked_accounts), quarantine)
+        values = asked(now, blocked_accounts, until=until, alone_from=alone_from)
         found: list[AnyRow] = []
         with self._db.read() as db:
             for which in ("due in time", "due and expired") if stage is Stage.STORE else ("due",):
@@ -132,6 +144,7 @@ class SqlClaims(LedgerPart):
             return []
         with self._db.write() as db:
             for owner in dead:
+                leases.bury(db, tasks.c.owner == owner, now=now)
                 leases.release(db, owner)
             dead += owners.release_silent(db, unknown, now=now)
         if dead:
@@ -149,9 +162,21 @@ def _search(wanted: Wanted, *, enlisted_only: bool, in_time: bool, lock: bool) -
     conditions = [claimable(wanted)]
     conditions += [ENLISTED] if enlisted_only else []
     conditions += [_IN_TIME] if in_time else []
-    columns = (tasks.c.task_id, tasks.c.urgency, tasks.c.deadline)
-    search = select(*columns).where(*conditions).order_by(tasks.c.urgency, tasks.c.task_id).limit(1)
+    columns = (tasks.c.task_id, tasks.c.urgency, tasks.c.deadline, tasks.c.owner, tasks.c.deaths)
+    search = select(*columns).where(*conditions).order_by(*_in_order(wanted)).limit(1)
     return search.with_for_update(skip_locked=True) if lock else search
+
+
+def _in_order(wanted: Wanted) -> tuple[ColumnElement[Any], ...]:
+    order = (tasks.c.urgency, tasks.c.task_id)
+    return (tasks.c.deaths, *order) if wanted.quarantine is Quarantine.ONLY else order
+
+
+def _is_quarantined_now(db: Connection, row: AnyRow, owner: str, now: datetime) -> bool:
+    """Count the death of the other who held the task until its lease ran out; return whether it was one too many."""
+    if row.owner is None or row.owner == owner:
+        return False
+    return leases.bury(db, tasks.c.task_id == row.task_id, now=now)
 
 
 def _first(db: Connection, wanted: Wanted, values: Mapping[str, Any], *, enlisted_only: bool) -> AnyRow | None:
@@ -160,20 +185,23 @@ def _first(db: Connection, wanted: Wanted, values: Mapping[str, Any], *, enliste
     An expired task can hardly be saved by haste, and would cost others their chance.
     """
     row = db.execute(_search(wanted, enlisted_only=enlisted_only, in_time=False, lock=True), values).first()
-    if row is None or wanted.stage is Stage.LIST or row.urgency > values["now"]:
+    sought = wanted.stage is Stage.LIST or wanted.quarantine is Quarantine.ONLY
+    if row is None or sought or row.urgency > values["now"]:
         return row
     return db.execute(_search(wanted, enlisted_only=enlisted_only, in_time=True, lock=True), values).first() or row
 
 
-def _has_expired(row: AnyRow, now: datetime) -> bool:
-    return row.deadline is not None and row.deadline <= now
+def _rank(row: AnyRow, now: datetime, *, alone: bool) -> tuple[int, bool, datetime, str]:
+    """Return the order of the most urgent tasks of two stages."""
+    expired = row.deadline is not None and row.deadline <= now
+    return (row.deaths, False, row.urgency, row.task_id) if alone else (0, expired, row.urgency, row.task_id)
 
 
 @cache
 def _this_one(wanted: Wanted) -> Select[Any]:
     """Return the statement that locks one task of `stages`, if it may be claimed."""
     its = (tasks.c.task_id == bindparam("its_task"), tasks.c.stage.in_(bindparam("stages", expanding=True)))
-    return select(tasks.c.task_id).where(*its, claimable(wanted)).with_for_update(skip_locked=True)
+    return select(tasks.c.task_id, tasks.c.owner).where(*its, claimable(wanted)).with_for_update(skip_locked=True)
 
 
 @cache
@@ -188,6 +216,6 @@ def _upcoming(wanted: Wanted, which: str) -> Select[Any]:
     return (
         select(tasks.c.task_id, tasks.c.stage, tasks.c.urgency, tasks.c.deadline, tasks.c.not_before)
         .where(*conditions[which])
-        .order_by(tasks.c.urgency, tasks.c.task_id)
+        .order_by(*_in_order(wanted))
         .limit(bindparam("most", type_=Integer))
     )

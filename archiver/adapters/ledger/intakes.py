@@ -110,6 +110,7 @@ def _accept(db: Connection, ids: Sequence[TaskId], source: str, now: datetime) -
         "awaited": False,
         "asks": 0,
         "attempts": 0,
+        "deaths": 0,
         "settled": False,
         "flag": "",
         "reason": "",

@@ -6,12 +6,15 @@ import secrets
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, bindparam, delete, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, select, update
 
 from archiver.adapters.ledger.database.base import insert
+from archiver.adapters.ledger.moves import change_task, move_task
 from archiver.adapters.ledger.rows import claim_of
 from archiver.adapters.ledger.schema.tables import enlisted, owners, tasks
+from archiver.core import plan
 from archiver.core.model import Claim, TaskId
+from archiver.core.states import TaskEvent
 
 LEASE_ENDS: Mapping[str, None] = {"token": None, "owner": None, "leased_until": None}
 """The columns that give a task back."""
@@ -25,7 +28,7 @@ _LEASE = (
 
 
 def lease(db: Connection, task_id: TaskId, *, owner: str, until: datetime) -> Claim:
-    """Lease the task, which must be free, to `owner` under a token that nobody can guess."""
+    """Lease the task, which must be free and nobody's, to `owner` under a token that nobody can guess."""
     lease_it = {"its_task": task_id, "token": secrets.token_hex(16), "owner": owner, "leased_until": until}
     return claim_of(db, db.execute(_LEASE, lease_it).one())
 
@@ -45,6 +48,24 @@ def give_back(db: Connection, claim: Claim, *, reason: str, not_before: datetime
     its = (tasks.c.task_id == claim.task_id, tasks.c.token == claim.token)
     failed = {"attempts": tasks.c.attempts + 1, "not_before": not_before, "awaited": False, "reason": reason}
     db.execute(update(tasks).where(*its).values(**failed, **LEASE_ENDS))
+
+
+def bury(db: Connection, left: ColumnElement[bool], *, now: datetime) -> bool:
+    """End the leases that the dead `left`, and count the death; return whether one is quarantined from now on."""
+    columns = (tasks.c.task_id, tasks.c.state, tasks.c.deaths, tasks.c.deadline, tasks.c.not_before)
+    found = db.execute(select(*columns).where(left).order_by(tasks.c.task_id).with_for_update()).all()
+    quarantined = False
+    for task in found:
+        deaths = task.deaths + 1
+        values: dict[str, object] = {"deaths": deaths, **LEASE_ENDS}
+        if deaths < plan.DEATHS_TO_QUARANTINE:
+            change_task(db, task.task_id, values)
+            continue
+        quarantined = True
+        if wait := plan.quarantine_wait(deaths, now, task.deadline):
+            values |= {"not_before": now + wait, "awaited": False, "waits_for": None}
+        move_task(db, task, TaskEvent.QUARANTINED, at=now, detail={"deaths": deaths}, **values)
+    return quarantined
 
 
 def release(db: Connection, owner: str) -> int:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, select, union
 
-from archiver.adapters.ledger.leases import release
+from archiver.adapters.ledger.leases import bury, release
 from archiver.adapters.ledger.schema.tables import enlisted, owners, tasks
 from archiver.core.plan import CLOCK_SET_BACK
 from archiver.ports.ledger import IsAlive
@@ -39,6 +39,7 @@ def release_silent(db: Connection, silent: Iterable[str], *, now: datetime) -> l
         renewed = db.execute(select(owners.c.alive_until).where(owners.c.owner == owner).with_for_update()).scalar()
         claimed = db.execute(select(func.max(tasks.c.leased_until)).where(tasks.c.owner == owner)).scalar()
         if not any(until and now < until <= now + CLOCK_SET_BACK for until in (renewed, claimed)):
+            bury(db, tasks.c.owner == owner, now=now)
             release(db, owner)
             gone.append(owner)
     return gone

@@ -274,6 +274,9 @@ def _stage(db: Connection, task: AnyRow) -> Columns:
 
 
 def _finish(db: Connection, task: AnyRow, outcome: Outcome, record: RecordInfo | None, now: datetime) -> None:
+    if task.deaths and not isinstance(outcome, Paused | Yielded):
+        # A try that came to its end took nobody down; one that was given back proves nothing.
+        change_task(db, task.task_id, {"deaths": 0})
     match outcome:
         case Archived():
             _check_stems(db, task, only={StemState.STORED}, one_of=StemState.STORED)

@@ -11,11 +11,11 @@ from archiver.adapters.ledger.claimable import DUE, ENLISTED, FREE, NOT_BLOCKED,
 from archiver.adapters.ledger.database.transactions import LedgerPart, outage_retry
 from archiver.adapters.ledger.pauses import all_pauses
 from archiver.adapters.ledger.rows import AnyRow, history_of, stems_of, task_row
-from archiver.adapters.ledger.schema.tables import enlisted, rejects, stems, tallies, tasks
+from archiver.adapters.ledger.schema.tables import QUARANTINED, enlisted, rejects, stems, tallies, tasks
 from archiver.core import plan
 from archiver.core.intake import Reject
 from archiver.core.model import AccountName, TaskId
-from archiver.core.reports import AtRisk, OpenWork, Overview, TaskRow
+from archiver.core.reports import AtRisk, OpenWork, Overview, Quarantined, TaskRow
 from archiver.core.states import StemState, TaskState
 
 SHOWN = 20
@@ -67,6 +67,12 @@ class SqlReports(LedgerPart):
             return OpenWork(*db.execute(counts.where(*wanted), values).one())
 
     @outage_retry
+    def quarantined(self) -> Sequence[Quarantined]:
+        """See Reports."""
+        with self._db.read() as db:
+            return _quarantined(db)
+
+    @outage_retry
     def overview(self, *, now: datetime, at_risk: timedelta) -> Overview:
         """See Reports."""
         with self._db.read() as db:
@@ -95,6 +101,8 @@ def _overview(db: Connection, now: datetime, at_risk: timedelta) -> Overview:
         rejects=_last_rejects(db),
         last_archived_at=db.scalar(select(func.max(tasks.c.ended_at)).where(archived)),
         stems_an_hour=rate,
+        quarantined_count=db.scalar(select(func.count()).select_from(tasks).where(QUARANTINED)) or 0,
+        quarantined=_quarantined(db),
         forecast_late=None if rate is None else plan.forecast(_backlog(db), rate / RATE_WINDOW.total_seconds(), now),
     )
 
@@ -163,6 +171,13 @@ def _at_risk(db: Connection, endangered: ColumnElement[bool]) -> tuple[AtRisk, .
         )
         for row in rows
     )
+
+
+def _quarantined(db: Connection) -> tuple[Quarantined, ...]:
+    columns = (tasks.c.task_id, tasks.c.deaths, tasks.c.not_before)
+    in_order = (tasks.c.deaths.desc(), tasks.c.urgency.desc(), tasks.c.task_id.desc())
+    rows = db.execute(select(*columns).where(QUARANTINED).order_by(*in_order).limit(SHOWN))
+    return tuple(Quarantined(TaskId(row.task_id), row.deaths, row.not_before) for row in rows)
 
 
 def _last_rejects(db: Connection) -> tuple[Reject, ...]:

@@ -11,7 +11,7 @@ from archiver.adapters.ledger.claimable import OPEN
 from archiver.adapters.ledger.leases import LEASE_ENDS
 from archiver.adapters.ledger.moves import move_stem, move_task, stage_of
 from archiver.adapters.ledger.rows import AnyRow, chunks
-from archiver.adapters.ledger.schema.tables import stems, tasks
+from archiver.adapters.ledger.schema.tables import QUARANTINED, stems, tasks
 from archiver.core import plan
 from archiver.core.model import TaskId
 from archiver.core.states import OPEN_TASK_STATES, StemEvent, StemState, TaskEvent, TaskState
@@ -21,7 +21,7 @@ _STUCK = (StemState.REFUSED, StemState.LOST)
 
 def retry(db: Connection, ids: Sequence[TaskId] | None, *, now: datetime) -> Sequence[TaskId]:
     """Put what is stuck back to work; return which tasks, of the others nothing is changed."""
-    rows = list(_stuck(db, ids))
+    rows = {row.task_id: row for row in _stuck(db, ids)}.values()
     for row in rows:
         _retry_task(db, row, now)
     return [TaskId(row.task_id) for row in rows]
@@ -29,10 +29,10 @@ def retry(db: Connection, ids: Sequence[TaskId] | None, *, now: datetime) -> Seq
 
 def _stuck(db: Connection, ids: Sequence[TaskId] | None) -> Iterable[AnyRow]:
     stuck_stem = exists().where(stems.c.task_id == tasks.c.task_id, stems.c.state.in_(_STUCK))
-    # Two queries, each with its index, where one with OR would read every archived task.
+    # Three queries, each with its index, where one with OR would read every archived task.
     ended = tasks.c.state.in_(set(TaskState) - OPEN_TASK_STATES - {TaskState.ARCHIVED})
     held_up = and_(OPEN, tasks.c.state == TaskState.LISTED, stuck_stem)
-    for group in (ended, held_up):
+    for group in (ended, held_up, QUARANTINED):
         query = select(tasks).where(group).order_by(tasks.c.task_id)
         if ids is None:
             yield from db.execute(query).all()
@@ -65,6 +65,7 @@ def _retry_task(db: Connection, row: AnyRow, now: datetime) -> None:
         awaited=False,
         asks=0,
         attempts=0,
+        deaths=0,
         reason="",
         urgency=plan.urgency(row.deadline, row.accepted_at),
         stage=stage_of(db, row.task_id, state, settled=row.settled),

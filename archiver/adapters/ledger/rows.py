@@ -97,6 +97,7 @@ def claim_of(db: Connection, row: AnyRow) -> Claim:
         settled=row.settled,
         document=row.document,
         stems=stems_of(db, [row.task_id])[row.task_id],
+        deaths=row.deaths,
     )
 
 
@@ -122,4 +123,5 @@ def task_row(row: AnyRow, its_stems: tuple[StemRow, ...], its_history: tuple[Mov
         leased_until=leased_until,
         stems=its_stems,
         history=its_history,
+        deaths=row.deaths,
     )

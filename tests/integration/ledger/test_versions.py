@@ -26,6 +26,7 @@ FROZEN = {
     "0003": "9871752d9ee836e0",
     "0004": "09bd0afdcd44e31e",
     "0005": "009feae09dad98b0",
+    "0006": "c098cd8e4dd82ddf",
 }
 """The first digits of each file's SHA-256."""
 

@@ -38,6 +38,7 @@ SEEN = Overview(
     last_archived_at=START - timedelta(hours=1),
     stems_an_hour=9.0,
     forecast_late=8,
+    quarantined_count=5,
 )
 
 
@@ -117,6 +118,7 @@ def test_gauges_show_what_the_service_and_its_ledger_say() -> None:
         "tasks_working": 1,
         "tasks_at_risk": 4,
         "forecast_late_stems": 8,
+        "tasks_quarantined": 5,
         "rejected_lines": 6,
         "last_success_timestamp_seconds": (START - timedelta(hours=1)).timestamp(),
         "deadline_slack_seconds": 5 * 3600,

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from sqlalchemy import Index
 
-from archiver.adapters.ledger.schema.tables import metadata, tasks
+from archiver.adapters.ledger.schema.tables import QUARANTINED, metadata, tasks
 
 __all__ = ["metadata"]
 
-_WAITING = ("stage", "urgency", "task_id", "not_before", "leased_until", "awaited", "deadline", "account")
+_WAITING = ("stage", "urgency", "task_id", "not_before", "leased_until", "awaited", "deadline", "account", "deaths")
 
 # These serve open tasks only, so a million finished ones cost nothing here.
 Index(
@@ -38,5 +38,11 @@ Index(
     tasks.c.waits_for,
     sqlite_where=tasks.c.waits_for.is_not(None),
     postgresql_where=tasks.c.waits_for.is_not(None),
+)
+Index(
+    "tasks_quarantined",
+    *(tasks.c[name] for name in ("deaths", "urgency", "task_id")),
+    sqlite_where=QUARANTINED,
+    postgresql_where=QUARANTINED,
 )
 Index("tasks_by_state", tasks.c.state, tasks.c.ended_at)

@@ -27,9 +27,12 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    and_,
+    literal_column,
 )
 
 from archiver.core.model import Dependency, Stage
+from archiver.core.plan import DEATHS_TO_QUARANTINE
 from archiver.core.states import StemState, TaskState
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -116,15 +119,21 @@ tasks = Table(
     Column("account", String(32)),
     # The pause, as Subject.key has it, whose end makes the task due at once; it may be over by now.
     Column("waits_for", Text),
+    # Processes in a row that died uncleanly while at it; a clean end makes it 0.
+    Column("deaths", Integer, nullable=False),
     CheckConstraint("(state IN ('queued', 'listed')) = (ended_at IS NULL)", name="ended_states_say_when"),
     CheckConstraint("state <> 'listed' OR deadline IS NOT NULL", name="listed_has_deadline"),
     CheckConstraint("state <> 'queued' OR not_before IS NOT NULL", name="queued_is_taken_up_again"),
     CheckConstraint("ended_at IS NULL OR (not_before IS NULL AND token IS NULL)", name="ended_is_left_alone"),
+    CheckConstraint("deaths >= 0", name="deaths_count"),
     CheckConstraint(
         "(token IS NULL) = (owner IS NULL) AND (token IS NULL) = (leased_until IS NULL)", name="lease_is_whole"
     ),
     CheckConstraint("asks >= 0 AND attempts >= 0", name="counters_count"),
 )
+
+QUARANTINED = and_(tasks.c.ended_at.is_(None), tasks.c.deaths > literal_column(str(DEATHS_TO_QUARANTINE - 1)))
+"""Open tasks that are tried last and alone. Worded as their partial index is, so that it is used."""
 
 stems = Table(
     "stems",
