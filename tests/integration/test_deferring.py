@@ -304,3 +304,52 @@ def test_first_pump_starts_the_engine_with_the_runner_as_its_handler_and_no_othe
     runner.pump()
     runner.pump()
     assert half.engine.handlers == [runner]
+
+
+# ---------------------------------------------------------------- quarantine
+
+
+def quarantined(half: Half, number: int) -> None:
+    """Let two processes die that are at this task."""
+    take_in(half.ledger, number)
+    for owner in ("first", "second"):
+        assert claim(half.ledger, owner=owner).task_id == tid(number)
+        half.ledger.claims.release_dead(lambda _: False, now=half.now)
+
+
+def test_quarantined_task_is_deferred_once_nothing_else_is_due_or_once_it_waited_for_an_hour(half: Half) -> None:
+    quarantined(half, 1)
+    take_in(half.ledger, 2)
+    deferrer = half.deferrer()
+    assert deferrer.pump() == 1
+    assert [task.task_id for task in half.engine.deferred] == [tid(2)]
+    half.now += timedelta(hours=1)
+    assert deferrer.pump() == 2
+    mine = claim(half.ledger, now=half.now)
+    half.engine.deferred.clear()
+    assert deferrer.pump() == 1
+    assert [task.task_id for task in half.engine.deferred] == [tid(1)]
+    finish(half.ledger, mine, Yielded())
+
+
+def test_job_of_a_quarantined_task_is_skipped_beside_another_and_else_has_the_worker_for_itself(half: Half) -> None:
+    quarantined(half, 1)
+    take_in(half.ledger, 2)
+    runner, wanted = half.runner(), []
+    runner.begins(Stage.LIST)
+    work(runner, 1)
+    assert half.tried == []
+    runner.work(tid(3), Stage.LIST)
+
+    def look(_: Claim) -> Outcome:
+        wanted.append(runner.wants())
+        work(runner, 2)
+        half.now += timedelta(minutes=1)
+        wanted.append(runner.wants())
+        return Yielded()
+
+    half.outcome = look
+    work(runner, 1)
+    assert [mine.task_id for mine in half.tried] == [tid(1)], "what another thread had taken already is left for later"
+    assert [bool(stages) for stages in wanted] == [False, True]
+    assert runner.wants()
