@@ -72,19 +72,21 @@ class Neighbourhood:
         return True
 
     def _archive(self, dispatcher: LocalDispatcher, claim: Claim) -> Outcome:
-        """End the task once as many are in hand as there are workers."""
+        """End the task once as many are in hand as there are workers, and one that kills kills all of them."""
         self._in_hand.append(claim.task_id)
         try:
             if len(self._in_hand) < self.workers:
                 dispatcher.step()
-            if claim.task_id in self.poisons:
+            if self.poisons.intersection(self._in_hand):
                 self.touched.update(name for name in self._in_hand if name not in self.poisons)
+                self._in_hand.clear()
                 raise Died
             outcome = Failed("this is how it ends")
             finish(self.ledger, claim, outcome, now=self.clock())
             return outcome
         finally:
-            self._in_hand.remove(claim.task_id)
+            if claim.task_id in self._in_hand:
+                self._in_hand.remove(claim.task_id)
 
     @property
     def left(self) -> list[str]:
