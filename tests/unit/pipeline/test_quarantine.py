@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from archiver.core.intake import Intake
 from archiver.core.model import Claim, Failed, Later, Outcome, TaskId
 from archiver.core.states import TaskState
-from archiver.pipeline.quarantine import ALONE, LOOK_FOR_OVERDUE, OVERDUE
 from tests.fakes.events import Events
 from tests.fakes.time import NOW, Clock
 from tests.fakes.waiting import until
@@ -230,7 +229,7 @@ def test_nothing_is_begun_beside_a_quarantined_task_for_a_minute(
     _quarantined(ledger, "bad-00001", "bad-00002")
     until(_begun(dispatcher, held, "bad-00001"))
     _queued(ledger, "good-0001")
-    clock.now += ALONE - SECOND
+    clock.now += MINUTE - SECOND
     assert dispatcher.pump() == 0
     clock.now += SECOND
     assert dispatcher.pump() == 1
@@ -254,9 +253,9 @@ def test_quarantined_task_that_waited_for_an_hour_is_begun_beside_what_there_is(
     _quarantined(ledger, "bad-00001")
     _queued(ledger, "good-0001")
     until(_begun(dispatcher, held, "good-0001"))
-    clock.now += OVERDUE - SECOND
+    clock.now += 60 * MINUTE - SECOND
     dispatcher.renew()
     assert dispatcher.pump() == 0
-    clock.now += LOOK_FOR_OVERDUE
+    clock.now += MINUTE
     assert dispatcher.pump() == 1
     until(lambda: set(held.begun) == {"good-0001", "bad-00001"})
