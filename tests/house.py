@@ -41,6 +41,7 @@ from archiver.logs import configure
 from archiver.pipeline.breakers import Breakers
 from archiver.pipeline.context import Outside, TaskContext
 from archiver.pipeline.dispatch import DispatchContext, DispatchOptions, LocalDispatcher
+from archiver.pipeline.second_look import SecondLook
 from archiver.pipeline.task import Archiver
 from archiver.pipeline.transfers import TransferThreads
 from archiver.ports.provider import Accounts
@@ -136,6 +137,7 @@ def archiver_on(
     observer: Observer | None = None,
     cancelled: Callable[[], bool] = lambda: False,
     checkpoint: Checkpoint = unobserved,
+    steady: Callable[[], float] | None = None,
 ) -> Archiver:
     """Build the path of one task; without a pool its stems are moved in the calling thread."""
     return Archiver(
@@ -151,6 +153,7 @@ def archiver_on(
             jitter=jitter,
             log=log,
             observer=Watcher() if observer is None else observer,
+            look=SecondLook(clock, steady or (lambda: clock().timestamp()), Policy().missing_after),
             cancelled=cancelled,
             checkpoint=checkpoint,
         )

@@ -19,6 +19,7 @@ from archiver.pipeline.breakers import Breakers
 from archiver.pipeline.cluster import LEASE, Deferrer, JobRunner
 from archiver.pipeline.context import Outside, TaskContext
 from archiver.pipeline.dispatch import Archive, DispatchContext, Dispatcher, DispatchOptions, LocalDispatcher
+from archiver.pipeline.second_look import SecondLook
 from archiver.pipeline.task import Archiver
 from archiver.ports.runtime import EventLog, Observer
 from archiver.service.housekeeping import Housekeeping, abort_strays
@@ -147,16 +148,18 @@ def _archiver(
         breakers=breakers,
         pool=adapters.transfers,
     )
+    policy = policy_of(settings, called=settings.callback.enabled and role is not Role.BACKFILL)
     context = TaskContext(
         outside=outside,
         owner=adapters.owner,
         prefix=settings.store.prefix,
-        policy=policy_of(settings, called=settings.callback.enabled and role is not Role.BACKFILL),
+        policy=policy,
         version=__version__,
         clock=machine.clock,
         jitter=random.random,
         log=log,
         observer=observer,
+        look=SecondLook(machine.clock, machine.steady, policy.missing_after),
         cancelled=adapters.cancelled.is_set,
         checkpoint=machine.checkpoint,
         watch=watch,

@@ -16,7 +16,7 @@ from archiver.adapters.http1 import tcp_connect
 from archiver.adapters.ledger.database.urls import PATIENCE
 from archiver.adapters.object_store import s3_client
 from archiver.adapters.provider.limiter import Wait
-from archiver.app.clock import utc_now
+from archiver.app.clock import boot_seconds, utc_now
 from archiver.ports.runtime import Checkpoint, Clock, unobserved
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ class Machine:
     clock: Clock = utc_now
     monotonic: Callable[[], float] = time.monotonic
     """Seconds: by them requests and bytes are paced, and bodies and answers found too slow."""
+    steady: Callable[[], float] = boot_seconds
+    """The same, but going on while the machine sleeps; by them the wall clock is judged."""
     local: Callable[[], datetime] = local_now
     """The time on the wall here, by which the bandwidth's timetable goes."""
     sleep: Callable[[float], None] = time.sleep

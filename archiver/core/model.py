@@ -107,6 +107,8 @@ class RecordInfo:
     """Free of URLs' paths and queries, and of control characters."""
     document: str = ""
     """The answer's JSON as it came, every URL without its query; what record-info.json holds."""
+    answered_at: datetime | None = field(default=None, compare=False)
+    """The provider's own time when it answered; None where it told none."""
 
 
 @dataclass(frozen=True, slots=True)

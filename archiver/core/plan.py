@@ -57,20 +57,35 @@ class Listed:
     settled: bool
 
 
+ZONES = timedelta(days=1)
+"""More than any two time zones differ by."""
+
+
 def deadline_of(record: RecordInfo, accepted_at: datetime, policy: Policy) -> datetime:
     """Return when the audio may vanish: retention after the task's creation, the safe reading of the docs.
 
     The earliest of creation, completion and our acceptance of the id counts: a time without its zone may be read
     hours late.
     """
-    return min(record.created_at or accepted_at, record.completed_at or accepted_at, accepted_at) + policy.retention
+    began = _began(record, accepted_at)
+    return min(began, record.completed_at or began) + policy.retention
+
+
+def _began(record: RecordInfo, accepted_at: datetime) -> datetime:
+    """Return when the task began: no later than it was accepted, unless our clock was wrong then by more than zones."""
+    created_at = record.created_at or accepted_at
+    return created_at if accepted_at < created_at - ZONES else min(created_at, accepted_at)
 
 
 def resolve(
-    claim: Claim, record: RecordInfo, now: datetime, policy: Policy, jitter: float
+    claim: Claim, record: RecordInfo, now: datetime, policy: Policy, jitter: float, *, sure: datetime | None = None
 ) -> Listed | Later | Failed | Missing:
-    """Return what `record` means for the task. URLs decide; the flag is only a hint."""
-    age = now - (claim.first_asked_at or now)
+    """Return what `record` means for the task. URLs decide; the flag is only a hint.
+
+    What ends by its age does so as of `sure`, which is `now` where it is not given: see archiver.pipeline.second_look.
+    """
+    sure = now if sure is None else sure
+    age = sure - (claim.first_asked_at or sure)
     again = _ask_again(claim, now, policy, jitter)
     if record.stems and not (record.phase is Phase.FAILED and _is_bare(record)):
         settled = _is_whole(record) or age > policy.missing_after
@@ -89,8 +104,7 @@ def resolve(
         if age > policy.missing_after:
             return Failed(_blame(record))
         return Later(again, f"still pending, with an error: {_blame(record)}")
-    started = min(record.created_at or claim.accepted_at, claim.accepted_at)
-    if now > started + policy.retention + policy.grace_after_deadline:
+    if sure > _began(record, claim.accepted_at) + policy.retention + policy.grace_after_deadline:
         return Failed("the provider never finished this task")
     return Later(again, "the provider is not ready")
 
@@ -190,19 +204,29 @@ class Ruling:
 
 
 def judge_stem(
-    row: StemRow, error: ArchiverError, now: datetime, deadline: datetime | None, policy: Policy, jitter: float
+    row: StemRow,
+    error: ArchiverError,
+    now: datetime,
+    deadline: datetime | None,
+    policy: Policy,
+    jitter: float,
+    *,
+    sure: datetime | None = None,
 ) -> Ruling:
-    """Rule on a failed try at a stem whose error is about the stem; one with a PAUSE verdict is by a neutral probe."""
+    """Rule on a failed try at a stem whose error is about the stem; one with a PAUSE verdict is by a neutral probe.
+
+    It is lost, or refused for good, only as of `sure`, which is `now` where it is not given.
+    """
     again = next_try(row.attempts, now, deadline, policy, jitter, error.retry_after, outage=error.down is not None)
     match error.verdict:
-        case Verdict.REFRESH if gone_for_good(row.gone + 1, now, deadline, policy):
+        case Verdict.REFRESH if gone_for_good(row.gone + 1, now if sure is None else sure, deadline, policy):
             return Ruling(StemEvent.GONE, None)
         case Verdict.REFUSE if not isinstance(error, BodyNotAudio | NoLink | AddressPrivate):
             return Ruling(StemEvent.REFUSED, None)
         case Verdict.REFUSE if isinstance(error, AddressPrivate) and not row.reason.startswith(error.code):
             return Ruling(None, again)  # the tries before it may have failed for another reason
         case Verdict.REFUSE | Verdict.PAUSE_STORE | Verdict.PAUSE_PROVIDER if row.attempts + 1 >= TRIES_TO_REFUSE:
-            hopeful = deadline is None or now < deadline + policy.grace_after_deadline
+            hopeful = deadline is None or (now if sure is None else sure) < deadline + policy.grace_after_deadline
             return Ruling(StemEvent.REFUSED, now + _in_time(SLOW_RETRY, now, deadline, policy) if hopeful else None)
         case _:
             return Ruling(None, again)

@@ -206,9 +206,11 @@ class TaskAttempt:
         if error.verdict is Verdict.PAUSE_STORE:
             return plan.sidecar_refused(claim, reason, now, policy)
         of_the_provider = error.down is Dependency.PROVIDER or error.verdict is Verdict.PAUSE_PROVIDER
-        if not of_the_provider or not plan.refused_for_good(claim, now, policy):
+        if not of_the_provider or not plan.refused_for_good(claim, self._context.look.sure(), policy):
             return None
-        if not self._listing.neutral.provider_works(known=True):
+        if not self._context.look.seen(f"{claim.task_id} refused") or not self._listing.neutral.provider_works(
+            known=True
+        ):
             return None
         return Failed(f"the provider answers about other ids, and only this about this one: {reason}")
 

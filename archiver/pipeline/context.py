@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from archiver.core.model import Policy
 from archiver.pipeline.breakers import Breakers
+from archiver.pipeline.second_look import SecondLook
 from archiver.ports.ledger import Progress, Uploads
 from archiver.ports.provider import Accounts
 from archiver.ports.runtime import UNWATCHED, Checkpoint, Clock, EventLog, Jitter, Observer, Watch, unobserved
@@ -40,6 +41,7 @@ class TaskContext:
     jitter: Jitter
     log: EventLog
     observer: Observer
+    look: SecondLook
     cancelled: Callable[[], bool] = lambda: False
     checkpoint: Checkpoint = unobserved
     watch: Watch = UNWATCHED

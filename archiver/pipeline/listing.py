@@ -5,10 +5,23 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from archiver.core import plan
+from archiver.core.clocks import LONG_AGO
 from archiver.core.errors import ApiBusy, ArchiverError, LinkSpent, NoLink
-from archiver.core.model import Claim, Dependency, Later, Outcome, RecordInfo, StemName, StemRow, Yielded
+from archiver.core.model import (
+    Claim,
+    Dependency,
+    Failed,
+    Later,
+    Missing,
+    Outcome,
+    RecordInfo,
+    StemName,
+    StemRow,
+    Yielded,
+)
 from archiver.core.states import StemState, TaskState
 from archiver.pipeline.context import TaskContext
 from archiver.pipeline.neutral import NeutralProbe
@@ -47,7 +60,7 @@ class Listing:
             return Yielded()
         record = self._fetch()
         now = self._context.clock()
-        resolution = plan.resolve(self.claim, record, now, self._context.policy, self._context.jitter())
+        resolution = self._resolve(record, now)
         if isinstance(resolution, plan.Listed):
             fresh = self.claim.state is TaskState.QUEUED
             self._list(record, resolution, now)
@@ -62,6 +75,15 @@ class Listing:
         self.claim = replace(self.claim, settled=True)
         return None
 
+    def _resolve(self, record: RecordInfo, now: datetime) -> plan.Listed | Later | Failed | Missing:
+        """Return what the record means; what it would mean by its age alone once a second look has confirmed it."""
+        look, key = self._context.look, f"{self.claim.task_id} {record.phase}"
+        resolve = partial(plan.resolve, self.claim, record, now, self._context.policy, self._context.jitter())
+        young, aged = resolve(sure=LONG_AGO), resolve(sure=look.sure())
+        if isinstance(young, Failed) or (isinstance(young, plan.Listed) and young.settled):
+            return young
+        return aged if look.seen(key) else young
+
     def _more_urgent_waits(self, now: datetime) -> bool:
         blocked = self._out.breakers.blocked_accounts()
         return self._out.progress.more_urgent_waits(self.claim, self.deadline, now, blocked)
@@ -72,6 +94,7 @@ class Listing:
 
     def _fetch(self) -> RecordInfo:
         record = self.record = self.api().fetch(self.claim.task_id)
+        self._context.look.note_date(record.answered_at)
         self._out.breakers.worked(Dependency.PROVIDER, self.claim.account)
         self._out.breakers.answered[self.claim.account] = self.claim.task_id
         self._context.log.info(
@@ -117,9 +140,7 @@ class Listing:
             record = self._fetch()
             self._refreshed = True
             self._context.log.info("stem.link_refreshed", task_id=self.claim.task_id, stems=len(record.stems))
-            resolution = plan.resolve(
-                self.claim, record, self._context.clock(), self._context.policy, self._context.jitter()
-            )
+            resolution = self._resolve(record, self._context.clock())
             if isinstance(resolution, plan.Listed):
                 self._list(record, resolution, self._context.clock())
 

@@ -6,8 +6,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from archiver.core import plan
+from archiver.core.clocks import LONG_AGO
 from archiver.core.errors import ArchiverError, Interrupted, LinkSpent, NoLink, Verdict
 from archiver.core.keys import object_key
 from archiver.core.model import Dependency, Receipt, StemRow, StoredObject
@@ -154,9 +156,8 @@ class StemTransfer:
     def _write_failure(self, error: ArchiverError) -> None:
         self._listing.count_failure(error, self._host)
         context, row, claim, now = self._context, self._row, self._listing.claim, self._context.clock()
-        ruling = plan.judge_stem(row, error, now, claim.deadline, context.policy, context.jitter())
+        ruling, gone = self._ruling(error, now)
         reason = f"{error.code}: {error}"
-        gone = error.verdict is Verdict.REFRESH
         self._out.progress.stem_failed(
             claim, row.name, event=ruling.event, reason=reason, gone=gone, not_before=ruling.not_before, now=now
         )
@@ -172,6 +173,17 @@ class StemTransfer:
             hint=error.hint,
             again_at=again and again.isoformat(),
         )
+
+    def _ruling(self, error: ArchiverError, now: datetime) -> tuple[plan.Ruling, bool]:
+        """Rule on the failed try; say also whether the origin called the stem gone when its time was over."""
+        context, row, deadline = self._context, self._row, self._listing.claim.deadline
+        look, key = context.look, f"{self._listing.claim.task_id}/{row.name} {error.verdict}"
+        judge = partial(plan.judge_stem, row, error, now, deadline, context.policy, context.jitter())
+        sure = look.sure()
+        if deadline is None or sure < deadline:
+            look.forget(key)
+            return judge(sure=LONG_AGO), False
+        return judge(sure=sure if look.seen(key) else LONG_AGO), error.verdict is Verdict.REFRESH
 
 
 def _link(row: StemRow) -> str:

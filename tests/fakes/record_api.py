@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from threading import Lock
 from typing import Self
 
@@ -32,6 +33,8 @@ class FakeApi:
     fetched: list[TaskId] = field(default_factory=list)
     linked: list[str] = field(default_factory=list)
     before: Calls = unnoticed
+    date: Callable[[], datetime] | None = None
+    """The provider's own clock, where its answers tell the time."""
     _lock: Lock = field(default_factory=Lock)
 
     def knows(self, task_id: TaskId, *answers: Mapping[str, object] | RecordInfo | ArchiverError) -> None:
@@ -58,7 +61,7 @@ class FakeApi:
                 self.records[task_id] = script[1:]
         if isinstance(answer, ArchiverError):
             raise answer
-        return answer
+        return answer if self.date is None else replace(answer, answered_at=self.date())
 
     def fresh_link(self, url: str) -> str | None:
         """See RecordApi."""

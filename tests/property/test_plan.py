@@ -203,7 +203,10 @@ def test_record_that_names_audio_is_always_listed(
     assert isinstance(answer, plan.Listed) == (bool(record.stems) and not only_mix)
     if isinstance(answer, plan.Listed):
         starts = [moment for moment in (record.created_at, record.completed_at) if moment is not None]
-        assert answer.deadline == min([*starts, claim.accepted_at]) + policy.retention
+        # Nobody can have been given an id a day before its task was created: our clock was wrong then.
+        too_early = record.created_at is not None and claim.accepted_at < record.created_at - plan.ZONES
+        accepted = [] if too_early else [claim.accepted_at]
+        assert answer.deadline == min([*starts, *accepted]) + policy.retention
 
 
 @given(CLAIMS, RECORDS, MOMENTS, policies(), JITTER)

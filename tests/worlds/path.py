@@ -61,7 +61,12 @@ class Process:
         self.owner = owner
         self.path = path
         self.breakers = breakers_on(path.ledger, path.clock, path.events, accounts)
-        given: dict[str, Any] = {"observer": path.watcher, "pool": path.pool, "cancelled": path.cancelled.is_set}
+        given: dict[str, Any] = {
+            "observer": path.watcher,
+            "pool": path.pool,
+            "cancelled": path.cancelled.is_set,
+            "steady": path.steady,
+        }
         outside: dict[str, Any] = {"api": path.api, "downloader": path.downloader, "store": path.store, "owner": owner}
         self.archiver = archiver_on(
             path.ledger, self.breakers, path.clock, path.events, prefix=PREFIX, **outside, **(given | changes)
@@ -79,6 +84,9 @@ class Path:
 
     ledger: Ledger
     now: datetime = NOW
+    """The true time; the provider tells it, too."""
+    wrong_by: timedelta = timedelta()
+    """By how much the wall clock is ahead of it."""
     lease: timedelta = LEASE
     pool: TransferPool = field(default_factory=Inline)
     api: FakeApi = field(default_factory=FakeApi)
@@ -90,12 +98,17 @@ class Path:
     cancelled: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
+        self.api.date = lambda: self.now
         self.downloader = FakeDownloader(self.origin)
         self.me = self.start()
         self.breakers, self.archiver, self.dispatcher = self.me.breakers, self.me.archiver, self.me.dispatcher
 
     def clock(self) -> datetime:
-        return self.now
+        """The wall clock."""
+        return self.now + self.wrong_by
+
+    def steady(self) -> float:
+        return self.now.timestamp()
 
     def forward(self, span: timedelta) -> None:
         """Let time pass, as a call that takes so long does."""
@@ -108,7 +121,7 @@ class Path:
     # --- what there is
 
     def accept(self, *ids: str) -> None:
-        accept(self.ledger, Intake(ids=tuple(map(TaskId, ids))), now=self.now)
+        accept(self.ledger, Intake(ids=tuple(map(TaskId, ids))), now=self.clock())
 
     def serves(
         self, name: str, *answers: Scripted | bytes, stem: str = "", host: str = CDN, query: str = ""
@@ -137,7 +150,7 @@ class Path:
     # --- what is done
 
     def claim(self, stage: Stage | None = None) -> Claim:
-        claim = self.ledger.claims.claim(owner="me", now=self.now, lease=LEASE, stage=stage)
+        claim = self.ledger.claims.claim(owner="me", now=self.clock(), lease=LEASE, stage=stage)
         assert claim is not None, "nothing is due"
         return claim
 

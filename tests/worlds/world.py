@@ -330,6 +330,7 @@ class World:
         machine = Machine(
             clock=self.time.now,
             monotonic=self.time.monotonic,
+            steady=lambda: self.time.elapsed,
             sleep=self.time.sleep,
             wait=self.time.wait,
             resolve=self.resolve,

@@ -209,12 +209,18 @@ def _answer(task: AnyRow, record: RecordInfo | None, now: datetime) -> dict[str,
     if record is None:
         return {}
     return {
-        "first_asked_at": task.first_asked_at or now,
+        "first_asked_at": _first_asked(task, record, now),
         "created_at": record.created_at or task.created_at,
         "completed_at": record.completed_at or task.completed_at,
         "flag": record.flag or task.flag,
         "document": record.document or task.document,
     }
+
+
+def _first_asked(task: AnyRow, record: RecordInfo | None, now: datetime) -> datetime:
+    """Return when the task was first asked about; by the provider's clock where ours is behind, and never later on."""
+    at_most = max(now, (record and record.answered_at) or now)
+    return at_most if task.first_asked_at is None else min(task.first_asked_at, at_most)
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,7 +335,7 @@ def _postpone(db: Connection, task: AnyRow, later: Later, record: RecordInfo | N
     if later.fault:
         change_task(db, task.task_id, {**values, "attempts": task.attempts + 1})
         return
-    values |= {"asks": task.asks + 1, "first_asked_at": task.first_asked_at or now}
+    values |= {"asks": task.asks + 1, "first_asked_at": _first_asked(task, record, now)}
     if task.state is TaskState.QUEUED:
         move_task(db, task, TaskEvent.NOT_READY, at=now, detail={"reason": later.reason}, **values)
     else:

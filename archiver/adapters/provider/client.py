@@ -10,7 +10,8 @@ import re
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 import httpx
 import tenacity
@@ -19,6 +20,7 @@ from archiver.adapters.provider.limiter import RateLimiter
 from archiver.adapters.provider.verdicts import NoSuchPath, judge, opened
 from archiver.adapters.provider.wire import Endpoint, Wire
 from archiver.core.errors import ApiBusy, ApiThrottled, ArchiverError, KeyRefused
+from archiver.core.http import date_of
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, RecordInfo, TaskId
 from archiver.core.records.envelope import Envelope, NotAnAnswer
 from archiver.core.records.record import record_of
@@ -83,15 +85,16 @@ class KieApi:
 
     def fetch(self, task_id: TaskId) -> RecordInfo:
         """Read record-info; an answer about another task raises ApiBusy. See RecordApi."""
-        envelope = self._ask(_Call("GET", RECORD_INFO, params={"taskId": task_id}, task_id=task_id))
+        call = _Call("GET", RECORD_INFO, params={"taskId": task_id}, task_id=task_id)
+        envelope = self._ask(call)
         if envelope is None:
-            return record_of(None)
+            return replace(record_of(None), answered_at=call.answered_at)
         data = envelope.data
         if isinstance(data, Mapping):
             for key in ("taskId", "task_id"):
                 if data.get(key) not in (None, "", task_id):
                     raise ApiBusy("the API answered about another task than it was asked for")
-        return record_of(data)
+        return replace(record_of(data), answered_at=call.answered_at)
 
     def fresh_link(self, url: str) -> str | None:
         """Ask for a link that lives 20 minutes (provider's docs). See RecordApi."""
@@ -158,6 +161,7 @@ class KieApi:
             finally:
                 call.left -= self._clock() - began
         envelope = opened(answer)
+        call.answered_at = date_of(answer.headers.get("date", ""))
         call.status, call.code = answer.status, None if isinstance(envelope, NotAnAnswer) else envelope.code
         try:
             with self._reported():
@@ -213,6 +217,7 @@ class _Call:
     left: float = TOTAL
     status: int | None = None
     code: int | None = None
+    answered_at: datetime | None = None
 
     def is_spent(self, state: tenacity.RetryCallState) -> bool:
         """Return whether there is no other try: too many, or the wait would outlast the call."""

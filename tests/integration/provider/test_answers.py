@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -165,6 +166,18 @@ def test_fetch_when_the_answer_is_about_another_task_is_busy(
 def test_fetch_when_the_answer_names_no_task_is_read(api: KieApi, provider: HttpServer) -> None:
     provider.says(reply({"code": 200, "data": {"response": {"vocalUrl": "https://a.example/b.mp3"}}}))
     assert len(api.fetch(TASK).stems) == 1
+
+
+@pytest.mark.parametrize("data", [None, {"taskId": TASK, "successFlag": "PENDING"}])
+@pytest.mark.parametrize(
+    ("date", "answered_at"),
+    [("Sun, 01 Nov 2026 12:00:00 GMT", datetime(2026, 11, 1, 12, tzinfo=UTC)), ("yesterday", None), (None, None)],
+)
+def test_fetch_names_the_time_that_the_provider_says_it_is(
+    api: KieApi, provider: HttpServer, data: object, date: str | None, answered_at: datetime | None
+) -> None:
+    provider.says(reply({"code": 200, "data": data}, headers={} if date is None else {"Date": date}))
+    assert api.fetch(TASK).answered_at == answered_at
 
 
 def test_fetch_sends_one_get_with_our_agent_and_the_key_in_its_header_only(api: KieApi, provider: HttpServer) -> None:

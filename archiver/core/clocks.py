@@ -1,0 +1,26 @@
+"""Clocks compared: a wall clock that was set, or a machine that slept, shows beside a clock that never jumps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+STEP = timedelta(seconds=30)
+"""Less is drift, or a process that was held up between its looks at the two clocks."""
+
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
+"""The time by which nothing has any age yet."""
+
+
+@dataclass(slots=True)
+class Steps:
+    """Notices that the wall clock moved otherwise than the steady one since the last look."""
+
+    _offset: float | None = field(default=None, init=False)
+
+    def look(self, wall: datetime, steady: float) -> timedelta:
+        """Return by how much the wall clock jumped ahead, or, negative, back; zero at the first look, and for drift."""
+        offset, before = wall.timestamp() - steady, self._offset
+        self._offset = offset
+        step = timedelta() if before is None else timedelta(seconds=offset - before)
+        return step if abs(step) >= STEP else timedelta()
