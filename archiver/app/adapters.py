@@ -86,14 +86,13 @@ def opened(
 
     `watch` hears of each block that comes in or leaves, `answered` of the outcome of each request to the provider.
     """
-    download = settings.download
     machine = _watched(machine, watch)
     with ExitStack() as stack:
         ledger = stack.enter_context(closing(open_ledger(settings, machine.checkpoint, machine.patience, log)))
         lock = stack.enter_context(closing(own_lock(settings)))
         accounts = stack.enter_context(closing(open_accounts(settings, log, machine, answered, ledger)))
         throttle = throttle_of(settings, machine)
-        transfers = TransferThreads(download.most_transfers, adapts=download.adapts, clock=machine.monotonic, log=log)
+        transfers = _transfers(settings, log, machine)
         stack.enter_context(closing(transfers))
         downloader = stack.enter_context(
             closing(open_downloader(settings, machine, throttle, transfers.refused, watch))
@@ -111,6 +110,11 @@ def _watched(machine: Machine, watch: Watch) -> Machine:
         watch.progress()
 
     return replace(machine, wait=wait)
+
+
+def _transfers(settings: Settings, log: EventLog, machine: Machine) -> TransferThreads:
+    most, adapts = settings.download.most_transfers, settings.download.adapts
+    return TransferThreads(most, adapts=adapts, clock=machine.monotonic, wall=machine.clock, log=log)
 
 
 def open_accounts(

@@ -102,7 +102,8 @@ def assembled(
         in_flight = settings.download.tasks_in_flight
         options = DispatchOptions(adapters.owner, in_flight, enlisted_only=role is Role.BACKFILL)
         claims, crowded = adapters.ledger.claims, adapters.accounts.crowded
-        context = DispatchContext(claims, breakers, options, machine.clock, log, progress, crowded)
+        crowd = adapters.transfers.crowd
+        context = DispatchContext(claims, breakers, options, machine.clock, log, progress, crowded, crowd)
         dispatcher = _dispatcher(role, adapters, context, archiver.archive)
         parts = Parts(role, settings, machine, log, adapters, breakers, dispatcher, watch)
         dispatcher.renew()
@@ -125,6 +126,8 @@ def policy_of(settings: Settings, *, called: bool = False) -> Policy:
         retry_max=schedule.retry_max,
         missing_after=schedule.missing_after,
         at_risk=schedule.at_risk,
+        min_rate=settings.download.min_rate,
+        max_stem_bytes=settings.download.max_stem_bytes,
     )
 
 

@@ -315,6 +315,10 @@ class Interrupted(Exception):
     """The service is stopping and its grace is over; what is under way is given back untouched."""
 
 
+class Preempted(Exception):
+    """More urgent work goes first: a transfer is broken off, no try counted, and begins anew when it has its turn."""
+
+
 class LeaseLost(Exception):
     """Another process took the task over; whatever we still hold for it must be dropped, not written."""
 

@@ -318,6 +318,9 @@ class Policy:
     retry_max: timedelta = timedelta(hours=1)
     missing_after: timedelta = timedelta(hours=24)
     at_risk: timedelta = timedelta(hours=48)
+    min_rate: float = 1024
+    """Bytes a second, with `max_stem_bytes` and the deadline: the time that one file may take."""
+    max_stem_bytes: int = 2 << 30
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from archiver.core import plan
-from archiver.core.errors import ArchiverError, Interrupted, Verdict
+from archiver.core.errors import ArchiverError, Interrupted, Preempted, Verdict
 from archiver.core.keys import manifest_key, record_key
 from archiver.core.manifest import covers, manifest_of
 from archiver.core.model import (
@@ -29,6 +29,7 @@ from archiver.core.model import (
 )
 from archiver.core.states import StemState
 from archiver.core.text import host_of
+from archiver.core.transfer import Transfer
 from archiver.pipeline.context import TaskContext
 from archiver.pipeline.duplicates import Duplicates
 from archiver.pipeline.listing import Listing
@@ -46,6 +47,7 @@ class TaskAttempt:
         self._tried: set[StemName] = set()
         self._usable: dict[str, bool] = {}
         """Hosts by name: whether this attempt may use them."""
+        self._gave_way_until: datetime | None = None
         self._pause: ArchiverError | None = None
         self._crash: BaseException | None = None
 
@@ -65,6 +67,8 @@ class TaskAttempt:
         """Return how far the task came; raise ArchiverError when the asking itself failed."""
         if self._waits_for_hosts():
             return self._put_off(list(self._due()))
+        if self._gives_way():
+            return Yielded(self._gave_way_until)
         if self._listing.must_ask():
             early = self._listing.ask()
             if early is not None:
@@ -74,6 +78,8 @@ class TaskAttempt:
             return Yielded()
         while wanted := [row for row in self._due() if self._may_use(_host(row))]:
             self._store(wanted)
+        if self._gave_way_until is not None:
+            return Yielded(self._gave_way_until)
         if self._pause is not None:
             return self._paused(self._pause)
         return self._conclude()
@@ -83,7 +89,7 @@ class TaskAttempt:
     def _due(self) -> Iterator[StemRow]:
         """Yield the stems that are to be tried now, each once an attempt; none once a dependency is paused."""
         now = self._context.clock()
-        if self._pause is not None:
+        if self._pause is not None or self._gave_way_until is not None:
             return
         for row in self._listing.rows.values():
             due = plan.is_due(row.not_before, now)
@@ -123,24 +129,41 @@ class TaskAttempt:
 
     def _store(self, wanted: Sequence[StemRow]) -> None:
         """Put every wanted stem through the shared pool and wait until each has ended."""
-        deadline = self._listing.deadline
         futures = []
         for row in wanted:
             self._tried.add(row.name)
-            futures.append(self._out.pool.submit(deadline, partial(self._store_one, row), _host(row)))
+            claim = self._listing.claim
+            transfer = Transfer(self._listing.deadline, _host(row), claim.account, claim.task_id)
+            futures.append(self._out.pool.submit(transfer, partial(self._store_one, row, transfer)))
+        dropped = False
         with self._context.watch.waiting():
             for future in futures:
-                future.result()
+                try:
+                    future.result()
+                except Preempted:
+                    dropped = True
+        if dropped:
+            self._gives_way(dropped=True)
         if self._crash is not None:
             raise self._crash
 
-    def _store_one(self, row: StemRow) -> None:
+    def _gives_way(self, *, dropped: bool = False) -> bool:
+        """Return whether the task waits a while, for others that would wait for its slow transfers."""
+        hosts = {_host(row) for row in self._listing.rows.values() if row.state is StemState.WANTED}
+        span = self._out.pool.put_off(hosts, dropped=dropped) if hosts else None
+        if span is not None:
+            self._gave_way_until = self._context.clock() + span
+        return span is not None
+
+    def _store_one(self, row: StemRow, transfer: Transfer) -> None:
         """Store one stem unless the attempt is to end; runs in the pool."""
         if self._ends(_host(row)):
             return
         try:
-            pause = StemTransfer(self._context, self._listing, self._duplicates, row).run()
+            pause = StemTransfer(self._context, self._listing, self._duplicates, row, transfer).run()
             self._pause = self._pause or pause
+        except Preempted:
+            raise
         except BaseException as crash:  # noqa: BLE001 - handed to the task's own thread by _store
             self._crash = self._crash or crash
 

@@ -138,10 +138,15 @@ class JobRunner:
         return self._fault or self._engine.fault
 
     def pump(self) -> int:
-        """Start the engine, the first time; its jobs come by themselves."""
+        """Start the engine, the first time; its jobs come by themselves. Look whether tasks wait."""
         if not self._started and self._accepting:
             self._started = True
             self._engine.start(self, at_once=self._context.options.tasks_in_flight)
+        try:
+            self._context.look_for_crowd(self.working, self._context.options.tasks_in_flight)
+        except LedgerFault as fault:
+            self._fault = self._fault or fault
+            self.stop()
         return 0
 
     def renew(self) -> bool:

@@ -50,6 +50,28 @@ class DispatchContext:
     crowded: Callable[[], Collection[AccountName]] = tuple
     """Accounts that have no permit to spare: a task to be asked about would only keep a worker waiting."""
 
+    crowd: Callable[[int], None] = lambda _: None
+    """Called with the number of workers while tasks wait for one, all being busy; with 0 while none waits."""
+
+    def look_for_crowd(self, working: int, workers: int) -> None:
+        """Tell whether tasks wait for a worker; to be called every second."""
+        self.crowd(workers if working >= workers and self._any_waits() else 0)
+
+    def _any_waits(self) -> bool:
+        now = self.clock()
+        return any(
+            self.claims.due(
+                stage,
+                now=now,
+                until=now,
+                limit=1,
+                fresh_only=self.breakers.fresh_only,
+                blocked_accounts=self.blocked_accounts(),
+            )
+            for stage in Stage
+            if self.breakers.is_available(*NEEDS[stage])
+        )
+
     def blocked_accounts(self) -> Collection[AccountName]:
         """Return the accounts of which nothing is to be asked about now."""
         return {*self.breakers.blocked_accounts(), *self.crowded()}
@@ -140,7 +162,14 @@ class LocalDispatcher:
             started += 1
         if not self.working:
             self._context.progress()
+        self._look_for_crowd()
         return started
+
+    def _look_for_crowd(self) -> None:
+        try:
+            self._context.look_for_crowd(self.working, self._at_most)
+        except LedgerFault as fault:
+            self._break_down(fault)
 
     def step(self) -> bool:
         """Claim one task and take it along the path, in the calling thread; False when none may be claimed."""

@@ -1,41 +1,58 @@
-"""The order of transfers: the most urgent one whose origin has room. One lane an origin's host."""
+"""The order of transfers: fair shares of hosts, accounts and tasks, and inside a share the most urgent one first."""
 
 from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Generic, TypeVar
+from math import inf
+from typing import Generic, TypeAlias, TypeVar
 
 from archiver.core.concurrency import Change, Limit
+from archiver.core.transfer import SOON, Transfer, max_min_share
 
 STORE = "the store"
 """The store's name among hosts; no host's name has a space."""
 HOSTS_KNOWN = 64
 """Lanes that are remembered while nothing is in them."""
+SLOW_REMEMBERED = 600.0
+"""Seconds for which a host counts as slow after a slow transfer from it, ..."""
+QUICK_REMEMBERED = 60.0
+"""... but for so many after one that came quickly."""
 
 Item = TypeVar("Item")
+Kind: TypeAlias = tuple[str | None, str]
+"""A kind of parties that share: hosts, accounts, tasks; of all transfers (None), or of one host's."""
 
 
 @dataclass(slots=True)
-class Lane(Generic[Item]):
-    """The items that wait for one host, and the number under way."""
+class Lane:
+    """One host: its limit, and how quick it is."""
 
     limit: Limit | None
     """None for as many as there are threads."""
-    waiting: list[tuple[datetime, int, Item]] = field(default_factory=list)
     active: int = 0
+    waiting: int = 0
+    slow_at: float = -inf
+    quick_at: float = -inf
+    look_at: float = -inf
+    """The latest time for which a task was put off."""
 
     @property
     def is_full(self) -> bool:
         """True while its host shall have no more."""
         return self.limit is not None and self.active >= self.limit.level
 
+    def is_slow(self, now: float) -> bool:
+        """Return whether what came from the host of late came slowly, all of it."""
+        return now - self.slow_at < SLOW_REMEMBERED and now - self.quick_at > QUICK_REMEMBERED
+
 
 class Lanes(Generic[Item]):
-    """Items by host and deadline, and the limits. Needs a lock where threads share it.
+    """Transfers that wait or run, by whom they count for, and the limits. Needs a lock where threads share it.
 
     Where it adapts, the store and each host have a limit that finds itself (see archiver.core.concurrency),
     and `most` bounds each; else `most` run at one time over all hosts.
@@ -44,8 +61,12 @@ class Lanes(Generic[Item]):
     def __init__(self, most: int, *, adapts: bool, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._order = itertools.count()
-        self._lanes: dict[str, Lane[Item]] = {}
+        self._lanes: dict[str, Lane] = {}
+        self._buckets: dict[tuple[str, str, str], list[tuple[bool, datetime, int, Transfer, Item]]] = {}
+        self._demand: defaultdict[Kind, Counter[str]] = defaultdict(Counter)
+        self._active: defaultdict[Kind, Counter[str]] = defaultdict(Counter)
         self._store: Limit | None = None
+        self.running: dict[Transfer, None] = {}
         self.resize(most, adapts=adapts)
 
     def resize(self, most: int, *, adapts: bool) -> None:
@@ -78,30 +99,152 @@ class Lanes(Generic[Item]):
     @property
     def waiting(self) -> bool:
         """True while anything waits, for a full host or not."""
-        return any(lane.waiting for lane in self._lanes.values())
+        return bool(self._buckets)
 
-    def put(self, deadline: datetime, host: str, item: Item) -> None:
-        """Let `item` wait for its host."""
+    def lane(self, host: str) -> Lane:
+        """Return what is known of the host."""
+        return self._lanes.get(host) or Lane(None)
+
+    # --- the order
+
+    def put(self, transfer: Transfer, item: Item) -> None:
+        """Let `item` wait for its turn."""
+        self._known(transfer.host).waiting += 1
+        transfer.begun = None
+        bucket = self._buckets.setdefault(_whose(transfer), [])
+        heapq.heappush(bucket, (transfer.hopeless, transfer.deadline, next(self._order), transfer, item))
+        self._note(self._demand, transfer, 1)
+
+    def _known(self, host: str) -> Lane:
         if host not in self._lanes:
             if len(self._lanes) >= HOSTS_KNOWN:
                 self._lanes = {name: lane for name, lane in self._lanes.items() if lane.waiting or lane.active}
             self._lanes[host] = Lane(self._fitted(None))
-        heapq.heappush(self._lanes[host].waiting, (deadline, next(self._order), item))
+        return self._lanes[host]
 
-    def take(self) -> tuple[Lane[Item], Item] | None:
-        """Begin the item with the earliest deadline of those whose host has room; `end` is to follow."""
-        ready = (lane for lane in self._lanes.values() if lane.waiting and not lane.is_full)
-        lane = min(ready, key=lambda each: each.waiting[0][:2], default=None)
+    def take(self) -> tuple[Transfer, Item] | None:
+        """Begin the next transfer of those whose host has room, one within its shares first; `end` is to follow."""
+        ready = [whose for whose in self._buckets if not self._lanes[whose[0]].is_full]
         taken = None
-        if lane is not None:
-            lane.active += 1
-            taken = lane, heapq.heappop(lane.waiting)[2]
-        self._note_slack(idle=lane is None)
+        if ready:
+            whose = ready[0] if len(ready) == 1 else min(ready, key=self._turn)
+            taken = self._pop(whose)
+            self._begin(taken[0])
+        self._note_slack(idle=not ready)
         return taken
 
-    def end(self, lane: Lane[Item]) -> None:
-        """Note that what was taken from `lane` is no longer under way."""
+    def _turn(self, whose: tuple[str, str, str]) -> tuple[object, ...]:
+        """Return the key by which the bucket's first is chosen."""
+        head = self._buckets[whose][0]
+        return (*self.beyond(head[3]), self._is_slow_enough(whose[0]), *head[:3])
+
+    def _is_slow_enough(self, host: str) -> bool:
+        """Return whether the host is slow, and half of all threads are at such hosts."""
+        now = self._clock()
+        if not self._lanes[host].is_slow(now):
+            return False
+        return sum(self._lanes[each.host].is_slow(now) for each in self.running) >= self.level // 2
+
+    def _pop(self, whose: tuple[str, str, str]) -> tuple[Transfer, Item]:
+        bucket = self._buckets[whose]
+        _, _, _, transfer, item = heapq.heappop(bucket)
+        if not bucket:
+            del self._buckets[whose]
+        self._lanes[transfer.host].waiting -= 1
+        return transfer, item
+
+    def _begin(self, transfer: Transfer) -> None:
+        transfer.begin(self._clock())
+        self.running[transfer] = None
+        self._lanes[transfer.host].active += 1
+        self._note(self._active, transfer, 1)
+
+    def end(self, transfer: Transfer) -> bool:
+        """Note that what was taken is no longer under way; return whether it came whole and quickly."""
+        lane, now = self._lanes[transfer.host], self._clock()
         lane.active -= 1
+        del self.running[transfer]
+        self._note(self._active, transfer, -1)
+        self._note(self._demand, transfer, -1)
+        whole = transfer.size > 0 and transfer.size >= (transfer.length or 0)
+        quick = whole and not transfer.broken_off and transfer.begun is not None and now - transfer.begun <= SOON
+        if quick:
+            lane.quick_at = now
+        return quick
+
+    def withdraw(self, task: str) -> list[tuple[Transfer, Item]]:
+        """Take out what waits of the task, and return it."""
+        gone: list[tuple[Transfer, Item]] = []
+        for whose in [whose for whose in self._buckets if whose[2] == task]:
+            while whose in self._buckets:
+                gone.append(self._pop(whose))
+                self._note(self._demand, gone[-1][0], -1)
+        return gone
+
+    def all_waiting(self) -> list[Transfer]:
+        """Return what waits, in the order of its turns as they are now."""
+        buckets = sorted(self._buckets, key=self._turn)
+        return [entry[3] for whose in buckets for entry in sorted(self._buckets[whose], key=lambda each: each[:3])]
+
+    # --- shares
+
+    def _kinds(self, transfer: Transfer) -> Iterator[tuple[Kind, str]]:
+        host, account, task = _whose(transfer)
+        yield (None, "host"), host
+        yield (None, "account"), account
+        yield (None, "task"), task
+        yield (host, "account"), account
+        yield (host, "task"), task
+
+    def _note(self, counts: defaultdict[Kind, Counter[str]], transfer: Transfer, change: int) -> None:
+        for kind, name in self._kinds(transfer):
+            its = counts[kind]
+            its[name] += change
+            if not its[name]:
+                del its[name]
+                if not its:
+                    del counts[kind]
+
+    def _share(self, kind: Kind) -> float:
+        """Return the share of each party of that kind; of one host's only where the host is limited."""
+        host = kind[0]
+        capacity = self.level
+        if host is not None:
+            limit = self._lanes[host].limit
+            if limit is None:
+                return inf
+            capacity = min(capacity, limit.level)
+        demands = self._demand[kind].values()
+        return max_min_share(demands, capacity) if len(demands) > 1 else inf
+
+    def beyond(self, transfer: Transfer, others: Counter[tuple[Kind, str]] | None = None) -> tuple[bool, ...]:
+        """Return for each kind whether the party would have more than its share with this one, and `others`, begun.
+
+        Everybody may have one.
+        """
+        extra = others if others is not None else Counter[tuple[Kind, str]]()
+        return tuple(
+            self._would_have(kind, name, extra) > max(1.0, self._share(kind)) for kind, name in self._kinds(transfer)
+        )
+
+    def has_surplus(self, transfer: Transfer, others: Counter[tuple[Kind, str]]) -> tuple[bool, ...]:
+        """Return for each kind whether the party of this one, which runs, has its share without it."""
+        return tuple(
+            self._would_have(kind, name, others) - 2 >= self._share(kind) for kind, name in self._kinds(transfer)
+        )
+
+    def _would_have(self, kind: Kind, name: str, others: Counter[tuple[Kind, str]]) -> int:
+        return self._active.get(kind, Counter())[name] + others[kind, name] + 1
+
+    def counted(self, transfers: Collection[Transfer], sign: int) -> Counter[tuple[Kind, str]]:
+        """Return what these add to (or take from) each party."""
+        counts: Counter[tuple[Kind, str]] = Counter()
+        for transfer in transfers:
+            for party in self._kinds(transfer):
+                counts[party] += sign
+        return counts
+
+    # --- what is learned of hosts
 
     def _note_slack(self, *, idle: bool) -> None:
         """Tell each limit that has room to spare: it is not what slows things, and learns nothing now."""
@@ -129,10 +272,14 @@ class Lanes(Generic[Item]):
     def _of(self, *names: str) -> Iterator[tuple[str, Limit, int]]:
         for name in names:
             if name == STORE:
-                limit, active = self._store, sum(lane.active for lane in self._lanes.values())
+                limit, active = self._store, len(self.running)
             elif name in self._lanes:
                 limit, active = self._lanes[name].limit, self._lanes[name].active
             else:
                 continue
             if limit is not None:
                 yield name, limit, active
+
+
+def _whose(transfer: Transfer) -> tuple[str, str, str]:
+    return transfer.host, transfer.account, transfer.task

@@ -5,16 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 from archiver.core import plan
 from archiver.core.clocks import LONG_AGO
-from archiver.core.errors import ArchiverError, Interrupted, LinkSpent, NoLink, Verdict
+from archiver.core.errors import ArchiverError, BodySlow, Interrupted, LinkSpent, NoLink, Verdict
 from archiver.core.keys import object_key
 from archiver.core.model import Dependency, Receipt, StemRow, StoredObject
 from archiver.core.states import StemEvent, StemState
 from archiver.core.text import host_of
+from archiver.core.transfer import Transfer, time_limit
 from archiver.pipeline.context import TaskContext
 from archiver.pipeline.duplicates import Duplicate, Duplicates
 from archiver.pipeline.listing import Listing
@@ -35,18 +36,23 @@ _EVENT_AFTER: Mapping[StemEvent | None, str] = {
 class StemTransfer:
     """One try at one stem; runs in the transfer pool."""
 
-    def __init__(self, context: TaskContext, listing: Listing, duplicates: Duplicates, row: StemRow) -> None:
+    def __init__(
+        self, context: TaskContext, listing: Listing, duplicates: Duplicates, row: StemRow, transfer: Transfer
+    ) -> None:
         self._context = context
+        self._transfer = transfer
         self._out = context.outside
         self._listing = listing
         self._duplicates = duplicates
         self._row = row
         self._host = host_of(row.url or row.url_shown)
+        self._limit: timedelta | None = None
+        """The time that the file may take in all."""
 
     def run(self) -> ArchiverError | None:
         """Store the stem and write down how that ended; return the error that pauses a dependency, if one came.
 
-        Raises LeaseLost, LedgerFault or Interrupted.
+        Raises LeaseLost, LedgerFault, Interrupted or Preempted.
         """
         with self._context.watch.at_work(self._listing.claim.task_id, self._row.name):
             return self._run()
@@ -74,17 +80,17 @@ class StemTransfer:
     def _receive(self) -> Receipt:
         """Try the known link, then a fresh one, then the provider's rescue link."""
         try:
-            return self._transfer(_link(self._row))
+            return self._try(_link(self._row))
         except (LinkSpent, NoLink) as error:
             self._listing.refresh(error)
         fresh = self._listing.rows[self._row.name].url or _link(self._row)
         try:
-            return self._transfer(fresh)
+            return self._try(fresh)
         except LinkSpent:
             rescue = self._rescue(fresh)
             if rescue is None:
                 raise
-            return self._transfer(rescue)
+            return self._try(rescue)
 
     def _rescue(self, url: str) -> str | None:
         link = self._listing.api().fresh_link(url)
@@ -92,7 +98,7 @@ class StemTransfer:
         self._context.log.info("stem.link_rescue", task_id=task_id, stem=self._row.name, offered=link is not None)
         return link
 
-    def _transfer(self, url: str) -> Receipt:
+    def _try(self, url: str) -> Receipt:
         began = time.monotonic()
         task_id, name, log = self._listing.claim.task_id, self._row.name, self._context.log
         log.info("stem.started", task_id=task_id, stem=name, url=self._row.url_shown)
@@ -122,13 +128,30 @@ class StemTransfer:
 
     def _move(self, url: str) -> Receipt:
         """Fetch and store; the receipt is an alias where the bytes are stored already."""
-        with self._out.downloader.open(url) as body:
+        self._limit = None
+        with self._out.downloader.open(url, self._received) as body:
             self._out.breakers.worked(Dependency.ORIGIN, host=self._host)
+            self._announce(body.length)
             key = object_key(self._context.prefix, self._listing.claim.task_id, self._row.name, body.extension)
             try:
                 return self._put(key, body, self._host)
             except Duplicate as duplicate:
                 return self._receipt_of_duplicate(key, duplicate.original)
+
+    def _announce(self, length: int | None) -> None:
+        policy, deadline = self._context.policy, self._listing.claim.deadline
+        left = None if deadline is None else deadline - self._context.clock()
+        size = policy.max_stem_bytes if length is None else length
+        self._limit = time_limit(size, policy.min_rate, left)
+        self._out.pool.announced(self._transfer, length)
+
+    def _received(self, size: int) -> None:
+        """Count a block; raise Preempted, Interrupted, or BodySlow past the time limit."""
+        if self._context.cancelled():
+            raise Interrupted
+        spent = self._out.pool.received(self._transfer, size)
+        if self._limit is not None and spent > self._limit:
+            raise BodySlow(f"not here after {spent}: its size, download.min_rate and its deadline allow {self._limit}")
 
     def _put(self, key: str, body: Body, host: str) -> Receipt:
         """Store the body; raise Duplicate where its bytes are stored already."""

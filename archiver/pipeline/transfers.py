@@ -5,20 +5,27 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from archiver.core.concurrency import Change
+from archiver.core.errors import Preempted
 from archiver.core.model import Dependency
-from archiver.pipeline.lanes import STORE, Lane, Lanes
+from archiver.core.transfer import Transfer
+from archiver.pipeline.lanes import STORE, Lanes
+from archiver.pipeline.preemption import Preemption
 from archiver.ports.runtime import EventLog
 
 _Work = tuple[Callable[[], None], "Future[None]"]
 
 
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
 class TransferThreads:
-    """Threads that move stems, the earliest deadline first, over all tasks.
+    """Threads that move stems, over all tasks: fairly, and the earliest deadline first (see `lanes`).
 
     Where it adapts, `threads` is the most. There are then as many as the store takes well, each origin's
     host has a limit of its own, and a thread passes over the hosts that are full.
@@ -30,9 +37,12 @@ class TransferThreads:
         *,
         adapts: bool = False,
         clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], datetime] = _utc_now,
         log: EventLog | None = None,
     ) -> None:
         self._lanes = Lanes[_Work](threads, adapts=adapts, clock=clock)
+        self._preemption = Preemption(self._lanes, clock=clock, wall=wall)
+        self._clock = clock
         self._log = log
         self._changed = threading.Condition()
         self._closed = False
@@ -58,15 +68,54 @@ class TransferThreads:
         for thread in fresh:
             thread.start()
 
-    def submit(self, deadline: datetime, work: Callable[[], None], host: str = "") -> Future[None]:
-        """Run `work`, which fetches from `host`; the earliest deadline goes first. Raises RuntimeError once closed."""
+    def submit(self, transfer: Transfer, work: Callable[[], None]) -> Future[None]:
+        """Run `work`, which moves `transfer`, when its turn has come. Raises RuntimeError once closed.
+
+        It is run again where it raised Preempted, or ends so where its whole task was given up.
+        """
         future: Future[None] = Future()
         with self._changed:
             if self._closed:
                 raise RuntimeError("the transfer pool is closed")
-            self._lanes.put(deadline, host, (work, future))
+            self._lanes.put(transfer, (work, future))
             self._changed.notify()
         return future
+
+    def announced(self, transfer: Transfer, length: int | None) -> None:
+        """Note how many bytes are to come."""
+        transfer.announce(length, self._clock())
+
+    def received(self, transfer: Transfer, size: int) -> timedelta:
+        """Note that a block came; return how long the transfer has run. Raises Preempted when it is to end now."""
+        now = self._clock()
+        transfer.count(size, now)
+        if self._preemption.is_due(now):
+            with self._changed:
+                self._preemption.look()
+        if transfer.broken_off:
+            raise Preempted
+        return timedelta(seconds=now - (now if transfer.begun is None else transfer.begun))
+
+    def crowd(self, workers: int) -> None:
+        """Note that tasks wait while all `workers` are busy with others; 0: none waits."""
+        withdrawn: list[_Work] = []
+        with self._changed:
+            self._preemption.look()
+            for task in {transfer.task for transfer in self._preemption.crowd(workers)}:
+                withdrawn += [work for _, work in self._lanes.withdraw(task)]
+        for _, future in withdrawn:
+            future.set_exception(Preempted())
+
+    def put_off(self, hosts: Collection[str], *, dropped: bool = False) -> timedelta | None:
+        """Return how long a task with stems on these hosts is to wait; None: not at all. `dropped`: it was given up."""
+        with self._changed:
+            return self._preemption.put_off(hosts, dropped=dropped)
+
+    def oldest(self) -> float:
+        """Return the seconds since the oldest transfer began for the first time; 0 where none is under way."""
+        with self._changed:
+            begun = [each.first_begun for each in self._lanes.running if each.first_begun is not None]
+        return self._clock() - min(begun) if begun else 0.0
 
     def moved(self, host: str, size: int) -> None:
         """Note that `size` bytes came from `host`: the pool finds out by this how many at a time are worth it."""
@@ -106,21 +155,30 @@ class TransferThreads:
             self._changed.notify_all()
 
     def _serve(self) -> None:
-        lane: Lane[_Work] | None = None
-        while (taken := self._next(lane)) is not None:
-            lane, (work, future) = taken
+        done: Transfer | None = None
+        again: _Work | None = None
+        while (taken := self._next(done, again)) is not None:
+            done, (work, future) = taken
+            again = None
             try:
                 work()
+            except Preempted as given_up:
+                if done.dropped:
+                    future.set_exception(given_up)
+                else:
+                    again = work, future
             except BaseException as error:  # noqa: BLE001 - the future hands it to whoever waits
                 future.set_exception(error)
             else:
                 future.set_result(None)
 
-    def _next(self, done: Lane[_Work] | None) -> tuple[Lane[_Work], _Work] | None:
-        """End what was done and take what comes next; None when the thread is to end."""
+    def _next(self, done: Transfer | None, again: _Work | None) -> tuple[Transfer, _Work] | None:
+        """End what was done, or let it wait again, and take what comes next; None when the thread is to end."""
         with self._changed:
-            if done is not None:
-                self._lanes.end(done)
+            if done is not None and self._lanes.end(done):
+                self._preemption.came_quickly()
+            if done is not None and again is not None:
+                self._lanes.put(done, again)
             while len(self._threads) <= self._lanes.level:
                 if taken := self._lanes.take():
                     return taken

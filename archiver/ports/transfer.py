@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
-from datetime import datetime
+from datetime import timedelta
 from typing import Protocol
+
+from archiver.core.transfer import Transfer
+
+Received = Callable[[int], None]
+"""Called with the size of each block that came; what it raises ends the body."""
+
+
+def uncounted(size: int) -> None:
+    """Count nothing."""
 
 
 class TransferPool(Protocol):
     """The threads that move stems, shared by all tasks."""
 
-    def submit(self, deadline: datetime, work: Callable[[], None], host: str) -> Future[None]:
-        """Run `work`, which fetches from `host`; the earliest deadline goes first."""
+    def submit(self, transfer: Transfer, work: Callable[[], None]) -> Future[None]:
+        """Run `work`, which moves `transfer`, fairly, the earliest deadline first; again where it raised Preempted.
+
+        The future raises Preempted where the whole task was given up.
+        """
+
+    def announced(self, transfer: Transfer, length: int | None) -> None:
+        """Note how many bytes are to come."""
+
+    def received(self, transfer: Transfer, size: int) -> timedelta:
+        """Note that a block came; return how long the transfer has run. Raises Preempted when it is to end now."""
+
+    def put_off(self, hosts: Collection[str], *, dropped: bool = False) -> timedelta | None:
+        """Return how long a task with stems on these hosts is to wait; None: not at all. `dropped`: it was given up."""
 
     def moved(self, host: str, size: int) -> None:
         """Note that `size` bytes came from `host`: the pool may find out by this how many at a time are worth it."""
@@ -52,9 +73,10 @@ class Body(Protocol):
 class Downloader(Protocol):
     """The anonymous client of the CDN."""
 
-    def open(self, url: str) -> AbstractContextManager[Body]:
+    def open(self, url: str, received: Received = uncounted) -> AbstractContextManager[Body]:
         """GET `url`, judge status, address and first bytes, and hand out the body.
 
+        Calls `received` with each block.
         Raises OriginBusy, LinkSpent, BodyNotAudio, BodyEmpty, BodyTooLarge or AddressForbidden.
         """
 

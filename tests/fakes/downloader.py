@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from archiver.core.errors import ArchiverError, LinkSpent
-from archiver.ports.transfer import Body
+from archiver.ports.transfer import Body, Received, uncounted
 from tests.fakes.calls import Calls, unnoticed
 
 
@@ -35,6 +35,7 @@ class FakeBody:
     """Satisfies Body."""
 
     audio: Audio
+    received: Received = uncounted
     size: int = 0
     closed: bool = False
 
@@ -60,6 +61,7 @@ class FakeBody:
             raise self.audio.then
         buffer[: len(piece)] = piece
         self.size += len(piece)
+        self.received(len(piece))
         return len(piece)
 
 
@@ -75,7 +77,7 @@ class FakeDownloader:
     _turns: Counter[str] = field(default_factory=Counter)
 
     @contextmanager
-    def open(self, url: str) -> Iterator[Body]:
+    def open(self, url: str, received: Received = uncounted) -> Iterator[Body]:
         self.opened.append(url)
         self.before("open", url)
         asked = self._turns[url]
@@ -85,7 +87,7 @@ class FakeDownloader:
         answer = scripted() if callable(scripted) else scripted
         if isinstance(answer, ArchiverError):
             raise answer
-        body = FakeBody(answer)
+        body = FakeBody(answer, received)
         self.bodies.append(body)
         try:
             yield body

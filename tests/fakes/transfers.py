@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future
-from datetime import datetime
+from datetime import timedelta
+
+from archiver.core.transfer import Transfer
 
 
 class Inline:
@@ -13,7 +15,16 @@ class Inline:
     def moved(self, host: str, size: int) -> None:
         pass
 
-    def submit(self, deadline: datetime, work: Callable[[], None], host: str) -> Future[None]:
+    def announced(self, transfer: Transfer, length: int | None) -> None:
+        pass
+
+    def received(self, transfer: Transfer, size: int) -> timedelta:
+        return timedelta()
+
+    def put_off(self, hosts: Collection[str], *, dropped: bool = False) -> timedelta | None:
+        return None
+
+    def submit(self, transfer: Transfer, work: Callable[[], None]) -> Future[None]:
         work()
         future: Future[None] = Future()
         future.set_result(None)

@@ -25,6 +25,7 @@ from archiver.core.errors import (
     LinkSpent,
 )
 from archiver.ports.runtime import UNWATCHED, Checkpoint, Watch
+from archiver.ports.transfer import Received, uncounted
 
 Reopen = Callable[[Mapping[str, str]], httpx.Response]
 """Asks for the same URL again with more header fields; follows redirects, judges no status."""
@@ -65,6 +66,7 @@ class VerifyingBody:
         sleep: Callable[[float], None],
         checkpoint: Checkpoint,
         watch: Watch = UNWATCHED,
+        received: Received = uncounted,
     ) -> None:
         self._first = self._response = response
         self._reader: Reader = stream_of(response).reader
@@ -76,6 +78,7 @@ class VerifyingBody:
         self._sleep = sleep
         self._checkpoint = checkpoint
         self._watch = watch
+        self._received = received
         self._validator = validator(response.headers)
         self._head = memoryview(b"")
         self._container: Container | None = None
@@ -118,7 +121,7 @@ class VerifyingBody:
         try:
             while got < ENOUGH and not self._reader.ended:
                 size = self._take(self._reader, view[got:])
-                self._rate.count(size)
+                self._count(size)
                 if size and not got:
                     self._checkpoint("download.first_byte")
                 got += size
@@ -197,7 +200,7 @@ class VerifyingBody:
         except httpx.TransportError as cut:
             self._resume(cut, at)
             return 0
-        self._rate.count(size)
+        self._count(size)
         self._cap(at + size, self._framing + self._reader.framing)
         if not self._midway and not self._reader.ended:
             self._midway = True
@@ -219,6 +222,10 @@ class VerifyingBody:
             self._throttle.give_back(share - size)
         return size
 
+    def _count(self, size: int) -> None:
+        self._rate.count(size)
+        self._received(size)
+
     def _resume(self, cut: httpx.TransportError, at: int) -> None:
         self._response.close()
         self._watch.progress()  # given up, it raises here: what was cut off for that is not to be resumed
@@ -230,7 +237,7 @@ class VerifyingBody:
         while resumable and self._tries < RESUMES:
             self._sleep(RESUME_FIRST * 2**self._tries)
             self._tries += 1
-            self._rate.count(0)
+            self._count(0)
             try:
                 self._go_on(at)
             except Hiccup:
@@ -277,7 +284,7 @@ class VerifyingBody:
         digest, buffer, got = hashlib.sha256(), memoryview(bytearray(COMPARED)), 0
         try:
             while (size := self._take(reader, buffer)) and self._fits(got, reader.framing):
-                self._rate.count(size)
+                self._count(size)
                 digest.update(buffer[:size])
                 got += size
         except httpx.TransportError as error:

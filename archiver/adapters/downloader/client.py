@@ -21,7 +21,7 @@ from archiver.adapters.http1 import Pool
 from archiver.core.errors import AddressForbidden, ArchiverError, BodyShort, OriginBusy
 from archiver.core.text import MAX_URL, host_of
 from archiver.ports.runtime import UNWATCHED, Checkpoint, Jitter, Watch, unobserved
-from archiver.ports.transfer import Body
+from archiver.ports.transfer import Body, Received, uncounted
 
 REDIRECTS_MAX = 5
 TRIES = 3
@@ -104,14 +104,16 @@ class HttpDownloader:
         )
 
     @contextmanager
-    def open(self, url: str) -> Iterator[Body]:
+    def open(self, url: str, received: Received = uncounted) -> Iterator[Body]:
         """GET `url`, judge status, address and first bytes, and hand out the body.
 
+        Calls `received` with the size of each block.
         Network failures, 408, 429 and 5xx are tried again, three times within ten seconds at most.
         Raises OriginBusy, LinkSpent, BodyNotAudio, BodyEmpty, BodyTooLarge or AddressForbidden.
         """
         try:
-            with closing(self._retrying(self._begin, url)) as body, self._watch.interruptible(body.interrupt):
+            begun = self._retrying(self._begin, url, received)
+            with closing(begun) as body, self._watch.interruptible(body.interrupt):
                 yield body
         except OriginBusy:
             self._on_failure(host_of(url))
@@ -123,7 +125,7 @@ class HttpDownloader:
         spread: float = TRY_FIRST * 2 ** (state.attempt_number - 1) * (0.5 + self._jitter())
         return max(spread, named or 0.0)
 
-    def _begin(self, url: str) -> VerifyingBody:
+    def _begin(self, url: str, received: Received) -> VerifyingBody:
         response = self._get(url, {})
         try:
             expect_audio(response)
@@ -137,6 +139,7 @@ class HttpDownloader:
                 sleep=self._sleep,
                 checkpoint=self._checkpoint,
                 watch=self._watch,
+                received=received,
             )
             body.look()
         except BaseException:

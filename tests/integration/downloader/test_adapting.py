@@ -12,6 +12,7 @@ from archiver.adapters.downloader import HttpDownloader
 from archiver.core.errors import ArchiverError, OriginBusy
 from archiver.core.model import Dependency
 from archiver.core.text import host_of
+from archiver.core.transfer import Transfer
 from tests.fakes.audio import mp3
 from tests.fakes.origin import Origin
 from tests.fakes.scripted import Reply, Request
@@ -74,7 +75,7 @@ class Transfers:
             self.more()
 
     def more(self) -> None:
-        self.pool.submit(NOW, self.one, host_of(self.url))
+        self.pool.submit(Transfer(NOW, host_of(self.url)), self.one)
 
 
 @contextmanager

@@ -46,6 +46,7 @@ from archiver.core.model import (
     Yielded,
 )
 from archiver.core.states import StemState
+from archiver.core.transfer import Transfer
 from archiver.service.deadlines import DeadlineWatch
 from tests.fakes.downloader import Audio
 from tests.fakes.time import NOW as START
@@ -536,19 +537,18 @@ def test_link_that_is_spent_and_listed_no_more_is_rescued(world: Path) -> None:
 
 def test_transfers_queue_up_by_the_deadline_of_their_task(world: Path) -> None:
     class Noting(TransferThreads):
-        def submit(self, deadline: datetime, work: Callable[[], None], host: str = "") -> Future[None]:
-            deadlines.append(deadline)
-            hosts.append(host)
-            return super().submit(deadline, work, host)
+        def submit(self, transfer: Transfer, work: Callable[[], None]) -> Future[None]:
+            submitted.append(transfer)
+            return super().submit(transfer, work)
 
-    deadlines: list[datetime] = []
-    hosts: list[str] = []
+    submitted: list[Transfer] = []
     world.lists(world.serves("vocal", VOCAL))
     claim = world.claim()
     with closing(Noting(1)) as pool:
         world.start(pool=pool).archiver.archive(claim)
-    assert deadlines == [START + Policy().retention]
-    assert hosts == ["cdn.example"]
+    [transfer] = submitted
+    assert transfer.deadline == START + Policy().retention
+    assert (transfer.host, transfer.account, transfer.task) == ("cdn.example", "default", TASK)
 
 
 def test_lease_that_was_lost_stops_the_work_and_writes_nothing(world: Path) -> None:

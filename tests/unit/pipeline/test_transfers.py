@@ -11,6 +11,7 @@ from datetime import timedelta
 import pytest
 
 from archiver.core.model import Dependency
+from archiver.core.transfer import Transfer
 from archiver.pipeline.lanes import Lanes
 from archiver.pipeline.transfers import TransferThreads
 from tests.fakes.events import Events
@@ -20,9 +21,9 @@ from tests.fakes.time import NOW
 def test_pool_when_full_runs_the_earliest_deadline_first() -> None:
     pool = TransferThreads(1)
     gate, order = threading.Event(), []
-    pool.submit(NOW, gate.wait)  # type: ignore[arg-type]  # the result of wait is of no interest
+    pool.submit(Transfer(NOW), gate.wait)  # type: ignore[arg-type]  # the result of wait is of no interest
     days = [9, 3, 7, 1, 5]
-    futures = [pool.submit(NOW + timedelta(days=day), lambda day=day: order.append(day)) for day in days]  # type: ignore[misc]
+    futures = [pool.submit(Transfer(NOW + timedelta(days=day)), lambda day=day: order.append(day)) for day in days]  # type: ignore[misc]
     gate.set()
     for future in futures:
         future.result(5)
@@ -33,8 +34,8 @@ def test_pool_when_full_runs_the_earliest_deadline_first() -> None:
 def test_pool_with_equal_deadlines_keeps_the_order_of_submission() -> None:
     pool = TransferThreads(1)
     gate, order = threading.Event(), []
-    pool.submit(NOW, gate.wait)  # type: ignore[arg-type]  # see above
-    futures = [pool.submit(NOW, lambda n=n: order.append(n)) for n in range(20)]  # type: ignore[misc]
+    pool.submit(Transfer(NOW), gate.wait)  # type: ignore[arg-type]  # see above
+    futures = [pool.submit(Transfer(NOW), lambda n=n: order.append(n)) for n in range(20)]  # type: ignore[misc]
     gate.set()
     for future in futures:
         future.result(5)
@@ -48,8 +49,8 @@ def test_pool_when_work_raises_hands_the_error_to_the_waiter_and_lives_on() -> N
 
     pool = TransferThreads(1)
     with pytest.raises(ZeroDivisionError):
-        pool.submit(NOW, fail).result(5)
-    assert pool.submit(NOW, lambda: None).result(5) is None
+        pool.submit(Transfer(NOW), fail).result(5)
+    assert pool.submit(Transfer(NOW), lambda: None).result(5) is None
     pool.close()
 
 
@@ -57,7 +58,7 @@ def test_pool_after_close_takes_nothing_more_and_ends_its_threads() -> None:
     pool = TransferThreads(3)
     pool.close()
     with pytest.raises(RuntimeError):
-        pool.submit(NOW, lambda: None)
+        pool.submit(Transfer(NOW), lambda: None)
     for thread in pool._threads:  # white box: that they end is the promise
         thread.join(5)
         assert not thread.is_alive()
@@ -66,7 +67,7 @@ def test_pool_after_close_takes_nothing_more_and_ends_its_threads() -> None:
 def test_pool_when_made_larger_takes_more_at_once() -> None:
     pool = TransferThreads(1)
     both = threading.Barrier(2)
-    futures = [pool.submit(NOW, lambda: both.wait(30)) for _ in range(2)]  # type: ignore[arg-type]  # see above
+    futures = [pool.submit(Transfer(NOW), lambda: both.wait(30)) for _ in range(2)]  # type: ignore[arg-type]  # see above
     assert not any(future.done() for future in futures)
     pool.resize(2)
     for future in futures:
@@ -82,11 +83,11 @@ def test_pool_when_made_smaller_finishes_what_it_is_at_and_keeps_to_the_new_size
         at_work.release()
         gate.wait(30)
 
-    early = [pool.submit(NOW, begun) for _ in range(3)]
+    early = [pool.submit(Transfer(NOW), begun) for _ in range(3)]
     for _ in early:
         assert at_work.acquire(timeout=30)
     pool.resize(1)
-    late = [pool.submit(NOW, most) for _ in range(6)]
+    late = [pool.submit(Transfer(NOW), most) for _ in range(6)]
     gate.set()
     for future in early + late:
         future.result(30)
@@ -142,7 +143,7 @@ def refused_to_one(pool: TransferThreads, host: str) -> None:
 def test_pool_that_adapts_starts_with_few_of_its_threads() -> None:
     work = Gated()
     with closing(TransferThreads(64, adapts=True)) as pool:
-        futures = [pool.submit(NOW, work.of(f"a{n}"), "a") for n in range(9)]
+        futures = [pool.submit(Transfer(NOW, "a"), work.of(f"a{n}")) for n in range(9)]
         assert work.wait_for(4) == ["a0", "a1", "a2", "a3"]
         assert pool.limits() == {Dependency.ORIGIN: 4, Dependency.STORE: 4}
         assert not work.begun.acquire(timeout=0.05)
@@ -154,10 +155,10 @@ def test_pool_that_adapts_starts_with_few_of_its_threads() -> None:
 def test_host_that_is_full_keeps_no_thread_from_the_stems_of_another() -> None:
     work, later = Gated(), NOW + timedelta(days=1)
     with closing(TransferThreads(64, adapts=True)) as pool:
-        pool.submit(NOW, lambda: None, "a").result(30)
+        pool.submit(Transfer(NOW, "a"), lambda: None).result(30)
         refused_to_one(pool, "a")
-        futures = [pool.submit(NOW, work.of(f"a{n}"), "a") for n in range(3)]
-        futures += [pool.submit(later, work.of(f"b{n}"), "b") for n in range(3)]
+        futures = [pool.submit(Transfer(NOW, "a"), work.of(f"a{n}")) for n in range(3)]
+        futures += [pool.submit(Transfer(later, "b"), work.of(f"b{n}")) for n in range(3)]
         assert work.wait_for(4) == ["a0", "b0", "b1", "b2"], "the one that is full has the nearer deadline"
         work.gate.set()
         for future in futures:
@@ -168,9 +169,9 @@ def test_host_that_is_full_keeps_no_thread_from_the_stems_of_another() -> None:
 def test_host_that_has_room_again_is_served_by_threads_that_wait() -> None:
     work, log = Gated(), Events()
     with closing(TransferThreads(64, adapts=True, clock=Ticks(), log=log)) as pool:
-        pool.submit(NOW, lambda: None, "a").result(30)
+        pool.submit(Transfer(NOW, "a"), lambda: None).result(30)
         refused_to_one(pool, "a")
-        futures = [pool.submit(NOW, work.of(f"a{n}"), "a") for n in range(9)]
+        futures = [pool.submit(Transfer(NOW, "a"), work.of(f"a{n}")) for n in range(9)]
         work.wait_for(1)
         while pool.limits()[Dependency.ORIGIN] == 1:
             pool.moved("a", 1_000_000)
@@ -186,7 +187,7 @@ def test_host_that_has_room_again_is_served_by_threads_that_wait() -> None:
 def test_store_that_is_busy_lets_threads_end() -> None:
     work = Gated()
     with closing(TransferThreads(64, adapts=True)) as pool:
-        futures = [pool.submit(NOW, work.of(f"a{n}"), "a") for n in range(8)]
+        futures = [pool.submit(Transfer(NOW, "a"), work.of(f"a{n}")) for n in range(8)]
         work.wait_for(4)
         pool.store_refused()
         assert pool.limits()[Dependency.STORE] == 2
@@ -200,9 +201,9 @@ def test_store_that_is_busy_lets_threads_end() -> None:
 def test_pool_that_is_resized_from_adapting_to_a_number_has_all_its_threads_for_one_host() -> None:
     work = Gated()
     with closing(TransferThreads(64, adapts=True)) as pool:
-        pool.submit(NOW, lambda: None, "a").result(30)
+        pool.submit(Transfer(NOW, "a"), lambda: None).result(30)
         refused_to_one(pool, "a")
-        futures = [pool.submit(NOW, work.of(f"a{n}"), "a") for n in range(6)]
+        futures = [pool.submit(Transfer(NOW, "a"), work.of(f"a{n}")) for n in range(6)]
         work.wait_for(1)
         pool.resize(6)
         work.wait_for(5)
@@ -216,9 +217,9 @@ def test_pool_that_is_resized_from_adapting_to_a_number_has_all_its_threads_for_
 def test_pool_closed_while_a_host_is_full_still_runs_all_that_was_submitted() -> None:
     work = Gated()
     pool = TransferThreads(64, adapts=True)
-    pool.submit(NOW, lambda: None, "a").result(30)
+    pool.submit(Transfer(NOW, "a"), lambda: None).result(30)
     refused_to_one(pool, "a")
-    futures = [pool.submit(NOW, work.of(f"a{n}"), "a") for n in range(5)]
+    futures = [pool.submit(Transfer(NOW, "a"), work.of(f"a{n}")) for n in range(5)]
     work.wait_for(1)
     pool.close()
     work.gate.set()
@@ -231,9 +232,9 @@ def test_pool_closed_while_a_host_is_full_still_runs_all_that_was_submitted() ->
 
 def test_lanes_of_hosts_that_are_gone_are_forgotten_and_none_with_work_in_it() -> None:
     lanes = Lanes[str](2, adapts=True, clock=Ticks())
-    lanes.put(NOW + timedelta(days=1), "kept", "waits")
+    lanes.put(Transfer(NOW + timedelta(days=1), "kept"), "waits")
     for n in range(192):
-        lanes.put(NOW, f"host-{n}", "passes")
+        lanes.put(Transfer(NOW, f"host-{n}"), "passes")
         taken = lanes.take()
         assert taken is not None
         assert taken[1] == "passes"
