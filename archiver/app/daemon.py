@@ -207,5 +207,6 @@ def _sources(parts: Parts, liveness: Liveness) -> Sources:
         late=liveness.late,
         budget=adapters.accounts.budget,
         limits=adapters.transfers.limits,
+        oldest_transfer=adapters.transfers.oldest,
         clock=clock,
     )

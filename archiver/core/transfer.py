@@ -13,6 +13,8 @@ SOON = 60.0
 """Seconds within which a transfer ends soon: it is not worth breaking off."""
 CRAWL = 300.0
 """Seconds that are still to go for one that crawls: it may keep a worker only while none is wanted elsewhere."""
+GIVES_WAY = 600.0
+"""Seconds for which one that was broken off because it is slow goes last."""
 LEAST_LIMIT = timedelta(minutes=10)
 """The time that every file may take, however near its deadline is."""
 
@@ -36,8 +38,8 @@ class Transfer:
     """True: it is to end with its next block, and to wait again for its turn."""
     dropped: bool = False
     """True: it is to end with its next block, and its task with it."""
-    hopeless: bool = False
-    """True once it was broken off because it would not have ended before its own deadline: it goes last."""
+    gave_way_at: float = -inf
+    """When it was last broken off because it is slow, be it within its share."""
     _before: tuple[float, int] = field(default=(0.0, 0), repr=False)
     _mark: tuple[float, int] = field(default=(0.0, 0), repr=False)
 
@@ -58,6 +60,10 @@ class Transfer:
         self.size += size
         if now - self._mark[0] >= SLICE:
             self._before, self._mark = self._mark, (now, self.size)
+
+    def gives_way(self, now: float) -> bool:
+        """Return whether others go first, however urgent it is."""
+        return now - self.gave_way_at < GIVES_WAY
 
     def seconds_left(self, now: float) -> float:
         """Return how long it will take at its present rate; nothing while that cannot be told yet.

@@ -62,9 +62,13 @@ class Lanes(Generic[Item]):
         self._clock = clock
         self._order = itertools.count()
         self._lanes: dict[str, Lane] = {}
-        self._buckets: dict[tuple[str, str, str], list[tuple[bool, datetime, int, Transfer, Item]]] = {}
+        self._buckets: dict[tuple[str, str, str], list[tuple[datetime, int, Transfer, Item]]] = {}
         self._demand: defaultdict[Kind, Counter[str]] = defaultdict(Counter)
         self._active: defaultdict[Kind, Counter[str]] = defaultdict(Counter)
+        self._shares: dict[Kind, float] = {}
+        """Shares as they are now, once somebody has asked; ..."""
+        self._slow: int | None = None
+        """... and the number that run of slow hosts."""
         self._store: Limit | None = None
         self.running: dict[Transfer, None] = {}
         self.resize(most, adapts=adapts)
@@ -112,7 +116,7 @@ class Lanes(Generic[Item]):
         self._known(transfer.host).waiting += 1
         transfer.begun = None
         bucket = self._buckets.setdefault(_whose(transfer), [])
-        heapq.heappush(bucket, (transfer.hopeless, transfer.deadline, next(self._order), transfer, item))
+        heapq.heappush(bucket, (transfer.deadline, next(self._order), transfer, item))
         self._note(self._demand, transfer, 1)
 
     def _known(self, host: str) -> Lane:
@@ -124,6 +128,7 @@ class Lanes(Generic[Item]):
 
     def take(self) -> tuple[Transfer, Item] | None:
         """Begin the next transfer of those whose host has room, one within its shares first; `end` is to follow."""
+        self._forget()
         ready = [whose for whose in self._buckets if not self._lanes[whose[0]].is_full]
         taken = None
         if ready:
@@ -135,19 +140,27 @@ class Lanes(Generic[Item]):
 
     def _turn(self, whose: tuple[str, str, str]) -> tuple[object, ...]:
         """Return the key by which the bucket's first is chosen."""
-        head = self._buckets[whose][0]
-        return (*self.beyond(head[3]), self._is_slow_enough(whose[0]), *head[:3])
+        deadline, order, head, _ = self._buckets[whose][0]
+        slow = self._is_slow_enough(head.host)
+        tried = slow and head.first_begun is not None
+        return (head.gives_way(self._clock()), slow, *self.beyond(head), tried, deadline, order)
 
     def _is_slow_enough(self, host: str) -> bool:
         """Return whether the host is slow, and half of all threads are at such hosts."""
         now = self._clock()
         if not self._lanes[host].is_slow(now):
             return False
-        return sum(self._lanes[each.host].is_slow(now) for each in self.running) >= self.level // 2
+        if self._slow is None:
+            self._slow = sum(self._lanes[each.host].is_slow(now) for each in self.running)
+        return self._slow >= self.level // 2
+
+    def _forget(self) -> None:
+        self._shares.clear()
+        self._slow = None
 
     def _pop(self, whose: tuple[str, str, str]) -> tuple[Transfer, Item]:
         bucket = self._buckets[whose]
-        _, _, _, transfer, item = heapq.heappop(bucket)
+        _, _, transfer, item = heapq.heappop(bucket)
         if not bucket:
             del self._buckets[whose]
         self._lanes[transfer.host].waiting -= 1
@@ -183,8 +196,9 @@ class Lanes(Generic[Item]):
 
     def all_waiting(self) -> list[Transfer]:
         """Return what waits, in the order of its turns as they are now."""
+        self._forget()
         buckets = sorted(self._buckets, key=self._turn)
-        return [entry[3] for whose in buckets for entry in sorted(self._buckets[whose], key=lambda each: each[:3])]
+        return [entry[2] for whose in buckets for entry in sorted(self._buckets[whose], key=lambda each: each[:2])]
 
     # --- shares
 
@@ -197,6 +211,7 @@ class Lanes(Generic[Item]):
         yield (host, "task"), task
 
     def _note(self, counts: defaultdict[Kind, Counter[str]], transfer: Transfer, change: int) -> None:
+        self._forget()
         for kind, name in self._kinds(transfer):
             its = counts[kind]
             its[name] += change
@@ -207,6 +222,11 @@ class Lanes(Generic[Item]):
 
     def _share(self, kind: Kind) -> float:
         """Return the share of each party of that kind; of one host's only where the host is limited."""
+        if kind not in self._shares:
+            self._shares[kind] = self._share_now(kind)
+        return self._shares[kind]
+
+    def _share_now(self, kind: Kind) -> float:
         host = kind[0]
         capacity = self.level
         if host is not None:
@@ -234,7 +254,8 @@ class Lanes(Generic[Item]):
         )
 
     def _would_have(self, kind: Kind, name: str, others: Counter[tuple[Kind, str]]) -> int:
-        return self._active.get(kind, Counter())[name] + others[kind, name] + 1
+        active = self._active.get(kind)
+        return (0 if active is None else active[name]) + others[kind, name] + 1
 
     def counted(self, transfers: Collection[Transfer], sign: int) -> Counter[tuple[Kind, str]]:
         """Return what these add to (or take from) each party."""

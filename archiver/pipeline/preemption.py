@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,15 +20,31 @@ APART = 0.1
 LONGEST = 3600.0
 """... and at most this."""
 FIRST_EXCHANGE = 10.0
-"""Seconds until crawling tasks are exchanged again; doubles, to LONGEST, until a transfer comes quickly."""
+"""Seconds until slow ones are exchanged again; doubles, to LONGEST, until a transfer comes quickly."""
+
+
+@dataclass(slots=True)
+class Exchange:
+    """Says when slow ones give way to those of which nothing better is known: seldom, where that brings nothing."""
+
+    due_at: float
+    wait: float = FIRST_EXCHANGE
+
+    def use(self, now: float) -> None:
+        """Note that some gave way."""
+        self.due_at, self.wait = now + self.wait, min(2 * self.wait, LONGEST)
+
+    def renew(self, now: float) -> None:
+        """Note that there is something better than what is slow."""
+        self.due_at, self.wait = min(self.due_at, now), FIRST_EXCHANGE
 
 
 class Preemption:
     """Breaks off slow transfers, by these rules, each where something waits that is within its shares.
 
-    A party beyond its share gives up those that do not end soon. Of slow ones from slow hosts at most half of the
-    threads are full while something waits that may come quickly. One that would not end before the deadline of what
-    waits gives way to it, where that is the nearer one, or where it would not meet its own either.
+    A party beyond its share gives up those that do not end soon. Of slow ones at most half of the threads are full
+    while something waits that may come quickly, or, now and then, that was never begun. One that would not end before
+    the deadline of what waits gives way to it, where that is the nearer one, or where it would not meet its own either.
     While tasks wait for a worker, those whose transfers crawl keep at most half of the workers.
     Needs the lock of `lanes` where threads share it.
     """
@@ -39,7 +56,9 @@ class Preemption:
         self._looked_at = clock()
         self._workers = 0
         """The number of workers while tasks wait for one; 0 while none does."""
-        self._exchange_in, self._exchange_at = FIRST_EXCHANGE, clock()
+        self._explored = False
+        """True where, in this look, something slow gave way to what is not known to be better."""
+        self._tasks, self._transfers = Exchange(clock()), Exchange(clock())
 
     def is_due(self, now: float) -> bool:
         """Return whether it is time for another look."""
@@ -64,8 +83,9 @@ class Preemption:
         stopping = [transfer for transfer in lanes.running if transfer.broken_off]
         free = lanes.level - len(lanes.running) + len(stopping)
         changes = lanes.counted(stopping, -1)
+        self._explored = False
         for waiting in lanes.all_waiting()[: lanes.level]:
-            if any(lanes.beyond(waiting, changes)):
+            if any(lanes.beyond(waiting, changes)) and not self._may_be_quick(waiting, now):
                 continue
             full = self._is_full(waiting.host, stopping)
             if full or free <= 0:
@@ -78,6 +98,15 @@ class Preemption:
             else:
                 free -= 1
             changes.update(lanes.counted([waiting], 1))
+        if self._explored:
+            self._transfers.use(now)
+
+    def _may_be_quick(self, waiting: Transfer, now: float) -> bool:
+        """Return whether it is to go before slow ones, which fill more than half of the threads, whatever its share."""
+        if waiting.gives_way(now) or self._lanes.lane(waiting.host).is_slow(now):
+            return False
+        slow = [each for each in self._lanes.running if not each.broken_off and each.seconds_left(now) > SOON]
+        return len(slow) > self._lanes.level // 2
 
     def _is_full(self, host: str, stopping: Collection[Transfer]) -> bool:
         lane = self._lanes.lane(host)
@@ -97,15 +126,23 @@ class Preemption:
         surplus = [transfer for transfer in lasting if any(self._lanes.has_surplus(transfer, changes))]
         if surplus:
             return max(surplus, key=lambda each: (self._lanes.has_surplus(each, changes), each.seconds_left(now)))
-        quick = not self._lanes.lane(waiting.host).is_slow(now)
-        slow = [transfer for transfer in lasting if self._lanes.lane(transfer.host).is_slow(now)]
-        if quick and len(slow) > self._lanes.level // 2:
-            return max(slow, key=lambda each: (each.deadline, each.seconds_left(now)))
-        return self._late(waiting, lasting, now, quick=quick)
+        return self._slow(waiting, lasting, now) or self._late(waiting, lasting, now)
 
-    def _late(self, waiting: Transfer, lasting: Iterable[Transfer], now: float, *, quick: bool) -> Transfer | None:
+    def _slow(self, waiting: Transfer, lasting: Collection[Transfer], now: float) -> Transfer | None:
+        """Return the least urgent that is slow, where more than half of the threads are at such."""
+        if len(lasting) <= self._lanes.level // 2 or waiting.gives_way(now):
+            return None
+        if self._lanes.lane(waiting.host).is_slow(now):
+            if waiting.first_begun is not None or now < self._transfers.due_at:
+                return None
+            self._explored = True
+        victim = max(lasting, key=lambda each: (each.deadline, each.seconds_left(now)))
+        victim.gave_way_at = now
+        return victim
+
+    def _late(self, waiting: Transfer, lasting: Collection[Transfer], now: float) -> Transfer | None:
         """Return the slowest that ends too late for what waits, and is less urgent or hopeless."""
-        time = self._wall()
+        time, quick = self._wall(), not self._lanes.lane(waiting.host).is_slow(now)
         room = (waiting.deadline - time).total_seconds()
         late = [
             transfer
@@ -116,7 +153,8 @@ class Preemption:
         if not late:
             return None
         slowest = max(late, key=lambda each: each.seconds_left(now))
-        slowest.hopeless = _is_hopeless(slowest, now, time)
+        if _is_hopeless(slowest, now, time):
+            slowest.gave_way_at = now
         return slowest
 
     # --- room for what waits in the ledger
@@ -125,14 +163,13 @@ class Preemption:
         """Note that tasks wait while all `workers` are busy (0: none wait); drop and return what ends with its task."""
         self._workers = workers
         now = self._clock()
-        if not workers or now < self._exchange_at:
+        if not workers or now < self._tasks.due_at:
             return []
         crawling = self._crawling(now)
         spare = len(crawling) - workers // 2
         if spare <= 0:
             return []
-        self._exchange_at = now + self._exchange_in
-        self._exchange_in = min(2 * self._exchange_in, LONGEST)
+        self._tasks.use(now)
         least_urgent = sorted(crawling, key=lambda its: max(each.deadline for each in its))[-spare:]
         dropped = [transfer for its in least_urgent for transfer in its]
         for transfer in dropped:
@@ -141,7 +178,8 @@ class Preemption:
 
     def came_quickly(self) -> None:
         """Note that there is something better to do than what crawls."""
-        self._exchange_in, self._exchange_at = FIRST_EXCHANGE, min(self._exchange_at, self._clock())
+        self._tasks.renew(self._clock())
+        self._transfers.renew(self._clock())
 
     def _crawling(self, now: float) -> list[list[Transfer]]:
         """Return the transfers of each task of which all that run crawl."""

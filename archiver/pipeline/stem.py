@@ -10,7 +10,7 @@ from functools import partial
 
 from archiver.core import plan
 from archiver.core.clocks import LONG_AGO
-from archiver.core.errors import ArchiverError, BodySlow, Interrupted, LinkSpent, NoLink, Verdict
+from archiver.core.errors import ArchiverError, BodySlow, Interrupted, LinkSpent, NoLink, Preempted, Verdict
 from archiver.core.keys import object_key
 from archiver.core.model import Dependency, Receipt, StemRow, StoredObject
 from archiver.core.states import StemEvent, StemState
@@ -105,6 +105,9 @@ class StemTransfer:
         self._host = host_of(url)
         try:
             receipt = self._move(url)
+        except Preempted:
+            log.info("stem.preempted", task_id=task_id, stem=name, host=self._host, bytes=self._transfer.size)
+            raise
         except ArchiverError as error:
             if error.shows is not None:
                 self._out.breakers.worked(error.shows, host=self._host)

@@ -54,6 +54,8 @@ class Sources:
     """Requests to the provider that may be sent at once."""
     limits: Callable[[], Mapping[Dependency, int]]
     """Transfers that are let at one time: with one host of the origin, the most of any, and with the store."""
+    oldest_transfer: Callable[[], float]
+    """Seconds since the oldest transfer under way began."""
     clock: Clock
 
 
@@ -164,6 +166,11 @@ class _Gauges(Collector):
             "Transfers let at one time with one host of the origin (the most of any), and with the store",
             "dependency",
             {name.value: limit for name, limit in self._sources.limits().items()},
+        )
+        yield _one(
+            "oldest_transfer_seconds",
+            "Since the oldest transfer that is under way first began; 0 without any",
+            self._sources.oldest_transfer(),
         )
         overview = self._ledger.look(now)
         yield _one("ledger_up", "1 when the last look into the ledger worked, else 0", overview is not None)

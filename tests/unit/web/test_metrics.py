@@ -76,6 +76,7 @@ class Behind:
                 late=lambda: self.late,
                 budget=lambda: 17,
                 limits=lambda: {Dependency.ORIGIN: 12, Dependency.STORE: 16},
+                oldest_transfer=lambda: 44.5,
                 clock=lambda: self.now,
             )
         )
@@ -110,6 +111,7 @@ def test_gauges_show_what_the_service_and_its_ledger_say() -> None:
         "api_budget_requests": 17,
         "transfers_allowed{dependency=origin}": 12,
         "transfers_allowed{dependency=store}": 16,
+        "oldest_transfer_seconds": 44.5,
         "ledger_up": 1,
         **{f"tasks{{state={state}}}": {"archived": 7, "lost": 1}.get(state, 0) for state in TaskState},
         **{f"stems{{state={state}}}": {"wanted": 3}.get(state, 0) for state in StemState},

@@ -1,0 +1,203 @@
+"""Fair shares of the pool and of the workers: a pool without threads, in fake time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import pytest
+
+from archiver.core.transfer import Transfer
+from archiver.pipeline.lanes import Lanes
+from archiver.pipeline.preemption import Preemption
+from tests.fakes.time import NOW
+
+DAY = timedelta(days=1)
+
+
+@dataclass
+class Yard:
+    """Transfers at so many bytes a second each, second by second, as the pool's threads would move them."""
+
+    threads: int = 16
+    adapts: bool = False
+    now: float = 0.0
+    rates: dict[Transfer, float] = field(default_factory=dict)
+    done: list[Transfer] = field(default_factory=list)
+    restarts: Counter[Transfer] = field(default_factory=Counter)
+    gave_way: set[str] = field(default_factory=set)
+    """Tasks that were given up for others."""
+
+    def __post_init__(self) -> None:
+        self.lanes = Lanes[int](self.threads, adapts=self.adapts, clock=lambda: self.now)
+        self.preemption = Preemption(self.lanes, clock=lambda: self.now, wall=self.wall)
+
+    def wall(self) -> datetime:
+        return NOW + timedelta(seconds=self.now)
+
+    def puts(self, transfer: Transfer, length: int, rate: float) -> Transfer:
+        self.lanes.put(transfer, length)
+        self.rates[transfer] = rate
+        return transfer
+
+    def puts_many(self, number: int, host: str, task: str, length: int, rate: float, days: float = 9) -> list[Transfer]:
+        return [self.puts(Transfer(NOW + days * DAY, host, "", task), length, rate) for _ in range(number)]
+
+    def passes(self, seconds: float) -> None:
+        for _ in range(int(seconds)):
+            self.take()
+            self.now += 1.0
+            for transfer in list(self.lanes.running):
+                self.moves(transfer)
+            self.preemption.look()
+        self.take()
+
+    def take(self) -> None:
+        while len(self.lanes.running) < self.lanes.level and (taken := self.lanes.take()):
+            taken[0].announce(taken[1], self.now)
+
+    def moves(self, transfer: Transfer) -> None:
+        if transfer.broken_off:
+            self.lanes.end(transfer)
+            if transfer.dropped:
+                self.gave_way.add(transfer.task)
+            else:
+                self.restarts[transfer] += 1
+                self.lanes.put(transfer, transfer.length or 0)
+            return
+        left = (transfer.length or 0) - transfer.size
+        transfer.count(min(int(self.rates[transfer]), left), self.now)
+        if transfer.size >= (transfer.length or 0):
+            self.done.append(transfer)
+            if self.lanes.end(transfer):
+                self.preemption.came_quickly()
+
+    def held(self, kind: str) -> Counter[str]:
+        return Counter(getattr(transfer, kind) for transfer in self.lanes.running)
+
+
+CRAWL, QUICK = 1_400.0, 1_000_000.0
+HUGE, SONG = 2_000_000_000, 5_000_000
+
+
+@pytest.mark.parametrize("adapts", [False, True])
+@pytest.mark.parametrize("kind", ["host", "account", "task"])
+def test_surplus_of_a_slow_party_is_broken_off_for_those_who_wait(kind: str, adapts: bool) -> None:
+    yard = Yard(adapts=adapts)
+    for n in range(16):
+        transfer = Transfer(NOW + DAY, "h", "a", f"t{n}")
+        setattr(transfer, kind, "slow")
+        yard.puts(transfer, HUGE, CRAWL)
+    yard.passes(30)
+    assert len(yard.lanes.running) == yard.lanes.level, "alone it may use all"
+    for n in range(16):
+        transfer = Transfer(NOW + 9 * DAY, "h", "a", f"u{n}")
+        setattr(transfer, kind, "other")
+        yard.puts(transfer, HUGE, CRAWL)
+    yard.passes(10)
+    assert yard.held(kind) == {"slow": yard.lanes.level // 2, "other": yard.lanes.level // 2}
+    before = Counter(yard.restarts)
+    yard.passes(600)
+    assert yard.restarts == before, "what is within its share is left alone"
+
+
+def test_surplus_that_ends_soon_is_let_end_and_not_renewed() -> None:
+    yard = Yard()
+    yard.puts_many(40, "a", "t1", 30_000_000, QUICK)
+    yard.passes(5)
+    yard.puts_many(40, "b", "t2", 30_000_000, QUICK)
+    yard.passes(10)
+    assert yard.held("host") == {"a": 16}
+    yard.passes(20)
+    assert yard.held("host") == {"a": 8, "b": 8}
+    assert not yard.restarts
+
+
+def test_of_crawling_hosts_with_a_task_each_at_most_half_is_kept_while_something_quick_waits() -> None:
+    yard = Yard()
+    for n in range(16):
+        yard.puts_many(1, f"slow{n}", f"t{n}", HUGE, CRAWL, days=1)
+    yard.passes(30)
+    honest = [yard.puts_many(1, "cdn", f"good{n}", SONG, QUICK)[0] for n in range(8)]
+    yard.passes(30)
+    assert set(honest) <= set(yard.done)
+    assert len(yard.restarts) == 8
+
+
+def test_when_all_is_slow_what_was_begun_is_exchanged_seldom() -> None:
+    yard = Yard()
+    for n in range(16):
+        yard.puts_many(1, "cdn", f"t{n}", SONG, 8_000, days=n + 2)
+    yard.passes(30)
+    later = [yard.puts_many(1, "cdn", f"u{n}", SONG, 8_000)[0] for n in range(100)]
+    yard.passes(3000)
+    assert sum(yard.restarts.values()) <= 72
+    assert len(yard.done) >= 45, "of 76 that there was time for"
+    assert len({*later} & {*yard.done}) >= 30
+
+
+def test_quick_ones_of_a_host_go_past_its_slow_ones_with_one_thread() -> None:
+    yard = Yard(threads=1)
+    [slow] = yard.puts_many(1, "cdn", "t1", HUGE, CRAWL, days=1)
+    yard.passes(20)
+    honest = [yard.puts_many(1, "cdn", f"u{n}", SONG, QUICK)[0] for n in range(20)]
+    yard.passes(200)
+    assert set(honest) <= set(yard.done)
+    assert slow in yard.lanes.running
+
+
+def test_transfer_that_would_not_end_before_a_nearer_deadline_gives_way() -> None:
+    yard = Yard(threads=2)
+    slow = yard.puts_many(2, "a", "t1", HUGE, 10_000, days=9)
+    yard.passes(20)
+    [urgent] = yard.puts_many(1, "a", "t2", SONG, 10_000, days=1)
+    yard.passes(600)
+    assert urgent in yard.done
+    assert sum(yard.restarts.values()) == 1
+    assert {each for each in slow if each in yard.lanes.running} == set(slow)
+
+
+def test_single_thread_is_not_held_by_what_crawls() -> None:
+    yard = Yard(threads=1)
+    [slow] = yard.puts_many(1, "slow", "t1", HUGE, CRAWL, days=1)
+    yard.passes(20)
+    honest = yard.puts_many(5, "cdn", "t2", SONG, QUICK)
+    yard.passes(60)
+    assert set(honest) <= set(yard.done)
+    assert slow in yard.lanes.running
+
+
+def test_crawling_tasks_keep_half_of_the_workers_while_tasks_wait_for_one() -> None:
+    yard = Yard()
+    for n in range(8):
+        yard.puts_many(2, "slow", f"t{n}", HUGE, CRAWL, days=n + 1)
+    yard.passes(20)
+    assert yard.preemption.put_off(["slow"], dropped=False) is None, "nobody waits"
+    dropped = yard.preemption.crowd(8)
+    assert {each.task for each in dropped} == {"t4", "t5", "t6", "t7"}, "the least urgent"
+    yard.passes(3)
+    assert yard.gave_way == {"t4", "t5", "t6", "t7"}
+    assert yard.preemption.put_off(["slow", "cdn"], dropped=False) is None
+    waits = [yard.preemption.put_off(["slow"], dropped=False) for _ in range(3)]
+    assert waits == [timedelta(seconds=seconds) for seconds in (30, 30.1, 30.2)]
+    yard.preemption.crowd(0)
+    assert yard.preemption.put_off(["slow"], dropped=False) is None
+
+
+def test_when_all_crawls_tasks_are_exchanged_more_and_more_seldom_until_something_comes_quickly() -> None:
+    yard, exchanges, number = Yard(), [], 0
+    for _ in range(2000):
+        while len({each.task for each in yard.lanes.running}) < 8:
+            yard.puts_many(2, "slow", f"t{number}", HUGE, CRAWL)
+            yard.take()
+            number += 1
+        yard.passes(1)
+        if yard.preemption.crowd(8):
+            exchanges.append(yard.now)
+    assert len(exchanges) <= 10
+    yard.puts_many(1, "cdn", "good", SONG, QUICK)
+    for transfer in list(yard.lanes.running)[:2]:
+        transfer.broken_off = transfer.dropped = True
+    yard.passes(10)
+    assert yard.preemption.crowd(6), "at once"
