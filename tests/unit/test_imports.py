@@ -39,6 +39,10 @@ EXCEPTIONS = {
     "integration/ledger/test_copy.py": ("app.ledger", "commands"),  # copying is a command too
     "integration/ledger/test_permits.py": ("adapters.provider", "app"),  # permits are there for the clients to share
     "integration/object_store/test_exchange.py": ("adapters.http1",),  # the answer is its
+    "integration/test_slow_line.py": (
+        "adapters.object_store.exchange",
+        "service.liveness",
+    ),  # bytes that move are progress
     "property/test_keys_and_metadata.py": ("adapters.downloader.sniff",),  # a pure function of it is half the property
     "property/universe.py": ("service",),  # does the daemon's chores by hand
     "unit/adapters/http1/test_connection.py": ("adapters.downloader.transport",),  # its wait is what is cut short
