@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 import urllib.request
 from collections import Counter
 from contextlib import ExitStack, closing
@@ -12,6 +11,7 @@ import pytest
 
 from archiver.demo.records import EmulatedTask
 from tests.fakes.serving import port_of
+from tests.fakes.waiting import until
 from tests.worlds.site import Site, stems_of
 
 
@@ -80,10 +80,8 @@ def test_worker_serves_metrics_and_health_and_status_tells_of_it_also_when_it_wa
     give(site, 1, first=3)
     with site.daemon() as intake:
         intake.wait_event("job.deferred")
-        time.sleep(8)
-        said = site.run("status").out
-        assert "jobs wait, and no worker is at work" in said
-        assert "without a goodbye in the last day: 1" in said
+        until(lambda: "jobs wait, and no worker is at work" in site.run("status").out)
+        assert "without a goodbye in the last day: 1" in site.run("status").out
         assert intake.stop() == 0
 
 

@@ -252,14 +252,15 @@ def test_worker_that_is_cut_off_from_postgresql_and_then_from_s3_loses_nothing(
         cluster.start("run")
         cut_off = cluster.start("worker", far)
         cut_off.wait_event("daemon.started")
-        for relay in (ledger, store):
+        # Longer than a lease, and than all tries of a put.
+        for relay, seconds in ((ledger, 12), (store, 10)):
             cluster.give(40)
             before = len(_archived_by(cut_off))
             until(lambda before=before: len(_archived_by(cut_off)) > before)  # type: ignore[misc]
             relay.cut()
             if cluster.made == 2:
                 cluster.start("worker")
-            time.sleep(15)
+            time.sleep(seconds)
             relay.mend()
             cluster.wait_archived(120)
         before = len(_archived_by(cut_off))

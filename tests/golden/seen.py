@@ -38,6 +38,7 @@ from tests.worlds.site import Finished, Json, Site, measured, stems_of
 
 NAME = "stem-archiver"
 WIDE, NARROW = 100, 80
+AGAIN = f"backfill  # again, at {NARROW} columns"
 NEWEST_SCHEMA = max((Path(__file__).parents[1] / "fixtures" / "schemas").glob("*.sql"))
 """A ledger with a task in every state."""
 
@@ -341,7 +342,8 @@ class Run:
         done = self.said[command]
         err = "".join(line for line in done.err.splitlines(keepends=True) if not line.startswith("{"))
         out, err = (masked(text, *self.places) for text in (done.out, err))
-        return session(_folded(Finished(done.code, out, err)), *command.split())
+        words, mark, note = command.partition("  # ")
+        return session(_folded(Finished(done.code, out, err)), *words.split(), note=mark + note)
 
 
 def run_of(folder: Path, s3: S3Server, bucket: str) -> Run:
@@ -358,6 +360,8 @@ def run_of(folder: Path, s3: S3Server, bucket: str) -> Run:
         site.queue.write_text("".join(f"{task.task_id}\n" for task in tasks) + "no id\n")
         commands = ("check", "backfill --dry-run", "backfill", "backfill --json")
         said = {command: site.run(*command.split()) for command in commands}
+        site.extra_env["COLUMNS"] = str(NARROW)
+        said[AGAIN] = site.run("backfill")
         site.configure(http={"listen": "127.0.0.1:0"})
         with site.daemon() as daemon:
             url = f"http://{daemon.wait_event('http.listening')['address']}"
@@ -399,7 +403,7 @@ def check(run: Run) -> str:
 
 
 def backfill(run: Run) -> str:
-    return "\n".join(map(run.session, ("backfill --dry-run", "backfill", "backfill --json")))
+    return "\n".join(map(run.session, ("backfill --dry-run", "backfill", AGAIN, "backfill --json")))
 
 
 def logged_fields(run: Run) -> str:

@@ -39,10 +39,10 @@ def tried(street: Path) -> list[str]:
     return [url.rpartition("/")[2].removesuffix(".mp3") for url in street.downloader.opened]
 
 
-def leaps(street: Path, times: int) -> None:
-    """Work for a moment every two hours."""
+def leaps(street: Path, times: int, every: timedelta = timedelta(hours=2)) -> None:
+    """Work for a moment so often."""
     for _ in range(times):
-        street.now += timedelta(hours=2)
+        street.now += every
         street.passes(timedelta(seconds=2))
 
 
@@ -140,9 +140,9 @@ def test_answer_of_any_kind_breaks_the_row_of_failures(street: Path) -> None:
 def test_pause_of_a_host_that_no_task_needs_any_more_ends(street: Path) -> None:
     for _ in range(8):
         street.breakers.failed(Dependency.ORIGIN, dead(), host="gone.example")
-    street.passes(90 * MINUTE)
+    leaps(street, 90, MINUTE - timedelta(seconds=2))
     assert pauses(street.ledger), "a task that failed may still wait to try it"
-    street.passes(60 * MINUTE)
+    leaps(street, 60, MINUTE - timedelta(seconds=2))
     assert pauses(street.ledger) == ()
 
 
