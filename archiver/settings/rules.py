@@ -18,6 +18,12 @@ from archiver.core.model import DEFAULT_ACCOUNT, account_name
 
 SQLITE = "sqlite:///"
 
+_TAG_NAME = re.compile(r"[A-Za-z0-9 +=._:/@-]{1,128}")
+_TAG_VALUE = re.compile(r"[A-Za-z0-9 +=._:/@-]{0,256}")
+_HOST_PORT = re.compile(
+    r"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9-]{1,63}\.)*[A-Za-z0-9-]{1,63}):([0-9]{1,5})",
+)
+
 
 def more_than_nothing(span: timedelta) -> timedelta:
     """Let no span through that is zero or negative."""
@@ -169,19 +175,17 @@ def prefix(text: str) -> str:
 
 def tags(pairs: Mapping[str, str]) -> Mapping[str, str]:
     """Judge object tags by Amazon S3's rules."""
-    allowed = r"[A-Za-z0-9 +=._:/@-]"
     if len(pairs) > 10:  # noqa: PLR2004 - Amazon S3 takes ten tags on an object
         raise ValueError("must be at most 10 tags")
     for name, text in pairs.items():
-        if not re.fullmatch(allowed + "{1,128}", name) or not re.fullmatch(allowed + "{0,256}", text):
+        if not _TAG_NAME.fullmatch(name) or not _TAG_VALUE.fullmatch(text):
             raise ValueError("must be names (1 to 128) and values (up to 256) of A-Z a-z 0-9 space + - = . _ : / @")
     return pairs
 
 
 def listen(text: str) -> str:
     """Judge host:port, an IPv6 address in brackets; empty means off, port 0 any free one."""
-    name = r"(?:[A-Za-z0-9-]{1,63}\.)*[A-Za-z0-9-]{1,63}"
-    found = re.fullmatch(rf"(?:\[[0-9A-Fa-f:.]+\]|{name}):([0-9]{{1,5}})", text)
+    found = _HOST_PORT.fullmatch(text)
     if text and not (found and int(found[1]) <= 65535):  # noqa: PLR2004 - the highest port
         raise ValueError("must be host:port such as 127.0.0.1:9464 or [::1]:9464, or empty for off")
     return text

@@ -265,13 +265,13 @@ def test_backfill_of_a_large_stem_stores_it_in_parts(site: Site) -> None:
 
 def test_backfill_of_stems_with_equal_bytes_stores_one_object_and_an_alias(site: Site) -> None:
     silence = stems_of("fx")["fx"]
-    twins = EmulatedTask(
-        task_id="twins-task-0007", kind="split_stem", stems={"fx": silence, "brass": silence, **stems_of("vocal")}
+    duplicates = EmulatedTask(
+        task_id="alias-task-0007", kind="split_stem", stems={"fx": silence, "brass": silence, **stems_of("vocal")}
     )
-    site.emulator.add(twins)
-    done = site.run("backfill", "-", stdin=f"{twins.task_id}\n")
+    site.emulator.add(duplicates)
+    done = site.run("backfill", "-", stdin=f"{duplicates.task_id}\n")
     assert done.code == 0, done.err
-    site.oracles(twins)
+    site.oracles(duplicates)
     assert len(site.objects()) == 2 + 2
 
 

@@ -252,7 +252,7 @@ def test_job_of_a_killed_worker_waits_again(jobs: Procrastinate, postgres_url: s
     assert jobs.rescue() == []
 
 
-def test_job_of_a_killed_worker_with_a_twin_that_waits_ends_and_the_twin_goes_on(
+def test_job_of_a_killed_worker_with_a_duplicate_that_waits_ends_and_the_duplicate_goes_on(
     jobs: Procrastinate, postgres_url: str
 ) -> None:
     """Both cannot wait under one queueing lock: put back as procrastinate advises, the first would fail for ever."""
@@ -268,7 +268,7 @@ def test_job_of_a_killed_worker_with_a_twin_that_waits_ends_and_the_twin_goes_on
     assert hand.done == [tid(1)]
 
 
-def test_jobs_with_twins_are_ended_though_several_come_to_the_rescue_at_once(
+def test_jobs_with_duplicates_are_ended_though_several_come_to_the_rescue_at_once(
     jobs: Procrastinate, postgres_url: str
 ) -> None:
     tasks = [due(number) for number in range(200)]
