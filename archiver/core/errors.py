@@ -304,6 +304,15 @@ class StoreMisfit(StorePaused):
     hint = "run `stem-archiver check`; the gateway may be too old for If-None-Match or checksums"
 
 
+class ObjectTooLarge(StoreMisfit):
+    """413, EntityTooLarge: the store, or a proxy before it, takes no request of that size."""
+
+    code = "store.too_large"
+    narrow = True
+    hint = "raise the limit of the proxy or the store, or lower store.part_size; then `stem-archiver retry ID`"
+    lasting = False
+
+
 class Stuck(ArchiverError):
     """Nothing of a task or a transfer moved for too long: it was given up, to be tried again."""
 

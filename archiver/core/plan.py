@@ -29,6 +29,9 @@ TRIES_TO_REFUSE = 3
 TRIES_TO_GIVE_UP = 5
 """Failed tries after which an id may end that the provider answers only with errors, while it answers about others."""
 
+TRIES_OF_ONE_KEY = 12
+"""Failed tries, over some hours, after which a stem is refused that the store alone cannot take; it takes others."""
+
 SOURCE_MIX = "origin"
 """The name of the audio that was separated, where a record lists it; it is no stem."""
 

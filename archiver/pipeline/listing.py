@@ -152,9 +152,9 @@ class Listing:
     def count_failure(self, error: ArchiverError, host: str = "") -> None:
         """Count the error against the dependency that may be down, if it says so of one."""
         if error.down is not None:
-            works = self.neutral.provider_works if error.down is Dependency.PROVIDER else _unknown
-            self._out.breakers.failed(error.down, error, self.claim.account, host, works=works)
-
-
-def _unknown() -> bool:
-    return False
+            works = {
+                Dependency.PROVIDER: self.neutral.provider_works,
+                Dependency.STORE: self.neutral.store_works,
+                Dependency.ORIGIN: lambda: False,
+            }
+            self._out.breakers.failed(error.down, error, self.claim.account, host, works=works[error.down])

@@ -23,7 +23,7 @@ class NeutralProbe:
         if not error.narrow:
             return False
         if error.verdict is Verdict.PAUSE_STORE:
-            return self._store_works()
+            return self.store_works()
         return self.provider_works(least=0.001 if isinstance(error, NoCredit) else 0)
 
     def provider_works(self, *, least: float = 0, known: bool = False) -> bool:
@@ -42,7 +42,8 @@ class NeutralProbe:
                 return True
         return False
 
-    def _store_works(self) -> bool:
+    def store_works(self) -> bool:
+        """Return whether it takes a trial write."""
         with suppress(ArchiverError):
             self._out.store.try_write(probe_key(self._prefix))
             return True

@@ -274,6 +274,33 @@ def test_a_multipart_put_under_a_passing_fault_ends_right_and_alone(
     assert len(bench.journal.ever) == 1
 
 
+@pytest.mark.parametrize("looks", [0, 4, 5, 6])
+def test_a_completion_whose_answer_was_lost_and_whose_upload_is_gone_is_looked_at_and_not_sent_anew(
+    bench: Bench, looks: int
+) -> None:
+    """However long the store shows nothing: once the abort says that no upload is left."""
+    bench.proxy.on("CompleteMultipartUpload", drop_after)
+    bench.proxy.on("CompleteMultipartUpload", refuse(500, "InternalError"), nth=2, times=EVER)
+    bench.proxy.on("HeadObject", refuse(500, "InternalError"), times=looks)
+    bench.proxy.on("AbortMultipartUpload", refuse(404, "NoSuchUpload"), times=EVER)
+    if looks > 5:
+        with pytest.raises(StoreBusy):
+            bench.put(noise(LARGE))
+    else:
+        bench.put(noise(LARGE))
+    assert bench.proxy.operations().count("CreateMultipartUpload") == 1
+    assert bench.versions() == [noise(LARGE)]
+    assert bench.journal.open == []
+
+
+def test_a_proven_object_counts_though_its_upload_cannot_be_aborted_now(bench: Bench) -> None:
+    bench.proxy.on("CompleteMultipartUpload", drop_after)
+    bench.proxy.on("AbortMultipartUpload", refuse(500, "InternalError"), times=EVER)
+    bench.put(noise(LARGE))
+    assert bench.versions() == [noise(LARGE)]
+    assert len(bench.journal.open) == 1, "the next sweep aborts it"
+
+
 @pytest.mark.parametrize(("operation", "action"), cases("CreateMultipartUpload", COMMITTED))
 def test_an_upload_whose_id_was_never_heard_is_still_listed(bench: Bench, operation: str, action: Action) -> None:
     bench.proxy.on(operation, action)
@@ -299,6 +326,8 @@ def test_an_upload_whose_id_was_never_heard_is_still_listed(bench: Bench, operat
         (refuse(403, "RequestTimeTooSkewed"), ClockSkewed),
         (refuse(404, "NoSuchBucket"), BucketMissing),
         (refuse(501, "NotImplemented"), StoreMisfit),
+        (refuse(413, "EntityTooLarge"), ObjectTooLarge),
+        (refuse(413, "413"), ObjectTooLarge),
         (refuse(507, "InsufficientStorage"), StoreFull),
         (refuse(403, "QuotaExceeded"), StoreFull),
     ],
