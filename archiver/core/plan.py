@@ -32,6 +32,9 @@ TRIES_TO_GIVE_UP = 5
 TRIES_OF_ONE_KEY = 12
 """Failed tries, over some hours, after which a stem is refused that the store alone cannot take; it takes others."""
 
+TRIES_OF_ONE = 12
+"""Failed tries, over some hours, after which one is refused for whom alone the provider or the store is always busy."""
+
 SOURCE_MIX = "origin"
 """The name of the audio that was separated, where a record lists it; it is no stem."""
 
@@ -229,10 +232,22 @@ def judge_stem(
         case Verdict.REFUSE if isinstance(error, AddressPrivate) and not row.reason.startswith(error.code):
             return Ruling(None, again)  # the tries before it may have failed for another reason
         case Verdict.REFUSE | Verdict.PAUSE_STORE | Verdict.PAUSE_PROVIDER if row.attempts + 1 >= TRIES_TO_REFUSE:
-            hopeful = deadline is None or (now if sure is None else sure) < deadline + policy.grace_after_deadline
-            return Ruling(StemEvent.REFUSED, now + _in_time(SLOW_RETRY, now, deadline, policy) if hopeful else None)
+            return Ruling(StemEvent.REFUSED, slow_retry(now, deadline, policy, sure=sure))
         case _:
             return Ruling(None, again)
+
+
+def slow_retry(
+    now: datetime, deadline: datetime | None, policy: Policy, *, sure: datetime | None = None
+) -> datetime | None:
+    """Return when what was refused is tried again by itself; None where, as of `sure`, its audio can hardly exist."""
+    hopeful = deadline is None or (now if sure is None else sure) < deadline + policy.grace_after_deadline
+    return now + _in_time(SLOW_RETRY, now, deadline, policy) if hopeful else None
+
+
+def is_one_too_many(attempts: int) -> bool:
+    """Return whether a failed try, after so many others, may be about this one task or stem alone."""
+    return attempts + 1 >= TRIES_OF_ONE
 
 
 def refused_for_good(claim: Claim, now: datetime, policy: Policy) -> bool:

@@ -27,7 +27,7 @@ from archiver.core.model import (
     Subject,
     Yielded,
 )
-from archiver.core.states import StemState
+from archiver.core.states import StemState, TaskState
 from archiver.core.text import host_of
 from archiver.core.transfer import Transfer
 from archiver.pipeline.context import TaskContext
@@ -74,8 +74,10 @@ class TaskAttempt:
             if early is not None:
                 return early
         by = self._listing.claim.task_id
-        if any(self._due()) and not self._out.breakers.try_use(Dependency.ORIGIN, Dependency.STORE, by=by):
-            return Yielded()
+        if any(self._due()):
+            usable = self._out.breakers.try_use(Dependency.ORIGIN, Dependency.STORE, by=by)
+            if not (usable and self._listing.neutral.store_is_up()):
+                return Yielded()
         while wanted := [row for row in self._due() if self._may_use(_host(row))]:
             self._store(wanted)
         if self._gave_way_until is not None:
@@ -228,6 +230,9 @@ class TaskAttempt:
         reason = f"{error.code}: {error}"
         if error.verdict is Verdict.PAUSE_STORE:
             return plan.sidecar_refused(claim, reason, now, policy)
+        if claim.state is TaskState.LISTED:
+            alone = plan.is_one_too_many(claim.attempts) and self._listing.neutral.works_for_others(error)
+            return Refused(reason, plan.slow_retry(now, claim.deadline, policy)) if alone else None
         of_the_provider = error.down is Dependency.PROVIDER or error.verdict is Verdict.PAUSE_PROVIDER
         if not of_the_provider or not plan.refused_for_good(claim, self._context.look.sure(), policy):
             return None

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from archiver.core.errors import ArchiverError, NoCredit, Verdict
 from archiver.core.keys import probe_key
-from archiver.core.model import AccountName
+from archiver.core.model import AccountName, Dependency
 from archiver.pipeline.context import TaskContext
 
 
@@ -41,6 +41,27 @@ class NeutralProbe:
                     api.fetch(other)
                 return True
         return False
+
+    def works_for_others(self, error: ArchiverError) -> bool:
+        """Return whether what was busy, or refused us, proves at work for what is not this task's."""
+        if error.down is Dependency.STORE:
+            return self.store_works()
+        asked = error.down is Dependency.PROVIDER or error.verdict is Verdict.PAUSE_PROVIDER
+        return asked and self.provider_works(known=True)
+
+    def store_is_up(self) -> bool:
+        """Probe a paused store by a trial write, before any file is fetched for it; return whether it may be used."""
+        if not self._out.breakers.is_paused(Dependency.STORE):
+            return True
+        try:
+            self._out.store.try_write(probe_key(self._prefix))
+        except ArchiverError as error:
+            if error.down is None:
+                return True  # it answers, and may refuse nothing but this key
+            self._out.breakers.failed(Dependency.STORE, error)
+            return False
+        self._out.breakers.worked(Dependency.STORE)
+        return True
 
     def store_works(self) -> bool:
         """Return whether it takes a trial write."""

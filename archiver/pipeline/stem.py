@@ -204,6 +204,10 @@ class StemTransfer:
         """Rule on the failed try; say also whether the origin called the stem gone when its time was over."""
         context, row, deadline = self._context, self._row, self._listing.claim.deadline
         look, key = context.look, f"{self._listing.claim.task_id}/{row.name} {error.verdict}"
+        alone = error.verdict is Verdict.RETRY and plan.is_one_too_many(row.attempts)
+        if alone and self._listing.neutral.works_for_others(error):
+            again = plan.slow_retry(now, deadline, context.policy, sure=look.sure())
+            return plan.Ruling(StemEvent.REFUSED, again), False
         judge = partial(plan.judge_stem, row, error, now, deadline, context.policy, context.jitter())
         sure = look.sure()
         if deadline is None or sure < deadline:

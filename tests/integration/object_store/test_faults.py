@@ -25,6 +25,7 @@ from archiver.core.errors import (
     BucketMissing,
     ClockSkewed,
     KeyTaken,
+    ObjectTooLarge,
     StoreBusy,
     StoreCorrupt,
     StoreFull,

@@ -9,7 +9,17 @@ from itertools import pairwise
 
 import pytest
 
-from archiver.core.errors import AccessRefused, ApiBusy, ArchiverError, KeyRefused, LinkSpent, NoCredit, OriginBusy
+from archiver.core.errors import (
+    AccessRefused,
+    ApiBusy,
+    ArchiverError,
+    KeyRefused,
+    LinkSpent,
+    NoCredit,
+    ObjectTooLarge,
+    OriginBusy,
+    StoreBusy,
+)
 from archiver.core.model import (
     Dependency,
     RecordInfo,
@@ -46,14 +56,14 @@ def leaps(street: Path, times: int, every: timedelta = timedelta(hours=2)) -> No
         street.passes(timedelta(seconds=2))
 
 
-def denies(street: Path, *keys: str) -> list[str]:
-    """Let the store refuse access to these keys alone; return a list of its refusals to come."""
+def denies(street: Path, *keys: str, error: ArchiverError | None = None) -> list[str]:
+    """Let the store refuse access to these keys alone, or answer with that error; return its refusals to come."""
     refusals: list[str] = []
 
     def before(method: str, key: str) -> None:
         if key in keys and method in ("put", "put_document"):
             refusals.append(key)
-            raise AccessRefused("PutObject: 403 AccessDenied")
+            raise error or AccessRefused("PutObject: 403 AccessDenied")
 
     street.store.before = before
     return refusals
@@ -170,6 +180,48 @@ def test_key_that_the_store_refuses_alone_keeps_none_waiting_and_is_refused_with
     assert street.events.of("dependency.paused") == []
 
 
+@pytest.mark.parametrize("error", [ObjectTooLarge("PutObject: 413"), StoreBusy("PutObject: 500 InternalError")])
+@pytest.mark.parametrize("key", ["vocal.mp3", "record-info.json", "manifest.json"])
+def test_key_that_the_store_never_takes_pauses_nothing_and_is_refused_with_its_reason(
+    street: Path, key: str, error: ArchiverError
+) -> None:
+    bad, good = [f"bad-{n:04}" for n in range(3)], [f"good-{n:04}" for n in range(20)]
+    for name in bad:
+        street.lives(name, "cdn.example", audio(name), deadline=NOW + DAY)
+    refusals = denies(street, *(f"p/{name}/{key}" for name in bad), error=error)
+    for name in good:
+        street.lives(name, "cdn.example", audio(name))
+    assert street.passes(5 * MINUTE, good) < MINUTE
+    leaps(street, 30)
+    assert all(error.code in street.row(name).reason for name in bad)
+    assert {event["task_id"] for event in street.events.of("task.refused")} == set(bad)
+    assert len(refusals) <= 30 * len(bad), "it backs off"
+    assert street.events.of("dependency.paused") == []
+
+
+def test_store_that_is_busy_for_every_key_refuses_no_stem(street: Path) -> None:
+    for n in range(3):
+        street.lives(f"task-{n:04}", "cdn.example", audio("task"))
+    street.store.fail("try_write", StoreBusy("503"), times=1000)
+    denies(street, *(f"p/task-{n:04}/vocal.mp3" for n in range(3)), error=StoreBusy("503"))
+    leaps(street, 30)
+    assert not any(refused_stem(street, f"task-{n:04}") for n in range(3))
+
+
+def test_paused_store_is_probed_by_a_trial_write_before_any_file_is_fetched_for_it(street: Path) -> None:
+    street.store.fail("try_write", StoreBusy("503"), times=4)
+    street.lives("good-0001", "cdn.example", audio("good"))
+    for _ in range(8):
+        street.breakers.failed(Dependency.STORE, StoreBusy("503"))
+    assert [pause.dependency for pause in pauses(street.ledger)] == [Dependency.STORE]
+    street.passes(MINUTE)
+    assert tried(street) == []
+    assert pauses(street.ledger)
+    street.passes(2 * MINUTE, ["good-0001"])
+    assert tried(street) == ["good-0001"]
+    assert pauses(street.ledger) == ()
+
+
 def test_store_that_refuses_every_key_is_paused_and_no_task_blamed(street: Path) -> None:
     for n in range(5):
         street.lives(f"task-{n:04}", "cdn.example", audio("task"))
@@ -191,8 +243,13 @@ def good_record(street: Path, name: str) -> RecordInfo:
     return street.lists(street.serves(name, audio(name), stem="vocal"), task=name)
 
 
-@pytest.mark.parametrize("error", [KeyRefused("403"), ApiBusy("code 500"), NoCredit("402")])
-@pytest.mark.parametrize("number", [1, 30])
+@pytest.mark.parametrize(
+    ("error", "number"),
+    [
+        *((error, number) for error in (KeyRefused("403"), ApiBusy("code 500"), NoCredit("402")) for number in (1, 30)),
+        (ApiBusy("code 500"), 150),
+    ],
+)
 def test_ids_that_the_provider_refuses_alone_keep_none_waiting_and_end_after_a_day(
     street: Path, error: ArchiverError, number: int
 ) -> None:
@@ -210,6 +267,24 @@ def test_ids_that_the_provider_refuses_alone_keep_none_waiting_and_end_after_a_d
     rows = [street.row(name) for name in bad]
     assert all(row.state is TaskState.FAILED and error.code in row.reason for row in rows)
     assert len(street.api.fetched) - asked < 40 * number, "they back off"
+
+
+@pytest.mark.parametrize("error", [KeyRefused("403"), ApiBusy("code 500")])
+def test_listed_task_whose_id_the_provider_goes_on_refusing_ends_visibly(street: Path, error: ArchiverError) -> None:
+    """Its links are kept nowhere, so it must be asked about."""
+    source = street.serves("bad-0001", OriginBusy("reset"), stem="vocal", query="?sig=1")
+    queue(street, "bad-0001", street.lists(source, task="bad-0001"), error)
+    queue(street, "good-0001", good_record(street, "good-0001"))
+    street.passes(MINUTE, ["good-0001"])
+    leaps(street, 24)
+    row = street.row("bad-0001")
+    assert row.state is TaskState.LISTED
+    assert error.code in row.reason
+    assert street.events.of("task.refused")
+    assert street.events.of("dependency.paused") == []
+    before = len(street.api.fetched)
+    leaps(street, 24)
+    assert len(street.api.fetched) - before < 40, "it is tried every six hours"
 
 
 @pytest.mark.parametrize("error", [KeyRefused("401"), ApiBusy("503")])
