@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from enum import StrEnum
 
 from archiver import __version__
@@ -64,6 +65,10 @@ class Parts:
         """Wait for a ledger's server that is away no longer than a process may that was asked to end."""
         self.adapters.ledger.db.outage.shorten(lambda: shutdown.asked)
 
+    def clock_set_back(self, by: timedelta) -> None:
+        """Let nothing wait for longer because the wall clock was set back; raise LedgerFault."""
+        self.adapters.ledger.claims.clock_set_back(by, now=self.machine.clock())
+
     def stop(self, shutdown: Shutdown) -> None:
         """Drain, then give back every lease; raise LedgerFault."""
         grace = self.settings.shutdown_grace
@@ -103,7 +108,9 @@ def assembled(
         options = DispatchOptions(adapters.owner, in_flight, enlisted_only=role is Role.BACKFILL)
         claims, crowded = adapters.ledger.claims, adapters.accounts.crowded
         crowd = adapters.transfers.crowd
-        context = DispatchContext(claims, breakers, options, machine.clock, log, progress, crowded, crowd)
+        context = DispatchContext(
+            claims, breakers, options, machine.clock, log, progress, crowded, crowd, monotonic=machine.monotonic
+        )
         dispatcher = _dispatcher(role, adapters, context, archiver.archive)
         parts = Parts(role, settings, machine, log, adapters, breakers, dispatcher, watch)
         dispatcher.renew()

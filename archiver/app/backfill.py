@@ -59,6 +59,8 @@ def backfill(
         shutdown=shutdown,
         options=options,
         clock=machine.clock,
+        monotonic=machine.monotonic,
+        set_back=parts.clock_set_back,
         give_up=parts.watch.give_up,
     )
 

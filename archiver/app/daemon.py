@@ -70,7 +70,15 @@ class DaemonProcess:
         reload = Reload(settings, read=read, tunes=tunables(parts), log=log)
         manager = Systemd.of(os.environ, os.getpid())
         supervision = Supervision(manager, self.liveness, self._status, hangup, reload, log)
-        daemon = Daemon(self.jobs(), shutdown=shutdown, supervision=supervision, clock=clock, log=log)
+        daemon = Daemon(
+            self.jobs(),
+            shutdown=shutdown,
+            supervision=supervision,
+            clock=clock,
+            log=log,
+            steady=parts.machine.steady,
+            set_back=parts.clock_set_back,
+        )
         with serving_pages(settings.http, pages(self.metrics, self.liveness, parts.breakers), log):
             with taking_callbacks(settings.callback, wake=self.wakeups.request, clock=clock, log=log):
                 queue = str(settings.queue.path)

@@ -11,6 +11,7 @@ from archiver.adapters.ledger.database.urls import PATIENCE
 from archiver.app.clock import utc_now
 from archiver.app.extras import extra
 from archiver.core.errors import LedgerFault
+from archiver.core.plan import longest_wait
 from archiver.core.reports import Finding
 from archiver.ports.runtime import Checkpoint, EventLog, unobserved
 from archiver.settings import Settings
@@ -29,8 +30,11 @@ def open_ledger(
         if log is not None:
             log.warning("ledger.away", error=str(away), hint=away.hint)
 
+    longest = longest_wait(settings.schedule.pending_max, settings.schedule.retry_max)
     with extra("ledger.url", "cluster"):
-        return SqlLedger.open(settings.ledger.url, checkpoint=checkpoint, patience=patience, notify=notify)
+        return SqlLedger.open(
+            settings.ledger.url, checkpoint=checkpoint, patience=patience, notify=notify, longest_wait=longest
+        )
 
 
 def on_server(settings: Settings) -> bool:

@@ -51,8 +51,13 @@ FIRST_QUARANTINE = timedelta(minutes=1)
 LONGEST_QUARANTINE = timedelta(hours=6)
 """The wait of a task that took a process down though it was alone; it doubles from the one to the other."""
 
-CLOCK_SET_BACK = timedelta(days=7)
-"""Longer than any wait or lease: a moment further ahead was written while the clock was wrong."""
+MOST_SPREAD = 1.25
+"""The part of its span that a wait takes at most."""
+
+
+def longest_wait(*settable: timedelta) -> timedelta:
+    """Return the longest wait there is, by its settings; a moment farther ahead was written by a wrong clock."""
+    return max(*settable, SLOW_RETRY, LONGEST_QUARANTINE) * MOST_SPREAD
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +180,9 @@ def _in_time(wait: timedelta, now: datetime, deadline: datetime | None, policy: 
     return min(wait, max((deadline - now) / part, policy.retry_first))
 
 
-def is_due(not_before: datetime | None, now: datetime) -> bool:
-    """Return whether the time has come; a moment beyond CLOCK_SET_BACK counts as come."""
-    return not_before is None or not now < not_before <= now + CLOCK_SET_BACK
+def is_due(not_before: datetime | None, now: datetime, policy: Policy) -> bool:
+    """Return whether the time has come; a moment beyond the longest wait counts as come."""
+    return not_before is None or not now < not_before <= now + longest_wait(policy.pending_max, policy.retry_max)
 
 
 def quarantine_wait(deaths: int, now: datetime, deadline: datetime | None) -> timedelta:

@@ -94,7 +94,7 @@ class TaskAttempt:
         if self._pause is not None or self._gave_way_until is not None:
             return
         for row in self._listing.rows.values():
-            due = plan.is_due(row.not_before, now)
+            due = plan.is_due(row.not_before, now, self._context.policy)
             again = row.state is StemState.REFUSED and row.not_before is not None
             if row.name not in self._tried and due and (row.state is StemState.WANTED or again):
                 yield row
@@ -181,7 +181,7 @@ class TaskAttempt:
         now = self._context.clock()
         groups = plan.by_state(self._listing.rows.values())
         if wanted := groups[StemState.WANTED]:
-            if due := [row for row in wanted if plan.is_due(row.not_before, now)]:
+            if due := [row for row in wanted if plan.is_due(row.not_before, now, self._context.policy)]:
                 return self._put_off(due)
             first = min(wanted, key=lambda row: row.not_before or now)
             return Later(first.not_before or now, first.reason, fault=True)

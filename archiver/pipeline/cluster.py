@@ -187,7 +187,7 @@ class JobRunner:
 
     def work(self, task_id: TaskId, stage: Stage) -> None:
         """Claim the task and archive it as far as it goes now."""
-        began = self._context.clock()
+        began = self._context.seconds()
         try:
             self._work(task_id)
         except LedgerFault as fault:
@@ -197,7 +197,7 @@ class JobRunner:
             with self._changed:
                 self._at_work.remove(stage)
                 self._solitude.ends(task_id)
-                self._shares.spend(stage, self._context.clock() - began)
+                self._shares.spend(stage, timedelta(seconds=self._context.seconds() - began))
                 self._changed.notify_all()
 
     def _work(self, task_id: TaskId) -> None:
@@ -216,6 +216,8 @@ class JobRunner:
             if self._solitude.lasts:
                 return None
             alone = len(self._at_work) == 1
+        if not self._context.own.may_claim(now):
+            return None
         claim = self._context.claims.claim_task(
             task_id,
             owner=self._context.options.owner,

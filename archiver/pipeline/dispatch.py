@@ -6,7 +6,7 @@ import itertools
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -14,6 +14,7 @@ from archiver.core.errors import LeaseLost, LedgerFault
 from archiver.core.model import AccountName, Claim, Outcome, Paused, Stage
 from archiver.pipeline.breakers import NEEDS, Breakers
 from archiver.pipeline.fairness import Shares, preferred
+from archiver.pipeline.own_leases import OwnLeases
 from archiver.pipeline.quarantine import Solitude
 from archiver.ports.ledger import Claims
 from archiver.ports.runtime import Clock, EventLog
@@ -49,9 +50,20 @@ class DispatchContext:
     """Called when a claim is taken, when a task has ended, and when there is nothing to do."""
     crowded: Callable[[], Collection[AccountName]] = tuple
     """Accounts that have no permit to spare: a task to be asked about would only keep a worker waiting."""
-
     crowd: Callable[[int], None] = lambda _: None
     """Called with the number of workers while tasks wait for one, all being busy; with 0 while none waits."""
+    monotonic: Callable[[], float] | None = None
+    """Seconds that stand still while the machine sleeps; None: the wall clock is never set, and sleeps no less."""
+    own: OwnLeases = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Keep the leases that the options name."""
+        own = OwnLeases(self.claims, self.options.owner, self.options.lease, monotonic=self.monotonic)
+        object.__setattr__(self, "own", own)
+
+    def seconds(self) -> float:
+        """Return a time by which to measure how long something takes."""
+        return self.clock().timestamp() if self.monotonic is None else self.monotonic()
 
     def look_for_crowd(self, working: int, workers: int) -> None:
         """Tell whether tasks wait for a worker; to be called every second."""
@@ -78,7 +90,7 @@ class DispatchContext:
 
     def renew(self) -> bool:
         """See Dispatcher."""
-        return self.claims.renew(self.options.owner, now=self.clock(), lease=self.options.lease)
+        return self.own.renew(self.clock())
 
     def attempt(self, claim: Claim, archive: Archive) -> None:
         """Take a claim along the path, and survive whatever comes of it; raises LedgerFault alone."""
@@ -218,9 +230,9 @@ class LocalDispatcher:
     def _work(self, worker: int, claim: Claim) -> None:
         following: Claim | None = claim
         while following is not None:
-            began = self._context.clock()
+            began = self._context.seconds()
             self._attempt(following)
-            following = self._exchange(worker, self._context.clock() - began)
+            following = self._exchange(worker, timedelta(seconds=self._context.seconds() - began))
 
     def _attempt(self, claim: Claim) -> None:
         try:
@@ -311,12 +323,14 @@ class LocalDispatcher:
         return timedelta() if nearest is None else nearest - now
 
     def _claim(self, wanted: Stage, alone_from: datetime | None = None) -> tuple[Claim | None, Stage]:
-        other = Stage.STORE if wanted is Stage.LIST else Stage.LIST
+        other, now = Stage.STORE if wanted is Stage.LIST else Stage.LIST, self._context.clock()
+        if not self._context.own.may_claim(now):
+            return None, wanted
         for stage in (wanted, other):
             if self._context.breakers.is_available(*NEEDS[stage]):
                 claim = self._context.claims.claim(
                     owner=self._context.options.owner,
-                    now=self._context.clock(),
+                    now=now,
                     lease=self._context.options.lease,
                     stage=stage,
                     enlisted_only=self._context.options.enlisted_only,

@@ -135,6 +135,9 @@ class Claims(Protocol):
         Returns False when it was not on record: a first time, or others took it for dead and released it.
         """
 
+    def clock_set_back(self, by: timedelta, *, now: datetime) -> None:
+        """Bring forward what waits for a later moment than `now`, which the wall clock was set back to, by as much."""
+
     def give_back(self, claim: Claim, *, reason: str, not_before: datetime) -> None:
         """End this one lease after a try that nobody foresaw; the task is due then, and the try counts as failed.
 

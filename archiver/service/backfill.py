@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from archiver.core.clocks import Steps
 from archiver.core.errors import LedgerFault
 from archiver.core.intake import Intake
 from archiver.core.model import Dependency, Pause
@@ -132,35 +134,42 @@ class Backfill:
     shutdown: Shutdown
     options: BackfillOptions
     clock: Clock
+    monotonic: Callable[[], float] = time.monotonic
+    """Seconds; whatever is waited for here is measured by them."""
     give_up: Callable[[], None] = lambda: None
     """Gives up tasks and transfers of which nothing moves; called every few seconds."""
+    set_back: Callable[[timedelta], None] = lambda _: None
+    """Called with the span by which the wall clock was set back."""
+    _steps: Steps = field(default_factory=Steps, init=False)
     _seen: OpenWork | None = field(default=None, init=False)
-    _look_at: datetime | None = field(default=None, init=False)
+    _look_at: float | None = field(default=None, init=False)
 
     def run(self, tick: Callable[[OpenWork], None]) -> Verdict:
         """Work to the end; calls `tick` several times a second with what is left. Raises LedgerFault."""
-        idle_since: datetime | None = None
-        for now in self._ticks(tick):
+        idle_since: float | None = None
+        for seconds in self._ticks(tick):
             if self.dispatcher.pump() or self.dispatcher.working:
                 continue
             if self.dispatcher.fault is not None:
                 raise self.dispatcher.fault
-            idle_since = idle_since or now
-            verdict = self._verdict(give_up=idle_since + self.options.max_wait)
+            idle_since = seconds if idle_since is None else idle_since
+            left = self.options.max_wait - timedelta(seconds=seconds - idle_since)
+            verdict = self._verdict(give_up=self.clock() + left)
             if verdict is not None:
                 return verdict
         return Verdict.STOPPED
 
-    def _ticks(self, tick: Callable[[OpenWork], None]) -> Iterator[datetime]:
-        """Yield the time until asked to stop; keeps leases and pauses fresh on the way."""
-        refresh_at = self.clock() + RELOAD
+    def _ticks(self, tick: Callable[[OpenWork], None]) -> Iterator[float]:
+        """Yield the seconds until asked to stop; keeps leases and pauses fresh on the way."""
+        refresh_at = self.monotonic() + RELOAD.total_seconds()
         while not self.shutdown.asked:
-            now = self.clock()
+            now = self.monotonic()
             if now >= refresh_at:
                 self.breakers.reload()
                 stay(self.dispatcher)
                 self.give_up()
-                refresh_at = now + RELOAD
+                self._rejudge(now)
+                refresh_at = now + RELOAD.total_seconds()
             yield now
             if self.dispatcher.working:
                 self.dispatcher.wait_idle(TICK.total_seconds())
@@ -168,16 +177,22 @@ class Backfill:
                 self.shutdown.wait(TICK.total_seconds())
             tick(self._work())
 
+    def _rejudge(self, seconds: float) -> None:
+        """Let nothing wait for longer where the wall clock was set back."""
+        step = self._steps.look(self.clock(), seconds)
+        if step < timedelta():
+            self.set_back(-step)
+
     def _work(self) -> OpenWork:
         """Return the work that is left.
 
         Counting a million tasks takes a while, so it is done less often the longer it takes.
         """
-        began = self.clock()
+        began = self.monotonic()
         if self._seen is None or self._look_at is None or began >= self._look_at:
             lasting = [pause for pause in self.pauses.all() if pause.lasting and _is_of_an_account(pause)]
             self._seen = self.reports.open_work(self.owner, [pause.account for pause in lasting])
-            ended = self.clock()
+            ended = self.monotonic()
             self._look_at = ended + COUNTING_SHARE * (ended - began)
         return self._seen
 

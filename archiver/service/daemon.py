@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from archiver.core.clocks import Steps
 from archiver.core.errors import LedgerFault
 from archiver.ports.runtime import Clock, EventLog
 from archiver.service.shutdown import Shutdown
@@ -37,13 +39,35 @@ class Daemon:
     """
 
     def __init__(
-        self, jobs: Mapping[str, Job], *, shutdown: Shutdown, supervision: Supervision, clock: Clock, log: EventLog
+        self,
+        jobs: Mapping[str, Job],
+        *,
+        shutdown: Shutdown,
+        supervision: Supervision,
+        clock: Clock,
+        log: EventLog,
+        steady: Callable[[], float] = time.monotonic,
+        set_back: Callable[[timedelta], None] = lambda _: None,
     ) -> None:
+        """Run nothing yet.
+
+        Args:
+            jobs: by name.
+            shutdown: ends the run.
+            supervision: is attended to several times a second.
+            clock: the wall clock.
+            log: hears of steps of the wall clock, and of what fails.
+            steady: seconds that nobody sets, and that go on while the machine sleeps.
+            set_back: is called with the span by which the wall clock was set back; may raise LedgerFault.
+        """
         self._jobs = jobs
         self._shutdown = shutdown
         self._supervision = supervision
         self._clock = clock
         self._log = log
+        self._steady = steady
+        self._set_back = set_back
+        self._steps = Steps()
         self._fault: LedgerFault | None = None
 
     def run(self, fault: Callable[[], LedgerFault | None]) -> LedgerFault | None:
@@ -73,15 +97,26 @@ class Daemon:
         return self._fault
 
     def _kept_going(self, schedule: Schedule, before: datetime) -> datetime:
-        """Return the time; where it is earlier than `before`, run all jobs now.
+        """Return the time; where the clock was set back, run all jobs now, and let nothing wait for longer.
 
         APScheduler keeps their next times by the wall clock, and would sleep until it has caught up.
         """
         now = self._clock()
-        if now < before:
-            self._log.warning("clock.set_back", seconds=(before - now).total_seconds())
+        step = self._steps.look(now, self._steady())
+        back = max(before - now, -step)
+        if back > timedelta():
+            self._log.warning("clock.set_back", seconds=back.total_seconds())
             schedule.run_all_now()
+            self._wait_less(back)
+        elif step:
+            self._log.warning("clock.set_ahead", seconds=step.total_seconds())
         return now
+
+    def _wait_less(self, back: timedelta) -> None:
+        try:
+            self._set_back(back)
+        except LedgerFault as fault:
+            self._fault = fault
 
     def _job_failed(self, name: str, error: BaseException, traceback: str) -> None:
         if isinstance(error, LedgerFault):

@@ -89,6 +89,15 @@ def test_a_not_before_written_while_the_clock_was_wrong_does_not_keep_a_task_wai
     assert claim(ledger).task_id == tid(1)
 
 
+@pytest.mark.parametrize("ahead", [DAY / 24, 6.9 * DAY, 70 * DAY])
+def test_a_clock_that_was_set_back_lets_nothing_wait_longer_than_it_was_to(ledger: Ledger, ahead: timedelta) -> None:
+    _later(ledger, listed(ledger, 1))
+    finish(ledger, claim(ledger, now=NOW + ahead), Later(NOW + ahead + 5 * SECOND, "busy"), now=NOW + ahead)
+    ledger.claims.clock_set_back(ahead, now=NOW)
+    assert no_claim(ledger, now=NOW + 4 * SECOND)
+    assert claim(ledger, now=NOW + 5 * SECOND).task_id == tid(1)
+
+
 def test_a_lease_written_while_the_clock_was_wrong_does_not_hold(ledger: Ledger) -> None:
     take_in(ledger, 1)
     claim(ledger, owner="them", now=NOW + 365 * DAY)

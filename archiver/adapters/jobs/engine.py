@@ -30,6 +30,9 @@ SILENT_AFTER = timedelta(seconds=8)
 _SILENT = SILENT_AFTER.total_seconds()
 
 _OUTAGE = timedelta(minutes=1)
+
+SOON = timedelta(hours=1)
+"""More than tasks are deferred early by, and than jobs are scheduled ahead."""
 _GLANCE = 0.5
 """Seconds after which a call that was not answered looks whether it can still be."""
 _ANALYZE_AFTER = 1000
@@ -287,6 +290,8 @@ def _job(task: Due, now: datetime) -> Job:
 
 
 def _scheduled(task: Due, now: datetime) -> datetime | None:
-    """Return when a job may be taken; None for at once. A time far ahead was written while the clock was wrong."""
-    soon = now < task.not_before <= now + plan.CLOCK_SET_BACK
-    return task.not_before if soon else None
+    """Return when a job may be taken; None for at once.
+
+    Tasks are deferred half a minute early: a time farther ahead was written while the clock was wrong.
+    """
+    return task.not_before if now < task.not_before <= now + SOON else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import Any
 
@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, and_, bindparam, exists, func, or_
 
 from archiver.adapters.ledger.schema.tables import QUARANTINED, UtcTime, enlisted, tasks
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Stage
-from archiver.core.plan import CLOCK_SET_BACK, DEATHS_TO_QUARANTINE
+from archiver.core.plan import DEATHS_TO_QUARANTINE
 from archiver.core.states import TaskState
 
 NOW, _FAR = bindparam("now", type_=UtcTime), bindparam("far", type_=UtcTime)
@@ -80,6 +80,11 @@ def claimable(wanted: Wanted, due: ColumnElement[bool] = DUE) -> ColumnElement[b
     return and_(*conditions)
 
 
-def asked(now: datetime, blocked: Collection[AccountName] = (), **others: object) -> dict[str, Any]:
-    """Return the values that the statements are run with; a time beyond `far` was written while the clock was wrong."""
-    return {"now": now, "far": now + CLOCK_SET_BACK, "blocked": list(blocked), **others}
+def asked(
+    longest_wait: timedelta, now: datetime, blocked: Collection[AccountName] = (), **others: object
+) -> dict[str, Any]:
+    """Return the values that the statements are run with.
+
+    A time farther ahead than `longest_wait` was written while the clock was wrong.
+    """
+    return {"now": now, "far": now + longest_wait, "blocked": list(blocked), **others}

@@ -39,7 +39,7 @@ class SqlClaims(LedgerPart):
         wanted = [
             Wanted(each, fresh_only, bool(blocked_accounts), quarantine) for each in Stage if stage in {None, each}
         ]
-        values = asked(now, blocked_accounts, me=owner, alone_from=alone_from)
+        values = asked(self._db.longest_wait, now, blocked_accounts, me=owner, alone_from=alone_from)
         # A lease is worth nothing once its holder is gone, and what the holder writes down later lasts with it.
         with self._db.write(passing=True) as db:
             while True:
@@ -70,7 +70,9 @@ class SqlClaims(LedgerPart):
         """See Claims."""
         quarantine = Quarantine.OUT if alone_from is None else Quarantine.ALSO
         wanted = Wanted(fresh_only=fresh_only, some_blocked=bool(blocked_accounts), quarantine=quarantine)
-        values = asked(now, blocked_accounts, its_task=task_id, stages=list(stages), alone_from=alone_from)
+        values = asked(
+            self._db.longest_wait, now, blocked_accounts, its_task=task_id, stages=list(stages), alone_from=alone_from
+        )
         with self._db.write() as db:
             row = db.execute(_this_one(wanted), values).first()
             if row is None or _is_quarantined_now(db, row, owner, now):
@@ -94,7 +96,7 @@ class SqlClaims(LedgerPart):
         """See Claims."""
         quarantine = Quarantine.OUT if alone_from is None else Quarantine.ONLY
         wanted = Wanted(stage, fresh_only, bool(blocked_accounts), quarantine)
-        values = asked(now, blocked_accounts, until=until, alone_from=alone_from)
+        values = asked(self._db.longest_wait, now, blocked_accounts, until=until, alone_from=alone_from)
         found: list[AnyRow] = []
         with self._db.read() as db:
             for which in ("due in time", "due and expired") if stage is Stage.STORE else ("due",):
@@ -108,7 +110,7 @@ class SqlClaims(LedgerPart):
         """See Claims."""
         search = _search(Wanted(Stage.STORE), enlisted_only=enlisted_only, in_time=True, lock=False)
         with self._db.read() as db:
-            row = db.execute(search, asked(now, me=owner)).first()
+            row = db.execute(search, asked(self._db.longest_wait, now, me=owner)).first()
         return None if row is None else row.deadline
 
     @outage_retry
@@ -118,6 +120,12 @@ class SqlClaims(LedgerPart):
             known = leases.renew(db, owner, now=now, lease=lease)
         self._db.checkpoint("ledger.renewed")
         return known
+
+    @outage_retry
+    def clock_set_back(self, by: timedelta, *, now: datetime) -> None:
+        """See Claims."""
+        with self._db.write() as db:
+            leases.wait_less(db, by, now=now)
 
     @outage_retry
     def give_back(self, claim: Claim, *, reason: str, not_before: datetime) -> None:
@@ -146,7 +154,7 @@ class SqlClaims(LedgerPart):
             for owner in dead:
                 leases.bury(db, tasks.c.owner == owner, now=now)
                 leases.release(db, owner)
-            dead += owners.release_silent(db, unknown, now=now)
+            dead += owners.release_silent(db, unknown, now=now, longest_wait=self._db.longest_wait)
         if dead:
             self._db.checkpoint("ledger.released")
         return sorted(dead)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, and_, delete, exists, not_, or_, select, update
 
@@ -87,7 +87,7 @@ class SqlIntakes(LedgerPart):
         woken: list[TaskId] = []
         with self._db.write() as db:
             for chunk in chunks(ids):
-                woken += _wake(db, chunk, now)
+                woken += _wake(db, chunk, now, self._db.longest_wait)
         return woken
 
     @outage_retry
@@ -166,10 +166,10 @@ def _move(db: Connection, to: Cursor) -> None:
     db.execute(statement.on_conflict_do_update(index_elements=[cursors.c.path], set_=place))
 
 
-def _wake(db: Connection, ids: Sequence[TaskId], now: datetime) -> Sequence[TaskId]:
+def _wake(db: Connection, ids: Sequence[TaskId], now: datetime, longest_wait: timedelta) -> Sequence[TaskId]:
     named = and_(OPEN, tasks.c.task_id.in_(ids))
     waiting = and_(named, FREE, tasks.c.awaited)
     being_asked = and_(named, not_(FREE), not_(tasks.c.settled))
-    values = asked(now)
+    values = asked(longest_wait, now)
     db.execute(update(tasks).where(waiting, tasks.c.not_before > now).values(not_before=now), values)
     return db.execute(select(tasks.c.task_id).where(or_(waiting, being_asked)), values).scalars().all()

@@ -6,15 +6,15 @@ import secrets
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, select, update
+from sqlalchemy import BigInteger, ColumnElement, Connection, bindparam, delete, not_, select, type_coerce, update
 
 from archiver.adapters.ledger.database.base import insert
 from archiver.adapters.ledger.moves import change_task, move_task
 from archiver.adapters.ledger.rows import claim_of
-from archiver.adapters.ledger.schema.tables import enlisted, owners, tasks
+from archiver.adapters.ledger.schema.tables import enlisted, owners, pauses, stems, tasks
 from archiver.core import plan
 from archiver.core.model import Claim, TaskId
-from archiver.core.states import TaskEvent
+from archiver.core.states import StemState, TaskEvent
 
 LEASE_ENDS: Mapping[str, None] = {"token": None, "owner": None, "leased_until": None}
 """The columns that give a task back."""
@@ -41,6 +41,17 @@ def renew(db: Connection, owner: str, *, now: datetime, lease: timedelta) -> boo
         return True
     db.execute(insert(db, owners).values(owner=owner, **alive).on_conflict_do_nothing())
     return False
+
+
+def wait_less(db: Connection, by: timedelta, *, now: datetime) -> None:
+    """Bring forward by so much what waits for a later moment than `now`: tasks, stems and probes."""
+    for moment, its in (
+        (tasks.c.not_before, tasks.c.ended_at.is_(None)),
+        (stems.c.not_before, stems.c.state != StemState.STORED),
+        (pauses.c.next_probe, not_(pauses.c.held)),
+    ):
+        earlier = type_coerce(moment, BigInteger) - by // timedelta(microseconds=1)
+        db.execute(update(moment.table).where(its, moment > now).values({moment: earlier}))
 
 
 def give_back(db: Connection, claim: Claim, *, reason: str, not_before: datetime) -> None:

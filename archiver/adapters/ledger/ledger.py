@@ -8,7 +8,7 @@ from datetime import timedelta
 from archiver.adapters.ledger.claims import SqlClaims
 from archiver.adapters.ledger.database.faults import translated
 from archiver.adapters.ledger.database.outage import Notify, Outage
-from archiver.adapters.ledger.database.transactions import Transactions
+from archiver.adapters.ledger.database.transactions import DEFAULT_LONGEST_WAIT, Transactions
 from archiver.adapters.ledger.database.urls import OUTAGE, PATIENCE, database_of
 from archiver.adapters.ledger.intakes import SqlIntakes
 from archiver.adapters.ledger.pauses import SqlPauses
@@ -44,6 +44,7 @@ class SqlLedger:
         patience: timedelta = PATIENCE,
         outage: timedelta = OUTAGE,
         notify: Notify = lambda _: None,
+        longest_wait: timedelta = DEFAULT_LONGEST_WAIT,
     ) -> SqlLedger:
         """Open the ledger at `url`, create it where there is none, and migrate it.
 
@@ -51,7 +52,7 @@ class SqlLedger:
         Raises LedgerFault, with all left as it is, for one that is corrupt, another program's, of a newer
         schema, read-only, on a full disk, out of reach, or locked for longer than `patience`; ImportError
         where the server's driver is not installed. Later on a server that is away for less than `outage` is waited
-        for, and `notify` called once.
+        for, and `notify` called once. What is to wait beyond `longest_wait` is due at once.
         """
         database = database_of(url, patience, outage)
         try:
@@ -60,7 +61,7 @@ class SqlLedger:
         except BaseException:
             database.close()
             raise
-        db = Transactions(database, Outage(outage, notify), checkpoint)
+        db = Transactions(database, Outage(outage, notify), checkpoint, longest_wait)
         return cls(db, SqlIntakes(db), SqlClaims(db), SqlProgress(db), SqlPauses(db), SqlUploads(db), SqlReports(db))
 
     def close(self) -> None:

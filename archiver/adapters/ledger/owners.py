@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, func, select, union
 
 from archiver.adapters.ledger.leases import bury, release
 from archiver.adapters.ledger.schema.tables import enlisted, owners, tasks
-from archiver.core.plan import CLOCK_SET_BACK
 from archiver.ports.ledger import IsAlive
 
 
@@ -32,13 +31,13 @@ def known(db: Connection) -> list[str]:
     return sorted(db.execute(union(holding, select(enlisted.c.owner), select(owners.c.owner))).scalars())
 
 
-def release_silent(db: Connection, silent: Iterable[str], *, now: datetime) -> list[str]:
+def release_silent(db: Connection, silent: Iterable[str], *, now: datetime, longest_wait: timedelta) -> list[str]:
     """Release those owners that neither renewed nor claimed in time, and return them; their rows are locked first."""
     gone = []
     for owner in silent:
         renewed = db.execute(select(owners.c.alive_until).where(owners.c.owner == owner).with_for_update()).scalar()
         claimed = db.execute(select(func.max(tasks.c.leased_until)).where(tasks.c.owner == owner)).scalar()
-        if not any(until and now < until <= now + CLOCK_SET_BACK for until in (renewed, claimed)):
+        if not any(until and now < until <= now + longest_wait for until in (renewed, claimed)):
             bury(db, tasks.c.owner == owner, now=now)
             release(db, owner)
             gone.append(owner)

@@ -67,7 +67,7 @@ class SqlProgress(LedgerPart):
     ) -> bool:
         """See Progress."""
         wanted = Wanted(some_blocked=bool(blocked_accounts))
-        values = asked(now, blocked_accounts, its_task=claim.task_id, deadline=deadline)
+        values = asked(self._db.longest_wait, now, blocked_accounts, its_task=claim.task_id, deadline=deadline)
         listed = "nearer deadline" if deadline > now else "any deadline"
         with self._db.read() as db:
             return any(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, func, not_, or_, select, true
 
@@ -76,16 +77,17 @@ class SqlReports(LedgerPart):
     def overview(self, *, now: datetime, at_risk: timedelta) -> Overview:
         """See Reports."""
         with self._db.read() as db:
-            return _overview(db, now, at_risk)
+            return _overview(db, now, at_risk, self._db.longest_wait)
 
 
-def _overview(db: Connection, now: datetime, at_risk: timedelta) -> Overview:
+def _overview(db: Connection, now: datetime, at_risk: timedelta, longest_wait: timedelta) -> Overview:
+    values = asked(longest_wait, now)
     endangered = and_(OPEN, tasks.c.deadline < now + at_risk, _lacks_a_stem())
     its_tasks = dict.fromkeys(TaskState, 0) | _count_tasks(db)
     totals = db.execute(select(tallies)).all()
-    working, ready, next_due = db.execute(_STANDING, asked(now)).one()
+    working, ready, next_due = db.execute(_STANDING, values).one()
     archived = tasks.c.state == TaskState.ARCHIVED
-    rate = _stems_an_hour(db, now, stems_stored=_stored(totals), archived=its_tasks[TaskState.ARCHIVED])
+    rate = _stems_an_hour(db, values, stems_stored=_stored(totals), archived=its_tasks[TaskState.ARCHIVED])
     return Overview(
         tasks=its_tasks,
         stems={row.state: row.stems for row in totals},
@@ -119,17 +121,18 @@ def _stored(totals: Sequence[AnyRow]) -> int:
     return sum(row.stems for row in totals if row.state is StemState.STORED)
 
 
-def _stems_an_hour(db: Connection, now: datetime, *, stems_stored: int, archived: int) -> float | None:
+def _stems_an_hour(db: Connection, values: Mapping[str, Any], *, stems_stored: int, archived: int) -> float | None:
     """Return the tasks that ended archived within the hour, times the stems that a task has on average.
 
     None without any, unless work has been waiting for all that time: then the rate is really nought.
     """
+    now = values["now"]
     recent = and_(tasks.c.state == TaskState.ARCHIVED, tasks.c.ended_at > now - RATE_WINDOW)
     ended = db.scalar(select(func.count()).select_from(tasks).where(recent)) or 0
     if ended:
         return ended * stems_stored / archived
     waiting = and_(OPEN, tasks.c.accepted_at < now - RATE_WINDOW, DUE)
-    return 0.0 if db.scalar(select(exists().where(waiting)), asked(now)) else None
+    return 0.0 if db.scalar(select(exists().where(waiting)), values) else None
 
 
 def _backlog(db: Connection) -> list[tuple[datetime, int]]:

@@ -22,9 +22,11 @@ from archiver.core.errors import (
     OriginBusy,
     StoreBusy,
 )
-from archiver.core.model import StemRow
+from archiver.core.model import Policy, StemRow
 from archiver.core.states import StemEvent, StemState
 from tests.unit.core.tasks import DAY, EVEN, HOUR, NOW, POLICY, SECOND, row
+
+DEFAULT = Policy()
 
 
 @pytest.mark.parametrize(
@@ -197,14 +199,20 @@ def test_spent_link_loses_the_stem_only_past_its_deadline(
         (timedelta(seconds=-1), True),
         (timedelta(), True),
         (timedelta(seconds=1), False),
-        (timedelta(days=7), False),
-        (timedelta(days=7, seconds=1), True),
+        (timedelta(hours=7.5), False),
+        (timedelta(hours=7.5, seconds=1), True),
     ],
 )
 def test_moment_is_due_once_it_has_come_or_lies_farther_ahead_than_any_wait(
     wait: timedelta | None, *, due: bool
 ) -> None:
-    assert plan.is_due(None if wait is None else NOW + wait, NOW) is due
+    assert plan.is_due(None if wait is None else NOW + wait, NOW, DEFAULT) is due
+
+
+@pytest.mark.parametrize("policy", [Policy(pending_max=30 * DAY), Policy(retry_max=30 * DAY)])
+def test_longest_wait_follows_the_settings(policy: Policy) -> None:
+    assert not plan.is_due(NOW + timedelta(days=37), NOW, policy)
+    assert plan.is_due(NOW + timedelta(days=38), NOW, policy)
 
 
 def test_stems_are_grouped_by_state() -> None:

@@ -6,6 +6,7 @@ import functools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection
@@ -14,10 +15,14 @@ from archiver.adapters.ledger.database.base import Database
 from archiver.adapters.ledger.database.faults import LedgerAway, translated
 from archiver.adapters.ledger.database.group_commit import GroupCommit
 from archiver.adapters.ledger.database.outage import Outage
+from archiver.core.model import Policy
 from archiver.ports.runtime import Checkpoint, unobserved
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+DEFAULT_LONGEST_WAIT = Policy().retention / 2
+"""Longer than any sensible wait; whoever works on the ledger names the longest by its settings."""
 
 
 class Transactions:
@@ -26,7 +31,15 @@ class Transactions:
     After any exception nothing of a transaction is written.
     """
 
-    def __init__(self, database: Database, outage: Outage, checkpoint: Checkpoint = unobserved) -> None:
+    def __init__(
+        self,
+        database: Database,
+        outage: Outage,
+        checkpoint: Checkpoint = unobserved,
+        longest_wait: timedelta = DEFAULT_LONGEST_WAIT,
+    ) -> None:
+        self.longest_wait = longest_wait
+        """A moment farther ahead was written while the clock was wrong."""
         self.outage = outage
         self.checkpoint = checkpoint
         self._database = database
