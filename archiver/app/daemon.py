@@ -152,7 +152,7 @@ class DaemonProcess:
         parts, settings = self.parts, self.parts.settings
         reports, at_risk = parts.adapters.ledger.reports, settings.schedule.at_risk
         watches: list[Callable[[], None]] = [
-            DeadlineWatch(reports, parts.machine.clock, at_risk, parts.log),
+            DeadlineWatch(reports, parts.machine.clock, at_risk, parts.log, settings.provider.retention),
             QuarantineWatch(reports, parts.log),
         ]
         if (url := settings.notify.heartbeat()) is not None:
@@ -202,7 +202,8 @@ def _sources(parts: Parts, liveness: Liveness) -> Sources:
     adapters, settings, clock = parts.adapters, parts.settings, parts.machine.clock
 
     def overview() -> Overview:
-        return adapters.ledger.reports.overview(now=clock(), at_risk=settings.schedule.at_risk)
+        at_risk, retention = settings.schedule.at_risk, settings.provider.retention
+        return adapters.ledger.reports.overview(now=clock(), at_risk=at_risk, retention=retention)
 
     def unread() -> int:
         cursor = adapters.ledger.intakes.cursor(queue_name(settings))

@@ -73,7 +73,10 @@ def status(context: typer.Context, as_json: JsonFlag = False) -> None:
 
     now = utc_now()
     with ledger_of(loaded) as ledger:
-        overview = ledger.reports.overview(now=now, at_risk=loaded.settings.schedule.at_risk)
+        settings = loaded.settings
+        overview = ledger.reports.overview(
+            now=now, at_risk=settings.schedule.at_risk, retention=settings.provider.retention
+        )
         jobs = job_counts(loaded.settings)
     if as_json:
         print_json(overview if jobs is None else {**asdict(overview), "jobs": jobs}, sys.stdout)

@@ -297,6 +297,19 @@ def urgency(deadline: datetime | None, accepted_at: datetime) -> datetime:
     return deadline or accepted_at
 
 
+ASKED_AGAIN = datetime(2500, 1, 1, tzinfo=UTC)
+"""Urgencies from here on are those of tasks that were asked about, and are to be asked about again."""
+_ASKED_AGAIN_BY = timedelta(days=365_250)
+
+
+def urgency_of_asked(asked_at: datetime) -> datetime:
+    """Return the urgency of a task that was last asked about then, and of which there is nothing to fetch yet.
+
+    After all that was never asked about, and after all links that are needed by a deadline.
+    """
+    return asked_at + _ASKED_AGAIN_BY
+
+
 _PRIORITIES_FROM = datetime(2020, 1, 1, tzinfo=UTC)
 _HALF = 1 << 30
 

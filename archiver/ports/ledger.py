@@ -19,6 +19,7 @@ from archiver.core.model import (
     Due,
     Outcome,
     Pause,
+    Policy,
     Receipt,
     RecordInfo,
     Stage,
@@ -29,6 +30,8 @@ from archiver.core.model import (
 )
 from archiver.core.reports import OpenWork, Overview, Quarantined, TaskRow
 from archiver.core.states import StemEvent, TaskState
+
+RETENTION = Policy().retention
 
 IsAlive = Callable[[str], bool | None]
 """Returns whether the owner of that name still works; None where that cannot be said here."""
@@ -264,8 +267,11 @@ class Reports(Protocol):
     def show(self, task_id: TaskId) -> TaskRow | None:
         """Return one task with stems and history; None when the ledger does not know it."""
 
-    def overview(self, *, now: datetime, at_risk: timedelta) -> Overview:
-        """Return counts and what is at risk: open tasks that lack a stem, with a deadline nearer than `at_risk`."""
+    def overview(self, *, now: datetime, at_risk: timedelta, retention: timedelta = RETENTION) -> Overview:
+        """Return counts and what is at risk: open tasks that lack a stem, with a deadline nearer than `at_risk`.
+
+        Of which no deadline is known, the earlier of creation and acceptance and `retention` count as it.
+        """
 
     def quarantined(self) -> Sequence[Quarantined]:
         """Return the quarantined tasks, at most 20, those with the most deaths first."""

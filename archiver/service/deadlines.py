@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from archiver.ports.ledger import Reports
+from archiver.ports.ledger import RETENTION, Reports
 from archiver.ports.runtime import Clock, EventLog
 
 
@@ -17,11 +17,12 @@ class DeadlineWatch:
     clock: Clock
     at_risk: timedelta
     log: EventLog
+    retention: timedelta = RETENTION
     _logged: tuple[int, int] = field(default=(0, 0), init=False)
 
     def __call__(self) -> None:
         """Log `deadline.at_risk` and `deadline.forecast` whenever what they count changes."""
-        overview = self.reports.overview(now=self.clock(), at_risk=self.at_risk)
+        overview = self.reports.overview(now=self.clock(), at_risk=self.at_risk, retention=self.retention)
         at_risk, late = overview.at_risk_count, overview.forecast_late or 0
         before, self._logged = self._logged, (at_risk, late)
         if at_risk != before[0]:

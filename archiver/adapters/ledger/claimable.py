@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, bindparam, exists, func, or_
 
 from archiver.adapters.ledger.schema.tables import QUARANTINED, UtcTime, enlisted, tasks
+from archiver.core import plan
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Stage
 from archiver.core.plan import DEATHS_TO_QUARANTINE
 from archiver.core.states import TaskState
@@ -55,6 +56,23 @@ class Quarantine(Enum):
     ALSO = auto()
 
 
+class Part(Enum):
+    """A part of the tasks that must be asked about; each is a range of urgencies, and so of the index."""
+
+    LINKS = auto()
+    """Their links are needed by a deadline that is still to come."""
+    NEVER_ASKED = auto()
+    ASKED = auto()
+    """Not ready when they were last asked about, in that order."""
+
+
+_IN_PART = {
+    Part.LINKS: and_(tasks.c.urgency > NOW, tasks.c.urgency < plan.ASKED_AGAIN),
+    Part.NEVER_ASKED: tasks.c.urgency <= NOW,
+    Part.ASKED: tasks.c.urgency >= plan.ASKED_AGAIN,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """The claimable tasks that are wanted."""
@@ -65,6 +83,7 @@ class Wanted:
     some_blocked: bool = False
     """Leaves those out that must be asked about with an account of `blocked`."""
     quarantine: Quarantine = Quarantine.OUT
+    part: Part | None = None
     """Takes quarantined ones that are due since `alone_from`."""
 
 
@@ -72,6 +91,7 @@ def claimable(wanted: Wanted, due: ColumnElement[bool] = DUE) -> ColumnElement[b
     """Return the condition that a task may be claimed, or may be as soon as it is `due`."""
     conditions = [OPEN, FREE, due]
     conditions += [tasks.c.stage == wanted.stage] if wanted.stage is not None else []
+    conditions += [_IN_PART[wanted.part]] if wanted.part is not None else []
     conditions += [tasks.c.state == TaskState.QUEUED] if wanted.fresh_only else []
     alone = and_(QUARANTINED, DUE_LONG)
     by_quarantine = {Quarantine.OUT: CLEAR, Quarantine.ONLY: alone, Quarantine.ALSO: or_(CLEAR, alone)}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
@@ -10,16 +12,36 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Integer, Select, and_, bindparam, not_, select
 
 from archiver.adapters.ledger import leases, owners
-from archiver.adapters.ledger.claimable import ENLISTED, NOW, Quarantine, Wanted, asked, claimable
-from archiver.adapters.ledger.database.transactions import LedgerPart, outage_retry
+from archiver.adapters.ledger.claimable import ENLISTED, NOW, Part, Quarantine, Wanted, asked, claimable
+from archiver.adapters.ledger.database.transactions import LedgerPart, Transactions, outage_retry
 from archiver.adapters.ledger.rows import AnyRow
 from archiver.adapters.ledger.schema.tables import UtcTime, tasks
+from archiver.core import plan
 from archiver.core.model import AccountName, Claim, Due, Stage, TaskId
 from archiver.ports.ledger import IsAlive
+
+TURNS = (
+    Part.LINKS,
+    Part.NEVER_ASKED,
+    Part.LINKS,
+    Part.NEVER_ASKED,
+    Part.LINKS,
+    Part.NEVER_ASKED,
+    Part.ASKED,
+    Part.NEVER_ASKED,
+)
+"""Whose turn it is to be asked about first, again and again; where nothing is due of it, the next part that has."""
+
+LINKS_FIRST = timedelta(minutes=10)
+"""By so much a job for a link goes before one for a task that was never asked about."""
 
 
 class SqlClaims(LedgerPart):
     """The Claims of `ports.ledger` in a SQL database."""
+
+    def __init__(self, db: Transactions) -> None:
+        super().__init__(db)
+        self._turns = itertools.cycle(TURNS)
 
     @outage_retry
     def claim(
@@ -40,10 +62,11 @@ class SqlClaims(LedgerPart):
             Wanted(each, fresh_only, bool(blocked_accounts), quarantine) for each in Stage if stage in {None, each}
         ]
         values = asked(self._db.longest_wait, now, blocked_accounts, me=owner, alone_from=alone_from)
+        turn = next(self._turns) if stage is Stage.LIST else Part.LINKS
         # A lease is worth nothing once its holder is gone, and what the holder writes down later lasts with it.
         with self._db.write(passing=True) as db:
             while True:
-                rows = [_first(db, each, values, enlisted_only=enlisted_only) for each in wanted]
+                rows = [_first(db, each, values, enlisted_only=enlisted_only, turn=turn) for each in wanted]
                 found = [row for row in rows if row is not None]
                 if not found:
                     return None
@@ -99,11 +122,14 @@ class SqlClaims(LedgerPart):
         values = asked(self._db.longest_wait, now, blocked_accounts, until=until, alone_from=alone_from)
         found: list[AnyRow] = []
         with self._db.read() as db:
-            for which in ("due in time", "due and expired") if stage is Stage.STORE else ("due",):
-                found += db.execute(_upcoming(wanted, which), {**values, "most": limit - len(found)})
+            if stage is Stage.LIST and alone_from is None:
+                found += _to_ask(db, wanted, {**values, "most": limit})
+            else:
+                for which in ("due in time", "due and expired") if stage is Stage.STORE else ("due",):
+                    found += db.execute(_upcoming(wanted, which), {**values, "most": limit - len(found)})
             if until > now:
                 found += db.execute(_upcoming(wanted, "due soon"), {**values, "most": limit})
-        return [Due(TaskId(row.task_id), row.stage, row.urgency, row.deadline, row.not_before) for row in found]
+        return [_due(row, now) for row in found]
 
     @outage_retry
     def next_deadline(self, owner: str, *, now: datetime, enlisted_only: bool = False) -> datetime | None:
@@ -187,11 +213,46 @@ def _is_quarantined_now(db: Connection, row: AnyRow, owner: str, now: datetime) 
     return leases.bury(db, tasks.c.task_id == row.task_id, now=now)
 
 
-def _first(db: Connection, wanted: Wanted, values: Mapping[str, Any], *, enlisted_only: bool) -> AnyRow | None:
+def _parts(turn: Part) -> list[Part]:
+    """Return the parts in the order in which one is looked for."""
+    return [turn, *(part for part in Part if part is not turn)]
+
+
+def _to_ask(db: Connection, wanted: Wanted, values: Mapping[str, Any]) -> list[AnyRow]:
+    """Return the tasks to ask about, of each part as many as it has turns, and more where others have less."""
+    left = {part: db.execute(_upcoming(replace(wanted, part=part), "due"), values).all() for part in Part}
+    queues = {part: iter(rows) for part, rows in left.items()}
+    most = min(values["most"], sum(map(len, left.values())))
+    found: list[AnyRow] = []
+    for turn in itertools.cycle(TURNS):
+        if len(found) >= most:
+            return found
+        row = next((row for part in _parts(turn) if (row := next(queues[part], None)) is not None), None)
+        found += [] if row is None else [row]
+    raise AssertionError("a cycle has no end")
+
+
+def _due(row: AnyRow, now: datetime) -> Due:
+    """Return the task as a job has it: jobs are done in the order of one number."""
+    urgency = row.urgency
+    if row.stage is Stage.LIST and urgency < plan.ASKED_AGAIN:
+        urgency = now - LINKS_FIRST if urgency > now else now
+    return Due(TaskId(row.task_id), row.stage, urgency, row.deadline, row.not_before)
+
+
+def _first(
+    db: Connection, wanted: Wanted, values: Mapping[str, Any], *, enlisted_only: bool, turn: Part
+) -> AnyRow | None:
     """Find and lock the task with the nearest deadline; one whose deadline has passed only where no other is left.
 
     An expired task can hardly be saved by haste, and would cost others their chance.
     """
+    if wanted.stage is Stage.LIST and wanted.quarantine is not Quarantine.ONLY:
+        for part in _parts(turn):
+            search = _search(replace(wanted, part=part), enlisted_only=enlisted_only, in_time=False, lock=True)
+            if row := db.execute(search, values).first():
+                return row
+        return None
     row = db.execute(_search(wanted, enlisted_only=enlisted_only, in_time=False, lock=True), values).first()
     sought = wanted.stage is Stage.LIST or wanted.quarantine is Quarantine.ONLY
     if row is None or sought or row.urgency > values["now"]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, and_, delete, exists, not_, or_, select, update
+from sqlalchemy import Connection, and_, delete, exists, func, not_, or_, select, update
 
 from archiver.adapters.ledger.claimable import FREE, OPEN, asked
 from archiver.adapters.ledger.database.base import insert
@@ -132,7 +132,15 @@ def _assign(db: Connection, account: AccountName, ids: Sequence[TaskId], now: da
     column = None if account == DEFAULT_ACCOUNT else account
     for chunk in chunks(ids):
         moves = and_(tasks.c.task_id.in_(chunk), tasks.c.account.is_distinct_from(column))
-        afresh = {"first_asked_at": None, "not_before": now, "awaited": False, "asks": 0, "attempts": 0, "reason": ""}
+        afresh: dict[str, object] = {
+            "first_asked_at": None,
+            "not_before": now,
+            "awaited": False,
+            "asks": 0,
+            "attempts": 0,
+            "reason": "",
+        }
+        afresh["urgency"] = func.coalesce(tasks.c.deadline, tasks.c.accepted_at)
         db.execute(update(tasks).where(moves, tasks.c.state == TaskState.QUEUED).values(**afresh, **LEASE_ENDS))
         db.execute(update(tasks).where(moves).values(account=column))
 
@@ -171,5 +179,6 @@ def _wake(db: Connection, ids: Sequence[TaskId], now: datetime, longest_wait: ti
     waiting = and_(named, FREE, tasks.c.awaited)
     being_asked = and_(named, not_(FREE), not_(tasks.c.settled))
     values = asked(longest_wait, now)
-    db.execute(update(tasks).where(waiting, tasks.c.not_before > now).values(not_before=now), values)
+    urgent = {"not_before": now, "urgency": func.coalesce(tasks.c.deadline, tasks.c.accepted_at)}
+    db.execute(update(tasks).where(waiting, tasks.c.not_before > now).values(**urgent), values)
     return db.execute(select(tasks.c.task_id).where(or_(waiting, being_asked)), values).scalars().all()

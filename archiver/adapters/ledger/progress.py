@@ -42,6 +42,7 @@ from archiver.core.model import (
     Receipt,
     RecordInfo,
     Refused,
+    Stage,
     StemName,
     StemRow,
     StemSource,
@@ -158,7 +159,9 @@ class SqlProgress(LedgerPart):
 @cache
 def _another(wanted: Wanted, which: str) -> Select[Any]:
     """Return the statement that finds a task that may be claimed beside `its_task`."""
-    never_asked = (tasks.c.state == TaskState.QUEUED, tasks.c.first_asked_at.is_(None), tasks.c.attempts == 0)
+    # By the range of urgencies in the index, however many were asked about before.
+    fresh = (tasks.c.stage == Stage.LIST, tasks.c.urgency <= NOW)
+    never_asked = (*fresh, tasks.c.state == TaskState.QUEUED, tasks.c.first_asked_at.is_(None), tasks.c.attempts == 0)
     listed = (tasks.c.state == TaskState.LISTED, tasks.c.deadline > NOW)
     conditions = {
         "never asked about": never_asked,
@@ -276,7 +279,8 @@ def _store_move(row: AnyRow | None, finished: _Stored) -> StemMove:
 
 
 def _stage(db: Connection, task: AnyRow) -> Columns:
-    return {"stage": stage_of(db, task.task_id, task.state, settled=task.settled)}
+    stage = stage_of(db, task.task_id, task.state, settled=task.settled)
+    return {"stage": stage, "urgency": plan.urgency(task.deadline, task.accepted_at)}
 
 
 def _finish(db: Connection, task: AnyRow, outcome: Outcome, record: RecordInfo | None, now: datetime) -> None:
@@ -332,6 +336,8 @@ def _postpone(db: Connection, task: AnyRow, later: Later, record: RecordInfo | N
         "reason": later.reason,
         **LEASE_ENDS,
     }
+    if task.stage is Stage.LIST and (task.state is TaskState.QUEUED or not later.fault):
+        values["urgency"] = plan.urgency_of_asked(now)
     if later.fault:
         change_task(db, task.task_id, {**values, "attempts": task.attempts + 1})
         return

@@ -6,18 +6,19 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, not_, or_, select, true
+from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, not_, or_, select, true, type_coerce
 
 from archiver.adapters.ledger.claimable import DUE, ENLISTED, FREE, NOT_BLOCKED, OPEN, asked
 from archiver.adapters.ledger.database.transactions import LedgerPart, outage_retry
 from archiver.adapters.ledger.pauses import all_pauses
 from archiver.adapters.ledger.rows import AnyRow, history_of, stems_of, task_row
-from archiver.adapters.ledger.schema.tables import QUARANTINED, enlisted, rejects, stems, tallies, tasks
+from archiver.adapters.ledger.schema.tables import QUARANTINED, UtcTime, enlisted, rejects, stems, tallies, tasks
 from archiver.core import plan
 from archiver.core.intake import Reject
 from archiver.core.model import AccountName, TaskId
 from archiver.core.reports import AtRisk, OpenWork, Overview, Quarantined, TaskRow
 from archiver.core.states import StemState, TaskState
+from archiver.ports.ledger import RETENTION
 
 SHOWN = 20
 """Rows of a kind that `overview` lists."""
@@ -74,15 +75,17 @@ class SqlReports(LedgerPart):
             return _quarantined(db)
 
     @outage_retry
-    def overview(self, *, now: datetime, at_risk: timedelta) -> Overview:
+    def overview(self, *, now: datetime, at_risk: timedelta, retention: timedelta = RETENTION) -> Overview:
         """See Reports."""
         with self._db.read() as db:
-            return _overview(db, now, at_risk, self._db.longest_wait)
+            return _overview(db, now, at_risk, retention, asked(self._db.longest_wait, now))
 
 
-def _overview(db: Connection, now: datetime, at_risk: timedelta, longest_wait: timedelta) -> Overview:
-    values = asked(longest_wait, now)
-    endangered = and_(OPEN, tasks.c.deadline < now + at_risk, _lacks_a_stem())
+def _overview(
+    db: Connection, now: datetime, at_risk: timedelta, retention: timedelta, values: Mapping[str, Any]
+) -> Overview:
+    near = or_(tasks.c.deadline < now + at_risk, and_(_NO_DEADLINE, now + at_risk - retention > _BEGUN))
+    endangered = and_(OPEN, near, _lacks_a_stem())
     its_tasks = dict.fromkeys(TaskState, 0) | _count_tasks(db)
     totals = db.execute(select(tallies)).all()
     working, ready, next_due = db.execute(_STANDING, values).one()
@@ -95,9 +98,9 @@ def _overview(db: Connection, now: datetime, at_risk: timedelta, longest_wait: t
         due=ready,
         working=working,
         next_due=next_due,
-        nearest_deadline=db.scalar(select(func.min(tasks.c.deadline)).where(OPEN)),
+        nearest_deadline=_nearest_deadline(db, retention),
         at_risk_count=db.scalar(select(func.count()).select_from(tasks).where(endangered)) or 0,
-        at_risk=_at_risk(db, endangered),
+        at_risk=_at_risk(db, endangered, retention),
         pauses=all_pauses(db),
         rejected_lines=db.scalar(select(func.count()).select_from(rejects)) or 0,
         rejects=_last_rejects(db),
@@ -105,8 +108,23 @@ def _overview(db: Connection, now: datetime, at_risk: timedelta, longest_wait: t
         stems_an_hour=rate,
         quarantined_count=db.scalar(select(func.count()).select_from(tasks).where(QUARANTINED)) or 0,
         quarantined=_quarantined(db),
-        forecast_late=None if rate is None else plan.forecast(_backlog(db), rate / RATE_WINDOW.total_seconds(), now),
+        forecast_late=None
+        if rate is None
+        else plan.forecast(_backlog(db, retention), rate / RATE_WINDOW.total_seconds(), now),
     )
+
+
+_NO_DEADLINE = tasks.c.deadline.is_(None)
+_BEGUN = type_coerce(
+    case((tasks.c.created_at < tasks.c.accepted_at, tasks.c.created_at), else_=tasks.c.accepted_at), UtcTime
+)
+"""When a task of which no deadline is known was created, as far as that is known, or accepted."""
+
+
+def _nearest_deadline(db: Connection, retention: timedelta) -> datetime | None:
+    known = db.scalar(select(func.min(tasks.c.deadline)).where(OPEN))
+    first = db.scalar(select(func.min(_BEGUN)).where(OPEN, _NO_DEADLINE))
+    return min((moment for moment in (known, first and first + retention) if moment is not None), default=None)
 
 
 _STANDING = select(
@@ -135,15 +153,17 @@ def _stems_an_hour(db: Connection, values: Mapping[str, Any], *, stems_stored: i
     return 0.0 if db.scalar(select(exists().where(waiting)), values) else None
 
 
-def _backlog(db: Connection) -> list[tuple[datetime, int]]:
-    """Return the stems still wanted, by their task's deadline."""
+def _backlog(db: Connection, retention: timedelta) -> list[tuple[datetime, int]]:
+    """Return the stems still wanted, by their task's deadline; a task of which none is known counts as one."""
     query = (
         select(tasks.c.deadline, func.count())
         .join(stems, stems.c.task_id == tasks.c.task_id)
         .where(OPEN, tasks.c.deadline.is_not(None), stems.c.state == StemState.WANTED)
         .group_by(tasks.c.deadline)
     )
-    return [(deadline, count) for deadline, count in db.execute(query)]
+    unknown = select(_BEGUN, func.count()).where(OPEN, _NO_DEADLINE).group_by(_BEGUN)
+    backlog = [(deadline, count) for deadline, count in db.execute(query)]
+    return backlog + [(begun + retention, count) for begun, count in db.execute(unknown)]
 
 
 def _count_tasks(db: Connection) -> dict[TaskState, int]:
@@ -157,18 +177,19 @@ def _lacks_a_stem() -> ColumnElement[bool]:
     return or_(its_stems.where(stems.c.state != StemState.STORED), not_(its_stems))
 
 
-def _at_risk(db: Connection, endangered: ColumnElement[bool]) -> tuple[AtRisk, ...]:
-    rows = db.execute(
-        select(tasks.c.task_id, tasks.c.deadline, tasks.c.reason)
-        .where(endangered)
-        .order_by(tasks.c.deadline, tasks.c.task_id)
-        .limit(SHOWN)
-    ).all()
+def _at_risk(db: Connection, endangered: ColumnElement[bool], retention: timedelta) -> tuple[AtRisk, ...]:
+    columns = (tasks.c.task_id, tasks.c.deadline, _BEGUN.label("begun"), tasks.c.reason)
+    found: list[AnyRow] = []
+    for known, order in ((not_(_NO_DEADLINE), tasks.c.deadline), (_NO_DEADLINE, _BEGUN)):
+        search = select(*columns).where(endangered, known).order_by(order, tasks.c.task_id).limit(SHOWN)
+        found += db.execute(search).all()
+    deadlines = {row.task_id: row.deadline or row.begun + retention for row in found}
+    rows = sorted(found, key=lambda row: (deadlines[row.task_id], row.task_id))[:SHOWN]
     its_stems = stems_of(db, [row.task_id for row in rows])
     return tuple(
         AtRisk(
             task_id=row.task_id,
-            deadline=row.deadline,
+            deadline=deadlines[row.task_id],
             missing_stems=sum(stem.state is not StemState.STORED for stem in its_stems[row.task_id]),
             reason=row.reason or next((stem.reason for stem in its_stems[row.task_id] if stem.reason), ""),
         )

@@ -1,0 +1,104 @@
+"""Which task is asked about next: links that are needed, then what nobody asked about yet, then what was not ready."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from archiver.core.model import Claim, Later, Stage
+from tests.fixtures.ledgers import DAY, LEASE, NOW, SECOND, finish, listed, overview, release, take_in, tid
+from tests.house import Ledger
+
+
+def ask(ledger: Ledger, now: datetime = NOW) -> Claim | None:
+    return ledger.claims.claim(owner="us", now=now, lease=LEASE, stage=Stage.LIST)
+
+
+def not_ready(ledger: Ledger, claim: Claim, now: datetime, *, again: datetime, fault: bool = False) -> None:
+    finish(ledger, claim, Later(again, "not ready", fault=fault), now=now)
+
+
+def asked_about(ledger: Ledger, *numbers: int, at: datetime) -> None:
+    """Take these in, and have each answered `not ready`, one a second from `at` on; all are due half a day later."""
+    take_in(ledger, *numbers, now=at)
+    for n in range(len(numbers)):
+        claim = ask(ledger, at + n * SECOND)
+        assert claim is not None
+        not_ready(ledger, claim, at + n * SECOND, again=at + DAY / 2)
+
+
+@pytest.mark.parametrize("fault", [False, True])
+def test_id_that_was_never_asked_about_goes_before_older_ones_that_were_not_ready(ledger: Ledger, fault: bool) -> None:
+    take_in(ledger, *range(1, 9), now=NOW - DAY)
+    for _ in range(8):
+        claim = ask(ledger)
+        assert claim is not None
+        not_ready(ledger, claim, NOW, again=NOW, fault=fault)
+    take_in(ledger, 9, now=NOW)
+    first = [claim.task_id for _ in range(2) if (claim := ask(ledger)) is not None]
+    assert tid(9) in first
+
+
+def test_link_that_is_needed_by_a_deadline_goes_before_older_ids_that_were_not_ready(ledger: Ledger) -> None:
+    asked_about(ledger, *range(1, 9), at=NOW - DAY)
+    finish(ledger, listed(ledger, 20, deadline=NOW + DAY / 4, query="?sig=1"), Later(NOW, "busy", fault=True))
+    first = [claim.task_id for _ in range(2) if (claim := ask(ledger)) is not None]
+    assert tid(20) in first
+
+
+def test_ids_that_were_not_ready_go_by_their_last_ask(ledger: Ledger) -> None:
+    asked_about(ledger, 3, 1, 2, at=NOW - DAY)
+    order = [tid(1), tid(2), tid(3)]  # accepted at once, and so asked about by their names
+    for n in range(9):
+        now = NOW + n * SECOND
+        claim = ask(ledger, now)
+        assert claim is not None
+        assert claim.task_id == order[n % 3]
+        not_ready(ledger, claim, now, again=now)
+
+
+def test_never_asked_ids_have_half_of_the_asks_and_the_others_their_part(ledger: Ledger) -> None:
+    asked_about(ledger, *range(100, 140), at=NOW - DAY)
+    for n in range(200, 240):
+        finish(ledger, listed(ledger, n, deadline=NOW + DAY, query="?sig=1"), Later(NOW, "busy", fault=True))
+    take_in(ledger, *range(300, 340))
+    taken = [claim.task_id for _ in range(80) if (claim := ask(ledger)) is not None]
+    for begun in range(0, 64, 8):
+        some = taken[begun : begun + 8]
+        assert sum(task >= tid(300) for task in some) == 4
+        assert sum(tid(200) <= task < tid(300) for task in some) == 3
+    assert len(set(taken)) == 80, "whoever has nothing to ask leaves its turns to the others"
+
+
+def test_id_that_a_callback_woke_goes_as_one_that_was_never_asked_about(ledger: Ledger) -> None:
+    asked_about(ledger, *range(1, 9), at=NOW - DAY)
+    take_in(ledger, 30, now=NOW - DAY)
+    claim = ask(ledger)
+    while claim is not None and claim.task_id != tid(30):
+        claim = ask(ledger)
+    assert claim is not None
+    not_ready(ledger, claim, NOW, again=NOW + DAY)
+    release(ledger)
+    ledger.intakes.wake([tid(30)], now=NOW)
+    first = [claim.task_id for _ in range(2) if (claim := ask(ledger)) is not None]
+    assert tid(30) in first
+
+
+def test_jobs_are_deferred_for_links_and_for_what_was_never_asked_about_before_the_rest(ledger: Ledger) -> None:
+    asked_about(ledger, *range(100, 130), at=NOW - DAY)
+    finish(ledger, listed(ledger, 200, deadline=NOW + DAY, query="?sig=1"), Later(NOW, "busy", fault=True))
+    take_in(ledger, 300, 301)
+    due = ledger.claims.due(Stage.LIST, now=NOW, until=NOW, limit=8)
+    assert len(due) == 8
+    assert [each.task_id for each in sorted(due, key=lambda each: each.urgency)][:3] == [tid(200), tid(300), tid(301)]
+
+
+@pytest.mark.parametrize(("age", "alarmed"), [(timedelta(days=13, hours=23), 1), (timedelta(days=12), 0)])
+def test_id_that_nobody_asked_about_is_at_risk_by_its_acceptance(ledger: Ledger, age: timedelta, alarmed: int) -> None:
+    take_in(ledger, 1, now=NOW - age)
+    seen = overview(ledger, at_risk=DAY)
+    assert seen.at_risk_count == alarmed
+    assert [each.deadline for each in seen.at_risk] == [NOW - age + 14 * DAY] * alarmed
+    assert seen.nearest_deadline == NOW - age + 14 * DAY
+    assert seen.forecast_late == 1, "at the present rate, which is none"
