@@ -88,8 +88,9 @@ class Claims(Protocol):
     ) -> Claim | None:
         """Lease the most urgent due task, or None.
 
-        LISTED tasks go by deadline, those past it last; QUEUED ones by deadline where known, else by age. Stage.STORE
-        takes only LISTED tasks of which every missing stem's URL is on record; Stage.LIST the rest;
+        LISTED tasks go by deadline, those past it last. Asked about are links needed by a deadline, then QUEUED tasks
+        that nobody asked about yet, by age (these have every second turn), then those not ready, by their last ask.
+        Stage.STORE takes only LISTED tasks of which every missing stem's URL is on record; Stage.LIST the rest;
         None takes either, the earliest deadline first. `fresh_only` takes no LISTED ones. Of `blocked_accounts`
         nothing is taken for Stage.LIST. A lease that has run out is free for the taking; a not_before more than
         7 days ahead counts as due, as it was written while the clock was wrong.

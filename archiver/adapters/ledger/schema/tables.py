@@ -96,7 +96,7 @@ tasks = Table(
     Column("created_at", UtcTime),
     Column("completed_at", UtcTime),
     Column("deadline", UtcTime),
-    # plan.urgency() of the row: what claims are ordered by.
+    # plan.urgency() of the row, or plan.urgency_of_asked(): what claims are ordered by.
     Column("urgency", UtcTime, nullable=False),
     # Which half of the path an open task needs next.
     Column("stage", _words(Stage), nullable=False),
