@@ -50,7 +50,7 @@ PURSES = {
     "golden": 30,
     "integration": 300,
     "property": 180,
-    "unit": 120,
+    "unit": 150,
 }
 """Seconds of tests, on two quiet cores, that the tests of each folder may take."""
 
