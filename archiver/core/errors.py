@@ -270,6 +270,13 @@ class AccessRefused(StorePaused):
     hint = "see `stem-archiver check`; grant put, get, head, list and abort on the bucket and prefix"
 
 
+class KeyHidden(AccessRefused):
+    """An object that we may not look at already stands under the key, so it is none of ours."""
+
+    code = KeyTaken.code
+    hint = KeyTaken.hint
+
+
 class CredentialsMissing(AccessRefused):
     """Credentials or the region are missing, or could not be renewed: nothing was sent."""
 

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 from archiver.adapters.object_store.calls import S3Calls, stored_object
 from archiver.adapters.object_store.content import Content
-from archiver.adapters.object_store.faults import Absent
+from archiver.adapters.object_store.faults import Absent, Conflict
 from archiver.adapters.object_store.retries import Retries
-from archiver.core.errors import KeyTaken, StoreBusy
+from archiver.core.errors import AccessRefused, CredentialsMissing, KeyHidden, KeyTaken, StoreBusy
 from archiver.core.model import StoredObject
 from archiver.ports.runtime import Checkpoint
+
+
+@contextmanager
+def hidden(key: str) -> Iterator[None]:
+    """Take a refusal to show the object under a key that is taken for what it is."""
+    try:
+        yield
+    except CredentialsMissing:
+        raise
+    except AccessRefused as error:
+        raise KeyHidden(f"{key}: an object that we may not look at stands there ({error})") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +50,9 @@ class Reconciler:
         except StoreBusy as error:
             fault = error
         try:
-            if stored := self.look(key, content):
-                return stored
+            with hidden(key) if isinstance(fault, Conflict) else nullcontext():
+                if stored := self.look(key, content):
+                    return stored
         except StoreBusy as error:
             fault = error
         raise fault

@@ -15,7 +15,7 @@ from archiver.adapters.object_store.faults import Absent, Conflict
 from archiver.adapters.object_store.multipart import Multipart
 from archiver.adapters.object_store.pieces import Pieces
 from archiver.adapters.object_store.probe import probe
-from archiver.adapters.object_store.reconcile import Reconciler
+from archiver.adapters.object_store.reconcile import Reconciler, hidden
 from archiver.adapters.object_store.retries import Retries
 from archiver.core.errors import KeyTaken, StoreBusy
 from archiver.core.model import StoredObject
@@ -167,7 +167,8 @@ class S3Store:
         try:
             return self._write_document(key, content, IfNoneMatch="*")
         except Conflict:
-            theirs, etag = self._calls.read(key, limit=DOCUMENT_LIMIT)
+            with hidden(key):
+                theirs, etag = self._calls.read(key, limit=DOCUMENT_LIMIT)
         if theirs is None:
             raise KeyTaken(f"{key}: an object too large to be ours stands there")
         if theirs == data or same(theirs):

@@ -24,6 +24,7 @@ from archiver.core.errors import (
     BodyShort,
     BucketMissing,
     ClockSkewed,
+    KeyHidden,
     KeyTaken,
     ObjectTooLarge,
     StoreBusy,
@@ -354,6 +355,25 @@ def test_a_lost_answer_beside_a_different_object_is_refused(bench: Bench, size: 
         bench.put(noise(size))
     assert bench.versions() == [noise(size, seed=2)]
     assert bench.open_uploads() == bench.journal.open == []
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+def test_an_object_of_somebody_else_that_may_not_be_looked_at_is_said_to_have_taken_the_key(
+    bench: Bench, size: int
+) -> None:
+    bench.direct.put_object(Bucket=bench.bucket, Key=KEY, Body=noise(size, seed=2))
+    bench.proxy.on("CompleteMultipartUpload" if size == LARGE else "PutObject", refuse(412, "PreconditionFailed"))
+    bench.proxy.on("HeadObject", refuse(403, "AccessDenied"), times=EVER)
+    with pytest.raises(KeyHidden, match="stands there") as caught:
+        bench.put(noise(size))
+    assert (caught.value.code, caught.value.narrow) == ("store.key_taken", True)
+
+
+def test_a_sidecar_of_somebody_else_that_may_not_be_read_is_said_to_have_taken_the_key(bench: Bench) -> None:
+    bench.direct.put_object(Bucket=bench.bucket, Key=KEY, Body=b"theirs")
+    bench.proxy.on("GetObject", refuse(403, "AccessDenied"), times=EVER)
+    with pytest.raises(KeyHidden, match="stands there"):
+        bench.store.put_document(KEY, b"{}", same=lambda _: False)
 
 
 def test_a_lost_answer_is_settled_without_sending_again(bench: Bench) -> None:
