@@ -28,7 +28,8 @@ EVENTS: Mapping[str, str] = MappingProxyType(
     {
         "queue.accepted": "an id is in the ledger; from here on it is not forgotten",
         "queue.rejected": "a line of the queue file is no task id; it is kept in the ledger with the reason",
-        "queue.restarted": "the queue file was replaced or truncated, and is read from its start again",
+        "queue.restarted": "the queue file was rotated, replaced or truncated, and is read from its start; "
+        "a warning where the old one was not found",
         "queue.unreadable": "the queue file cannot be read now; it is looked at again at the next poll",
         "task.claimed": "a task is being worked on",
         "record.fetched": "the provider answered for a task",

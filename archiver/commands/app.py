@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from archiver import __version__
-from archiver.commands import backfill, control, demo, ledger, run, settings, tasks
+from archiver.commands import backfill, control, demo, ledger, queue, run, settings, tasks
 
 _HELP = (
     "Archives the stems an AI music provider made for you into S3 before they expire.\n\n"
@@ -29,6 +29,8 @@ config_app = typer.Typer(help="Look at the settings in effect.", no_args_is_help
 app.add_typer(config_app, name="config")
 ledger_app = typer.Typer(help="Look after the ledger as a whole.", no_args_is_help=True)
 app.add_typer(ledger_app, name="ledger")
+queue_app = typer.Typer(help="Look after the queue file.", no_args_is_help=True)
+app.add_typer(queue_app, name="queue")
 
 for command in (
     run.run,
@@ -48,6 +50,7 @@ for command in (
 config_app.command("show")(settings.show)
 config_app.command("validate")(settings.validate)
 ledger_app.command("copy")(ledger.copy)
+queue_app.command("rotate")(queue.rotate)
 
 
 def main() -> None:

@@ -43,5 +43,9 @@ class Intake:
     cursor: Cursor | None = None
     restarted: str = ""
     """The reason for reading the file from its start again (`replaced`, `truncated`), else empty."""
+    old: str = ""
+    """What became of the file of before, where this one is read from its start."""
+    unfinished: int = 0
+    """Bytes of a last line without its newline."""
     accounts: Mapping[TaskId, AccountName] = field(default_factory=dict)
     """The accounts of those ids that came with one; the last one counts."""

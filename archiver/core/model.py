@@ -43,7 +43,8 @@ def task_id(text: str) -> TaskId:
     return TaskId(text)
 
 
-_ID_FIELDS = ("taskId", "task_id")
+ID_FIELDS = ("taskId", "task_id")
+"""The names under which answers of the provider give a task's id."""
 
 
 def task_named_in(document: object) -> TaskId:
@@ -53,10 +54,12 @@ def task_named_in(document: object) -> TaskId:
     """
     below = document.get("data") if isinstance(document, Mapping) else None
     objects = [each for each in (document, below) if isinstance(each, Mapping)]
-    named = {each[name] for each in objects for name in _ID_FIELDS if isinstance(each.get(name), str)}
+    named = {each[name] for each in objects for name in ID_FIELDS if isinstance(each.get(name), str)}
     if len(named) > 1:
         raise ValueError("JSON that names more than one task; expected one")
     if not named:
+        if any(isinstance(each.get(name), int | float) for each in objects for name in ID_FIELDS):
+            raise ValueError(f"JSON whose taskId is a number, not a text (expected {TASK_ID_RULE})")
         raise ValueError("JSON without taskId or task_id, at the top or under data")
     try:
         return task_id(named.pop())

@@ -14,8 +14,11 @@ from archiver.core.model import Due, Stage, TaskId
 class Queue(Protocol):
     """The queue file: an append-only inbox that is never rewritten."""
 
-    def read(self, cursor: Cursor | None) -> Intake:
-        """Read what was appended since `cursor`, in bounded batches; raise QueueUnreadable."""
+    def read(self, cursor: Cursor | None, *, final: bool = False) -> Intake:
+        """Read what was appended since `cursor`, in bounded batches; raise QueueUnreadable.
+
+        A last line without its newline waits; with `final` it counts, and the cursor stays before it.
+        """
 
 
 class Jobs(Protocol):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from archiver.core.errors import QueueUnreadable
-from archiver.core.intake import Intake
+from archiver.core.intake import Cursor, Intake
 from archiver.core.model import DEFAULT_ACCOUNT
 from archiver.ports.ledger import Intakes
 from archiver.ports.runtime import Checkpoint, Clock, EventLog, unobserved
@@ -27,12 +27,25 @@ class QueueIntake:
     progress: Callable[[], None] = lambda: None
     """Called after each batch: a million lines take a while, and that is no standstill."""
     _complaint: str = field(default="", init=False)
+    _tail: tuple[Cursor | None, int] | None = field(default=None, init=False)
+    """The last line without its newline that the poll before saw: where it begins, and its size."""
+    _taken: tuple[Cursor | None, int] | None = field(default=None, init=False)
+    """The same of the one that was taken as it is."""
 
     def __call__(self) -> None:
-        """Read until nothing new is left; a file that cannot be read is warned about once and waited for."""
+        """Read until nothing new is left; a file that cannot be read is warned about once and waited for.
+
+        A last line without its newline is taken as it is once it has stood still from one poll to the next; should
+        it grow later, it is read again whole.
+        """
         try:
-            while self._step():
+            while (unfinished := self._step()) is None:
                 pass
+            tail = (self.intakes.cursor(self.path), unfinished) if unfinished else None
+            if tail is not None and tail == self._tail != self._taken:
+                self._step(final=True)
+                self._taken = tail
+            self._tail = tail
         except QueueUnreadable as error:
             if str(error) != self._complaint:
                 self.log.warning("queue.unreadable", path=self.path, error=str(error), hint=error.hint)
@@ -40,15 +53,16 @@ class QueueIntake:
         else:
             self._complaint = ""
 
-    def _step(self) -> bool:
+    def _step(self, *, final: bool = False) -> int | None:
+        """Take one batch in; None while there may be more, else the bytes of a last line without its newline."""
         cursor = self.intakes.cursor(self.path)
-        intake = self.queue.read(cursor)
-        if intake.cursor == cursor:
-            return False
+        intake = self.queue.read(cursor, final=final)
+        if intake.cursor == cursor and not intake.ids and not intake.rejects:
+            return intake.unfinished
         self.checkpoint("queue.read")
         accept(intake, source="queue", intakes=self.intakes, now=self.clock(), log=self.log)
         self.progress()
-        return True
+        return None
 
 
 def accept(intake: Intake, *, source: str, intakes: Intakes, now: datetime, log: EventLog) -> None:
@@ -59,4 +73,5 @@ def accept(intake: Intake, *, source: str, intakes: Intakes, now: datetime, log:
     for reject in intake.rejects:
         log.warning("queue.rejected", path=reject.path, offset=reject.offset, line=reject.excerpt, reason=reject.reason)
     if intake.restarted:
-        log.warning("queue.restarted", reason=intake.restarted, source=source)
+        report = log.info if intake.old == "read to its end" else log.warning
+        report("queue.restarted", reason=intake.restarted, source=source, old_file=intake.old)

@@ -13,9 +13,10 @@ import sys
 import threading
 import time
 import tracemalloc
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -125,12 +126,15 @@ def test_unread_counts_what_read_has_not_passed_yet(path: Path, queue: QueueFile
     with path.open("ab") as file:
         file.write(b"unfinished")
     assert queue.unread(cursor) == 10
-    path.unlink()
+    path.rename(f"{path}.1")
+    assert queue.unread(cursor) == 10, "of the file that was rotated away"
     path.write_bytes(b"# another file\n")
-    assert queue.unread(cursor) == 15
+    assert queue.unread(cursor) == 25
+    Path(f"{path}.1").unlink()
+    assert QueueFile(str(path)).unread(cursor) == 15
     path.unlink()
     with pytest.raises(QueueUnreadable):
-        queue.unread(cursor)
+        QueueFile(str(path)).unread(cursor)
 
 
 def test_read_when_final_takes_the_unfinished_line_and_leaves_the_cursor_before_it(
@@ -165,7 +169,7 @@ def test_read_when_a_line_is_10_mb_rejects_it_without_holding_it(path: Path, que
     tracemalloc.stop()
     assert ids == ids_of(0, 2)
     assert [(each.offset, each.excerpt) for each in rejects] == [(14, "xxxxxx…")]
-    assert rejects[0].reason.startswith("longer than 65536 bytes")
+    assert rejects[0].reason.startswith("line 2: longer than 65536 bytes")
     assert cursor.offset == path.stat().st_size
     assert peak < 1_000_000
 
@@ -275,6 +279,228 @@ def test_read_when_the_cursor_is_of_another_file_starts_again(path: Path, queue:
     assert queue.read(other).restarted == "replaced"
 
 
+# ---------------------------------------------------------------------- rotated
+
+READ, LATE, FRESH = ids_of(0, 100), ids_of(100, 103), ids_of(200, 202)
+
+
+def renamed(path: Path) -> None:
+    path.rename(f"{path}.1")
+    path.write_bytes(b"")
+
+
+def copied_and_truncated(path: Path) -> None:
+    Path(f"{path}-20261128").write_bytes(path.read_bytes())
+    os.truncate(path, 0)
+
+
+def renamed_twice(path: Path) -> None:
+    path.rename(f"{path}.2")
+    Path(f"{path}.1").write_bytes(lines(ids_of(300, 301)))
+    os.utime(f"{path}.1", (time.time() + 1, time.time() + 1))
+    path.write_bytes(b"")
+
+
+def replaced(path: Path) -> None:
+    fresh = path.with_name("another")
+    fresh.write_bytes(b"")
+    fresh.replace(path)
+
+
+ROTATIONS = [renamed, copied_and_truncated, renamed_twice, replaced]
+
+
+@pytest.mark.parametrize("read", [READ[:2], READ], ids=["little read", "much read"])
+@pytest.mark.parametrize("anew", [False, True], ids=["running", "started anew"])
+@pytest.mark.parametrize("rotate", ROTATIONS, ids=lambda each: each.__name__)
+def test_ids_appended_just_before_a_rotation_are_read_before_those_of_the_new_file(
+    path: Path, queue: QueueFile, rotate: Callable[[Path], None], *, anew: bool, read: list[TaskId]
+) -> None:
+    path.write_bytes(lines(read))
+    cursor = queue.read(None).cursor
+    with path.open("ab") as file:
+        file.write(lines(LATE))
+    rotate(path)
+    with path.open("ab") as file:
+        file.write(lines(FRESH))
+    found: list[TaskId] = []
+    restarted: list[str] = []
+    old: list[str] = []
+    reader = QueueFile(str(path)) if anew else queue
+    while (intake := reader.read(cursor)).cursor != cursor:
+        cursor = intake.cursor
+        found += intake.ids
+        restarted += [intake.restarted] if intake.restarted else []
+        old += [intake.old] if intake.old else []
+    between = ids_of(300, 301) if rotate is renamed_twice else []
+    lost = rotate is replaced and anew
+    assert found == [*([] if lost else LATE), *between, *FRESH]
+    assert restarted == ["replaced"]
+    after = len(lines(read))
+    assert old == [f"not found: unknown is what stood in it after byte {after}" if lost else "read to its end"]
+
+
+def test_read_when_the_file_was_rotated_away_and_no_new_one_stands_there_reads_it_to_its_end(
+    path: Path, queue: QueueFile
+) -> None:
+    path.write_bytes(lines(READ))
+    cursor = queue.read(None).cursor
+    with path.open("ab") as file:
+        file.write(lines(LATE))
+    path.unlink()
+    intake = queue.read(cursor)
+    assert list(intake.ids) == LATE
+    with pytest.raises(QueueUnreadable):
+        queue.read(intake.cursor)
+
+
+def test_read_when_somebody_goes_on_appending_to_the_old_file_finds_that_too(path: Path, queue: QueueFile) -> None:
+    path.write_bytes(lines(READ))
+    _, _, cursor = read_on(queue, None)
+    with path.open("ab") as held_open:
+        renamed(path)
+        path.write_bytes(lines(FRESH))
+        ids, _, cursor = read_on(queue, cursor)
+        held_open.write(lines(LATE))
+        held_open.flush()
+        late = queue.read(cursor)
+    assert (ids, list(late.ids), late.cursor) == (FRESH, LATE, cursor)
+    assert queue.read(cursor).ids == ()
+
+
+def test_read_when_the_old_file_ends_without_a_newline_waits_and_takes_it_with_final(
+    path: Path, queue: QueueFile
+) -> None:
+    path.write_bytes(lines(READ))
+    _, _, cursor = read_on(queue, None)
+    with path.open("ab") as file:
+        file.write(LATE[0].encode())
+    renamed(path)
+    path.write_bytes(lines(FRESH))
+    waits = queue.read(cursor)
+    assert (waits.ids, waits.cursor, waits.unfinished) == ((), cursor, len(LATE[0]))
+    taken = queue.read(cursor, final=True)
+    assert list(taken.ids) == LATE[:1]
+    assert read_on(queue, taken.cursor)[0] == FRESH
+
+
+def test_read_when_a_line_was_put_in_place_among_those_read_starts_again(path: Path, queue: QueueFile) -> None:
+    path.write_bytes(lines(READ))
+    cursor = queue.read(None).cursor
+    with path.open("r+b") as file:
+        file.write(lines([*READ[:90], TaskId("task-00inserted")[:13], *READ[90:]]))
+    assert "task-00insert" in queue.read(cursor).ids
+    assert path.stat().st_size == len(lines(READ)) + 14
+
+
+def test_cursor_written_before_the_last_bytes_were_part_of_it_is_still_good(path: Path, queue: QueueFile) -> None:
+    path.write_bytes(lines(READ) + lines(LATE))
+    content, state = lines(READ), path.stat()
+    head = hashlib.sha256(content[:1024]).hexdigest()
+    cursor = Cursor(str(path), state.st_dev, state.st_ino, head, 1024, len(content))
+    assert queue.read(cursor).ids == tuple(LATE)
+
+
+def test_rotate_leaves_an_empty_file_of_the_same_mode_and_names_the_old_one(path: Path, queue: QueueFile) -> None:
+    path.write_bytes(lines(READ))
+    path.chmod(0o640)
+    old = queue.rotate(datetime(2026, 11, 28, 1, 2, 3, tzinfo=UTC))
+    assert old == f"{path}.20261128T010203"
+    assert Path(old).read_bytes() == lines(READ)
+    assert (path.read_bytes(), stat.S_IMODE(path.stat().st_mode)) == (b"", 0o640)
+    with pytest.raises(QueueUnreadable, match="exists already"):
+        queue.rotate(datetime(2026, 11, 28, 1, 2, 3, tzinfo=UTC))
+    assert Path(old).read_bytes() == lines(READ)
+
+
+def test_append_that_waited_while_the_file_was_rotated_away_writes_to_the_new_one(path: Path, queue: QueueFile) -> None:
+    path.write_bytes(lines(READ))
+    with path.open("ab") as holder:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        with ThreadPoolExecutor(1) as pool:
+            waits = pool.submit(queue.append, LATE)
+            time.sleep(0.2)
+            renamed(path)
+            fcntl.flock(holder, fcntl.LOCK_UN)
+            waits.result(10)
+    assert path.read_bytes() == lines(LATE)
+    assert Path(f"{path}.1").read_bytes() == lines(READ)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files for others")
+def test_append_by_root_in_another_users_folder_makes_a_file_of_that_user(tmp_path: Path) -> None:
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    os.chown(folder, 65534, 65534)
+    QueueFile(str(folder / "queue.txt")).append(ids_of(0, 1))
+    made = (folder / "queue.txt").stat()
+    assert (made.st_uid, made.st_gid) == (65534, 65534)
+
+
+# ---------------------------------------------------------------------- what people append
+
+
+def test_read_when_json_is_printed_over_several_lines_takes_it_once_whole(path: Path, queue: QueueFile) -> None:
+    answer = json.dumps({"code": 200, "data": {"taskId": "task-00000001"}}, indent=2).encode() + b"\n"
+    path.write_bytes(lines(ids_of(0, 1)) + answer[:-15])
+    ids, rejects, cursor = read_on(queue, None)
+    assert (ids, rejects, cursor.offset) == (ids_of(0, 1), [], 14)
+    with path.open("ab") as file:
+        file.write(answer[-15:] + lines(ids_of(2, 3)))
+    ids, rejects, cursor = read_on(queue, cursor)
+    assert (ids, rejects) == (ids_of(1, 3), [])
+    assert cursor.offset == path.stat().st_size
+
+
+def test_read_when_json_was_never_ended_rejects_it_once_and_takes_what_follows(path: Path, queue: QueueFile) -> None:
+    path.write_bytes(b'{\n  "code": 200,\n  "data": null,\n' + lines(ids_of(0, 1)) + b'{"taskId":"task-00000001"}\n')
+    ids, rejects, _ = read_on(queue, None)
+    assert ids == ids_of(0, 2)
+    assert [(each.offset, each.reason.split(";")[0]) for each in rejects] == [
+        (0, "line 1: broken JSON at character 33")
+    ]
+
+
+def test_read_when_most_is_binary_rejects_it_once_and_finds_the_ids(path: Path) -> None:
+    junk = bytes(range(1, 255)) * 3_000
+    path.write_bytes(junk + b"\n" + lines(ids_of(0, 1)) + junk + b"\n" + lines(ids_of(1, 2)))
+    queue = QueueFile(str(path), limits=SizeLimits(chunk=10_000))
+    ids, rejects, _ = read_on(queue, None)
+    assert ids == ids_of(0, 2)
+    assert len(rejects) == 1
+
+
+def test_rejects_name_their_line_however_the_file_was_read(path: Path) -> None:
+    text = b"".join(b"task-%08d\n" % number if number % 7 else b"short\n" for number in range(1, 71))
+    path.write_bytes(text)
+    cursor, named = None, []
+    while True:
+        intake = QueueFile(str(path), limits=SizeLimits(chunk=90)).read(cursor)
+        if intake.cursor == cursor:
+            break
+        cursor = intake.cursor
+        named += [each.reason.split(":")[0] for each in intake.rejects]
+    assert named == [f"line {number}" for number in range(7, 71, 7)]
+
+
+CASES = {
+    "queue-two-answers-on-one-line.txt": b'{"code":200,"data":{"taskId":"%s"}}{"code":200,"data":{"taskId":"%s"}}\n'
+    % (b"a" * 32, b"b" * 32),
+    "utf-16": "task-00000000\r\ntask-00000001\r\n".encode("utf-16"),
+    "carriage returns": b"task-00000000\rtask-00000001\r\n",
+    "a crash": b"\0" * 3000 + lines(ids_of(0, 2)),
+}
+
+
+@pytest.mark.parametrize("content", CASES.values(), ids=CASES.keys())
+def test_read_of_what_other_programs_write_finds_both_ids_and_rejects_nothing(
+    path: Path, queue: QueueFile, content: bytes
+) -> None:
+    path.write_bytes(content)
+    ids, rejects, _ = read_on(queue, None)
+    assert (len(ids), rejects) == (2, [])
+
+
 # ---------------------------------------------------------------------- any bytes, any growth
 
 PIECES = st.one_of(
@@ -345,7 +571,7 @@ def test_read_when_the_file_is_missing_says_so_with_a_hint(path: Path, queue: Qu
 
 
 def test_read_when_the_path_is_a_folder_says_so(tmp_path: Path) -> None:
-    with pytest.raises(QueueUnreadable, match="Is a directory") as caught:
+    with pytest.raises(QueueUnreadable, match="is no regular file") as caught:
         QueueFile(str(tmp_path)).read(None)
     assert "plain file" in caught.value.hint
 
