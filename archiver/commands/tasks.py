@@ -18,6 +18,7 @@ from archiver.commands.invocation import (
     task_ids,
     terminal,
 )
+from archiver.commands.naming import fail_unknown, named_in, unknown
 
 if TYPE_CHECKING:
     from archiver.core.model import AccountName
@@ -26,28 +27,41 @@ if TYPE_CHECKING:
 
 def enqueue(
     context: typer.Context,
-    ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Task ids of the separation (not of the music).")],
+    what: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="ID|FILE|URL|JSON|-...",
+            help="Task ids of the separation (not of the music), files of them, links or answers; - standard input.",
+        ),
+    ],
     account: Annotated[
         str | None, typer.Option("--account", metavar="NAME", help="Whose tasks they are; see provider.accounts.")
     ] = None,
 ) -> None:
-    """Append task ids to the queue file.
+    """Append task ids to the queue file, each once: what is known already is said, and not appended again.
 
     A task that is known already moves to the account that is named.
 
-    Exit codes: 0 they are on the disk; 2 no id, an unknown account, or a file that cannot be written.
+    Exit codes: 0 they are on the disk, or were known; 1 some line of a file is no id, the others are on the disk;
+    2 no id, an unknown account, or a file that cannot be read or written.
 
     Example: stem-archiver enqueue 3e63b4cc88d52611159371f6af5571e7
     """
     loaded = settings_of(context)
     from archiver.adapters.queue_file import QueueFile
 
-    checked, of_account = task_ids(ids), _account(loaded.settings, account)
-    if loaded.sources["queue.path"] == "default":
-        loaded.settings.queue.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    settings = loaded.settings
+    of_account = _account(settings, account)
     with faults():
-        QueueFile(str(loaded.settings.queue.path)).append(checked, of_account)
-    typer.echo(f"{len(checked)} appended to {loaded.settings.queue.path}")
+        found = named_in(what)
+        if loaded.sources["queue.path"] == "default":
+            settings.queue.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        queue = QueueFile(str(settings.queue.path))
+        fresh = unknown(settings, queue, found.ids) if of_account is None else found.ids
+        for name in dict.fromkeys(found.accounts.get(each, of_account) for each in fresh):
+            queue.append([each for each in fresh if found.accounts.get(each, of_account) == name], name)
+    typer.echo(f"{len(fresh)} appended to {settings.queue.path}")
+    raise typer.Exit(Exit.UNARCHIVED if found.rejects else Exit.DONE)
 
 
 def _account(settings: Settings, name: str | None) -> AccountName | None:
@@ -105,7 +119,7 @@ def show(context: typer.Context, task: Annotated[str, typer.Argument(metavar="ID
     with ledger_of(loaded) as ledger:
         row = ledger.reports.show(task_id)
     if row is None:
-        fail(f"the ledger does not know {task_id}", Exit.UNARCHIVED, "append it to the queue file first")
+        fail_unknown(loaded.settings, task_id)
     if as_json:
         print_json(row, sys.stdout)
     else:

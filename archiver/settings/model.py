@@ -328,6 +328,11 @@ class Settings(Section):
     log: Log = Log()
     shutdown_grace: Duration = timedelta(seconds=30)
 
+    def ledger_file(self) -> Path | None:
+        """Return the file that the ledger is in; None where it is on a server."""
+        path = self.ledger.url.removeprefix(rules.SQLITE)
+        return None if path == self.ledger.url else Path(path)
+
     def secrets(self, environ: Mapping[str, str] = os.environ) -> AbstractSet[str]:
         """Return every secret that the settings and the environment hold, for the log's redaction."""
         keys = {self.callback.key(), *self.provider.api_keys().values()}

@@ -8,7 +8,7 @@ becomes a Reject; no line is ever fatal.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from archiver.adapters.queue_file import writing
 from archiver.adapters.queue_file.faults import naming_faults, require_regular
-from archiver.adapters.queue_file.lines import DEFAULT_SIZE_LIMITS, Batch, Entries, SizeLimits
+from archiver.adapters.queue_file.lines import DEFAULT_SIZE_LIMITS, Batch, Entries, SizeLimits, read_ids
 from archiver.adapters.queue_file.place import Handle, change, following, old_file, opened, place
 from archiver.core.intake import Cursor, Intake
 from archiver.core.model import AccountName, TaskId
@@ -96,6 +96,18 @@ class QueueFile:
                 with suppress(FileNotFoundError):
                     left += opened(self._path).state.st_size
             return left
+
+    def holds(self, ids: Collection[TaskId]) -> Collection[TaskId]:
+        """Return those ids that stand in the file's last MiB, read or not; none where it cannot be read."""
+        try:
+            file = opened(self._path)
+        except OSError:
+            return ()
+        start = max(0, file.state.st_size - _COUNTED)
+        with _stream(file, start) as stream:
+            batches = list(read_ids(stream, self._name))
+        there = {each for batch in batches for each in batch.ids}
+        return [each for each in ids if each in there]
 
     def append(self, ids: Sequence[TaskId], account: AccountName | None = None) -> None:
         """Append `ids`, each by one write and with the account if one is named, and return once they are durable.
