@@ -271,7 +271,7 @@ class Universe(Path):
         super().__init__(self.open_ledger(), origin=self.cdn, store=store)
         self.songs: dict[TaskId, Song] = {}
         self.written: set[TaskId] = set()
-        """Every id that ever stood on a whole line of the queue file."""
+        """Every id that ever stood on a line of the queue file; the last may lack its newline."""
         self.accepted: set[TaskId] = set()
         self.troubles: dict[str, datetime] = {}
         """When each will be over."""
@@ -332,11 +332,13 @@ class Universe(Path):
     def append(self, text: bytes) -> None:
         with self.queue.open("ab") as file:
             file.write(text)
-        self.written |= self.whole_lines()
+        self.written |= self.ids_on(self.queue.read_bytes().split(b"\n"))
 
     def whole_lines(self) -> set[TaskId]:
         """The ids on the lines of the queue file that are whole."""
-        lines = self.queue.read_bytes().split(b"\n")[:-1]
+        return self.ids_on(self.queue.read_bytes().split(b"\n")[:-1])
+
+    def ids_on(self, lines: list[bytes]) -> set[TaskId]:
         return {found for line in lines if (found := _id_on(line)) is not None}
 
     # --- the provider
