@@ -89,15 +89,15 @@ def unknown(settings: Settings, queue: QueueFile, ids: Sequence[TaskId]) -> list
     path = settings.ledger_file()
     states = {} if path is None else known(path, ids)
     waiting = queue.holds([each for each in ids if each not in states])
-    told = {each: f"is known already: {states[each].value}" for each in ids if each in states}
-    told |= dict.fromkeys(waiting, "stands in the queue file already, not read yet")
+    facts = {each: f"is known already: {states[each].value}" for each in ids if each in states}
+    facts |= dict.fromkeys(waiting, "stands in the queue file already, not read yet")
     ended = {TaskState.LOST, TaskState.FAILED, TaskState.MISSING}
-    for each, fact in list(told.items())[:SHOWN]:
+    for each, fact in list(facts.items())[:SHOWN]:
         hint = f"; to try again: stem-archiver retry {each}" if states.get(each) in ended else ""
         typer.echo(f"{each} {fact}{hint}")
-    if len(told) > SHOWN:
-        typer.echo(f"and {len(told) - SHOWN} more are known already")
-    return [each for each in ids if each not in told]
+    if len(facts) > SHOWN:
+        typer.echo(f"and {len(facts) - SHOWN} more are known already")
+    return [each for each in ids if each not in facts]
 
 
 def fail_unknown(settings: Settings, task_id: TaskId) -> NoReturn:
