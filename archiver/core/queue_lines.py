@@ -229,6 +229,8 @@ def _named_in(value: object) -> Iterator[Named]:
 _BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[{}\[\]]', re.DOTALL)
 _MORE = re.compile(rb"""[\s"}\],]|(?:null|true|false|-?[0-9][0-9.eE+-]*)[\s,]""")
 
+_BARE_ID = re.compile(rb"\s*+(?![0-9]*+\s)[A-Za-z0-9_-]{8,128}(?:\s|$)")
+
 
 def opened(line: bytes) -> int:
     """Return how many brackets of JSON the line leaves open; negative where it closes more than it opens."""
@@ -244,7 +246,7 @@ def begins_json(line: bytes) -> bool:
 
 def goes_on(line: bytes) -> bool:
     """Return whether the line can be one of a JSON text that was begun before: a plain id cannot."""
-    return _MORE.match(line) is not None
+    return _MORE.match(line) is not None and _BARE_ID.match(line) is None
 
 
 # ---------------------------------------------------------------------- what a person is shown

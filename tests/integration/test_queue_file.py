@@ -368,20 +368,22 @@ def test_read_when_somebody_goes_on_appending_to_the_old_file_finds_that_too(pat
     assert queue.read(cursor).ids == ()
 
 
-def test_read_when_the_old_file_ends_without_a_newline_waits_and_takes_it_with_final(
+def test_read_when_the_old_file_ends_without_a_newline_takes_the_line_and_whole_again_should_it_grow(
     path: Path, queue: QueueFile
 ) -> None:
     path.write_bytes(lines(READ))
     _, _, cursor = read_on(queue, None)
-    with path.open("ab") as file:
-        file.write(LATE[0].encode())
-    renamed(path)
-    path.write_bytes(lines(FRESH))
-    waits = queue.read(cursor)
-    assert (waits.ids, waits.cursor, waits.unfinished) == ((), cursor, len(LATE[0]))
-    taken = queue.read(cursor, final=True)
-    assert list(taken.ids) == LATE[:1]
-    assert read_on(queue, taken.cursor)[0] == FRESH
+    with path.open("ab") as held_open:
+        held_open.write(LATE[0].encode())
+        held_open.flush()
+        renamed(path)
+        path.write_bytes(lines(FRESH))
+        ids, _, cursor = read_on(queue, cursor)
+        held_open.write(b"-more\n")
+        held_open.flush()
+    assert ids == [*LATE[:1], *FRESH]
+    assert queue.read(cursor).ids == (f"{LATE[0]}-more",)
+    assert queue.read(cursor).ids == ()
 
 
 def test_read_when_a_line_was_put_in_place_among_those_read_starts_again(path: Path, queue: QueueFile) -> None:

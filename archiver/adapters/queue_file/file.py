@@ -47,6 +47,16 @@ class _Source:
     """True for a file that stands no longer at the path."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A file that was read, and stays open."""
+
+    file: Handle
+    complete: int
+    """The offset behind the last line that was read and had its newline."""
+    size: int
+
+
 class QueueFile:
     """The queue file at `path`.
 
@@ -63,10 +73,10 @@ class QueueFile:
         self._path = path
         self._name = name or path
         self._limits = limits
-        self._held: Handle | None = None
+        self._held: _Held | None = None
         """The file that was read last."""
-        self._late: tuple[Handle, int] | None = None
-        """The file of before it, and how far it was read: somebody may still have it open to append."""
+        self._late: _Held | None = None
+        """The file of before it: somebody may still have it open to append."""
         self._lines: _Lines | None = None
 
     def read(self, cursor: Cursor | None, *, final: bool = False) -> Intake:
@@ -74,13 +84,13 @@ class QueueFile:
 
         A file in which the place of the cursor is not found is read from its start, which is harmless: an id is
         accepted once. A last line without its newline waits; with `final` it counts as a line, but the cursor stays
-        before it, unless the file was rotated away. Raises QueueUnreadable.
+        before it. That of a file that was rotated away counts at once. Raises QueueUnreadable.
         """
         with naming_faults(self._path, "read"):
             source = self._source(cursor)
-            batch = self._batch(source.file, source.start, final=final)
-            self._hold(source.file, cursor)
-            end = batch.end if source.is_old and final else batch.complete
+            batch = self._batch(source.file, source.start, final=final or source.is_old)
+            self._hold(source.file, batch.complete)
+            end = batch.end if source.is_old else batch.complete
             found = batch.intake(cursor=place(self._name, source.file, end), restarted=source.restarted, old=source.old)
             return found if found.cursor != cursor or found.ids else self._late_lines(found)
 
@@ -140,22 +150,25 @@ class QueueFile:
             return _Source(current, cursor.offset)
         if (source := self._old_source(cursor)) is not None:
             return source
-        found = old_file(self._path, cursor, self._held) is not None
+        found = old_file(self._path, cursor, self._held_file) is not None
         old = "read to its end" if found else f"not found: unknown is what stood in it after byte {cursor.offset}"
         return _Source(current, restarted=changed, old=old)
 
     def _old_source(self, cursor: Cursor) -> _Source | None:
         """Return what is still unread in the file of before, and in those that were rotated away after it."""
-        old, start = old_file(self._path, cursor, self._held), cursor.offset
+        old, start = old_file(self._path, cursor, self._held_file), cursor.offset
         while old is not None and old.state.st_size <= start:
             old, start = following(self._path, old), 0
         return None if old is None else _Source(old, start, is_old=True)
 
-    def _hold(self, file: Handle, cursor: Cursor | None) -> None:
-        if self._held is not None and self._held.identity != file.identity:
-            known = cursor is not None and (cursor.device, cursor.inode) == self._held.identity
-            self._late = (self._held, self._held.state.st_size) if known else None
-        self._held = file
+    @property
+    def _held_file(self) -> Handle | None:
+        return None if self._held is None else self._held.file
+
+    def _hold(self, file: Handle, complete: int) -> None:
+        if self._held is not None and self._held.file.identity != file.identity:
+            self._late = self._held
+        self._held = _Held(file, complete, file.state.st_size)
 
     # --- its lines
 
@@ -180,13 +193,14 @@ class QueueFile:
 
     def _late_lines(self, found: Intake) -> Intake:
         """Add to `found`, which has nothing new, what was appended to the file of before it since."""
-        if self._late is None:
+        late = self._late
+        if late is None or (size := late.file.state.st_size) <= late.size:
             return found
-        file, start = self._late
-        batch = self._batch(file, start, final=False)
-        self._late = (file, batch.complete)
-        late = batch.intake(cursor=found.cursor)
-        return replace(late, restarted=found.restarted, old=found.old, unfinished=found.unfinished)
+        batch = self._batch(late.file, late.complete, final=False)
+        self._late = replace(late, complete=batch.complete, size=late.size if batch.complete > late.complete else size)
+        return replace(
+            batch.intake(cursor=found.cursor), restarted=found.restarted, old=found.old, unfinished=found.unfinished
+        )
 
 
 def _stream(file: Handle, start: int) -> BinaryIO:

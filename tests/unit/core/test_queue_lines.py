@@ -249,7 +249,9 @@ def test_json_printed_over_several_lines_is_seen_to_go_on_until_its_end(document
     assert begins_json(first) is bool(rest)
 
 
-@pytest.mark.parametrize("line", [ID, f"{ID},", "# note", f'{{"taskId": "{ID}"}}', "["])
+@pytest.mark.parametrize(
+    "line", [ID, f"  {ID} \r\n", f"\t{ID} account=second", f"{ID},", "# note", f'{{"taskId": "{ID}"}}', "["]
+)
 def test_line_that_stands_for_itself_is_no_part_of_json_begun_before(line: str) -> None:
     assert not goes_on(line.encode())
 
