@@ -26,7 +26,7 @@ from archiver.adapters.object_store import ObjectOptions, PutSizes, S3Store
 from archiver.adapters.object_store import s3_client as _s3_client
 from archiver.adapters.object_store.buffers import BufferBudget
 from archiver.adapters.provider.client import KieApi
-from archiver.adapters.provider.limiter import LocalPermits, RateLimiter
+from archiver.adapters.provider.limiter import LocalPermits, RateLimiter, Wait
 from archiver.adapters.provider.wire import Endpoint
 from archiver.adapters.queue_file import QueueFile
 from archiver.app.assembly import Role, assembled
@@ -238,14 +238,17 @@ def downloader(**changes: Any) -> Iterator[HttpDownloader]:  # noqa: ANN401 - an
         client.close()
 
 
+def rate_limiter(limit: int, window: float, *, clock: Callable[[], float], wait: Wait) -> RateLimiter:
+    return RateLimiter(LocalPermits(limit, window, clock=clock), clock=clock, wait=wait)
+
+
 def kie_api(base_url: str, **changes: Any) -> KieApi:  # noqa: ANN401 - any argument of those it builds
     """Build a client of the provider on fake time; `changes` are those of Endpoint, permits, limiter and KieApi."""
     seconds = Seconds(50_000.0)
     given: dict[str, Any] = {"clock": seconds.clock, "wait": seconds.wait, "limit": 1000, "window": 10, **changes}
     endpoint: dict[str, Any] = {"base_url": base_url, "user_agent": "stem-archiver/test", "allow_http": True}
     endpoint |= {name: given.pop(name) for name in ("user_agent", "proxy", "allow_http") if name in given}
-    permits = LocalPermits(given.pop("limit"), given.pop("window"), clock=given["clock"])
-    limiter = RateLimiter(permits, clock=given["clock"], wait=given.pop("wait"))
+    limiter = rate_limiter(given.pop("limit"), given.pop("window"), clock=given["clock"], wait=given.pop("wait"))
     plain: dict[str, Any] = {"api_key": API_KEY, "timeout": 5.0, "jitter": middle, "log": Events()}
     return KieApi(Endpoint(**endpoint), limiter=limiter, **(plain | given))
 

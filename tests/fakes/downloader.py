@@ -23,6 +23,8 @@ class Audio:
     announced: bool = True
     after: int = 0
     then: ArchiverError | None = None
+    comes: Callable[[int], None] | None = None
+    """Called with the size of each piece: lets the time pass that it takes."""
 
 
 Answer = Audio | ArchiverError
@@ -57,6 +59,8 @@ class FakeBody:
 
     def readinto(self, buffer: memoryview) -> int:
         piece = self.audio.data[self.size : self.size + len(buffer)]
+        if self.audio.comes is not None:
+            self.audio.comes(len(piece))
         if self.audio.then is not None and self.size + len(piece) >= self.audio.after:
             raise self.audio.then
         buffer[: len(piece)] = piece

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import dis
+import heapq
+import itertools
+import pathlib
+import sys
 import threading
+import time
 from datetime import UTC, datetime, timedelta
+from types import FrameType
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
@@ -42,3 +49,95 @@ class Seconds:
         """Stand for `threading.Condition.wait`."""
         del condition
         self.sleep(seconds)
+
+
+class SimulatedTime:
+    """Time for many threads: once all of them wait, it goes on to the end of the next wait.
+
+    The one that made it leads: only while it is in `run_to` or `sleep` do waits end. The others are the threads that
+    were started since; they wait by `sleep`, by `wait`, or for one another.
+    """
+
+    def __init__(self, now: datetime = NOW) -> None:
+        self.jumped = timedelta()
+        """By how much the clock on the wall was set forward."""
+        self._began = now
+        self._seconds = 0.0
+        self._leader = threading.get_ident()
+        self._strangers = threading.enumerate()
+        self._order = itertools.count()
+        self._waits: list[tuple[float, int, threading.Condition]] = []
+
+    def clock(self) -> datetime:
+        return self._began + timedelta(seconds=self._seconds) + self.jumped
+
+    def monotonic(self) -> float:
+        return self._seconds
+
+    def sleep(self, seconds: float) -> None:
+        until = self._seconds + seconds
+        if threading.get_ident() == self._leader:
+            return self.run_to(until)
+        alarm = threading.Condition()
+        with alarm:
+            while self._seconds < until:
+                self.wait(alarm, until - self._seconds)
+        return None
+
+    def wait(self, condition: threading.Condition, seconds: float) -> None:
+        """Stand for `threading.Condition.wait`."""
+        heapq.heappush(self._waits, (self._seconds + seconds, next(self._order), condition))
+        condition.wait()
+
+    def run_to(self, until: float) -> None:
+        """Let everything happen up to that second."""
+        self._settle()
+        while self._waits and self._waits[0][0] <= until:
+            ends, _, condition = heapq.heappop(self._waits)
+            self._seconds = max(self._seconds, ends)
+            with condition:
+                condition.notify_all()
+            self._settle()
+        self._seconds = max(self._seconds, until)
+
+    def _settle(self, *, patience: float = 60) -> None:
+        """Return once every thread waits."""
+        stuck, before, give_up = 0, None, time.monotonic() + patience
+        while True:
+            busy = [frame for ident, frame in self._frames() if not _waits(frame)]
+            if not busy and all(_waits(frame) for _, frame in self._frames()):
+                return
+            # Who waits for a plain lock looks as one does that just takes it, but sleeps.
+            now = [(id(frame), frame.f_lasti) for frame in busy]
+            stuck = stuck + 1 if now == before and all(map(_takes_a_lock, busy)) and not self._any_runs() else 0
+            if stuck >= 20:
+                return
+            before = now
+            assert time.monotonic() < give_up, f"a thread is busy for {patience} s: {busy}"
+            time.sleep(0.001 if stuck else 0)
+
+    def _any_runs(self) -> bool:
+        """Return whether a thread runs, or would if it had a processor."""
+        ours = set(threading.enumerate()) - set(self._strangers)
+        states = [pathlib.Path(f"/proc/self/task/{each.native_id}/stat") for each in ours]
+        return any(state.exists() and state.read_text().rpartition(")")[2].split()[0] == "R" for state in states)
+
+    def _frames(self) -> list[tuple[int, FrameType]]:
+        known = {each.ident for each in self._strangers if each.is_alive()}
+        return [(ident, frame) for ident, frame in sys._current_frames().items() if ident not in known]
+
+
+def _waits(frame: FrameType) -> bool:
+    """Return whether its thread waits on a condition for another to notify it."""
+    if frame.f_code is not threading.Condition.wait.__code__:
+        return False
+    caller = frame.f_back and frame.f_back.f_back
+    if caller is not None and caller.f_code is threading.Thread.start.__code__:
+        return False  # for a thread that is not there yet
+    names = frame.f_locals
+    return names.get("timeout") is None and names.get("waiter") in names["self"]._waiters
+
+
+def _takes_a_lock(frame: FrameType) -> bool:
+    taken = frame.f_code is threading.Condition.__enter__.__code__
+    return taken or frame.f_code.co_code[frame.f_lasti] == dis.opmap["BEFORE_WITH"]

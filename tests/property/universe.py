@@ -200,7 +200,6 @@ class Process(Service):
         super().__init__(
             universe,
             f"{next(universe.names):x}",
-            [DEFAULT_ACCOUNT, SECOND],
             jitter=universe.jitter,
             observer=Watcher(universe.checkpoint),
             checkpoint=universe.checkpoint,
@@ -268,7 +267,7 @@ class Universe(Path):
         self.cdn = Cdn(self.clock)
         store = FakeStore(single_put_max=1500, checkpoint=self.checkpoint)
         store.uploads = Uploads(lambda: self.acting is not None and self.acting.dead)
-        super().__init__(self.open_ledger(), origin=self.cdn, store=store)
+        super().__init__(self.open_ledger(), origin=self.cdn, store=store, accounts=[DEFAULT_ACCOUNT, SECOND])
         self.songs: dict[TaskId, Song] = {}
         self.written: set[TaskId] = set()
         """Every id that ever stood on a line of the queue file; the last may lack its newline."""

@@ -55,12 +55,11 @@ class Process:
         self,
         path: Path,
         owner: str = "me",
-        accounts: Collection[AccountName] = (DEFAULT_ACCOUNT,),
         **changes: Any,  # noqa: ANN401 - any further argument of an archiver
     ) -> None:
         self.owner = owner
         self.path = path
-        self.breakers = breakers_on(path.ledger, path.clock, path.events, accounts)
+        self.breakers = breakers_on(path.ledger, path.clock, path.events, path.accounts)
         given: dict[str, Any] = {
             "observer": path.watcher,
             "pool": path.pool,
@@ -71,7 +70,8 @@ class Process:
         self.archiver = archiver_on(
             path.ledger, self.breakers, path.clock, path.events, prefix=PREFIX, **outside, **(given | changes)
         )
-        self.dispatcher = dispatcher_on(self.context(owner, lease=path.lease), self.archiver.archive)
+        given = {"workers": path.workers, "lease": path.lease}
+        self.dispatcher = dispatcher_on(self.context(owner, **given), self.archiver.archive)
 
     def context(self, owner: str, **changes: Any) -> DispatchContext:  # noqa: ANN401 - any argument of `context_on`
         """Return what this process's dispatchers share."""
@@ -88,6 +88,8 @@ class Path:
     wrong_by: timedelta = timedelta()
     """By how much the wall clock is ahead of it."""
     lease: timedelta = LEASE
+    workers: int = 1
+    accounts: Collection[AccountName] = (DEFAULT_ACCOUNT,)
     pool: TransferPool = field(default_factory=Inline)
     api: FakeApi = field(default_factory=FakeApi)
     store: FakeStore = field(default_factory=FakeStore)
@@ -142,10 +144,10 @@ class Path:
     def lives(self, name: str, host: str, *answers: Scripted, deadline: datetime = NOW + timedelta(days=10)) -> None:
         """Let a task be listed already, with one stem on `host` that answers so."""
         self.accept(name)
-        claim = self.ledger.claims.claim(owner="setup", now=self.now, lease=LEASE, stage=Stage.LIST)
+        claim = self.ledger.claims.claim(owner="setup", now=self.clock(), lease=LEASE, stage=Stage.LIST)
         assert claim is not None
         record = self.lists(self.serves(name, *answers, stem="vocal", host=host), task=name)
-        finish(self.ledger, relisted(self.ledger, claim, record, deadline, now=self.now), Yielded(), now=self.now)
+        finish(self.ledger, relisted(self.ledger, claim, record, deadline, now=self.clock()), Yielded(), now=self.clock())
 
     # --- what is done
 

@@ -1,0 +1,124 @@
+"""The path in simulated time: real workers and transfer threads, and hours that take as long as their work."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+from tests.fakes.events import Silence
+from tests.fakes.time import NOW, SimulatedTime
+from tests.house import Ledger, TransferThreads, ledger_at, rate_limiter
+from tests.worlds.path import CDN, PREFIX, Path
+
+WORKERS, THREADS, REQUESTS = 8, 16, 20
+"""As settings have them by default."""
+ASKING, CONNECTING, PUTTING, TRANSFER = 0.3, 0.1, 0.05, 1.0
+"""Seconds that each takes."""
+SECOND = timedelta(seconds=1)
+
+
+class Ends(Silence):
+    """An event log that keeps only when each task was archived, and how often each event came."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        super().__init__()
+        self.archived: dict[str, float] = {}
+        self._monotonic = monotonic
+
+    def info(self, event: str, **fields: object) -> None:
+        if event == "task.archived":
+            self.archived[str(fields["task_id"])] = self._monotonic()
+
+
+class SimulatedPath(Path):
+    """A service as it is by default, where every call takes its time; ids arrive while it works."""
+
+    def __init__(self, ledger: Ledger, pool: TransferThreads, time: SimulatedTime, **changes: Any) -> None:  # noqa: ANN401 - any field
+        self.time = time
+        self.ends = Ends(time.monotonic)
+        super().__init__(ledger, pool=pool, events=self.ends, workers=WORKERS, **changes)
+        self.permits = rate_limiter(REQUESTS, 10, clock=time.monotonic, wait=time.wait)
+        self.arrivals: list[tuple[float, str]] = []
+        """Ids to come, the latest first, and at which second."""
+        self.on: list[tuple[str, Callable[[str], None]]] = []
+        """What happens to calls that are about what begins so, after the time that they take."""
+        self.api.before = self._ask
+        self.downloader.before = self._connect
+        self.store.before = self._put
+
+    def clock(self) -> datetime:
+        return self.time.clock()
+
+    def forward(self, span: timedelta) -> None:
+        self.time.sleep(span.total_seconds())
+
+    # --- what calls take
+
+    def _ask(self, method: str, about: str) -> None:
+        with self.permits.permit(3600):
+            self.time.sleep(ASKING)
+        self._meet(f"{method} {about}")
+
+    def _connect(self, method: str, about: str) -> None:
+        self.time.sleep(CONNECTING)
+        self._meet(f"{method} {about}")
+
+    def _put(self, method: str, about: str) -> None:
+        if method != "find":
+            self.time.sleep(PUTTING)
+        self._meet(f"{method} {about}")
+
+    def _meet(self, call: str) -> None:
+        for begins, happens in self.on:
+            if call.startswith(begins):
+                happens(call)
+
+    def flows(self, seconds: float = TRANSFER) -> Callable[[int], None]:
+        """Return what makes each piece of a body come so slowly."""
+        return lambda _: self.time.sleep(seconds)
+
+    # --- the daemon
+
+    def works(self, seconds: float, until: Callable[[], bool] = lambda: False) -> None:
+        """Do the daemon's jobs for so long, or until then."""
+        ends = self.time.monotonic() + seconds
+        while self.time.monotonic() < ends and not until():
+            second = int(self.time.monotonic())
+            while self.arrivals and self.arrivals[-1][0] <= second:
+                self.accept(self.arrivals.pop()[1])
+            if second % 30 == 0:
+                self.dispatcher.renew()
+            self.breakers.reload()
+            self.dispatcher.pump()
+            self.time.run_to(second + 1)
+        assert self.dispatcher.fault is None
+
+    def leaps(self, span: timedelta) -> None:
+        """Let time go by in leaps of two hours, with a moment of work after each."""
+        for _ in range(int(span / timedelta(hours=2))):
+            self.time.run_to(self.time.monotonic() + 7200)
+            self.dispatcher.renew()
+            self.works(5)
+
+
+@contextmanager
+def simulated(kind: type[SimulatedPath] = SimulatedPath, **changes: Any) -> Iterator[Any]:  # noqa: ANN401
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    time = SimulatedTime()
+    with (
+        tempfile.TemporaryDirectory(dir=memory) as folder,
+        closing(ledger_at(f"sqlite:///{folder}/ledger.db")) as ledger,
+        closing(TransferThreads(THREADS, clock=time.monotonic)) as pool,
+    ):
+        path = kind(ledger, pool, time, **changes)
+        try:
+            yield path
+        finally:
+            path.dispatcher.stop()
+            path.cancelled.set()
+            time.run_to(time.monotonic() + 3600)
