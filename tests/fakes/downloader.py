@@ -23,8 +23,10 @@ class Audio:
     announced: bool = True
     after: int = 0
     then: ArchiverError | None = None
-    comes: Callable[[int], None] | None = None
-    """Called with the size of each piece: lets the time pass that it takes."""
+    comes: Callable[[int], None] = uncounted
+    """Called with the size of each block: lets the time pass that it takes."""
+    blocks: int = 1
+    """The body comes in so many."""
 
 
 Answer = Audio | ArchiverError
@@ -59,14 +61,19 @@ class FakeBody:
 
     def readinto(self, buffer: memoryview) -> int:
         piece = self.audio.data[self.size : self.size + len(buffer)]
-        if self.audio.comes is not None:
-            self.audio.comes(len(piece))
+        size = len(piece) // self.audio.blocks
+        for _ in range(self.audio.blocks - 1):
+            self._comes(size)
+        self._comes(len(piece) - size * (self.audio.blocks - 1))
         if self.audio.then is not None and self.size + len(piece) >= self.audio.after:
             raise self.audio.then
         buffer[: len(piece)] = piece
         self.size += len(piece)
-        self.received(len(piece))
         return len(piece)
+
+    def _comes(self, size: int) -> None:
+        self.audio.comes(size)
+        self.received(size)
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ import pathlib
 import sys
 import threading
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from types import FrameType
 
@@ -118,9 +119,7 @@ class SimulatedTime:
 
     def _any_runs(self) -> bool:
         """Return whether a thread runs, or would if it had a processor."""
-        ours = set(threading.enumerate()) - set(self._strangers)
-        states = [pathlib.Path(f"/proc/self/task/{each.native_id}/stat") for each in ours]
-        return any(state.exists() and state.read_text().rpartition(")")[2].split()[0] == "R" for state in states)
+        return any(map(_runs, set(threading.enumerate()) - set(self._strangers)))
 
     def _frames(self) -> list[tuple[int, FrameType]]:
         known = {each.ident for each in self._strangers if each.is_alive()}
@@ -136,6 +135,13 @@ def _waits(frame: FrameType) -> bool:
         return False  # for a thread that is not there yet
     names = frame.f_locals
     return names.get("timeout") is None and names.get("waiter") in names["self"]._waiters
+
+
+def _runs(thread: threading.Thread) -> bool:
+    with suppress(OSError):  # it has just ended
+        state = pathlib.Path(f"/proc/self/task/{thread.native_id}/stat").read_text()
+        return state.rpartition(")")[2].split()[0] == "R"
+    return True
 
 
 def _takes_a_lock(frame: FrameType) -> bool:

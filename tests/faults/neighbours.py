@@ -40,13 +40,16 @@ BAD = "bad.example"
 HUGE = 1 << 20
 
 
+MovesIn = Callable[[SimulatedPath, Sequence[str]], None]
+"""Gives these ids their trouble, before any honest id comes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Neighbour:
     """A kind of bad neighbour."""
 
     name: str
-    moves_in: Callable[[SimulatedPath, Sequence[str]], None]
-    """Gives these ids their trouble, before any honest id comes."""
+    moves_in: MovesIn
     shown: str
     """Where `status` shows it at the end."""
     leaps: timedelta = timedelta()
@@ -84,7 +87,7 @@ def live(path: SimulatedPath, ids: Sequence[str], host: str, *answers: Scripted,
         path.lives(name, host, *given, deadline=NOW + 10 * DAY - age)
 
 
-def on_host(error: ArchiverError, seconds: float = 0, host: str = BAD) -> Callable[[SimulatedPath, Sequence[str]], None]:
+def on_host(error: ArchiverError, seconds: float = 0, host: str = BAD) -> MovesIn:
     """A host whose every connection fails."""
 
     def moves_in(path: SimulatedPath, ids: Sequence[str]) -> None:
@@ -94,9 +97,7 @@ def on_host(error: ArchiverError, seconds: float = 0, host: str = BAD) -> Callab
     return moves_in
 
 
-def answering(
-    answer: Scripted, host: str = CDN, age: timedelta = 9 * DAY
-) -> Callable[[SimulatedPath, Sequence[str]], None]:
+def answering(answer: Scripted, host: str = CDN, age: timedelta = 9 * DAY) -> MovesIn:
     """Links of the good host that are answered so."""
 
     def moves_in(path: SimulatedPath, ids: Sequence[str]) -> None:
@@ -105,18 +106,17 @@ def answering(
     return moves_in
 
 
-def flowing(seconds: float, size: int = 100, then: ArchiverError | None = None) -> Callable[[SimulatedPath, Sequence[str]], None]:
+def flowing(seconds: float, size: int = 100, then: ArchiverError | None = None) -> MovesIn:
     """A host whose bodies come so slowly, a piece of 64 KiB at a time."""
 
     def moves_in(path: SimulatedPath, ids: Sequence[str]) -> None:
         for name in ids:
-            data = (name.encode() * size)[:size]
-            live(path, [name], BAD, Audio(data, comes=path.flows(seconds), after=0 if then else 0, then=then))
+            live(path, [name], BAD, Audio(name.encode() * 50, comes=path.flows(seconds / 20), blocks=20, then=then))
 
     return moves_in
 
 
-def told(*answers: RecordInfo | ArchiverError) -> Callable[[SimulatedPath, Sequence[str]], None]:
+def told(*answers: RecordInfo | ArchiverError) -> MovesIn:
     """Ids about which the provider says so."""
 
     def moves_in(path: SimulatedPath, ids: Sequence[str]) -> None:
@@ -127,7 +127,7 @@ def told(*answers: RecordInfo | ArchiverError) -> Callable[[SimulatedPath, Seque
     return moves_in
 
 
-def at_keys(error: ArchiverError, seconds: float = 0) -> Callable[[SimulatedPath, Sequence[str]], None]:
+def at_keys(error: ArchiverError, seconds: float = 0) -> MovesIn:
     """Keys that the store answers so."""
 
     def moves_in(path: SimulatedPath, ids: Sequence[str]) -> None:
@@ -138,7 +138,7 @@ def at_keys(error: ArchiverError, seconds: float = 0) -> Callable[[SimulatedPath
     return moves_in
 
 
-def one(moves_in: Callable[[SimulatedPath, Sequence[str]], None]) -> Callable[[SimulatedPath, Sequence[str]], None]:
+def one(moves_in: MovesIn) -> MovesIn:
     return lambda path, ids: moves_in(path, ids[:1])
 
 
@@ -168,7 +168,11 @@ def clock_jumps(path: SimulatedPath, ids: Sequence[str]) -> None:
 
 
 def rotten_account(path: SimulatedPath, ids: Sequence[str]) -> None:
-    accept(path.ledger, Intake(ids=tuple(map(TaskId, ids)), accounts=dict.fromkeys(map(TaskId, ids), SECOND_ACCOUNT)), now=path.clock())
+    accept(
+        path.ledger,
+        Intake(ids=tuple(map(TaskId, ids)), accounts=dict.fromkeys(map(TaskId, ids), SECOND_ACCOUNT)),
+        now=path.clock(),
+    )
     path.api.unknown.add(SECOND_ACCOUNT)
 
 
@@ -176,24 +180,21 @@ def sixteen_stems(path: SimulatedPath, ids: Sequence[str]) -> None:
     """One task of 16 huge stems that come slowly."""
     body = bytes(HUGE)
     sources = [
-        path.serves(f"bad-{n}", Audio(body + bytes([n]), comes=path.flows(60)), stem=f"stem{n}", host=BAD)
+        path.serves(f"bad-{n}", Audio(body + bytes([n]), comes=path.flows(3), blocks=20), stem=f"stem{n}", host=BAD)
         for n in range(16)
     ]
     path.lists(*sources, task=ids[0], created=NOW - 9 * DAY)
     path.accept(ids[0])
 
 
-def pauses_of(host: str) -> tuple[str, ...]:
-    return (f"origin (host {host})",)
-
-
+AT_BAD, AT_CDN = f"origin (host {BAD})", f"origin (host {CDN})"
 PENDING = RecordInfo(Phase.PENDING, flag="PENDING")
 FOR_EVER = 10.0**12
 KINDS: tuple[Neighbour, ...] = (
     # the store
     Neighbour("the store refuses one key (403)", one(at_keys(AccessRefused("403"))), "refused", DAY),
     Neighbour("another object stands under the key", taken_keys, "refused"),
-    Neighbour("the store answers 413 about some keys", at_keys(StoreBusy("413 from a proxy")), "at risk", paused=("store",)),
+    Neighbour("the store answers 413 about some keys", at_keys(StoreBusy("413")), "at risk", paused=("store",)),
     Neighbour("the store answers 500 about one key", one(at_keys(StoreBusy("500"))), "at risk", paused=("store",)),
     Neighbour("the store takes two minutes for some keys", slow_keys, "archived"),
     # the provider
@@ -203,29 +204,43 @@ KINDS: tuple[Neighbour, ...] = (
     Neighbour("ids are answered with garbage", told(ApiBusy("the answer is not JSON")), "failed", 2 * DAY),
     Neighbour("ids are answered 402", told(NoCredit("code 402")), "failed", 2 * DAY),
     Neighbour("ids are to wait for ever", told(ApiThrottled("429", retry_after=FOR_EVER)), "failed", 2 * DAY),
-    Neighbour("a flood of ids that are never ready", told(PENDING), "queued", many=6),
-    Neighbour("a flood of unknown ids", unknown, "missing", 2 * DAY, many=6),
+    Neighbour("a flood of ids that are never ready", told(PENDING), "queued", many=6, lacks="fair asking"),
+    Neighbour("a flood of unknown ids", unknown, "missing", 2 * DAY, many=6, lacks="fair asking"),
     Neighbour("the second account is rotten", rotten_account, "paused", paused=("provider (account second)",)),
     # the CDN
-    Neighbour("a host refuses connections", on_host(OriginBusy("refused"), 0.01), "paused", paused=pauses_of(BAD)),
-    Neighbour("a host times out", on_host(OriginBusy("timeout"), 10), "paused", paused=pauses_of(BAD)),
-    Neighbour("a host's name does not exist", on_host(OriginBusy("no such name"), 2), "paused", paused=pauses_of(BAD)),
-    Neighbour("a host redirects in circles", on_host(OriginBusy("more than 5 redirects"), 1), "paused", paused=pauses_of(BAD)),
+    Neighbour("a host refuses connections", on_host(OriginBusy("refused"), 0.01), "paused", paused=(AT_BAD,)),
+    Neighbour("a host times out", on_host(OriginBusy("timeout"), 10), "paused", paused=(AT_BAD,)),
+    Neighbour("a host's name does not exist", on_host(OriginBusy("no such name"), 2), "paused", paused=(AT_BAD,)),
+    Neighbour(
+        "a host redirects in circles", on_host(OriginBusy("more than 5 redirects"), 1), "paused", paused=(AT_BAD,)
+    ),
     Neighbour("a host crawls", flowing(300), "at risk"),
-    Neighbour("a host is slower than the minimum", flowing(60, then=BodySlow("slow")), "paused", paused=pauses_of(BAD)),
-    Neighbour("a host says wait for ever", on_host(OriginBusy("429", retry_after=FOR_EVER), 0.1), "paused", paused=pauses_of(BAD)),
-    Neighbour("one task of 16 huge stems", sixteen_stems, "at risk"),
+    Neighbour(
+        "a host is slower than the minimum",
+        flowing(60, then=BodySlow("slow")),
+        "at risk",
+        paused=(AT_BAD,),
+    ),
+    Neighbour(
+        "a host says wait for ever",
+        on_host(OriginBusy("429", retry_after=FOR_EVER), 0.1),
+        "paused",
+        paused=(AT_BAD,),
+    ),
+    Neighbour("one task of 16 huge stems", sixteen_stems, "archived"),
     # some links of the good host
     Neighbour("links are spent (403)", answering(LinkSpent(status=403)), "at risk"),
-    Neighbour("links are spent (410), past their deadline", answering(LinkSpent(status=410), age=25 * DAY), "lost", DAY),
+    Neighbour(
+        "links are spent (410), the deadline is past", answering(LinkSpent(status=410), age=25 * DAY), "lost", DAY
+    ),
     Neighbour("links lead to a page of HTML", answering(BodyNotAudio("HTML")), "refused", DAY),
     Neighbour("links lead to nothing", answering(BodyEmpty()), "refused", DAY),
     Neighbour("links lead inside", answering(AddressForbidden("10.0.0.1")), "refused"),
     Neighbour("stems are too large", answering(BodyTooLarge("3 GiB")), "refused"),
-    Neighbour("heads are too large", answering(OriginBusy("a head of more than 64 KiB")), "at risk", paused=pauses_of(CDN)),
-    Neighbour("bodies end early", answering(BodyShort("cut")), "at risk", paused=pauses_of(CDN)),
-    Neighbour("bodies are too long", answering(BodyLong("more")), "at risk", paused=pauses_of(CDN)),
-    Neighbour("bodies change on the way", answering(BodyChanged("another ETag")), "at risk", paused=pauses_of(CDN)),
+    Neighbour("heads are too large", answering(OriginBusy("a head of more than 64 KiB")), "at risk", paused=(AT_CDN,)),
+    Neighbour("bodies end early", answering(BodyShort("cut")), "at risk", paused=(AT_CDN,)),
+    Neighbour("bodies are too long", answering(BodyLong("more")), "at risk", paused=(AT_CDN,)),
+    Neighbour("bodies change on the way", answering(BodyChanged("another ETag")), "at risk", paused=(AT_CDN,)),
     # ourselves
     Neighbour("a bug ends each attempt", on_host(ZeroDivisionError("a bug")), "at risk"),  # type: ignore[arg-type]
     Neighbour("the clock jumps by a day, there and back", clock_jumps, "queued"),

@@ -65,3 +65,38 @@ def rows_of(text: str) -> list[tuple[str, str, str]]:
     """Return hop, fault and expected end of each row of a document."""
     cells = [[cell.strip() for cell in line.split(" | ")] for line in text.splitlines() if line.startswith("| ")]
     return [(hop.removeprefix("| "), fault, expected) for hop, fault, expected, *_ in cells[1:]]
+
+
+# ---------------------------------------------------------------- the hostile neighbourhood
+
+NEIGHBOURHOOD = """\
+# The hostile neighbourhood
+
+One row a kind of bad neighbour (`neighbours.py`), beside 1,000 honest tasks that come at random, about one each 1.25 s:
+the real path, ledger (SQLite), breakers, workers and transfer threads, with provider, CDN and bucket played, in
+simulated time (`tests/worlds/simulated.py`). The neighbour is there a minute before. After each row hold, or it fails:
+
+* **every honest task is archived**
+* **lag**: of 99 in 100 from its coming to its end at most twice that of the same arrivals without the neighbour
+* **visible**: `status` shows the neighbour (last column)
+* **pauses**: only what is in trouble is paused, and no longer than one probe interval after its trouble has ended
+
+To write it anew, after adding a kind:
+
+    .venv/bin/pytest -q -m slow tests/faults/test_neighbourhood.py
+    cp var/test-output/neighbourhood.md tests/faults/README.md
+
+| neighbour | archived | lag alone, s | lag beside it, s | ratio | `status` shows |
+|---|---|---|---|---|---|
+"""
+
+
+def parts(readme: str) -> tuple[str, str]:
+    """Return what the file says of the matrix, and of the neighbourhood."""
+    matrix, heading, rest = readme.partition(NEIGHBOURHOOD.partition("\n")[0] + "\n")
+    return matrix, heading + rest
+
+
+def neighbourhood(rows: Iterable[tuple[str, ...]]) -> str:
+    """Return the neighbourhood as Markdown."""
+    return NEIGHBOURHOOD + "".join(f"| {' | '.join(map(_cell, row))} |\n" for row in rows)

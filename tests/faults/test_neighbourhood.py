@@ -6,28 +6,34 @@ simulated. The same arrivals without the neighbour are the measure.
 
 from __future__ import annotations
 
+import json
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from archiver.core.model import DEFAULT_ACCOUNT
+from tests import ROOT
 from tests.fakes.downloader import Audio
-from tests.fakes.time import NOW
-from tests.faults.neighbours import KINDS, SECOND_ACCOUNT, Neighbour, seen
+from tests.faults.neighbours import BAD, KINDS, SECOND_ACCOUNT, Neighbour, seen
+from tests.faults.table import neighbourhood, parts
 from tests.fixtures.ledgers import overview, pauses
 from tests.fixtures.profiles import examples
-from archiver.core.model import DEFAULT_ACCOUNT
 from tests.worlds.simulated import SimulatedPath, simulated
 
 PATIENCE = 4 * 3600
 """Seconds in which every honest task must be archived after the last came."""
 HEAD_START = 60
 """Seconds that the neighbour is there already."""
+PROBE_INTERVAL, REST = 30, 6
+"""Seconds: the longest wait for a probe; and that of the one whose turn it is, with its transfer."""
+README = Path(__file__).with_name("README.md")
+OUTPUT = ROOT / "var" / "test-output" / "neighbourhood"
 MOST = 2
 """Times the lag that honest tasks have by themselves."""
 
@@ -49,16 +55,29 @@ class Arrivals:
 
 
 @dataclass(frozen=True)
-class Run:
-    """What came of one run."""
+class Row:
+    """What came of one kind."""
 
+    name: str
     archived: int
-    p99: float
+    alone: float
+    beside: float
     shown: str
 
+    @property
+    def ratio(self) -> float:
+        return self.beside / self.alone
 
-def p99(lags: Sequence[float]) -> float:
-    return sorted(lags)[ceil(len(lags) * 0.99) - 1]
+    @property
+    def cells(self) -> tuple[str, ...]:
+        return (
+            self.name,
+            f"{self.archived:,}",
+            f"{self.alone:.1f}",
+            f"{self.beside:.1f}",
+            f"{self.ratio:.2f}",
+            self.shown,
+        )
 
 
 def honest(path: SimulatedPath, arrivals: Arrivals) -> dict[str, float]:
@@ -75,36 +94,81 @@ def alone(arrivals: Arrivals) -> float:
     """Return the lag of honest tasks without any neighbour."""
     with simulated() as path:
         path.works(HEAD_START)
-        return p99(lags(path, honest(path, arrivals)))
+        return lag(path, honest(path, arrivals))
 
 
-def lags(path: SimulatedPath, due: dict[str, float]) -> list[float]:
-    path.works(max(due.values()) - path.time.monotonic() + PATIENCE, until=lambda: due.keys() <= path.ends.archived.keys())
-    return [path.ends.archived[name] - second for name, second in due.items() if name in path.ends.archived]
+def lag(path: SimulatedPath, due: dict[str, float]) -> float:
+    """Let all be archived; return the lag that 99 in 100 have at most, 9 in 10 where they are few."""
+    came = path.ends.archived
+    path.works(max(due.values()) - path.time.monotonic() + PATIENCE, until=lambda: due.keys() <= came.keys())
+    assert due.keys() <= came.keys(), f"{len(due.keys() & came.keys())} of {len(due)} are archived"
+    lags = sorted(came[name] - second for name, second in due.items())
+    return lags[ceil(len(lags) * (0.99 if len(lags) >= 100 else 0.9)) - 1]
 
 
-def beside(kind: Neighbour, arrivals: Arrivals) -> Run:
-    """Let the neighbour move in, the honest ids come, and all be archived; hold every oracle."""
+def beside(kind: Neighbour, arrivals: Arrivals) -> Row:
+    """Let the neighbour move in, the honest ids come, and all be archived; hold the oracles but for the lag."""
     with simulated(accounts=[DEFAULT_ACCOUNT, SECOND_ACCOUNT]) as path:
         bad = [f"bad-{number:05}" for number in range(max(10, arrivals.count // 20) * kind.many)]
         kind.moves_in(path, bad)
         path.works(HEAD_START)
-        due = honest(path, arrivals)
-        took = lags(path, due)
-        assert len(took) == arrivals.count, f"{len(took)} of {arrivals.count} are archived"
+        took = lag(path, honest(path, arrivals))
         path.leaps(kind.leaps)
-        report = overview(path.ledger, now=path.clock())
-        shown = dict(seen(report))
+        shown = dict(seen(overview(path.ledger, now=path.clock())))
         assert kind.shown in shown, f"not where it should be in status: {shown}"
         assert {str(pause.subject) for pause in pauses(path.ledger)} <= set(kind.paused)
-    return Run(len(took), p99(took), shown[kind.shown])
+        ends_well(path)
+    return Row(kind.name, arrivals.count, alone(arrivals), took, shown[kind.shown])
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=[kind.name for kind in KINDS])
+def ends_well(path: SimulatedPath) -> None:
+    """Let the trouble end, and see its pauses end by the next probe, if there is a task for it."""
+    path.on.clear()
+    path.api.unknown.clear()
+    for url in path.origin:
+        path.origin[url] = [Audio(url.encode(), comes=path.flows())]
+    path.lives("fresh-0001", BAD, Audio(b"fresh", comes=path.flows()))
+    path.works(PROBE_INTERVAL + REST, until=lambda: not pauses(path.ledger))
+    assert not pauses(path.ledger), "a pause outlives its cause"
+
+
+def noted(row: Row) -> None:
+    """Write the row down, and the document as far as its rows are known."""
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    names = [kind.name for kind in KINDS]
+    (OUTPUT / f"{names.index(row.name)}.json").write_text(json.dumps(row.cells))
+    known = [OUTPUT / f"{number}.json" for number in range(len(names))]
+    rows = [json.loads(file.read_text()) for file in known if file.exists()]
+    matrix, _ = parts(README.read_text())
+    OUTPUT.with_suffix(".md").write_text(matrix.rstrip() + "\n\n" + neighbourhood(rows))
+
+
+ROWS = pytest.mark.parametrize("kind", KINDS, ids=[kind.name for kind in KINDS])
+
+
+@ROWS
 @settings(max_examples=examples(1))
 @given(arrivals=st.builds(Arrivals, st.just(20), st.integers(0, 1 << 16), st.integers(1, 10)))
 def test_honest_tasks_do_not_feel_a_bad_neighbour(kind: Neighbour, arrivals: Arrivals) -> None:
-    run = beside(kind, arrivals)
-    base = alone(arrivals)
-    print(f"\n{kind.name:45} {run.p99:6.1f} / {base:4.1f} = {run.p99/base:5.2f}  {run.shown}")
-    assert run.p99 <= MOST * base
+    row = beside(kind, arrivals)
+    if kind.lacks and row.ratio > MOST:
+        pytest.xfail(kind.lacks)
+    assert row.ratio <= MOST
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@ROWS
+def test_a_thousand_honest_tasks_do_not_feel_a_bad_neighbour(kind: Neighbour) -> None:
+    row = beside(kind, Arrivals(1000, 0, 2))
+    noted(row)
+    if kind.lacks and row.ratio > MOST:
+        pytest.xfail(kind.lacks)
+    assert row.ratio <= MOST
+
+
+def test_readme_lists_every_neighbour() -> None:
+    _, table = parts(README.read_text())
+    named = [line.split(" | ")[0].removeprefix("| ") for line in table.splitlines() if line.startswith("| ")]
+    assert named[1:] == [kind.name for kind in KINDS]
+    assert len(KINDS) >= 20

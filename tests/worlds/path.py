@@ -32,6 +32,7 @@ from archiver.core.model import (
 )
 from archiver.core.reports import TaskRow
 from archiver.core.states import TaskState
+from archiver.ports.runtime import Jitter
 from archiver.ports.transfer import TransferPool
 from tests.fakes.downloader import Audio, FakeDownloader, Scripted
 from tests.fakes.events import Events
@@ -41,7 +42,17 @@ from tests.fakes.record_api import FakeApi
 from tests.fakes.time import NOW
 from tests.fakes.transfers import Inline
 from tests.fixtures.ledgers import accept, finish, relisted
-from tests.house import LEASE, DispatchContext, Ledger, archiver_on, breakers_on, context_on, dispatcher_on, ledger_at
+from tests.house import (
+    LEASE,
+    DispatchContext,
+    Ledger,
+    archiver_on,
+    breakers_on,
+    context_on,
+    dispatcher_on,
+    ledger_at,
+    middle,
+)
 
 TASK = TaskId("task-0001")
 CDN = "cdn.example"
@@ -60,16 +71,10 @@ class Process:
         self.owner = owner
         self.path = path
         self.breakers = breakers_on(path.ledger, path.clock, path.events, path.accounts)
-        given: dict[str, Any] = {
-            "observer": path.watcher,
-            "pool": path.pool,
-            "cancelled": path.cancelled.is_set,
-            "steady": path.steady,
-        }
-        outside: dict[str, Any] = {"api": path.api, "downloader": path.downloader, "store": path.store, "owner": owner}
-        self.archiver = archiver_on(
-            path.ledger, self.breakers, path.clock, path.events, prefix=PREFIX, **outside, **(given | changes)
-        )
+        given: dict[str, Any] = {"observer": path.watcher, "pool": path.pool, "cancelled": path.cancelled.is_set}
+        given |= {"jitter": path.jitter, "api": path.api, "downloader": path.downloader, "store": path.store}
+        given |= {"owner": owner, "prefix": PREFIX, "steady": path.steady}
+        self.archiver = archiver_on(path.ledger, self.breakers, path.clock, path.events, **(given | changes))
         given = {"workers": path.workers, "lease": path.lease}
         self.dispatcher = dispatcher_on(self.context(owner, **given), self.archiver.archive)
 
@@ -90,6 +95,7 @@ class Path:
     lease: timedelta = LEASE
     workers: int = 1
     accounts: Collection[AccountName] = (DEFAULT_ACCOUNT,)
+    jitter: Jitter = middle
     pool: TransferPool = field(default_factory=Inline)
     api: FakeApi = field(default_factory=FakeApi)
     store: FakeStore = field(default_factory=FakeStore)
@@ -147,7 +153,9 @@ class Path:
         claim = self.ledger.claims.claim(owner="setup", now=self.clock(), lease=LEASE, stage=Stage.LIST)
         assert claim is not None
         record = self.lists(self.serves(name, *answers, stem="vocal", host=host), task=name)
-        finish(self.ledger, relisted(self.ledger, claim, record, deadline, now=self.clock()), Yielded(), now=self.clock())
+        finish(
+            self.ledger, relisted(self.ledger, claim, record, deadline, now=self.clock()), Yielded(), now=self.clock()
+        )
 
     # --- what is done
 

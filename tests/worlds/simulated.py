@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import pathlib
+import random
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -11,9 +11,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tests.fakes.events import Silence
-from tests.fakes.time import NOW, SimulatedTime
+from tests.fakes.time import SimulatedTime
 from tests.house import Ledger, TransferThreads, ledger_at, rate_limiter
-from tests.worlds.path import CDN, PREFIX, Path
+from tests.worlds.path import Path
 
 WORKERS, THREADS, REQUESTS = 8, 16, 20
 """As settings have them by default."""
@@ -41,18 +41,23 @@ class SimulatedPath(Path):
     def __init__(self, ledger: Ledger, pool: TransferThreads, time: SimulatedTime, **changes: Any) -> None:  # noqa: ANN401 - any field
         self.time = time
         self.ends = Ends(time.monotonic)
-        super().__init__(ledger, pool=pool, events=self.ends, workers=WORKERS, **changes)
+        dice = random.Random(0)
+        super().__init__(ledger, pool=pool, events=self.ends, workers=WORKERS, jitter=dice.random, **changes)
         self.permits = rate_limiter(REQUESTS, 10, clock=time.monotonic, wait=time.wait)
         self.arrivals: list[tuple[float, str]] = []
         """Ids to come, the latest first, and at which second."""
         self.on: list[tuple[str, Callable[[str], None]]] = []
         """What happens to calls that are about what begins so, after the time that they take."""
+        self.api.date = lambda: time.clock() - time.jumped
         self.api.before = self._ask
         self.downloader.before = self._connect
         self.store.before = self._put
 
     def clock(self) -> datetime:
         return self.time.clock()
+
+    def steady(self) -> float:
+        return self.time.monotonic()
 
     def forward(self, span: timedelta) -> None:
         self.time.sleep(span.total_seconds())
@@ -113,7 +118,7 @@ def simulated(kind: type[SimulatedPath] = SimulatedPath, **changes: Any) -> Iter
     with (
         tempfile.TemporaryDirectory(dir=memory) as folder,
         closing(ledger_at(f"sqlite:///{folder}/ledger.db")) as ledger,
-        closing(TransferThreads(THREADS, clock=time.monotonic)) as pool,
+        closing(TransferThreads(THREADS, clock=time.monotonic, wall=time.clock)) as pool,
     ):
         path = kind(ledger, pool, time, **changes)
         try:
