@@ -111,7 +111,8 @@ def flowing(seconds: float, size: int = 100, then: ArchiverError | None = None) 
 
     def moves_in(path: SimulatedPath, ids: Sequence[str]) -> None:
         for name in ids:
-            live(path, [name], BAD, Audio(name.encode() * 50, comes=path.flows(seconds / 20), blocks=20, then=then))
+            body = name.encode() * (HUGE // 10 if then else 50)
+            live(path, [name], BAD, Audio(body, comes=path.flows(seconds / 100), blocks=100, then=then))
 
     return moves_in
 

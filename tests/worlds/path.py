@@ -75,7 +75,7 @@ class Process:
         given |= {"jitter": path.jitter, "api": path.api, "downloader": path.downloader, "store": path.store}
         given |= {"owner": owner, "prefix": PREFIX, "steady": path.steady}
         self.archiver = archiver_on(path.ledger, self.breakers, path.clock, path.events, **(given | changes))
-        given = {"workers": path.workers, "lease": path.lease}
+        given = {"workers": path.workers, "lease": path.lease, "crowd": path.crowd}
         self.dispatcher = dispatcher_on(self.context(owner, **given), self.archiver.archive)
 
     def context(self, owner: str, **changes: Any) -> DispatchContext:  # noqa: ANN401 - any argument of `context_on`
@@ -96,6 +96,8 @@ class Path:
     workers: int = 1
     accounts: Collection[AccountName] = (DEFAULT_ACCOUNT,)
     jitter: Jitter = middle
+    crowd: Callable[[int], None] = lambda _: None
+    """Told by the dispatcher how many workers tasks wait for."""
     pool: TransferPool = field(default_factory=Inline)
     api: FakeApi = field(default_factory=FakeApi)
     store: FakeStore = field(default_factory=FakeStore)

@@ -42,7 +42,9 @@ class SimulatedPath(Path):
         self.time = time
         self.ends = Ends(time.monotonic)
         dice = random.Random(0)
-        super().__init__(ledger, pool=pool, events=self.ends, workers=WORKERS, jitter=dice.random, **changes)
+        super().__init__(
+            ledger, pool=pool, events=self.ends, workers=WORKERS, jitter=dice.random, crowd=pool.crowd, **changes
+        )
         self.permits = rate_limiter(REQUESTS, 10, clock=time.monotonic, wait=time.wait)
         self.arrivals: list[tuple[float, str]] = []
         """Ids to come, the latest first, and at which second."""
