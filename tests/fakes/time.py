@@ -14,6 +14,8 @@ from datetime import UTC, datetime, timedelta
 from types import FrameType
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
+SERVICE = ("task-", "stem-")
+"""What the threads of a service are called; those of the test run come and go as well."""
 
 
 class Clock:
@@ -55,7 +57,7 @@ class Seconds:
 class SimulatedTime:
     """Time for many threads: once all of them wait, it goes on to the end of the next wait.
 
-    The one that made it leads: only while it is in `run_to` or `sleep` do waits end. The others are the threads that
+    The one that made it leads: only while it is in `run_to` or `sleep` do waits end. The others are the service's that
     were started since; they wait by `sleep`, by `wait`, or for one another.
     """
 
@@ -119,11 +121,15 @@ class SimulatedTime:
 
     def _any_runs(self) -> bool:
         """Return whether a thread runs, or would if it had a processor."""
-        return any(map(_runs, set(threading.enumerate()) - set(self._strangers)))
+        return any(map(_runs, self._threads()))
 
     def _frames(self) -> list[tuple[int, FrameType]]:
-        known = {each.ident for each in self._strangers if each.is_alive()}
-        return [(ident, frame) for ident, frame in sys._current_frames().items() if ident not in known]
+        ours = {each.ident for each in self._threads()}
+        return [(ident, frame) for ident, frame in sys._current_frames().items() if ident in ours]
+
+    def _threads(self) -> list[threading.Thread]:
+        started = (each for each in threading.enumerate() if each not in self._strangers)
+        return [each for each in started if each.name.startswith(SERVICE)]
 
 
 def _waits(frame: FrameType) -> bool:

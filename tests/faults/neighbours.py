@@ -205,8 +205,8 @@ KINDS: tuple[Neighbour, ...] = (
     Neighbour("ids are answered with garbage", told(ApiBusy("the answer is not JSON")), "failed", 2 * DAY),
     Neighbour("ids are answered 402", told(NoCredit("code 402")), "failed", 2 * DAY),
     Neighbour("ids are to wait for ever", told(ApiThrottled("429", retry_after=FOR_EVER)), "failed", 2 * DAY),
-    Neighbour("a flood of ids that are never ready", told(PENDING), "queued", many=6, lacks="fair asking"),
-    Neighbour("a flood of unknown ids", unknown, "missing", 2 * DAY, many=6, lacks="fair asking"),
+    Neighbour("a flood of ids that are never ready", told(PENDING), "queued", many=6),
+    Neighbour("a flood of unknown ids", unknown, "missing", 2 * DAY, many=6),
     Neighbour("the second account is rotten", rotten_account, "paused", paused=("provider (account second)",)),
     # the CDN
     Neighbour("a host refuses connections", on_host(OriginBusy("refused"), 0.01), "paused", paused=(AT_BAD,)),

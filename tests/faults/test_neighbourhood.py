@@ -14,14 +14,14 @@ from math import ceil
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from archiver.core.model import DEFAULT_ACCOUNT
 from tests import ROOT
 from tests.fakes.downloader import Audio
-from tests.faults.neighbours import BAD, KINDS, SECOND_ACCOUNT, Neighbour, seen
-from tests.faults.table import neighbourhood, parts
+from tests.faults.neighbours import AT_CDN, BAD, KINDS, SECOND_ACCOUNT, Neighbour, seen
+from tests.faults.table import NOT_RUN, neighbourhood, parts
 from tests.fixtures.ledgers import overview, pauses
 from tests.fixtures.profiles import examples
 from tests.worlds.simulated import SimulatedPath, simulated
@@ -137,23 +137,26 @@ def noted(row: Row) -> None:
     OUTPUT.mkdir(parents=True, exist_ok=True)
     names = [kind.name for kind in KINDS]
     (OUTPUT / f"{names.index(row.name)}.json").write_text(json.dumps(row.cells))
-    known = [OUTPUT / f"{number}.json" for number in range(len(names))]
-    rows = [json.loads(file.read_text()) for file in known if file.exists()]
+    known = {name: OUTPUT / f"{number}.json" for number, name in enumerate(names)}
+    rows = [json.loads(file.read_text()) if file.exists() else (name, NOT_RUN) for name, file in known.items()]
     matrix, _ = parts(README.read_text())
     OUTPUT.with_suffix(".md").write_text(matrix.rstrip() + "\n\n" + neighbourhood(rows))
 
 
-ROWS = pytest.mark.parametrize("kind", KINDS, ids=[kind.name for kind in KINDS])
+def marks(kind: Neighbour) -> list[pytest.MarkDecorator]:
+    return [pytest.mark.xfail(reason=f"there is no {kind.lacks} yet", strict=False)] if kind.lacks else []
+
+
+ROWS = pytest.mark.parametrize("kind", [pytest.param(kind, id=kind.name, marks=marks(kind)) for kind in KINDS])
 
 
 @ROWS
-@settings(max_examples=examples(1))
+@settings(max_examples=examples(1), phases=[Phase.generate])
 @given(arrivals=st.builds(Arrivals, st.just(20), st.integers(0, 1 << 16), st.integers(1, 10)))
 def test_honest_tasks_do_not_feel_a_bad_neighbour(kind: Neighbour, arrivals: Arrivals) -> None:
     row = beside(kind, arrivals)
-    if kind.lacks and row.ratio > MOST:
-        pytest.xfail(kind.lacks)
-    assert row.ratio <= MOST
+    # Of so few it counts that the first ones at the good host may wait for its probe.
+    assert row.beside <= MOST * row.alone + (PROBE_INTERVAL if AT_CDN in kind.paused else 0)
 
 
 @pytest.mark.slow
@@ -162,8 +165,6 @@ def test_honest_tasks_do_not_feel_a_bad_neighbour(kind: Neighbour, arrivals: Arr
 def test_a_thousand_honest_tasks_do_not_feel_a_bad_neighbour(kind: Neighbour) -> None:
     row = beside(kind, Arrivals(1000, 0, 2))
     noted(row)
-    if kind.lacks and row.ratio > MOST:
-        pytest.xfail(kind.lacks)
     assert row.ratio <= MOST
 
 
