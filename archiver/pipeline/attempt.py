@@ -69,22 +69,53 @@ class TaskAttempt:
             return self._put_off(list(self._due()))
         if self._gives_way():
             return Yielded(self._gave_way_until)
-        if self._listing.must_ask():
-            early = self._listing.ask()
+        if self._asks_now():
+            early = self._fetch(with_link=True) or self._listing.ask()
             if early is not None:
-                return early
+                return self._in_time(early)
+        return self._fetch() or self._conclude()
+
+    def _asks_now(self) -> bool:
+        """Return whether the provider is to be asked: not while what has a link can go on, and what has none waits."""
+        if not self._listing.must_ask():
+            return False
+        return not self._with_link() or any(row.url is None for row in self._due())
+
+    def _with_link(self) -> list[StemRow]:
+        return [row for row in self._listing.rows.values() if row.state is StemState.WANTED and row.url is not None]
+
+    def _fetch(self, *, with_link: bool = False) -> Outcome | None:
+        """Store what is due, or of it what has a link; return the outcome where the attempt ends with that."""
         by = self._listing.claim.task_id
-        if any(self._due()):
+        if any(self._to_fetch(with_link=with_link)):
             usable = self._out.breakers.try_use(Dependency.ORIGIN, Dependency.STORE, by=by)
             if not (usable and self._listing.neutral.store_is_up()):
                 return Yielded()
-        while wanted := [row for row in self._due() if self._may_use(_host(row))]:
+        while wanted := [row for row in self._to_fetch(with_link=with_link) if self._may_use(_host(row))]:
             self._store(wanted)
         if self._gave_way_until is not None:
             return Yielded(self._gave_way_until)
-        if self._pause is not None:
-            return self._paused(self._pause)
-        return self._conclude()
+        return None if self._pause is None else self._paused(self._pause)
+
+    def _to_fetch(self, *, with_link: bool) -> Iterator[StemRow]:
+        return (row for row in self._due() if row.url is not None or not with_link)
+
+    def _in_time(self, outcome: Outcome) -> Outcome:
+        """Return the outcome of asking, but no later than what has a link is to be tried again."""
+        with_link = self._with_link()
+        if not with_link or not isinstance(outcome, Later | Paused | Yielded):
+            return outcome
+        soon = self._context.clock() + self._context.policy.retry_first
+        at = min(max(self._try_at(row) or soon, soon) for row in with_link)
+        if isinstance(outcome, Yielded) and outcome.at is None:
+            return Yielded(at, Subject.of(Dependency.PROVIDER, self._listing.claim.account))
+        return replace(outcome, at=at if outcome.at is None else min(at, outcome.at))
+
+    def _try_at(self, row: StemRow) -> datetime | None:
+        host = _host(row)
+        if self._is_usable(host):
+            return row.not_before
+        return self._out.breakers.look_at(_origin(host), tried=self._has_failed(host))
 
     # --- stems
 
@@ -213,9 +244,9 @@ class TaskAttempt:
         """Return what an error that stopped the whole try means for the task."""
         pauses = error.verdict in (Verdict.PAUSE_PROVIDER, Verdict.PAUSE_STORE)
         if pauses and not self._listing.neutral.blames(error):
-            return self._paused(error)
+            return self._in_time(self._paused(error))
         self._listing.count_failure(error)
-        return self._end_of(error) or self._later(error)
+        return self._end_of(error) or self._in_time(self._later(error))
 
     def _paused(self, error: ArchiverError) -> Paused:
         """Pause what refused us, and let others probe it before this task does."""

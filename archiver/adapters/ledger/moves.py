@@ -146,9 +146,9 @@ def stage_of(db: Connection, task_id: TaskId, state: TaskState, *, settled: bool
 
 def stage(state: TaskState, to_fetch: int, without_url: int, *, settled: bool) -> Stage:
     """Say the same of a task with so many stems to fetch, so many of them without a whole URL."""
-    if state is TaskState.QUEUED or without_url or not (to_fetch or settled):
+    if state is TaskState.QUEUED or not (to_fetch or settled):
         return Stage.LIST
-    return Stage.STORE
+    return Stage.LIST if to_fetch and to_fetch == without_url else Stage.STORE
 
 
 def _line(
