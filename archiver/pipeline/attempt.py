@@ -43,6 +43,7 @@ class TaskAttempt:
         self._context = context
         self._out = context.outside
         self._listing = Listing(context, claim)
+        self._began_queued = claim.state is TaskState.QUEUED
         self._duplicates = Duplicates(claim.stems)
         self._tried: set[StemName] = set()
         self._usable: dict[str, bool] = {}
@@ -70,7 +71,7 @@ class TaskAttempt:
         if self._gives_way():
             return Yielded(self._gave_way_until)
         if self._asks_now():
-            early = self._fetch(with_link=True) or self._listing.ask()
+            early = (self._fetch(with_link=True) if self._with_link() else None) or self._listing.ask()
             if early is not None:
                 return self._in_time(early)
         return self._fetch() or self._conclude()
@@ -82,6 +83,9 @@ class TaskAttempt:
         return not self._with_link() or any(row.url is None for row in self._due())
 
     def _with_link(self) -> list[StemRow]:
+        """Return the stems that can be fetched without asking; none of a task that begins, or begins anew."""
+        if self._began_queued:
+            return []
         return [row for row in self._listing.rows.values() if row.state is StemState.WANTED and row.url is not None]
 
     def _fetch(self, *, with_link: bool = False) -> Outcome | None:
