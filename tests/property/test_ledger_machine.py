@@ -78,6 +78,8 @@ from tests.house import Ledger
 IDS = [tid(number) for number in range(5)]
 NAMES = [StemName(name) for name in ("vocal", "bass", "drums")]
 OWNERS = ("us", "them")
+TURNS = ("links", "never asked") * 3 + ("asked", "never asked")
+"""Whose turn it is to be asked about first: what was never asked about has every second."""
 MEMORY = Path("/dev/shm")
 """Where there is one: thousands of small ledgers would only be slowed by a disk."""
 
@@ -101,12 +103,29 @@ class ModelTask:
     until: datetime | None = None
     stems: dict[StemName, ModelStem] = field(default_factory=dict)
     deaths: int = 0
+    asked: datetime | None = None
+    """The last ask that found nothing to fetch; None before the first, and once its links are needed."""
 
     @property
     def stage(self) -> Stage:
         wanted = [stem for stem in self.stems.values() if stem.state is StemState.WANTED]
-        asks = self.state is TaskState.QUEUED or any(stem.cut for stem in wanted) or not (wanted or self.settled)
-        return Stage.LIST if asks else Stage.STORE
+        if self.state is TaskState.QUEUED or not (wanted or self.settled):
+            return Stage.LIST
+        return Stage.LIST if wanted and all(stem.cut for stem in wanted) else Stage.STORE
+
+    @property
+    def urgency(self) -> datetime:
+        return self.deadline or self.accepted
+
+    def part(self, now: datetime) -> str:
+        """The part of what is to be asked about that it belongs to."""
+        if self.asked is not None:
+            return "asked"
+        return "links" if self.urgency > now else "never asked"
+
+    def order(self, task_id: TaskId) -> tuple[int, datetime, TaskId]:
+        """Those that were asked about before come last, by their last ask."""
+        return (0, self.urgency, task_id) if self.asked is None else (1, self.asked, task_id)
 
     def claimable(self, now: datetime) -> bool:
         free = self.until is None or self.until <= now
@@ -138,6 +157,8 @@ class LedgerMachine(RuleBasedStateMachine):
         self.now = NOW
         self.tasks: dict[TaskId, ModelTask] = {}
         self.alive_until: dict[str, datetime] = {}
+        self.turns = 0
+        """Claims of what is to be asked about, since the ledger was opened."""
 
     def teardown(self) -> None:
         self.ledger.close()
@@ -163,7 +184,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         self.ledger.close()
-        self.ledger = open_ledger(self.folder)
+        self.ledger, self.turns = open_ledger(self.folder), 0
 
     # --- leases
 
@@ -175,23 +196,46 @@ class LedgerMachine(RuleBasedStateMachine):
     def claim_alone(self, owner: str, stage: Stage | None) -> Claim | object:
         return self._claim(owner, stage, alone=True)
 
-    def _waiting(self, stage: Stage | None, *, alone: bool) -> list[TaskId]:
-        found = [
-            (task.deaths if alone else 0, task.deadline or task.accepted, task_id)
+    def _waiting(self, stage: Stage, turn: str, *, alone: bool) -> TaskId | None:
+        """The first task of a stage that may be claimed now."""
+        found = {
+            task_id: task
             for task_id, task in self.tasks.items()
-            if task.claimable(self.now) and stage in (None, task.stage) and (task.deaths > 1) is alone
-        ]
-        return [task_id for _, _, task_id in sorted(found)]
+            if task.claimable(self.now) and stage is task.stage and (task.deaths > 1) is alone
+        }
+        if alone:
+            return min(found, key=lambda each: (found[each].deaths, found[each].order(each)), default=None)
+        if stage is Stage.LIST:
+            parts = [turn, *(part for part in ("links", "never asked", "asked") if part != turn)]
+            return min(
+                found, key=lambda each: (parts.index(found[each].part(self.now)), found[each].order(each)), default=None
+            )
+        return min(found, key=lambda each: (found[each].urgency <= self.now, found[each].order(each)), default=None)
+
+    def _first(self, stage: Stage | None, turn: str, *, alone: bool) -> TaskId | None:
+        """The more urgent one of both stages, or the first of the one that is asked for."""
+
+        def rank(task_id: TaskId) -> tuple[int, bool, tuple[int, datetime, TaskId]]:
+            task = self.tasks[task_id]
+            expired = task.deadline is not None and task.deadline <= self.now
+            return (task.deaths if alone else 0, expired and not alone, task.order(task_id))
+
+        stages = [each for each in Stage if stage in (None, each)]
+        found = [first for each in stages if (first := self._waiting(each, turn, alone=alone)) is not None]
+        return min(found, key=rank, default=None)
 
     def _claim(self, owner: str, stage: Stage | None, *, alone: bool) -> Claim | object:
-        wanted = None
-        while wanted is None and (waiting := self._waiting(stage, alone=alone)):
-            task = self.tasks[waiting[0]]
+        turn, wanted = "links", None
+        if stage is Stage.LIST:
+            turn = TURNS[self.turns % len(TURNS)]
+            self.turns += 1
+        while wanted is None and (first := self._first(stage, turn, alone=alone)) is not None:
+            task = self.tasks[first]
             was_others = task.owner not in (None, owner)
             if was_others:
                 task.die(self.now)
             if not was_others or task.deaths < 2:
-                wanted = waiting[0]
+                wanted = first
         alone_from = self.now if alone else None
         claim = self.ledger.claims.claim(owner=owner, now=self.now, lease=LEASE, stage=stage, alone_from=alone_from)
         if claim is None:
@@ -266,7 +310,7 @@ class LedgerMachine(RuleBasedStateMachine):
             lambda: relisted(self.ledger, claim, answer, deadline, settled=settled, now=self.now),
         )
         if task is not None:
-            task.state, task.deadline, task.settled = TaskState.LISTED, deadline, settled
+            task.state, task.deadline, task.settled, task.asked = TaskState.LISTED, deadline, settled, None
             for name in names:
                 stem = task.stems.setdefault(name, ModelStem())
                 stem.cut = bool(query)
@@ -276,7 +320,7 @@ class LedgerMachine(RuleBasedStateMachine):
         proof = receipt(name, size=size, now=self.now)
         task = self.write(claim, _can(name, StemEvent.STORED), lambda: stored(self.ledger, claim, name, proof))
         if task is not None:
-            task.stems[name].state, task.stems[name].receipt = StemState.STORED, proof
+            task.stems[name].state, task.stems[name].receipt, task.asked = StemState.STORED, proof, None
 
     @rule(
         claim=claims,
@@ -290,7 +334,7 @@ class LedgerMachine(RuleBasedStateMachine):
             lambda: stem_failed(self.ledger, claim, name, event=event, reason="why", gone=True, now=self.now),
         )
         if task is not None and event is not None:
-            task.stems[name].state = StemState(STEM_TABLE[task.stems[name].state][event])
+            task.stems[name].state, task.asked = StemState(STEM_TABLE[task.stems[name].state][event]), None
 
     @rule(claim=claims, name=st.sampled_from(NAMES))
     def stem_retried(self, claim: Claim, name: StemName) -> None:
@@ -299,7 +343,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
         task = self.write(claim, refused, lambda: self.ledger.progress.stem_retried(claim, name, now=self.now))
         if task is not None:
-            task.stems[name].state = StemState.WANTED
+            task.stems[name].state, task.asked = StemState.WANTED, None
 
     @rule(
         claim=consumes(claims),
@@ -330,6 +374,8 @@ class LedgerMachine(RuleBasedStateMachine):
             lambda: finish(self.ledger, claim, Later(at, "busy", fault=fault), now=self.now),
         )
         if task is not None:
+            if task.stage is Stage.LIST and (task.state is TaskState.QUEUED or not fault):
+                task.asked = self.now
             task.give_back()
             task.due, task.deaths = at, 0
 
@@ -352,7 +398,7 @@ class LedgerMachine(RuleBasedStateMachine):
         for task_id in stuck:
             task = self.tasks[task_id]
             task.give_back()
-            task.due, task.deaths = self.now, 0
+            task.due, task.deaths, task.asked = self.now, 0, None
             if task.state is not TaskState.LISTED:
                 task.state, task.settled = TaskState.QUEUED, False
             for stem in task.stems.values():
