@@ -162,6 +162,7 @@ class Backfill:
     def _ticks(self, tick: Callable[[OpenWork], None]) -> Iterator[float]:
         """Yield the seconds until asked to stop; keeps leases and pauses fresh on the way."""
         refresh_at = self.monotonic() + RELOAD.total_seconds()
+        self._rejudge(self.monotonic())
         while not self.shutdown.asked:
             now = self.monotonic()
             if now >= refresh_at:
