@@ -154,7 +154,8 @@ def _print_at_risk(console: Console, overview: Overview, now: datetime) -> None:
     console.print(f"[bold red]at risk[/] {overview.at_risk_count} tasks:")
     for risk in overview.at_risk:
         left = span(risk.deadline - now)
-        _say(console, f"  {risk.task_id}  {left}  {risk.missing_stems} stems missing  {risk.reason}")
+        lacks = f"{risk.missing_stems} stems missing" if risk.missing_stems else "its stems are not known yet"
+        _say(console, f"  {risk.task_id}  {left}  {lacks}  {risk.reason}")
 
 
 def _print_quarantined(console: Console, overview: Overview, now: datetime) -> None:

@@ -301,8 +301,8 @@ class Yielded:
 
     at: datetime | None = field(default=None, compare=False)
     """The time to look again, where all that is left to do waits for the end of a pause; None: as before."""
-    waits_for: Subject | None = field(default=None, compare=False)
-    """That which is paused; the task is due as soon as it works."""
+    waits_for: tuple[Subject, ...] = field(default=(), compare=False)
+    """Those that are paused; the task is due as soon as one of them works."""
     kind = "yielded"
 
 

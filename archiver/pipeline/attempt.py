@@ -112,7 +112,7 @@ class TaskAttempt:
         soon = self._context.clock() + self._context.policy.retry_first
         at = min(max(self._try_at(row) or soon, soon) for row in with_link)
         if isinstance(outcome, Yielded) and outcome.at is None:
-            return Yielded(at, Subject.of(Dependency.PROVIDER, self._listing.claim.account))
+            return Yielded(at, (Subject.of(Dependency.PROVIDER, self._listing.claim.account),))
         return replace(outcome, at=at if outcome.at is None else min(at, outcome.at))
 
     def _try_at(self, row: StemRow) -> datetime | None:
@@ -159,10 +159,11 @@ class TaskAttempt:
         if any(self._usable.get(host, True) and self._is_usable(host) for host in hosts):
             return Yielded()
         look_at = self._out.breakers.look_at
-        at, host = min((look_at(_origin(host), tried=self._has_failed(host)), host) for host in hosts)
+        at = min(look_at(_origin(host), tried=self._has_failed(host)) for host in hosts)
         waits = (row.not_before for row in self._listing.rows.values() if row.state is StemState.WANTED)
         now = self._context.clock()
-        return Yielded(min(at, *(moment for moment in waits if moment is not None and moment > now), at), _origin(host))
+        at = min(at, *(moment for moment in waits if moment is not None and moment > now), at)
+        return Yielded(at, tuple(_origin(host) for host in sorted(hosts)))
 
     def _store(self, wanted: Sequence[StemRow]) -> None:
         """Put every wanted stem through the shared pool and wait until each has ended."""

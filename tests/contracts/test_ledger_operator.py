@@ -273,8 +273,8 @@ def test_pauses_of_two_hosts_are_apart_and_the_end_of_one_makes_due_what_waits_f
     here, there = (Subject.of(Dependency.ORIGIN, host=host) for host in ("a.example", "b.example"))
     for subject in (here, there):
         ledger.pauses.pause(Dependency.ORIGIN, host=subject.host, reason="r", hint="h", lasting=False, now=NOW)
-    for number, subject in ((1, here), (2, there), (3, here)):
-        finish(ledger, listed(ledger, number), Yielded(NOW + DAY, subject))
+    for number, subjects in ((1, (here,)), (2, (there,)), (3, (there, here))):
+        finish(ledger, listed(ledger, number), Yielded(NOW + DAY, subjects))
     assert no_claim(ledger)
     assert [str(pause.subject) for pause in pauses(ledger)] == ["origin (host a.example)", "origin (host b.example)"]
     assert ledger.pauses.resume(Dependency.ORIGIN, host="a.example")

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, delete, not_, select, update
+from sqlalchemy import Connection, Select, and_, delete, literal, not_, select, update
 
 from archiver.adapters.ledger.database.base import insert
 from archiver.adapters.ledger.database.transactions import LedgerPart, outage_retry
@@ -57,7 +57,7 @@ class SqlPauses(LedgerPart):
         with self._db.write() as db:
             ended = db.execute(delete(pauses).where(*its, not_(pauses.c.held))).rowcount > 0
             if ended:
-                _wake(db, tasks.c.waits_for == Subject(dependency, account, host).key)
+                _wake(db, f" {Subject(dependency, account, host).key} ")
         self._db.checkpoint("ledger.resumed")
         return ended
 
@@ -75,7 +75,7 @@ class SqlPauses(LedgerPart):
     def wake(self, subject: Subject) -> None:
         """See Pauses."""
         with self._db.write() as db:
-            _wake(db, tasks.c.waits_for == subject.key)
+            _wake(db, f" {subject.key} ")
 
     @outage_retry
     def lift(self, dependency: Dependency, *, over_at: datetime | None = None) -> bool:
@@ -86,7 +86,7 @@ class SqlPauses(LedgerPart):
         with self._db.write() as db:
             ended = db.execute(statement).rowcount > 0
             if ended:
-                _wake(db, tasks.c.waits_for.startswith(f"{dependency.value}:"))
+                _wake(db, f" {dependency.value}:")
         self._db.checkpoint("ledger.resumed")
         return ended
 
@@ -102,8 +102,10 @@ def all_pauses(db: Connection) -> tuple[Pause, ...]:
     return _read(db, select(pauses).order_by(pauses.c.dependency, pauses.c.account, pauses.c.host))
 
 
-def _wake(db: Connection, waiting: ColumnElement[bool]) -> None:
-    """Make due what waits for a pause that is over."""
+def _wake(db: Connection, key: str) -> None:
+    """Make due what waits for a pause that is over; keys stand with a blank between, and none has one."""
+    padded = literal(" ") + tasks.c.waits_for + literal(" ")
+    waiting = and_(tasks.c.waits_for.is_not(None), padded.contains(key, autoescape=True))
     due = {"not_before": tasks.c.accepted_at, "waits_for": None}
     db.execute(update(tasks).where(waiting, tasks.c.ended_at.is_(None)).values(**due))
 

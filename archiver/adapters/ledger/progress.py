@@ -306,8 +306,10 @@ def _finish(db: Connection, task: AnyRow, outcome: Outcome, record: RecordInfo |
                 raise IllegalMove(f"task {task.task_id} is {task.state}: it has no stems to refuse")
             values = {"not_before": at, "awaited": False, "reason": reason}
             change_task(db, task.task_id, {**_answer(task, record, now), **values, **LEASE_ENDS})
-        case Paused(at=at, subject=subject) | Yielded(at=at, waits_for=subject):
-            put_off = {} if at is None else {"not_before": at, "awaited": False, "waits_for": subject and subject.key}
+        case Paused(at=at) | Yielded(at=at):
+            subjects = (outcome.subject,) if isinstance(outcome, Paused) else outcome.waits_for
+            waits_for = " ".join(subject.key for subject in subjects) or None
+            put_off = {} if at is None else {"not_before": at, "awaited": False, "waits_for": waits_for}
             change_task(db, task.task_id, {**_answer(task, record, now), **put_off, **LEASE_ENDS})
         case _:
             assert_never(outcome)
