@@ -16,8 +16,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,9 +99,18 @@ class Time:
     _skipped: float = 0.0
     _speed: float = 1.0
     _since: float = field(default_factory=time.monotonic)
+    _began: datetime = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._began = self.at
 
     def now(self) -> datetime:
         return self.at
+
+    @property
+    def of_others(self) -> datetime:
+        """The time on other machines, whose clocks are right."""
+        return self._began + timedelta(seconds=self.elapsed)
 
     def monotonic(self) -> float:
         return self._skipped + (time.monotonic() - self._since) * self._speed
@@ -218,7 +228,7 @@ class World:
 
     def answer_api(self, request: Request) -> Reply:
         with self._api_lock:
-            return self._answer_api(request)
+            return _dated(self._answer_api(request), self.time.of_others)
 
     def _answer_api(self, request: Request) -> Reply:
         target = urlsplit(request.target)
@@ -396,6 +406,14 @@ def world(
         whole = World(folder, s3, bucket, api, cdn, proxy, client, certificates, later, tls)
         api.answer = whole.answer_api
         yield whole
+
+
+def _dated(answer: Reply, now: datetime) -> Reply:
+    """Return the answer with the time of the provider's clock, as its servers send it."""
+    if answer.raw is None or not answer.raw.startswith(b"HTTP/1.1 "):
+        return answer
+    line, end, rest = answer.raw.partition(b"\r\n")
+    return replace(answer, raw=line + end + f"Date: {format_datetime(now, usegmt=True)}\r\n".encode() + rest)
 
 
 def envelope(code: int, msg: str = "success", *, data: object = None, status: int = 200) -> Reply:
