@@ -58,8 +58,14 @@ class Parts:
 
     def abort_strays(self) -> None:
         """Clear away the multipart uploads that no process knows of."""
-        reports, prefix = self.adapters.ledger.reports, self.settings.store.prefix
-        abort_strays(reports=reports, store=self.adapters.store, prefix=prefix, log=self.log)
+        abort_strays(
+            reports=self.adapters.ledger.reports,
+            uploads=self.adapters.ledger.uploads,
+            store=self.adapters.store,
+            prefix=self.settings.store.prefix,
+            now=self.machine.clock(),
+            log=self.log,
+        )
 
     def heed(self, shutdown: Shutdown) -> None:
         """Wait for a ledger's server that is away no longer than a process may that was asked to end."""

@@ -274,6 +274,9 @@ class _Journal:
     def __init__(self, context: TaskContext) -> None:
         self._context = context
 
+    def opening(self, key: str) -> None:
+        self._context.outside.uploads.opening(self._context.owner, key, now=self._context.clock())
+
     def opened(self, key: str, upload_id: str) -> None:
         self._context.outside.uploads.opened(self._context.owner, key, upload_id, now=self._context.clock())
 

@@ -249,6 +249,9 @@ class Pauses(Protocol):
 class Uploads(Protocol):
     """The multipart uploads that are not finished."""
 
+    def opening(self, owner: str, key: str, *, now: datetime) -> None:
+        """Write down that an upload to `key` is about to be made; a power cut may undo it."""
+
     def opened(self, owner: str, key: str, upload_id: str, *, now: datetime) -> None:
         """Write down an upload before its first part; once more is no fault."""
 
@@ -260,6 +263,12 @@ class Uploads(Protocol):
 
         Of whom `is_alive` cannot tell the record decides: whom `release_dead` struck off is dead.
         """
+
+    def keys(self) -> Collection[str]:
+        """Return the keys to which uploads were about to be made, and that were not forgotten since."""
+
+    def forget(self, keys: Collection[str]) -> None:
+        """Forget that uploads to these keys were about to be made."""
 
 
 class Reports(Protocol):

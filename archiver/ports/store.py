@@ -13,6 +13,9 @@ from archiver.ports.transfer import Body
 class UploadJournal(Protocol):
     """Where multipart uploads are written down before their first part."""
 
+    def opening(self, key: str) -> None:
+        """Write down that an upload to `key` is about to be made, whose id may never be learned."""
+
     def opened(self, key: str, upload_id: str) -> None:
         """Write down that the upload exists; durable when it returns."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from archiver.core.errors import ArchiverError
 from archiver.core.model import TaskId
@@ -40,21 +41,35 @@ class Housekeeping:
             self.log.info("upload.aborted", key=key)
 
 
-def abort_strays(*, reports: Reports, store: UploadList, prefix: str, log: EventLog) -> None:
+FOREIGN = timedelta(days=1)
+"""An upload of which we do not know that we began it may be another installation's, until it is as old."""
+
+
+def abort_strays(
+    *, reports: Reports, uploads: Uploads, store: UploadList, prefix: str, now: datetime, log: EventLog
+) -> None:
     """Abort uploads to tasks of ours that nobody works on: whoever made them never learned or kept their id.
 
     Such are left when a process dies, or an answer is lost, just as the store has made an upload. Leaves alone what
-    belongs to a task that the ledger does not know: that is somebody else's.
+    belongs to a task that the ledger does not know, and for a day what we did not set out to upload: that is
+    somebody else's, who may archive under the same prefix.
     """
+
+    def is_idle(key: str) -> bool:
+        row = reports.show(TaskId(key.removeprefix(prefix).partition("/")[0]))
+        return row is not None and row.leased_until is None
+
+    ours = uploads.keys()
     try:
         # Listed before the leases are looked at: whoever begins an upload holds its task already.
-        for key, upload_id, _ in list(store.uploads(prefix)):
-            row = reports.show(TaskId(key.removeprefix(prefix).partition("/")[0]))
-            if row is not None and row.leased_until is None:
+        for key, upload_id, began in list(store.uploads(prefix)):
+            if is_idle(key) and (key in ours or now - began >= FOREIGN):
                 store.abort(key, upload_id)
                 log.info("upload.aborted", key=key)
     except ArchiverError as error:
         log.info("upload.abort_failed", key=prefix, reason=f"{error.code}: {error}")
+    else:
+        uploads.forget([key for key in ours if is_idle(key)])
 
 
 @dataclass(frozen=True, slots=True)

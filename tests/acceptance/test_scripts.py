@@ -232,7 +232,8 @@ def test_run_with_arguments_is_pytest_alone(checkout: Path, path: Path, template
 
     assert (done.returncode, done.stdout) == (0, f"['-k', 'name'] {checkout}\n✓\n")
     quick = run(checkout, path, "tests/run.sh", "quick", "-x").stdout
-    assert "'tests/unit', 'tests/contracts', 'tests/golden', '-x'] " in quick
+    assert "'tests/unit', 'tests/contracts', 'tests/golden', '--ignore', " in quick
+    assert quick.splitlines()[0].partition("] ")[0].endswith(", '-x'")
 
 
 def test_run_names_every_check_that_failed_and_runs_them_all(checkout: Path, path: Path, template: Path) -> None:

@@ -362,6 +362,17 @@ def test_lift_of_what_is_over_ends_neither_one_held_for_longer_nor_one_that_nobo
 # --- multiparts
 
 
+def test_keys_that_uploads_were_set_out_to_are_named_once_until_they_are_forgotten(ledger: Ledger) -> None:
+    for owner, key in (("dead", "stems/a"), ("living", "stems/a"), ("dead", "stems/b")):
+        ledger.uploads.opening(owner, key, now=NOW)
+    ledger.uploads.opened("dead", "stems/c", "u1", now=NOW)
+    assert sorted(ledger.uploads.keys()) == ["stems/a", "stems/b"]
+    assert ledger.uploads.of_dead(lambda owner: owner != "dead") == [("stems/c", "u1")]
+    ledger.uploads.forget(["stems/a", "stems/c"])
+    assert list(ledger.uploads.keys()) == ["stems/b"]
+    assert ledger.uploads.of_dead(lambda owner: owner != "dead") == [("stems/c", "u1")]
+
+
 def test_uploads_of_the_dead_are_named_until_they_are_struck_out(ledger: Ledger) -> None:
     ledger.uploads.opened("dead", "stems/b", "u2", now=NOW + SECOND)
     ledger.uploads.opened("dead", "stems/a", "u1", now=NOW)

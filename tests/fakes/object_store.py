@@ -62,6 +62,9 @@ class MemoryJournal:
     open: list[tuple[str, str]] = field(default_factory=list)
     ever: list[tuple[str, str]] = field(default_factory=list)
 
+    def opening(self, key: str) -> None:
+        pass
+
     def opened(self, key: str, upload_id: str) -> None:
         self.open.append((key, upload_id))
         self.ever.append((key, upload_id))

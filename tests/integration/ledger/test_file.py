@@ -164,7 +164,9 @@ def test_only_leases_are_not_waited_for_until_they_are_on_the_disk(tmp_path: Pat
         waited.append(db.exec_driver_sql("PRAGMA synchronous").scalar_one() == FULL)
 
     event.listen(ledger.db._database.engine, "commit", note)
-    mine = listed(ledger, 1)
+    take_in(ledger, 1)
+    mine = claim(ledger)
+    relisted(ledger, mine, record("vocal"))
     stored(ledger, mine)
     renew(ledger, lease=DAY)
     finish(ledger, mine, Yielded())

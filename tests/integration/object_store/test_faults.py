@@ -478,6 +478,9 @@ def test_an_exception_at_any_step_of_a_multipart_leaves_no_upload_open(bench: Be
 
 def test_a_journal_that_cannot_write_stops_the_upload_before_its_first_part(bench: Bench) -> None:
     class Broken(MemoryJournal):
+        def opening(self, key: str) -> None:
+            pass
+
         def opened(self, key: str, upload_id: str) -> None:
             super().opened(key, upload_id)
             raise OSError("disk full")

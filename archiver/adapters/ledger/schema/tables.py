@@ -29,6 +29,7 @@ from sqlalchemy import (
     UniqueConstraint,
     and_,
     literal_column,
+    text,
 )
 
 from archiver.core.model import Dependency, Stage
@@ -120,12 +121,13 @@ tasks = Table(
     # The pause, as Subject.key has it, whose end makes the task due at once; it may be over by now.
     Column("waits_for", Text),
     # Processes in a row that died uncleanly while at it; a clean end makes it 0.
-    Column("deaths", Integer, nullable=False),
+    Column(
+        "deaths", Integer, CheckConstraint("deaths >= 0", name="deaths_count"), server_default=text("0"), nullable=False
+    ),
     CheckConstraint("(state IN ('queued', 'listed')) = (ended_at IS NULL)", name="ended_states_say_when"),
     CheckConstraint("state <> 'listed' OR deadline IS NOT NULL", name="listed_has_deadline"),
     CheckConstraint("state <> 'queued' OR not_before IS NOT NULL", name="queued_is_taken_up_again"),
     CheckConstraint("ended_at IS NULL OR (not_before IS NULL AND token IS NULL)", name="ended_is_left_alone"),
-    CheckConstraint("deaths >= 0", name="deaths_count"),
     CheckConstraint(
         "(token IS NULL) = (owner IS NULL) AND (token IS NULL) = (leased_until IS NULL)", name="lease_is_whole"
     ),
