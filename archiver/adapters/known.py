@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -16,8 +16,8 @@ PATIENCE = 2.0
 _AT_ONCE = 500
 
 
-def known(path: Path, ids: Sequence[TaskId]) -> Mapping[TaskId, TaskState]:
-    """Return the states of those ids that the ledger at `path` knows; none where there is no ledger to look into.
+def known(path: Path, ids: Iterable[TaskId]) -> Mapping[TaskId, TaskState] | None:
+    """Return the states of those ids that the ledger at `path` knows; None where there is none to look into.
 
     Changes nothing and never fails: whoever needs more than a hint opens the ledger.
     """
@@ -25,7 +25,7 @@ def known(path: Path, ids: Sequence[TaskId]) -> Mapping[TaskId, TaskState]:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=PATIENCE)) as db:
             return dict(_states(db, iter(ids)))
     except (sqlite3.Error, ValueError):
-        return {}
+        return None
 
 
 def _states(db: sqlite3.Connection, ids: Iterator[TaskId]) -> Iterator[tuple[TaskId, TaskState]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -27,13 +27,13 @@ SHOWN = 20
 class NamedIds:
     """The ids that were named, each once, and what else was found."""
 
-    ids: list[TaskId] = field(default_factory=list)
+    ids: dict[TaskId, None] = field(default_factory=dict)
     accounts: dict[TaskId, AccountName] = field(default_factory=dict)
     rejects: list[Reject] = field(default_factory=list)
 
     def take(self, intake: Intake) -> None:
         """Add the finds of one batch of lines."""
-        self.ids += [each for each in dict.fromkeys(intake.ids) if each not in set(self.ids)]
+        self.ids |= dict.fromkeys(intake.ids)
         self.accounts |= intake.accounts
         self.rejects += intake.rejects
 
@@ -59,7 +59,7 @@ def named_in(words: Sequence[str]) -> NamedIds:
             accounts = {each.task_id: each.account for each in parsed.named if each.account is not None}
             found.take(Intake(ids=tuple(each.task_id for each in parsed.named), accounts=accounts))
     if bad:
-        fail(f"no task id: {', '.join(map(ascii, bad))}", Exit.USAGE, f"a task id is {TASK_ID_RULE}")
+        fail(f"no task id: {', '.join(map(ascii, bad))}", Exit.USAGE, f"a task id is {TASK_ID_RULE}; nor is it a file")
     for reject in found.rejects[:SHOWN]:
         typer.echo(f"{reject.path}: {reject.reason}", err=True)
     if len(found.rejects) > SHOWN:
@@ -81,16 +81,20 @@ def _take_file(found: NamedIds, word: str) -> None:
                 found.take(intake)
 
 
-def unknown(settings: Settings, queue: QueueFile, ids: Sequence[TaskId]) -> list[TaskId]:
-    """Return those ids that neither the ledger knows nor the queue file has; tell of the others what is known."""
+def unknown(settings: Settings, queue: QueueFile, ids: Collection[TaskId]) -> list[TaskId]:
+    """Return those ids that neither the ledger knows nor the queue file has; tell of the others what is known.
+
+    Asks no ledger on a server: what stands in the queue file may have been read long ago then.
+    """
     from archiver.adapters.known import known
     from archiver.core.states import TaskState
 
     path = settings.ledger_file()
-    states = {} if path is None else known(path, ids)
+    looked = None if path is None else known(path, ids)
+    states = looked or {}
     waiting = queue.holds([each for each in ids if each not in states])
     facts = {each: f"is known already: {states[each].value}" for each in ids if each in states}
-    facts |= dict.fromkeys(waiting, "stands in the queue file already, not read yet")
+    facts |= dict.fromkeys(waiting, f"stands in the queue file already{'' if looked is None else ', not read yet'}")
     ended = {TaskState.LOST, TaskState.FAILED, TaskState.MISSING}
     for each, fact in list(facts.items())[:SHOWN]:
         hint = f"; to try again: stem-archiver retry {each}" if states.get(each) in ended else ""

@@ -57,7 +57,7 @@ def enqueue(
         if loaded.sources["queue.path"] == "default":
             settings.queue.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         queue = QueueFile(str(settings.queue.path))
-        fresh = unknown(settings, queue, found.ids) if of_account is None else found.ids
+        fresh = unknown(settings, queue, found.ids) if of_account is None else list(found.ids)
         for name in dict.fromkeys(found.accounts.get(each, of_account) for each in fresh):
             queue.append([each for each in fresh if found.accounts.get(each, of_account) == name], name)
     typer.echo(f"{len(fresh)} appended to {settings.queue.path}")

@@ -13,6 +13,7 @@ _HINTS: Mapping[type[OSError], str] = {
     FileNotFoundError: "create it, or set queue.path; `stem-archiver enqueue ID` creates it in an existing folder",
     PermissionError: "let the user that runs stem-archiver read it, and write it for `enqueue`",
     IsADirectoryError: "set queue.path to a plain file",
+    FileExistsError: "try again in a second",
     NotADirectoryError: "set queue.path to a plain file in an existing folder",
 }
 

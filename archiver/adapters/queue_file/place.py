@@ -70,7 +70,7 @@ def holds(file: Handle, cursor: Cursor) -> bool:
         return False
     if cursor.head == _digest(file, cursor.head_size, cursor.offset):
         return True
-    # Cursors of before 0.2.0 knew the file's first bytes alone.
+    # Cursors that 0.1.0 wrote know the file's first bytes alone.
     return cursor.head == _digest(file, cursor.head_size) and _is_line_start(file, cursor.offset)
 
 

@@ -35,7 +35,7 @@ def rotate(path: str, now: datetime) -> str:
         state = os.fstat(handle)
         old = Path(f"{path}.{now:%Y%m%dT%H%M%S}")
         if old.exists():
-            raise FileExistsError(f"{old} exists already; try again in a second")
+            raise FileExistsError(f"{old} exists already")
         Path(path).rename(old)
         fresh = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, state.st_mode & 0o777)
         try:

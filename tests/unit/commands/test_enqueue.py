@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from archiver.commands import app
+from archiver.commands.naming import NamedIds
+from archiver.core.intake import Intake
 from archiver.core.model import Failed
 from tests.fixtures.ledgers import claim, finish, open_ledger, take_in, tid
 
@@ -61,6 +64,25 @@ def test_enqueue_of_what_stands_in_the_queue_file_says_so_and_appends_nothing(ca
     assert (again.exit_code, queue.read_text()) == (0, f"{ID}\n")
     assert f"{ID} stands in the queue file already" in again.stdout
     assert "0 appended" in again.stdout
+    assert "not read yet" not in again.stdout, "there is no ledger that could tell"
+
+
+def test_enqueue_of_what_the_ledger_has_not_read_yet_says_that_too(call: Call, tmp_path: Path) -> None:
+    open_ledger(tmp_path).close()
+    call("enqueue", ID)
+    assert f"{ID} stands in the queue file already, not read yet" in call("enqueue", ID).stdout
+
+
+def test_many_ids_in_many_batches_take_time_in_proportion_to_their_number() -> None:
+    found, began = NamedIds(), time.process_time()
+    for first in range(0, 40_000, 5_000):
+        found.take(Intake(ids=tuple(tid(number) for number in range(first, first + 5_000))))
+    assert len(found.ids) == 40_000
+    assert time.process_time() - began < 2
+
+
+def test_enqueue_of_a_name_that_is_no_id_and_no_file_says_both(call: Call) -> None:
+    assert "nor is it a file" in call("enqueue", "no/such/file").stderr
 
 
 def test_enqueue_of_what_the_ledger_knows_says_its_state_and_how_to_try_it_again(
