@@ -153,6 +153,7 @@ class LocalDispatcher:
         self._solitude = Solitude(context.clock)
         self._accepting = True
         self._fault: LedgerFault | None = None
+        self._looked_at: float | None = None
 
     @property
     def working(self) -> int:
@@ -178,6 +179,11 @@ class LocalDispatcher:
         return started
 
     def _look_for_crowd(self) -> None:
+        """Look once a second at most: `pump` is called several times, and looking asks the ledger."""
+        now = self._context.seconds()
+        if self._looked_at is not None and 0 <= now - self._looked_at < 1:
+            return
+        self._looked_at = now
         try:
             self._context.look_for_crowd(self.working, self._at_most)
         except LedgerFault as fault:

@@ -6,6 +6,7 @@ import socket
 import ssl
 import struct
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -34,7 +35,7 @@ def hang_up(wire: socket.socket) -> None:
 
 
 @dataclass(slots=True, kw_only=True)
-class Server:
+class Server(ABC):
     """Serves from its making on until the `with` ends, or `close`; `talk` is what it does with a connection."""
 
     tls: ssl.SSLContext | None = None
@@ -58,9 +59,9 @@ class Server:
         """The origin, without a trailing slash."""
         return f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}"
 
+    @abstractmethod
     def talk(self, wire: socket.socket, number: int) -> None:
         """Serve a connection, the first or a later one; it is closed afterwards."""
-        raise NotImplementedError
 
     def start(self, work: Callable[[], None]) -> threading.Thread:
         """Do it in a thread that `close` waits for."""

@@ -58,8 +58,6 @@ class Neighbour:
     """The subjects that it may have paused."""
     many: int = 1
     """Its tasks, for each that there would be."""
-    lacks: str = ""
-    """What of the package is not there yet, without which its row fails."""
 
 
 # ---------------------------------------------------------------- what goes wrong
