@@ -57,8 +57,16 @@ PURSES = {
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say at the end of a run what nobody would miss in it."""
+    _name_second_tries(terminalreporter)
     _name_guards_not_held(terminalreporter)
     _name_purses_overdrawn(terminalreporter)
+
+
+def _name_second_tries(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show why each test that was tried again had failed: it lost a race, which is a defect of it or of the product."""
+    for report in terminalreporter.getreports("rerun"):
+        terminalreporter.write_sep("_", f"tried again: {report.nodeid}", yellow=True)
+        terminalreporter.write_line(report.longreprtext)
 
 
 def _name_purses_overdrawn(terminalreporter: pytest.TerminalReporter) -> None:

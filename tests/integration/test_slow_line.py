@@ -85,11 +85,11 @@ class Far:
 
 
 @contextmanager
-def watched() -> Iterator[tuple[TaskWatch, Liveness, list[str]]]:
-    """A watch and the liveness it feeds, looked at ten times a second; the list fills with who was ever late."""
-    liveness, late, ended = Liveness(), list[str](), threading.Event()
+def watched() -> Iterator[tuple[TaskWatch, Events, list[str]]]:
+    """A watch, what it logs, and a list that fills with who was ever late or given up; looked at ten times a second."""
+    liveness, events, late, ended = Liveness(), Events(), list[str](), threading.Event()
     liveness.expect("work", WITHIN)
-    watch = TaskWatch(Events(), progress=lambda: liveness.progress("work"), within=WITHIN, heeded_within=WITHIN)
+    watch = TaskWatch(events, progress=lambda: liveness.progress("work"), within=WITHIN, heeded_within=WITHIN)
     liveness.tasks = watch
 
     def look() -> None:
@@ -100,7 +100,7 @@ def watched() -> Iterator[tuple[TaskWatch, Liveness, list[str]]]:
     thread = threading.Thread(target=look)
     thread.start()
     try:
-        yield watch, liveness, late
+        yield watch, events, late
     finally:
         ended.set()
         thread.join()
@@ -124,7 +124,7 @@ def test_slow_healthy_line_shared_by_all_transfers_is_never_late() -> None:
 
 
 def test_transfer_of_which_no_byte_comes_is_cut_off_and_ends_as_stuck() -> None:
-    with Origin() as cdn, watched() as (watch, _, late), downloader(watch=watch, read_timeout=60.0) as client:
+    with Origin() as cdn, watched() as (watch, events, _), downloader(watch=watch, read_timeout=60.0) as client:
         url = cdn.script(Reply(mp3(100_000, 7), stall=50_000, headers=(("ETag", '"v1"'),)))
         began = time.monotonic()
         with watch.at_work(TASK, StemName("vocal")), client.open(url) as body:
@@ -135,4 +135,4 @@ def test_transfer_of_which_no_byte_comes_is_cut_off_and_ends_as_stuck() -> None:
             else:
                 raise AssertionError("it was not given up")
     assert took < 5, "not after the read timeout"
-    assert "transfer task-one/vocal" in late
+    assert [(each["task_id"], each["stem"]) for each in events.of("task.stuck")] == [(TASK, "vocal")]
