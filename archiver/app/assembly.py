@@ -77,8 +77,16 @@ class Parts:
 
     def stop(self, shutdown: Shutdown) -> None:
         """Drain, then give back every lease; raise LedgerFault."""
+        self.drain(shutdown)
+        self.release()
+
+    def drain(self, shutdown: Shutdown) -> None:
+        """Begin nothing more, and let what is under way finish within the grace; then break it off."""
         grace = self.settings.shutdown_grace
         drain(self.dispatcher, shutdown, grace=grace, cancel=self.adapters.cancel, log=self.log)
+
+    def release(self) -> None:
+        """Give back every lease, and forget what was enlisted; raise LedgerFault."""
         self.adapters.ledger.claims.release(self.adapters.owner)
 
 

@@ -12,13 +12,12 @@ from archiver.adapters.queue_file import read_ids
 from archiver.app.assembly import Parts
 from archiver.core.errors import QueueUnreadable
 from archiver.core.intake import Intake
-from archiver.core.reports import OpenWork
-from archiver.service.backfill import Backfill, BackfillOptions, BackfillResult, Enrolment
+from archiver.service.backfill import Backfill, BackfillOptions, BackfillResult, Enrolment, Standing, Verdict
 from archiver.service.quarantine import QuarantineWatch
 from archiver.service.shutdown import Shutdown, unless_asked
 
-Progress = Callable[[int, int, timedelta | None], None]
-"""Called several times a second: tasks done, tasks in all, and the time to the nearest deadline."""
+Progress = Callable[[Standing, timedelta | None], None]
+"""Called several times a second with where the backfill stands, and the time to the nearest deadline."""
 
 
 def intakes(file: str | None, queue: Path) -> Iterator[Intake]:
@@ -46,10 +45,6 @@ def backfill(
     parts.heed(shutdown)
     owner, ledger, machine, log = parts.adapters.owner, parts.adapters.ledger, parts.machine, parts.log
     enrolment = Enrolment(owner, ledger.intakes, parts.dispatcher, machine.clock, log, machine.checkpoint)
-    counts = enrolment.counts
-    QuarantineWatch(ledger.reports, log)()
-    unless_asked(lambda: enrolment.take(batches, options.limit), shutdown)
-    log.info("backfill.started", tasks=counts.taken, already_archived=counts.already_archived)
     work = Backfill(
         owner=owner,
         reports=ledger.reports,
@@ -63,19 +58,48 @@ def backfill(
         set_back=parts.clock_set_back,
         give_up=parts.watch.give_up,
     )
+    try:
+        verdict = _worked(parts, enrolment, work, batches, shutdown, progress)
+        result = work.result(verdict, enrolment.counts)
+    finally:
+        parts.release()
+    done = result.work
+    log.info(
+        "backfill.finished",
+        verdict=result.verdict.value,
+        tasks=done.tasks,
+        archived=done.archived,
+        unfinished=sum(done.not_archived.values()),
+    )
+    return result
 
-    def report(left: OpenWork) -> None:
-        nearest = None if left.nearest_deadline is None else left.nearest_deadline - machine.clock()
-        progress(counts.taken - left.tasks, counts.taken, nearest)
+
+def _worked(
+    parts: Parts,
+    enrolment: Enrolment,
+    work: Backfill,
+    batches: Iterable[Intake],
+    shutdown: Shutdown,
+    progress: Progress,
+) -> Verdict:
+    """Take the ids in and work; nothing is under way any more once this returns."""
+    ledger, machine, log, counts = parts.adapters.ledger, parts.machine, parts.log, enrolment.counts
+
+    def report(standing: Standing) -> None:
+        nearest = standing.left.nearest_deadline
+        progress(standing, None if nearest is None else nearest - machine.clock())
 
     try:
+        QuarantineWatch(ledger.reports, log)()
+        unless_asked(lambda: enrolment.take(batches, work.options.limit), shutdown)
+        log.info("backfill.started", tasks=counts.taken, already_archived=counts.already_archived)
         verdict = work.run(report)
-        unless_asked(lambda: _sweep(parts), shutdown)
-        result = work.result(verdict, counts)
+        if not shutdown.asked:
+            unless_asked(lambda: _sweep(parts), shutdown)
+        return verdict
     finally:
-        parts.stop(shutdown)
-    log.info("backfill.finished", verdict=result.verdict.value, unfinished=len(result.unfinished))
-    return result
+        enrolment.close()
+        parts.drain(shutdown)
 
 
 def _sweep(parts: Parts) -> None:

@@ -26,7 +26,7 @@ def backfill(
         bool, typer.Option("--dry-run", help="Say what would be fetched and stored; store nothing.")
     ] = False,
     limit: Annotated[
-        int | None, typer.Option("--limit", min=1, metavar="N", help="Take at most N unfinished ids.")
+        int | None, typer.Option("--limit", min=1, metavar="N", help="Take at most N ids there is work on.")
     ] = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for tasks that are still PENDING.")] = True,
     max_wait: Annotated[str, typer.Option("--max-wait", metavar="SPAN", help="How long to wait, once idle.")] = "15m",

@@ -50,3 +50,8 @@ def size(count: float) -> str:
         if count >= factor:
             return f"{count / factor:.1f} {unit}"
     return f"{count:.0f} B"
+
+
+def counted(count: int, noun: str) -> str:
+    """Return the number and the noun, which takes an s where the number is not 1: `1 task`, `0 tasks`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

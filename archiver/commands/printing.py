@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from archiver.commands.format import size, span
+from archiver.commands.format import counted, size, span
 from archiver.core.model import DEFAULT_ACCOUNT, Pause
 from archiver.core.plan import DEATHS_TO_QUARANTINE
 from archiver.core.reports import Finding, JobCounts, Overview, TaskRow
@@ -22,6 +22,9 @@ if TYPE_CHECKING:  # `status` and `show` need none of them, and these load the w
     from archiver.commands.progress import Tally
     from archiver.service.backfill import BackfillResult
 
+_NAMED = 20
+"""The most unfinished tasks that `backfill` names to people; its JSON names more, and both count all."""
+
 _STYLE = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 
@@ -32,31 +35,49 @@ def _say(console: Console, text: str, *, mark: str = "", style: str = "bold red"
 
 def print_result(console: Console, result: BackfillResult, tally: Tally) -> None:
     """Print what a backfill did and what it leaves open."""
-    counts = result.counts
+    counts, work = result.counts, result.work
+    missed = " and ".join(f"{count} {state.value}" for state, count in work.not_archived.items())
     console.print(
-        f"{counts.taken} tasks: {counts.taken - len(result.unfinished)} archived "
-        f"({counts.already_archived} of them before), {len(result.unfinished)} not; "
-        f"{tally.stems} stems, {size(tally.bytes_stored)} in {tally.seconds:.1f} s",
+        f"{counted(work.tasks, 'task')}: {work.archived} archived ({counts.already_archived} of them before), "
+        f"{sum(work.not_archived.values())} not{missed and f' ({missed})'}; "
+        f"{counted(tally.stems, 'stem')}, {size(tally.bytes_stored)} in {tally.seconds:.1f} s",
         highlight=False,
     )
-    for row in result.unfinished:
+    if not counts.complete:
+        _say(console, "  stopped before all ids were read: those left out are not counted")
+    for row in work.unfinished[:_NAMED]:
         again = f"; next try {row.not_before:%Y-%m-%d %H:%M:%S} UTC" if row.not_before else ""
-        _say(console, f"  {row.task_id}  {row.state.value}: {row.reason or 'not reached'}{again}")
+        _say(console, f"  {row.task_id}  {row.state.value}: {row.reason or _reached(row)}{again}")
+    if (further := sum(work.not_archived.values()) - len(work.unfinished[:_NAMED])) > 0:
+        _say(console, f"  and {further} more: `stem-archiver show ID` tells of each")
     if counts.rejected:
-        _say(console, f"  {counts.rejected} lines are no task ids: see `stem-archiver status`")
+        are = "line is no task id" if counts.rejected == 1 else "lines are no task ids"
+        _say(console, f"  {counts.rejected} {are}: see `stem-archiver status`")
     for pause in result.pauses:
         _say(console, f"  {pause.subject} is paused: {pause.reason}; {pause.hint}")
 
 
+def _reached(row: TaskRow) -> str:
+    """Return how far a task came that nothing is wrong with."""
+    if not row.stems:
+        return "not asked about yet" if row.first_asked_at is None else "not ready when it was last asked about"
+    stored = sum(stem.state is StemState.STORED for stem in row.stems)
+    return f"{stored} of {counted(len(row.stems), 'stem')} stored"
+
+
 def result_summary(result: BackfillResult, tally: Tally, exit_code: int) -> dict[str, object]:
     """Return the JSON object of `backfill --json`."""
+    counts, work = result.counts, result.work
     return {
         "verdict": result.verdict,
         "exit_code": exit_code,
-        "tasks": result.counts.taken,
-        "archived": result.counts.taken - len(result.unfinished),
-        "already_archived": result.counts.already_archived,
-        "rejected_lines": result.counts.rejected,
+        "complete": counts.complete,
+        "tasks": work.tasks,
+        "archived": work.archived,
+        "already_archived": counts.already_archived,
+        "not_archived": sum(work.not_archived.values()),
+        "states": work.states,
+        "rejected_lines": counts.rejected,
         "unfinished": [
             {
                 "task_id": row.task_id,
@@ -65,7 +86,7 @@ def result_summary(result: BackfillResult, tally: Tally, exit_code: int) -> dict
                 "not_before": row.not_before,
                 "deadline": row.deadline,
             }
-            for row in result.unfinished
+            for row in work.unfinished
         ],
         "paused": [
             {

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from archiver.commands.format import size, span
 from archiver.core.errors import ArchiverError
 from archiver.core.model import Archived, Outcome
+from archiver.service.backfill import Standing
 
 _PLAIN_EVERY = 10.0
 """Seconds."""
@@ -111,8 +112,9 @@ class Screen:
         """Leave the terminal as it was."""
         self._progress.stop()
 
-    def update(self, done: int, total: int, nearest: timedelta | None) -> None:
+    def update(self, standing: Standing, nearest: timedelta | None) -> None:
         """Show how far the work is; cheap, to be called several times a second."""
+        done, total = standing.done.archived, standing.done.tasks
         rate = self._rate.of(self._tally.bytes_in)
         line = f"{self._tally.stems} stems  {size(self._tally.bytes_stored)}  {rate / 1e6:.1f} MB/s"
         if nearest is not None:

@@ -96,6 +96,31 @@ class Overview:
 
 
 @dataclass(frozen=True, slots=True)
+class EnlistedWork:
+    """Where the tasks of one backfill stand, all at one moment."""
+
+    states: Mapping[TaskState, int]
+    """The number of its tasks by state; each state is there."""
+    unfinished: tuple[TaskRow, ...] = ()
+    """The most urgent of those that are not ARCHIVED, without their history."""
+
+    @property
+    def tasks(self) -> int:
+        """The number of its tasks."""
+        return sum(self.states.values())
+
+    @property
+    def archived(self) -> int:
+        """The number of those that are ARCHIVED."""
+        return self.states.get(TaskState.ARCHIVED, 0)
+
+    @property
+    def not_archived(self) -> Mapping[TaskState, int]:
+        """The number of the others by state, without the states that none is in."""
+        return {state: count for state, count in self.states.items() if count and state is not TaskState.ARCHIVED}
+
+
+@dataclass(frozen=True, slots=True)
 class OpenWork:
     """Open tasks that will go on by themselves: all but those that wait only for an operator."""
 

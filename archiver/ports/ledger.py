@@ -28,7 +28,7 @@ from archiver.core.model import (
     Subject,
     TaskId,
 )
-from archiver.core.reports import OpenWork, Overview, Quarantined, TaskRow
+from archiver.core.reports import EnlistedWork, OpenWork, Overview, Quarantined, TaskRow
 from archiver.core.states import StemEvent, TaskState
 
 RETENTION = Policy().retention
@@ -51,11 +51,14 @@ class Intakes(Protocol):
         pause of an account that no open task is left of ends.
         """
 
-    def enlist(self, owner: str, ids: Iterable[TaskId]) -> None:
-        """Name the tasks that `owner`'s claims are limited to (a backfill's own)."""
+    def enlist(self, owner: str, ids: Iterable[TaskId]) -> Collection[TaskId]:
+        """Name tasks that `owner`'s claims are limited to (a backfill's own); return those it had not named before."""
 
     def known(self, ids: Sequence[TaskId]) -> Mapping[TaskId, TaskState]:
         """Return the states of those of `ids` that the ledger knows."""
+
+    def resting(self, ids: Sequence[TaskId]) -> Collection[TaskId]:
+        """Return those of `ids` that no run will work on: they have ended, or wait for an operator."""
 
     def wake(self, ids: Sequence[TaskId], *, now: datetime) -> Sequence[TaskId]:
         """Make those of `ids` due that wait only because the provider was not finished.
@@ -286,8 +289,8 @@ class Reports(Protocol):
     def quarantined(self) -> Sequence[Quarantined]:
         """Return the quarantined tasks, at most 20, those with the most deaths first."""
 
-    def unfinished(self, owner: str, *, limit: int) -> Sequence[TaskRow]:
-        """Return the most urgent `limit` tasks that `owner` enlisted and are not ARCHIVED, without their history."""
+    def enlisted(self, owner: str, *, limit: int) -> EnlistedWork:
+        """Return where the tasks that `owner` enlisted stand, and the most urgent `limit` that are not ARCHIVED."""
 
     def open_work(self, owner: str | None, blocked_accounts: Collection[AccountName] = ()) -> OpenWork:
         """Return what is still to be done, of what `owner` enlisted or of all.

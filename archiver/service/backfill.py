@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -11,8 +12,8 @@ from enum import StrEnum
 from archiver.core.clocks import Steps
 from archiver.core.errors import LedgerFault
 from archiver.core.intake import Intake
-from archiver.core.model import Dependency, Pause
-from archiver.core.reports import OpenWork, TaskRow
+from archiver.core.model import Dependency, Pause, TaskId
+from archiver.core.reports import EnlistedWork, OpenWork
 from archiver.core.states import TaskState
 from archiver.pipeline.breakers import Breakers
 from archiver.pipeline.dispatch import Dispatcher
@@ -22,7 +23,7 @@ from archiver.service.intake import accept
 from archiver.service.shutdown import Shutdown
 
 UNFINISHED_SHOWN = 1000
-"""The most unfinished tasks that the result names; beyond that it only counts."""
+"""The most unfinished tasks that the result names; all are counted."""
 
 TICK = timedelta(seconds=0.25)
 RELOAD = timedelta(seconds=5)
@@ -53,12 +54,16 @@ class BackfillOptions:
 
 @dataclass(slots=True)
 class BackfillCounts:
-    """The ids of a backfill, counted as they are taken in."""
+    """The ids of a backfill as they are taken in, each counted once it is written down, and once only."""
 
     taken: int = 0
-    """Ids that were given and are valid, each counted once."""
+    """Ids that were given and are valid."""
     already_archived: int = 0
+    """Those that were archived when they were taken in."""
     rejected: int = 0
+    """Lines that are no ids."""
+    complete: bool = False
+    """True once all ids were read, or as many as were asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +72,18 @@ class BackfillResult:
 
     verdict: Verdict
     counts: BackfillCounts
-    unfinished: tuple[TaskRow, ...]
+    work: EnlistedWork
+    """What the ledger says of its tasks once nothing of them is under way here any more."""
     pauses: tuple[Pause, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a backfill stands while it works."""
+
+    done: EnlistedWork
+    """Without the tasks themselves."""
+    left: OpenWork
 
 
 def stay(dispatcher: Dispatcher) -> None:
@@ -82,7 +97,7 @@ def stay(dispatcher: Dispatcher) -> None:
 
 @dataclass(slots=True)
 class Enrolment:
-    """Takes the ids of a backfill into the ledger, and enlists those that are not archived yet."""
+    """Takes the ids of a backfill into the ledger, and enlists them."""
 
     owner: str
     intakes: Intakes
@@ -91,35 +106,58 @@ class Enrolment:
     log: EventLog
     checkpoint: Checkpoint = unobserved
     counts: BackfillCounts = field(default_factory=BackfillCounts, init=False)
+    _writing: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _closed: bool = field(default=False, init=False)
 
     def take(self, batches: Iterable[Intake], limit: int | None) -> None:
-        """Take in the ids, at most `limit` of those that are not archived yet; raise LedgerFault.
+        """Take in the ids, at most `limit` of those that there is work on; raise LedgerFault.
 
         Prolongs our leases after each batch: a million ids take a while, in which we must not be taken for dead.
         """
         room = limit
         for batch in batches:
             self.checkpoint("queue.read")
-            enlisted = self._take(batch, room)
+            with self._writing:
+                if self._closed:
+                    return
+                room = self._take(batch, room)
             stay(self.dispatcher)
-            room = None if room is None else room - enlisted
             if room == 0:
                 break
+        self.counts.complete = True
 
-    def _take(self, batch: Intake, room: int | None) -> int:
-        """Return how many were enlisted, `room` at most."""
-        states = self.intakes.known(batch.ids)
-        ids = list(dict.fromkeys(batch.ids))
-        todo = [task_id for task_id in ids if states.get(task_id) is not TaskState.ARCHIVED][:room]
-        archived = sum(states.get(task_id) is TaskState.ARCHIVED for task_id in ids)
-        self.counts.rejected += len(batch.rejects)
-        self.counts.taken += len(todo) + archived
-        self.counts.already_archived += archived
-        accounts = {task_id: batch.accounts[task_id] for task_id in todo if task_id in batch.accounts}
-        accepted = Intake(ids=tuple(todo), accounts=accounts, rejects=batch.rejects)
+    def close(self) -> None:
+        """Take in nothing more; waits for what is being written."""
+        with self._writing:
+            self._closed = True
+
+    def _take(self, batch: Intake, room: int | None) -> int | None:
+        """Take in a batch; return the room that it leaves."""
+        ids, rejects = list(dict.fromkeys(batch.ids)), batch.rejects
+        while ids or rejects:
+            resting = frozenset() if room is None else self.intakes.resting(ids)
+            some, ids = within(ids, resting, room)
+            new = self._enlist(Intake(ids=some, accounts=batch.accounts, rejects=rejects))
+            rejects = ()
+            if room is not None:
+                room -= sum(task_id not in resting for task_id in new)
+                if not room:
+                    break
+        return room
+
+    def _enlist(self, some: Intake) -> Collection[TaskId]:
+        """Write these down; return those that are new to this backfill."""
+        states = self.intakes.known(some.ids)
+        archived = {task_id for task_id, state in states.items() if state is TaskState.ARCHIVED}
+        todo = tuple(task_id for task_id in some.ids if task_id not in archived)
+        accounts = {task_id: some.accounts[task_id] for task_id in todo if task_id in some.accounts}
+        accepted = Intake(ids=todo, accounts=accounts, rejects=some.rejects)
         accept(accepted, source="backfill", intakes=self.intakes, now=self.clock(), log=self.log)
-        self.intakes.enlist(self.owner, todo)
-        return len(todo)
+        self.counts.rejected += len(some.rejects)
+        new = self.intakes.enlist(self.owner, some.ids)
+        self.counts.taken += len(new)
+        self.counts.already_archived += len(archived.intersection(new))
+        return new
 
 
 @dataclass(slots=True)
@@ -141,11 +179,11 @@ class Backfill:
     set_back: Callable[[timedelta], None] = lambda _: None
     """Called with the span by which the wall clock was set back."""
     _steps: Steps = field(default_factory=Steps, init=False)
-    _seen: OpenWork | None = field(default=None, init=False)
+    _seen: Standing | None = field(default=None, init=False)
     _look_at: float | None = field(default=None, init=False)
 
-    def run(self, tick: Callable[[OpenWork], None]) -> Verdict:
-        """Work to the end; calls `tick` several times a second with what is left. Raises LedgerFault."""
+    def run(self, tick: Callable[[Standing], None]) -> Verdict:
+        """Work to the end; calls `tick` several times a second. Raises LedgerFault."""
         idle_since: float | None = None
         for seconds in self._ticks(tick):
             if self.dispatcher.pump() or self.dispatcher.working:
@@ -159,7 +197,7 @@ class Backfill:
                 return verdict
         return Verdict.STOPPED
 
-    def _ticks(self, tick: Callable[[OpenWork], None]) -> Iterator[float]:
+    def _ticks(self, tick: Callable[[Standing], None]) -> Iterator[float]:
         """Yield the seconds until asked to stop; keeps leases and pauses fresh on the way."""
         refresh_at = self.monotonic() + RELOAD.total_seconds()
         self._rejudge(self.monotonic())
@@ -176,7 +214,7 @@ class Backfill:
                 self.dispatcher.wait_idle(TICK.total_seconds())
             else:
                 self.shutdown.wait(TICK.total_seconds())
-            tick(self._work())
+            tick(self._standing())
 
     def _rejudge(self, seconds: float) -> None:
         """Let nothing wait for longer where the wall clock was set back."""
@@ -184,22 +222,23 @@ class Backfill:
         if step < timedelta():
             self.set_back(-step)
 
-    def _work(self) -> OpenWork:
-        """Return the work that is left.
+    def _standing(self) -> Standing:
+        """Return where it stands.
 
         Counting a million tasks takes a while, so it is done less often the longer it takes.
         """
         began = self.monotonic()
         if self._seen is None or self._look_at is None or began >= self._look_at:
             lasting = [pause for pause in self.pauses.all() if pause.lasting and _is_of_an_account(pause)]
-            self._seen = self.reports.open_work(self.owner, [pause.account for pause in lasting])
+            left = self.reports.open_work(self.owner, [pause.account for pause in lasting])
+            self._seen = Standing(self.reports.enlisted(self.owner, limit=0), left)
             ended = self.monotonic()
             self._look_at = ended + COUNTING_SHARE * (ended - began)
         return self._seen
 
     def _verdict(self, give_up: datetime) -> Verdict | None:
         """Return how it ends, or None to go on waiting."""
-        work = self._work()
+        work = self._standing().left
         if not work.tasks:
             return Verdict.DONE
         pauses = self.pauses.all()
@@ -212,14 +251,27 @@ class Backfill:
         return Verdict.PAUSED if pauses else Verdict.UNFINISHED
 
     def result(self, verdict: Verdict, counts: BackfillCounts) -> BackfillResult:
-        """Sum up; a DONE whose tasks did not all end archived is UNFINISHED. Raises LedgerFault."""
-        unfinished = tuple(self.reports.unfinished(self.owner, limit=UNFINISHED_SHOWN))
+        """Sum up once nothing is under way; a DONE whose tasks did not all end archived is UNFINISHED.
+
+        Raises LedgerFault.
+        """
+        work = self.reports.enlisted(self.owner, limit=UNFINISHED_SHOWN)
         # After the list was read: had it been gone by then, this says so.
         stay(self.dispatcher)
-        if verdict is Verdict.DONE and (unfinished or counts.rejected):
+        if verdict is Verdict.DONE and (work.not_archived or counts.rejected):
             verdict = Verdict.UNFINISHED
-        # A copy: ids may still be taken in where that was left to itself.
-        return BackfillResult(verdict, replace(counts), unfinished, tuple(self.pauses.all()))
+        return BackfillResult(verdict, replace(counts), work, tuple(self.pauses.all()))
+
+
+def within(
+    ids: Sequence[TaskId], resting: Collection[TaskId], room: int | None
+) -> tuple[tuple[TaskId, ...], list[TaskId]]:
+    """Return the first ids, of which `room` at most are not `resting`, and the rest; None: all have room."""
+    if room is None:
+        return tuple(ids), []
+    at_work = [number for number, task_id in enumerate(ids) if task_id not in resting]
+    end = len(ids) if len(at_work) <= room else at_work[room]
+    return tuple(ids[:end]), list(ids[end:])
 
 
 def _is_of_an_account(pause: Pause) -> bool:

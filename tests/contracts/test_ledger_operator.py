@@ -22,7 +22,7 @@ from archiver.core.model import (
     Subject,
     Yielded,
 )
-from archiver.core.reports import OpenWork
+from archiver.core.reports import EnlistedWork, OpenWork
 from archiver.core.states import StemEvent, StemState, TaskState
 from tests.fixtures.ledgers import (
     DAY,
@@ -216,18 +216,38 @@ def test_at_risk_gives_the_stems_reason_where_the_task_has_none(ledger: Ledger) 
 # --- a backfill's view
 
 
-def test_unfinished_names_what_was_enlisted_and_is_not_archived(ledger: Ledger) -> None:
+def test_enlisted_counts_what_was_enlisted_and_names_what_is_not_archived(ledger: Ledger) -> None:
     _lose(ledger, 1)
     archived = listed(ledger, 2, "vocal")
     stored(ledger, archived)
     finish(ledger, archived, Archived())
     take_in(ledger, 3, 4)
     ledger.intakes.enlist("us", [tid(1), tid(2), tid(3)])
-    rows = ledger.reports.unfinished("us", limit=10)
-    assert [(row.task_id, row.history) for row in rows] == [(tid(3), ()), (tid(1), ())]
-    assert [stem.name for stem in rows[1].stems] == [BASS, VOCAL]
-    assert [row.task_id for row in ledger.reports.unfinished("us", limit=1)] == [tid(3)]
-    assert ledger.reports.unfinished("them", limit=10) == []
+    work = ledger.reports.enlisted("us", limit=10)
+    assert [(row.task_id, row.history) for row in work.unfinished] == [(tid(3), ()), (tid(1), ())]
+    assert [stem.name for stem in work.unfinished[1].stems] == [BASS, VOCAL]
+    assert (work.tasks, work.archived) == (3, 1)
+    assert work.not_archived == {TaskState.QUEUED: 1, TaskState.LOST: 1}
+    assert [row.task_id for row in ledger.reports.enlisted("us", limit=1).unfinished] == [tid(3)]
+    assert ledger.reports.enlisted("us", limit=1).states == ledger.reports.enlisted("us", limit=0).states == work.states
+    assert ledger.reports.enlisted("them", limit=10) == EnlistedWork(dict.fromkeys(TaskState, 0))
+
+
+def test_enlisting_tells_which_ids_are_new_to_the_list(ledger: Ledger) -> None:
+    assert set(ledger.intakes.enlist("us", [tid(1), tid(1), tid(2)])) == {tid(1), tid(2)}
+    assert set(ledger.intakes.enlist("us", [tid(2), tid(3)])) == {tid(3)}
+    assert set(ledger.intakes.enlist("them", [tid(2)])) == {tid(2)}
+
+
+def test_resting_are_tasks_that_have_ended_or_wait_for_the_operator(ledger: Ledger) -> None:
+    _lose(ledger, 1)
+    archived = listed(ledger, 2, "vocal")
+    stored(ledger, archived)
+    finish(ledger, archived, Archived())
+    _refuse(ledger, 3)
+    take_in(ledger, 4, 5)
+    finish(ledger, claim(ledger), Later(NOW + DAY, "not ready"))
+    assert set(ledger.intakes.resting([tid(number) for number in range(1, 9)])) == {tid(1), tid(2), tid(3)}
 
 
 def test_open_work_tells_waiting_for_the_provider_from_failed_tries(ledger: Ledger) -> None:

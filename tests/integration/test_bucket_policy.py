@@ -193,7 +193,7 @@ def test_check_passes_under_exactly_the_policy(account: Account) -> None:
 
 def test_backfill_passes_under_exactly_the_policy(account: Account) -> None:
     result, events = account.as_writer(POLICY, lambda: account.backfill(SMALL, LARGE))
-    assert (result.verdict, result.unfinished) == (Verdict.DONE, ())
+    assert (result.verdict, result.work.unfinished) == (Verdict.DONE, ())
     assert len(events.of("stem.stored")) == 3
     assert events.of("upload.abort_failed") == []
 

@@ -15,6 +15,7 @@ FREE = ("__version__", "core", "ports", "settings", "logs", "demo")
 OWN = {
     "faults/test_floods.py": ("web",),
     "integration/test_floods.py": ("web",),
+    "property/test_backfill_counts.py": ("app", "commands", "service", "pipeline.dispatch"),
     "property/test_http1.py": ("adapters.http1",),
     "acceptance/test_daemon_care.py": ("service", "adapters.systemd"),
     "contracts/test_downloader.py": ("adapters.downloader",),

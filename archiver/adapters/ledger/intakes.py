@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, and_, delete, exists, func, not_, or_, select, update
@@ -55,21 +55,24 @@ class SqlIntakes(LedgerPart):
         self._db.checkpoint("ledger.taken_in")
         return [task_id for task_id in ids if task_id in new]
 
-    def enlist(self, owner: str, ids: Iterable[TaskId]) -> None:
-        """Add `ids` to what `owner`'s claims are limited to.
+    def enlist(self, owner: str, ids: Iterable[TaskId]) -> Collection[TaskId]:
+        """Add `ids` to what `owner`'s claims are limited to; return those that were added.
 
         One transaction for some hundred ids, so that a slow iterable holds up no one; a crash between
         two is harmless, as the list dies with its owner.
         """
+        added: set[TaskId] = set()
         for chunk in chunks(ids):
-            self._enlist(owner, chunk)
+            added.update(self._enlist(owner, chunk))
         self._db.checkpoint("ledger.enlisted")
+        return added
 
     @outage_retry
-    def _enlist(self, owner: str, ids: Sequence[TaskId]) -> None:
+    def _enlist(self, owner: str, ids: Sequence[TaskId]) -> Sequence[TaskId]:
         with self._db.write() as db:
-            rows = [{"owner": owner, "task_id": task_id} for task_id in ids]
-            db.execute(insert(db, enlisted).on_conflict_do_nothing(), rows)
+            rows = [{"owner": owner, "task_id": task_id} for task_id in dict.fromkeys(ids)]
+            statement = insert(db, enlisted).on_conflict_do_nothing().returning(enlisted.c.task_id)
+            return [TaskId(task_id) for task_id in db.execute(statement, rows).scalars()]
 
     @outage_retry
     def known(self, ids: Sequence[TaskId]) -> Mapping[TaskId, TaskState]:
@@ -80,6 +83,16 @@ class SqlIntakes(LedgerPart):
                 rows = db.execute(select(tasks.c.task_id, tasks.c.state).where(tasks.c.task_id.in_(chunk)))
                 states.update((row.task_id, row.state) for row in rows)
         return states
+
+    @outage_retry
+    def resting(self, ids: Sequence[TaskId]) -> Collection[TaskId]:
+        """See Intakes."""
+        found: set[TaskId] = set()
+        at_rest = or_(tasks.c.ended_at.is_not(None), tasks.c.not_before.is_(None))
+        with self._db.read() as db:
+            for chunk in chunks(ids):
+                found.update(db.execute(select(tasks.c.task_id).where(tasks.c.task_id.in_(chunk), at_rest)).scalars())
+        return found
 
     @outage_retry
     def wake(self, ids: Sequence[TaskId], *, now: datetime) -> Sequence[TaskId]:

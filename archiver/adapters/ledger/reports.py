@@ -6,7 +6,19 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, not_, or_, select, true, type_coerce
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    case,
+    exists,
+    func,
+    not_,
+    or_,
+    select,
+    true,
+    type_coerce,
+)
 
 from archiver.adapters.ledger.claimable import DUE, ENLISTED, FREE, NOT_BLOCKED, OPEN, asked
 from archiver.adapters.ledger.database.transactions import LedgerPart, outage_retry
@@ -16,7 +28,7 @@ from archiver.adapters.ledger.schema.tables import QUARANTINED, UtcTime, enliste
 from archiver.core import plan
 from archiver.core.intake import Reject
 from archiver.core.model import AccountName, TaskId
-from archiver.core.reports import AtRisk, OpenWork, Overview, Quarantined, TaskRow
+from archiver.core.reports import AtRisk, EnlistedWork, OpenWork, Overview, Quarantined, TaskRow
 from archiver.core.states import StemState, TaskState
 from archiver.ports.ledger import RETENTION
 
@@ -39,19 +51,16 @@ class SqlReports(LedgerPart):
             return task_row(row, stems_of(db, [task_id])[task_id], history_of(db, task_id))
 
     @outage_retry
-    def unfinished(self, owner: str, *, limit: int) -> Sequence[TaskRow]:
+    def enlisted(self, owner: str, *, limit: int) -> EnlistedWork:
         """See Reports."""
-        listed = (
-            select(tasks)
-            .join(enlisted, enlisted.c.task_id == tasks.c.task_id)
-            .where(enlisted.c.owner == owner, tasks.c.state != TaskState.ARCHIVED)
-            .order_by(tasks.c.urgency, tasks.c.task_id)
-            .limit(limit)
-        )
+        its = (enlisted.c.task_id == tasks.c.task_id, enlisted.c.owner == owner)
+        counted = select(tasks.c.state, func.count().label("number")).where(*its).group_by(tasks.c.state)
+        listed = select(tasks).where(*its, tasks.c.state != TaskState.ARCHIVED)
         with self._db.read() as db:
-            rows = db.execute(listed).all()
-            its_stems = stems_of(db, [row.task_id for row in rows])
-        return [task_row(row, its_stems[row.task_id]) for row in rows]
+            states = dict.fromkeys(TaskState, 0) | {row.state: row.number for row in db.execute(counted)}
+            found = db.execute(listed.order_by(tasks.c.urgency, tasks.c.task_id).limit(limit)).all() if limit else ()
+            its_stems = stems_of(db, [row.task_id for row in found])
+        return EnlistedWork(states, tuple(task_row(row, its_stems[row.task_id]) for row in found))
 
     @outage_retry
     def open_work(self, owner: str | None, blocked_accounts: Collection[AccountName] = ()) -> OpenWork:

@@ -18,7 +18,7 @@ from archiver.commands.progress import Tally
 from archiver.core.intake import Reject
 from archiver.core.model import AccountName, Dependency, Moved, Pause, Receipt, StemName, TaskId
 from archiver.core.model import StemRow as Stem
-from archiver.core.reports import AtRisk, Finding, Overview, TaskRow
+from archiver.core.reports import AtRisk, EnlistedWork, Finding, Overview, TaskRow
 from archiver.core.states import StemState, TaskState
 from archiver.service.backfill import BackfillCounts, BackfillResult, Verdict
 from tests.fakes.time import NOW
@@ -79,7 +79,7 @@ OVERVIEW = Overview(
     stems_an_hour=1.0,
     forecast_late=1,
 )
-RESULT = BackfillResult(Verdict.PAUSED, BackfillCounts(1, 0, 1), (ROW,), (PAUSE,))
+RESULT = BackfillResult(Verdict.PAUSED, BackfillCounts(1, 0, 1), EnlistedWork({ROW.state: 1}, (ROW,)), (PAUSE,))
 PREVIEW = Preview(TaskId("task-0001"), HOSTILE, (PreviewedStem(HOSTILE, HOSTILE),))
 FINDINGS = [Finding(level, HOSTILE, HOSTILE, HOSTILE) for level in ("ok", "warn", "fail")]
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from archiver.core.reports import OpenWork
+from archiver.core.reports import EnlistedWork, OpenWork
 from archiver.service.backfill import Backfill, BackfillOptions, Verdict
 from archiver.service.shutdown import Shutdown
 from tests.fakes.time import Clock, Seconds
@@ -50,6 +50,10 @@ class Quiet:
     def open_work(self, owner: str | None, blocked: object = ()) -> OpenWork:
         del owner, blocked
         return OpenWork(int(self.ticks < 10), None, None, None)
+
+    def enlisted(self, owner: str, *, limit: int) -> EnlistedWork:
+        del owner, limit
+        return EnlistedWork({})
 
 
 @pytest.mark.parametrize("step", [-70 * 24 * HOUR, -HOUR, HOUR, 70 * 24 * HOUR])
