@@ -38,7 +38,11 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "stem.started": "a stem is being fetched",
         "stem.stored": "a stem is complete in the store, with its size and SHA-256",
         "stem.aliased": "a stem has the same bytes as another of its task; only one object is kept",
-        "stem.preempted": "a slow transfer was broken off for what waits; no try is counted, it begins anew",
+        "stem.preempted": "a slow transfer was broken off for what waits; no try is counted, "
+        "and what came is `kept` where it can be",
+        "stem.resumed": "a transfer that was broken off goes on by Range, from the byte at which it was",
+        "stem.begun_anew": "a transfer that was broken off could not go on "
+        "(the origin offers another version, or not the rest): it begins anew",
         "stem.retry": "a try at a stem failed; it is tried again later",
         "stem.refused": "a stem will not improve by itself; an operator must look at it",
         "stem.lost": "a stem can no longer be had",

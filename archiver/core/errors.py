@@ -332,7 +332,7 @@ class Interrupted(Exception):
 
 
 class Preempted(Exception):
-    """More urgent work goes first: a transfer is broken off, no try counted, and begins anew when it has its turn."""
+    """More urgent work goes first: a transfer is broken off, no try counted, until it has its turn again."""
 
 
 class LeaseLost(Exception):

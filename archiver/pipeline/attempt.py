@@ -180,6 +180,9 @@ class TaskAttempt:
                     future.result()
                 except Preempted:
                     dropped = True
+        if self._context.cancelled():
+            for row in wanted:
+                self._context.kept.give_up(self._listing.claim.task_id, row.name)
         if dropped:
             self._gives_way(dropped=True)
         if self._crash is not None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from archiver.core.model import Policy
 from archiver.pipeline.breakers import Breakers
+from archiver.pipeline.kept import KeptTransfers
 from archiver.pipeline.second_look import SecondLook
 from archiver.ports.ledger import Progress, Uploads
 from archiver.ports.provider import Accounts
@@ -45,3 +46,4 @@ class TaskContext:
     cancelled: Callable[[], bool] = lambda: False
     checkpoint: Checkpoint = unobserved
     watch: Watch = UNWATCHED
+    kept: KeptTransfers = field(default_factory=KeptTransfers)

@@ -10,7 +10,17 @@ from functools import partial
 
 from archiver.core import plan
 from archiver.core.clocks import LONG_AGO
-from archiver.core.errors import ArchiverError, BodySlow, Interrupted, LinkSpent, NoLink, Preempted, Verdict
+from archiver.core.errors import (
+    ArchiverError,
+    BodyChanged,
+    BodyShort,
+    BodySlow,
+    Interrupted,
+    LinkSpent,
+    NoLink,
+    Preempted,
+    Verdict,
+)
 from archiver.core.keys import object_key
 from archiver.core.model import Dependency, Receipt, StemRow, StoredObject
 from archiver.core.states import StemEvent, StemState
@@ -19,7 +29,7 @@ from archiver.core.transfer import Transfer, time_limit
 from archiver.pipeline.context import TaskContext
 from archiver.pipeline.duplicates import Duplicate, Duplicates
 from archiver.pipeline.listing import Listing
-from archiver.ports.transfer import Body
+from archiver.ports.transfer import Body, Suspended, Upload
 
 _STATE_AFTER: Mapping[StemEvent | None, StemState] = {
     None: StemState.WANTED,
@@ -48,6 +58,8 @@ class StemTransfer:
         self._host = host_of(row.url or row.url_shown)
         self._limit: timedelta | None = None
         """The time that the file may take in all."""
+        self._kept = 0
+        """Bytes that need not come again once the transfer has its turn again."""
 
     def run(self) -> ArchiverError | None:
         """Store the stem and write down how that ended; return the error that pauses a dependency, if one came.
@@ -106,7 +118,8 @@ class StemTransfer:
         try:
             receipt = self._move(url)
         except Preempted:
-            log.info("stem.preempted", task_id=task_id, stem=name, host=self._host, bytes=self._transfer.size)
+            size, kept = self._transfer.size, self._kept
+            log.info("stem.preempted", task_id=task_id, stem=name, host=self._host, bytes=size, kept=kept)
             raise
         except ArchiverError as error:
             if error.shows is not None:
@@ -131,22 +144,51 @@ class StemTransfer:
 
     def _move(self, url: str) -> Receipt:
         """Fetch and store; the receipt is an alias where the bytes are stored already."""
-        self._limit = None
+        self._limit, self._kept = None, 0
+        task_id, name = self._listing.claim.task_id, self._row.name
+        try:
+            return self._go_on(url) or self._begin(url)
+        except Suspended as suspended:
+            if self._context.kept.keep(task_id, name, url, suspended):
+                self._kept = suspended.came
+            raise
+
+    def _begin(self, url: str) -> Receipt:
         with self._out.downloader.open(url, self._received) as body:
             self._out.breakers.worked(Dependency.ORIGIN, host=self._host)
             self._announce(body.length)
-            key = object_key(self._context.prefix, self._listing.claim.task_id, self._row.name, body.extension)
-            try:
-                return self._put(key, body, self._host)
-            except Duplicate as duplicate:
-                return self._receipt_of_duplicate(key, duplicate.original)
+            return self._flow(body, None)
 
-    def _announce(self, length: int | None) -> None:
+    def _go_on(self, url: str) -> Receipt | None:
+        """Fetch and store the rest of what was broken off; None where that is nothing, or cannot be had any more."""
+        task_id, name, log = self._listing.claim.task_id, self._row.name, self._context.log
+        suspended = self._context.kept.take(task_id, name, url)
+        if suspended is None or suspended.resume is None or suspended.upload is None:
+            return None
+        log.info("stem.resumed", task_id=task_id, stem=name, bytes=suspended.came)
+        try:
+            with suspended.resume(self._received) as body:
+                self._announce(body.length, suspended.came)
+                receipt = self._flow(body, suspended.upload)
+        except (BodyChanged, BodyShort) as error:
+            log.info("stem.begun_anew", task_id=task_id, stem=name, reason=f"{error.code}: {error}")
+            return None
+        self._out.breakers.worked(Dependency.ORIGIN, host=self._host)
+        return receipt
+
+    def _flow(self, body: Body, upload: Upload | None) -> Receipt:
+        key = object_key(self._context.prefix, self._listing.claim.task_id, self._row.name, body.extension)
+        try:
+            return self._put(key, body, upload)
+        except Duplicate as duplicate:
+            return self._receipt_of_duplicate(key, duplicate.original)
+
+    def _announce(self, length: int | None, came: int = 0) -> None:
         policy, deadline = self._context.policy, self._listing.claim.deadline
         left = None if deadline is None else deadline - self._context.clock()
         size = policy.max_stem_bytes if length is None else length
         self._limit = time_limit(size, policy.min_rate, left)
-        self._out.pool.announced(self._transfer, length)
+        self._out.pool.announced(self._transfer, None if length is None else length - came)
 
     def _received(self, size: int) -> None:
         """Count a block; raise Preempted, Interrupted, or BodySlow past the time limit."""
@@ -156,12 +198,15 @@ class StemTransfer:
         if self._limit is not None and spent > self._limit:
             raise BodySlow(f"not here after {spent}: its size, download.min_rate and its deadline allow {self._limit}")
 
-    def _put(self, key: str, body: Body, host: str) -> Receipt:
-        """Store the body; raise Duplicate where its bytes are stored already."""
+    def _put(self, key: str, body: Body, upload: Upload | None) -> Receipt:
+        """Store the body, or what `upload` lacks of it; raise Duplicate where its bytes are stored already."""
         metadata = {"task-id": self._listing.claim.task_id, "stem": self._row.name}
         with self._duplicates.storing(self._row):
-            watched = _WatchedBody(body, self._row, self._duplicates, self._context, host)
-            stored = self._out.store.put(key, watched, metadata=metadata, journal=_Journal(self._context))
+            watched = _WatchedBody(body, self._row, self._duplicates, self._context, self._host)
+            if upload is None:
+                stored = self._out.store.put(key, watched, metadata=metadata, journal=_Journal(self._context))
+            else:
+                stored = upload.go_on(watched)
             receipt = _receipt(stored, body, self._context.clock())
             self._duplicates.stored(replace(self._row, receipt=receipt))
             return receipt
@@ -253,6 +298,9 @@ class _WatchedBody:
     @property
     def size(self) -> int:
         return self._body.size
+
+    def forget(self) -> None:
+        self._body.forget()
 
     def readinto(self, buffer: memoryview) -> int:
         if self._context.cancelled():

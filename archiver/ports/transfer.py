@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
+from archiver.core.errors import Preempted
+from archiver.core.model import StoredObject
 from archiver.core.transfer import Transfer
 
 Received = Callable[[int], None]
@@ -16,6 +19,39 @@ Received = Callable[[int], None]
 
 def uncounted(size: int) -> None:
     """Count nothing."""
+
+
+class Suspended(Preempted):
+    """A body was broken off where it can go on, from the byte at which it was and from no other version."""
+
+    def __init__(self, came: int) -> None:
+        super().__init__()
+        self.came = came
+        """Bytes that came so far."""
+        self.resume: Callable[[Received], AbstractContextManager[Body]] | None = None
+        """Hands out the body again, as Downloader.open does; its next readinto asks for the rest. By the downloader."""
+        self.upload: Upload | None = None
+        """What has reached the bucket. By the store."""
+
+
+class Upload(Protocol):
+    """One object on its way into the bucket, whose body was suspended."""
+
+    def go_on(self, body: Body) -> StoredObject:
+        """Store the rest; as ObjectStore.put, which may be suspended again."""
+
+    def abandon(self) -> None:
+        """Leave no part behind, or the journal still names the upload. Never raises an ArchiverError."""
+
+
+@dataclass(slots=True, eq=False)
+class Aside:
+    """A place for what a buffer holds while its transfer is suspended."""
+
+    block: bytearray | None = None
+    """None once the memory was needed."""
+    intact: bool = False
+    """True where the buffer lent last holds what it held when it was put aside."""
 
 
 class TransferPool(Protocol):
@@ -59,7 +95,11 @@ class Body(Protocol):
         """Fill `buffer` and return its size, or, only at the body's verified end, the fewer bytes left.
 
         Raises BodyShort, BodySlow, BodyLong, BodyChanged, BodyTooLarge or OriginBusy.
+        After Suspended it is to be given the same buffer again, or one of that size after `forget`.
         """
+
+    def forget(self) -> None:
+        """Know that what the suspended readinto had put into its buffer is lost: it is to be asked for again."""
 
     @property
     def sha256(self) -> str:
@@ -84,9 +124,13 @@ class Downloader(Protocol):
 class Buffers(Protocol):
     """The one budget of memory that all transfers share."""
 
-    def buffer(self, size: int) -> AbstractContextManager[memoryview]:
+    def buffer(self, size: int, aside: Aside | None = None) -> AbstractContextManager[memoryview]:
         """Wait, in order of arrival, for `size` bytes' share and lend a buffer of exactly that size.
 
         Its contents are whatever the last borrower left. Ask for one at a time: a thread that already
         holds one must not wait for another. Raises StoreBusy once the budget is closed.
+        On Suspended the buffer is put `aside`, for the next call with it; there it stays while there is room.
         """
+
+    def give_up(self, aside: Aside) -> None:
+        """Let go of what is put aside."""

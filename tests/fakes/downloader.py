@@ -59,6 +59,9 @@ class FakeBody:
     def sha256(self) -> str:
         return hashlib.sha256(self.audio.data[: self.size]).hexdigest()
 
+    def forget(self) -> None:
+        raise AssertionError("this body is never suspended")
+
     def readinto(self, buffer: memoryview) -> int:
         piece = self.audio.data[self.size : self.size + len(buffer)]
         size = len(piece) // self.audio.blocks

@@ -43,6 +43,9 @@ class MemoryBody:
     def sha256(self) -> str:
         return self._digest.hexdigest()
 
+    def forget(self) -> None:
+        raise AssertionError("this body is never suspended")
+
     def readinto(self, buffer: memoryview) -> int:
         if not self._data:
             raise BodyEmpty

@@ -23,9 +23,10 @@ from archiver.core.errors import (
     BodyShort,
     BodyTooLarge,
     LinkSpent,
+    Preempted,
 )
 from archiver.ports.runtime import UNWATCHED, Checkpoint, Watch
-from archiver.ports.transfer import Received, uncounted
+from archiver.ports.transfer import Received, Suspended, uncounted
 
 Reopen = Callable[[Mapping[str, str]], httpx.Response]
 """Asks for the same URL again with more header fields; follows redirects, judges no status."""
@@ -51,8 +52,9 @@ class VerifyingBody:
     the whole length settles it, and where there is none the whole body is read again and must have
     the same hash.
 
-    A cut goes on with Range and If-Range when the origin gave a strong validator. A body that failed
-    stays failed: each further readinto raises the same error.
+    A cut goes on with Range and If-Range when the origin gave a strong validator, and so does a body that was
+    broken off (Preempted): it is Suspended then. A body that failed stays failed: each further readinto raises
+    the same error.
     """
 
     def __init__(
@@ -84,6 +86,9 @@ class VerifyingBody:
         self._container: Container | None = None
         self._hash = hashlib.sha256()
         self._size = 0
+        self._filled = 0
+        """Bytes that the readinto under way has put into its buffer, or that the suspended one had."""
+        self._suspended = False
         self._tries = 0
         self._cut_at = 0
         self._framing = 0
@@ -177,16 +182,52 @@ class VerifyingBody:
             self._failure = error
             raise
 
+    def resumed(self, received: Received) -> None:
+        """Go on after Suspended, with the next readinto, and call `received` with each block."""
+        self._received = received
+
+    def forget(self) -> None:
+        """See `archiver.ports.transfer.Body`."""
+        self._filled = 0
+
     def _read(self, buffer: memoryview) -> int:
-        filled = self._hand_out_head(buffer)
-        self._rate.start()
-        while filled < len(buffer) and not self._reader.ended:
-            filled += self._receive(buffer[filled:], self._size + filled)
+        try:
+            self._fill(buffer)
+        except Preempted as preempted:
+            if self._validator is None:
+                raise
+            self._suspended = True
+            raise Suspended(self._size + self._filled) from preempted
+        filled, self._filled = self._filled, 0
         self._hash.update(buffer[:filled])
         self._size += filled
         if self._reader.ended and not self._head and not self._verified:
             self._verify_end()
         return filled
+
+    def _fill(self, buffer: memoryview) -> None:
+        if self._suspended:
+            self._ask_for_the_rest()
+        else:
+            self._filled = self._hand_out_head(buffer)
+        self._rate.start()
+        while self._filled < len(buffer) and not self._reader.ended:
+            self._receive(buffer[self._filled :], self._size + self._filled)
+
+    def _ask_for_the_rest(self) -> None:
+        self._cut_at, self._tries = self._size + self._filled, 0
+        while True:
+            try:
+                self._go_on(self._cut_at)
+            except Hiccup:
+                if self._tries == RESUMES:
+                    raise
+                self._sleep(RESUME_FIRST * 2**self._tries)
+                self._tries += 1
+                self._count(0)
+            else:
+                self._suspended = False
+                return
 
     def _hand_out_head(self, buffer: memoryview) -> int:
         size = min(len(buffer), len(self._head))
@@ -194,18 +235,23 @@ class VerifyingBody:
         self._head = self._head[size:]
         return size
 
-    def _receive(self, view: memoryview, at: int) -> int:
+    def _receive(self, view: memoryview, at: int) -> None:
         try:
             size = self._take(self._reader, view)
         except httpx.TransportError as cut:
             self._resume(cut, at)
-            return 0
-        self._count(size)
+            return
+        self._filled += size
         self._cap(at + size, self._framing + self._reader.framing)
+        try:
+            self._count(size)
+        except Preempted:
+            # What is whole is kept: a piece, of which no byte is lost so, or all of it.
+            if size < len(view) and not self._reader.ended:
+                raise
         if not self._midway and not self._reader.ended:
             self._midway = True
             self._checkpoint("download.mid_body")
-        return size
 
     def _take(self, reader: Reader, view: memoryview) -> int:
         """Receive some bytes, no more than the throttle allows; the wait for it is not the origin's."""
@@ -229,7 +275,6 @@ class VerifyingBody:
     def _resume(self, cut: httpx.TransportError, at: int) -> None:
         self._response.close()
         self._watch.progress()  # given up, it raises here: what was cut off for that is not to be resumed
-        self._framing += self._reader.framing
         if at - self._cut_at >= PROGRESS:
             self._tries = 0
         self._cut_at = at
@@ -252,6 +297,7 @@ class VerifyingBody:
         except BaseException:
             response.close()
             raise
+        self._framing += self._reader.framing
         self._response, self._reader = response, stream_of(response).reader
 
     def _verify_end(self) -> None:

@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 
 import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, stop_before_delay
@@ -21,7 +22,7 @@ from archiver.adapters.http1 import Pool
 from archiver.core.errors import AddressForbidden, ArchiverError, BodyShort, OriginBusy
 from archiver.core.text import MAX_URL, host_of
 from archiver.ports.runtime import UNWATCHED, Checkpoint, Jitter, Watch, unobserved
-from archiver.ports.transfer import Body, Received, uncounted
+from archiver.ports.transfer import Body, Received, Suspended, uncounted
 
 REDIRECTS_MAX = 5
 TRIES = 3
@@ -112,8 +113,27 @@ class HttpDownloader:
         Raises OriginBusy, LinkSpent, BodyNotAudio, BodyEmpty, BodyTooLarge or AddressForbidden.
         """
         try:
-            begun = self._retrying(self._begin, url, received)
-            with closing(begun) as body, self._watch.interruptible(body.interrupt):
+            body = self._retrying(self._begin, url, received)
+            with self._handed_out(url, body):
+                yield body
+        except OriginBusy:
+            self._on_failure(host_of(url))
+            raise
+
+    @contextmanager
+    def _handed_out(self, url: str, body: VerifyingBody) -> Iterator[None]:
+        try:
+            with closing(body), self._watch.interruptible(body.interrupt):
+                yield
+        except Suspended as suspended:
+            suspended.resume = partial(self._resume, url, body)
+            raise
+
+    @contextmanager
+    def _resume(self, url: str, body: VerifyingBody, received: Received) -> Iterator[Body]:
+        body.resumed(received)
+        try:
+            with self._handed_out(url, body):
                 yield body
         except OriginBusy:
             self._on_failure(host_of(url))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from archiver.adapters.object_store.calls import Labels, Part, S3Calls
 from archiver.adapters.object_store.content import Content
@@ -15,15 +15,16 @@ from archiver.core.errors import ArchiverError, StoreBusy
 from archiver.core.model import StoredObject
 from archiver.ports.runtime import Checkpoint, EventLog
 from archiver.ports.store import UploadJournal
+from archiver.ports.transfer import Suspended
 
 
 def _once(work: Callable[[], None]) -> None:
     work()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Multipart:
-    """Uploads to one key; `put` is all its life."""
+    """An upload to one key: `put`, and `go_on` after each Suspended, are all its life; else `abandon` is."""
 
     calls: S3Calls
     reconciler: Reconciler
@@ -32,64 +33,86 @@ class Multipart:
     log: EventLog | None
     journal: UploadJournal
     key: str
+    _upload_id: str = ""
+    """Empty before the upload is made, and after its end."""
+    _parts: list[Part] = field(default_factory=list)
 
     def put(self, pieces: Pieces, first: memoryview, labels: Labels) -> StoredObject:
         """Upload `first` and all that `pieces` still gives; see `archiver.ports.store.ObjectStore.put`."""
         self.journal.opening(self.key)
-        upload_id = self.retries.call(lambda: self.calls.create(self.key, labels))
+        self._upload_id = self.retries.call(lambda: self.calls.create(self.key, labels))
+        return self._send_all(pieces, first)
+
+    def go_on(self, pieces: Pieces) -> StoredObject:
+        """Upload all that `pieces` still gives."""
+        return self._send_all(pieces, None)
+
+    def abandon(self) -> None:
+        """Abort what there is of the upload."""
+        if self._upload_id:
+            self._discard()
+
+    @property
+    def is_begun(self) -> bool:
+        """True while the upload is open."""
+        return bool(self._upload_id)
+
+    def _send_all(self, pieces: Pieces, first: memoryview | None) -> StoredObject:
         content = None
         try:
-            self.checkpoint("multipart.created")
-            self.journal.opened(self.key, upload_id)
-            parts = self._send(upload_id, pieces, first)
+            if first is not None:
+                self.checkpoint("multipart.created")
+                self.journal.opened(self.key, self._upload_id)
+            self._send(pieces, first)
             self.checkpoint("multipart.completing")
             content = pieces.content()
-            stored, answered = self._complete(upload_id, parts, content)
+            stored, answered = self._complete(content)
+        except Suspended:
+            raise
         except StoreBusy:
-            found = self._discard(upload_id) and content and self.reconciler.look(self.key, content)
+            found = self._discard() and content and self.reconciler.look(self.key, content)
             if not found:
                 raise
             return found
         except BaseException:
-            self._discard(upload_id)
+            self._discard()
             raise
         if answered:
-            self.journal.closed(self.key, upload_id)
+            self.journal.closed(self.key, self._upload_id)
+            self._upload_id = ""
         else:
             # An equal object of another writer may stand there, with our upload still open beside it.
-            self._discard(upload_id, self.retries.call)
+            self._discard(self.retries.call)
         return stored
 
-    def _send(self, upload_id: str, pieces: Pieces, piece: memoryview) -> list[Part]:
-        parts: list[Part] = []
-        while True:
-            parts.append(self._part(upload_id, len(parts) + 1, piece, pieces.crc32_of(piece)))
+    def _send(self, pieces: Pieces, piece: memoryview | None) -> None:
+        while not pieces.ended or piece is not None:
+            piece = pieces.next() if piece is None else piece
+            self._parts.append(self._part(len(self._parts) + 1, piece, pieces.crc32_of(piece)))
             self.checkpoint("multipart.part")
-            if pieces.ended:
-                return parts
-            piece = pieces.next()
+            piece = None
 
-    def _part(self, upload_id: str, number: int, piece: memoryview, crc32: int) -> Part:
-        return self.retries.call(lambda: self.calls.part(self.key, upload_id, number, piece, crc32))
+    def _part(self, number: int, piece: memoryview, crc32: int) -> Part:
+        return self.retries.call(lambda: self.calls.part(self.key, self._upload_id, number, piece, crc32))
 
-    def _complete(self, upload_id: str, parts: list[Part], content: Content) -> tuple[StoredObject, bool]:
+    def _complete(self, content: Content) -> tuple[StoredObject, bool]:
         """Return the object, and whether the store's own answer says that it is of this upload."""
         answered = False
 
         def send() -> None:
             nonlocal answered
-            self.calls.complete(self.key, upload_id, parts, content)
+            self.calls.complete(self.key, self._upload_id, self._parts, content)
             answered = True
             self.checkpoint("multipart.completed")
 
         return self.reconciler.write(self.key, content, send), answered
 
-    def _discard(self, upload_id: str, call: Callable[[Callable[[], None]], None] = _once) -> bool:
+    def _discard(self, call: Callable[[Callable[[], None]], None] = _once) -> bool:
         """Abort; return whether the store knows no such upload: it was completed, or another aborted it.
 
         Where the abort is not certain the journal keeps the upload, for the next sweep.
         """
-        gone = False
+        gone, upload_id, self._upload_id = False, self._upload_id, ""
         try:
             call(lambda: self.calls.abort(self.key, upload_id))
         except Absent:

@@ -6,8 +6,8 @@ import zlib
 
 from archiver.adapters.object_store.content import Content
 from archiver.core.crc32 import joined
-from archiver.core.errors import BodyEmpty, BodyLong, StoreCorrupt
-from archiver.ports.transfer import Body
+from archiver.core.errors import BodyEmpty, BodyLong, Preempted, StoreCorrupt
+from archiver.ports.transfer import Body, Suspended
 
 
 class Pieces:
@@ -26,6 +26,10 @@ class Pieces:
         self._crc32 = 0
         self.ended = False
 
+    def go_on(self, body: Body, buffer: memoryview) -> None:
+        """Read the suspended body on, into a buffer of the same size."""
+        self._body, self._buffer = body, buffer
+
     def next(self) -> memoryview:
         """Return the next piece; it lies in the buffer, and is gone with the next call.
 
@@ -34,7 +38,7 @@ class Pieces:
         self._buffer[: self._carried] = self._ahead[: self._carried]
         wanted = self._buffer[self._carried :]
         got = self._body.readinto(wanted)
-        self.ended = got < len(wanted) or not self._body.readinto(self._ahead)
+        self.ended = got < len(wanted) or not self._look_ahead()
         piece = self._buffer[: self._carried + got]
         self._carried = 0 if self.ended else 1
         self._size += len(piece)
@@ -44,6 +48,12 @@ class Pieces:
         if length is not None and self._size + self._carried > length:
             raise BodyLong(f"more bytes came than the {length} announced")
         return piece
+
+    def _look_ahead(self) -> int:
+        try:
+            return self._body.readinto(self._ahead)
+        except Suspended as suspended:
+            raise Preempted from suspended  # the piece before it would be lost
 
     def crc32_of(self, piece: memoryview) -> int:
         """Return the CRC-32 of `piece` and take it into that of the whole; call it once for each piece."""

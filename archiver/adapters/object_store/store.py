@@ -13,10 +13,10 @@ from archiver.adapters.object_store.calls import Labels, ObjectOptions, S3Calls,
 from archiver.adapters.object_store.content import Content
 from archiver.adapters.object_store.faults import Absent, Conflict
 from archiver.adapters.object_store.multipart import Multipart
-from archiver.adapters.object_store.pieces import Pieces
 from archiver.adapters.object_store.probe import probe
 from archiver.adapters.object_store.reconcile import Reconciler, hidden
 from archiver.adapters.object_store.retries import Retries
+from archiver.adapters.object_store.upload import Upload
 from archiver.core.errors import KeyTaken, StoreBusy
 from archiver.core.model import StoredObject
 from archiver.core.reports import Finding
@@ -91,13 +91,9 @@ class S3Store:
     def put(self, key: str, body: Body, *, metadata: Mapping[str, str], journal: UploadJournal) -> StoredObject:
         """See `archiver.ports.store.ObjectStore`; raises ValueError for metadata that is not printable ASCII."""
         labels = Labels(body.content_type, metadata)
-        with self._buffers.buffer(self._sizes.buffer_for(body.length)) as buffer:
-            pieces = Pieces(body, buffer)
-            first = pieces.next()
-            if pieces.ended:
-                return self._put_whole(key, pieces.content(first), labels)
-            upload = Multipart(self._calls, self._reconciler, self._retries, self._checkpoint, self._log, journal, key)
-            return upload.put(pieces, first, labels)
+        parts = Multipart(self._calls, self._reconciler, self._retries, self._checkpoint, self._log, journal, key)
+        size = self._sizes.buffer_for(body.length)
+        return Upload(self._buffers, size, labels, parts, self._put_whole).go_on(body)
 
     def find(self, key: str, *, size: int, sha256: str) -> StoredObject | None:
         """See `archiver.ports.store.ObjectStore`; reads back an object that has the right size."""

@@ -3,12 +3,13 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
 from archiver.adapters.object_store.buffers import BufferBudget
 from archiver.core.errors import SettingsFault, StoreBusy
+from archiver.ports.transfer import Aside, Suspended
 
 MIB = 1024 * 1024
 SOON = 5.0
@@ -159,3 +160,49 @@ def test_many_threads_never_take_more_than_the_total() -> None:
     assert len(peaks) == 8 * 50
     assert max(peaks) <= 2 * MIB
     assert budget.lent_bytes == 0
+
+
+def put_aside(budget: BufferBudget, size: int, byte: bytes) -> Aside:
+    aside = Aside()
+    with suppress(Suspended), budget.buffer(size, aside) as buffer:
+        buffer[:] = byte * size
+        raise Suspended(size)
+    return aside
+
+
+def test_what_is_put_aside_is_given_back_as_it_was_while_there_is_room() -> None:
+    budget = BufferBudget(8 * MIB)
+    first, second = put_aside(budget, MIB, b"1"), put_aside(budget, MIB, b"2")
+    with budget.buffer(MIB) as other:
+        other[:] = b"3" * MIB
+    assert budget.held_bytes <= 8 * MIB
+    for aside, byte in ((second, b"2"), (first, b"1")):
+        with budget.buffer(MIB, aside) as buffer:
+            assert aside.intact
+            assert bytes(buffer) == byte * MIB
+        with budget.buffer(MIB, aside):
+            assert not aside.intact, "only what was put aside is"
+
+
+def test_memory_of_what_is_put_aside_goes_to_who_needs_it_the_oldest_first_and_after_all_spares() -> None:
+    budget = BufferBudget(8 * MIB)
+    with budget.buffer(MIB):
+        pass
+    asides = [put_aside(budget, 2 * MIB, b"x") for _ in range(3)]
+    with budget.buffer(4 * MIB):
+        assert [aside.block is None for aside in asides] == [True, False, False]
+    with budget.buffer(8 * MIB):
+        assert budget.held_bytes == 8 * MIB
+    with budget.buffer(2 * MIB, asides[2]):
+        assert not asides[2].intact
+
+
+def test_what_is_given_up_is_spare_and_what_is_closed_keeps_nothing() -> None:
+    budget = BufferBudget(8 * MIB)
+    aside = put_aside(budget, MIB, b"x")
+    budget.give_up(aside)
+    budget.give_up(aside)
+    assert budget.held_bytes == MIB
+    put_aside(budget, MIB, b"y")
+    budget.close()
+    assert budget.held_bytes == 0
