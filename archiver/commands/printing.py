@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -189,11 +190,20 @@ def _print_quarantined(console: Console, overview: Overview, now: datetime) -> N
 
 
 def print_preview(console: Console, previews: Iterable[Preview]) -> None:
-    """Print what `backfill --dry-run` says, as each task is looked at."""
+    """Print what `backfill --dry-run` says, as each task is looked at, and what a run would do in all."""
+    does: Counter[str] = Counter()
+    stems = 0
     for task in previews:
+        does[task.does] += 1
+        stems += len(task.stems)
         _say(console, f"{task.task_id}  {task.says}")
         for stem in task.stems:
             _say(console, f"  {stem.url} -> {stem.key}")
+    _say(
+        console,
+        f"a run would fetch {counted(stems, 'stem')} of {counted(does['fetch'], 'task')}, "
+        f"ask again about {does['ask again']}, and do nothing about {does['nothing']}",
+    )
 
 
 def print_task(console: Console, row: TaskRow, now: datetime) -> None:

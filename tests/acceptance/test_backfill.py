@@ -236,6 +236,38 @@ def test_backfill_dry_run_says_what_it_would_do_and_stores_nothing(site: Site) -
     assert [seen for seen in site.emulator.requests if seen.listener == "cdn"] == []
 
 
+def test_dry_run_says_what_a_run_would_do_by_what_the_ledger_knows(site: Site) -> None:
+    site.emulator.add(TWO, FAILED, TWELVE)
+    assert site.run("backfill", "-", stdin=f"{TWO.task_id}\n{FAILED.task_id}\n").code == 1
+    before = len(site.emulator.requests)
+    ids = f"{TWO.task_id}\n{FAILED.task_id}\n{TWELVE.task_id}\n{TWELVE.task_id}\nnobody-knows-1\n"
+    said = site.run("backfill", "-", "--dry-run", stdin=ids)
+    assert said.code == 0
+    lines = said.out.splitlines()
+    assert lines[0] == f"{TWO.task_id}  archived already"
+    assert lines[1].startswith(f"{FAILED.task_id}  failed: ")
+    assert "retry" in lines[1]
+    assert lines[2] == f"{TWELVE.task_id}  done, 12 to fetch"
+    assert "is it a music id" in lines[-2]
+    assert lines[-1] == "a run would fetch 12 stems of 1 task, ask again about 1, and do nothing about 2"
+    assert len(site.emulator.requests) == before + 2, "what has ended is not asked about"
+    limited = json.loads(site.run("backfill", "-", "--dry-run", "--limit", "1", "--json", stdin=ids).out)["tasks"]
+    assert [task["does"] for task in limited] == ["nothing", "nothing", "fetch"]
+    assert site.run("backfill", "-", "--limit", "1", "--json", stdin=ids).code == 1
+    assert site.show(TWELVE.task_id)["state"] == "archived", "the run took what the dry run had said"
+
+
+def test_dry_run_fetches_only_what_is_not_stored_yet(site: Site) -> None:
+    half = EmulatedTask(
+        task_id="half-0010", stems={**stems_of("vocal"), "instrumental": b"<!DOCTYPE html><html></html>"}
+    )
+    site.emulator.add(half)
+    assert site.run("backfill", "-", "--no-wait", stdin=f"{half.task_id}\n").code == 1
+    said = site.run("backfill", "-", "--dry-run", stdin=f"{half.task_id}\n").out.splitlines()
+    assert said[0] == f"{half.task_id}  listed, 1 stored, 1 to fetch"
+    assert said[1].endswith(f"-> {PREFIX}{half.task_id}/instrumental.*")
+
+
 def test_backfill_limit_takes_the_first_unfinished_ids_only(site: Site) -> None:
     site.emulator.add(TWO, TWELVE, UNDELIVERED)
     ids = f"{TWO.task_id}\n{TWELVE.task_id}\n{UNDELIVERED.task_id}\n"
