@@ -12,6 +12,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from archiver.adapters.ownership import give_to_owner_of_folder, make_folder
+
 _OWNER = re.compile(r"[0-9A-Za-z][0-9A-Za-z.-]{0,199}")
 _SUFFIX = ".lock"
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
@@ -46,7 +48,7 @@ class OwnerLock:
 
     def __init__(self, folder: Path, *, shared: bool = False, new_name: Callable[[], str] = fresh_name) -> None:
         self._folder = folder
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(folder)
         self._place = f"{place_of(folder)}-" if shared else ""
         self.owner, self._descriptor = self._take(lambda: f"{self._place}{new_name()}")
         self._sweep()
@@ -56,6 +58,7 @@ class OwnerLock:
             owner = new_name()
             path = self._path(owner)
             descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            give_to_owner_of_folder(descriptor, self._folder)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             # Another process's sweep may have seen the file before it was locked, and removed it.
             with suppress(FileNotFoundError):

@@ -16,7 +16,7 @@ from archiver import __version__
 from archiver.adapters.downloader import BodyLimits, ConnectionOptions, HttpDownloader, Network, Reach, Throttle
 from archiver.adapters.ledger import SqlLedger
 from archiver.adapters.ledger.permits import SharedPermits
-from archiver.adapters.object_store import ObjectOptions, PutSizes, S3Store
+from archiver.adapters.object_store import LateStore, ObjectOptions, PutSizes, S3Store
 from archiver.adapters.object_store.buffers import BufferBudget
 from archiver.adapters.owners import OwnerLock
 from archiver.adapters.provider.accounts import KieAccounts
@@ -55,7 +55,7 @@ class Adapters:
     throttle: Throttle
     transfers: TransferThreads
     downloader: HttpDownloader
-    store: S3Store
+    store: LateStore
     engine: Engine | None
     """None where no jobs are queued."""
     cancelled: threading.Event = field(default_factory=threading.Event)
@@ -175,30 +175,35 @@ def open_store(
     machine: Machine = THIS_MACHINE,
     on_busy: Callable[[], None] = lambda: None,
     watch: Watch = UNWATCHED,
-) -> S3Store:
-    """Return the bucket, with credentials from boto3's own chain."""
+) -> LateStore:
+    """Return the bucket, with credentials from boto3's own chain; where those are broken its calls say so."""
     store = settings.store
-    client = machine.s3_client(
-        endpoint_url=store.endpoint_url,
-        region=store.region,
-        addressing_style=store.addressing_style,
-        max_connections=max(settings.download.most_transfers + settings.download.tasks_in_flight, _S3_CONNECTIONS),
-        user_agent_extra=f"stem-archiver/{__version__}",
-    )
-    return S3Store(
-        client,
-        bucket=store.bucket,
-        options=ObjectOptions(store.storage_class, store.sse, store.kms_key_id, store.tags),
-        sizes=PutSizes(store.single_put_max, store.part_size),
-        buffers=BufferBudget(settings.download.buffer_budget, waiting=watch.waiting),
-        jitter=random.random,
-        clock=machine.clock,
-        sleep=machine.sleep,
-        log=log,
-        on_busy=on_busy,
-        checkpoint=machine.checkpoint,
-        watch=watch,
-    )
+    connections = max(settings.download.most_transfers + settings.download.tasks_in_flight, _S3_CONNECTIONS)
+
+    def made() -> S3Store:
+        client = machine.s3_client(
+            endpoint_url=store.endpoint_url,
+            region=store.region,
+            addressing_style=store.addressing_style,
+            max_connections=connections,
+            user_agent_extra=f"stem-archiver/{__version__}",
+        )
+        return S3Store(
+            client,
+            bucket=store.bucket,
+            options=ObjectOptions(store.storage_class, store.sse, store.kms_key_id, store.tags),
+            sizes=PutSizes(store.single_put_max, store.part_size),
+            buffers=BufferBudget(settings.download.buffer_budget, waiting=watch.waiting),
+            jitter=random.random,
+            clock=machine.clock,
+            sleep=machine.sleep,
+            log=log,
+            on_busy=on_busy,
+            checkpoint=machine.checkpoint,
+            watch=watch,
+        )
+
+    return LateStore(made)
 
 
 def throttle_of(settings: Settings, machine: Machine) -> Throttle:

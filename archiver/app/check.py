@@ -2,30 +2,55 @@
 
 from __future__ import annotations
 
+import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 from archiver.app.adapters import open_accounts, open_store
 from archiver.app.ledger import on_server, probe_ledger
-from archiver.core.errors import ArchiverError
+from archiver.core.errors import ArchiverError, LedgerFault
 from archiver.core.keys import probe_key
 from archiver.core.model import DEFAULT_ACCOUNT
 from archiver.core.reports import Finding
+from archiver.core.text import scrub
 from archiver.ports.provider import RecordApi
 from archiver.ports.runtime import EventLog
 from archiver.settings import Loaded, Settings
 from archiver.settings.rules import SQLITE
+
+_OTHER_USER = "run it as the service's user, or give this one the right to work there"
 
 
 def findings(loaded: Loaded, log: EventLog) -> Iterator[Finding]:
     """Yield one finding a look, in the order in which an operator would mend them."""
     settings = loaded.settings
     yield Finding("ok", "settings", f"{len(loaded.sources)} keys read", "")
-    yield from _queue(settings)
-    yield from probe_ledger(settings) if on_server(settings) else _ledger(settings)
-    yield from _accounts(settings, log)
+    yield from _looked("queue file", lambda: _queue(settings))
+    yield from _looked("ledger", lambda: probe_ledger(settings) if on_server(settings) else _ledger(settings))
+    yield from _looked("provider", lambda: _accounts(settings, log))
+    yield from _looked("bucket", lambda: _store(settings, log))
+
+
+def _looked(subject: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    """Yield the findings of one look; what keeps it from looking on is a finding too, never the end of the others."""
+    try:
+        yield from look()
+    except (ArchiverError, LedgerFault) as fault:
+        yield Finding("fail", subject, str(fault), fault.hint)
+    except PermissionError as error:
+        yield Finding("fail", subject, f"{error.filename}: {error.strerror}", _OTHER_USER)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the operator sees it beside what works
+        hint = "look at the cause that is named; a report of it is welcome if that says nothing to you"
+        yield Finding("fail", subject, f"cannot be looked at: {_said(error)}", hint)
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {scrub(str(error))}"
+
+
+def _store(settings: Settings, log: EventLog) -> Iterator[Finding]:
     with closing(open_store(settings, log)) as store:
         yield from store.probe(probe_key(settings.store.prefix))
 
@@ -55,10 +80,18 @@ def _queue(settings: Settings) -> Iterator[Finding]:
 
 def _ledger(settings: Settings) -> Iterator[Finding]:
     database = Path(settings.ledger.url.removeprefix(SQLITE))
-    if database.exists():
+    there = database.exists()
+    place = database if there else _nearest_folder(database)
+    if not os.access(place, os.R_OK | os.W_OK):
+        yield Finding("fail", "ledger", f"{place} cannot be written to by this user", _OTHER_USER)
+    elif there:
         yield _private(database)
     else:
         yield Finding("ok", "ledger", f"{database} will be created", "")
+
+
+def _nearest_folder(path: Path) -> Path:
+    return next(folder for folder in path.parents if folder.exists())
 
 
 def _readable(path: Path) -> Finding:

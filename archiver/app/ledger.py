@@ -23,8 +23,13 @@ def open_ledger(
     checkpoint: Checkpoint = unobserved,
     patience: timedelta = PATIENCE,
     log: EventLog | None = None,
+    *,
+    create: bool = True,
 ) -> SqlLedger:
-    """Open and, where needed, create or migrate the ledger; raise LedgerFault, or SettingsFault without its driver."""
+    """Open the ledger and, where needed, migrate it; create it where there is none, or raise LedgerAbsent.
+
+    Raises LedgerFault, or SettingsFault without its driver.
+    """
 
     def notify(away: LedgerFault) -> None:
         if log is not None:
@@ -33,7 +38,12 @@ def open_ledger(
     longest = longest_wait(settings.schedule.pending_max, settings.schedule.retry_max)
     with extra("ledger.url", "cluster"):
         return SqlLedger.open(
-            settings.ledger.url, checkpoint=checkpoint, patience=patience, notify=notify, longest_wait=longest
+            settings.ledger.url,
+            checkpoint=checkpoint,
+            patience=patience,
+            notify=notify,
+            longest_wait=longest,
+            create=create,
         )
 
 

@@ -14,8 +14,8 @@ from archiver.commands import backfill, control, demo, ledger, queue, run, setti
 _HELP = (
     "Archives the stems an AI music provider made for you into S3 before they expire.\n\n"
     "Exit codes: 0 all done; 1 some task ended or stands without its audio archived, or, from health, the daemon is "
-    "not alive; 2 usage or settings; 3 a paused dependency (bad key, no bucket) or a failing ledger stopped the work; "
-    "130 or 143 after a signal in backfill (0 for run)."
+    "not alive; 2 usage or settings, or no ledger; 3 a paused dependency (bad key, no bucket) or a failing ledger "
+    "stopped the work; 130 or 143 after a signal in backfill (0 for run)."
 )
 
 app = typer.Typer(

@@ -38,7 +38,7 @@ def pause(
 
     Deadlines go on all the same.
 
-    Exit codes: 0 paused; 2 usage or settings; 3 the ledger failed.
+    Exit codes: 0 paused; 2 usage or settings, or no ledger; 3 the ledger failed.
 
     Example: stem-archiver pause --store --for 2h
     """
@@ -61,7 +61,7 @@ def resume(context: typer.Context, provider: ProviderFlag = False, store: StoreF
 
     What is still refused is paused again at the next try.
 
-    Exit codes: 0 also when nothing was paused; 2 settings; 3 the ledger failed.
+    Exit codes: 0 also when nothing was paused; 2 settings, or no ledger; 3 the ledger failed.
 
     Example: stem-archiver resume
     """

@@ -84,15 +84,34 @@ def faults() -> Iterator[None]:
 
 @contextmanager
 def ledger_of(loaded: Loaded) -> Iterator[SqlLedger]:
-    """Open the ledger of these settings while this lasts."""
+    """Open the ledger of these settings while this lasts; where there is none, say where it was looked for, and end."""
     from archiver.app.ledger import open_ledger
+    from archiver.core.errors import LedgerAbsent
 
     with faults():
-        ledger = open_ledger(loaded.settings)
+        try:
+            ledger = open_ledger(loaded.settings, create=False)
+        except LedgerAbsent as absent:
+            fail(
+                f"{absent} (ledger.url: {loaded.sources['ledger.url']}; looked as {user_name()})",
+                Exit.USAGE,
+                "run it as the service's user and with its settings (--config FILE); a first `run` makes the ledger",
+            )
         try:
             yield ledger
         finally:
             ledger.close()
+
+
+def user_name() -> str:
+    """Return who this process is, for messages."""
+    import pwd
+
+    number = os.geteuid()
+    try:
+        return f"user {pwd.getpwuid(number).pw_name}"
+    except KeyError:
+        return f"user {number}"
 
 
 def terminal(*, err: bool = False) -> Console:

@@ -48,6 +48,7 @@ def enqueue(
     Example: stem-archiver enqueue 3e63b4cc88d52611159371f6af5571e7
     """
     loaded = settings_of(context)
+    from archiver.adapters.ownership import make_folder
     from archiver.adapters.queue_file import QueueFile
 
     settings = loaded.settings
@@ -55,7 +56,7 @@ def enqueue(
     with faults():
         found = named_in(what)
         if loaded.sources["queue.path"] == "default":
-            settings.queue.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(settings.queue.path.parent)
         queue = QueueFile(str(settings.queue.path))
         fresh = unknown(settings, queue, found.ids) if of_account is None else list(found.ids)
         for name in dict.fromkeys(found.accounts.get(each, of_account) for each in fresh):

@@ -231,6 +231,13 @@ class StoreBusy(ArchiverError):
     hint = "it is tried again with back-off; if that goes on, see whether the store can be reached from here"
 
 
+class StoreProxyAway(StoreBusy):
+    """A proxy from the environment stands between us and the store, and does not answer."""
+
+    code = "store.proxy_away"
+    hint = "HTTP_PROXY or HTTPS_PROXY sends S3 there: mend it, or name the store's host in NO_PROXY"
+
+
 class StoreCorrupt(StoreBusy):
     """The store saw other bytes than we sent (BadDigest and kin); nothing was kept, we send again."""
 
@@ -270,6 +277,16 @@ class AccessRefused(StorePaused):
     hint = "see `stem-archiver check`; grant put, get, head, list and abort on the bucket and prefix"
 
 
+class CredentialsRefused(AccessRefused):
+    """SignatureDoesNotMatch, InvalidAccessKeyId, ExpiredToken and kin: the store takes the credentials for nobody's."""
+
+    code = "store.credentials_refused"
+    hint = (
+        "mend the access key and its secret (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the profile), "
+        "or log in again where they have run out; they must be this store's own"
+    )
+
+
 class KeyHidden(AccessRefused):
     """An object that we may not look at already stands under the key, so it is none of ours."""
 
@@ -283,8 +300,8 @@ class CredentialsMissing(AccessRefused):
     code = "store.no_credentials"
     narrow = False
     hint = (
-        "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the machine a role; "
-        "log in again where they have run out"
+        "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the machine a role; mend "
+        "~/.aws/config or the program it names; log in again where they have run out"
     )
 
 
@@ -345,6 +362,10 @@ class LedgerFault(Exception):
     def __init__(self, message: str, hint: str) -> None:
         super().__init__(message)
         self.hint = hint
+
+
+class LedgerAbsent(LedgerFault):
+    """There is no ledger yet, and whoever asked makes none."""
 
 
 class QueueUnreadable(Exception):

@@ -75,6 +75,8 @@ class Order:
     stop: Stop | None = None
     kill_after: float | None = None
     """Seconds until SIGKILL, if the process lives so long."""
+    user: int | None = None
+    """Whom a child of root becomes."""
     fresh: bool = False
     """Whether a new interpreter carries it out; without a stop that is plain `python -m archiver`."""
     limit: float = 60.0
@@ -144,6 +146,10 @@ class Stopper:
 def carry_out(order: Order) -> int:
     """Run the command; return its exit code."""
     os.chdir(order.folder)
+    if order.user is not None:
+        os.setgroups([])
+        os.setgid(order.user)
+        os.setuid(order.user)
     if order.fresh:
         plain = [sys.executable, "-m", "archiver", *order.argv]
         told = [sys.executable, "-m", "tests.faults.runner", replace(order, fresh=False).line()]

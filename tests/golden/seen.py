@@ -34,6 +34,7 @@ from archiver.logs import EVENTS
 from archiver.service.alerts import ALERTS
 from tests import ROOT
 from tests.fixtures.ledgers import rows
+from tests.house import ledger_at
 from tests.worlds.site import Finished, Json, Site, measured, stems_of
 
 NAME = "stem-archiver"
@@ -274,7 +275,7 @@ def exit_codes(folder: Path) -> str:
 
 def sqlite_schema(folder: Path) -> str:
     file = folder / "new.db"
-    assert called(folder, "status", ARCHIVER_LEDGER__URL=f"sqlite:///{file}").code == 0
+    ledger_at(f"sqlite:///{file}").close()
     with closing(sqlite3.connect(file)) as db:
         made = db.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY type DESC, name")
         facts = [
@@ -290,8 +291,8 @@ _OURS = "n.nspname = 'public' AND c.relname !~ '^procrastinate'"
 
 def postgres_schema(folder: Path, url: str) -> str:
     """The tables as PostgreSQL tells them; those of the queue of jobs are its library's."""
+    ledger_at(url).close()
     done = called(folder, "status", ARCHIVER_LEDGER__URL=url)
-    assert done.code == 0, done.err
     columns = rows(
         url,
         "SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity::text, "

@@ -188,3 +188,12 @@ def _taken_over(ledger: Ledger, lock: OwnerLock, owner: str) -> None:
     assert ledger.claims.release_dead(lock.alive, now=NOW) == [owner]
     assert ledger.uploads.of_dead(lock.alive) == [("key", "upload")]
     assert claim(ledger).task_id == tid(1)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files for others")
+def test_lock_that_root_makes_in_the_folder_of_a_user_is_that_users(tmp_path: Path) -> None:
+    os.chown(tmp_path, NOBODY, NOBODY)
+    lock = OwnerLock(tmp_path / "ledger.db.owners")
+    made = {path.name: path.stat().st_uid for path in tmp_path.rglob("*")}
+    lock.close()
+    assert made == {"ledger.db.owners": NOBODY, f"{lock.owner}.lock": NOBODY}

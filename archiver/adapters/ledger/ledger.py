@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from archiver.adapters.ledger.claims import SqlClaims
+from archiver.adapters.ledger.database.base import Database
 from archiver.adapters.ledger.database.faults import translated
 from archiver.adapters.ledger.database.outage import Notify, Outage
 from archiver.adapters.ledger.database.transactions import DEFAULT_LONGEST_WAIT, Transactions
@@ -15,6 +16,7 @@ from archiver.adapters.ledger.pauses import SqlPauses
 from archiver.adapters.ledger.progress import SqlProgress
 from archiver.adapters.ledger.reports import SqlReports
 from archiver.adapters.ledger.uploads import SqlUploads
+from archiver.core.errors import LedgerAbsent
 from archiver.ports.runtime import Checkpoint, unobserved
 
 
@@ -45,8 +47,9 @@ class SqlLedger:
         outage: timedelta = OUTAGE,
         notify: Notify = lambda _: None,
         longest_wait: timedelta = DEFAULT_LONGEST_WAIT,
+        create: bool = True,
     ) -> SqlLedger:
-        """Open the ledger at `url`, create it where there is none, and migrate it.
+        """Open the ledger at `url` and migrate it; create it where there is none, or raise LedgerAbsent.
 
         `url` is sqlite:///path or postgresql+psycopg://user:password@host:port/database, which must exist.
         Raises LedgerFault, with all left as it is, for one that is corrupt, another program's, of a newer
@@ -57,6 +60,8 @@ class SqlLedger:
         database = database_of(url, patience, outage)
         try:
             with translated(database.where):
+                if not create:
+                    _require(database)
                 database.prepare(checkpoint)
         except BaseException:
             database.close()
@@ -67,3 +72,8 @@ class SqlLedger:
     def close(self) -> None:
         """Close every connection; the last process to do so folds SQLite's write-ahead log into the file."""
         self.db.close()
+
+
+def _require(database: Database) -> None:
+    if not database.stands():
+        raise LedgerAbsent(f"there is no ledger at {database.where}", "`stem-archiver run` makes it")

@@ -12,10 +12,13 @@ content.py    the bytes we sent: are an object's the same?
 faults.py     every S3 and botocore error, translated in one place
 probe.py      the findings of `check`
 client.py     the boto3 client
+credentials.py  its credentials, and what goes wrong with them
+late.py       a store whose client cannot be made yet
 """
 
 from archiver.adapters.object_store.calls import ObjectOptions
 from archiver.adapters.object_store.client import s3_client
+from archiver.adapters.object_store.late import LateStore
 from archiver.adapters.object_store.store import PutSizes, S3Store
 
-__all__ = ["ObjectOptions", "PutSizes", "S3Store", "s3_client"]
+__all__ = ["LateStore", "ObjectOptions", "PutSizes", "S3Store", "s3_client"]

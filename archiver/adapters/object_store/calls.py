@@ -97,6 +97,11 @@ class S3Calls:
         """Return the calls for `bucket`; `watch` hears of each block that leaves or is read back."""
         return cls(client, bucket, options.arguments(), QuickCalls(client, watch), watch)
 
+    @property
+    def endpoint(self) -> str:
+        """The address that calls go to; holds no secret."""
+        return str(self.client.meta.endpoint_url)
+
     def put(self, key: str, content: Content, labels: Labels, **condition: Any) -> Answer:  # noqa: ANN401 - a string
         """PutObject with the SHA-256 of `content` as its checksum; `condition` is IfNoneMatch or IfMatch."""
         if content.data is None:

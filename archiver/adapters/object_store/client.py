@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import botocore.session
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError
 from botocore.loaders import JSONFileLoader, Loader, create_loader
 
-from archiver.core.errors import AccessRefused
+from archiver.adapters.object_store.credentials import GuardedChain, cause_of
+from archiver.core.errors import ArchiverError, CredentialsMissing
 
 if TYPE_CHECKING:
     import boto3
@@ -47,10 +47,30 @@ def s3_client(
     `max_connections` must be at least the number of threads that use it. Bodies are not signed: every
     upload carries its checksum in a header that is, and S3Store proves what was stored by it. Hashing
     each body a second time for its signature would add nothing. `read_timeout` is in seconds, `attempts`
-    counts botocore's own tries of one call. Raises AccessRefused when the AWS
+    counts botocore's own tries of one call. Raises CredentialsMissing when the AWS
     configuration cannot be used (an unknown profile, say).
     """
-    config = Config(
+    config = _config(addressing_style, max_connections, user_agent_extra, read_timeout, attempts)
+    try:
+        create = session.client if session is not None else _session().create_client
+        client = cast("S3Client", create("s3", endpoint_url=endpoint_url, region_name=region, config=config))
+    except ArchiverError:
+        raise
+    except Exception as error:  # noqa: BLE001 - files and variables of others, in any form
+        raise CredentialsMissing(f"the AWS configuration cannot be used: {cause_of(error)}") from None
+    # Sent to another region, botocore asks HeadBucket for its name; were that redirected too, it would ask for ever.
+    client.meta.events.register("before-call.s3.HeadBucket", _follow_no_redirect)
+    return client
+
+
+def _config(
+    addressing_style: Literal["auto", "path", "virtual"],
+    max_connections: int,
+    user_agent_extra: str,
+    read_timeout: float,
+    attempts: int,
+) -> Config:
+    return Config(
         user_agent_extra=user_agent_extra,
         connect_timeout=CONNECT_SECONDS,
         read_timeout=read_timeout,
@@ -62,19 +82,12 @@ def s3_client(
         response_checksum_validation="when_required",
         s3={"addressing_style": addressing_style, "payload_signing_enabled": False},
     )
-    try:
-        create = session.client if session is not None else _session().create_client
-        client = cast("S3Client", create("s3", endpoint_url=endpoint_url, region_name=region, config=config))
-    except BotoCoreError as error:
-        raise AccessRefused(f"the AWS configuration cannot be used ({type(error).__name__})") from None
-    # Sent to another region, botocore asks HeadBucket for its name; were that redirected too, it would ask for ever.
-    client.meta.events.register("before-call.s3.HeadBucket", _follow_no_redirect)
-    return client
 
 
 def _session() -> botocore.session.Session:
     session = botocore.session.get_session()
     paths = create_loader(session.get_config_variable("data_path")).search_paths
+    session.register_component("credential_provider", GuardedChain(session.get_component("credential_provider")))
     session.register_component("data_loader", _Models(paths, _Files(), include_default_search_paths=False))
     return session
 

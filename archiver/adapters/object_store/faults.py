@@ -20,6 +20,7 @@ from botocore.exceptions import (
     NoRegionError,
     ParamValidationError,
     PartialCredentialsError,
+    ProxyConnectionError,
     SSOError,
     TokenRetrievalError,
 )
@@ -31,11 +32,13 @@ from archiver.core.errors import (
     BucketMissing,
     ClockSkewed,
     CredentialsMissing,
+    CredentialsRefused,
     ObjectTooLarge,
     StoreBusy,
     StoreCorrupt,
     StoreFull,
     StoreMisfit,
+    StoreProxyAway,
 )
 from archiver.core.http import retry_after
 from archiver.core.text import printable
@@ -70,15 +73,15 @@ _BY_CODE: dict[str, type[ArchiverError]] = {
     "AllAccessDisabled": AccessRefused,
     "AccountProblem": AccessRefused,
     "AccountSuspended": AccessRefused,
-    "ExpiredToken": AccessRefused,
-    "ExpiredTokenException": AccessRefused,
-    "InvalidAccessKeyId": AccessRefused,
-    "InvalidClientTokenId": AccessRefused,
-    "InvalidSecurity": AccessRefused,
-    "InvalidToken": AccessRefused,
+    "ExpiredToken": CredentialsRefused,
+    "ExpiredTokenException": CredentialsRefused,
+    "InvalidAccessKeyId": CredentialsRefused,
+    "InvalidClientTokenId": CredentialsRefused,
+    "InvalidSecurity": CredentialsRefused,
+    "InvalidToken": CredentialsRefused,
     "NotSignedUp": AccessRefused,
-    "SignatureDoesNotMatch": AccessRefused,
-    "TokenRefreshRequired": AccessRefused,
+    "SignatureDoesNotMatch": CredentialsRefused,
+    "TokenRefreshRequired": CredentialsRefused,
     "RequestTimeTooSkewed": ClockSkewed,
     "RequestExpired": ClockSkewed,
     "BadDigest": StoreCorrupt,
@@ -144,6 +147,8 @@ def translated(call: str) -> Iterator[None]:
         raise StoreMisfit(f"{call}: {type(error).__name__}") from None
     except _NO_CREDENTIALS as error:
         raise CredentialsMissing(f"{call}: no usable AWS credentials ({type(error).__name__})") from None
+    except ProxyConnectionError as error:
+        raise StoreProxyAway(f"{call}: no answer from a proxy ({type(error).__name__})") from None
     except (BotoCoreError, HTTPError, OSError) as error:
         raise StoreBusy(f"{call}: no answer ({type(error).__name__})") from None
 
@@ -153,11 +158,11 @@ def _answered(call: str, error: ClientError) -> ArchiverError:
     named = error.response.get("Error", {})
     code, status = str(named.get("Code", "")), int(answer.get("HTTPStatusCode", 0))
     kind = _kind(code, status)
-    text = f"{call}: {status} {_shown(code)}"
-    if message := _OPAQUE.sub("***", _shown(str(named.get("Message", "")))):
+    text = f"{call}: {status} {shown(code)}"
+    if message := shown(str(named.get("Message", ""))):
         text += f": {message}"
     if request_id := answer.get("RequestId"):
-        text += f" (request {_shown(str(request_id))})"
+        text += f" (request {shown(str(request_id))})"
     return kind(text, retry_after=retry_after(answer.get("HTTPHeaders", {})))
 
 
@@ -169,6 +174,6 @@ def _kind(code: str, status: int) -> type[ArchiverError]:
     return _BY_STATUS.get(status, StoreBusy)
 
 
-def _shown(text: str) -> str:
-    """Return the start of `text`, fit for a log: one line, printable."""
-    return printable(text[:EXCERPT]).strip()
+def shown(text: str) -> str:
+    """Return the start of `text`, fit for a log: one line, printable, without what may be a secret."""
+    return _OPAQUE.sub("***", printable(text[:EXCERPT])).strip()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 from archiver.adapters.object_store.calls import Labels, S3Calls
 from archiver.adapters.object_store.content import Content
 from archiver.adapters.object_store.faults import Absent, Conflict
-from archiver.core.errors import AccessRefused, ArchiverError, StoreCorrupt, StoreMisfit
+from archiver.core.errors import AccessRefused, ArchiverError, StoreBusy, StoreCorrupt, StoreMisfit
 from archiver.core.reports import Finding
 from archiver.ports.runtime import Clock
 
@@ -20,6 +20,12 @@ LABELS = Labels("text/plain")
 SKEW_WARN = timedelta(seconds=60)
 SKEW_FAIL = timedelta(minutes=15)
 """Amazon S3 refuses requests whose time is further off than this."""
+
+_HINTS: Mapping[type[ArchiverError], str] = {
+    AccessRefused: "grant put, get, head, list and abort on the bucket and prefix, in this user's or role's policy",
+    StoreBusy: "mend store.endpoint_url and store.region, or the way there: the name's address, a firewall, the store",
+}
+"""In the place of hints that send to `check` itself, or say that it is tried again."""
 
 Look = Callable[[], Finding]
 
@@ -60,8 +66,26 @@ class _Looks:
         self._clock = clock
 
     def bucket(self) -> Finding:
-        self._calls.bucket_date()
-        return Finding("ok", "bucket", f"{self._calls.bucket} answers")
+        """Ask for the bucket; a refusal, whose answer to a HEAD has no body, is asked for its reason by a GET."""
+        try:
+            self._calls.bucket_date()
+        except AccessRefused as refused:
+            error = self._reason() or refused
+        except StoreBusy as busy:
+            error = busy
+        else:
+            return Finding("ok", "bucket", f"{self._calls.bucket} answers")
+        hint = _HINTS.get(type(error), error.hint)
+        return Finding("fail", "bucket", f"{error}; asked at {self._calls.endpoint}", hint)
+
+    def _reason(self) -> ArchiverError | None:
+        try:
+            self._calls.read(self._key, limit=PROBE.size)
+        except AccessRefused as reason:
+            return reason
+        except ArchiverError:
+            pass
+        return None
 
     def clock_skew(self) -> Finding:
         date = self._calls.bucket_date()

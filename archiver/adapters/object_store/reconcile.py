@@ -10,7 +10,7 @@ from archiver.adapters.object_store.calls import S3Calls, stored_object
 from archiver.adapters.object_store.content import Content
 from archiver.adapters.object_store.faults import Absent, Conflict
 from archiver.adapters.object_store.retries import Retries
-from archiver.core.errors import AccessRefused, CredentialsMissing, KeyHidden, KeyTaken, StoreBusy
+from archiver.core.errors import AccessRefused, CredentialsMissing, CredentialsRefused, KeyHidden, KeyTaken, StoreBusy
 from archiver.core.model import StoredObject
 from archiver.ports.runtime import Checkpoint
 
@@ -20,7 +20,7 @@ def hidden(key: str) -> Iterator[None]:
     """Take a refusal to show the object under a key that is taken for what it is."""
     try:
         yield
-    except CredentialsMissing:
+    except (CredentialsMissing, CredentialsRefused):
         raise
     except AccessRefused as error:
         raise KeyHidden(f"{key}: an object that we may not look at stands there ({error})") from None

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 from archiver.adapters.object_store.faults import Absent
-from archiver.core.errors import StoreBusy
+from archiver.core.errors import StoreBusy, StoreProxyAway
 from archiver.ports.runtime import Clock, Jitter
 
 TRIES = 5
@@ -41,7 +41,8 @@ class Retries:
             except final:
                 raise
             except StoreBusy as fault:
-                if type(fault) is StoreBusy:  # its kinds say more: what stands there, or that bytes were damaged
+                # The other kinds say more: what stands there, or that bytes were damaged.
+                if type(fault) in {StoreBusy, StoreProxyAway}:
                     self.on_busy()
                 tries += 1
                 wait = max(FIRST_SECONDS * 2**tries * (0.5 + self.jitter()), fault.retry_after or 0)

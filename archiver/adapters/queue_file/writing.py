@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+from archiver.adapters.ownership import give_to_owner_of_folder
 from archiver.adapters.queue_file.faults import require_regular
 from archiver.core.model import AccountName, TaskId
 
@@ -74,16 +75,9 @@ def _open(path: str, create: int) -> tuple[int, bool]:
         except FileExistsError:
             pass
         else:
-            _give_to_owner_of_folder(handle, Path(path).parent)
+            give_to_owner_of_folder(handle, Path(path).parent)
             return handle, True
     return os.open(path, flags), False
-
-
-def _give_to_owner_of_folder(handle: int, folder: Path) -> None:
-    """Let root make no file that the service's own user could not read."""
-    if os.geteuid() == 0:
-        state = folder.stat()
-        os.fchown(handle, state.st_uid, state.st_gid)
 
 
 def _is_at(path: str, handle: int) -> bool:

@@ -12,7 +12,7 @@ import boto3
 import pytest
 
 from archiver.adapters.object_store import S3Store
-from archiver.core.errors import AccessRefused, CredentialsMissing, StoreBusy
+from archiver.core.errors import CredentialsMissing, CredentialsRefused, StoreBusy
 from archiver.demo.seaweed import S3Server
 from tests.fakes.object_store import MemoryBody, MemoryJournal
 from tests.fakes.s3_proxy import S3Proxy, answer, dated, drop_before, operation_of, refuse, without
@@ -68,8 +68,26 @@ def test_a_wrong_secret_ends_the_probe_with_a_hint(s3_server: S3Server, bucket: 
     with closing(store_on(replace(s3_server, secret_key="wrong"), bucket)) as store:
         (finding,) = store.probe(PROBE)
     assert finding.level == "fail"
-    assert finding.hint == AccessRefused.hint
+    assert finding.hint == CredentialsRefused.hint
+    assert "SignatureDoesNotMatch" in finding.detail
+    assert s3_server.endpoint_url in finding.detail
     assert "wrong" not in finding.detail
+
+
+def test_a_store_that_does_not_answer_is_named_with_what_to_mend(s3_server: S3Server) -> None:
+    with closing(store_on(replace(s3_server, endpoint_url="http://127.0.0.1:9"), "some-bucket")) as store:
+        (finding,) = store.probe(PROBE)
+    assert (finding.level, "http://127.0.0.1:9" in finding.detail) == ("fail", True)
+    assert "store.endpoint_url" in finding.hint
+
+
+def test_a_refusal_of_the_bucket_whose_objects_may_be_read_stays_what_it_was(
+    proxied: S3Server, proxy: S3Proxy, bucket: str
+) -> None:
+    proxy.on("HeadBucket", refuse(403, "AccessDenied"), times=EVER)
+    (finding,) = store_on(proxied, bucket).probe(PROBE)
+    assert (finding.level, "HeadBucket: 403" in finding.detail) == ("fail", True)
+    assert "`stem-archiver check`" not in finding.hint
 
 
 @pytest.mark.parametrize(
@@ -217,7 +235,7 @@ def test_no_credentials_are_ours_to_mend(s3_server: S3Server, bucket: str, monke
 
 def test_an_unknown_profile_is_ours_to_mend(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "no-such-profile")
-    with pytest.raises(AccessRefused, match="ProfileNotFound"):
+    with pytest.raises(CredentialsMissing, match="no-such-profile"):
         s3_client(endpoint_url=None, region=None, addressing_style="auto", session=None)
 
 

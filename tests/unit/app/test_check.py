@@ -40,3 +40,25 @@ def test_ledger_that_others_may_read_is_warned_about(config: Path, mode: int, le
 def test_queue_file_that_cannot_be_read_is_a_failure(config: Path) -> None:
     (config.parent / "queue.txt").mkdir()
     assert levels(config)["queue file"] == "fail"
+
+
+def test_place_that_cannot_be_looked_at_is_a_failure_and_all_else_is_looked_at(config: Path) -> None:
+    config.write_text(f'[queue]\npath = "{"q" * 300}"\n[ledger]\nurl = "sqlite:///{config.parent}/{"l" * 300}"\n')
+    environ = {"ARCHIVER_PROVIDER__BASE_URL": "http://127.0.0.1:1", "ARCHIVER_DOWNLOAD__ALLOW_HTTP": "true"}
+    found = {each.subject: each for each in findings(load(config, environ), Events())}
+    assert {subject: each.level for subject, each in found.items()} == {
+        "settings": "ok",
+        "queue file": "fail",
+        "ledger": "fail",
+        "provider": "fail",
+        "bucket": "fail",
+    }
+    assert "File name too long" in found["queue file"].detail
+
+
+def test_broken_aws_configuration_is_a_failure_of_the_bucket(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nope")
+    environ = {"ARCHIVER_PROVIDER__BASE_URL": "http://127.0.0.1:1", "ARCHIVER_DOWNLOAD__ALLOW_HTTP": "true"}
+    found = {each.subject: each for each in findings(load(config, environ), Events())}
+    assert (found["bucket"].level, "(nope)" in found["bucket"].detail) == ("fail", True)
+    assert "AWS_PROFILE" in found["bucket"].hint

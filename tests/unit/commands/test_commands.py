@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 from archiver import __version__
 from archiver.commands import app
 from archiver.commands.invocation import Exit
+from tests.house import ledger_at
 
 SECRET = "k" * 32
 
@@ -34,6 +35,7 @@ bucket = "my-bucket"
 url = "sqlite:///{tmp_path}/ledger.db"
 """
     )
+    ledger_at(f"sqlite:///{tmp_path}/ledger.db").close()
     return file
 
 

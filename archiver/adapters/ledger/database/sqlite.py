@@ -17,6 +17,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from archiver.adapters.ledger.database.base import APPLICATION_ID
 from archiver.adapters.ledger.schema.migrate import WRITES, migrate
+from archiver.adapters.ownership import give_to_owner_of_folder, make_folder
 from archiver.core.errors import LedgerFault
 from archiver.ports.runtime import Checkpoint
 
@@ -24,6 +25,7 @@ _WAL_PAGES = 1000
 _WAL_LIMIT = 16 * 1024 * 1024
 _CACHE_KIB = 8 * 1024
 _LOCK_POLL = 0.05
+_OUT_OF_SIGHT = ("cannot be looked at", "run it as the service's user, or give this one the right to read its folder")
 
 
 class SqliteFile:
@@ -39,8 +41,14 @@ class SqliteFile:
         """By `passing`. They are kept: to get one ready takes as long as to write a line."""
 
     def stands(self) -> bool:
-        """Return whether the file is there and holds something."""
-        return self._path.exists() and self._path.stat().st_size > 0
+        """Return whether the file is there and holds something; raise LedgerFault where that cannot be seen."""
+        try:
+            return self._path.stat().st_size > 0
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:
+            what, hint = _OUT_OF_SIGHT
+            raise LedgerFault(f"the ledger {self._path} {what}: {error.strerror}", hint) from error
 
     def prepare(self, checkpoint: Checkpoint) -> None:
         """Create the file where there is none, make it ours and migrate it, one process at a time."""
@@ -117,11 +125,15 @@ def sqlite_engine(url: URL, patience: timedelta) -> Engine:
 
 
 def create_file(path: Path) -> None:
-    """Create the folder 0700 and the file 0600 where they are missing; -wal and -shm take the file's mode."""
+    """Create the folder 0700 and the file 0600 where they are missing; -wal and -shm take its mode and owner."""
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(path.parent)
         with suppress(FileExistsError):
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+            handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+            try:
+                give_to_owner_of_folder(handle, path.parent)
+            finally:
+                os.close(handle)
     except OSError as error:
         raise _cannot_create(path, error) from error
 
