@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -14,7 +14,7 @@ from archiver.ports.ledger import Pauses
 from archiver.ports.runtime import Clock, EventLog
 
 FAILURES_TO_TRIP = 8
-"""Failures in a row, over all tasks, that make an outage."""
+"""Failures in a row, over all tasks, that make an outage; those of one attempt at a task count as one."""
 
 NEEDS = {Stage.LIST: (Dependency.PROVIDER,), Stage.STORE: (Dependency.ORIGIN, Dependency.STORE)}
 """The dependencies that each half of the path needs."""
@@ -90,7 +90,8 @@ class Breakers:
         """When the last of those that wait for it looks again."""
         self._untried: dict[Subject, datetime] = {}
         """The same of those that have not failed yet."""
-        self._failures: Counter[Subject] = Counter()
+        self._failures: defaultdict[Subject, set[object]] = defaultdict(set)
+        """Who failed in a row."""
         self._log_holds({}, self._pauses)
 
     def reload(self) -> None:
@@ -265,16 +266,20 @@ class Breakers:
         account: AccountName = DEFAULT_ACCOUNT,
         host: str = "",
         *,
+        by: object = None,
         works: Callable[[], bool] = lambda: False,
     ) -> None:
         """Count a failure: it was busy or out of reach. Trip after a failed probe, or once failures make an outage.
 
+        `by` is whose failures count as one: the stems of one task may be all that a host does not give.
         Unless it `works` all the same, which is asked then: only some tasks meet the trouble.
         """
         subject = Subject.of(dependency, account, host)
         with self._lock:
-            self._failures[subject] += 1
-            outage = self._failures[subject] >= FAILURES_TO_TRIP or subject in self._probes
+            failed = self._failures[subject]
+            if len(failed) < FAILURES_TO_TRIP:
+                failed.add(object() if by is None else by)
+            outage = len(failed) >= FAILURES_TO_TRIP or subject in self._probes
         if outage and works():
             self.worked(dependency, account, host)
         elif outage:

@@ -1,4 +1,4 @@
-"""A host that crawls, beside honest tasks: the real daemon at its defaults, and two origins on loopback."""
+"""A host that crawls, or is dead, beside honest tasks: the real daemon at its defaults, and two origins on loopback."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ from tests.worlds.site import Site
 
 SONG = mp3(50_000, 1)
 CRAWLED = 2_000_000_000
+DEAD = "127.0.0.1:9"
+"""Nobody listens there."""
+DEFAULT_SCHEDULE = dict.fromkeys(("pending_first", "pending_max", "retry_first", "retry_max"))
 
 
 @dataclass
@@ -46,7 +49,8 @@ class Street:
     def tell(self, request: BaseHTTPRequestHandler, task_id: str) -> None:
         port = self.ports[1 if task_id.startswith("slow") else 0]
         stems = self.stems if task_id.startswith("slow") else 1
-        urls = {f"stem{n}Url": f"http://127.0.0.1:{port}/{task_id}/{n}.mp3" for n in range(stems)}
+        where = DEAD if task_id.startswith("dead") else f"127.0.0.1:{port}"
+        urls = {f"stem{n}Url": f"http://{where}/{task_id}/{n}.mp3" for n in range(stems)}
         data = {"taskId": task_id, "successFlag": "SUCCESS", "createTime": int(time.time() * 1000), "response": urls}
         send(request, json.dumps({"code": 200, "msg": "success", "data": data}).encode(), "application/json")
 
@@ -133,6 +137,23 @@ def test_honest_tasks_are_asked_for_within_seconds_beside_what_crawls(
                 assert failed == [], "giving way is no failure"
             finally:
                 street.closed.set()
+
+
+def test_honest_tasks_are_archived_within_seconds_beside_older_ones_on_a_dead_host(site: Site) -> None:
+    """Case 1.5: a closed port with 40 older tasks on it, and the default schedule."""
+    good = [f"good-{n:04}" for n in range(3)]
+    with street_of(1) as street:
+        site.configure(provider={"base_url": f"http://127.0.0.1:{street.ports[0]}"}, schedule=DEFAULT_SCHEDULE)
+        site.queue.write_text("".join(f"dead-{n:04}\n" for n in range(40)))
+        with site.daemon() as daemon:
+            paused = daemon.wait_event("dependency.paused", seconds=60)
+            assert (paused["dependency"], paused["host"]) == ("origin", DEAD)
+            begun = time.monotonic()
+            with site.queue.open("a") as queue:
+                queue.writelines(f"{name}\n" for name in good)
+            site.wait_for(good, seconds=40)
+            print(f"dead host: {time.monotonic() - begun:.1f} s")
+            assert {line.get("host") for line in daemon.events if line["event"] == "dependency.paused"} == {DEAD}
 
 
 def until(true: object, seconds: float) -> None:

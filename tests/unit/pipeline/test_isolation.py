@@ -147,6 +147,29 @@ def test_answer_of_any_kind_breaks_the_row_of_failures(street: Path) -> None:
     assert street.events.of("dependency.paused") == []
 
 
+@pytest.mark.parametrize("stems", [5, 9, 40])
+def test_stems_of_one_task_pause_no_host_that_serves_others(street: Path, stems: int) -> None:
+    bad = [street.serves(f"bad-{n}", dead(), stem=f"bad{n}", host="cdn.example") for n in range(stems)]
+    street.lists(*bad, task="bad-0001")
+    street.accept("bad-0001")
+    street.passes(3 * MINUTE)
+    assert len(tried(street)) > 2 * stems
+    for n in range(10):
+        street.lives(f"good-{n:04}", "cdn.example", audio("good"))
+        assert street.passes(5 * MINUTE, [f"good-{n:04}"]) < timedelta(seconds=20)
+        leaps(street, 1)
+    assert street.events.of("dependency.paused") == []
+
+
+def test_stems_of_eight_tasks_do_pause_it(street: Path) -> None:
+    for n in range(8):
+        bad = [street.serves(f"bad-{n}-{m}", dead(), stem=f"bad{m}", host="dead.example") for m in range(3)]
+        street.lists(*bad, task=f"bad-{n:04}")
+        street.accept(f"bad-{n:04}")
+    street.passes(MINUTE)
+    assert [pause.host for pause in pauses(street.ledger)] == ["dead.example"]
+
+
 def test_pause_of_a_host_that_no_task_needs_any_more_ends(street: Path) -> None:
     for _ in range(8):
         street.breakers.failed(Dependency.ORIGIN, dead(), host="gone.example")
@@ -248,6 +271,7 @@ def good_record(street: Path, name: str) -> RecordInfo:
     [
         *((error, number) for error in (KeyRefused("403"), ApiBusy("code 500"), NoCredit("402")) for number in (1, 30)),
         (ApiBusy("code 500"), 150),
+        pytest.param(ApiBusy("code 500"), 300, marks=pytest.mark.timeout(300)),
     ],
 )
 def test_ids_that_the_provider_refuses_alone_keep_none_waiting_and_end_after_a_day(
