@@ -179,7 +179,7 @@ def postgres_ledger(postgres: PostgresServer, _postgres_ledger: str) -> Iterator
     rows(postgres.url(_postgres_ledger), "; ".join(statements))
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.long)])
 def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """Name a fresh ledger, of either kind in turn: the contract is one."""
     if request.param == "sqlite":

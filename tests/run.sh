@@ -1,5 +1,5 @@
 #!/bin/sh
-# Sets up what the checks need in .venv, and runs them all. `quick`: in two minutes, units, contracts and what users see.
+# Sets up what the checks need in .venv, and runs them all. `quick`: in a minute, units, contracts on SQLite and what users see.
 # With other arguments: pytest alone, with these.
 set -eu
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
@@ -8,10 +8,7 @@ set_up "$root/.venv" "$root/requirements-dev.lock"
 cd "$root"
 if [ "${1-}" = quick ]; then
     shift
-    for simulation in test_growth pipeline/test_isolation pipeline/test_preemption pipeline/test_quarantine; do
-        set -- --ignore "tests/unit/$simulation.py" "$@"
-    done
-    set -- -q -n 3 --dist loadfile tests/unit tests/contracts tests/golden "$@"
+    set -- -q -n 3 --dist loadfile -m "not slow and not benchmark and not long" tests/unit tests/contracts tests/golden "$@"
 fi
 [ $# -eq 0 ] || exec "$python" -m pytest "$@"
 

@@ -58,6 +58,7 @@ def test_text_of_a_run_of_the_demos_tasks_is_as_its_file_says(golden: Golden, ru
     golden.hold(name, seen.OF_A_RUN[name](run))
 
 
+@pytest.mark.long
 def test_schema_on_postgresql_is_as_its_file_says(golden: Golden, tmp_path: Path, postgres_url: str) -> None:
     golden.hold(seen.OF_POSTGRES, seen.postgres_schema(tmp_path, postgres_url))
 

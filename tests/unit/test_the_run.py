@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from tests import ROOT
 from tests.conftest import DEAREST
 
+pytestmark = pytest.mark.long
+
 HANGS = """
 import threading
 

@@ -9,6 +9,8 @@ from mutagen.mp3 import MP3
 
 from archiver.demo import song
 
+pytestmark = pytest.mark.long
+
 NAMES = {*song.INSTRUMENTS, "instrumental", "origin"}
 
 

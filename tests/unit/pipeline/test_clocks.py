@@ -14,6 +14,8 @@ from archiver.core.states import TaskState
 from tests.fakes.time import NOW
 from tests.worlds.path import TASK, Path, path_in
 
+pytestmark = pytest.mark.long
+
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 VOCAL = b"vocal" * 9000
 PENDING, ABSENT = RecordInfo(Phase.PENDING, created_at=NOW), RecordInfo(Phase.ABSENT)

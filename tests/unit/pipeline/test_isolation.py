@@ -31,6 +31,8 @@ from tests.fakes.time import NOW
 from tests.fixtures.ledgers import pauses
 from tests.worlds.path import Path, path_in
 
+pytestmark = pytest.mark.long
+
 DAY = timedelta(days=1)
 MINUTE = timedelta(minutes=1)
 CONNECTING = timedelta(seconds=0.2)

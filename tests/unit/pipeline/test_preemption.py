@@ -13,6 +13,8 @@ from archiver.pipeline.lanes import Lanes
 from archiver.pipeline.preemption import Preemption
 from tests.fakes.time import NOW
 
+pytestmark = pytest.mark.long
+
 DAY = timedelta(days=1)
 
 

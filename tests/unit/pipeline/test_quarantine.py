@@ -25,6 +25,8 @@ from tests.fixtures.ledgers import accept, finish, overview
 from tests.fixtures.profiles import examples
 from tests.house import Ledger, LocalDispatcher, breakers_on, context_on, dispatcher_on, ledger_at
 
+pytestmark = pytest.mark.long
+
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
 

@@ -127,6 +127,7 @@ def test_sockets_of_those_that_come_later_are_closed() -> None:
         assert won.fileno() >= 0
 
 
+@pytest.mark.long
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.sampled_from([0.0, 0.01, 0.05, None, OSError(111, "refused")]), min_size=1, max_size=8))
 def test_race_of_any_answers_is_won_by_one_that_answers_and_leaks_nothing(
