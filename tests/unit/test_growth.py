@@ -41,6 +41,7 @@ def test_cost_of_each_pattern_of_the_package_grows_with_its_input_alone() -> Non
         "http1.head._FIELD",
         "core.redaction._BEARER",
         "downloader.sniff._TAG",
+        "ledger.database.faults._SAID[][]",
     ):
         assert f"archiver.{known} " in said or f"archiver.adapters.{known} " in said
     assert int(said.splitlines()[-1].split()[0]) > 75

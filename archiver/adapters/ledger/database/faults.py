@@ -97,14 +97,14 @@ _OF_POSTGRESQL: Mapping[str, Fault] = {
 }
 
 # What the server says while a connection is made, when libpq hands on no SQLSTATE.
-_SAID: Sequence[tuple[str, str]] = (
-    (r"password authentication failed|no password supplied|pg_hba\.conf|role \S+ does not exist", "28"),
-    (r"database \S+ does not exist", "3D000"),
-    (r"permission denied for database", "42501"),
-    (r"too many clients|too many connections|connection slots are reserved", "53300"),
-    (r"starting up|shutting down|recovery mode|not (yet )?accepting connections", "57P03"),
-    (r"session is read-only|in hot standby mode", "25006"),
-    (r"certificate|\bSSL\b", "tls"),
+_SAID: Sequence[tuple[re.Pattern[str], str]] = (
+    (re.compile(r"password authentication failed|no password supplied|pg_hba\.conf|role \S+ does not exist"), "28"),
+    (re.compile(r"database \S+ does not exist"), "3D000"),
+    (re.compile(r"permission denied for database"), "42501"),
+    (re.compile(r"too many clients|too many connections|connection slots are reserved"), "53300"),
+    (re.compile(r"starting up|shutting down|recovery mode|not (yet )?accepting connections"), "57P03"),
+    (re.compile(r"session is read-only|in hot standby mode"), "25006"),
+    (re.compile(r"certificate|\bSSL\b"), "tls"),
 )
 
 _PASSING = ("08", "40", "53300", "57P", "25P03", "25P04")
@@ -148,7 +148,7 @@ def _fault(where: str, error: DBAPIError) -> LedgerFault:
 
 def _state(said: str) -> str:
     """Guess what the server meant; what is not known is a network's trouble."""
-    return next((state for words, state in _SAID if re.search(words, said)), "08")
+    return next((state for words, state in _SAID if words.search(said)), "08")
 
 
 def _of_sqlite(where: str, error: sqlite3.Error) -> LedgerFault:
