@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 import platform
 import re
 import secrets
-from collections.abc import Callable
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from archiver.adapters.ownership import give_to_owner_of_folder, make_folder
@@ -108,3 +112,88 @@ class OwnerLock:
 
     def _path(self, owner: str) -> Path:
         return self._folder / f"{owner}{_SUFFIX}"
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The daemon that works on a ledger's file."""
+
+    pid: int
+    """Its number where it was started: in a container that is the container's."""
+    host: str
+    since: datetime
+
+
+class DaemonRuns(Exception):
+    """Another daemon works on the same file of a ledger."""
+
+    def __init__(self, other: Running | None) -> None:
+        super().__init__()
+        self.other = other
+        """None where it did not say who it is."""
+
+
+_PATIENCE = 1.0
+"""Seconds in which whoever only looks has let go of the lock again."""
+
+
+def running(ledger: Path) -> Running | None:
+    """Return the daemon (`run`) that works on the ledger in that file, or None; for `status`.
+
+    Asks the kernel for the lock, so a daemon that was killed is gone at once, and a file that is left tells nothing.
+    Creates nothing. Raises OSError where the lock's file may not be read, as by another user.
+    """
+    try:
+        descriptor = os.open(_daemon_file(ledger), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _who(descriptor)
+    else:
+        return None
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def only_daemon(ledger: Path, since: datetime) -> Iterator[None]:
+    """Be the one daemon on the ledger in that file while this lasts; raise DaemonRuns, or OSError."""
+    make_folder(ledger.parent)
+    descriptor = os.open(_daemon_file(ledger), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        give_to_owner_of_folder(descriptor, ledger.parent)
+        _lock_for_good(descriptor)
+        said = json.dumps({"pid": os.getpid(), "host": platform.node(), "since": since.isoformat()})
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, said.encode(), 0)
+        yield
+    finally:
+        # The file stays: whoever removed it could remove another's, who locked it just now.
+        os.close(descriptor)
+
+
+def _lock_for_good(descriptor: int) -> None:
+    until = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                raise DaemonRuns(_who(descriptor)) from None
+            time.sleep(_PATIENCE / 20)
+        else:
+            return
+
+
+def _daemon_file(ledger: Path) -> Path:
+    return ledger.with_name(f"{ledger.name}.daemon")
+
+
+def _who(descriptor: int) -> Running | None:
+    try:
+        said = json.loads(os.pread(descriptor, 4096, 0))
+        return Running(int(said["pid"]), str(said["host"]), datetime.fromisoformat(said["since"]))
+    except (ValueError, KeyError, TypeError):
+        return None

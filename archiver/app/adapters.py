@@ -7,7 +7,7 @@ import platform
 import random
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,9 +18,10 @@ from archiver.adapters.ledger import SqlLedger
 from archiver.adapters.ledger.permits import SharedPermits
 from archiver.adapters.object_store import LateStore, ObjectOptions, PutSizes, S3Store
 from archiver.adapters.object_store.buffers import BufferBudget
-from archiver.adapters.owners import OwnerLock
+from archiver.adapters.owners import DaemonRuns, OwnerLock, only_daemon
 from archiver.adapters.provider.accounts import KieAccounts
 from archiver.adapters.provider.client import WINDOW, Answered, KieApi
+from archiver.adapters.provider.file_permits import FilePermits
 from archiver.adapters.provider.limiter import LocalPermits, RateLimiter
 from archiver.adapters.provider.wire import Endpoint
 from archiver.app.extras import extra
@@ -126,7 +127,8 @@ def open_accounts(
 ) -> KieAccounts:
     """Return the clients that hold the provider's keys, one for each account.
 
-    All processes that hand over a `ledger` on a server keep to one rate for each account together.
+    All processes on one ledger keep to one rate for each account together; on a server, those that hand over the
+    `ledger`.
     """
     provider = settings.provider
     endpoint = Endpoint(
@@ -154,9 +156,11 @@ def open_accounts(
 
 
 def _permits(settings: Settings, account: AccountName, machine: Machine, ledger: SqlLedger | None) -> Permits:
-    """Return the account's permits: those of this process, or those of all who share a ledger on a server."""
+    """Return the account's permits: those of all who share the ledger, or of this process where it has none."""
     limit = settings.provider.request_rates()[account]
-    if ledger is None or not on_server(settings):
+    if not on_server(settings):
+        return _permits_on_disk(settings, account, limit, machine)
+    if ledger is None:
         return LocalPermits(limit, WINDOW, clock=machine.monotonic)
     return SharedPermits(
         ledger.db.run,
@@ -167,6 +171,17 @@ def _permits(settings: Settings, account: AccountName, machine: Machine, ledger:
         jitter=random.random,
         clock=machine.monotonic,
     )
+
+
+def _permits_on_disk(settings: Settings, account: AccountName, limit: int, machine: Machine) -> Permits:
+    """Return the permits of all processes beside the ledger's file, where any has been at work on it yet."""
+    folder = owners_folder(settings.ledger.url)
+    longest = settings.provider.timeout.total_seconds()
+    if folder.is_dir():
+        with suppress(OSError):
+            file = folder / f"{account}.pace"
+            return FilePermits(file, limit, window=WINDOW, longest=longest, clock=machine.monotonic)
+    return LocalPermits(limit, WINDOW, clock=machine.monotonic)
 
 
 def open_store(
@@ -273,6 +288,29 @@ def owners_folder(ledger_url: str, environ: Mapping[str, str] = os.environ) -> P
         return data_folder(environ) / "owners"
     database = Path(ledger_url.removeprefix(SQLITE))
     return database.with_name(database.name + ".owners")
+
+
+@contextmanager
+def only_run(settings: Settings, machine: Machine) -> Iterator[None]:
+    """Be the only `run` on a ledger in a file while this lasts; raise LedgerFault with the one that is at work."""
+    file = settings.ledger_file()
+    if file is None:
+        yield
+        return
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(only_daemon(file, machine.clock()))
+        except DaemonRuns as runs:
+            who = "another process" if runs.other is None else f"process {runs.other.pid} on {runs.other.host}"
+            since = "" if runs.other is None else f", since {runs.other.since:%Y-%m-%d %H:%M:%S} UTC"
+            hint = (
+                "stop that one first, or give this one a ledger of its own (ledger.url); `backfill` may run beside it"
+            )
+            raise LedgerFault(f"the ledger {file} has its daemon already: {who}{since}", hint) from None
+        except OSError as error:
+            hint = "the service needs the right to write, and room, in the ledger's folder"
+            raise LedgerFault(f"the ledger {file} cannot be locked: {error.strerror}", hint) from error
+        yield
 
 
 def own_lock(settings: Settings) -> OwnerLock:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -13,7 +13,7 @@ from archiver import __version__
 from archiver.adapters.notify.heartbeat import Ping
 from archiver.adapters.queue_file import QueueFile
 from archiver.adapters.systemd import Systemd
-from archiver.app.adapters import open_messenger, queue_name
+from archiver.app.adapters import only_run, open_messenger, queue_name
 from archiver.app.assembly import Parts, Role, assembled
 from archiver.app.listeners import pages, serving_pages, taking_callbacks
 from archiver.app.machine import THIS_MACHINE, Machine
@@ -187,9 +187,12 @@ def daemon(
     progress = partial(liveness.progress, _WORK)
     metrics = Metrics(__version__, progress=progress)
     answered = metrics.api_answered
-    with assembled(
-        settings, role, log=log, observer=metrics, progress=progress, answered=answered, machine=machine
-    ) as parts:
+    with (
+        only_run(settings, machine) if role is Role.RUN else nullcontext(),
+        assembled(
+            settings, role, log=log, observer=metrics, progress=progress, answered=answered, machine=machine
+        ) as parts,
+    ):
         liveness.tasks = parts.watch
         metrics.watch(_sources(parts, liveness))
         intakes, add_unknown = parts.adapters.ledger.intakes, settings.callback.add_unknown

@@ -60,7 +60,7 @@ def preview(settings: Settings, intakes: Iterable[Intake], *, limit: int | None,
     file = settings.ledger_file()
     with ExitStack() as stack:
         stands = file is None or file.exists()
-        ledger = stack.enter_context(closing(open_ledger(settings))) if stands else None
+        ledger = stack.enter_context(closing(open_ledger(settings, create=False))) if stands else None
         accounts = stack.enter_context(closing(open_accounts(settings, log, ledger=ledger)))
         look = _Look(settings.store.prefix, ledger, accounts)
         yield from look.at(intakes, limit)

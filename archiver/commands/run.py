@@ -22,7 +22,7 @@ def run(context: typer.Context) -> None:
 
     Under systemd it tells how it fares, and feeds the watchdog while it makes progress.
 
-    Exit codes: 0 after a signal; 2 settings; 3 the ledger failed.
+    Exit codes: 0 after a signal; 2 settings; 3 the ledger failed, or has a daemon.
 
     Example: stem-archiver --config /etc/stem-archiver/archiver.toml run
     """

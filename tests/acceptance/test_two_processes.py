@@ -66,3 +66,18 @@ def test_append_returns_only_when_lines_and_a_new_files_name_are_on_the_disk(tmp
             queue.append([TaskId("task-0001"), TaskId("task-0002")])
         kept = [name for name in called if name in ("write", "fsync")]
         assert kept == ["write", "write", *["fsync"] * syncs]
+
+
+def test_second_run_on_a_ledger_says_who_holds_it_and_exits_3_until_that_one_is_gone(site: Site) -> None:
+    with site.daemon() as daemon:
+        daemon.wait_event("daemon.started")
+        second = site.run("run")
+        assert second.code == 3
+        assert f"has its daemon already: process {daemon.popen.pid} on " in second.err
+        assert "since 20" in second.err
+        assert site.run("backfill", "-", stdin="").code == 0, "a backfill may run beside it"
+        daemon.popen.kill()
+        daemon.popen.wait()
+    with site.daemon() as third:
+        third.wait_event("daemon.started")
+        assert third.stop() == 0

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from archiver.adapters.owners import OwnerLock
+from archiver.adapters.owners import DaemonRuns, OwnerLock, Running, only_daemon, running
 from tests.fixtures.ledgers import LEASE, NOW, claim, open_ledger, shown, take_in, tid
 from tests.house import Ledger
 
@@ -197,3 +197,28 @@ def test_lock_that_root_makes_in_the_folder_of_a_user_is_that_users(tmp_path: Pa
     made = {path.name: path.stat().st_uid for path in tmp_path.rglob("*")}
     lock.close()
     assert made == {"ledger.db.owners": NOBODY, f"{lock.owner}.lock": NOBODY}
+
+
+# --- the one daemon of a ledger in a file
+
+
+def test_daemon_is_told_from_none_and_from_a_file_that_is_left(tmp_path: Path) -> None:
+    ledger = tmp_path / "new" / "ledger.db"
+    assert running(ledger) is None
+    assert not ledger.parent.exists(), "looking creates nothing"
+    with only_daemon(ledger, NOW):
+        assert running(ledger) == Running(os.getpid(), platform.node(), NOW)
+        with pytest.raises(DaemonRuns) as refused, only_daemon(ledger, NOW):
+            pass
+        assert refused.value.other == Running(os.getpid(), platform.node(), NOW)
+    assert running(ledger) is None
+    with only_daemon(ledger, NOW):
+        assert running(ledger) is not None
+
+
+def test_daemon_that_does_not_say_who_it_is_is_seen_all_the_same(tmp_path: Path) -> None:
+    with only_daemon(tmp_path / "ledger.db", NOW):
+        (tmp_path / "ledger.db.daemon").write_text("junk")
+        with pytest.raises(DaemonRuns) as refused, only_daemon(tmp_path / "ledger.db", NOW):
+            pass
+        assert refused.value.other is None

@@ -1,0 +1,190 @@
+"""The permits that the processes on one machine share: exact, whoever dies, whatever stands in the file."""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.queues import Queue
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from archiver.adapters.provider.file_permits import FARTHEST_COOL_DOWN, GRACE, FilePermits
+from archiver.adapters.provider.limiter import RateLimiter
+from archiver.ports.provider import NoPermit
+from tests.fakes.time import Seconds
+
+WINDOW = 10.0
+LONGEST = 30.0
+Make = Callable[..., FilePermits]
+
+
+@pytest.fixture
+def seconds() -> Seconds:
+    return Seconds()
+
+
+@pytest.fixture
+def make(tmp_path: Path, seconds: Seconds) -> Make:
+    """Each as a process of its own would have it."""
+
+    def make(limit: int = 2, name: str = "default") -> FilePermits:
+        return FilePermits(tmp_path / name, limit, window=WINDOW, longest=LONGEST, clock=seconds)
+
+    return make
+
+
+def taken(permits: FilePermits) -> str:
+    found = permits.take()
+    assert isinstance(found, str)
+    return found
+
+
+def wait_of(permits: FilePermits) -> NoPermit:
+    found = permits.take()
+    assert isinstance(found, NoPermit)
+    return found
+
+
+def test_permits_are_shared_by_those_of_a_file_and_by_no_others(make: Make) -> None:
+    one, other, another = make(), make(), make(name="second")
+    assert (one.left(), other.left()) == (2, 2)
+    taken(one)
+    taken(other)
+    assert (one.left(), other.left(), another.left()) == (0, 0, 2)
+    wait_of(one)
+    wait_of(other)
+    taken(another)
+
+
+def test_permit_that_is_given_back_rests_for_a_window(make: Make, seconds: Seconds) -> None:
+    one, other = make(1), make(1)
+    one.give_back(taken(one))
+    seconds.now += 4
+    assert wait_of(other).seconds == pytest.approx(6)
+    seconds.now += 6
+    taken(other)
+
+
+def test_permit_that_is_out_is_looked_at_again_a_window_later_at_the_latest(make: Make) -> None:
+    one, other = make(1), make(1)
+    taken(one)
+    assert wait_of(other).seconds == WINDOW
+
+
+def test_permit_of_a_process_that_died_is_free_when_its_lease_is_over(make: Make, seconds: Seconds) -> None:
+    one, other = make(1), make(1)
+    late = taken(one)
+    seconds.now += GRACE + LONGEST + WINDOW - 0.1
+    wait_of(other)
+    seconds.now += 0.1
+    taken(other)
+    one.give_back(late)
+    assert wait_of(other).seconds == WINDOW, "what another took is not given back by the first"
+
+
+def test_cool_down_holds_for_all_who_share_the_file(make: Make, seconds: Seconds) -> None:
+    one, other = make(), make()
+    one.cool_down(7)
+    assert wait_of(other) == NoPermit(7, 7)
+    assert other.left() == 0
+    one.cool_down(3)
+    seconds.now += 7
+    taken(other)
+
+
+def test_limit_is_that_of_whoever_said_so_last_and_counts_what_is_out(make: Make, seconds: Seconds) -> None:
+    one, other = make(3), make(3)
+    for _ in range(3):
+        one.give_back(taken(one))
+    other.resize(2)
+    assert other.left() == one.left() == 0
+    seconds.now += WINDOW
+    assert one.left() == 2
+    one.resize(5)
+    assert (one.left(), other.left()) == (5, 5)
+
+
+def test_times_of_before_the_machine_was_started_anew_count_for_a_window_at_most(make: Make, seconds: Seconds) -> None:
+    seconds.now = 1e9
+    one = make(2)
+    taken(one)
+    one.give_back(taken(one))
+    one.cool_down(FARTHEST_COOL_DOWN - 1)
+    seconds.now = 5
+    assert wait_of(one) == NoPermit(WINDOW)
+    seconds.now += WINDOW
+    assert one.left() == 2
+
+
+@pytest.mark.parametrize("junk", [b"", b"\x00", b"junk" * 100, b"\xff" * 88, b"\x00" * 88])
+def test_file_with_anything_in_it_is_used(make: Make, seconds: Seconds, tmp_path: Path, junk: bytes) -> None:
+    (tmp_path / "default").write_bytes(junk)
+    one = make(2)
+    seconds.now += WINDOW
+    if not one.left():  # what stood there may have meant that all are out
+        seconds.now += GRACE + LONGEST + WINDOW
+    assert one.left() == 2
+
+
+@given(
+    limit=st.integers(1, 4),
+    steps=st.lists(st.tuples(st.sampled_from("tgr"), st.integers(0, 2), st.floats(0, 6)), max_size=60),
+)
+def test_no_more_than_the_limit_are_out_or_at_rest(
+    tmp_path_factory: pytest.TempPathFactory, limit: int, steps: list[tuple[str, int, float]]
+) -> None:
+    seconds, folder = Seconds(), tmp_path_factory.mktemp("pace")
+    three = [FilePermits(folder / "f", limit, window=WINDOW, longest=LONGEST, clock=seconds) for _ in range(3)]
+    out: list[tuple[int, str]] = []
+    resting: list[float] = []
+    for what, who, wait in steps:
+        seconds.now += wait
+        resting = [each for each in resting if each > seconds.now]
+        if what == "g" and out:
+            owner, permit = out.pop(0)
+            three[owner].give_back(permit)
+            resting.append(seconds.now + WINDOW)
+        elif what == "t":
+            found = three[who].take()
+            assert isinstance(found, str) == (len(out) + len(resting) < limit)
+            out += [(who, found)] if isinstance(found, str) else []
+        assert three[who].left() == limit - len(out) - len(resting)
+        if seconds.now > 1000 + LONGEST:
+            break  # before the first lease is over
+
+
+def _hammer(file: str, seed: int, requests: int, came: Queue[float]) -> None:
+    """A process: four threads that ask over an uneven line."""
+    uneven = random.Random(seed)
+    permits = FilePermits(Path(file), 4, window=0.6, longest=1.0)
+    limiter = RateLimiter(permits, clock=time.monotonic, wait=threading.Condition.wait)
+
+    def request() -> None:
+        with limiter.permit(60):
+            time.sleep(uneven.choice((0, 0.01, 0.05)))
+            came.put(time.monotonic())
+            time.sleep(uneven.choice((0, 0.02)))
+
+    with ThreadPoolExecutor(4) as pool:
+        for each in [pool.submit(request) for _ in range(requests)]:
+            each.result()
+
+
+def test_three_processes_together_keep_one_rate_exactly(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    came: Queue[float] = context.Queue()
+    workers = [context.Process(target=_hammer, args=(str(tmp_path / "f"), seed, 6, came)) for seed in range(3)]
+    for worker in workers:
+        worker.start()
+    times = [came.get(timeout=60) for _ in range(18)]
+    for worker in workers:
+        worker.join(30)
+        assert worker.exitcode == 0
+    assert max(sum(1 for each in times if start <= each <= start + 0.6) for start in times) <= 4
