@@ -327,7 +327,7 @@ def check(stage: Stage, *, replaced: bool = False) -> None:
         assert overview.tasks[TaskState.ARCHIVED] == sum(overview.tasks.values()) == len(stage.tasks)
         assert (overview.working, overview.pauses) == (0, ())
         assert ledger.uploads.of_dead(lambda _: False) == []
-    assert list((stage.site.folder / "state").glob("*.owners/*")) == [], "an owner's lock is left"
+    assert list((stage.site.folder / "state").glob("*.owners/*.lock")) == [], "an owner's lock is left"
 
 
 def versioning(client: S3Client, bucket: str) -> None:
