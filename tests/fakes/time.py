@@ -70,6 +70,8 @@ class SimulatedTime:
         self._strangers = threading.enumerate()
         self._order = itertools.count()
         self._waits: list[tuple[float, int, threading.Condition]] = []
+        self._alive: set[int] = set()
+        """Those that nobody ended: the end of another would wake all who wait for the same, to wait anew each."""
 
     def clock(self) -> datetime:
         return self._began + timedelta(seconds=self._seconds) + self.jumped
@@ -89,14 +91,19 @@ class SimulatedTime:
 
     def wait(self, condition: threading.Condition, seconds: float) -> None:
         """Stand for `threading.Condition.wait`."""
-        heapq.heappush(self._waits, (self._seconds + seconds, next(self._order), condition))
+        number = next(self._order)
+        self._alive.add(number)
+        heapq.heappush(self._waits, (self._seconds + seconds, number, condition))
         condition.wait()
+        self._alive.discard(number)
 
     def run_to(self, until: float) -> None:
         """Let everything happen up to that second."""
         self._settle()
         while self._waits and self._waits[0][0] <= until:
-            ends, _, condition = heapq.heappop(self._waits)
+            ends, number, condition = heapq.heappop(self._waits)
+            if number not in self._alive:
+                continue
             self._seconds = max(self._seconds, ends)
             with condition:
                 condition.notify_all()

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Connection,
+    Select,
     and_,
+    bindparam,
     case,
     exists,
     func,
@@ -93,8 +97,8 @@ class SqlReports(LedgerPart):
 def _overview(
     db: Connection, now: datetime, at_risk: timedelta, retention: timedelta, values: Mapping[str, Any]
 ) -> Overview:
-    near = or_(tasks.c.deadline < now + at_risk, and_(_NO_DEADLINE, now + at_risk - retention > _BEGUN))
-    endangered = and_(OPEN, near, _lacks_a_stem())
+    endangered, before = and_(OPEN, tasks.c.deadline < now + at_risk, _lacks_a_stem()), now + at_risk - retention
+    unlisted = [_Unlisted(*row) for row in db.execute(_UNLISTED, {"endangered": before})]
     its_tasks = dict.fromkeys(TaskState, 0) | _count_tasks(db)
     totals = db.execute(select(tallies)).all()
     working, ready, next_due = db.execute(_STANDING, values).one()
@@ -107,9 +111,10 @@ def _overview(
         due=ready,
         working=working,
         next_due=next_due,
-        nearest_deadline=_nearest_deadline(db, retention),
-        at_risk_count=db.scalar(select(func.count()).select_from(tasks).where(endangered)) or 0,
-        at_risk=_at_risk(db, endangered, retention),
+        nearest_deadline=_nearest_deadline(db, unlisted, retention),
+        at_risk_count=(db.scalar(select(func.count()).select_from(tasks).where(endangered)) or 0)
+        + sum(each.endangered for each in unlisted),
+        at_risk=_at_risk(db, endangered, unlisted, before, retention),
         pauses=all_pauses(db),
         rejected_lines=db.scalar(select(func.count()).select_from(rejects)) or 0,
         rejects=_last_rejects(db),
@@ -119,7 +124,7 @@ def _overview(
         quarantined=_quarantined(db),
         forecast_late=None
         if rate is None
-        else plan.forecast(_backlog(db, retention), rate / RATE_WINDOW.total_seconds(), now),
+        else plan.forecast(_backlog(db, unlisted, retention), rate / RATE_WINDOW.total_seconds(), now),
     )
 
 
@@ -128,12 +133,31 @@ _BEGUN = type_coerce(
     case((tasks.c.created_at < tasks.c.accepted_at, tasks.c.created_at), else_=tasks.c.accepted_at), UtcTime
 )
 """When a task of which no deadline is known was created, as far as that is known, or accepted."""
+_MINUTE = 60_000_000
 
 
-def _nearest_deadline(db: Connection, retention: timedelta) -> datetime | None:
+@dataclass(frozen=True, slots=True)
+class _Unlisted:
+    """The open tasks that began within one minute and of which no deadline is known, and so no stem."""
+
+    begun: datetime
+    """When the first of them did."""
+    count: int
+    endangered: int
+
+
+_UNLISTED = (
+    select(func.min(_BEGUN), func.count(), func.count().filter(bindparam("endangered", type_=UtcTime) > _BEGUN))
+    .where(OPEN, _NO_DEADLINE)
+    .group_by(type_coerce(_BEGUN, BigInteger) // _MINUTE)
+)
+"""One look at them all, which may be many: few rows come of it."""
+
+
+def _nearest_deadline(db: Connection, unlisted: Sequence[_Unlisted], retention: timedelta) -> datetime | None:
     known = db.scalar(select(func.min(tasks.c.deadline)).where(OPEN))
-    first = db.scalar(select(func.min(_BEGUN)).where(OPEN, _NO_DEADLINE))
-    return min((moment for moment in (known, first and first + retention) if moment is not None), default=None)
+    first = (each.begun + retention for each in unlisted)
+    return min((moment for moment in (known, *first) if moment is not None), default=None)
 
 
 _STANDING = select(
@@ -162,7 +186,7 @@ def _stems_an_hour(db: Connection, values: Mapping[str, Any], *, stems_stored: i
     return 0.0 if db.scalar(select(exists().where(waiting)), values) else None
 
 
-def _backlog(db: Connection, retention: timedelta) -> list[tuple[datetime, int]]:
+def _backlog(db: Connection, unlisted: Sequence[_Unlisted], retention: timedelta) -> list[tuple[datetime, int]]:
     """Return the stems still wanted, by their task's deadline; a task of which none is known counts as one."""
     query = (
         select(tasks.c.deadline, func.count())
@@ -170,9 +194,8 @@ def _backlog(db: Connection, retention: timedelta) -> list[tuple[datetime, int]]
         .where(OPEN, tasks.c.deadline.is_not(None), stems.c.state == StemState.WANTED)
         .group_by(tasks.c.deadline)
     )
-    unknown = select(_BEGUN, func.count()).where(OPEN, _NO_DEADLINE).group_by(_BEGUN)
     backlog = [(deadline, count) for deadline, count in db.execute(query)]
-    return backlog + [(begun + retention, count) for begun, count in db.execute(unknown)]
+    return backlog + [(each.begun + retention, each.count) for each in unlisted]
 
 
 def _count_tasks(db: Connection) -> dict[TaskState, int]:
@@ -186,12 +209,17 @@ def _lacks_a_stem() -> ColumnElement[bool]:
     return or_(its_stems.where(stems.c.state != StemState.STORED), not_(its_stems))
 
 
-def _at_risk(db: Connection, endangered: ColumnElement[bool], retention: timedelta) -> tuple[AtRisk, ...]:
+def _at_risk(
+    db: Connection,
+    endangered: ColumnElement[bool],
+    unlisted: Sequence[_Unlisted],
+    before: datetime,
+    retention: timedelta,
+) -> tuple[AtRisk, ...]:
     columns = (tasks.c.task_id, tasks.c.deadline, _BEGUN.label("begun"), tasks.c.reason)
-    found: list[AnyRow] = []
-    for known, order in ((not_(_NO_DEADLINE), tasks.c.deadline), (_NO_DEADLINE, _BEGUN)):
-        search = select(*columns).where(endangered, known).order_by(order, tasks.c.task_id).limit(SHOWN)
-        found += db.execute(search).all()
+    search = select(*columns).where(endangered).order_by(tasks.c.deadline, tasks.c.task_id)
+    found = list(db.execute(search.limit(SHOWN)))
+    found += _first_unlisted(db, select(*columns), unlisted, before)
     deadlines = {row.task_id: row.deadline or row.begun + retention for row in found}
     rows = sorted(found, key=lambda row: (deadlines[row.task_id], row.task_id))[:SHOWN]
     its_stems = stems_of(db, [row.task_id for row in rows])
@@ -204,6 +232,23 @@ def _at_risk(db: Connection, endangered: ColumnElement[bool], retention: timedel
         )
         for row in rows
     )
+
+
+def _first_unlisted(
+    db: Connection, search: Select[Any], unlisted: Sequence[_Unlisted], before: datetime
+) -> Sequence[AnyRow]:
+    """Return those that began first, before then; only the minutes in which they did are searched."""
+    count, until = 0, before
+    for minute in sorted(unlisted, key=lambda each: each.begun):
+        count += minute.endangered
+        if count >= SHOWN:
+            until = min(until, minute.begun + timedelta(minutes=1))
+            break
+    if not count:
+        return []
+    return db.execute(
+        search.where(OPEN, _NO_DEADLINE, until > _BEGUN).order_by(_BEGUN, tasks.c.task_id).limit(SHOWN)
+    ).all()
 
 
 def _quarantined(db: Connection) -> tuple[Quarantined, ...]:
