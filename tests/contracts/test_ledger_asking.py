@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import heapq
+import itertools
+import random
 from datetime import datetime, timedelta
 
 import pytest
 
-from archiver.core.model import Claim, Later, Stage
+from archiver.core import plan
+from archiver.core.model import Claim, Later, Stage, TaskId
+from archiver.core.states import TaskState
 from tests.fixtures.ledgers import DAY, LEASE, NOW, SECOND, finish, listed, overview, release, take_in, tid
 from tests.house import Ledger
 
@@ -92,6 +97,72 @@ def test_jobs_are_deferred_for_links_and_for_what_was_never_asked_about_before_t
     due = ledger.claims.due(Stage.LIST, now=NOW, until=NOW, limit=8)
     assert len(due) == 8
     assert [each.task_id for each in sorted(due, key=lambda each: each.urgency)][:3] == [tid(200), tid(300), tid(301)]
+
+
+class Jobs:
+    """Jobs as an engine does them: by priority, then as they were deferred; of each task one at a time."""
+
+    def __init__(self, ledger: Ledger, window: int, again: timedelta) -> None:
+        self.ledger, self.window, self.again, self.now = ledger, window, again, NOW
+        self._order = itertools.count()
+        self._queue: list[tuple[int, int, TaskId]] = []
+
+    def does_one(self) -> TaskId:
+        """Defer what is due, do the next job half a second later, and let its task be due again so much later."""
+        waiting = {job[2] for job in self._queue}
+        for due in self.ledger.claims.due(Stage.LIST, now=self.now, until=self.now, limit=self.window):
+            if due.task_id not in waiting:
+                priority = plan.priority(due.urgency, due.deadline, self.now)
+                heapq.heappush(self._queue, (-priority, next(self._order), due.task_id))
+        *_, task_id = heapq.heappop(self._queue)
+        self.now += SECOND / 2
+        claim = self.ledger.claims.claim_task(task_id, owner="us", now=self.now, lease=LEASE, stages=list(Stage))
+        assert claim is not None
+        not_ready(self.ledger, claim, self.now, again=self.now + self.again, fault=claim.state is TaskState.LISTED)
+        return task_id
+
+
+@pytest.mark.parametrize("left", [DAY / 4, 9 * DAY], ids=["near", "far"])
+def test_jobs_for_never_asked_ids_have_half_of_the_asks_while_any_wait(ledger: Ledger, left: timedelta) -> None:
+    for n in range(200, 230):
+        finish(ledger, listed(ledger, n, deadline=NOW + left, query="?sig=1"), Later(NOW, "busy", fault=True))
+    jobs = Jobs(ledger, window=20, again=timedelta())
+    for _ in range(30):
+        jobs.does_one()
+    take_in(ledger, *range(300, 360), now=jobs.now)
+    done = [jobs.does_one() for _ in range(100)]
+    assert tid(300) in done[: jobs.window + 1]
+    fresh = [n for n, task in enumerate(done) if task >= tid(300)]
+    assert len(fresh) >= (60 if left > DAY else 38), "what is needed in days can wait"
+    assert all(at <= jobs.window + 2 * n for n, at in enumerate(fresh)), "half at least, once it has begun"
+
+
+def test_links_that_are_needed_soon_have_jobs_beside_a_flood_of_never_asked_ids(ledger: Ledger) -> None:
+    take_in(ledger, *range(300, 400))
+    jobs = Jobs(ledger, window=20, again=DAY)
+    for _ in range(10):
+        jobs.does_one()
+    for n in range(200, 210):
+        finish(ledger, listed(ledger, n, deadline=jobs.now + DAY / 4, query="?sig=1"), Later(NOW, "busy", fault=True))
+    done = [jobs.does_one() for _ in range(60)]
+    assert {tid(n) for n in range(200, 210)} <= set(done)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_overview_tells_of_ids_that_nobody_asked_about_as_if_each_had_been_looked_at(ledger: Ledger, seed: int) -> None:
+    dice = random.Random(seed)
+    accepted = {}
+    for n in range(100):
+        accepted[tid(n)] = (
+            NOW - 13 * DAY + timedelta(seconds=dice.choice([0.25, 1, 90, 40_000]) * dice.randint(-50, 50))
+        )
+        take_in(ledger, n, now=accepted[tid(n)])
+    late = sorted((at, task) for task, at in accepted.items() if at + 14 * DAY < NOW + DAY)
+    seen = overview(ledger, at_risk=DAY)
+    assert seen.at_risk_count == len(late)
+    assert [(each.deadline - 14 * DAY, each.task_id) for each in seen.at_risk] == late[:20]
+    assert seen.nearest_deadline == min(accepted.values()) + 14 * DAY
+    assert seen.forecast_late == len(accepted)
 
 
 @pytest.mark.parametrize(("age", "alarmed"), [(timedelta(days=13, hours=23), 1), (timedelta(days=12), 0)])

@@ -32,8 +32,10 @@ TURNS = (
 )
 """Whose turn it is to be asked about first, again and again; where nothing is due of it, the next part that has."""
 
-LINKS_FIRST = timedelta(minutes=10)
-"""By so much a job for a link goes before one for a task that was never asked about."""
+NEAR = timedelta(days=1)
+"""A link that is needed within so long, and what was never asked about, have jobs that go first, in turn, ..."""
+HEAD_START = timedelta(days=1)
+"""... by so much before the jobs for other links."""
 
 
 class SqlClaims(LedgerPart):
@@ -233,10 +235,10 @@ def _to_ask(db: Connection, wanted: Wanted, values: Mapping[str, Any]) -> list[A
 
 
 def _due(row: AnyRow, now: datetime) -> Due:
-    """Return the task as a job has it: jobs are done in the order of one number."""
+    """Return the task as a job has it: jobs are done in the order of one number, and of their making."""
     urgency = row.urgency
     if row.stage is Stage.LIST and urgency < plan.ASKED_AGAIN:
-        urgency = now - LINKS_FIRST if urgency > now else now
+        urgency = now - HEAD_START if urgency <= now + NEAR else now
     return Due(TaskId(row.task_id), row.stage, urgency, row.deadline, row.not_before)
 
 
