@@ -42,6 +42,25 @@ def place_of(folder: Path) -> str:
     return f"{name}-{here}"
 
 
+def is_alive(folder: Path, owner: str, *, shared: bool) -> bool | None:
+    """Return the same as `OwnerLock.alive`, for who holds no lock of its own; changes nothing."""
+    try:
+        if shared and not owner.startswith(f"{place_of(folder)}-"):
+            return None
+        descriptor = os.open(folder / f"{owner}{_SUFFIX}", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None if shared else False
+    except PermissionError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 class OwnerLock:
     """This process's proof of life: an exclusive flock on `folder/<owner>.lock` until `close`.
 

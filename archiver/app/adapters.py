@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import random
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from archiver import __version__
@@ -28,6 +25,7 @@ from archiver.app.extras import extra
 from archiver.app.jobs import open_jobs
 from archiver.app.ledger import on_server, open_ledger
 from archiver.app.machine import THIS_MACHINE, Machine
+from archiver.app.places import owners_folder
 from archiver.core.errors import LedgerFault, SettingsFault
 from archiver.core.model import AccountName
 from archiver.core.redaction import Cleaner
@@ -36,8 +34,7 @@ from archiver.ports.provider import Permits
 from archiver.ports.runtime import UNWATCHED, EventLog, Watch
 from archiver.ports.work import Engine
 from archiver.service.alerts import Alerts
-from archiver.settings import Settings, data_folder
-from archiver.settings.rules import SQLITE
+from archiver.settings import Settings
 
 if TYPE_CHECKING:
     from archiver.adapters.notify.messenger import Messenger
@@ -274,20 +271,6 @@ def open_messenger(settings: Settings) -> Messenger:
         return Messenger(settings.notify.services())
     except ValueError as error:
         raise SettingsFault(f"notify.urls: {error}") from None
-
-
-def queue_name(settings: Settings) -> str:
-    """Return the name of the queue file in the ledger: on each machine another may stand under the same path."""
-    path = str(settings.queue.path)
-    return f"{platform.node()}:{path}" if on_server(settings) else path
-
-
-def owners_folder(ledger_url: str, environ: Mapping[str, str] = os.environ) -> Path:
-    """Return the folder where the processes of this machine that share the ledger keep their locks."""
-    if not ledger_url.startswith(SQLITE):
-        return data_folder(environ) / "owners"
-    database = Path(ledger_url.removeprefix(SQLITE))
-    return database.with_name(database.name + ".owners")
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,6 +27,7 @@ from archiver.pipeline.task import Archiver
 from archiver.ports.runtime import EventLog, Observer
 from archiver.service.housekeeping import Housekeeping, abort_strays
 from archiver.service.liveness import TaskWatch
+from archiver.service.presence import Presence
 from archiver.service.shutdown import Shutdown, drain
 from archiver.settings import Settings
 
@@ -49,6 +52,7 @@ class Parts:
     breakers: Breakers
     dispatcher: Dispatcher
     watch: TaskWatch
+    presence: Presence
 
     @property
     def housekeeping(self) -> Housekeeping:
@@ -118,18 +122,51 @@ def assembled(
     ) as adapters:
         breakers = Breakers(adapters.ledger.pauses, machine.clock, log, settings.provider.api_keys())
         archiver = _archiver(settings, role, adapters, breakers, watch, log=log, observer=observer, machine=machine)
-        in_flight = settings.download.tasks_in_flight
-        options = DispatchOptions(adapters.owner, in_flight, enlisted_only=role is Role.BACKFILL)
-        claims, crowded = adapters.ledger.claims, adapters.accounts.crowded
-        crowd = adapters.transfers.crowd
-        context = DispatchContext(
-            claims, breakers, options, machine.clock, log, progress, crowded, crowd, monotonic=machine.monotonic
-        )
+        context = _dispatch_context(settings, role, adapters, breakers, log=log, progress=progress, machine=machine)
         dispatcher = _dispatcher(role, adapters, context, archiver.archive)
-        parts = Parts(role, settings, machine, log, adapters, breakers, dispatcher, watch)
+        presence = _presence(role, adapters, breakers, dispatcher, machine)
+        parts = Parts(role, settings, machine, log, adapters, breakers, dispatcher, watch, presence)
         dispatcher.renew()
         parts.housekeeping.free_leases()
+        presence.begin()
         yield parts
+        presence.end()
+
+
+def _dispatch_context(
+    settings: Settings,
+    role: Role,
+    adapters: Adapters,
+    breakers: Breakers,
+    *,
+    log: EventLog,
+    progress: Callable[[], None],
+    machine: Machine,
+) -> DispatchContext:
+    in_flight = settings.download.tasks_in_flight
+    options = DispatchOptions(adapters.owner, in_flight, enlisted_only=role is Role.BACKFILL)
+    claims, crowded, crowd = adapters.ledger.claims, adapters.accounts.crowded, adapters.transfers.crowd
+    return DispatchContext(
+        claims, breakers, options, machine.clock, log, progress, crowded, crowd, monotonic=machine.monotonic
+    )
+
+
+def _presence(role: Role, adapters: Adapters, breakers: Breakers, dispatcher: Dispatcher, machine: Machine) -> Presence:
+    def doing() -> str:
+        working = dispatcher.working
+        does = f"{working} task{'s' if working > 1 else ''} in flight" if working else "waiting for work"
+        paused = ", ".join(breakers.paused())
+        return f"{does}; paused: {paused}" if paused else does
+
+    return Presence(
+        adapters.ledger.processes,
+        owner=adapters.owner,
+        role=role.value,
+        place=platform.node(),
+        pid=os.getpid(),
+        clock=machine.clock,
+        doing=doing,
+    )
 
 
 def policy_of(settings: Settings, *, called: bool = False) -> Policy:

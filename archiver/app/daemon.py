@@ -13,10 +13,12 @@ from archiver import __version__
 from archiver.adapters.notify.heartbeat import Ping
 from archiver.adapters.queue_file import QueueFile
 from archiver.adapters.systemd import Systemd
-from archiver.app.adapters import only_run, open_messenger, queue_name
+from archiver.app.adapters import only_run, open_messenger
 from archiver.app.assembly import Parts, Role, assembled
 from archiver.app.listeners import pages, serving_pages, taking_callbacks
 from archiver.app.machine import THIS_MACHINE, Machine
+from archiver.app.places import queue_name
+from archiver.app.standing import queue_standing
 from archiver.app.tunables import Reload, tunables
 from archiver.core.reports import Overview
 from archiver.pipeline.cluster import RENEW_EVERY
@@ -69,7 +71,7 @@ class DaemonProcess:
         self.liveness.expect(_WORK, _WORK_WITHIN)
         reload = Reload(settings, read=read, tunes=tunables(parts), log=log)
         manager = Systemd.of(os.environ, os.getpid())
-        supervision = Supervision(manager, self.liveness, self._status, hangup, reload, log)
+        supervision = Supervision(manager, self.liveness, parts.presence.doing, hangup, reload, log)
         daemon = Daemon(
             self.jobs(),
             shutdown=shutdown,
@@ -92,12 +94,6 @@ class DaemonProcess:
                     self.delivery.close(_LAST_WORDS)
         if fault is not None:
             raise fault
-
-    def _status(self) -> str:
-        working = self.parts.dispatcher.working
-        does = f"{working} task{'s' if working > 1 else ''} in flight" if working else "waiting for work"
-        paused = ", ".join(self.parts.breakers.paused())
-        return f"{does}; paused: {paused}" if paused else does
 
     # --- the jobs
 
@@ -129,6 +125,7 @@ class DaemonProcess:
         self.parts.dispatcher.renew()
         self.parts.housekeeping.free_leases()
         self.parts.housekeeping.abort_uploads()
+        self.parts.presence.note()
 
     def _intake(self) -> QueueIntake:
         name = queue_name(self.parts.settings)
@@ -145,6 +142,7 @@ class DaemonProcess:
             log=self.parts.log,
             checkpoint=self.parts.machine.checkpoint,
             progress=progress,
+            looked=self.parts.presence.looked,
         )
 
     def _deadlines(self) -> Callable[[], None]:
@@ -208,13 +206,10 @@ def _sources(parts: Parts, liveness: Liveness) -> Sources:
         at_risk, retention = settings.schedule.at_risk, settings.provider.retention
         return adapters.ledger.reports.overview(now=clock(), at_risk=at_risk, retention=retention)
 
-    def unread() -> int:
-        cursor = adapters.ledger.intakes.cursor(queue_name(settings))
-        return QueueFile(str(settings.queue.path)).unread(cursor)
-
     return Sources(
         overview=overview,
-        unread=unread,
+        queue=lambda: queue_standing(settings, adapters.ledger),
+        poll=settings.queue.poll_interval,
         paused=parts.breakers.paused,
         late=liveness.late,
         budget=adapters.accounts.budget,

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from archiver import __version__
-from archiver.commands import backfill, control, demo, ledger, queue, run, settings, tasks
+from archiver.commands import backfill, control, demo, ledger, listing, queue, run, settings, tasks
 
 _HELP = (
     "Archives the stems an AI music provider made for you into S3 before they expire.\n\n"
@@ -37,9 +37,10 @@ for command in (
     run.worker,
     backfill.backfill,
     tasks.enqueue,
-    tasks.status,
-    tasks.show,
+    listing.status,
+    listing.show,
     tasks.retry,
+    tasks.ack,
     control.pause,
     control.resume,
     control.health,
@@ -47,6 +48,7 @@ for command in (
     demo.demo,
 ):
     app.command()(command)
+app.command("list")(listing.list_tasks)
 config_app.command("show")(settings.show)
 config_app.command("validate")(settings.validate)
 ledger_app.command("copy")(ledger.copy)

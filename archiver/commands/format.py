@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, is_dataclass
 from datetime import datetime, timedelta
 from enum import Enum
@@ -28,8 +28,27 @@ def jsonable(value: object) -> object:
 
 
 def print_json(value: object, out: TextIO) -> None:
-    """Print one JSON object on one line, in ASCII: no character of it can steer a terminal."""
-    out.write(json.dumps(jsonable(value)) + "\n")
+    """Print one JSON object on one line, in ASCII: no character of it can steer a terminal.
+
+    Of an iterator in a mapping one item is held in memory at a time; what is callable there is called in its turn.
+    """
+    out.writelines(_json_parts(value))
+    out.write("\n")
+
+
+def _json_parts(value: object) -> Iterator[str]:
+    if isinstance(value, Mapping) and any(isinstance(item, Iterator) for item in value.values()):
+        for number, (key, item) in enumerate(value.items()):
+            yield f"{', ' if number else '{'}{json.dumps(str(jsonable(key)))}: "
+            yield from _json_parts(item() if callable(item) else item)
+        yield "}"
+    elif isinstance(value, Iterator):
+        yield "["
+        for number, item in enumerate(value):
+            yield f"{', ' if number else ''}{json.dumps(jsonable(item))}"
+        yield "]"
+    else:
+        yield json.dumps(jsonable(value))
 
 
 def span(delta: timedelta | None) -> str:

@@ -1,28 +1,25 @@
-"""`enqueue`, `status`, `show` and `retry`."""
+"""`enqueue`, `retry` and `ack`."""
 
 from __future__ import annotations
 
-import sys
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from archiver.commands.invocation import (
     Exit,
-    JsonFlag,
     fail,
     faults,
     ledger_of,
     settings_of,
     task_ids,
-    terminal,
 )
-from archiver.commands.naming import fail_unknown, named_in, unknown
+from archiver.commands.naming import named_in, unknown
 
 if TYPE_CHECKING:
-    from archiver.core.model import AccountName
-    from archiver.settings import Settings
+    from archiver.core.attention import Need
+    from archiver.core.model import AccountName, TaskId
+    from archiver.settings import Loaded, Settings
 
 
 def enqueue(
@@ -72,61 +69,6 @@ def _account(settings: Settings, name: str | None) -> AccountName | None:
     return None if name is None else known[name]
 
 
-def status(context: typer.Context, as_json: JsonFlag = False) -> None:
-    """Count tasks by state, and workers and their jobs; say what is at risk, paused, quarantined or rejected.
-
-    Exit codes: 0 all is well; 1 anything is lost, refused, quarantined or at risk; 2 settings; 3 the ledger failed.
-
-    Example: stem-archiver status --json
-    """
-    loaded = settings_of(context)
-    from archiver.app.clock import utc_now
-    from archiver.app.jobs import job_counts
-    from archiver.commands.format import print_json
-    from archiver.commands.printing import print_jobs, print_overview
-    from archiver.core.states import StemState, TaskState
-
-    now = utc_now()
-    with ledger_of(loaded) as ledger:
-        settings = loaded.settings
-        overview = ledger.reports.overview(
-            now=now, at_risk=settings.schedule.at_risk, retention=settings.provider.retention
-        )
-        jobs = job_counts(loaded.settings)
-    if as_json:
-        print_json(overview if jobs is None else {**asdict(overview), "jobs": jobs}, sys.stdout)
-    else:
-        print_overview(terminal(), overview, now)
-        if jobs is not None:
-            print_jobs(terminal(), jobs)
-    stuck = overview.at_risk_count + overview.quarantined_count
-    bad = overview.tasks.get(TaskState.LOST, 0) + overview.stems.get(StemState.REFUSED, 0) + stuck
-    raise typer.Exit(Exit.UNARCHIVED if bad else Exit.DONE)
-
-
-def show(context: typer.Context, task: Annotated[str, typer.Argument(metavar="ID")], as_json: JsonFlag = False) -> None:
-    """Show one task: its stems, receipts, attempts, history and next try.
-
-    Exit codes: 0 shown; 1 the ledger does not know it; 2 no id, or settings; 3 the ledger failed.
-
-    Example: stem-archiver show 3e63b4cc88d52611159371f6af5571e7
-    """
-    loaded = settings_of(context)
-    from archiver.app.clock import utc_now
-    from archiver.commands.format import print_json
-    from archiver.commands.printing import print_task
-
-    [task_id] = task_ids([task])
-    with ledger_of(loaded) as ledger:
-        row = ledger.reports.show(task_id)
-    if row is None:
-        fail_unknown(loaded.settings, task_id)
-    if as_json:
-        print_json(row, sys.stdout)
-    else:
-        print_task(terminal(), row, utc_now())
-
-
 def retry(
     context: typer.Context,
     ids: Annotated[list[str] | None, typer.Argument(metavar="[ID...]")] = None,
@@ -135,6 +77,8 @@ def retry(
     ] = False,
 ) -> None:
     """Put refused, failed, missing, lost or quarantined tasks back to work.
+
+    What was acknowledged counts again, should it come to the same end.
 
     Exit codes: 0 all that were named; 1 some were left alone; 2 usage or settings; 3 the ledger failed.
 
@@ -148,9 +92,57 @@ def retry(
     wanted = task_ids(ids) if ids else None
     with ledger_of(loaded) as ledger:
         back = ledger.intakes.retry(wanted, now=utc_now())
+    if not back and wanted is None:
+        typer.echo("nothing is refused, failed, missing, lost or quarantined")
     for task_id in back:
         typer.echo(f"{task_id} is tried again")
     untouched = sorted(set(wanted or ()) - set(back))
     for task_id in untouched:
         typer.echo(f"{task_id} was left alone: it is unknown, archived or still being worked on", err=True)
     raise typer.Exit(Exit.UNARCHIVED if untouched else Exit.DONE)
+
+
+def ack(
+    context: typer.Context,
+    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID...]")] = None,
+    rejected: Annotated[bool, typer.Option("--rejected", help="All rejected lines of queue files.")] = False,
+    state: Annotated[
+        str | None,
+        typer.Option("--state", metavar="STATE", help="All that are lost, failed, missing, refused, ..., or at_risk."),
+    ] = None,
+) -> None:
+    """Acknowledge what needs a person: it no longer counts in `status`, exit codes and alerts.
+
+    Nothing else changes: an open task is still worked on, and `list --all` shows what is acknowledged. A task that is
+    retried, ends so again, has another stem refused or lost, or takes a process down once more counts again.
+
+    Exit codes: 0 all that were named; 1 some needed nobody; 2 usage or settings; 3 the ledger failed.
+
+    Example: stem-archiver ack --state missing
+    """
+    if sum((bool(ids), rejected, state is not None)) != 1:
+        fail("name task ids, or say --rejected, or --state STATE", Exit.USAGE)
+    from archiver.commands.listing import need_named
+
+    need, wanted = None if state is None else need_named(state), task_ids(ids) if ids else []
+    acknowledged, others = _acknowledge(settings_of(context), wanted, need)
+    typer.echo(f"{acknowledged} acknowledged")
+    for task_id in others:
+        typer.echo(f"{task_id} needs nobody, or was acknowledged before, or is unknown", err=True)
+    raise typer.Exit(Exit.UNARCHIVED if others else Exit.DONE)
+
+
+def _acknowledge(loaded: Loaded, ids: list[TaskId], need: Need | None) -> tuple[str, list[TaskId]]:
+    """Acknowledge those ids, or all for that need, or all rejected lines; return what, and which ids needed nobody."""
+    from archiver.app.clock import utc_now
+    from archiver.commands.format import counted
+
+    now, at_risk, retention = utc_now(), loaded.settings.schedule.at_risk, loaded.settings.provider.retention
+    with ledger_of(loaded) as ledger:
+        if ids:
+            done = set(ledger.intakes.acknowledge(ids, now=now, at_risk=at_risk, retention=retention))
+            return counted(len(done), "task"), [each for each in dict.fromkeys(ids) if each not in done]
+        if need is not None:
+            tasks = ledger.intakes.acknowledge_all([need], now=now, at_risk=at_risk, retention=retention)
+            return counted(tasks, "task"), []
+        return counted(ledger.intakes.acknowledge_rejects(now=now), "rejected line"), []

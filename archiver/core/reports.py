@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from archiver.core.attention import Need, NeedyTask
 from archiver.core.intake import Reject
 from archiver.core.model import AccountName, Moved, Pause, StemRow, TaskId
 from archiver.core.states import StemState, TaskState
@@ -46,6 +47,40 @@ class TaskRow:
     history: tuple[Moved, ...]
     deaths: int = 0
     """Processes in a row that died while at it; from the second on it is quarantined."""
+    acknowledged_at: datetime | None = None
+    """When an operator acknowledged that it needs a person; None again once anything new happens to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskQuery:
+    """The tasks that `list` shows."""
+
+    states: tuple[TaskState, ...] = tuple(TaskState)
+    need: Need | None = None
+    """Only those that stand so, acknowledged or not."""
+    account: AccountName | None = None
+    since: datetime | None = None
+    """Only those that were accepted since then."""
+    text: str = ""
+    """Only those that have it in their id, account, source or reason, or in name or reason of a stem."""
+    acknowledged: bool = False
+    """True to show also what an operator acknowledged."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedTask:
+    """A task as `list` shows it."""
+
+    task_id: TaskId
+    state: TaskState
+    account: AccountName
+    accepted_at: datetime
+    source: str
+    deadline: datetime | None
+    not_before: datetime | None
+    ended_at: datetime | None
+    reason: str
+    acknowledged_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +118,9 @@ class Overview:
     """The first 20 by deadline."""
     pauses: tuple[Pause, ...]
     rejected_lines: int
+    """Those that nobody acknowledged."""
     rejects: tuple[Reject, ...]
-    """The last 20."""
+    """The last 20 that nobody acknowledged."""
     last_archived_at: datetime | None
     stems_an_hour: float | None
     """The rate of the last hour; None while it is unknown."""
@@ -93,6 +129,12 @@ class Overview:
     quarantined_count: int = 0
     quarantined: tuple[Quarantined, ...] = ()
     """The first 20 by the number of deaths."""
+    needs: Mapping[Need, int] = field(default_factory=dict)
+    """The tasks that need a person and that nobody acknowledged, by the reason; each counts once."""
+    needing: tuple[NeedyTask, ...] = ()
+    """The first 20 of them: open ones by deadline, then the ended ones, the latest first."""
+    dropped_rejects: int = 0
+    """How many of the rejected lines were too many to keep."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +173,29 @@ class OpenWork:
     """The earliest not_before of tasks that the provider has not finished."""
     nearest_deadline: datetime | None
     """The earliest deadline that is known among them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process that works on the ledger, or did lately."""
+
+    owner: str
+    role: str
+    """The command that it was started by."""
+    place: str
+    """The machine's name."""
+    pid: int
+    since: datetime
+    seen_at: datetime
+    ended_at: datetime | None
+    """When it ended in order; None while it works, and for one that died."""
+    looked_at: datetime | None
+    """When it last looked at the queue file."""
+    doing: str
+    fault: str
+    """Why it could not read the queue file when it last looked; empty where it could."""
+    alive_until: datetime | None
+    """Until when its leases say that it lives."""
 
 
 @dataclass(frozen=True, slots=True)

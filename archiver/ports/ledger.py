@@ -1,4 +1,4 @@
-"""The memory of the service: six ports, each with what one kind of client asks for.
+"""The memory of the service: seven ports, each with what one kind of client asks for.
 
 Every method is one transaction, durable when it returns. Methods that take a Claim raise LeaseLost when the
 claim's token no longer holds the task, and write nothing then. All raise LedgerFault when the database cannot be used.
@@ -6,11 +6,12 @@ claim's token no longer holds the task, and write nothing then. All raise Ledger
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from archiver.core.intake import Cursor, Intake
+from archiver.core.attention import Need, NeedyTask
+from archiver.core.intake import Cursor, Intake, Reject
 from archiver.core.model import (
     DEFAULT_ACCOUNT,
     AccountName,
@@ -28,7 +29,7 @@ from archiver.core.model import (
     Subject,
     TaskId,
 )
-from archiver.core.reports import EnlistedWork, OpenWork, Overview, Quarantined, TaskRow
+from archiver.core.reports import EnlistedWork, ListedTask, OpenWork, Overview, Process, Quarantined, TaskQuery, TaskRow
 from archiver.core.states import StemEvent, TaskState
 
 RETENTION = Policy().retention
@@ -70,8 +71,26 @@ class Intakes(Protocol):
     def retry(self, ids: Sequence[TaskId] | None, *, now: datetime) -> Sequence[TaskId]:
         """Put refused, failed, missing, lost and quarantined tasks (None: all of them) back to work; return which.
 
-        Counters start over and the task is due at once. A lease on it ends: its holder gets LeaseLost.
+        Counters start over and the task is due at once. A lease on it ends: its holder gets LeaseLost. What was
+        acknowledged is so no longer.
         """
+
+    def acknowledge(
+        self, ids: Sequence[TaskId], *, now: datetime, at_risk: timedelta, retention: timedelta = RETENTION
+    ) -> Sequence[TaskId]:
+        """Let those of `ids` that need a person count no longer; return which.
+
+        One that is retried, ends, has a stem refused or lost, or takes another process down counts again. A stem that
+        is refused again for the same reason, at a look by schedule, changes nothing.
+        """
+
+    def acknowledge_all(
+        self, needs: Collection[Need], *, now: datetime, at_risk: timedelta, retention: timedelta = RETENTION
+    ) -> int:
+        """Do the same for all tasks that need a person for one of these reasons; return how many."""
+
+    def acknowledge_rejects(self, *, now: datetime) -> int:
+        """Let the rejected lines that are known now count no longer; return how many."""
 
 
 class Claims(Protocol):
@@ -274,6 +293,19 @@ class Uploads(Protocol):
         """Forget that uploads to these keys were about to be made."""
 
 
+class Processes(Protocol):
+    """Who works on the ledger. A power cut may undo what is written down here."""
+
+    def begin(self, owner: str, *, role: str, place: str, pid: int, now: datetime) -> None:
+        """Write down that a process is at work, and forget those that ended or died a week ago."""
+
+    def note(self, owner: str, *, doing: str, looked_at: datetime | None, fault: str, now: datetime) -> None:
+        """Write down what it does, when it last looked at the queue file, and why it could not read that."""
+
+    def end(self, owner: str, *, now: datetime) -> None:
+        """Write down that it ended in order."""
+
+
 class Reports(Protocol):
     """All that people are shown."""
 
@@ -285,6 +317,23 @@ class Reports(Protocol):
 
         Of which no deadline is known, the earlier of creation and acceptance and `retention` count as it.
         """
+
+    def needing(self, *, now: datetime, at_risk: timedelta, retention: timedelta = RETENTION) -> Iterator[NeedyTask]:
+        """Yield every task that needs a person, by the reason; a page in memory at a time."""
+
+    def newest(
+        self, query: TaskQuery, *, now: datetime, at_risk: timedelta, retention: timedelta = RETENTION
+    ) -> Iterator[ListedTask]:
+        """Yield the tasks of the query, the newest first; a page in memory at a time, each of one moment."""
+
+    def moved_at(self, path: str) -> datetime | None:
+        """Return when the place up to which the queue file at `path` is read was moved last."""
+
+    def are_rejected(self, rejects: Sequence[Reject]) -> bool:
+        """Return whether all of these rejects are on record."""
+
+    def processes(self) -> Sequence[Process]:
+        """Return who works on the ledger, and who did in the last week, the latest first."""
 
     def quarantined(self) -> Sequence[Quarantined]:
         """Return the quarantined tasks, at most 20, those with the most deaths first."""

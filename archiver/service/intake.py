@@ -26,6 +26,8 @@ class QueueIntake:
     checkpoint: Checkpoint = unobserved
     progress: Callable[[], None] = lambda: None
     """Called after each batch: a million lines take a while, and that is no standstill."""
+    looked: Callable[[str], None] = lambda _: None
+    """Called after each look at the file, with the reason why it could not be read, or nothing."""
     _complaint: str = field(default="", init=False)
     _tail: tuple[Cursor | None, int] | None = field(default=None, init=False)
     """The last line without its newline that the poll before saw: where it begins, and its size."""
@@ -52,6 +54,7 @@ class QueueIntake:
             self._complaint = str(error)
         else:
             self._complaint = ""
+        self.looked(self._complaint)
 
     def _step(self, *, final: bool = False) -> int | None:
         """Take one batch in; None while there may be more, else the bytes of a last line without its newline."""

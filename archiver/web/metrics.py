@@ -14,7 +14,8 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from archiver.core.errors import ArchiverError, LedgerFault, QueueUnreadable
+from archiver.core.attention import Need, QueueStanding
+from archiver.core.errors import ArchiverError, LedgerFault
 from archiver.core.model import Archived, Dependency, Outcome
 from archiver.core.reports import Overview
 from archiver.core.states import StemState, TaskState
@@ -45,8 +46,10 @@ class Sources:
 
     overview: Callable[[], Overview]
     """May raise LedgerFault."""
-    unread: Callable[[], int]
-    """Bytes of the queue file that are not taken in yet; may raise QueueUnreadable or LedgerFault."""
+    queue: Callable[[], QueueStanding]
+    """How the queue file stands to what was read of it; may raise LedgerFault."""
+    poll: timedelta
+    """The time from one look at the queue file to the next."""
     paused: Callable[[], Collection[Dependency]]
     late: Callable[[], Mapping[str, float]]
     """The loops that do not progress; see archiver.service.liveness."""
@@ -176,15 +179,23 @@ class _Gauges(Collector):
         yield _one("ledger_up", "1 when the last look into the ledger worked, else 0", overview is not None)
         if overview is not None:
             yield from _of_ledger(overview, now)
-            yield from self._unread()
+            yield from self._of_queue(now)
 
-    def _unread(self) -> Iterator[Metric]:
+    def _of_queue(self, now: datetime) -> Iterator[Metric]:
         try:
-            unread = self._sources.unread()
-        except (QueueUnreadable, LedgerFault):
+            queue = self._sources.queue()
+        except LedgerFault:
             return
+        if queue.exists and not queue.fault:
+            yield _one(
+                "queue_unread_bytes",
+                "Bytes of the queue file not taken in yet; none when it cannot be read",
+                queue.unread_bytes,
+            )
         yield _one(
-            "queue_unread_bytes", "Bytes of the queue file not taken in yet; none when it cannot be read", unread
+            "queue_overdue",
+            "1 while the queue file cannot be read, or was not read for three polls, else 0",
+            queue.is_overdue(now, self._sources.poll),
         )
 
 
@@ -238,7 +249,21 @@ def _of_ledger(overview: Overview, now: datetime) -> Iterator[Metric]:
         "Open tasks that are tried last and alone: processes died while at them",
         overview.quarantined_count,
     )
-    yield _one("rejected_lines", "Lines of the queue file that are no task ids", overview.rejected_lines)
+    yield _by(
+        "tasks_needing_person",
+        "Tasks that need a person and that nobody acknowledged, by the reason; each counts once",
+        "reason",
+        {need: overview.needs.get(need, 0) for need in Need},
+    )
+    yield _one(
+        "rejected_lines",
+        "Lines of the queue file that are no task ids, and that nobody acknowledged",
+        overview.rejected_lines,
+    )
+    yield from _moments(overview, now)
+
+
+def _moments(overview: Overview, now: datetime) -> Iterator[Metric]:
     archived = overview.last_archived_at
     yield _one(
         "last_success_timestamp_seconds",

@@ -119,23 +119,33 @@ def test_read_when_the_last_line_is_unfinished_waits_for_its_newline(path: Path,
     assert read_on(queue, cursor)[0] == ["task-00000001"]
 
 
-def test_unread_counts_what_read_has_not_passed_yet(path: Path, queue: QueueFile) -> None:
+def _unread(queue: QueueFile, cursor: Cursor | None) -> tuple[int, int, int]:
+    standing = queue.standing(cursor)
+    return standing.unread_bytes, standing.unread_lines, standing.unterminated_bytes
+
+
+def test_standing_counts_what_read_has_not_passed_yet(path: Path, queue: QueueFile) -> None:
     path.write_bytes(lines(ids_of(0, 2)))
-    assert queue.unread(None) == path.stat().st_size
+    assert _unread(queue, None) == (path.stat().st_size, 2, 0)
     cursor = queue.read(None).cursor
-    assert queue.unread(cursor) == 0
+    assert _unread(queue, cursor) == (0, 0, 0)
     with path.open("ab") as file:
         file.write(b"unfinished")
-    assert queue.unread(cursor) == 10
+    assert _unread(queue, cursor) == (10, 1, 10)
     path.rename(f"{path}.1")
-    assert queue.unread(cursor) == 10, "of the file that was rotated away"
+    assert _unread(queue, cursor) == (10, 1, 10), "of the file that was rotated away"
     path.write_bytes(b"# another file\n")
-    assert queue.unread(cursor) == 25
+    assert _unread(queue, cursor) == (25, 2, 0)
     Path(f"{path}.1").unlink()
-    assert QueueFile(str(path)).unread(cursor) == 15
+    assert _unread(QueueFile(str(path)), cursor) == (15, 1, 0)
     path.unlink()
     with pytest.raises(QueueUnreadable):
-        QueueFile(str(path)).unread(cursor)
+        QueueFile(str(path)).standing(cursor)
+
+
+def test_standing_counts_lines_however_long_they_are(path: Path, queue: QueueFile) -> None:
+    path.write_bytes(b"a" * (3 << 20) + b"\n" + b"b" * (2 << 20))
+    assert _unread(queue, None) == ((5 << 20) + 1, 2, 2 << 20)
 
 
 def test_read_when_final_takes_the_unfinished_line_and_leaves_the_cursor_before_it(

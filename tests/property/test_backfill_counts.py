@@ -146,6 +146,7 @@ class Site:
             breakers=breakers,
             dispatcher=dispatcher,
             watch=cast("Any", SimpleNamespace(give_up=lambda: None)),
+            presence=cast("Any", None),
         )
         dispatcher.renew()
         options = BackfillOptions(limit, wait=False, max_wait=timedelta())

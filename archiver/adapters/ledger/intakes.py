@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, and_, delete, exists, func, not_, or_, select, update
 
+from archiver.adapters.ledger import attention
 from archiver.adapters.ledger.claimable import FREE, OPEN, asked
 from archiver.adapters.ledger.database.base import insert
 from archiver.adapters.ledger.database.transactions import LedgerPart, outage_retry
@@ -15,9 +16,11 @@ from archiver.adapters.ledger.retry import retry
 from archiver.adapters.ledger.rows import chunks
 from archiver.adapters.ledger.schema.tables import cursors, enlisted, pauses, rejects, tasks
 from archiver.core import plan
+from archiver.core.attention import Need
 from archiver.core.intake import Cursor, Intake, Reject
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Dependency, Stage, TaskId
 from archiver.core.states import TaskState
+from archiver.ports.ledger import RETENTION
 
 _CURSOR = (
     cursors.c.path,
@@ -51,7 +54,7 @@ class SqlIntakes(LedgerPart):
                 _forget_pauses(db)
             _reject(db, intake.rejects, now)
             if intake.cursor is not None:
-                _move(db, intake.cursor)
+                _move(db, intake.cursor, now)
         self._db.checkpoint("ledger.taken_in")
         return [task_id for task_id in ids if task_id in new]
 
@@ -110,6 +113,28 @@ class SqlIntakes(LedgerPart):
             retried = retry(db, ids, now=now)
         self._db.checkpoint("ledger.retried")
         return retried
+
+    @outage_retry
+    def acknowledge(
+        self, ids: Sequence[TaskId], *, now: datetime, at_risk: timedelta, retention: timedelta = RETENTION
+    ) -> Sequence[TaskId]:
+        """See Intakes."""
+        with self._db.write() as db:
+            return attention.acknowledge(db, ids, attention.Near(now + at_risk, retention), now)
+
+    @outage_retry
+    def acknowledge_all(
+        self, needs: Collection[Need], *, now: datetime, at_risk: timedelta, retention: timedelta = RETENTION
+    ) -> int:
+        """See Intakes."""
+        with self._db.write() as db:
+            return attention.acknowledge_all(db, needs, attention.Near(now + at_risk, retention), now)
+
+    @outage_retry
+    def acknowledge_rejects(self, *, now: datetime) -> int:
+        """See Intakes."""
+        with self._db.write() as db:
+            return attention.acknowledge_rejects(db, now)
 
 
 def _accept(db: Connection, ids: Sequence[TaskId], source: str, now: datetime) -> set[TaskId]:
@@ -175,13 +200,14 @@ def _reject(db: Connection, lines: Sequence[Reject], now: datetime) -> None:
         db.execute(statement, rows)
 
 
-def _move(db: Connection, to: Cursor) -> None:
+def _move(db: Connection, to: Cursor, now: datetime) -> None:
     place = {
         "device": to.device,
         "inode": to.inode,
         "head": to.head,
         "head_size": to.head_size,
         "offset": to.offset,
+        "moved_at": now,
     }
     statement = insert(db, cursors).values(path=to.path, **place)
     db.execute(statement.on_conflict_do_update(index_elements=[cursors.c.path], set_=place))

@@ -1,4 +1,4 @@
-"""SqlLedger: the ledger's six ports on one database, opened and closed as one."""
+"""SqlLedger: the ledger's seven ports on one database, opened and closed as one."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from archiver.adapters.ledger.database.transactions import DEFAULT_LONGEST_WAIT,
 from archiver.adapters.ledger.database.urls import OUTAGE, PATIENCE, database_of
 from archiver.adapters.ledger.intakes import SqlIntakes
 from archiver.adapters.ledger.pauses import SqlPauses
+from archiver.adapters.ledger.processes import SqlProcesses
 from archiver.adapters.ledger.progress import SqlProgress
 from archiver.adapters.ledger.reports import SqlReports
 from archiver.adapters.ledger.uploads import SqlUploads
@@ -36,6 +37,7 @@ class SqlLedger:
     pauses: SqlPauses
     uploads: SqlUploads
     reports: SqlReports
+    processes: SqlProcesses
 
     @classmethod
     def open(
@@ -67,7 +69,8 @@ class SqlLedger:
             database.close()
             raise
         db = Transactions(database, Outage(outage, notify), checkpoint, longest_wait)
-        return cls(db, SqlIntakes(db), SqlClaims(db), SqlProgress(db), SqlPauses(db), SqlUploads(db), SqlReports(db))
+        parts = (SqlIntakes(db), SqlClaims(db), SqlProgress(db), SqlPauses(db), SqlUploads(db), SqlReports(db))
+        return cls(db, *parts, SqlProcesses(db))
 
     def close(self) -> None:
         """Close every connection; the last process to do so folds SQLite's write-ahead log into the file."""

@@ -49,6 +49,10 @@ _TALLY = (
 )
 
 
+_NO_NEWS = (TaskEvent.NOT_READY, TaskEvent.LISTED, TaskEvent.RELISTED)
+"""Events of which an operator who acknowledged a task need not know."""
+
+
 def lock_task(db: Connection, claim: Claim) -> AnyRow:
     """Return the claim's task, locked; raise LeaseLost when its token no longer holds it."""
     row = db.execute(_MINE, {"its_task": claim.task_id, "its_token": claim.token}).first()
@@ -85,7 +89,8 @@ def move_task(
 ) -> None:
     """Let `event` happen to the task and write its other columns with it; raise IllegalMove."""
     after = step_task(row.state, event)
-    change_task(db, row.task_id, {"state": after, **values})
+    news: dict[str, object] = {} if event in _NO_NEWS else {"acknowledged_at": None}
+    change_task(db, row.task_id, {"state": after, **news, **values})
     if after is row.state and _repeated(db, row.task_id, event, at, detail):
         return
     db.execute(_NEW_LINE, [_line(row.task_id, None, (event, row.state, after), at, detail)])

@@ -27,7 +27,7 @@ from archiver.adapters.ledger.moves import (
     tally,
 )
 from archiver.adapters.ledger.rows import AnyRow, claim_of, stem_row
-from archiver.adapters.ledger.schema.tables import UtcTime, stems, tasks
+from archiver.adapters.ledger.schema.tables import UtcTime, history, stems, tasks
 from archiver.core import plan
 from archiver.core.model import (
     AccountName,
@@ -127,8 +127,9 @@ class SqlProgress(LedgerPart):
                 "not_before": not_before,
             }
             if event is not None:
+                news = {} if _is_refused_again(db, row, event, reason) else {"acknowledged_at": None}
                 move_stem(db, row, event, at=now, detail={"reason": reason}, **values)
-                change_task(db, claim.task_id, _stage(db, task))
+                change_task(db, claim.task_id, {**_stage(db, task), **news})
             elif row.state is StemState.WANTED:
                 db.execute(update(stems).where(stems.c.task_id == claim.task_id, stems.c.name == stem).values(**values))
             else:
@@ -224,6 +225,15 @@ def _first_asked(task: AnyRow, record: RecordInfo | None, now: datetime) -> date
     """Return when the task was first asked about; by the provider's clock where ours is behind, and never later on."""
     at_most = max(now, (record and record.answered_at) or now)
     return at_most if task.first_asked_at is None else min(task.first_asked_at, at_most)
+
+
+def _is_refused_again(db: Connection, row: AnyRow, event: StemEvent, reason: str) -> bool:
+    """Return whether the stem was refused before, for the same reason, and was only looked at again by schedule."""
+    if event is not StemEvent.REFUSED or reason != row.reason:
+        return False
+    its = (history.c.task_id == row.task_id, history.c.stem == row.name)
+    last = db.execute(select(history).where(*its).order_by(history.c.id.desc()).limit(1)).first()
+    return last is not None and last.event == StemEvent.RETRIED and last.detail.get("by") == "schedule"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
-    Connection,
-    Select,
-    and_,
-    bindparam,
-    case,
-    exists,
-    func,
-    not_,
-    or_,
-    select,
-    true,
-    type_coerce,
-)
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, not_, select, true
 
+from archiver.adapters.ledger import attention, listing
 from archiver.adapters.ledger.claimable import DUE, ENLISTED, FREE, NOT_BLOCKED, OPEN, asked
 from archiver.adapters.ledger.database.transactions import LedgerPart, outage_retry
 from archiver.adapters.ledger.pauses import all_pauses
+from archiver.adapters.ledger.processes import all_processes
 from archiver.adapters.ledger.rows import AnyRow, history_of, stems_of, task_row
-from archiver.adapters.ledger.schema.tables import QUARANTINED, UtcTime, enlisted, rejects, stems, tallies, tasks
+from archiver.adapters.ledger.schema.tables import QUARANTINED, cursors, enlisted, rejects, stems, tallies, tasks
+from archiver.adapters.ledger.unlisted import BEGUN, Unlisted, first_unlisted, unlisted_by_minute
 from archiver.core import plan
+from archiver.core.attention import Need, NeedyTask
 from archiver.core.intake import Reject
 from archiver.core.model import AccountName, TaskId
-from archiver.core.reports import AtRisk, EnlistedWork, OpenWork, Overview, Quarantined, TaskRow
+from archiver.core.reports import (
+    AtRisk,
+    EnlistedWork,
+    ListedTask,
+    OpenWork,
+    Overview,
+    Process,
+    Quarantined,
+    TaskQuery,
+    TaskRow,
+)
 from archiver.core.states import StemState, TaskState
 from archiver.ports.ledger import RETENTION
 
@@ -81,11 +79,60 @@ class SqlReports(LedgerPart):
             values = {"me": owner, "blocked": list(blocked_accounts)}
             return OpenWork(*db.execute(counts.where(*wanted), values).one())
 
+    def newest(
+        self, query: TaskQuery, *, now: datetime, at_risk: timedelta, retention: timedelta = RETENTION
+    ) -> Iterator[ListedTask]:
+        """See Reports."""
+        near, after = attention.Near(now + at_risk, retention), None
+        while found := self._newest(query, near, after):
+            yield from found
+            after = found[-1].accepted_at, found[-1].task_id
+
+    @outage_retry
+    def _newest(self, query: TaskQuery, near: attention.Near, after: listing.Place | None) -> Sequence[ListedTask]:
+        with self._db.read() as db:
+            return listing.newest(db, query, near, after, listing.PAGE)
+
+    @outage_retry
+    def moved_at(self, path: str) -> datetime | None:
+        """See Reports."""
+        with self._db.read() as db:
+            return db.scalar(select(cursors.c.moved_at).where(cursors.c.path == path))
+
+    @outage_retry
+    def are_rejected(self, rejects: Sequence[Reject]) -> bool:
+        """See Reports."""
+        with self._db.read() as db:
+            return all(db.scalar(select(exists().where(*_is(reject)))) for reject in rejects)
+
+    @outage_retry
+    def processes(self) -> Sequence[Process]:
+        """See Reports."""
+        with self._db.read() as db:
+            return all_processes(db)
+
     @outage_retry
     def quarantined(self) -> Sequence[Quarantined]:
         """See Reports."""
         with self._db.read() as db:
             return _quarantined(db)
+
+    def needing(self, *, now: datetime, at_risk: timedelta, retention: timedelta = RETENTION) -> Iterator[NeedyTask]:
+        """See Reports."""
+        near, after = attention.Near(now + at_risk, retention), ()
+        for need in Need:
+            while True:
+                found, after = self._needing(need, near, after)
+                yield from found
+                if not after:
+                    break
+
+    @outage_retry
+    def _needing(
+        self, need: Need, near: attention.Near, after: attention.Key
+    ) -> tuple[Sequence[NeedyTask], attention.Key]:
+        with self._db.read() as db:
+            return attention.page(db, need, near, after)
 
     @outage_retry
     def overview(self, *, now: datetime, at_risk: timedelta, retention: timedelta = RETENTION) -> Overview:
@@ -97,8 +144,10 @@ class SqlReports(LedgerPart):
 def _overview(
     db: Connection, now: datetime, at_risk: timedelta, retention: timedelta, values: Mapping[str, Any]
 ) -> Overview:
-    endangered, before = and_(OPEN, tasks.c.deadline < now + at_risk, _lacks_a_stem()), now + at_risk - retention
-    unlisted = [_Unlisted(*row) for row in db.execute(_UNLISTED, {"endangered": before})]
+    near = attention.Near(now + at_risk, retention)
+    unlisted = unlisted_by_minute(db, near.begun_before)
+    needs, endangered = attention.count(db, near, unlisted)
+    rejected, dropped = attention.unseen_rejects(db)
     its_tasks = dict.fromkeys(TaskState, 0) | _count_tasks(db)
     totals = db.execute(select(tallies)).all()
     working, ready, next_due = db.execute(_STANDING, values).one()
@@ -112,49 +161,25 @@ def _overview(
         working=working,
         next_due=next_due,
         nearest_deadline=_nearest_deadline(db, unlisted, retention),
-        at_risk_count=(db.scalar(select(func.count()).select_from(tasks).where(endangered)) or 0)
-        + sum(each.endangered for each in unlisted),
-        at_risk=_at_risk(db, endangered, unlisted, before, retention),
+        at_risk_count=endangered,
+        at_risk=_at_risk(db, near, unlisted),
         pauses=all_pauses(db),
-        rejected_lines=db.scalar(select(func.count()).select_from(rejects)) or 0,
+        rejected_lines=rejected,
+        dropped_rejects=dropped,
         rejects=_last_rejects(db),
         last_archived_at=db.scalar(select(func.max(tasks.c.ended_at)).where(archived)),
         stems_an_hour=rate,
         quarantined_count=db.scalar(select(func.count()).select_from(tasks).where(QUARANTINED)) or 0,
         quarantined=_quarantined(db),
+        needs=needs,
+        needing=attention.first(db, near, unlisted, SHOWN),
         forecast_late=None
         if rate is None
         else plan.forecast(_backlog(db, unlisted, retention), rate / RATE_WINDOW.total_seconds(), now),
     )
 
 
-_NO_DEADLINE = tasks.c.deadline.is_(None)
-_BEGUN = type_coerce(
-    case((tasks.c.created_at < tasks.c.accepted_at, tasks.c.created_at), else_=tasks.c.accepted_at), UtcTime
-)
-"""When a task of which no deadline is known was created, as far as that is known, or accepted."""
-_MINUTE = 60_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class _Unlisted:
-    """The open tasks that began within one minute and of which no deadline is known, and so no stem."""
-
-    begun: datetime
-    """When the first of them did."""
-    count: int
-    endangered: int
-
-
-_UNLISTED = (
-    select(func.min(_BEGUN), func.count(), func.count().filter(bindparam("endangered", type_=UtcTime) > _BEGUN))
-    .where(OPEN, _NO_DEADLINE)
-    .group_by(type_coerce(_BEGUN, BigInteger) // _MINUTE)
-)
-"""One look at them all, which may be many: few rows come of it."""
-
-
-def _nearest_deadline(db: Connection, unlisted: Sequence[_Unlisted], retention: timedelta) -> datetime | None:
+def _nearest_deadline(db: Connection, unlisted: Sequence[Unlisted], retention: timedelta) -> datetime | None:
     known = db.scalar(select(func.min(tasks.c.deadline)).where(OPEN))
     first = (each.begun + retention for each in unlisted)
     return min((moment for moment in (known, *first) if moment is not None), default=None)
@@ -186,7 +211,7 @@ def _stems_an_hour(db: Connection, values: Mapping[str, Any], *, stems_stored: i
     return 0.0 if db.scalar(select(exists().where(waiting)), values) else None
 
 
-def _backlog(db: Connection, unlisted: Sequence[_Unlisted], retention: timedelta) -> list[tuple[datetime, int]]:
+def _backlog(db: Connection, unlisted: Sequence[Unlisted], retention: timedelta) -> list[tuple[datetime, int]]:
     """Return the stems still wanted, by their task's deadline; a task of which none is known counts as one."""
     query = (
         select(tasks.c.deadline, func.count())
@@ -203,24 +228,11 @@ def _count_tasks(db: Connection) -> dict[TaskState, int]:
     return {state: count for state, count in rows}  # noqa: C416 - dict(rows) does not type-check
 
 
-def _lacks_a_stem() -> ColumnElement[bool]:
-    """Return the condition that a task has a stem that is not stored, or of which no stem is known yet."""
-    its_stems = exists().where(stems.c.task_id == tasks.c.task_id)
-    return or_(its_stems.where(stems.c.state != StemState.STORED), not_(its_stems))
-
-
-def _at_risk(
-    db: Connection,
-    endangered: ColumnElement[bool],
-    unlisted: Sequence[_Unlisted],
-    before: datetime,
-    retention: timedelta,
-) -> tuple[AtRisk, ...]:
-    columns = (tasks.c.task_id, tasks.c.deadline, _BEGUN.label("begun"), tasks.c.reason)
-    search = select(*columns).where(endangered).order_by(tasks.c.deadline, tasks.c.task_id)
-    found = list(db.execute(search.limit(SHOWN)))
-    found += _first_unlisted(db, select(*columns), unlisted, before)
-    deadlines = {row.task_id: row.deadline or row.begun + retention for row in found}
+def _at_risk(db: Connection, near: attention.Near, unlisted: Sequence[Unlisted]) -> tuple[AtRisk, ...]:
+    search = select(tasks.c.task_id, tasks.c.deadline, BEGUN.label("begun"), tasks.c.reason)
+    found = list(db.execute(search.where(near.known).order_by(tasks.c.deadline, tasks.c.task_id).limit(SHOWN)))
+    found += first_unlisted(db, search, unlisted, near.begun_before, SHOWN, lambda each: each.endangered)
+    deadlines = {row.task_id: row.deadline or row.begun + near.retention for row in found}
     rows = sorted(found, key=lambda row: (deadlines[row.task_id], row.task_id))[:SHOWN]
     its_stems = stems_of(db, [row.task_id for row in rows])
     return tuple(
@@ -234,23 +246,6 @@ def _at_risk(
     )
 
 
-def _first_unlisted(
-    db: Connection, search: Select[Any], unlisted: Sequence[_Unlisted], before: datetime
-) -> Sequence[AnyRow]:
-    """Return those that began first, before then; only the minutes in which they did are searched."""
-    count, until = 0, before
-    for minute in sorted(unlisted, key=lambda each: each.begun):
-        count += minute.endangered
-        if count >= SHOWN:
-            until = min(until, minute.begun + timedelta(minutes=1))
-            break
-    if not count:
-        return []
-    return db.execute(
-        search.where(OPEN, _NO_DEADLINE, until > _BEGUN).order_by(_BEGUN, tasks.c.task_id).limit(SHOWN)
-    ).all()
-
-
 def _quarantined(db: Connection) -> tuple[Quarantined, ...]:
     columns = (tasks.c.task_id, tasks.c.deaths, tasks.c.not_before)
     in_order = (tasks.c.deaths.desc(), tasks.c.urgency.desc(), tasks.c.task_id.desc())
@@ -258,6 +253,12 @@ def _quarantined(db: Connection) -> tuple[Quarantined, ...]:
     return tuple(Quarantined(TaskId(row.task_id), row.deaths, row.not_before) for row in rows)
 
 
+def _is(reject: Reject) -> tuple[ColumnElement[bool], ...]:
+    its = rejects.c
+    return its.path == reject.path, its.offset == reject.offset, its.excerpt == reject.excerpt
+
+
 def _last_rejects(db: Connection) -> tuple[Reject, ...]:
-    rows = db.execute(select(rejects).order_by(rejects.c.id.desc()).limit(SHOWN)).all()
+    unseen = select(rejects).where(rejects.c.acknowledged_at.is_(None))
+    rows = db.execute(unseen.order_by(rejects.c.id.desc()).limit(SHOWN)).all()
     return tuple(Reject(row.path, row.offset, row.excerpt, row.reason) for row in reversed(rows))

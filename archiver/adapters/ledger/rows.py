@@ -124,4 +124,5 @@ def task_row(row: AnyRow, its_stems: tuple[StemRow, ...], its_history: tuple[Mov
         stems=its_stems,
         history=its_history,
         deaths=row.deaths,
+        acknowledged_at=row.acknowledged_at,
     )

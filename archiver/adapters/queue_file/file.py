@@ -11,13 +11,14 @@ import os
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import BinaryIO
 
 from archiver.adapters.queue_file import writing
 from archiver.adapters.queue_file.faults import naming_faults, require_regular
 from archiver.adapters.queue_file.lines import DEFAULT_SIZE_LIMITS, Batch, Entries, SizeLimits, read_ids
 from archiver.adapters.queue_file.place import Handle, change, following, old_file, opened, place
+from archiver.core.attention import QueueStanding
 from archiver.core.intake import Cursor, Intake
 from archiver.core.model import AccountName, TaskId
 
@@ -94,18 +95,22 @@ class QueueFile:
             found = batch.intake(cursor=place(self._name, source.file, end), restarted=source.restarted, old=source.old)
             return found if found.cursor != cursor or found.ids else self._late_lines(found)
 
-    def unread(self, cursor: Cursor | None) -> int:
-        """Return how many bytes `read` has still to read, including a last line without its newline.
+    def standing(self, cursor: Cursor | None) -> QueueStanding:
+        """Return how many bytes and lines `read` has still to read, an unterminated last line included.
 
         Raises QueueUnreadable.
         """
         with naming_faults(self._path, "read"):
             source = self._source(cursor)
-            left = source.file.state.st_size - source.start
+            bytes_, lines, rest = _unread(source.file, source.start)
+            current = source.file
             if source.is_old:
                 with suppress(FileNotFoundError):
-                    left += opened(self._path).state.st_size
-            return left
+                    current = opened(self._path)
+                    further = _unread(current, 0)
+                    bytes_, lines, rest = bytes_ + further[0], lines + further[1], further[2]
+            appended_at = datetime.fromtimestamp(current.state.st_mtime, UTC)
+            return QueueStanding(self._path, bytes_, lines, rest, appended_at)
 
     def holds(self, ids: Collection[TaskId]) -> Collection[TaskId]:
         """Return those ids that stand in the file's last MiB, read or not; none where it cannot be read."""
@@ -207,3 +212,14 @@ def _stream(file: Handle, start: int) -> BinaryIO:
     stream = os.fdopen(os.dup(file.descriptor), "rb")
     stream.seek(start)
     return stream
+
+
+def _unread(file: Handle, start: int) -> tuple[int, int, int]:
+    """Return the bytes and lines from `start` on, and the bytes of a last line without its newline."""
+    offset, lines, rest = start, 0, 0
+    while read := os.pread(file.descriptor, _COUNTED, offset):
+        offset += len(read)
+        ends = read.count(b"\n")
+        lines += ends
+        rest = len(read) - read.rindex(b"\n") - 1 if ends else rest + len(read)
+    return offset - start, lines + bool(rest), rest

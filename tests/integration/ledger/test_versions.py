@@ -27,6 +27,7 @@ FROZEN = {
     "0004": "09bd0afdcd44e31e",
     "0005": "009feae09dad98b0",
     "0006": "c098cd8e4dd82ddf",
+    "0007": "4bae9ae73eaa07b4",
 }
 """The first digits of each file's SHA-256."""
 

@@ -13,12 +13,14 @@ from rich.console import Console
 
 from archiver.app.preview import Preview, PreviewedStem
 from archiver.commands.format import print_json
-from archiver.commands.printing import print_findings, print_overview, print_preview, print_result, print_task
+from archiver.commands.overview import Surroundings, print_overview, print_surroundings, print_task
+from archiver.commands.printing import print_findings, print_preview, print_result
 from archiver.commands.progress import Tally
+from archiver.core.attention import Need, NeedyTask, QueueStanding
 from archiver.core.intake import Reject
 from archiver.core.model import AccountName, Dependency, Moved, Pause, Receipt, StemName, TaskId
 from archiver.core.model import StemRow as Stem
-from archiver.core.reports import AtRisk, EnlistedWork, Finding, Overview, TaskRow
+from archiver.core.reports import AtRisk, EnlistedWork, Finding, Overview, Process, TaskRow
 from archiver.core.states import StemState, TaskState
 from archiver.service.backfill import BackfillCounts, BackfillResult, Verdict
 from tests.fakes.time import NOW
@@ -78,13 +80,27 @@ OVERVIEW = Overview(
     last_archived_at=NOW,
     stems_an_hour=1.0,
     forecast_late=1,
+    needs={Need.AT_RISK: 1},
+    needing=(NeedyTask(TaskId("task-0001"), Need.AT_RISK, TaskState.LISTED, AccountName("second"), NOW, HOSTILE),),
 )
+PROCESS = Process("us", "run", HOSTILE, 1, NOW, NOW, None, NOW, HOSTILE, HOSTILE, None)
+AROUND = [
+    Surroundings(HOSTILE, HOSTILE, QueueStanding(HOSTILE, fault=fault), True, [(PROCESS, alive)])
+    for fault, alive in ((HOSTILE, True), ("", False))
+]
 RESULT = BackfillResult(Verdict.PAUSED, BackfillCounts(1, 0, 1), EnlistedWork({ROW.state: 1}, (ROW,)), (PAUSE,))
 PREVIEW = Preview(TaskId("task-0001"), HOSTILE, (PreviewedStem(HOSTILE, HOSTILE),))
 FINDINGS = [Finding(level, HOSTILE, HOSTILE, HOSTILE) for level in ("ok", "warn", "fail")]
 
+
+def _places(console: Console) -> None:
+    for around in AROUND:
+        print_surroundings(console, around, NOW)
+
+
 PRINTERS: dict[str, Callable[[Console], object]] = {
     "status": lambda console: print_overview(console, OVERVIEW, NOW + timedelta(hours=1)),
+    "status of a place": _places,
     "show": lambda console: print_task(console, ROW, NOW + timedelta(hours=1)),
     "backfill": lambda console: print_result(console, RESULT, Tally()),
     "dry run": lambda console: print_preview(console, [PREVIEW]),

@@ -13,7 +13,8 @@ from typing import get_args
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from archiver.core.errors import ArchiverError, BodyShort, LedgerFault, QueueUnreadable
+from archiver.core.attention import Need, QueueStanding
+from archiver.core.errors import ArchiverError, BodyShort, LedgerFault
 from archiver.core.model import Archived, Dependency, Later, Outcome
 from archiver.core.reports import Overview
 from archiver.core.states import StemState, TaskState
@@ -39,6 +40,7 @@ SEEN = Overview(
     stems_an_hour=9.0,
     forecast_late=8,
     quarantined_count=5,
+    needs={Need.FAILED: 2},
 )
 
 
@@ -52,6 +54,7 @@ class Behind:
     paused: Sequence[Dependency] = (Dependency.STORE,)
     late: dict[str, float] = field(default_factory=dict)
     look_takes: timedelta = timedelta()
+    quiet: timedelta = timedelta()
     looks: int = 0
 
     def overview(self) -> Overview:
@@ -61,17 +64,18 @@ class Behind:
             raise LedgerFault("the disk is full", "make room")
         return self.seen
 
-    def unread(self) -> int:
+    def queue(self) -> QueueStanding:
         if self.unreadable:
-            raise QueueUnreadable("queue.txt", "gone", "")
-        return 33
+            return QueueStanding("queue.txt", fault="gone")
+        return QueueStanding("queue.txt", 33, 1, appended_at=self.now - self.quiet)
 
     def metrics(self) -> Metrics:
         metrics = Metrics("1.2.3")
         metrics.watch(
             Sources(
                 overview=self.overview,
-                unread=self.unread,
+                queue=self.queue,
+                poll=timedelta(seconds=30),
                 paused=lambda: self.paused,
                 late=lambda: self.late,
                 budget=lambda: 17,
@@ -121,10 +125,12 @@ def test_gauges_show_what_the_service_and_its_ledger_say() -> None:
         "tasks_at_risk": 4,
         "forecast_late_stems": 8,
         "tasks_quarantined": 5,
+        **{f"tasks_needing_person{{reason={need}}}": {"failed": 2}.get(need, 0) for need in Need},
         "rejected_lines": 6,
         "last_success_timestamp_seconds": (START - timedelta(hours=1)).timestamp(),
         "deadline_slack_seconds": 5 * 3600,
         "queue_unread_bytes": 33,
+        "queue_overdue": 0,
     }
 
 
@@ -160,6 +166,7 @@ def test_ledger_that_fails_shows_and_takes_away_only_what_comes_from_it() -> Non
 def test_queue_file_that_cannot_be_read_has_no_sample() -> None:
     found = samples(Behind(unreadable=True).metrics())
     assert "queue_unread_bytes" not in found
+    assert found["queue_overdue"] == 1
     assert found["tasks_due"] == 2
 
 

@@ -46,6 +46,11 @@ class Transactions:
         # One writer a process: threads wait here in line instead of polling the database's lock.
         self._writer = threading.Lock()
 
+    @property
+    def where(self) -> str:
+        """The place where the ledger is kept, for people; without a password."""
+        return self._database.where
+
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Read all of one moment."""

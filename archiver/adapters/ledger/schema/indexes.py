@@ -6,9 +6,9 @@ stand apart from `schema`.
 
 from __future__ import annotations
 
-from sqlalchemy import Index
+from sqlalchemy import Index, literal_column
 
-from archiver.adapters.ledger.schema.tables import QUARANTINED, metadata, tasks
+from archiver.adapters.ledger.schema.tables import QUARANTINED, UNARCHIVED, metadata, rejects, stems, tasks
 
 __all__ = ["metadata"]
 
@@ -46,3 +46,13 @@ Index(
     postgresql_where=QUARANTINED,
 )
 Index("tasks_by_state", tasks.c.state, tasks.c.ended_at)
+Index("tasks_newest", tasks.c.state, tasks.c.accepted_at, tasks.c.task_id)
+Index(
+    "tasks_unarchived",
+    *(tasks.c[name] for name in ("state", "ended_at", "task_id")),
+    sqlite_where=UNARCHIVED,
+    postgresql_where=UNARCHIVED,
+)
+_REFUSED = stems.c.state == literal_column("'refused'")
+Index("stems_refused", stems.c.task_id, sqlite_where=_REFUSED, postgresql_where=_REFUSED)
+Index("rejects_by_file", rejects.c.path, rejects.c.acknowledged_at, rejects.c.id)

@@ -124,6 +124,8 @@ tasks = Table(
     Column(
         "deaths", Integer, CheckConstraint("deaths >= 0", name="deaths_count"), server_default=text("0"), nullable=False
     ),
+    # When an operator acknowledged that it needs a person; NULL again once anything new happens to it.
+    Column("acknowledged_at", UtcTime),
     CheckConstraint("(state IN ('queued', 'listed')) = (ended_at IS NULL)", name="ended_states_say_when"),
     CheckConstraint("state <> 'listed' OR deadline IS NOT NULL", name="listed_has_deadline"),
     CheckConstraint("state <> 'queued' OR not_before IS NOT NULL", name="queued_is_taken_up_again"),
@@ -136,6 +138,13 @@ tasks = Table(
 
 QUARANTINED = and_(tasks.c.ended_at.is_(None), tasks.c.deaths > literal_column(str(DEATHS_TO_QUARANTINE - 1)))
 """Open tasks that are tried last and alone. Worded as their partial index is, so that it is used."""
+
+UNARCHIVED = and_(
+    tasks.c.ended_at.is_not(None),
+    tasks.c.state != literal_column("'archived'"),
+    tasks.c.acknowledged_at.is_(None),
+)
+"""Tasks that ended without their audio, and that nobody acknowledged. Worded as their partial index is."""
 
 stems = Table(
     "stems",
@@ -203,6 +212,8 @@ cursors = Table(
     Column("head", Text, nullable=False),
     Column("head_size", BigInteger, nullable=False),
     Column("offset", BigInteger, nullable=False),
+    # When it was moved last.
+    Column("moved_at", UtcTime),
 )
 
 rejects = Table(
@@ -214,7 +225,19 @@ rejects = Table(
     Column("excerpt", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("at", UtcTime, nullable=False),
+    # The line's number; NULL where it was read by a version that told it only in the reason.
+    Column("line", BigInteger),
+    Column("acknowledged_at", UtcTime),
     UniqueConstraint("path", "offset", "excerpt", name="one_row_a_line"),
+)
+
+# Rejects beyond what is kept, by file: only counted, until they are acknowledged.
+dropped = Table(
+    "dropped_rejects",
+    metadata,
+    Column("path", Text, primary_key=True),
+    Column("lines", BigInteger, nullable=False),
+    CheckConstraint("lines > 0", name="counters_count"),
 )
 
 enlisted = Table(
@@ -230,6 +253,24 @@ owners = Table(
     metadata,
     Column("owner", Text, primary_key=True),
     Column("alive_until", UtcTime, nullable=False),
+)
+
+# Who works on this ledger, and who did lately: for people to look at.
+processes = Table(
+    "processes",
+    metadata,
+    Column("owner", Text, primary_key=True),
+    Column("role", String(16), nullable=False),
+    Column("place", Text, nullable=False),
+    Column("pid", BigInteger, nullable=False),
+    Column("since", UtcTime, nullable=False),
+    Column("seen_at", UtcTime, nullable=False),
+    # NULL while it works, and for one that died.
+    Column("ended_at", UtcTime),
+    Column("looked_at", UtcTime),
+    Column("doing", Text, nullable=False),
+    # Why it could not read the queue file when it last looked; empty where it could.
+    Column("fault", Text, nullable=False),
 )
 
 # The last transaction of each process on a server, written within it: where the answer to a commit is lost, this tells.
