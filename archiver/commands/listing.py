@@ -29,7 +29,7 @@ def status(context: typer.Context, as_json: JsonFlag = False) -> None:
     and by a queue file that was not read for three polls; `ack` acknowledges, and it counts no longer. The first 20 are
     named, all with --json.
 
-    Exit codes: 0 all is well; 1 anything needs a person; 2 settings, or no ledger; 3 a dependency is paused, or the ledger failed.
+    Exit codes: 0 all is well; 1 anything needs a person; 2 settings, no ledger; 3 a pause, or the ledger failed.
 
     Example: stem-archiver status --json
     """

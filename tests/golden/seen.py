@@ -47,6 +47,7 @@ _MASKS = (
     (rf"\b{re.escape(__version__)}\b", "VERSION"),
     (r"\d{4}-\d\d-\d\d([T ])\d\d:\d\d:\d\d", r"0000-00-00\g<1>00:00:00"),
     (r"(?<=00:00:00\.)\d+", lambda found: "0" * len(found[0])),
+    (r"(?<=postgresql://127\.0\.0\.1:)\d+/\w+", "0/DATABASE"),
     (r"(?<=lease until )\d\d:\d\d:\d\d", "00:00:00"),
     (r"\b\d{13}\b", "0" * 13),  # milliseconds since 1970
     (r'(?<="seal": "sha256:)[0-9a-f]{64}', "0" * 64),
