@@ -44,8 +44,10 @@ class SqliteFile:
         """Return whether the file is there and holds something; raise LedgerFault where that cannot be seen."""
         try:
             return self._path.stat().st_size > 0
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
             return False
+        except NotADirectoryError as error:
+            raise _no_such_place(self._path, "opened", error) from error
         except OSError as error:
             what, hint = _OUT_OF_SIGHT
             raise LedgerFault(f"the ledger {self._path} {what}: {error.strerror}", hint) from error
@@ -135,7 +137,7 @@ def create_file(path: Path) -> None:
             finally:
                 os.close(handle)
     except OSError as error:
-        raise _cannot_create(path, error) from error
+        raise _no_such_place(path, "created", error) from error
 
 
 def identity(path: Path) -> tuple[int, int] | None:
@@ -157,7 +159,7 @@ def one_at_a_time(path: Path, patience: timedelta) -> Iterator[None]:
     try:
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        raise _cannot_create(path, error) from error
+        raise _no_such_place(path, "created", error) from error
     try:
         _lock(folder, path, patience)
         yield
@@ -204,8 +206,8 @@ def _one(cursor: object) -> object:
     return next(iter(cursor))[0]  # type: ignore[call-overload]
 
 
-def _cannot_create(path: Path, error: OSError) -> LedgerFault:
+def _no_such_place(path: Path, done: str, error: OSError) -> LedgerFault:
     return LedgerFault(
-        f"the ledger {path} cannot be created: {error.strerror}",
+        f"the ledger {path} cannot be {done}: {error.strerror}",
         "check that ledger.url names a file in a folder the service can write to",
     )
