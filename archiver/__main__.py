@@ -1,6 +1,46 @@
 """`python -m archiver` and the command `stem-archiver`."""
 
-from archiver.commands.app import main
+import os
+import signal
+import sys
+from types import FrameType
+
+_WINDOWS = "stem-archiver does not run on Windows itself: use WSL 2, or the container image"
+_LASTING = {"run", "worker"}
+"""The commands that read their settings again on SIGHUP."""
+
+
+class _Interrupt:
+    """The answer to SIGINT until a command has its own: one line, and 130. Python's own would be a traceback."""
+
+    def __init__(self) -> None:
+        self.importing = True
+        """While it holds the process ends at once: what is raised while modules are loaded may be lost."""
+
+    def __call__(self, number: int, _frame: FrameType | None) -> None:
+        os.write(2, b"stem-archiver: interrupted\n")
+        if self.importing:
+            os._exit(128 + number)
+        raise SystemExit(128 + number)
+
+
+def main() -> None:
+    """Run the command line; signals are heeded from the first moment on."""
+    if os.name == "nt":
+        sys.exit(_WINDOWS)
+    interrupt = _Interrupt()
+    signal.signal(signal.SIGINT, interrupt)
+    if _LASTING & set(sys.argv[1:]):
+        # Kept by the kernel until the daemon takes it (archiver.service.supervision): it would end the process.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    from archiver.commands.app import main as command_line  # noqa: PLC0415 - loading takes a while
+
+    interrupt.importing = False
+    try:
+        command_line()
+    finally:
+        interrupt.importing = True
+
 
 if __name__ == "__main__":
     main()

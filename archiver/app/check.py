@@ -82,7 +82,7 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
     database = Path(settings.ledger.url.removeprefix(SQLITE))
     there = database.exists()
     place = database if there else _nearest_folder(database)
-    if not os.access(place, os.R_OK | os.W_OK):
+    if not os.access(place, os.R_OK | os.W_OK, effective_ids=os.access in os.supports_effective_ids):
         yield Finding("fail", "ledger", f"{place} cannot be written to by this user", _OTHER_USER)
     elif there:
         yield _private(database)

@@ -10,6 +10,8 @@ import typer
 
 from archiver import __version__
 from archiver.commands import backfill, control, demo, ledger, listing, queue, run, settings, tasks
+from archiver.commands.invocation import Exit, unforeseen
+from archiver.commands.streams import Streams
 
 _HELP = (
     "Archives the stems an AI music provider made for you into S3 before they expire.\n\n"
@@ -62,8 +64,15 @@ def main() -> None:
     objects that a start makes, and once more at the end, would be a quarter of a start's CPU.
     """
     gc.disable()
+    streams = Streams.take_over()
     try:
-        app()
+        with unforeseen():
+            app()
+    except SystemExit as ended:
+        if (fault := streams.fault()) is None:
+            raise
+        typer.echo(f"stem-archiver: standard output cannot be written: {fault.strerror}", err=True)
+        raise SystemExit(ended.code or Exit.USAGE) from None
     finally:
         gc.freeze()
 

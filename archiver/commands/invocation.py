@@ -45,10 +45,14 @@ def at_work() -> None:
 
 def fail(message: str, code: Exit, hint: str = "") -> NoReturn:
     """Print the message, and how to mend it, and end with that exit code."""
+    _say(message, hint)
+    raise typer.Exit(code)
+
+
+def _say(message: str, hint: str) -> None:
     typer.echo(f"stem-archiver: {message}", err=True)
     if hint:
         typer.echo(f"  {hint}", err=True)
-    raise typer.Exit(code)
 
 
 def settings_of(context: typer.Context, *need: str) -> Loaded:
@@ -80,6 +84,26 @@ def faults() -> Iterator[None]:
             raise
         subject = error.filename or "a connection"
         fail(f"{subject}: {error.strerror}", Exit.PAUSED, "raise the limit of open files (`ulimit -n`)")
+
+
+@contextmanager
+def unforeseen() -> Iterator[None]:
+    """Turn what no command foresaw into one line or one event, and an exit code."""
+    try:
+        yield
+    except OSError as error:
+        where = "" if error.filename is None else f"{error.filename}: "
+        _say(f"{where}{error.strerror or error}", "the system refused that: mend it, and try again")
+        raise SystemExit(Exit.PAUSED) from None
+    except Exception as error:  # noqa: BLE001 - told as a bug, and where
+        import structlog
+
+        if not structlog.is_configured():
+            from archiver.logs import configure
+
+            configure("error", "auto")
+        structlog.get_logger("archiver").critical("process.crashed", exc_info=error)
+        raise SystemExit(Exit.UNARCHIVED) from None
 
 
 @contextmanager

@@ -61,8 +61,11 @@ def _serve(context: typer.Context, role: str) -> None:
     raise_limit(log)
     shutdown, hangup = Shutdown(), Hangup()
 
+    # Should the working folder be deleted, this is still the same file.
+    config = context.obj if loaded.config is None else loaded.config.absolute()
+
     def read() -> Settings:
-        return load(context.obj, os.environ, require=frozenset(FOR_WORK)).settings
+        return load(config, os.environ, require=frozenset(FOR_WORK)).settings
 
     with (
         shutdown.on_signals(),

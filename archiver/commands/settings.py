@@ -10,7 +10,7 @@ from archiver.commands.invocation import FOR_WORK, JsonFlag, settings_of
 
 
 def show(context: typer.Context, as_json: JsonFlag = False) -> None:
-    """Print the effective settings, secrets masked, and where each came from.
+    """Print the effective settings, secrets masked, and where each came from; then what `run` would lack.
 
     Exit codes: 0 they can be used; 2 they cannot.
 
@@ -23,9 +23,10 @@ def show(context: typer.Context, as_json: JsonFlag = False) -> None:
     rows = masked(loaded.settings, loaded.sources)
     if as_json:
         print_json({row.key: {"value": row.value, "source": row.source} for row in rows}, sys.stdout)
-        return
-    for row in rows:
-        typer.echo(f"{row.key} = {row.value}  # {row.source}")
+    else:
+        for row in rows:
+            typer.echo(f"{row.key} = {row.value}  # {row.source}")
+    settings_of(context, *FOR_WORK)
 
 
 def validate(context: typer.Context) -> None:

@@ -33,6 +33,8 @@ class Hangup:
     def on_signal(self) -> Iterator[None]:
         """Take SIGHUP for such a wish while this lasts."""
         before = signal.signal(signal.SIGHUP, lambda _number, _frame: self.ask())
+        # One that came since the start was kept until now.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
         try:
             yield
         finally:

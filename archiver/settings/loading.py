@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
@@ -62,9 +64,9 @@ def load(
     faults = Faults()
     path = _config_path(config, environ, search)
     entries = merged(from_file(path, faults) if path else {}, from_environ(environ, faults), faults)
-    data = data_folder(environ)
     for key in ("queue.path", "ledger.url"):
-        entries.setdefault(key, Entry(str(FIELDS[key].default), "default", data))
+        if key not in entries:
+            entries |= _by_default(key, environ, faults)
     settings = _validated(entries, faults)
     origin: dict[str, str] = {}
     for wanted in KEYS_IN_FILES:
@@ -89,12 +91,31 @@ def load(
 def data_folder(environ: Mapping[str, str]) -> Path:
     """Return where the queue file and the ledger are by default.
 
-    systemd's $STATE_DIRECTORY, else $XDG_STATE_HOME/stem-archiver, else ~/.local/state/stem-archiver.
+    systemd's $STATE_DIRECTORY, else $XDG_STATE_HOME/stem-archiver, else ~/.local/state/stem-archiver. Raises
+    SettingsFault for a user without a home.
     """
     if given := environ.get("STATE_DIRECTORY", "").partition(":")[0]:
         return Path(given)
-    state = environ.get("XDG_STATE_HOME") or f"{environ.get('HOME') or Path.home()}/.local/state"
+    state = environ.get("XDG_STATE_HOME") or f"{environ.get('HOME') or _home()}/.local/state"
     return Path(state) / "stem-archiver"
+
+
+def _home() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:
+        raise SettingsFault(
+            f"there is no HOME, and user {os.getuid()} has no home: set STATE_DIRECTORY, the folder of both"
+        ) from None
+
+
+def _by_default(key: str, environ: Mapping[str, str], faults: Faults) -> dict[str, Entry]:
+    """Return the entry of a path that is not given; no entry, but a fault, where there is no place for it."""
+    try:
+        return {key: Entry(str(FIELDS[key].default), "default", data_folder(environ))}
+    except SettingsFault as fault:
+        faults.add(key, f"is not set, and {fault}")
+        return {}
 
 
 def _config_path(config: Path | None, environ: Mapping[str, str], search: Sequence[Path]) -> Path | None:
@@ -107,7 +128,12 @@ def _config_path(config: Path | None, environ: Mapping[str, str], search: Sequen
 
 def _validated(entries: Mapping[str, Entry], faults: Faults) -> Settings:
     """Validate; a faulty value is noted and then left at its default, so that the rest is judged too."""
-    good = {key: _prepared(key, entry) for key, entry in entries.items()}
+    good = {}
+    for key, entry in entries.items():
+        try:
+            good[key] = _prepared(key, entry)
+        except RuntimeError:
+            faults.add(key, "begins with ~, and this user has no home folder", entry)
     try:
         return Settings.model_validate(_nested(good))
     except ValidationError as error:

@@ -50,7 +50,7 @@ class Written:
 
 
 Duration = Annotated[
-    timedelta, BeforeValidator(parse_duration), AfterValidator(rules.more_than_nothing), Written(show_duration)
+    timedelta, BeforeValidator(parse_duration), AfterValidator(rules.span_of_time), Written(show_duration)
 ]
 Size = Annotated[int, BeforeValidator(parse_size), AfterValidator(rules.at_least_one), Written(show_size)]
 Rate = Annotated[

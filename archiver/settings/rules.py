@@ -17,6 +17,7 @@ from pydantic import SecretStr
 from archiver.core.model import DEFAULT_ACCOUNT, account_name
 
 SQLITE = "sqlite:///"
+LONGEST_SPAN = timedelta(days=3650)
 
 _TAG_NAME = re.compile(r"[A-Za-z0-9 +=._:/@-]{1,128}")
 _TAG_VALUE = re.compile(r"[A-Za-z0-9 +=._:/@-]{0,256}")
@@ -25,10 +26,12 @@ _HOST_PORT = re.compile(
 )
 
 
-def more_than_nothing(span: timedelta) -> timedelta:
-    """Let no span through that is zero or negative."""
+def span_of_time(span: timedelta) -> timedelta:
+    """Let no span through that is zero, negative, or so long that the dates it leads to cannot be told."""
     if span <= timedelta():
         raise ValueError("must be longer than 0s")
+    if span > LONGEST_SPAN:
+        raise ValueError(f"must be {LONGEST_SPAN.days}d at most")
     return span
 
 
@@ -145,9 +148,9 @@ def endpoint(url: str) -> str:
 
 
 def proxy(secret: SecretStr) -> SecretStr:
-    """Judge an http or https proxy, which may hold a user and a password."""
+    """Judge a proxy that is spoken to by http, as a tunnel for https; it may hold a user and a password."""
     url = secret.get_secret_value()
-    if _split(url, "http", "https").path not in {"", "/"}:
+    if _split(url, "http").path not in {"", "/"}:
         raise ValueError("must have no path")
     return secret
 

@@ -139,13 +139,22 @@ def _lines_of(text: str) -> dict[str, int]:
     return found
 
 
+def working_folder(environ: Mapping[str, str]) -> Path:
+    """Return the working folder; where it was deleted, its name of before, as the shell left it in $PWD."""
+    try:
+        return Path.cwd()
+    except OSError:
+        return Path("/", environ.get("PWD", ""))
+
+
 def from_environ(environ: Mapping[str, str], faults: Faults) -> dict[str, Entry]:
     """Return the values of our environment variables by dotted name."""
     known = {variable(key): key for key in KEYS}
     entries: dict[str, Entry] = {}
+    folder = working_folder(environ)
     for name, value in environ.items():
         if name in known:
-            entries[known[name]] = Entry(value, f"env {name}", Path.cwd())
+            entries[known[name]] = Entry(value, f"env {name}", folder)
         elif name.startswith(PREFIX) and name != CONFIG_VARIABLE:
             faults.unknown(name, "environment", difflib.get_close_matches(name, (*known, CONFIG_VARIABLE), n=1))
     return entries

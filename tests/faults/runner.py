@@ -16,10 +16,12 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from importlib import import_module
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Literal, NoReturn
 
@@ -76,7 +78,11 @@ class Order:
     kill_after: float | None = None
     """Seconds until SIGKILL, if the process lives so long."""
     user: int | None = None
-    """Whom a child of root becomes."""
+    """Whom a child of root is really; what it may do stays root's, for Python itself may be readable to root alone."""
+    vanishes: bool = False
+    """Whether the folder, which must be empty, is deleted once the child is in it."""
+    until: str = ""
+    """The text in the output at which SIGTERM is sent."""
     fresh: bool = False
     """Whether a new interpreter carries it out; without a stop that is plain `python -m archiver`."""
     limit: float = 60.0
@@ -146,16 +152,19 @@ class Stopper:
 def carry_out(order: Order) -> int:
     """Run the command; return its exit code."""
     os.chdir(order.folder)
+    if order.vanishes:
+        Path(order.folder).rmdir()
     if order.user is not None:
-        os.setgroups([])
-        os.setgid(order.user)
-        os.setuid(order.user)
+        os.setreuid(order.user, -1)
     if order.fresh:
         plain = [sys.executable, "-m", "archiver", *order.argv]
         told = [sys.executable, "-m", "tests.faults.runner", replace(order, fresh=False).line()]
         os.execve(sys.executable, plain if order.stop is None else told, order.env)
     os.environ.clear()
     os.environ.update(order.env)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(encoding=order.env.get("PYTHONIOENCODING", "utf-8"))
     reached = marker_of(order.output)
     try:
         if order.stop is None:
@@ -256,19 +265,22 @@ def _watch(child: int, order: Order) -> Ended:
 
 def _let_run(handle: int, order: Order) -> bool:
     """Wait until the child is gone; False when it is still there at its limit."""
-    if order.kill_after is not None:
+    if order.until:
+        _wait_for(handle, lambda: order.until in Path(order.errors or order.output).read_text(), order.limit)
+        signal.pidfd_send_signal(handle, signal.SIGTERM)
+    elif order.kill_after is not None:
         if not _gone(handle, order.kill_after):
             signal.pidfd_send_signal(handle, signal.SIGKILL)
     elif order.argv[0] == "run" and order.stop is not None and order.stop.how == "exception":
-        _wait_for(handle, marker_of(order.output), order.limit)
+        _wait_for(handle, marker_of(order.output).exists, order.limit)
         if not _gone(handle, SETTLES):
             signal.pidfd_send_signal(handle, signal.SIGTERM)
     return _gone(handle, order.limit)
 
 
-def _wait_for(handle: int, file: Path, limit: float) -> None:
+def _wait_for(handle: int, happened: Callable[[], bool], limit: float) -> None:
     until = time.monotonic() + limit
-    while not file.exists() and not _gone(handle, 0.02) and time.monotonic() < until:
+    while not happened() and not _gone(handle, 0.02) and time.monotonic() < until:
         pass
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from archiver import __version__
 from archiver.commands import app
-from archiver.commands.invocation import Exit
+from archiver.commands.invocation import Exit, unforeseen
 from tests.house import ledger_at
 
 SECRET = "k" * 32
@@ -97,3 +98,39 @@ def test_command_loads_nothing_that_it_does_not_need(config: Path, words: list[s
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "archiver.commands.app" in loaded
     assert loaded.isdisjoint(heavy)
+
+
+def test_config_show_ends_as_run_would_where_a_setting_is_lacking(config: Path) -> None:
+    config.write_text('[store]\nbucket = "my-bucket"\n')
+    for words in (["config", "show"], ["config", "show", "--json"]):
+        done = called(config, *words)
+        assert done.exit_code == Exit.USAGE
+        assert ("store.bucket" in done.stdout, "provider.api_key: is required" in done.stderr) == (True, True)
+
+
+def _raise(error: Exception) -> None:
+    with unforeseen():
+        raise error
+
+
+def test_what_no_command_foresaw_is_one_line_where_the_system_refused_it(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        _raise(PermissionError(errno.EACCES, "Permission denied", "/somewhere"))
+    assert ended.value.code == Exit.PAUSED
+    assert capsys.readouterr().err.splitlines()[0] == "stem-archiver: /somewhere: Permission denied"
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), ValueError("odd"), KeyError("x")])
+def test_what_no_command_foresaw_is_no_traceback(error: Exception, capfd: pytest.CaptureFixture[str]) -> None:
+    code = subprocess.run([sys.executable, "-c", CRASH, repr(error)], check=False, timeout=60).returncode
+    said = capfd.readouterr().err
+    assert (code, "Traceback" in said) == (Exit.PAUSED if isinstance(error, OSError) else Exit.UNARCHIVED, False)
+    assert ("process.crashed" in said) != isinstance(error, OSError)
+
+
+CRASH = """
+import sys
+from archiver.commands.invocation import unforeseen
+with unforeseen():
+    raise eval(sys.argv[1])
+"""
