@@ -173,6 +173,8 @@ class OpenWork:
     """The earliest not_before of tasks that the provider has not finished."""
     nearest_deadline: datetime | None
     """The earliest deadline that is known among them."""
+    pending: int = 0
+    """The number of those that the provider has not finished."""
 
 
 @dataclass(frozen=True, slots=True)

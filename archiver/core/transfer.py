@@ -27,6 +27,7 @@ class Transfer:
     host: str = ""
     account: str = ""
     task: str = ""
+    stem: str = ""
     length: int | None = None
     """Bytes that it will be; None while nobody has said."""
     size: int = 0
@@ -79,6 +80,20 @@ class Transfer:
             return 0.0
         rate = (self.size - size) / (now - since)
         return (self.length - self.size) / rate if rate > 0 else inf
+
+
+@dataclass(frozen=True, slots=True)
+class Moving:
+    """A transfer that is under way, as people see it."""
+
+    task: str
+    stem: str
+    size: int
+    """Bytes that came by now."""
+    length: int | None
+    """Bytes that it will be; None while nobody has said."""
+    seconds: float
+    """Since it began, or began anew."""
 
 
 def time_limit(size: int, min_rate: float, left: timedelta | None) -> timedelta | None:

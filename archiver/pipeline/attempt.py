@@ -171,7 +171,7 @@ class TaskAttempt:
         for row in wanted:
             self._tried.add(row.name)
             claim = self._listing.claim
-            transfer = Transfer(self._listing.deadline, _host(row), claim.account, claim.task_id)
+            transfer = Transfer(self._listing.deadline, _host(row), claim.account, claim.task_id, row.name)
             futures.append(self._out.pool.submit(transfer, partial(self._store_one, row, transfer)))
         dropped = False
         with self._context.watch.waiting():

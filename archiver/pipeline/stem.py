@@ -194,6 +194,7 @@ class StemTransfer:
         """Count a block; raise Preempted, Interrupted, or BodySlow past the time limit."""
         if self._context.cancelled():
             raise Interrupted
+        self._context.observer.received(size)
         spent = self._out.pool.received(self._transfer, size)
         if self._limit is not None and spent > self._limit:
             raise BodySlow(f"not here after {spent}: its size, download.min_rate and its deadline allow {self._limit}")
@@ -306,7 +307,6 @@ class _WatchedBody:
         if self._context.cancelled():
             raise Interrupted
         count = self._body.readinto(buffer)
-        self._context.observer.received(count)
         self._context.outside.pool.moved(self._host, count)
         if count < len(buffer):
             with self._context.watch.waiting():

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from archiver.core.concurrency import Change
 from archiver.core.errors import Preempted
 from archiver.core.model import Dependency
-from archiver.core.transfer import Transfer
+from archiver.core.transfer import Moving, Transfer
 from archiver.pipeline.lanes import STORE, Lanes
 from archiver.pipeline.preemption import Preemption
 from archiver.ports.runtime import EventLog
@@ -110,6 +110,13 @@ class TransferThreads:
         """Return how long a task with stems on these hosts is to wait; None: not at all. `dropped`: it was given up."""
         with self._changed:
             return self._preemption.put_off(hosts, dropped=dropped)
+
+    def under_way(self) -> Sequence[Moving]:
+        """Return the transfers that run now, the oldest first."""
+        with self._changed:
+            now, running = self._clock(), [each for each in self._lanes.running if each.begun is not None]
+        moving = [Moving(each.task, each.stem, each.size, each.length, now - (each.begun or now)) for each in running]
+        return sorted(moving, key=lambda each: -each.seconds)
 
     def oldest(self) -> float:
         """Return the seconds since the oldest transfer began for the first time; 0 where none is under way."""

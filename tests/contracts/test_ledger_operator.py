@@ -257,7 +257,7 @@ def test_open_work_tells_waiting_for_the_provider_from_failed_tries(ledger: Ledg
     finish(ledger, claim(ledger), Later(NOW + DAY, "not ready"))
     finish(ledger, claim(ledger), Later(NOW + 2 * DAY, "busy", fault=True))
     finish(ledger, claim(ledger), Later(NOW + 3 * DAY, "busy", fault=True))
-    assert open_work(ledger) == OpenWork(3, NOW + 2 * DAY, NOW + DAY, None)
+    assert open_work(ledger) == OpenWork(3, NOW + 2 * DAY, NOW + DAY, None, pending=1)
     ledger.intakes.enlist("us", [tid(3)])
     assert open_work(ledger, "us") == OpenWork(1, NOW + 3 * DAY, None, None)
     mine = claim(ledger, now=NOW + DAY)

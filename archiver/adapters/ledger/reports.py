@@ -73,6 +73,7 @@ class SqlReports(LedgerPart):
             func.min(tasks.c.not_before).filter(not_(tasks.c.awaited), goes_on),
             func.min(tasks.c.not_before).filter(tasks.c.awaited, goes_on),
             func.min(tasks.c.deadline),
+            func.count().filter(tasks.c.awaited),
         ).select_from(tasks)
         wanted = [OPEN, tasks.c.not_before.is_not(None)] + ([] if owner is None else [ENLISTED])
         with self._db.read() as db:

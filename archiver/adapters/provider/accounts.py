@@ -36,6 +36,11 @@ class KieAccounts:
             return ()
         return {account for account, client in self._clients.items() if client.is_waited_for()}
 
+    def next_in(self) -> float | None:
+        """Return the seconds until the next request of those that wait may be sent; None where none waits."""
+        waits = (client.next_in() for client in self._clients.values())
+        return min((wait for wait in waits if wait is not None), default=None)
+
     def set_rates(self, requests_per_10s: Mapping[AccountName, int]) -> None:
         """Keep to other rates from now on, for those accounts that are known."""
         for account, limit in requests_per_10s.items():

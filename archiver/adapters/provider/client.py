@@ -128,6 +128,10 @@ class KieApi:
         """Return whether a thread waits until it may send."""
         return self._limiter.is_waited_for()
 
+    def next_in(self) -> float | None:
+        """Return the seconds until whoever waits longest may send; None where nobody waits."""
+        return self._limiter.next_in()
+
     def set_rate(self, requests_per_10s: int) -> None:
         """Keep to another rate from now on."""
         self._limiter.resize(requests_per_10s)

@@ -116,6 +116,13 @@ class RateLimiter:
         with self._changed:
             return bool(self._line)
 
+    def next_in(self) -> float | None:
+        """Return the seconds until the first of those that wait may send; None where none waits."""
+        with self._changed:
+            if not self._line:
+                return None
+            return max(0.0, max(self._look_at, self._cool_until) - self._clock())
+
     def pause(self, seconds: float) -> None:
         """Wait so many seconds without a permit; raises ApiBusy when the limiter is closed meanwhile."""
         until = self._clock() + seconds

@@ -86,6 +86,19 @@ def test_observer_sees_every_byte_stem_and_task(world: Path) -> None:
     assert world.watcher.ended == [Archived()]
 
 
+def test_observer_sees_each_block_as_it_comes_and_no_buffer(world: Path) -> None:
+    came: list[int] = []
+
+    def comes(size: int) -> None:
+        assert world.watcher.bytes_in == sum(came)
+        came.append(size)
+
+    world.lists(world.serves("vocal", Audio(VOCAL, blocks=4, comes=comes)))
+    assert world.go() == Archived()
+    assert len(came) >= 4
+    assert world.watcher.bytes_in == len(VOCAL)
+
+
 def test_manifest_is_written_after_every_stem_is_in_the_ledger(world: Path) -> None:
     seen: list[str] = []
 
