@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from datetime import timedelta
+from dataclasses import dataclass
 from pathlib import Path
 
 from archiver.adapters.queue_file import read_ids
@@ -16,8 +16,18 @@ from archiver.service.backfill import Backfill, BackfillOptions, BackfillResult,
 from archiver.service.quarantine import QuarantineWatch
 from archiver.service.shutdown import Shutdown, unless_asked
 
-Progress = Callable[[Standing, timedelta | None], None]
-"""Called several times a second with where the backfill stands, and the time to the nearest deadline."""
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """Whoever looks on while a backfill works."""
+
+    update: Callable[[Standing], None] = lambda _: None
+    """Called several times a second with where it stands."""
+    stopping: Callable[[], None] = lambda: None
+    """Called once where the process was asked to end, before what is under way is waited for."""
+
+
+NOBODY = Viewer()
 
 
 def intakes(file: str | None, queue: Path) -> Iterator[Intake]:
@@ -39,7 +49,7 @@ def intakes(file: str | None, queue: Path) -> Iterator[Intake]:
 
 
 def backfill(
-    parts: Parts, batches: Iterable[Intake], options: BackfillOptions, shutdown: Shutdown, progress: Progress
+    parts: Parts, batches: Iterable[Intake], options: BackfillOptions, shutdown: Shutdown, viewer: Viewer = NOBODY
 ) -> BackfillResult:
     """Take the ids in and work until each has ended; raise LedgerFault."""
     parts.heed(shutdown)
@@ -59,7 +69,7 @@ def backfill(
         give_up=parts.watch.give_up,
     )
     try:
-        verdict = _worked(parts, enrolment, work, batches, shutdown, progress)
+        verdict = _worked(parts, enrolment, work, batches, shutdown, viewer)
         result = work.result(verdict, enrolment.counts)
     finally:
         parts.release()
@@ -80,24 +90,22 @@ def _worked(
     work: Backfill,
     batches: Iterable[Intake],
     shutdown: Shutdown,
-    progress: Progress,
+    viewer: Viewer,
 ) -> Verdict:
     """Take the ids in and work; nothing is under way any more once this returns."""
-    ledger, machine, log, counts = parts.adapters.ledger, parts.machine, parts.log, enrolment.counts
-
-    def report(standing: Standing) -> None:
-        nearest = standing.left.nearest_deadline
-        progress(standing, None if nearest is None else nearest - machine.clock())
+    ledger, log, counts = parts.adapters.ledger, parts.log, enrolment.counts
 
     try:
         QuarantineWatch(ledger.reports, log)()
         unless_asked(lambda: enrolment.take(batches, work.options.limit), shutdown)
         log.info("backfill.started", tasks=counts.taken, already_archived=counts.already_archived)
-        verdict = work.run(report)
+        verdict = work.run(viewer.update)
         if not shutdown.asked:
             unless_asked(lambda: _sweep(parts), shutdown)
         return verdict
     finally:
+        if shutdown.asked:
+            viewer.stopping()
         enrolment.close()
         parts.drain(shutdown)
 

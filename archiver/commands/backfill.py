@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +15,7 @@ import typer
 from archiver.commands.invocation import FOR_WORK, Exit, JsonFlag, at_work, fail, faults, settings_of, terminal
 
 if TYPE_CHECKING:
+    from archiver.ports.runtime import EventLog
     from archiver.service.backfill import BackfillResult
     from archiver.settings import Settings
 
@@ -68,37 +72,67 @@ class Request:
 def archive(settings: Settings, request: Request) -> int:
     """Archive the ids, print the result, and return the exit code."""
     from archiver.app.assembly import Role, assembled
-    from archiver.app.backfill import backfill, intakes
+    from archiver.app.backfill import Viewer, backfill, intakes
     from archiver.app.descriptors import raise_limit
     from archiver.commands.format import print_json
     from archiver.commands.printing import print_result, result_summary
-    from archiver.commands.progress import Screen, Tally, current_stderr
+    from archiver.commands.progress import Tally, current_stderr
+    from archiver.commands.screen import Screen, Source
     from archiver.logs import configure
     from archiver.service.alerts import ALERTS
     from archiver.service.backfill import BackfillOptions
     from archiver.service.shutdown import Shutdown
 
     console = terminal(err=True)
+    for_people = console.is_terminal or settings.log.format == "console"
     level = settings.log.level if request.verbose or not console.is_terminal else "warning"
-    log = configure(level, settings.log.format, current_stderr(), secrets=settings.secrets(), alerted=ALERTS)
+    log = configure(
+        level, "console" if for_people else "json", current_stderr(), secrets=settings.secrets(), alerted=ALERTS
+    )
     raise_limit(log)
     shutdown, tally = Shutdown(), Tally()
     with (
         shutdown.on_signals(),
-        faults(),
+        faults() if for_people else _faults_as_events(log),
         assembled(settings, Role.BACKFILL, log=log, observer=tally) as parts,
-        Screen(console, tally, quiet=request.as_json) as screen,
     ):
         at_work()
-        batches = intakes(request.file, settings.queue.path)
+        moving, next_in = parts.adapters.transfers.under_way, parts.adapters.accounts.next_in
+        dispatcher, clock = parts.dispatcher, parts.machine.clock
+        source = Source(tally, clock, moving, lambda: dispatcher.working, next_in, lambda: shutdown.asked)
+        batches = source.reading(intakes(request.file, settings.queue.path))
         options = BackfillOptions(request.limit, request.wait, request.max_wait)
-        result = backfill(parts, batches, options, shutdown, screen.update)
+        with Screen(console, source, quiet=request.as_json, log=None if for_people else log) as screen:
+            result = backfill(parts, batches, options, shutdown, Viewer(screen.update, screen.stopping))
     code = exit_code(result, shutdown.signal_number)
     if request.as_json:
         print_json(result_summary(result, tally, code), sys.stdout)
-    else:
-        print_result(console, result, tally)
+    elif for_people or not _is_one_stream():
+        print_result(console if for_people else terminal(), result, tally)
     return code
+
+
+def _is_one_stream() -> bool:
+    """Return whether standard output and standard error go to the same file, or pipe."""
+    try:
+        return os.path.samestat(os.fstat(1), os.fstat(2))
+    except OSError:
+        return True
+
+
+@contextmanager
+def _faults_as_events(log: EventLog) -> Iterator[None]:
+    """Do as `faults`, but on a stream of events: the fault is one more of them."""
+    from archiver.core.errors import LedgerFault, QueueUnreadable
+
+    with faults():
+        try:
+            yield
+        except (LedgerFault, QueueUnreadable) as fault:
+            code = Exit.PAUSED if isinstance(fault, LedgerFault) else Exit.USAGE
+            said = {"error": str(fault), "hint": fault.hint, "exit_code": int(code)}
+            log.error("backfill.failed", **said)  # noqa: TRY400 - the operator's to mend: no traceback
+            raise typer.Exit(code) from None
 
 
 def exit_code(result: BackfillResult, signal_number: int | None) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -33,7 +34,7 @@ def say(console: Console, text: str, *, mark: str = "", style: str = "bold red")
 def print_result(console: Console, result: BackfillResult, tally: Tally) -> None:
     """Print what a backfill did and what it leaves open."""
     counts, work = result.counts, result.work
-    missed = " and ".join(f"{count} {state.value}" for state, count in work.not_archived.items())
+    missed = ", ".join(f"{count} {state.value}" for state, count in work.not_archived.items())
     console.print(
         f"{counted(work.tasks, 'task')}: {work.archived} archived ({counts.already_archived} of them before), "
         f"{sum(work.not_archived.values())} not{missed and f' ({missed})'}; "
@@ -42,8 +43,10 @@ def print_result(console: Console, result: BackfillResult, tally: Tally) -> None
     )
     if not counts.complete:
         say(console, "  stopped before all ids were read: those left out are not counted")
+    now = datetime.now(UTC)
     for row in work.unfinished[:_NAMED]:
-        again = f"; next try {row.not_before:%Y-%m-%d %H:%M:%S} UTC" if row.not_before else ""
+        later = row.not_before is not None and row.not_before > now
+        again = f"; next try {row.not_before:%Y-%m-%d %H:%M:%S} UTC" if later else ""
         say(console, f"  {row.task_id}  {row.state.value}: {row.reason or _reached(row)}{again}")
     if (further := sum(work.not_archived.values()) - len(work.unfinished[:_NAMED])) > 0:
         say(console, f"  and {further} more: `stem-archiver show ID` tells of each")

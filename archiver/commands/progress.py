@@ -1,4 +1,4 @@
-"""The progress of a backfill: a bar on a terminal, a plain line now and then elsewhere."""
+"""What a backfill has moved, and the stream that its events go to."""
 
 from __future__ import annotations
 
@@ -7,18 +7,11 @@ import sys
 import threading
 import time
 from datetime import timedelta
-from typing import Self, TextIO, cast
+from typing import TextIO, cast
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-from archiver.commands.format import size, span
 from archiver.core.errors import ArchiverError
 from archiver.core.model import Archived, Outcome
-from archiver.service.backfill import Standing
 
-_PLAIN_EVERY = 10.0
-"""Seconds."""
 _RATE_OVER = 5
 """Seconds."""
 
@@ -82,57 +75,14 @@ class Tally:
         return time.monotonic() - self.began
 
 
-class Screen:
-    """Live progress of a backfill: a bar on a terminal, a plain line now and then elsewhere."""
-
-    def __init__(self, console: Console, tally: Tally, *, quiet: bool) -> None:
-        self._console = console
-        self._tally = tally
-        self._quiet = quiet
-        self._said_at = time.monotonic()
-        self._rate = _Rate()
-        self._progress = Progress(
-            SpinnerColumn(),
-            TextColumn("tasks"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[line]}"),
-            TimeElapsedColumn(),
-            console=console,
-            disable=quiet or not console.is_terminal,
-        )
-        self._bar = self._progress.add_task("tasks", total=None, line="")
-
-    def __enter__(self) -> Self:
-        """Begin to draw."""
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Leave the terminal as it was."""
-        self._progress.stop()
-
-    def update(self, standing: Standing, nearest: timedelta | None) -> None:
-        """Show how far the work is; cheap, to be called several times a second."""
-        done, total = standing.done.archived, standing.done.tasks
-        rate = self._rate.of(self._tally.bytes_in)
-        line = f"{self._tally.stems} stems  {size(self._tally.bytes_stored)}  {rate / 1e6:.1f} MB/s"
-        if nearest is not None:
-            line += f"  nearest deadline {span(nearest)}"
-        self._progress.update(self._bar, completed=done, total=total, line=line)
-        plain = not self._quiet and not self._console.is_terminal
-        if plain and time.monotonic() - self._said_at >= _PLAIN_EVERY:
-            self._said_at = time.monotonic()
-            self._console.print(f"{done}/{total} tasks  {line}", highlight=False)
-
-
-class _Rate:
+class Rate:
     """Bytes a second over the last few seconds."""
 
     def __init__(self) -> None:
         self._points: list[tuple[float, int]] = [(time.monotonic(), 0)]
 
     def of(self, total: int) -> float:
+        """Return it, when `total` came by now."""
         now = time.monotonic()
         self._points = [point for point in self._points if now - point[0] <= _RATE_OVER] or self._points[-1:]
         (then, before), elapsed = self._points[0], now - self._points[0][0]

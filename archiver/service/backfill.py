@@ -84,6 +84,7 @@ class Standing:
     done: EnlistedWork
     """Without the tasks themselves."""
     left: OpenWork
+    pauses: tuple[Pause, ...] = ()
 
 
 def stay(dispatcher: Dispatcher) -> None:
@@ -229,9 +230,10 @@ class Backfill:
         """
         began = self.monotonic()
         if self._seen is None or self._look_at is None or began >= self._look_at:
-            lasting = [pause for pause in self.pauses.all() if pause.lasting and _is_of_an_account(pause)]
+            pauses = tuple(self.pauses.all())
+            lasting = [pause for pause in pauses if pause.lasting and _is_of_an_account(pause)]
             left = self.reports.open_work(self.owner, [pause.account for pause in lasting])
-            self._seen = Standing(self.reports.enlisted(self.owner, limit=0), left)
+            self._seen = Standing(self.reports.enlisted(self.owner, limit=0), left, pauses)
             ended = self.monotonic()
             self._look_at = ended + COUNTING_SHARE * (ended - began)
         return self._seen

@@ -41,6 +41,23 @@ def test_backfill_of_the_queue_file_archives_every_stem_and_a_manifest(site: Sit
     site.oracles(TWO, TWELVE, UNDELIVERED, SLOW)
 
 
+def test_backfill_without_a_terminal_logs_events_alone_and_prints_its_result_elsewhere(site: Site) -> None:
+    site.emulator.add(TWO)
+    done = site.run("backfill", "-", stdin=f"{TWO.task_id}\ntoo bad!\n")
+    assert all(isinstance(json.loads(line), dict) for line in done.err.splitlines())
+    assert done.out.startswith("1 task: 1 archived (0 of them before), 0 not; 2 stems")
+    missing = site.run("backfill", "nowhere.txt")
+    assert missing.code == 2
+    assert missing.out == ""
+    [failed] = [each for each in map(json.loads, missing.err.splitlines()) if each["event"] == "backfill.failed"]
+    assert "nowhere.txt" in failed["error"]
+    site.configure(log={"format": "console"})
+    plain = site.run("backfill", "-", stdin=f"{TWO.task_id}\n")
+    assert "1 task: 1 archived (1 of them before), 0 not" in plain.err
+    assert not any(line.startswith("{") for line in plain.err.splitlines())
+    assert plain.out == ""
+
+
 def test_backfill_run_again_asks_nothing_and_fetches_nothing(site: Site) -> None:
     site.emulator.add(TWO)
     site.queue.write_text(f"{TWO.task_id}\n")
@@ -203,13 +220,14 @@ def test_backfill_without_the_bucket_exits_3_with_a_hint(site: Site) -> None:
 
 def test_backfill_of_what_the_operator_paused_exits_3_naming_it_and_works_after_resume(site: Site) -> None:
     site.emulator.add(TWO)
+    assert site.run("backfill", "-", stdin="").code == 0, "it makes the ledger"
     paused = site.run("pause", "--store")
     assert (paused.code, paused.out) == (0, "store is paused until `stem-archiver resume`\n")
     [pause] = site.status()["pauses"]
     assert (pause["dependency"], pause["held"], pause["lasting"]) == ("store", True, True)
     done = site.run("backfill", "-", stdin=f"{TWO.task_id}\n")
     assert done.code == 3
-    assert "store is paused: held by the operator; run: stem-archiver resume" in done.err
+    assert "store is paused: held by the operator; run: stem-archiver resume" in done.out
     assert site.objects() == {}
     assert site.run("resume").out == "store is no longer paused\n"
     assert site.run("backfill", "-", stdin=f"{TWO.task_id}\n").code == 0

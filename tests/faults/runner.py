@@ -218,7 +218,7 @@ def _observed(argv: list[str], stop: Stop, reached: Path) -> int:
             options = BackfillOptions(limit=None, wait=True, max_wait=timedelta(minutes=1))
             with assembled(settings, Role.BACKFILL, log=log, observer=Tally(), machine=machine) as parts:
                 batches = intakes(file, settings.queue.path)
-                result = backfill(parts, batches, options, shutdown, lambda *_: None)
+                result = backfill(parts, batches, options, shutdown)
             return exit_code(result, shutdown.signal_number)
     except typer.Exit as ended:
         return ended.exit_code

@@ -138,7 +138,7 @@ class Account:
         ids = Intake(ids=tuple(TaskId(task.task_id) for task in tasks))
         options = BackfillOptions(limit=None, wait=True, max_wait=timedelta(seconds=30))
         with assembled(self.loaded().settings, Role.BACKFILL, log=events, observer=Watcher()) as parts:
-            result = backfill(parts, [ids], options, Shutdown(), lambda *_: None)
+            result = backfill(parts, [ids], options, Shutdown())
         return result, events
 
 

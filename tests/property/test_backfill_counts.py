@@ -150,7 +150,7 @@ class Site:
         )
         dispatcher.renew()
         options = BackfillOptions(limit, wait=False, max_wait=timedelta())
-        return backfill(parts, batches, options, self.interrupt.shutdown, lambda *_: None)
+        return backfill(parts, batches, options, self.interrupt.shutdown)
 
 
 @pytest.fixture(scope="module")

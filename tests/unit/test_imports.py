@@ -48,6 +48,7 @@ EXCEPTIONS = {
     "property/test_keys_and_metadata.py": ("adapters.downloader.sniff",),  # a pure function of it is half the property
     "property/universe.py": ("service",),  # does the daemon's chores by hand
     "unit/adapters/http1/test_connection.py": ("adapters.downloader.transport",),  # its wait is what is cut short
+    "unit/commands/test_screen.py": ("service.backfill",),  # what is seen is made there
     "unit/commands/test_printing.py": ("app.preview", "service.backfill"),  # what is printed is made there
     "unit/core/test_bandwidth.py": ("adapters.downloader.throttle",),  # the allowance by its only client
     "unit/deploy/test_alerts.py": ("commands",),  # alerts name commands
