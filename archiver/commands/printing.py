@@ -49,7 +49,7 @@ def print_result(console: Console, result: BackfillResult, tally: Tally) -> None
         again = f"; next try {row.not_before:%Y-%m-%d %H:%M:%S} UTC" if later else ""
         say(console, f"  {row.task_id}  {row.state.value}: {row.reason or _reached(row)}{again}")
     if (further := sum(work.not_archived.values()) - len(work.unfinished[:_NAMED])) > 0:
-        say(console, f"  and {further} more: `stem-archiver show ID` tells of each")
+        say(console, f"  and {further} more: see `stem-archiver list`")
     if counts.rejected:
         are = "line is no task id" if counts.rejected == 1 else "lines are no task ids"
         say(console, f"  {counts.rejected} {are}: see `stem-archiver status`")
