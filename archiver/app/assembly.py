@@ -31,6 +31,9 @@ from archiver.service.presence import Presence
 from archiver.service.shutdown import Shutdown, drain
 from archiver.settings import Settings
 
+EXPIRY = timedelta(days=30)
+"""The time for which an acknowledged reject is kept."""
+
 
 class Role(StrEnum):
     """The command that a process was started by."""
@@ -70,6 +73,10 @@ class Parts:
             now=self.machine.clock(),
             log=self.log,
         )
+
+    def expire(self) -> None:
+        """Forget what was acknowledged long ago; raise LedgerFault."""
+        self.adapters.ledger.intakes.expire_rejects(before=self.machine.clock() - EXPIRY)
 
     def heed(self, shutdown: Shutdown) -> None:
         """Wait for a ledger's server that is away no longer than a process may that was asked to end."""

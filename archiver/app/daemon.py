@@ -109,6 +109,7 @@ class DaemonProcess:
             yield "intake", self._intake(), parts.settings.queue.poll_interval
             yield "deadlines", self._deadlines(), _MINUTE
             yield "strays", parts.abort_strays, 10 * _MINUTE
+            yield "expiry", parts.expire, 60 * _MINUTE
         if parts.role is Role.WORKER:
             yield "leases", parts.dispatcher.renew, RENEW_EVERY
         if engine is not None:

@@ -61,7 +61,7 @@ def named_in(words: Sequence[str]) -> NamedIds:
     if bad:
         fail(f"no task id: {', '.join(map(ascii, bad))}", Exit.USAGE, f"a task id is {TASK_ID_RULE}; nor is it a file")
     for reject in found.rejects[:SHOWN]:
-        typer.echo(f"{reject.path}: {reject.reason}", err=True)
+        typer.echo(f"{reject.path}: {reject.place}: {reject.reason}", err=True)
     if len(found.rejects) > SHOWN:
         typer.echo(f"and {len(found.rejects) - SHOWN} more lines that name no task", err=True)
     if not found.ids:

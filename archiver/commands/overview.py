@@ -196,7 +196,7 @@ def _print_rejects(console: Console, overview: Overview) -> None:
     are = "line is no task id" if overview.rejected_lines == 1 else "lines are no task ids"
     say(console, f" {overview.rejected_lines} {are}; `stem-archiver ack --rejected` once seen to", mark="rejected")
     for reject in overview.rejects:
-        say(console, f"  {reject.path} at byte {reject.offset}: {reject.excerpt!r}: {reject.reason}")
+        say(console, f"  {reject.path} {reject.place}: {reject.excerpt!r}: {reject.reason}")
     if overview.dropped_rejects:
         say(console, f"  {overview.dropped_rejects} of them were too many to keep, and are only counted")
 

@@ -18,6 +18,13 @@ class Reject:
     excerpt: str
     """At most 200 printable characters of the line."""
     reason: str
+    line: int | None = None
+    """The line's number, from 1; None where it is not known."""
+
+    @property
+    def place(self) -> str:
+        """Where it stands in the file, for people."""
+        return f"at byte {self.offset}" if self.line is None else f"line {self.line}"
 
 
 @dataclass(frozen=True, slots=True)

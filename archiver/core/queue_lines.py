@@ -44,6 +44,20 @@ class Parsed:
     """The reason why the line, or a part of it, names no task; quotes at most one character. Empty for none."""
 
 
+USUAL_LENGTH = 32
+"""Characters of the provider's ids."""
+
+
+def doubt_of(named: TaskId) -> str:
+    """Return why the id, which is taken, may be none; empty where nothing speaks against it."""
+    if len(named) != 2 * USUAL_LENGTH:
+        return ""
+    return (
+        f"it was taken, but has {len(named)} characters, twice as many as is usual: perhaps two ids without a line end "
+        "between them; append each on a line of its own"
+    )
+
+
 # ---------------------------------------------------------------------- characters
 
 _INVISIBLE = (

@@ -47,9 +47,11 @@ class Intakes(Protocol):
     def take_in(self, intake: Intake, *, source: str, now: datetime) -> Sequence[TaskId]:
         """Accept ids and rejects and move the cursor; return the ids that are new, in the order they came.
 
-        A bad line that is read again (same path, offset and excerpt) is kept once. A known task for which another
-        account is named moves to that, and is asked about anew if it has no stems yet, whoever works on it; the
-        pause of an account that no open task is left of ends.
+        A bad line that is read again (same path, offset and excerpt) is kept once. Of bad lines some thousands are
+        kept: acknowledged ones go first, then the oldest; those that nobody acknowledged are counted on.
+
+        A known task for which another account is named moves to that, and is asked about anew if it has no stems yet,
+        whoever works on it; the pause of an account that no open task is left of ends.
         """
 
     def enlist(self, owner: str, ids: Iterable[TaskId]) -> Collection[TaskId]:
@@ -91,6 +93,9 @@ class Intakes(Protocol):
 
     def acknowledge_rejects(self, *, now: datetime) -> int:
         """Let the rejected lines that are known now count no longer; return how many."""
+
+    def expire_rejects(self, *, before: datetime) -> int:
+        """Forget the rejected lines that were acknowledged before then; return how many."""
 
 
 class Claims(Protocol):

@@ -74,7 +74,8 @@ def accept(intake: Intake, *, source: str, intakes: Intakes, now: datetime, log:
         account = intake.accounts.get(task_id, DEFAULT_ACCOUNT)
         log.info("queue.accepted", task_id=task_id, account=account, source=source)
     for reject in intake.rejects:
-        log.warning("queue.rejected", path=reject.path, offset=reject.offset, line=reject.excerpt, reason=reject.reason)
+        place = {"path": reject.path, "offset": reject.offset, "number": reject.line}
+        log.warning("queue.rejected", **place, line=reject.excerpt, reason=reject.reason)
     if intake.restarted:
         report = log.info if intake.old == "read to its end" else log.warning
         report("queue.restarted", reason=intake.restarted, source=source, old_file=intake.old)

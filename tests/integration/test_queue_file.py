@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import random
 import stat
 import subprocess
 import sys
@@ -180,7 +181,8 @@ def test_read_when_a_line_is_10_mb_rejects_it_without_holding_it(path: Path, que
     tracemalloc.stop()
     assert ids == ids_of(0, 2)
     assert [(each.offset, each.excerpt) for each in rejects] == [(14, "xxxxxx…")]
-    assert rejects[0].reason.startswith("line 2: longer than 65536 bytes")
+    assert rejects[0].line == 2
+    assert rejects[0].reason.startswith("longer than 65536 bytes")
     assert cursor.offset == path.stat().st_size
     assert peak < 1_000_000
 
@@ -469,8 +471,8 @@ def test_read_when_json_was_never_ended_rejects_it_once_and_takes_what_follows(p
     path.write_bytes(b'{\n  "code": 200,\n  "data": null,\n' + lines(ids_of(0, 1)) + b'{"taskId":"task-00000001"}\n')
     ids, rejects, _ = read_on(queue, None)
     assert ids == ids_of(0, 2)
-    assert [(each.offset, each.reason.split(";")[0]) for each in rejects] == [
-        (0, "line 1: broken JSON at character 33")
+    assert [(each.offset, each.line, each.reason.split(";")[0]) for each in rejects] == [
+        (0, 1, "broken JSON at character 33")
     ]
 
 
@@ -483,6 +485,31 @@ def test_read_when_most_is_binary_rejects_it_once_and_finds_the_ids(path: Path) 
     assert len(rejects) == 1
 
 
+@pytest.mark.parametrize("chunk", [10_000, 1 << 20])
+@pytest.mark.parametrize("seed", range(4))
+def test_read_when_all_is_noise_rejects_it_once_though_some_of_its_lines_are_text(
+    path: Path, seed: int, chunk: int
+) -> None:
+    path.write_bytes(random.Random(seed).randbytes(600_000) + b"\xff\n" + b"x" * 70_000 + b"\nno id\n")
+    ids, rejects, cursor = read_on(QueueFile(str(path), limits=SizeLimits(chunk=chunk)), None)
+    assert (ids, len(rejects), cursor.offset) == ([], 1, path.stat().st_size)
+
+
+def test_bad_line_after_noise_is_rejected_once_an_id_came(path: Path, queue: QueueFile) -> None:
+    path.write_bytes(b"\x00\xfe\x01\nby chance\n" + lines(ids_of(0, 1)) + b"a mistake\n")
+    ids, rejects, _ = read_on(queue, None)
+    assert (ids, [each.line for each in rejects]) == (ids_of(0, 1), [1, 4])
+
+
+def test_id_of_twice_the_usual_length_is_taken_and_told(path: Path, queue: QueueFile) -> None:
+    one, other = "a" * 32, "b" * 32
+    path.write_text(f"{one}{other}\n{one}\n{'c' * 63}\n{'d' * 65}\n")
+    ids, rejects, _ = read_on(queue, None)
+    assert ids == [one + other, one, "c" * 63, "d" * 65]
+    [reject] = rejects
+    assert (reject.line, "64 characters, twice as many as is usual" in reject.reason) == (1, True)
+
+
 def test_rejects_name_their_line_however_the_file_was_read(path: Path) -> None:
     text = b"".join(b"task-%08d\n" % number if number % 7 else b"short\n" for number in range(1, 71))
     path.write_bytes(text)
@@ -492,7 +519,7 @@ def test_rejects_name_their_line_however_the_file_was_read(path: Path) -> None:
         if intake.cursor == cursor:
             break
         cursor = intake.cursor
-        named += [each.reason.split(":")[0] for each in intake.rejects]
+        named += [each.place for each in intake.rejects]
     assert named == [f"line {number}" for number in range(7, 71, 7)]
 
 

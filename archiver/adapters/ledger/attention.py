@@ -23,8 +23,7 @@ from sqlalchemy import literal_column as literally
 
 from archiver.adapters.ledger.claimable import CLEAR, OPEN
 from archiver.adapters.ledger.rows import AnyRow, chunks, stems_of
-from archiver.adapters.ledger.schema.tables import QUARANTINED, UNARCHIVED, rejects, stems, tasks
-from archiver.adapters.ledger.schema.tables import dropped as dropped_rejects
+from archiver.adapters.ledger.schema.tables import QUARANTINED, UNARCHIVED, stems, tasks
 from archiver.adapters.ledger.unlisted import BEGUN, NO_DEADLINE, Unlisted, first_unlisted
 from archiver.core.attention import ENDS, Need, NeedyTask
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, TaskId
@@ -191,18 +190,3 @@ def acknowledge_all(db: Connection, needs: Collection[Need], near: Near, now: da
     return sum(
         db.execute(update(tasks).where(_group(need, near)).values(acknowledged_at=now)).rowcount for need in needs
     )
-
-
-def unseen_rejects(db: Connection) -> tuple[int, int]:
-    """Return the number of rejects that nobody acknowledged, and how many of them were too many to keep."""
-    kept = db.scalar(select(func.count()).select_from(rejects).where(rejects.c.acknowledged_at.is_(None))) or 0
-    dropped = db.scalar(select(func.sum(dropped_rejects.c.lines))) or 0
-    return kept + int(dropped), int(dropped)
-
-
-def acknowledge_rejects(db: Connection, now: datetime) -> int:
-    """Acknowledge every reject; return how many."""
-    in_all, _ = unseen_rejects(db)
-    db.execute(update(rejects).where(rejects.c.acknowledged_at.is_(None)).values(acknowledged_at=now))
-    db.execute(dropped_rejects.delete())
-    return in_all

@@ -7,17 +7,17 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, and_, delete, exists, func, not_, or_, select, update
 
-from archiver.adapters.ledger import attention
+from archiver.adapters.ledger import attention, rejects
 from archiver.adapters.ledger.claimable import FREE, OPEN, asked
 from archiver.adapters.ledger.database.base import insert
 from archiver.adapters.ledger.database.transactions import LedgerPart, outage_retry
 from archiver.adapters.ledger.leases import LEASE_ENDS
 from archiver.adapters.ledger.retry import retry
 from archiver.adapters.ledger.rows import chunks
-from archiver.adapters.ledger.schema.tables import cursors, enlisted, pauses, rejects, tasks
+from archiver.adapters.ledger.schema.tables import cursors, enlisted, pauses, tasks
 from archiver.core import plan
 from archiver.core.attention import Need
-from archiver.core.intake import Cursor, Intake, Reject
+from archiver.core.intake import Cursor, Intake
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Dependency, Stage, TaskId
 from archiver.core.states import TaskState
 from archiver.ports.ledger import RETENTION
@@ -52,7 +52,7 @@ class SqlIntakes(LedgerPart):
                 _assign(db, account, [task_id for task_id, named in intake.accounts.items() if named == account], now)
             if intake.accounts:
                 _forget_pauses(db)
-            _reject(db, intake.rejects, now)
+            rejects.keep(db, intake.rejects, now)
             if intake.cursor is not None:
                 _move(db, intake.cursor, now)
         self._db.checkpoint("ledger.taken_in")
@@ -134,7 +134,16 @@ class SqlIntakes(LedgerPart):
     def acknowledge_rejects(self, *, now: datetime) -> int:
         """See Intakes."""
         with self._db.write() as db:
-            return attention.acknowledge_rejects(db, now)
+            return rejects.acknowledge(db, now)
+
+    @outage_retry
+    def expire_rejects(self, *, before: datetime) -> int:
+        """See Intakes."""
+        with self._db.read() as db:
+            if not rejects.are_expired(db, before):
+                return 0
+        with self._db.write() as db:
+            return rejects.expire(db, before)
 
 
 def _accept(db: Connection, ids: Sequence[TaskId], source: str, now: datetime) -> set[TaskId]:
@@ -188,16 +197,6 @@ def _forget_pauses(db: Connection) -> None:
     its_tasks = exists().where(tasks.c.ended_at.is_(None), tasks.c.account == pauses.c.account)
     further = (pauses.c.dependency == Dependency.PROVIDER, pauses.c.account != DEFAULT_ACCOUNT)
     db.execute(delete(pauses).where(*further, not_(its_tasks)))
-
-
-def _reject(db: Connection, lines: Sequence[Reject], now: datetime) -> None:
-    statement = insert(db, rejects).on_conflict_do_nothing()
-    for chunk in chunks(lines):
-        rows = [
-            {"path": line.path, "offset": line.offset, "excerpt": line.excerpt, "reason": line.reason, "at": now}
-            for line in chunk
-        ]
-        db.execute(statement, rows)
 
 
 def _move(db: Connection, to: Cursor, now: datetime) -> None:

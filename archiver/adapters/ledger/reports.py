@@ -13,6 +13,7 @@ from archiver.adapters.ledger.claimable import DUE, ENLISTED, FREE, NOT_BLOCKED,
 from archiver.adapters.ledger.database.transactions import LedgerPart, outage_retry
 from archiver.adapters.ledger.pauses import all_pauses
 from archiver.adapters.ledger.processes import all_processes
+from archiver.adapters.ledger.rejects import count_unseen
 from archiver.adapters.ledger.rows import AnyRow, history_of, stems_of, task_row
 from archiver.adapters.ledger.schema.tables import QUARANTINED, cursors, enlisted, rejects, stems, tallies, tasks
 from archiver.adapters.ledger.unlisted import BEGUN, Unlisted, first_unlisted, unlisted_by_minute
@@ -148,7 +149,7 @@ def _overview(
     near = attention.Near(now + at_risk, retention)
     unlisted = unlisted_by_minute(db, near.begun_before)
     needs, endangered = attention.count(db, near, unlisted)
-    rejected, dropped = attention.unseen_rejects(db)
+    rejected, dropped = count_unseen(db)
     its_tasks = dict.fromkeys(TaskState, 0) | _count_tasks(db)
     totals = db.execute(select(tallies)).all()
     working, ready, next_due = db.execute(_STANDING, values).one()
@@ -262,4 +263,4 @@ def _is(reject: Reject) -> tuple[ColumnElement[bool], ...]:
 def _last_rejects(db: Connection) -> tuple[Reject, ...]:
     unseen = select(rejects).where(rejects.c.acknowledged_at.is_(None))
     rows = db.execute(unseen.order_by(rejects.c.id.desc()).limit(SHOWN)).all()
-    return tuple(Reject(row.path, row.offset, row.excerpt, row.reason) for row in reversed(rows))
+    return tuple(Reject(row.path, row.offset, row.excerpt, row.reason, row.line) for row in reversed(rows))

@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from archiver.adapters.queue_file import writing
 from archiver.adapters.queue_file.faults import naming_faults, require_regular
-from archiver.adapters.queue_file.lines import DEFAULT_SIZE_LIMITS, Batch, Entries, SizeLimits, read_ids
+from archiver.adapters.queue_file.lines import DEFAULT_SIZE_LIMITS, NO_JUNK, Batch, Entries, Junk, SizeLimits, read_ids
 from archiver.adapters.queue_file.place import Handle, change, following, old_file, opened, place
 from archiver.core.attention import QueueStanding
 from archiver.core.intake import Cursor, Intake
@@ -32,8 +32,7 @@ class _Lines:
     identity: tuple[int, int]
     offset: int = 0
     number: int = 1
-    junk: bool = False
-    """True once a line of it that is no text was rejected."""
+    junk: Junk = NO_JUNK
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from archiver.adapters.queue_file.faults import naming_faults
 from archiver.core.intake import Cursor, Intake, Reject
 from archiver.core.model import AccountName, TaskId
-from archiver.core.queue_lines import EXPECTED, NO_TEXT, begins_json, excerpt_of, goes_on, opened, parse_entry
+from archiver.core.queue_lines import (
+    EXPECTED,
+    NO_TEXT,
+    Parsed,
+    begins_json,
+    doubt_of,
+    excerpt_of,
+    goes_on,
+    opened,
+    parse_entry,
+)
 
 JSON_LINES = 1_000
 """Lines of the longest JSON text that is read over several."""
@@ -35,7 +45,7 @@ def read_ids(stream: BinaryIO, name: str, *, limits: SizeLimits = DEFAULT_SIZE_L
 
     `name` stands in rejects, with offsets from where the stream stood. Raises QueueUnreadable.
     """
-    entries, offset, line, junk = Entries(stream, limits.line), 0, 1, False
+    entries, offset, line, junk = Entries(stream, limits.line), 0, 1, NO_JUNK
     with naming_faults(name, "read"):
         while True:
             batch = Batch(name, limits, offset, line=line, junk=junk)
@@ -44,6 +54,20 @@ def read_ids(stream: BinaryIO, name: str, *, limits: SizeLimits = DEFAULT_SIZE_L
                 return
             offset, line, junk = batch.end, batch.line, batch.junk
             yield batch.intake()
+
+
+@dataclass(frozen=True, slots=True)
+class Junk:
+    """What is known of the lines of a file that are no text."""
+
+    told_of: bool = False
+    """True once one was rejected."""
+    goes_on: bool = False
+    """True since the last of them until an id comes: of what stands between some is text by chance."""
+
+
+NO_JUNK = Junk()
+_FURTHER = "More such lines of this file, and what follows them before the next id, are passed over in silence"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +128,7 @@ class Entries:
 class Batch:
     """Lines of a stream, read into ids and rejects until a limit is reached."""
 
-    def __init__(self, name: str, limits: SizeLimits, offset: int, *, line: int = 1, junk: bool = False) -> None:
+    def __init__(self, name: str, limits: SizeLimits, offset: int, *, line: int = 1, junk: Junk = NO_JUNK) -> None:
         self._name = name
         self._limits = limits
         self._start = offset
@@ -117,7 +141,7 @@ class Batch:
         self.line = line
         """The number of the line at `end`."""
         self.junk = junk
-        """True once a line that is no text was rejected: one reject stands for all of a file."""
+        """The lines that are no text: one reject stands for all of a file."""
         self._ids: list[TaskId] = []
         self._accounts: dict[TaskId, AccountName] = {}
         self._rejects: list[Reject] = []
@@ -152,21 +176,25 @@ class Batch:
         return found >= self._limits.results or self.end - self._start >= self._limits.chunk
 
     def _take(self, entry: _Entry) -> None:
-        if entry.too_long:
-            self._reject(entry, f"longer than {self._limits.line} bytes; {EXPECTED}")
-            return
         found = parse_entry(entry.text)
+        if entry.too_long:
+            too_long = f"longer than {self._limits.line} bytes; {EXPECTED}"
+            found = Parsed(fault=NO_TEXT if found.fault == NO_TEXT else too_long)
         self._ids += (each.task_id for each in found.named)
         self._accounts |= {each.task_id: each.account for each in found.named if each.account is not None}
         if found.fault == NO_TEXT:
-            if not self.junk:
-                self._reject(entry, f"{NO_TEXT}. More such lines of this file are passed over in silence")
-            self.junk = True
+            if not self.junk.told_of:
+                self._reject(entry, f"{NO_TEXT}. {_FURTHER}")
+            self.junk = Junk(told_of=True, goes_on=True)
         elif found.fault:
-            self._reject(entry, found.fault)
+            # Between lines that are no text some are, by chance.
+            if not self.junk.goes_on:
+                self._reject(entry, found.fault)
+        elif found.named:
+            self.junk = replace(self.junk, goes_on=False)
+            for doubt in filter(None, (doubt_of(each.task_id) for each in found.named)):
+                self._reject(entry, doubt)
 
     def _reject(self, entry: _Entry, reason: str) -> None:
         excerpt = excerpt_of(entry.text)
-        self._rejects.append(
-            Reject(path=self._name, offset=self.end, excerpt=excerpt, reason=f"line {self.line}: {reason}")
-        )
+        self._rejects.append(Reject(path=self._name, offset=self.end, excerpt=excerpt, reason=reason, line=self.line))
