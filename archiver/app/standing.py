@@ -17,6 +17,9 @@ from archiver.core.intake import Cursor
 from archiver.core.reports import Process
 from archiver.settings import Settings
 
+BATCHES = 200
+"""Batches of the queue file, some 5,000 lines each, that are looked at once more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -45,7 +48,7 @@ def queue_standing(settings: Settings, ledger: SqlLedger) -> QueueStanding:
     queue, cursor = QueueFile(str(path), name=name), ledger.intakes.cursor(name)
     try:
         standing = queue.standing(cursor)
-        if 0 < standing.unterminated_bytes == standing.unread_bytes and _is_taken(queue, cursor, ledger):
+        if standing.unread_bytes and _is_taken(queue, cursor, ledger):
             standing = replace(standing, unread_bytes=0, unread_lines=0, unterminated_bytes=0)
     except QueueUnreadable as error:
         missing = isinstance(error.__cause__, FileNotFoundError)
@@ -55,7 +58,20 @@ def queue_standing(settings: Settings, ledger: SqlLedger) -> QueueStanding:
 
 
 def _is_taken(queue: QueueFile, cursor: Cursor | None, ledger: SqlLedger) -> bool:
-    """Return whether the last line, which has no newline, was taken as it is: the cursor stays before it."""
-    rest = queue.read(cursor, final=True)
-    known = ledger.intakes.known(rest.ids)
-    return all(each in known for each in rest.ids) and ledger.reports.are_rejected(rest.rejects)
+    """Return whether what the cursor stands before was taken in all the same.
+
+    So it is with a last line without its newline that was taken as it is, and with what a `backfill` took.
+    """
+    for _ in range(BATCHES):
+        batch = queue.read(cursor)
+        if batch.cursor == cursor:
+            batch = queue.read(cursor, final=True)
+        known = ledger.intakes.known(batch.ids)
+        if any(each not in known for each in batch.ids):
+            return False
+        if not batch.ids and not ledger.reports.are_rejected(batch.rejects):
+            return False
+        if batch.cursor == cursor:
+            return True
+        cursor = batch.cursor
+    return False

@@ -38,8 +38,10 @@ def _drop(db: Connection, which: ColumnElement[bool], most: int) -> None:
     if excess <= 0:
         return
     oldest = select(rejects.c.id).where(which).order_by(_UNSEEN, rejects.c.id).limit(excess).scalar_subquery()
-    gone = db.execute(delete(rejects).where(rejects.c.id.in_(oldest)).returning(rejects.c.path, _UNSEEN)).all()
-    for path, count in sorted(Counter(path for path, unseen in gone if unseen).items()):
+    gone = db.execute(
+        delete(rejects).where(rejects.c.id.in_(oldest)).returning(rejects.c.path, rejects.c.acknowledged_at)
+    ).all()
+    for path, count in sorted(Counter(path for path, acknowledged_at in gone if acknowledged_at is None).items()):
         counted = insert(db, dropped).values(path=path, lines=count)
         more = {"lines": dropped.c.lines + count}
         db.execute(counted.on_conflict_do_update(index_elements=[dropped.c.path], set_=more))

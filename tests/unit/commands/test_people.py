@@ -161,6 +161,30 @@ def test_unterminated_line_that_was_taken_is_not_unread(call: Call, tmp_path: Pa
     assert "all taken in" in call("status").stdout
 
 
+@pytest.mark.parametrize("ending", ["\n", ""])
+def test_lines_that_a_backfill_took_are_not_unread(call: Call, tmp_path: Path, ending: str) -> None:
+    queue = tmp_path / "queue.txt"
+    queue.write_text("\n".join(tid(number) for number in range(6000)) + ending)
+    os.utime(queue, (0, 0))
+    ledger = open_ledger(tmp_path)
+    take_in(ledger, *range(5999), now=now())
+    assert "not taken in" in call("status").stdout
+    take_in(ledger, 5999, now=now())
+    ledger.close()
+    done = call("status")
+    assert (done.exit_code, "all taken in" in done.stdout) == (0, True)
+
+
+def test_bad_line_without_its_newline_is_unread_until_it_is_rejected(call: Call, tmp_path: Path) -> None:
+    queue = tmp_path / "queue.txt"
+    queue.write_text("no id")
+    assert "5 bytes, 1 line not taken in" in call("status").stdout
+    ledger = open_ledger(tmp_path)
+    accept(ledger, Intake(rejects=(Reject(str(queue), 0, "no id", "why"),)))
+    ledger.close()
+    assert "all taken in" in call("status").stdout
+
+
 def test_queue_that_cannot_be_read_needs_a_person(call: Call, tmp_path: Path) -> None:
     (tmp_path / "queue.txt").mkdir()
     done = call("status")
