@@ -60,7 +60,7 @@ def read_ids(stream: BinaryIO, name: str, *, limits: SizeLimits = DEFAULT_SIZE_L
 class Junk:
     """What is known of the lines of a file that are no text."""
 
-    told_of: bool = False
+    rejected: bool = False
     """True once one was rejected."""
     goes_on: bool = False
     """True since the last of them until an id comes: of what stands between some is text by chance."""
@@ -183,9 +183,9 @@ class Batch:
         self._ids += (each.task_id for each in found.named)
         self._accounts |= {each.task_id: each.account for each in found.named if each.account is not None}
         if found.fault == NO_TEXT:
-            if not self.junk.told_of:
+            if not self.junk.rejected:
                 self._reject(entry, f"{NO_TEXT}. {_FURTHER}")
-            self.junk = Junk(told_of=True, goes_on=True)
+            self.junk = Junk(rejected=True, goes_on=True)
         elif found.fault:
             # Between lines that are no text some are, by chance.
             if not self.junk.goes_on:
