@@ -9,7 +9,6 @@ import os
 import platform
 import re
 import secrets
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -152,30 +151,6 @@ class DaemonRuns(Exception):
         """None where it did not say who it is."""
 
 
-_PATIENCE = 1.0
-"""Seconds in which whoever only looks has let go of the lock again."""
-
-
-def running(ledger: Path) -> Running | None:
-    """Return the daemon (`run`) that works on the ledger in that file, or None; for `status`.
-
-    Asks the kernel for the lock, so a daemon that was killed is gone at once, and a file that is left tells nothing.
-    Creates nothing. Raises OSError where the lock's file may not be read, as by another user.
-    """
-    try:
-        descriptor = os.open(_daemon_file(ledger), os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return _who(descriptor)
-    else:
-        return None
-    finally:
-        os.close(descriptor)
-
-
 @contextmanager
 def only_daemon(ledger: Path, since: datetime) -> Iterator[None]:
     """Be the one daemon on the ledger in that file while this lasts; raise DaemonRuns, or OSError."""
@@ -183,7 +158,10 @@ def only_daemon(ledger: Path, since: datetime) -> Iterator[None]:
     descriptor = os.open(_daemon_file(ledger), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
         give_to_owner_of_folder(descriptor, ledger.parent)
-        _lock_for_good(descriptor)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DaemonRuns(_who(descriptor)) from None
         said = json.dumps({"pid": os.getpid(), "host": platform.node(), "since": since.isoformat()})
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, said.encode(), 0)
@@ -191,19 +169,6 @@ def only_daemon(ledger: Path, since: datetime) -> Iterator[None]:
     finally:
         # The file stays: whoever removed it could remove another's, who locked it just now.
         os.close(descriptor)
-
-
-def _lock_for_good(descriptor: int) -> None:
-    until = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= until:
-                raise DaemonRuns(_who(descriptor)) from None
-            time.sleep(_PATIENCE / 20)
-        else:
-            return
 
 
 def _daemon_file(ledger: Path) -> Path:

@@ -15,8 +15,14 @@ import typer
 from archiver.commands.invocation import FOR_WORK, Exit, JsonFlag, at_work, fail, faults, settings_of, terminal
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from archiver.app.assembly import Parts
+    from archiver.commands.progress import Tally
+    from archiver.commands.screen import Source
     from archiver.ports.runtime import EventLog
     from archiver.service.backfill import BackfillResult
+    from archiver.service.shutdown import Shutdown
     from archiver.settings import Settings
 
 
@@ -74,21 +80,14 @@ def archive(settings: Settings, request: Request) -> int:
     from archiver.app.assembly import Role, assembled
     from archiver.app.backfill import Viewer, backfill, intakes
     from archiver.app.descriptors import raise_limit
-    from archiver.commands.format import print_json
-    from archiver.commands.printing import print_result, result_summary
-    from archiver.commands.progress import Tally, current_stderr
-    from archiver.commands.screen import Screen, Source
-    from archiver.logs import configure
-    from archiver.service.alerts import ALERTS
+    from archiver.commands.progress import Tally
+    from archiver.commands.screen import Screen
     from archiver.service.backfill import BackfillOptions
     from archiver.service.shutdown import Shutdown
 
     console = terminal(err=True)
     for_people = console.is_terminal or settings.log.format == "console"
-    level = settings.log.level if request.verbose or not console.is_terminal else "warning"
-    log = configure(
-        level, "console" if for_people else "json", current_stderr(), secrets=settings.secrets(), alerted=ALERTS
-    )
+    log = _log(settings, for_people=for_people, quiet=console.is_terminal and not request.verbose)
     raise_limit(log)
     shutdown, tally = Shutdown(), Tally()
     with (
@@ -97,19 +96,49 @@ def archive(settings: Settings, request: Request) -> int:
         assembled(settings, Role.BACKFILL, log=log, observer=tally) as parts,
     ):
         at_work()
-        moving, next_in = parts.adapters.transfers.under_way, parts.adapters.accounts.next_in
-        dispatcher, clock = parts.dispatcher, parts.machine.clock
-        source = Source(tally, clock, moving, lambda: dispatcher.working, next_in, lambda: shutdown.asked)
+        source = _source(parts, tally, shutdown)
         batches = source.reading(intakes(request.file, settings.queue.path))
         options = BackfillOptions(request.limit, request.wait, request.max_wait)
         with Screen(console, source, quiet=request.as_json, log=None if for_people else log) as screen:
             result = backfill(parts, batches, options, shutdown, Viewer(screen.update, screen.stopping))
     code = exit_code(result, shutdown.signal_number)
-    if request.as_json:
-        print_json(result_summary(result, tally, code), sys.stdout)
-    elif for_people or not _is_one_stream():
-        print_result(console if for_people else terminal(), result, tally)
+    _print(result, tally, code, as_json=request.as_json, console=console if for_people else None)
     return code
+
+
+def _log(settings: Settings, *, for_people: bool, quiet: bool) -> EventLog:
+    """Return the log: lines for people, or events as JSON."""
+    from archiver.commands.progress import current_stderr
+    from archiver.logs import configure
+    from archiver.service.alerts import ALERTS
+
+    level = "warning" if quiet else settings.log.level
+    stream, secrets = current_stderr(), settings.secrets()
+    return configure(level, "console" if for_people else "json", stream, secrets=secrets, alerted=ALERTS)
+
+
+def _source(parts: Parts, tally: Tally, shutdown: Shutdown) -> Source:
+    from archiver.commands.screen import Source
+
+    return Source(
+        tally,
+        parts.machine.clock,
+        moving=parts.adapters.transfers.under_way,
+        working=lambda: parts.dispatcher.working,
+        next_in=parts.adapters.accounts.next_in,
+        stopping=lambda: shutdown.asked,
+    )
+
+
+def _print(result: BackfillResult, tally: Tally, code: int, *, as_json: bool, console: Console | None) -> None:
+    """Print the result; to people on `console`, or None: on standard output, unless that is the stream of events."""
+    from archiver.commands.format import print_json
+    from archiver.commands.printing import print_result, result_summary
+
+    if as_json:
+        print_json(result_summary(result, tally, code), sys.stdout)
+    elif console is not None or not _is_one_stream():
+        print_result(console or terminal(), result, tally)
 
 
 def _is_one_stream() -> bool:
