@@ -117,6 +117,9 @@ _STAMPING: Sequence[Processor] = (
 )
 _NOISY = ("httpx", "httpcore", "botocore", "boto3", "s3transfer", "urllib3", "apscheduler", "alembic", "sqlalchemy")
 
+_JARGON = ("apscheduler", "asyncio")
+"""Libraries whose own lines tell an operator nothing that events of ours do not; seen at debug alone."""
+
 _SENDING: Sequence[Processor] = (
     structlog.stdlib.filter_by_level,
     *_STAMPING,
@@ -339,6 +342,8 @@ def _take_over_stdlib(handler: logging.Handler, threshold: int) -> None:
 def _set_thresholds(threshold: int) -> None:
     for name in (None, *_NOISY):
         logging.getLogger(name).setLevel(max(threshold, logging.WARNING))
+    for name in _JARGON:
+        logging.getLogger(name).setLevel(logging.WARNING if threshold <= logging.DEBUG else logging.CRITICAL + 1)
     logging.getLogger("archiver").setLevel(threshold)
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gc
+import sys
+from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +22,24 @@ _HELP = (
     "not alive; 2 usage or settings, or no ledger; 3 a paused dependency (bad key, no bucket) or a failing ledger "
     "stopped the work; 130 or 143 after a signal in backfill (0 for run)."
 )
+
+
+def config_first(words: Sequence[str]) -> list[str]:
+    """Return the words of a command line with --config and its file first, wherever they stand."""
+    first: list[str] = []
+    rest: list[str] = []
+    left = iter(words)
+    for word in left:
+        if word == "--":
+            rest += [word, *left]
+        elif word in {"--config", "-c"}:
+            first += [word, *islice(left, 1)]
+        elif word.startswith("--config="):
+            first.append(word)
+        else:
+            rest.append(word)
+    return first + rest
+
 
 app = typer.Typer(
     name="stem-archiver",
@@ -67,7 +88,7 @@ def main() -> None:
     streams = Streams.take_over()
     try:
         with unforeseen():
-            app()
+            app(config_first(sys.argv[1:]))
     except SystemExit as ended:
         if (fault := streams.fault()) is None:
             raise

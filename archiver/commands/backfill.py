@@ -28,9 +28,7 @@ if TYPE_CHECKING:
 
 def backfill(
     context: typer.Context,
-    file: Annotated[
-        str | None, typer.Argument(metavar="[FILE|-]", help="Ids, one a line; default: queue.path.")
-    ] = None,
+    file: Annotated[str | None, typer.Argument(metavar="FILE|-", help="Ids, one a line; default: queue.path.")] = None,
     as_json: JsonFlag = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be fetched and stored; store nothing.")

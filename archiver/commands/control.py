@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 ProviderFlag = Annotated[bool, typer.Option("--provider", help="Only the provider: nothing is asked.")]
 StoreFlag = Annotated[bool, typer.Option("--store", help="Only the store: nothing is fetched or stored.")]
 
+_NAMES = {"provider": "provider", "store": "store", "origin": "origin (the hosts that audio is fetched from)"}
+
 
 def pause(
     context: typer.Context,
@@ -53,7 +55,7 @@ def pause(
         for dependency in _dependencies(provider=provider, store=store):
             ledger.pauses.hold(dependency, until=until, now=utc_now())
             end = "until `stem-archiver resume`" if until is None else f"until {until:%Y-%m-%d %H:%M:%S} UTC"
-            typer.echo(f"{dependency.value} is paused {end}")
+            typer.echo(f"{_NAMES[dependency.value]} is paused {end}")
 
 
 def resume(context: typer.Context, provider: ProviderFlag = False, store: StoreFlag = False) -> None:
@@ -68,7 +70,7 @@ def resume(context: typer.Context, provider: ProviderFlag = False, store: StoreF
     with ledger_of(settings_of(context)) as ledger:
         for dependency in _dependencies(provider=provider, store=store):
             if ledger.pauses.lift(dependency):
-                typer.echo(f"{dependency.value} is no longer paused")
+                typer.echo(f"{_NAMES[dependency.value]} is no longer paused")
 
 
 def _dependencies(*, provider: bool, store: bool) -> list[Dependency]:

@@ -26,12 +26,13 @@ def copy(
     import time
 
     from archiver.app.ledger import copy_ledger
+    from archiver.commands.format import counted
 
     def print_table(table: str, rows: int) -> None:
-        typer.echo(f"{table}: {rows} rows")
+        typer.echo(f"{table}: {counted(rows, 'row')}")
 
     began = time.monotonic()
     with faults():
         counts = copy_ledger(source, target, print_table)
-    typer.echo(f"{sum(counts.values())} rows copied and compared in {time.monotonic() - began:.1f} s")
+    typer.echo(f"{counted(sum(counts.values()), 'row')} copied and compared in {time.monotonic() - began:.1f} s")
     typer.echo("now set ledger.url to the new one, wherever it is set, and start the service")

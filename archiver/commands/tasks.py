@@ -71,7 +71,7 @@ def _account(settings: Settings, name: str | None) -> AccountName | None:
 
 def retry(
     context: typer.Context,
-    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID...]")] = None,
+    ids: Annotated[list[str] | None, typer.Argument(metavar="ID")] = None,
     all_failed: Annotated[
         bool, typer.Option("--all-failed", help="All refused, failed, missing, lost and quarantined tasks.")
     ] = False,
@@ -104,7 +104,7 @@ def retry(
 
 def ack(
     context: typer.Context,
-    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID...]")] = None,
+    ids: Annotated[list[str] | None, typer.Argument(metavar="ID")] = None,
     rejected: Annotated[bool, typer.Option("--rejected", help="All rejected lines of queue files.")] = False,
     state: Annotated[
         str | None,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import codecs
 import re
+import unicodedata
+from collections.abc import Iterator
 from typing import Final
 from urllib.parse import quote
 
@@ -26,6 +28,14 @@ _UNPRINTABLE = re.compile(
     r"\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e0fff]"
 )
 
+_SHAPELESS = re.compile(
+    r"[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff]"
+)
+_MARKS = {"Mn", "Me", "Mc"}
+_FROM_RIGHT = {"R", "AL", "AN"}
+MOST_MARKS: Final = 2
+"""Marks on one letter that are shown as they are."""
+
 
 # Codecs are files, read at first use: a process that is out of descriptors could read none.
 _escaped = codecs.getencoder("unicode_escape")
@@ -44,10 +54,23 @@ def printable(text: str, instead: str = " ") -> str:
 
 
 def visible(text: str) -> str:
-    """Write every character that is not printable as its escape."""
-    if text.isprintable():
+    """Write every character that a terminal would not show, or would show elsewhere, as its escape.
+
+    Those are what is not printable; what is blank or has no shape of its own; marks beyond two on one letter, which
+    cover the lines around; and letters that are written from right to left, which reorder what stands beside them.
+    """
+    if text.isascii() and text.isprintable():
         return text
-    return "".join(c if c.isprintable() else _escaped(c)[0].decode("ascii") for c in text)
+    return "".join(_visible_letters(text))
+
+
+def _visible_letters(text: str) -> Iterator[str]:
+    marks = 0
+    for letter in text:
+        marks = marks + 1 if unicodedata.category(letter) in _MARKS else 0
+        plain = letter.isprintable() and marks <= MOST_MARKS and not _SHAPELESS.match(letter)
+        reorders = unicodedata.bidirectional(letter) in _FROM_RIGHT
+        yield letter if plain and not reorders else _escaped(letter)[0].decode("ascii")
 
 
 # ---------------------------------------------------------------------- URLs inside text

@@ -41,6 +41,10 @@ _EVENT_AFTER: Mapping[StemEvent | None, str] = {
     StemEvent.REFUSED: "stem.refused",
     StemEvent.GONE: "stem.lost",
 }
+_HINT_AFTER: Mapping[StemEvent | None, str] = {
+    StemEvent.GONE: "it can no longer be had: `stem-archiver show ID` tells why, `retry ID` has it asked for once more"
+}
+"""In the place of the error's own, which may speak of tries to come."""
 
 
 class StemTransfer:
@@ -242,7 +246,7 @@ class StemTransfer:
             task_id=claim.task_id,
             stem=row.name,
             reason=reason,
-            hint=error.hint,
+            hint=_HINT_AFTER.get(ruling.event, error.hint),
             again_at=again and again.isoformat(),
         )
 

@@ -72,7 +72,8 @@ def drain(
     An urgent shutdown ends the wait at once. Leases are the caller's to release afterwards.
     """
     dispatcher.stop()
-    log.info("daemon.draining", tasks_in_flight=dispatcher.working, grace_seconds=grace.total_seconds())
+    if shutdown.signal_number is not None:
+        log.info("daemon.draining", tasks_in_flight=dispatcher.working, grace_seconds=grace.total_seconds())
     waited = timedelta()
     pause = timedelta(seconds=0.1)
     while waited < grace and not shutdown.urgent:

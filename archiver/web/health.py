@@ -47,8 +47,13 @@ def ask(host: str, port: int, *, seconds: float) -> tuple[bool, str]:
         connection.request("GET", HEALTHZ)
         answer = connection.getresponse()
         said = answer.read(LONGEST_ANSWER).decode("ascii", errors="replace").strip()
+    except ConnectionRefusedError:
+        return False, f"no answer from {host}:{port}: nothing listens there. Is the daemon up, with this http.listen?"
+    except TimeoutError:
+        return False, f"no answer from {host}:{port} within {seconds:g} s"
     except (OSError, HTTPException) as error:
-        return False, f"no answer from {host}:{port}: {error!r}"
+        said = getattr(error, "strerror", None) or type(error).__name__
+        return False, f"no answer from {host}:{port}: {said}"
     finally:
         connection.close()
     try:

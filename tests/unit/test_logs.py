@@ -353,3 +353,13 @@ def test_process_without_a_descriptor_left_still_writes_every_character_and_ever
     done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=ROOT)
     event = json.loads(done.stderr)
     assert (event["error"], event["host"]) == (r"bell \x07 \u2028", "xn--bcher-kva.example")
+
+
+@pytest.mark.parametrize("library", ["apscheduler.scheduler", "apscheduler.executors.default", "asyncio"])
+def test_jargon_of_a_library_is_seen_at_debug_alone(library: str) -> None:
+    _, lines = set_up()
+    logging.getLogger(library).error("Execution of job skipped: maximum number of running instances reached (1)")
+    assert lines.text() == ""
+    set_level("debug")
+    logging.getLogger(library).error("Execution of job skipped: maximum number of running instances reached (1)")
+    assert len(lines.events()) == 1

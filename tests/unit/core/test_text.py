@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
+import unicodedata
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from archiver.core.text import (
     host_of,
@@ -135,6 +138,31 @@ def test_unprintable_character_is_replaced_or_shown_as_its_escape() -> None:
     assert printable(text) == "a  b  ü"
     assert printable(text, "\N{REPLACEMENT CHARACTER}") == "a��b� ü"
     assert visible(text) == "a\\n\\u202eb\\x1b ü"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\U000e0100b", "a\\U000e0100b"),
+        ("a\u2800b", "a\\u2800b"),
+        ("a\u3164b\uffa0\u115f", "a\\u3164b\\uffa0\\u115f"),
+        ("a\ufe0f\u034f\u180b", "a\\ufe0f\\u034f\\u180b"),
+        ("a" + "\u0300" * 4, "a\u0300\u0300\\u0300\\u0300"),
+        ("abc \u0645\u0644 123", "abc \\u0645\\u0644 123"),
+        ("\u05e9 7 \u0667", "\\u05e9 7 \\u0667"),
+        ("任务失败 Zoë é e\u0301 ñ Ж ไม่ नमस्ते", "任务失败 Zoë é e\u0301 ñ Ж ไม่ नमस्ते"),
+    ],
+)
+def test_letter_that_a_terminal_would_hide_pile_up_or_reorder_is_visible(text: str, shown: str) -> None:
+    assert visible(text) == shown
+
+
+@given(st.text())
+def test_visible_text_holds_nothing_that_hides_or_reorders(text: str) -> None:
+    shown = visible(text)
+    assert shown.isprintable()
+    assert all(unicodedata.bidirectional(letter) not in {"R", "AL", "AN", "RLE", "RLO", "RLI"} for letter in shown)
+    assert visible(shown) == shown
 
 
 @pytest.mark.parametrize(

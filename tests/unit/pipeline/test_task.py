@@ -430,6 +430,8 @@ def test_gone_stem_before_the_deadline_is_retried_and_after_it_is_lost_with_the_
     ends = [(level, event) for level, event in world.logged("stem.") if event in {"stem.retry", "stem.lost"}]
     assert set(ends[:-1]) == {("info", "stem.retry")}
     assert ends[-1] == ("error", "stem.lost")
+    [lost] = world.events.of("stem.lost")
+    assert ("fresh links" in str(lost["hint"]), "no longer be had" in str(lost["hint"])) == (False, True)
 
 
 def test_task_near_its_deadline_raises_the_alarm_once_and_its_end_ends_it(world: Path) -> None:
