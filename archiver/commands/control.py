@@ -68,9 +68,11 @@ def resume(context: typer.Context, provider: ProviderFlag = False, store: StoreF
     Example: stem-archiver resume
     """
     with ledger_of(settings_of(context)) as ledger:
-        for dependency in _dependencies(provider=provider, store=store):
-            if ledger.pauses.lift(dependency):
-                typer.echo(f"{_NAMES[dependency.value]} is no longer paused")
+        lifted = [each for each in _dependencies(provider=provider, store=store) if ledger.pauses.lift(each)]
+        for dependency in lifted:
+            typer.echo(f"{_NAMES[dependency.value]} is no longer paused")
+        if not lifted:
+            typer.echo("nothing was paused")
 
 
 def _dependencies(*, provider: bool, store: bool) -> list[Dependency]:

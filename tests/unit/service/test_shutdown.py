@@ -9,6 +9,7 @@ import pytest
 from archiver.service.shutdown import Shutdown, drain
 from tests.fakes.events import Events
 
+
 class Idle:
     """A dispatcher with nothing in hand."""
 
