@@ -106,7 +106,7 @@ def resolve(
     if record.phase is Phase.ABSENT:
         if age > policy.missing_after:
             return Missing("the provider does not know this id (is it a music id, or older than two months?)")
-        return Later(again, "the provider does not know this id yet")
+        return Later(again, "the provider does not know this id yet (is it the separation's, not the music's?)")
     if record.phase is Phase.DONE:
         if age > policy.missing_after:
             return Failed("the provider reports success but lists no audio")

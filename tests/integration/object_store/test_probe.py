@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import boto3
@@ -246,3 +248,48 @@ def test_a_store_that_nobody_listens_for_is_busy_and_its_url_is_not_told(s3_serv
     assert "secret" not in str(caught.value)
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
+
+
+PROGRAM = """#!{python}
+import json, datetime
+end = (datetime.datetime.now(datetime.UTC) + datetime.timedelta(minutes=5)).isoformat()
+print(json.dumps({{"Version": 1, "AccessKeyId": "{key}", "SecretAccessKey": "{secret}", "Expiration": end}}))
+"""
+"""What runs out so soon is renewed for every request."""
+
+
+@pytest.mark.parametrize("broken", ["removed", "chatty", "failing"])
+def test_credentials_that_can_be_renewed_no_more_are_told_by_every_kind_of_call(
+    s3_server: S3Server, bucket: str, broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "vault"
+    keys = {"key": s3_server.access_key, "secret": s3_server.secret_key}
+    program.write_text(PROGRAM.format(python=sys.executable, **keys))
+    program.chmod(0o700)
+    (tmp_path / "config").write_text(f"[default]\ncredential_process = {program}\n")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    client = s3_client(endpoint_url=s3_server.endpoint_url, region=s3_server.region, session=None)
+    with closing(s3_store(client, bucket)) as store:
+        for name in ("a", "b"):  # the second by the quick way
+            store.put(name, MemoryBody(b"x"), metadata={}, journal=MemoryJournal())
+        match broken:
+            case "removed":
+                program.unlink()
+            case "chatty":
+                program.write_text("#!/bin/sh\necho hello\n")
+            case "failing":
+                program.write_text("#!/bin/sh\necho no >&2; exit 3\n")
+        for call in (
+            lambda: store.put("c", MemoryBody(b"x"), metadata={}, journal=MemoryJournal()),
+            lambda: store.try_write("d"),
+            lambda: list(store.uploads("")),
+            lambda: store.abort("e", "no-such-upload"),
+        ):
+            with pytest.raises(CredentialsMissing, match="no usable AWS credentials"):
+                call()
+        program.write_text(PROGRAM.format(python=sys.executable, **keys))
+        program.chmod(0o700)
+        store.put("c", MemoryBody(b"x"), metadata={}, journal=MemoryJournal())
