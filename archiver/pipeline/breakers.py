@@ -87,9 +87,9 @@ class Breakers:
         self._pauses = self._read()
         self._probes: dict[Subject, _Probe] = {}
         self._looks: dict[Subject, datetime] = {}
-        """When the last of those that wait for it looks again."""
+        """When the last of those that failed there looks again."""
         self._untried: dict[Subject, datetime] = {}
-        """The same of those that have not failed yet."""
+        """The same of those that have not."""
         self._failures: defaultdict[Subject, set[object]] = defaultdict(set)
         """Who failed in a row."""
         self._log_holds({}, self._pauses)
@@ -168,10 +168,10 @@ class Breakers:
             if pause is None:
                 return now
             probe_at = pause.next_probe if now < pause.next_probe <= now + FARTHEST_PROBE else now + LOOK_SPACING
-            following = self._looks.get(subject, now) + LOOK_SPACING
-            look = self._looks[subject] = min(max(probe_at, following), now + LONGEST_LOOK)
-            if not tried:
-                self._untried[subject] = look
+            # Whoever has not failed there waits for none that has.
+            looks = self._looks if tried else self._untried
+            following = looks.get(subject, now) + LOOK_SPACING
+            look = looks[subject] = min(max(probe_at, following), now + LONGEST_LOOK)
             return look
 
     def is_available(self, *dependencies: Dependency) -> bool:

@@ -25,6 +25,8 @@ CRASH_WAIT = timedelta(seconds=5)
 """The wait of a task whose end could not be written down, for a reason other than the ledger's; it doubles."""
 
 LONGEST_CRASH_WAIT = timedelta(hours=6)
+RETRYING = 4
+"""One worker in so many stores what a try has failed of before, while there is anything else to store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,8 @@ class LocalDispatcher:
         self._changed = threading.Condition()
         self._workers: dict[int, Stage | None] = {}
         """The stage each worker is at; None while it looks for work."""
+        self._retrying: set[int] = set()
+        """Those of them that store what a try has failed of before."""
         self._numbers = itertools.count()
         self._shares = Shares()
         self._solitude = Solitude(context.clock)
@@ -257,6 +261,7 @@ class LocalDispatcher:
             if (stage := self._workers[worker]) is not None:
                 self._shares.spend(stage, spent)
             self._workers[worker] = None
+            self._retrying.discard(worker)
             self._solitude.ends(worker)
         return self._next(worker)
 
@@ -271,14 +276,16 @@ class LocalDispatcher:
             self._break_down(fault)
         finally:
             # Also after an exception that nobody foresaw: a worker counted for ever is one task less for good.
-            self._place(worker, None if claim is None else stage)
+            self._place(worker, None if claim is None else stage, tried=claim is not None and claim.attempts > 0)
         if claim is not None:
             self._context.progress()
         return claim
 
-    def _place(self, worker: int, stage: Stage | None) -> None:
+    def _place(self, worker: int, stage: Stage | None, *, tried: bool = False) -> None:
         """Note the stage that the worker is at; None: it has ended."""
         with self._changed:
+            self._retrying.discard(worker)
+            self._retrying |= {worker} if tried and stage is Stage.STORE else set()
             if stage is None:
                 del self._workers[worker]
                 self._solitude.ends(worker)
@@ -332,6 +339,8 @@ class LocalDispatcher:
         other, now = Stage.STORE if wanted is Stage.LIST else Stage.LIST, self._context.clock()
         if not self._context.own.may_claim(now):
             return None, wanted
+        with self._changed:
+            crowded = len(self._retrying) >= max(1, self._at_most // RETRYING)
         for stage in (wanted, other):
             if self._context.breakers.is_available(*NEEDS[stage]):
                 claim = self._context.claims.claim(
@@ -343,6 +352,7 @@ class LocalDispatcher:
                     fresh_only=self._context.breakers.fresh_only,
                     blocked_accounts=self._context.blocked_accounts() if stage is Stage.LIST else (),
                     alone_from=alone_from,
+                    untried_first=crowded,
                 )
                 if claim is not None:
                     return claim, stage

@@ -112,11 +112,13 @@ class Claims(Protocol):
         fresh_only: bool = False,
         blocked_accounts: Collection[AccountName] = (),
         alone_from: datetime | None = None,
+        untried_first: bool = False,
     ) -> Claim | None:
         """Lease the most urgent due task, or None.
 
-        LISTED tasks go by deadline, those past it last. Asked about are links needed by a deadline, then QUEUED tasks
-        that nobody asked about yet, by age (these have every second turn), then those not ready, by their last ask.
+        LISTED tasks go by deadline, those past it last; `untried_first` takes those of which no try has failed first.
+        Asked about are links needed by a deadline, then QUEUED tasks that nobody asked about yet (these have every
+        second turn, by age and the latest in turn), then those not ready, by their last ask.
         Stage.STORE takes only LISTED tasks of which every missing stem's URL is on record; Stage.LIST the rest;
         None takes either, the earliest deadline first. `fresh_only` takes no LISTED ones. Of `blocked_accounts`
         nothing is taken for Stage.LIST. A lease that has run out is free for the taking; a not_before more than

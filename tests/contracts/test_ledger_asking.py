@@ -173,3 +173,27 @@ def test_id_that_nobody_asked_about_is_at_risk_by_its_acceptance(ledger: Ledger,
     assert [each.deadline for each in seen.at_risk] == [NOW - age + 14 * DAY] * alarmed
     assert seen.nearest_deadline == NOW - age + 14 * DAY
     assert seen.forecast_late == 1, "at the present rate, which is none"
+
+
+def test_fresh_id_is_asked_about_at_once_beside_a_flood_of_older_ones_that_nobody_knows(ledger: Ledger) -> None:
+    asked_about(ledger, *range(100, 120), at=NOW - DAY)
+    take_in(ledger, *range(1000, 3000), now=NOW - DAY / 2)
+    take_in(ledger, 1, now=NOW)
+    first = [claim.task_id for _ in range(8) if (claim := ask(ledger)) is not None]
+    assert tid(1) in first[:4], "two seconds at the default rate"
+    assert {tid(1000), tid(1001)} <= set(first), "the oldest have their turns, too"
+
+
+def test_claim_of_what_no_try_failed_of_passes_over_nearer_deadlines_of_what_one_did(ledger: Ledger) -> None:
+    for n in range(1, 4):
+        finish(ledger, listed(ledger, n, deadline=NOW + n * DAY), Later(NOW, "busy", fault=n < 3))
+    take_in(ledger, 9)
+
+    def stored(*, untried_first: bool) -> TaskId | None:
+        claim = ledger.claims.claim(owner="us", now=NOW, lease=LEASE, stage=Stage.STORE, untried_first=untried_first)
+        return None if claim is None else claim.task_id
+
+    assert stored(untried_first=False) == tid(1)
+    assert stored(untried_first=True) == tid(3)
+    assert stored(untried_first=True) == tid(2), "where no other is left"
+    assert stored(untried_first=True) is None

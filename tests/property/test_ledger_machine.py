@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -78,8 +78,8 @@ from tests.house import Ledger
 IDS = [tid(number) for number in range(5)]
 NAMES = [StemName(name) for name in ("vocal", "bass", "drums")]
 OWNERS = ("us", "them")
-TURNS = ("links", "never asked") * 3 + ("asked", "never asked")
-"""Whose turn it is to be asked about first: what was never asked about has every second."""
+TURNS = ("links", "never asked", "links", "newest", "links", "never asked", "asked", "newest")
+"""Whose turn it is to be asked about first: what was never asked about has every second, the newest every fourth."""
 MEMORY = Path("/dev/shm")
 """Where there is one: thousands of small ledgers would only be slowed by a disk."""
 
@@ -206,11 +206,18 @@ class LedgerMachine(RuleBasedStateMachine):
         if alone:
             return min(found, key=lambda each: (found[each].deaths, found[each].order(each)), default=None)
         if stage is Stage.LIST:
-            parts = [turn, *(part for part in ("links", "never asked", "asked") if part != turn)]
-            return min(
-                found, key=lambda each: (parts.index(found[each].part(self.now)), found[each].order(each)), default=None
-            )
+            return self._to_ask(found, turn)
         return min(found, key=lambda each: (found[each].urgency <= self.now, found[each].order(each)), default=None)
+
+    def _to_ask(self, found: Mapping[TaskId, ModelTask], turn: str) -> TaskId | None:
+        """The first of the part whose turn it is, or of the next that has any."""
+        for part in (turn, "links", "newest", "never asked", "asked"):
+            of = [each for each in found if found[each].part(self.now) == part.replace("newest", "never asked")]
+            if of:
+                newest = max(found[each].urgency for each in of)
+                of = [each for each in of if part != "newest" or found[each].urgency == newest]
+                return min(of, key=lambda each: found[each].order(each))
+        return None
 
     def _first(self, stage: Stage | None, turn: str, *, alone: bool) -> TaskId | None:
         """The more urgent one of both stages, or the first of the one that is asked for."""

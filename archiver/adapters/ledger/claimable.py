@@ -61,6 +61,8 @@ class Part(Enum):
 
     LINKS = auto()
     """Their links are needed by a deadline that is still to come."""
+    NEWEST = auto()
+    """Never asked about, and accepted last: a flood of older ones must not keep it waiting."""
     NEVER_ASKED = auto()
     ASKED = auto()
     """Not ready when they were last asked about, in that order."""
@@ -68,6 +70,7 @@ class Part(Enum):
 
 _IN_PART = {
     Part.LINKS: and_(tasks.c.urgency > NOW, tasks.c.urgency < plan.ASKED_AGAIN),
+    Part.NEWEST: tasks.c.urgency <= NOW,
     Part.NEVER_ASKED: tasks.c.urgency <= NOW,
     Part.ASKED: tasks.c.urgency >= plan.ASKED_AGAIN,
 }
@@ -83,6 +86,8 @@ class Wanted:
     some_blocked: bool = False
     """Leaves those out that must be asked about with an account of `blocked`."""
     quarantine: Quarantine = Quarantine.OUT
+    untried: bool = False
+    """Leaves those out of which a try has failed."""
     part: Part | None = None
     """Takes quarantined ones that are due since `alone_from`."""
 
@@ -93,6 +98,7 @@ def claimable(wanted: Wanted, due: ColumnElement[bool] = DUE) -> ColumnElement[b
     conditions += [tasks.c.stage == wanted.stage] if wanted.stage is not None else []
     conditions += [_IN_PART[wanted.part]] if wanted.part is not None else []
     conditions += [tasks.c.state == TaskState.QUEUED] if wanted.fresh_only else []
+    conditions += [tasks.c.attempts == 0] if wanted.untried else []
     alone = and_(QUARANTINED, DUE_LONG)
     by_quarantine = {Quarantine.OUT: CLEAR, Quarantine.ONLY: alone, Quarantine.ALSO: or_(CLEAR, alone)}
     conditions.append(by_quarantine[wanted.quarantine])

@@ -24,11 +24,11 @@ TURNS = (
     Part.LINKS,
     Part.NEVER_ASKED,
     Part.LINKS,
-    Part.NEVER_ASKED,
+    Part.NEWEST,
     Part.LINKS,
     Part.NEVER_ASKED,
     Part.ASKED,
-    Part.NEVER_ASKED,
+    Part.NEWEST,
 )
 """Whose turn it is to be asked about first, again and again; where nothing is due of it, the next part that has."""
 
@@ -57,11 +57,14 @@ class SqlClaims(LedgerPart):
         fresh_only: bool = False,
         blocked_accounts: Collection[AccountName] = (),
         alone_from: datetime | None = None,
+        untried_first: bool = False,
     ) -> Claim | None:
         """See Claims."""
         quarantine = Quarantine.OUT if alone_from is None else Quarantine.ONLY
         wanted = [
-            Wanted(each, fresh_only, bool(blocked_accounts), quarantine) for each in Stage if stage in {None, each}
+            Wanted(each, fresh_only, bool(blocked_accounts), quarantine, untried=untried_first and each is Stage.STORE)
+            for each in Stage
+            if stage in {None, each}
         ]
         values = asked(self._db.longest_wait, now, blocked_accounts, me=owner, alone_from=alone_from)
         turn = next(self._turns) if stage is Stage.LIST else Part.LINKS
@@ -196,11 +199,18 @@ _SOON = and_(tasks.c.not_before > NOW, tasks.c.not_before <= bindparam("until", 
 def _search(wanted: Wanted, *, enlisted_only: bool, in_time: bool, lock: bool) -> Select[Any]:
     """Return the statement that finds the most urgent task."""
     conditions = [claimable(wanted)]
+    conditions += [_is_newest(*conditions)] if wanted.part is Part.NEWEST else []
     conditions += [ENLISTED] if enlisted_only else []
     conditions += [_IN_TIME] if in_time else []
     columns = (tasks.c.task_id, tasks.c.urgency, tasks.c.deadline, tasks.c.owner, tasks.c.deaths)
     search = select(*columns).where(*conditions).order_by(*_in_order(wanted)).limit(1)
     return search.with_for_update(skip_locked=True) if lock else search
+
+
+def _is_newest(*its: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Return the condition that a task is of those with the latest urgency, of all with these conditions."""
+    latest = select(tasks.c.urgency).where(*its).order_by(tasks.c.urgency.desc()).limit(1)
+    return tasks.c.urgency == latest.correlate(None).scalar_subquery()
 
 
 def _in_order(wanted: Wanted) -> tuple[ColumnElement[Any], ...]:
@@ -224,13 +234,13 @@ def _to_ask(db: Connection, wanted: Wanted, values: Mapping[str, Any]) -> list[A
     """Return the tasks to ask about, of each part as many as it has turns, and more where others have less."""
     left = {part: db.execute(_upcoming(replace(wanted, part=part), "due"), values).all() for part in Part}
     queues = {part: iter(rows) for part, rows in left.items()}
-    most = min(values["most"], sum(map(len, left.values())))
-    found: list[AnyRow] = []
+    most = min(values["most"], len({row.task_id for rows in left.values() for row in rows}))
+    found: dict[TaskId, AnyRow] = {}
     for turn in itertools.cycle(TURNS):
         if len(found) >= most:
-            return found
-        row = next((row for part in _parts(turn) if (row := next(queues[part], None)) is not None), None)
-        found += [] if row is None else [row]
+            return list(found.values())
+        row = next((row for part in _parts(turn) for row in queues[part] if row.task_id not in found), None)
+        found |= {} if row is None else {row.task_id: row}
     raise AssertionError("a cycle has no end")
 
 
@@ -256,6 +266,8 @@ def _first(
                 return row
         return None
     row = db.execute(_search(wanted, enlisted_only=enlisted_only, in_time=False, lock=True), values).first()
+    if row is None and wanted.untried:
+        return _first(db, replace(wanted, untried=False), values, enlisted_only=enlisted_only, turn=turn)
     sought = wanted.stage is Stage.LIST or wanted.quarantine is Quarantine.ONLY
     if row is None or sought or row.urgency > values["now"]:
         return row
@@ -284,9 +296,10 @@ def _upcoming(wanted: Wanted, which: str) -> Select[Any]:
         "due and expired": (claimable(wanted), not_(_IN_TIME)),
         "due soon": (claimable(wanted, _SOON),),
     }
+    newest = [_is_newest(*conditions[which])] if wanted.part is Part.NEWEST else []
     return (
         select(tasks.c.task_id, tasks.c.stage, tasks.c.urgency, tasks.c.deadline, tasks.c.not_before)
-        .where(*conditions[which])
+        .where(*conditions[which], *newest)
         .order_by(*_in_order(wanted))
         .limit(bindparam("most", type_=Integer))
     )
