@@ -90,12 +90,12 @@ def _ulimit(what: str) -> Callable[[Site], Sequence[str]]:
 
 
 def _small_disk(site: Site) -> Sequence[str]:
-    """Put the ledger on a disk of 200 kB, and keep what it left."""
+    """Put the ledger on a disk of 260 kB, and keep what it left."""
     if subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode:
         pytest.skip("the right to mount is needed")
     state, kept = site.ledger.parent, site.folder / "kept"
     state.mkdir(mode=0o700)
-    script = 'mount -t tmpfs -o size=200k,mode=700 none "$0" && { "$@"; code=$?; cp -a "$0" "$KEPT"; exit $code; }'
+    script = 'mount -t tmpfs -o size=260k,mode=700 none "$0" && { "$@"; code=$?; cp -a "$0" "$KEPT"; exit $code; }'
     return ["env", f"KEPT={kept}", "unshare", "-m", "sh", "-c", script, str(state)]
 
 

@@ -171,7 +171,7 @@ def _multiparts() -> Iterator[Fault]:
 
 
 def _account() -> Iterator[Fault]:
-    denied = "store.access_denied"
+    denied, refused = "store.access_denied", "store.credentials_refused"
     yield _paused("404 NoSuchBucket", reason="store.no_bucket", begin=on("*", refuse(404, "NoSuchBucket")))
     yield _paused(
         "301 PermanentRedirect: another region",
@@ -188,19 +188,19 @@ def _account() -> Iterator[Fault]:
     )
     yield _paused(
         "403 SignatureDoesNotMatch: a wrong secret",
-        reason=denied,
+        reason=refused,
         begin=_wrong_secret,
         mend=_right_credentials,
         restarts=True,
     )
     yield _paused(
         "403 InvalidAccessKeyId: an unknown key",
-        reason=denied,
+        reason=refused,
         begin=_wrong_key,
         mend=_right_credentials,
         restarts=True,
     )
-    yield _paused("400 ExpiredToken", reason=denied, begin=_expired_token, mend=_right_credentials, restarts=True)
+    yield _paused("400 ExpiredToken", reason=refused, begin=_expired_token, mend=_right_credentials, restarts=True)
     yield _paused(
         "403 RequestTimeTooSkewed", reason="store.clock_skewed", begin=on("*", refuse(403, "RequestTimeTooSkewed"))
     )

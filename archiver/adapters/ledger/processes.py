@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, delete, select, update
 
 from archiver.adapters.ledger.database.base import insert
-from archiver.adapters.ledger.database.transactions import LedgerPart, outage_retry
+from archiver.adapters.ledger.database.transactions import LedgerPart
 from archiver.adapters.ledger.schema.tables import owners, processes
 from archiver.core.reports import Process
 
@@ -19,7 +19,6 @@ REMEMBERED = timedelta(days=7)
 class SqlProcesses(LedgerPart):
     """The Processes of `ports.ledger` in a SQL database. A power cut may undo what it writes: all processes end too."""
 
-    @outage_retry
     def begin(self, owner: str, *, role: str, place: str, pid: int, now: datetime) -> None:
         """See Processes."""
         fresh = {"role": role, "place": place, "pid": pid, "since": now, "seen_at": now, "doing": "", "fault": ""}
@@ -27,14 +26,12 @@ class SqlProcesses(LedgerPart):
             db.execute(delete(processes).where(processes.c.seen_at < now - REMEMBERED))
             db.execute(insert(db, processes).values(owner=owner, **fresh).on_conflict_do_nothing())
 
-    @outage_retry
     def note(self, owner: str, *, doing: str, looked_at: datetime | None, fault: str, now: datetime) -> None:
         """See Processes."""
         its = update(processes).where(processes.c.owner == owner)
         with self._db.write(passing=True) as db:
             db.execute(its.values(doing=doing, looked_at=looked_at, fault=fault, seen_at=now))
 
-    @outage_retry
     def end(self, owner: str, *, now: datetime) -> None:
         """See Processes."""
         with self._db.write(passing=True) as db:
