@@ -10,7 +10,7 @@ from pathlib import Path
 
 from archiver.app.adapters import open_accounts, open_store
 from archiver.app.ledger import on_server, probe_ledger
-from archiver.core.errors import ArchiverError, LedgerFault
+from archiver.core.errors import ApiBusy, ArchiverError, LedgerFault
 from archiver.core.keys import probe_key
 from archiver.core.model import DEFAULT_ACCOUNT
 from archiver.core.reports import Finding
@@ -20,6 +20,7 @@ from archiver.ports.runtime import EventLog
 from archiver.settings import Loaded, Settings
 from archiver.settings.rules import SQLITE
 
+_WAY_TO_PROVIDER = "mend provider.base_url, or the way there: the name's address, a firewall, a proxy (download.proxy)"
 _OTHER_USER = "run it as the service's user, or give this one the right to work there"
 
 
@@ -66,7 +67,8 @@ def _provider(subject: str, base_url: str, api: RecordApi) -> Finding:
     try:
         credit = api.credit()
     except ArchiverError as error:
-        return Finding("fail", subject, f"{error.code}: {error}", error.hint)
+        hint = _WAY_TO_PROVIDER if type(error) is ApiBusy else error.hint
+        return Finding("fail", subject, f"{error.code}: {error}; asked at {base_url}", hint)
     return Finding("ok", subject, f"{base_url} accepts the key (credit {credit:g})", "")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -62,7 +63,7 @@ def _serve(context: typer.Context, role: str) -> None:
     shutdown, hangup = Shutdown(), Hangup()
 
     # Should the working folder be deleted, this is still the same file.
-    config = context.obj if loaded.config is None else loaded.config.absolute()
+    config = context.obj if loaded.config is None else Path(os.path.abspath(loaded.config))  # noqa: PTH100 - folds ".."
 
     def read() -> Settings:
         return load(config, os.environ, require=frozenset(FOR_WORK)).settings

@@ -205,6 +205,8 @@ def ledger_url(url: str) -> str:
     if url.startswith("postgresql"):
         return _server_url(url)
     path = url.removeprefix(SQLITE)
+    if any("\ud800" <= letter <= "\udfff" for letter in path):
+        raise ValueError("has letters that this locale cannot read; set LC_ALL=C.UTF-8, or PYTHONUTF8=1")
     if path in {url, "", ":memory:"} or "?" in path or "#" in path or not path.isprintable():
         raise ValueError("must be sqlite:/// and the path of a file, or postgresql+psycopg://USER@HOST/DATABASE")
     return url

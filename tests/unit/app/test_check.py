@@ -54,6 +54,7 @@ def test_place_that_cannot_be_looked_at_is_a_failure_and_all_else_is_looked_at(c
         "bucket": "fail",
     }
     assert "File name too long" in found["queue file"].detail
+    assert ("http://127.0.0.1:1" in found["provider"].detail, "base_url" in found["provider"].hint) == (True, True)
 
 
 def test_broken_aws_configuration_is_a_failure_of_the_bucket(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -743,3 +743,20 @@ def test_listen_is_host_and_port_or_off(text: str, address: tuple[str, int] | No
 )
 def test_listen_that_is_no_host_and_port_is_refused(text: str) -> None:
     assert "http.listen: must be host:port" in fault_of({"ARCHIVER_HTTP__LISTEN": text})
+
+
+def test_settings_are_read_again_though_the_working_folder_is_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "working"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    environ = {"PWD": str(folder), "ARCHIVER_QUEUE__PATH": "queue.txt", "ARCHIVER_LOG__LEVEL": "info"}
+    before = from_env(environ).settings
+    folder.rmdir()
+    assert from_env(environ).settings == before
+    monkeypatch.chdir(tmp_path)
+
+
+def test_ledger_whose_path_this_locale_cannot_read_is_a_fault_with_the_way_out() -> None:
+    assert "PYTHONUTF8" in fault_of({"ARCHIVER_LEDGER__URL": "sqlite:////srv/\udcd0/ledger.db"})
