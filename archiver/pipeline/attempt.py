@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from archiver.core import plan
+from archiver.core.clocks import LONG_AGO
 from archiver.core.errors import ArchiverError, Interrupted, Preempted, Verdict
 from archiver.core.keys import manifest_key, record_key
 from archiver.core.manifest import covers, manifest_of
@@ -271,7 +272,7 @@ class TaskAttempt:
             return plan.sidecar_refused(claim, reason, now, policy)
         if claim.state is TaskState.LISTED:
             alone = plan.is_one_too_many(claim.attempts) and self._listing.neutral.works_for_others(error)
-            return Refused(reason, plan.slow_retry(now, claim.deadline, policy)) if alone else None
+            return self._refused(reason) if alone else None
         of_the_provider = error.down is Dependency.PROVIDER or error.verdict is Verdict.PAUSE_PROVIDER
         if not of_the_provider or not plan.refused_for_good(claim, self._context.look.sure(), policy):
             return None
@@ -280,6 +281,13 @@ class TaskAttempt:
         ):
             return None
         return Failed(f"the provider answers about other ids, and only this about this one: {reason}")
+
+    def _refused(self, reason: str) -> Refused:
+        """Return the refusal of a listed task; for good once a second look has confirmed that its time is over."""
+        claim, look = self._listing.claim, self._context.look
+        past = claim.deadline is not None and look.sure() >= claim.deadline and look.seen(f"{claim.task_id} refused")
+        sure = look.sure() if past else LONG_AGO
+        return Refused(reason, plan.slow_retry(self._context.clock(), claim.deadline, self._context.policy, sure=sure))
 
     def _later(self, error: ArchiverError) -> Later:
         claim = self._listing.claim

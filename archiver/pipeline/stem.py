@@ -256,7 +256,8 @@ class StemTransfer:
         look, key = context.look, f"{self._listing.claim.task_id}/{row.name} {error.verdict}"
         alone = error.verdict is Verdict.RETRY and plan.is_one_too_many(row.attempts)
         if alone and self._listing.neutral.works_for_others(error):
-            again = plan.slow_retry(now, deadline, context.policy, sure=look.sure())
+            past = deadline is not None and look.sure() >= deadline and look.seen(key)
+            again = plan.slow_retry(now, deadline, context.policy, sure=look.sure() if past else LONG_AGO)
             return plan.Ruling(StemEvent.REFUSED, again), False
         judge = partial(plan.judge_stem, row, error, now, deadline, context.policy, context.jitter())
         sure = look.sure()

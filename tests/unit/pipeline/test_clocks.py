@@ -8,8 +8,22 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from archiver.core.errors import ApiBusy, BodyNotAudio, LinkSpent
-from archiver.core.model import Archived, Failed, Later, Lost, Missing, Outcome, Phase, Policy, RecordInfo, Refused
+from archiver.core.errors import ApiBusy, BodyNotAudio, LinkSpent, OriginBusy, StoreBusy
+from archiver.core.model import (
+    DEFAULT_ACCOUNT,
+    Archived,
+    Failed,
+    Later,
+    Lost,
+    Missing,
+    Outcome,
+    Phase,
+    Policy,
+    RecordInfo,
+    Refused,
+    TaskId,
+)
+from archiver.core.plan import TRIES_OF_ONE
 from archiver.core.states import TaskState
 from tests.fakes.time import NOW
 from tests.worlds.path import TASK, Path, path_in
@@ -78,6 +92,34 @@ def test_page_in_place_of_audio_with_the_clock_ahead_is_still_looked_at_again(wo
     outcome = one_wrong_look(world, ahead)
     assert isinstance(outcome, Refused)
     assert outcome.at is not None
+
+
+@pytest.mark.parametrize("ahead", AHEAD)
+@pytest.mark.parametrize("at", ["store", "provider"])
+def test_one_that_is_refused_alone_while_the_clock_is_ahead_is_still_tried_again(
+    world: Path, at: str, ahead: timedelta
+) -> None:
+    world.accept(TASK, "other-0001")
+    world.lists(world.serves("other", VOCAL), task="other-0001")
+    source = world.serves("vocal", VOCAL if at == "store" else OriginBusy("reset"), query="?sig=1")
+    record = world.lists(source)
+    if at == "store":
+        world.store.before = lambda method, key: busy() if method == "put" and TASK in key else None
+    while not world.archived("other-0001"):
+        world.go()
+    world.api.knows(TASK, *([record] if at == "store" else [record, ApiBusy("500")]))
+    outcome: Outcome | None = None
+    while not isinstance(outcome, Refused):
+        world.breakers.answered[DEFAULT_ACCOUNT] = TaskId("other-0001")
+        retry_now(world)
+        attempts = max([world.task.attempts, *(stem.attempts for stem in world.task.stems)])
+        assert attempts < TRIES_OF_ONE, outcome
+        outcome = one_wrong_look(world, ahead) if attempts + 1 == TRIES_OF_ONE else world.go()
+    assert outcome.at is not None
+
+
+def busy() -> None:
+    raise StoreBusy("PutObject: 500")
 
 
 @pytest.mark.parametrize("ahead", AHEAD)
