@@ -13,7 +13,7 @@ from archiver.core.model import DEFAULT_ACCOUNT, AccountName, TaskId
 from archiver.core.reports import ListedTask, TaskQuery
 from archiver.core.states import TaskState
 
-PAGE = 500
+PAGE = 2_000
 """Tasks that are held in memory."""
 
 Place = tuple[datetime, str]
