@@ -169,10 +169,10 @@ def _print_needing(console: Console, overview: Overview, now: datetime) -> None:
     are = "task needs" if sum(overview.needs.values()) == 1 else "tasks need"
     say(console, f" {', '.join(counts)}", mark=f"{are} a person:")
     for task in overview.needing:
-        say(console, f"  {task.task_id}  {_needing(task, now)}")
+        _hang(console, f"  {task.task_id}  {_needing(task, now)}")
     if (further := sum(overview.needs.values()) - len(overview.needing)) > 0:
         say(console, f"  and {further} more: `stem-archiver status --json` names all")
-    say(console, "  `stem-archiver show ID` tells more; then `retry ID`, or `ack ID` once you have seen to it")
+    _hang(console, "  `stem-archiver show ID` tells more; then `retry ID`, or `ack ID` once you have seen to it")
 
 
 def _word(word: str) -> str:
@@ -196,7 +196,7 @@ def _print_rejects(console: Console, overview: Overview) -> None:
     are = "line is no task id" if overview.rejected_lines == 1 else "lines are no task ids"
     say(console, f" {overview.rejected_lines} {are}; `stem-archiver ack --rejected` once seen to", mark="rejected")
     for reject in overview.rejects:
-        say(console, f"  {reject.path} {reject.place}: {reject.excerpt!r}: {reject.reason}")
+        _hang(console, f"  {reject.path} {reject.place}: {reject.excerpt!r}: {reject.reason}")
     if overview.dropped_rejects:
         say(console, f"  {overview.dropped_rejects} of them were too many to keep, and are only counted")
 
@@ -207,7 +207,7 @@ def _print_rejects(console: Console, overview: Overview) -> None:
 def print_list(console: Console, tasks: Iterable[ListedTask], now: datetime) -> None:
     """Print a line for each task, as they come."""
     for task in tasks:
-        say(console, _listed(task, now))
+        _hang(console, _listed(task, now))
 
 
 def _listed(task: ListedTask, now: datetime) -> str:
@@ -308,3 +308,16 @@ def _fold(console: Console, head: str, text: str) -> None:
     """Print `text` behind `head`, on as many lines as WIDTH needs."""
     for line, part in enumerate(textwrap.wrap(text, WIDTH - len(head), break_on_hyphens=False) or [""]):
         say(console, f"{head if line == 0 else ' ' * len(head)}{part}".rstrip())
+
+
+def _hang(console: Console, line: str) -> None:
+    """Print a line; on a terminal that is narrower it goes on below, indented, and no word is cut."""
+    if not console.is_terminal or len(line) <= console.width:
+        say(console, line)
+        return
+    indent = " " * (len(line) - len(line.lstrip()))
+    further = f"{indent}    "
+    for part in textwrap.wrap(
+        line, console.width, subsequent_indent=further, break_on_hyphens=False, replace_whitespace=False
+    ):
+        say(console, part)

@@ -81,8 +81,12 @@ def test_daemon_killed_in_mid_work_is_followed_by_one_that_takes_up_at_once(site
     append(site, *tasks)
     with site.daemon() as daemon:
         daemon.wait_event("stem.started")
+        [living] = site.status()["processes"]
+        assert (living["role"], living["pid"], living["alive"]) == ("run", daemon.popen.pid, True)
         daemon.signal(signal.SIGKILL)
         daemon.popen.wait(10)
+    [dead] = site.status()["processes"]
+    assert (dead["alive"], dead["ended_at"]) == (False, None)
     began = time.monotonic()
     with site.daemon() as daemon:
         site.wait_for([each.task_id for each in tasks], seconds=40)
@@ -101,6 +105,7 @@ def test_daemon_on_sigterm_in_mid_work_drains_and_leaves_nothing_half_done(site:
         assert daemon.wait_event("daemon.stopped")
     assert site.uploads() == []
     status = site.status()
+    assert [(each["alive"], each["ended_at"] is None) for each in status["processes"]] == [(False, False)]
     assert status["working"] == 0
     assert sum(status["tasks"].values()) == 3
 

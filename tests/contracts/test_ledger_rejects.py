@@ -7,10 +7,11 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from archiver.adapters.ledger.rejects import KEPT, KEPT_OF_A_FILE
 from archiver.core.intake import Intake, Reject
 from tests.fixtures.ledgers import DAY, NOW, accept, overview
 from tests.house import Ledger
+
+KEPT_OF_A_FILE, KEPT = 1_000, 10_000
 
 
 def _lines(numbers: Iterable[int], path: str = "q.txt") -> tuple[Reject, ...]:
