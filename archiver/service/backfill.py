@@ -27,6 +27,8 @@ UNFINISHED_SHOWN = 1000
 
 TICK = timedelta(seconds=0.25)
 RELOAD = timedelta(seconds=5)
+PIECE = 5000
+"""Ids that are written down at once: whoever asks for the end waits no longer than for these."""
 COUNTING_SHARE = 20
 """Counting what is left may take one part in so many of the time."""
 
@@ -118,32 +120,33 @@ class Enrolment:
         room = limit
         for batch in batches:
             self.checkpoint("queue.read")
-            with self._writing:
-                if self._closed:
-                    return
-                room = self._take(batch, room)
+            room = self._take(batch, room)
+            if self._closed:
+                return
             stay(self.dispatcher)
             if room == 0:
                 break
         self.counts.complete = True
 
     def close(self) -> None:
-        """Take in nothing more; waits for what is being written."""
+        """Take in nothing more; waits for the piece that is being written."""
+        self._closed = True
         with self._writing:
-            self._closed = True
+            pass
 
     def _take(self, batch: Intake, room: int | None) -> int | None:
         """Take in a batch; return the room that it leaves."""
         ids, rejects = list(dict.fromkeys(batch.ids)), batch.rejects
-        while ids or rejects:
-            resting = frozenset() if room is None else self.intakes.resting(ids)
-            some, ids = within(ids, resting, room)
-            new = self._enlist(Intake(ids=some, accounts=batch.accounts, rejects=rejects))
-            rejects = ()
-            if room is not None:
-                room -= sum(task_id not in resting for task_id in new)
-                if not room:
+        while (ids or rejects) and room != 0:
+            piece, left = ids[:PIECE], ids[PIECE:]
+            resting = frozenset() if room is None else self.intakes.resting(piece)
+            some, cut = within(piece, resting, room)
+            with self._writing:
+                if self._closed:
                     break
+                new = self._enlist(Intake(ids=some, accounts=batch.accounts, rejects=rejects))
+            ids, rejects = cut + left, ()
+            room = None if room is None else room - sum(task_id not in resting for task_id in new)
         return room
 
     def _enlist(self, some: Intake) -> Collection[TaskId]:

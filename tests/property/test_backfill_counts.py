@@ -9,7 +9,7 @@ import signal
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -154,11 +154,13 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A ledger that was made once, to be copied."""
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A ledger that was made once, to be copied; ids are written down by sevens, so that ends fall between."""
     file = tmp_path_factory.mktemp("ledger") / "ledger.db"
     ledger_at(f"sqlite:///{file}").close()
-    return file
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("archiver.service.backfill.PIECE", 7)
+        yield file
 
 
 def hold_to_the_ledger(site: Site, given_ids: Sequence[TaskId], result: BackfillResult, rejected: int) -> None:
