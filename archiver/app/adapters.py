@@ -174,8 +174,8 @@ def _permits_on_disk(settings: Settings, account: AccountName, limit: int, machi
     """Return the permits of all processes beside the ledger's file, where any has been at work on it yet."""
     folder = owners_folder(settings.ledger.url)
     longest = settings.provider.timeout.total_seconds()
-    if folder.is_dir():
-        with suppress(OSError):
+    with suppress(OSError):  # `check` asks the provider also where it may not look at the folder
+        if folder.is_dir():
             file = folder / f"{account}.pace"
             return FilePermits(file, limit, window=WINDOW, longest=longest, clock=machine.monotonic)
     return LocalPermits(limit, WINDOW, clock=machine.monotonic)

@@ -11,6 +11,13 @@ from archiver.app.check import findings
 from archiver.settings import load
 from tests.fakes.events import Events
 
+NOWHERE = {
+    "ARCHIVER_PROVIDER__BASE_URL": "http://127.0.0.1:1",
+    "ARCHIVER_PROVIDER__API_KEY": "k" * 32,
+    "ARCHIVER_DOWNLOAD__ALLOW_HTTP": "true",
+}
+"""A provider that nobody answers for."""
+
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
@@ -44,8 +51,7 @@ def test_queue_file_that_cannot_be_read_is_a_failure(config: Path) -> None:
 
 def test_place_that_cannot_be_looked_at_is_a_failure_and_all_else_is_looked_at(config: Path) -> None:
     config.write_text(f'[queue]\npath = "{"q" * 300}"\n[ledger]\nurl = "sqlite:///{config.parent}/{"l" * 300}"\n')
-    environ = {"ARCHIVER_PROVIDER__BASE_URL": "http://127.0.0.1:1", "ARCHIVER_DOWNLOAD__ALLOW_HTTP": "true"}
-    found = {each.subject: each for each in findings(load(config, environ), Events())}
+    found = {each.subject: each for each in findings(load(config, NOWHERE), Events())}
     assert {subject: each.level for subject, each in found.items()} == {
         "settings": "ok",
         "queue file": "fail",
@@ -59,7 +65,6 @@ def test_place_that_cannot_be_looked_at_is_a_failure_and_all_else_is_looked_at(c
 
 def test_broken_aws_configuration_is_a_failure_of_the_bucket(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "nope")
-    environ = {"ARCHIVER_PROVIDER__BASE_URL": "http://127.0.0.1:1", "ARCHIVER_DOWNLOAD__ALLOW_HTTP": "true"}
-    found = {each.subject: each for each in findings(load(config, environ), Events())}
+    found = {each.subject: each for each in findings(load(config, NOWHERE), Events())}
     assert (found["bucket"].level, "(nope)" in found["bucket"].detail) == ("fail", True)
     assert "AWS_PROFILE" in found["bucket"].hint
