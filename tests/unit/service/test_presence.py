@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
+from archiver.core.errors import LedgerFault
 from archiver.service.presence import EVERY, Presence
 from tests.fakes.time import NOW
 
@@ -16,8 +17,11 @@ class Notes:
     def __init__(self) -> None:
         self.seen: list[tuple[str, datetime | None, str]] = []
         self.ended = False
+        self.full = False
 
     def begin(self, owner: str, **_: Any) -> None:  # noqa: ANN401 - any field
+        if self.full:
+            raise LedgerFault("the disk is full", "make room")
         self.seen.append((owner, None, ""))
 
     def note(self, _owner: str, *, doing: str, looked_at: datetime | None, fault: str, now: datetime) -> None:
@@ -48,17 +52,30 @@ def test_first_look_is_noted_at_once_and_later_ones_now_and_then() -> None:
 def test_fault_of_a_look_is_noted_at_once_and_so_is_its_end() -> None:
     notes, time = Notes(), SimpleNamespace(now=NOW)
     presence = _presence(notes, time)
+    presence.begin()
     for fault in ("", "no rights", "no rights", ""):
         time.now += timedelta(milliseconds=1)
         presence.looked(fault)
-    assert [fault for _, _, fault in notes.seen] == ["", "no rights", ""]
+    assert [fault for _, _, fault in notes.seen[1:]] == ["", "no rights", ""]
 
 
 def test_note_comes_also_after_the_clock_was_set_back() -> None:
     notes, time = Notes(), SimpleNamespace(now=NOW + timedelta(days=1))
     presence = _presence(notes, time)
+    presence.begin()
     presence.note()
     time.now = NOW
     presence.note()
     presence.end()
-    assert (len(notes.seen), notes.ended) == (2, True)
+    assert (len(notes.seen), notes.ended) == (3, True)
+
+
+def test_process_that_began_on_a_failing_ledger_is_written_down_once_it_works() -> None:
+    notes, time = Notes(), SimpleNamespace(now=NOW)
+    presence = _presence(notes, time)
+    notes.full = True
+    presence.begin()
+    assert notes.seen == []
+    notes.full = False
+    presence.note()
+    assert notes.seen == [("us", None, ""), ("2 tasks in flight", None, "")]
