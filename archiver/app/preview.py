@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -13,7 +13,7 @@ from archiver.adapters.provider.accounts import KieAccounts
 from archiver.app.adapters import open_accounts
 from archiver.app.clock import utc_now
 from archiver.app.ledger import open_ledger
-from archiver.core.errors import ArchiverError
+from archiver.core.errors import ArchiverError, LedgerAbsent
 from archiver.core.intake import Intake
 from archiver.core.keys import object_key
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Phase, RecordInfo, StemName, TaskId
@@ -57,10 +57,10 @@ def preview(settings: Settings, intakes: Iterable[Intake], *, limit: int | None,
 
     Makes no ledger where there is none. Raises LedgerFault.
     """
-    file = settings.ledger_file()
     with ExitStack() as stack:
-        stands = file is None or file.exists()
-        ledger = stack.enter_context(closing(open_ledger(settings, create=False))) if stands else None
+        ledger = None
+        with suppress(LedgerAbsent):
+            ledger = stack.enter_context(closing(open_ledger(settings, create=False)))
         accounts = stack.enter_context(closing(open_accounts(settings, log, ledger=ledger)))
         look = _Look(settings.store.prefix, ledger, accounts)
         yield from look.at(intakes, limit)

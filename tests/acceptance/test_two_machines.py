@@ -130,7 +130,7 @@ def test_check_looks_at_the_server_and_makes_nothing_there(sites: list[Site], po
     assert "PostgreSQL 18" in empty[0][1]
     assert empty[0][1].endswith("the tables will be made")
     assert rows(url, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(0,)]
-    sites[0].run("status")
+    assert sites[0].run("backfill", "-").code == 0
     assert found()[0][1].endswith(f"schema {HEAD}")
     sites[0].configure(ledger={"url": url.replace(str(postgres.port), "1")})
     [(level, detail)] = found()
@@ -138,14 +138,14 @@ def test_check_looks_at_the_server_and_makes_nothing_there(sites: list[Site], po
     assert "cannot be reached" in detail
 
 
-@pytest.mark.parametrize("command", ["status", "check"])
-def test_a_server_without_its_driver_says_what_to_install(sites: list[Site], command: str) -> None:
+@pytest.mark.parametrize(("command", "code"), [("status", 2), ("check", 1)])
+def test_a_server_without_its_driver_says_what_to_install(sites: list[Site], command: str, code: int) -> None:
     """As where the extra is not installed."""
     (sites[0].folder / "psycopg.py").write_text("raise ModuleNotFoundError('No module', name='psycopg')\n")
     sites[0].extra_env["PYTHONPATH"] = f"{sites[0].folder}:{sites[0].env['PYTHONPATH']}"
     done = sites[0].run(command)
-    assert done.code == 2
-    assert "needs psycopg; install it with: pip install 'stem-archiver[cluster]'" in done.err
+    assert done.code == code
+    assert "needs psycopg; install it with: pip install 'stem-archiver[cluster]'" in done.err + done.out
     assert "Traceback" not in done.err
 
 
@@ -154,6 +154,10 @@ def test_work_and_dry_run_keep_one_rate_with_all_who_share_the_ledger(sites: lis
     [task] = _tasks(one, "mine", 1)
     url = str(one.settings["ledger"]["url"])
     used = "SELECT count(*) FROM pace_slots WHERE account = 'default' AND free_at > 0"
+    early = one.run("backfill", "--dry-run", "-", stdin=f"{task.task_id}\n")
+    assert early.code == 0, early.err
+    assert rows(url, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(0,)], "it makes no ledger"
+    assert one.run("backfill", "-").code == 0
     shown = one.run("backfill", "--dry-run", "-", stdin=f"{task.task_id}\n")
     assert shown.code == 0, shown.err
     assert rows(url, used) == [(1,)]
