@@ -123,12 +123,13 @@ def _no_folder(world: World) -> None:
 
 def _garbage(world: World) -> None:
     good = world.queue.read_bytes()
-    world.queue.write_bytes(os.urandom(3000).replace(b"\n", b"") + b"\nno id!\n\x1b[2J\n" + good)
+    world.queue.write_bytes(os.urandom(3000).replace(b"\n", b"") + b"\n\x1b[2J\n" + good + b"no id!\n")
 
 
 def _rejects_are_shown(world: World) -> None:
     said = [line for line in world.events if line["event"] == "queue.rejected"]
-    assert len(said) >= 2, "lines were dropped in silence"
+    assert [line["line"] == "no id!" for line in said] == [False, True], "the junk once, the word by itself"
+    assert "passed over" in str(said[0]["reason"])
 
 
 def _truncated(world: World) -> None:

@@ -226,8 +226,8 @@ def _is_quarantined_now(db: Connection, row: AnyRow, owner: str, now: datetime) 
 
 
 def _parts(turn: Part) -> list[Part]:
-    """Return the parts in the order in which one is looked for."""
-    return [turn, *(part for part in Part if part is not turn)]
+    """Return the parts in the order in which one is looked for; the newest go before older ones at their turn alone."""
+    return [turn, *(part for part in (Part.LINKS, Part.NEVER_ASKED, Part.ASKED) if part is not turn)]
 
 
 def _to_ask(db: Connection, wanted: Wanted, values: Mapping[str, Any]) -> list[AnyRow]:
