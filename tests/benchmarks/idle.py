@@ -33,7 +33,7 @@ def main() -> None:
         config.write_text(settings(site, folder, site.sink, "192MiB"))
         command = [sys.executable, "-m", "archiver", "--config", str(config)]
         # Making the ledger loads Alembic, once in its life.
-        measured([*command, "status"], site.env())
+        measured([*command, "backfill", os.devnull], site.env())
         process = subprocess.Popen([*command, "run"], env=site.env(), cwd=ROOT)
         try:
             time.sleep(WARM_UP)

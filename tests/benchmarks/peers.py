@@ -12,6 +12,7 @@ of its own, Python's start included. CPU is user + sys of that process alone.
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import statistics
 import sys
@@ -121,7 +122,7 @@ def prepare(site: Ground, work: Work, number: int, budget: str, *, stems_a_task:
     run.config.touch(mode=0o600)
     run.config.write_text(settings(site, folder, run.sink, budget, work.threads))
     # A ledger is made once, when the service is set up: that is not what is compared.
-    measured([sys.executable, "-m", "archiver", "--config", str(run.config), "status"], site.env())
+    measured([sys.executable, "-m", "archiver", "--config", str(run.config), "backfill", os.devnull], site.env())
     return run
 
 
@@ -131,7 +132,7 @@ def settings(site: Ground, folder: Path, sink: str, budget: str, threads: int = 
 [provider]
 base_url = "{site.origin}"
 api_key = "{API_KEY}"
-requests_per_10s = 100000
+requests_per_10s = 2000
 [queue]
 path = "{folder}/queue.txt"
 [store]
@@ -184,7 +185,7 @@ def checkout_of(checkout: Path) -> Callable[[Ground, Run], list[str]]:
         config.touch(mode=0o600)
         words = run.config.read_text().replace(str(run.folder), str(folder))
         config.write_text(words.replace('"ours/"', '"other/"'))
-        measured([*archiver, "--config", str(config), "status"], site.env())
+        measured([*archiver, "--config", str(config), "backfill", os.devnull], site.env())
         return [*archiver, "--config", str(config), "backfill", str(run.ids)]
 
     return backfill_of
