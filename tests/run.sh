@@ -1,5 +1,5 @@
 #!/bin/sh
-# Sets up what the checks need in .venv, and runs them all. `quick`: in a minute, units, contracts on SQLite and what users see.
+# Sets up what the checks need in .venv, and runs them all. `quick`: in two minutes, units, contracts on SQLite and what users see.
 # With other arguments: pytest alone, with these.
 set -eu
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
