@@ -237,11 +237,14 @@ class Screen:
     `log` is given where the stream is for events alone: it gets all that is said.
     """
 
-    def __init__(self, console: Console, source: Source, *, quiet: bool, log: EventLog | None) -> None:
+    def __init__(
+        self, console: Console, source: Source, *, quiet: bool, log: EventLog | None, said_every: float = SAID_EVERY
+    ) -> None:
         self._console = console
         self._source = source
         self._quiet = quiet
         self._log = log
+        self._said_every = said_every
         self._said_at = time.monotonic()
         self._said_end = False
         self._live = Live(console=console, get_renderable=self._drawn, refresh_per_second=4, transient=True)
@@ -261,7 +264,7 @@ class Screen:
     def update(self, standing: Standing) -> None:
         """Show where the backfill stands; cheap, to be called several times a second."""
         self._source.note(standing)
-        if not self._draws and time.monotonic() - self._said_at >= SAID_EVERY:
+        if not self._draws and time.monotonic() - self._said_at >= self._said_every:
             self._said_at = time.monotonic()
             self._say(self._source.view())
 

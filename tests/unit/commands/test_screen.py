@@ -121,14 +121,12 @@ def test_ids_are_counted_while_they_are_read() -> None:
     assert looked_at.view().head == "reading ids: 2 so far"
 
 
-def test_stream_of_events_gets_no_line_for_people_and_a_stream_for_people_no_event(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("archiver.commands.screen.SAID_EVERY", 0.0)
+def test_stream_of_events_gets_no_line_for_people_and_a_stream_for_people_no_event() -> None:
     standing = Standing(EnlistedWork(STATES), LEFT, (PAUSE,))
     for log in (Events(), None):
         out = io.StringIO()
-        with Screen(Console(file=out), source(stopping=lambda: True), quiet=False, log=log) as screen:
+        looked_at = source(stopping=lambda: True)
+        with Screen(Console(file=out), looked_at, quiet=False, log=log, said_every=0.0) as screen:
             screen.update(standing)
             screen.stopping()
         if log is None:

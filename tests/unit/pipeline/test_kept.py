@@ -18,7 +18,7 @@ class Parts:
     abandoned = False
 
     def go_on(self, body: Body) -> StoredObject:
-        raise NotImplementedError
+        raise NotImplementedError  # what is kept is only handed on or abandoned here
 
     def abandon(self) -> None:
         self.abandoned = True
