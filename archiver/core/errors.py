@@ -328,6 +328,24 @@ class StoreMisfit(StorePaused):
     hint = "run `stem-archiver check`; the gateway may be too old for If-None-Match or checksums"
 
 
+class StoreUnproven(StorePaused):
+    """Nobody has proven yet what the store can do."""
+
+    code = "store.unproven"
+    hint = "nothing to do: it is proven before the next write"
+    lasting = False
+
+
+class StoreUnfit(StoreMisfit):
+    """The store was proven to overwrite: it cannot give the create-only writes that `store.create_only` demands."""
+
+    code = "store.not_create_only"
+    hint = (
+        "use a store that heeds If-None-Match (`stem-archiver check` shows what this one does), or accept that an object "
+        'of another writer may be overwritten: store.create_only = "best-effort"'
+    )
+
+
 class ObjectTooLarge(StoreMisfit):
     """413, EntityTooLarge: the store, or a proxy before it, takes no request of that size."""
 

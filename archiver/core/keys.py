@@ -13,6 +13,11 @@ def probe_key(prefix: str) -> str:
     return f"{prefix}{PROBE_NAME}"
 
 
+def multipart_probe_key(prefix: str) -> str:
+    """Return the key that is tried for uploads in parts, where no task is to be meant."""
+    return f"{probe_key(prefix)}-multipart"
+
+
 def object_key(prefix: str, task_id: TaskId, stem: StemName, extension: str) -> str:
     """Return the key of a stem's object."""
     return f"{prefix}{task_id}/{stem}.{extension}"

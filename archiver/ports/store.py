@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Protocol
 
+from archiver.core.capabilities import Capabilities, CreateOnly
 from archiver.core.model import StoredObject
 from archiver.ports.transfer import Body
 
@@ -55,6 +56,19 @@ class ObjectStore(Protocol):
 
     def abort(self, key: str, upload_id: str) -> None:
         """Abort a multipart upload; one that is no longer there is success. Raises StoreBusy or StorePaused."""
+
+
+class ProvableStore(Protocol):
+    """The bucket, which relies on what it was proven to do, and writes nothing before."""
+
+    def prove(self, key: str) -> Capabilities:
+        """Try everything that guarantees rest on, under `key` and one beside it, which belong to no task.
+
+        Both are written over, uploads that it opens are aborted. Raises StoreBusy or StorePaused.
+        """
+
+    def rely_on(self, known: Capabilities, demand: CreateOnly) -> None:
+        """Write from now on as the store can; before, `put` and `put_document` raise StoreUnproven."""
 
 
 class UploadList(Protocol):
