@@ -341,8 +341,8 @@ class StoreUnfit(StoreMisfit):
 
     code = "store.not_create_only"
     hint = (
-        "use a store that heeds If-None-Match (`stem-archiver check` shows what this one does), or accept that an object "
-        'of another writer may be overwritten: store.create_only = "best-effort"'
+        "use a store that heeds If-None-Match (`stem-archiver check` shows what this one does), or accept that objects "
+        'of other writers may be overwritten: store.create_only = "best-effort"'
     )
 
 
