@@ -14,7 +14,7 @@ from archiver.core.model import StoredObject
 from archiver.core.transfer import Transfer
 
 Received = Callable[[int], None]
-"""Called with the size of each block that came; what it raises ends the body."""
+"""Called with the bytes that came since the last call, several times a second; what it raises ends the body."""
 
 
 def uncounted(size: int) -> None:
@@ -116,7 +116,7 @@ class Downloader(Protocol):
     def open(self, url: str, received: Received = uncounted) -> AbstractContextManager[Body]:
         """GET `url`, judge status, address and first bytes, and hand out the body.
 
-        Calls `received` with each block.
+        Calls `received` with what came, several times a second.
         Raises OriginBusy, LinkSpent, BodyNotAudio, BodyEmpty, BodyTooLarge or AddressForbidden.
         """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 import httpx
 
@@ -22,6 +23,7 @@ from archiver.core.errors import (
     BodyNotAudio,
     BodyShort,
     BodyTooLarge,
+    Interrupted,
     LinkSpent,
     Preempted,
 )
@@ -37,6 +39,8 @@ PROGRESS = 64 * 1024
 RESUME_FIRST = 0.25
 """Seconds before the first of them; doubles with each."""
 COMPARED = 64 * 1024
+TOLD, TOLD_EVERY = 256 * 1024, 0.1
+"""Bytes, or seconds, after which `received` is told of what came: blocks may be small, and many."""
 FRAMING_FREE = 16 * 1024
 """Bytes of chunks' framing that do not count for the cap, beside one for every FRAMING_SHARE of the body."""
 FRAMING_SHARE = 8
@@ -81,6 +85,8 @@ class VerifyingBody:
         self._checkpoint = checkpoint
         self._watch = watch
         self._received = received
+        self._untold, self._told_at = 0, 0.0
+        """Bytes that `received` was not told of yet, and when it was told last."""
         self._validator = validator(response.headers)
         self._head = memoryview(b"")
         self._container: Container | None = None
@@ -183,7 +189,7 @@ class VerifyingBody:
             raise
 
     def resumed(self, received: Received) -> None:
-        """Go on after Suspended, with the next readinto, and call `received` with each block."""
+        """Go on after Suspended, with the next readinto, and call `received` with what comes."""
         self._received = received
 
     def forget(self) -> None:
@@ -269,8 +275,11 @@ class VerifyingBody:
         return size
 
     def _count(self, size: int) -> None:
-        self._rate.count(size)
-        self._received(size)
+        now = self._rate.count(size)
+        self._untold += size
+        if self._untold >= TOLD or now - self._told_at >= TOLD_EVERY or self._reader.ended:
+            untold, self._untold, self._told_at = self._untold, 0, now
+            self._received(untold)
 
     def _resume(self, cut: httpx.TransportError, at: int) -> None:
         self._response.close()
@@ -345,4 +354,7 @@ class VerifyingBody:
 
     def close(self) -> None:
         """End the transfer; the connection is kept when the whole body was read."""
+        untold, self._untold = self._untold, 0
+        with suppress(ArchiverError, Interrupted, Preempted):
+            self._received(untold)
         self._response.close()

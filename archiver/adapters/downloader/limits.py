@@ -34,8 +34,8 @@ class MinimumRate:
         """Let time count from now on, until the last `count` before the next `start`."""
         self._since = self._clock()
 
-    def count(self, size: int) -> None:
-        """Note that `size` bytes came."""
+    def count(self, size: int) -> float:
+        """Note that `size` bytes came; return the time."""
         now = self._clock()
         self._spent += now - self._since
         self._since = now
@@ -45,3 +45,4 @@ class MinimumRate:
                 rate = self._got / self._spent
                 raise BodySlow(f"{rate:.0f} bytes/s over {self._spent:.0f} s, less than {self._limits.min_rate:g}")
             self._spent, self._got = 0.0, 0
+        return now

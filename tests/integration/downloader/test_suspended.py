@@ -143,7 +143,7 @@ def song(size: int, seed: int = 0) -> bytes:
     return mp3(1000) + random.Random(seed).randbytes(size - 1000)
 
 
-@pytest.mark.parametrize("size", [150_000, SIZE])
+@pytest.mark.parametrize("size", [600_000, SIZE])
 def test_transfer_that_is_broken_off_goes_on_at_its_byte(
     size: int, s3_server: S3Server, bucket: str, tmp_path: Path
 ) -> None:
