@@ -46,13 +46,24 @@ def is_alive(folder: Path, owner: str, *, shared: bool) -> bool | None:
     try:
         if shared and not owner.startswith(f"{place_of(folder)}-"):
             return None
-        descriptor = os.open(folder / f"{owner}{_SUFFIX}", os.O_RDONLY | os.O_CLOEXEC)
+        return _is_locked(folder / f"{owner}{_SUFFIX}")
     except FileNotFoundError:
         return None if shared else False
+
+
+def _is_locked(file: Path, unlocked: Callable[[], object] = lambda: None) -> bool:
+    """Return whether another holds the lock; call `unlocked`, while nobody can take it, where none does.
+
+    Raises FileNotFoundError. A file that another user owns counts as locked.
+    """
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
     except PermissionError:
         return True
     try:
+        # Shared, so that two processes that ask at once do not mistake each other for the owner.
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        unlocked()
     except BlockingIOError:
         return True
     finally:
@@ -99,22 +110,11 @@ class OwnerLock:
         """Return whether its file is locked; a file without its lock is removed."""
         if not _OWNER.fullmatch(owner):
             return False
+        path = self._path(owner)
         try:
-            descriptor = os.open(self._path(owner), os.O_RDONLY | os.O_CLOEXEC)
+            return _is_locked(path, lambda: path.unlink(missing_ok=True))
         except FileNotFoundError:
             return False
-        except PermissionError:
-            return True
-        try:
-            # Shared, so that two processes that ask at once do not mistake each other for the owner.
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        else:
-            self._path(owner).unlink(missing_ok=True)
-            return False
-        finally:
-            os.close(descriptor)
 
     def close(self) -> None:
         """Give up the lock; does nothing the second time."""
