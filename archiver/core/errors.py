@@ -29,11 +29,7 @@ class Verdict(StrEnum):
 
 
 class ArchiverError(Exception):
-    """Base of all errors that have a verdict.
-
-    `code` is a short, stable, dotted name for logs and the ledger; `retry_after` is seconds, when the
-    other side named them.
-    """
+    """Base of all errors that have a verdict: `code` is a stable name, `retry_after` seconds that they told us."""
 
     verdict: ClassVar[Verdict] = Verdict.RETRY
     code: ClassVar[str] = "error"
@@ -45,7 +41,7 @@ class ArchiverError(Exception):
     down: ClassVar[Dependency | None] = None
     """The dependency that may be down when this error repeats over several tasks."""
     shows: ClassVar[Dependency | None] = None
-    """The dependency that this error is evidence of: it answered, so it works."""
+    """The dependency that this error is evidence of: it answered, so it works, at least for others."""
 
     def __init__(self, message: str = "", *, retry_after: float | None = None) -> None:
         super().__init__(message or self.code)
@@ -141,26 +137,32 @@ class OriginBusy(ArchiverError):
     hint = "nothing to do: it is fetched again with back-off"
 
 
-class BodyShort(OriginBusy):
+class OriginFaulty(OriginBusy):
+    """The origin answered, but not as it should: it may be about one link alone, where it gives others whole."""
+
+    shows = Dependency.ORIGIN
+
+
+class BodyShort(OriginFaulty):
     """The body ended before its announced length, or its connection was cut."""
 
     code = "cdn.short_body"
 
 
-class BodySlow(OriginBusy):
+class BodySlow(OriginFaulty):
     """The body came slower than download.min_rate, or stalled."""
 
     code = "cdn.slow_body"
     hint = "lower download.min_rate if the line is really this slow"
 
 
-class BodyChanged(OriginBusy):
+class BodyChanged(OriginFaulty):
     """On resume the origin offered other bytes than it began with; the transfer starts again."""
 
     code = "cdn.body_changed"
 
 
-class BodyLong(OriginBusy):
+class BodyLong(OriginFaulty):
     """More bytes came than the origin announced."""
 
     code = "cdn.long_body"
@@ -391,8 +393,7 @@ class QueueUnreadable(Exception):
 
     def __init__(self, path: str, why: str, hint: str) -> None:
         super().__init__(f"{path}: {why}")
-        self.path = path
-        self.hint = hint
+        self.path, self.hint = path, hint
 
 
 class SettingsFault(Exception):

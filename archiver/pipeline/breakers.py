@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from archiver.core.errors import ArchiverError
@@ -14,7 +13,22 @@ from archiver.ports.ledger import Pauses
 from archiver.ports.runtime import Clock, EventLog
 
 FAILURES_TO_TRIP = 8
-"""Failures in a row, over all tasks, that make an outage; those of one attempt at a task count as one."""
+"""Tasks that failed in a row, which make an outage; ..."""
+
+FEW_FAIL_FOR = timedelta(minutes=5)
+"""... or so many failures of fewer tasks, where the row has lasted so long."""
+
+FAULTY_FOR = timedelta(minutes=1)
+"""A row of answers that none was as it should be makes an outage after so long: they are evidence, too."""
+
+WHOLE_REMEMBERED = timedelta(seconds=15)
+"""A host that gave a file whole so recently has no outage: links that share a fault fail at the same moment."""
+
+SERVED = timedelta(days=1)
+"""A host that gave a file whole within so long serves others than the one that fails."""
+
+HOSTS_KNOWN = 1024
+"""Hosts of which it is remembered when they last gave a file whole."""
 
 NEEDS = {Stage.LIST: (Dependency.PROVIDER,), Stage.STORE: (Dependency.ORIGIN, Dependency.STORE)}
 """The dependencies that each half of the path needs."""
@@ -44,6 +58,27 @@ class _Probe:
 
     at: datetime
     by: TaskId | None
+
+
+@dataclass(slots=True)
+class _Row:
+    """Failures since the last evidence that the subject works."""
+
+    began: datetime
+    times: int = 0
+    by: set[object] = field(default_factory=set)
+
+    def add(self, by: object) -> None:
+        self.times += 1
+        if len(self.by) < FAILURES_TO_TRIP:
+            self.by.add(by)
+
+    def is_outage(self, now: datetime, *, faulty: bool) -> bool:
+        """Return whether they are too many; `faulty`: each of them was an answer."""
+        many, lasted = len(self.by) >= FAILURES_TO_TRIP, now - self.began
+        if faulty:
+            return many and lasted >= FAULTY_FOR
+        return many or (self.times >= FAILURES_TO_TRIP and lasted >= FEW_FAIL_FOR)
 
 
 def _fields(subject: Subject) -> dict[str, object]:
@@ -90,8 +125,12 @@ class Breakers:
         """When the last of those that failed there looks again."""
         self._untried: dict[Subject, datetime] = {}
         """The same of those that have not."""
-        self._failures: defaultdict[Subject, set[object]] = defaultdict(set)
-        """Who failed in a row."""
+        self._failures: dict[tuple[Subject, bool], _Row] = {}
+        """Rows of failures: of those without an answer, and (True) of answers that were not as they should be."""
+        self._faulty: dict[Subject, datetime] = {}
+        """What is paused for such answers, and from when on one more that never failed there may try it."""
+        self._whole: dict[str, datetime] = {}
+        """When each host last gave a file whole."""
         self._log_holds({}, self._pauses)
 
     def reload(self) -> None:
@@ -107,7 +146,7 @@ class Breakers:
         with self._lock:
             before, self._pauses = self._pauses, found
             self._probes = {subject: probe for subject, probe in self._probes.items() if subject in found}
-            for looks in (self._looks, self._untried):
+            for looks in (self._looks, self._untried, self._faulty):
                 for subject in looks.keys() - found.keys():
                     del looks[subject]
         self._log_holds(before, found)
@@ -148,6 +187,8 @@ class Breakers:
             if not all(self._is_usable(subject, tried=tried) for subject in subjects):
                 return False
             probe = _Probe(self._clock(), by)
+            for subject in self._faulty.keys() & subjects:
+                self._faulty[subject] = probe.at + LOOK_SPACING
             self._probes |= {subject: probe for subject in subjects if subject in self._pauses}
             return True
 
@@ -224,6 +265,9 @@ class Breakers:
         pause = self._pauses.get(subject)
         if pause is None:
             return True
+        if not tried and subject in self._faulty:
+            # It answers, so it costs little to see whether it gives others whole.
+            return not now < self._faulty[subject] <= now + LOOK_SPACING and not self._is_probed(subject)
         others = min(self._untried.get(subject, now), pause.next_probe + 2 * LOOK_SPACING) if tried else now
         waits = now < max(pause.next_probe, others) <= now + FARTHEST_PROBE
         return not waits and not self._is_probed(subject)
@@ -238,22 +282,45 @@ class Breakers:
 
     # --- what came of it
 
-    def worked(self, dependency: Dependency, account: AccountName = DEFAULT_ACCOUNT, host: str = "") -> None:
+    def worked(
+        self, dependency: Dependency, account: AccountName = DEFAULT_ACCOUNT, host: str = "", *, whole: bool = True
+    ) -> None:
         """End the row of failures, and the pause unless the operator holds it.
 
-        Any answer that shows it at work does, whatever it means for the task.
+        Any answer that shows it at work does, whatever it means for the task; but not of what is paused for such
+        answers, where only one counts that was `whole`.
         """
         subject = Subject.of(dependency, account, host)
         with self._lock:
-            self._failures.pop(subject, None)
-            if self._is_held(subject):
+            self._failures.pop((subject, False), None)
+            if whole:
+                self._failures.pop((subject, True), None)
+                self._note_whole(host)
+            if self._is_held(subject) or (subject in self._faulty and not whole):
                 return
             paused = self._pauses.pop(subject, None)
+            self._faulty.pop(subject, None)
             self._probes.pop(subject, None)
             self._looks.pop(subject, None)
             self._untried.pop(subject, None)
         if paused is not None:
             self._resume(subject)
+
+    def _note_whole(self, host: str) -> None:
+        if host:
+            self._whole.pop(host, None)
+            self._whole[host] = self._clock()
+            if len(self._whole) > HOSTS_KNOWN:
+                del self._whole[next(iter(self._whole))]
+
+    def serves_others(self, host: str) -> bool:
+        """Return whether the host gave a file whole within the last day."""
+        with self._lock:
+            return self._gave_whole(host, SERVED)
+
+    def _gave_whole(self, host: str, within: timedelta) -> bool:
+        at = self._whole.get(host)
+        return at is not None and abs(self._clock() - at) <= within
 
     def _resume(self, subject: Subject) -> None:
         if self._shared.resume(subject.dependency, subject.account, subject.host):
@@ -271,15 +338,20 @@ class Breakers:
     ) -> None:
         """Count a failure: it was busy or out of reach. Trip after a failed probe, or once failures make an outage.
 
-        `by` is whose failures count as one: the stems of one task may be all that a host does not give.
+        `by` is whose failures count as one: a task's stems, and its tries, may be all that a host does not give.
         Unless it `works` all the same, which is asked then: only some tasks meet the trouble.
         """
-        subject = Subject.of(dependency, account, host)
+        subject, faulty = Subject.of(dependency, account, host), error.shows is not None
         with self._lock:
-            failed = self._failures[subject]
-            if len(failed) < FAILURES_TO_TRIP:
-                failed.add(object() if by is None else by)
-            outage = len(failed) >= FAILURES_TO_TRIP or subject in self._probes
+            now = self._clock()
+            row = self._failures.setdefault((subject, faulty), _Row(now))
+            row.add(object() if by is None else by)
+            outage = row.is_outage(now, faulty=faulty) and not self._gave_whole(host, WHOLE_REMEMBERED)
+            outage = outage or subject in self._probes
+            if outage and faulty:
+                self._faulty[subject] = now + LOOK_SPACING
+            elif outage:
+                self._faulty.pop(subject, None)
         if outage and works():
             self.worked(dependency, account, host)
         elif outage:

@@ -157,4 +157,6 @@ class Listing:
                 Dependency.STORE: self.neutral.store_works,
                 Dependency.ORIGIN: lambda: False,
             }
-            self._out.breakers.failed(error.down, error, self.claim.account, host, by=self, works=works[error.down])
+            self._out.breakers.failed(
+                error.down, error, self.claim.account, host, by=self.claim.task_id, works=works[error.down]
+            )

@@ -127,7 +127,7 @@ class StemTransfer:
             raise
         except ArchiverError as error:
             if error.shows is not None:
-                self._out.breakers.worked(error.shows, host=self._host)
+                self._out.breakers.worked(error.shows, host=self._host, whole=False)
             raise
         if receipt.alias_of is not None:
             log.info("stem.aliased", task_id=task_id, stem=name, alias_of=receipt.alias_of)
@@ -159,9 +159,11 @@ class StemTransfer:
 
     def _begin(self, url: str) -> Receipt:
         with self._out.downloader.open(url, self._received) as body:
-            self._out.breakers.worked(Dependency.ORIGIN, host=self._host)
+            self._out.breakers.worked(Dependency.ORIGIN, host=self._host, whole=False)
             self._announce(body.length)
-            return self._flow(body, None)
+            receipt = self._flow(body, None)
+        self._out.breakers.worked(Dependency.ORIGIN, host=self._host)
+        return receipt
 
     def _go_on(self, url: str) -> Receipt | None:
         """Fetch and store the rest of what was broken off; None where that is nothing, or cannot be had any more."""
@@ -255,7 +257,7 @@ class StemTransfer:
         context, row, deadline = self._context, self._row, self._listing.claim.deadline
         look, key = context.look, f"{self._listing.claim.task_id}/{row.name} {error.verdict}"
         alone = error.verdict is Verdict.RETRY and plan.is_one_too_many(row.attempts)
-        if alone and self._listing.neutral.works_for_others(error):
+        if alone and self._serves_others(error):
             past = deadline is not None and look.sure() >= deadline and look.seen(key)
             again = plan.slow_retry(now, deadline, context.policy, sure=look.sure() if past else LONG_AGO)
             return plan.Ruling(StemEvent.REFUSED, again), False
@@ -265,6 +267,11 @@ class StemTransfer:
             look.forget(key)
             return judge(sure=LONG_AGO), False
         return judge(sure=sure if look.seen(key) else LONG_AGO), error.verdict is Verdict.REFRESH
+
+    def _serves_others(self, error: ArchiverError) -> bool:
+        if error.down is Dependency.ORIGIN:
+            return self._out.breakers.serves_others(self._host)
+        return self._listing.neutral.works_for_others(error)
 
 
 def _link(row: StemRow) -> str:

@@ -23,6 +23,7 @@ from archiver.core.errors import (
     LinkSpent,
     NoCredit,
     OriginBusy,
+    OriginFaulty,
     StoreBusy,
 )
 from archiver.core.intake import Intake
@@ -186,7 +187,7 @@ def sixteen_stems(path: SimulatedPath, ids: Sequence[str]) -> None:
     path.accept(ids[0])
 
 
-AT_BAD, AT_CDN = f"origin (host {BAD})", f"origin (host {CDN})"
+AT_BAD = f"origin (host {BAD})"
 PENDING = RecordInfo(Phase.PENDING, flag="PENDING")
 FOR_EVER = 10.0**12
 KINDS: tuple[Neighbour, ...] = (
@@ -211,7 +212,7 @@ KINDS: tuple[Neighbour, ...] = (
     Neighbour("a host times out", on_host(OriginBusy("timeout"), 10), "paused", paused=(AT_BAD,)),
     Neighbour("a host's name does not exist", on_host(OriginBusy("no such name"), 2), "paused", paused=(AT_BAD,)),
     Neighbour(
-        "a host redirects in circles", on_host(OriginBusy("more than 5 redirects"), 1), "paused", paused=(AT_BAD,)
+        "a host redirects in circles", on_host(OriginFaulty("more than 5 redirects"), 1), "paused", paused=(AT_BAD,)
     ),
     Neighbour("a host crawls", flowing(300), "at risk"),
     Neighbour(
@@ -236,10 +237,10 @@ KINDS: tuple[Neighbour, ...] = (
     Neighbour("links lead to nothing", answering(BodyEmpty()), "refused", DAY),
     Neighbour("links lead inside", answering(AddressForbidden("10.0.0.1")), "refused"),
     Neighbour("stems are too large", answering(BodyTooLarge("3 GiB")), "refused"),
-    Neighbour("heads are too large", answering(OriginBusy("a head of more than 64 KiB")), "at risk", paused=(AT_CDN,)),
-    Neighbour("bodies end early", answering(BodyShort("cut")), "at risk", paused=(AT_CDN,)),
-    Neighbour("bodies are too long", answering(BodyLong("more")), "at risk", paused=(AT_CDN,)),
-    Neighbour("bodies change on the way", answering(BodyChanged("another ETag")), "at risk", paused=(AT_CDN,)),
+    Neighbour("heads are too large", answering(OriginFaulty("a head of more than 64 KiB")), "at risk"),
+    Neighbour("bodies end early", answering(BodyShort("cut")), "at risk"),
+    Neighbour("bodies are too long", answering(BodyLong("more")), "at risk"),
+    Neighbour("bodies change on the way", answering(BodyChanged("another ETag")), "at risk"),
     # ourselves
     Neighbour("a bug ends each attempt", on_host(ZeroDivisionError("a bug")), "at risk"),  # type: ignore[arg-type]
     Neighbour("the clock jumps by a day, there and back", clock_jumps, "queued"),

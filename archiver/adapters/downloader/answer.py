@@ -9,7 +9,7 @@ from datetime import timedelta
 import httpx
 
 from archiver.adapters.downloader.transport import stream_of
-from archiver.core.errors import ArchiverError, BodyChanged, BodyShort, BodySlow, LinkSpent, OriginBusy
+from archiver.core.errors import ArchiverError, BodyChanged, BodyShort, BodySlow, LinkSpent, OriginBusy, OriginFaulty
 from archiver.core.http import date_of, retry_after
 
 EXCERPT = 4096
@@ -27,6 +27,10 @@ class Hiccup(OriginBusy):
     """A failure that a second try within seconds may mend."""
 
 
+class FaultyHiccup(Hiccup, OriginFaulty):
+    """An answer that a second try within seconds may mend."""
+
+
 class ClientBlocked(OriginBusy):
     """The CDN's firewall refuses us (Cloudflare's `error code: 1010` and kin); says nothing of the link."""
 
@@ -41,7 +45,7 @@ def expect_audio(response: httpx.Response) -> None:
         raise error
     coding = foreign_coding(response.headers)
     if coding:
-        raise OriginBusy(f"the origin sent {coding!r} though identity was asked for")
+        raise OriginFaulty(f"the origin sent {coding!r} though identity was asked for")
 
 
 def refusal(response: httpx.Response) -> ArchiverError | None:
@@ -54,7 +58,9 @@ def refusal(response: httpx.Response) -> ArchiverError | None:
     wait = retry_after(response.headers)
     if status in {401, 403, 404, 410}:
         return _blocked(response) or LinkSpent(status=status, retry_after=wait)
-    kind = Hiccup if status in {408, 429} or status >= httpx.codes.INTERNAL_SERVER_ERROR else OriginBusy
+    if status in {408, 429, 503}:
+        return Hiccup(f"the origin answered {status}", retry_after=wait)
+    kind = FaultyHiccup if status >= httpx.codes.INTERNAL_SERVER_ERROR else OriginFaulty
     return kind(f"the origin answered {status}", retry_after=wait)
 
 
@@ -155,6 +161,8 @@ def whole_length(response: httpx.Response) -> int | None:
 
 def fault(error: httpx.TransportError) -> ArchiverError:
     """Translate a failure before the first byte of the body."""
+    if isinstance(error, httpx.RemoteProtocolError):
+        return FaultyHiccup(str(error))
     permanent = isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError)
     return (OriginBusy if permanent else Hiccup)(str(error))
 
@@ -162,7 +170,7 @@ def fault(error: httpx.TransportError) -> ArchiverError:
 def body_fault(error: httpx.TransportError, *, got: int, length: int | None) -> ArchiverError:
     """Translate a failure inside the body, `got` bytes into it."""
     of = "" if length is None else f" of {length}"
-    kind: type[ArchiverError] = OriginBusy
+    kind: type[ArchiverError] = OriginFaulty
     if isinstance(error, httpx.ReadTimeout):
         kind = BodySlow
     elif isinstance(error, httpx.ReadError):

@@ -19,7 +19,7 @@ from archiver.adapters.downloader.limits import BodyLimits
 from archiver.adapters.downloader.throttle import Throttle
 from archiver.adapters.downloader.transport import IDLE_SECONDS, SocketTransport
 from archiver.adapters.http1 import Pool
-from archiver.core.errors import AddressForbidden, ArchiverError, BodyShort, OriginBusy
+from archiver.core.errors import AddressForbidden, ArchiverError, BodyShort, OriginBusy, OriginFaulty
 from archiver.core.text import MAX_URL, host_of
 from archiver.ports.runtime import UNWATCHED, Checkpoint, Jitter, Watch, unobserved
 from archiver.ports.transfer import Body, Received, Suspended, uncounted
@@ -177,7 +177,7 @@ class HttpDownloader:
                 return response
             response.close()
             at = _parsed(at, location)
-        raise OriginBusy(f"more than {REDIRECTS_MAX} redirects")
+        raise OriginFaulty(f"more than {REDIRECTS_MAX} redirects")
 
     def _send(self, url: httpx.URL, extra: Mapping[str, str]) -> httpx.Response:
         request = httpx.Request("GET", url, headers={**self._headers, **extra})
@@ -203,4 +203,4 @@ def _parsed(base: httpx.URL | None, url: str) -> httpx.URL:
             return httpx.URL(url) if base is None else base.join(url)
     if base is None:
         raise AddressForbidden("not a URL")
-    raise OriginBusy("a redirect to what is no URL")
+    raise OriginFaulty("a redirect to what is no URL")

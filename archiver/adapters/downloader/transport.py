@@ -94,7 +94,7 @@ class SocketTransport(httpx.BaseTransport):
     def _fresh(self, head: bytes, origin: Origin) -> httpx.Response:
         response = self._exchange(self._dialer.dial(origin), head, origin)
         if response is None:
-            raise httpx.RemoteProtocolError("the connection was closed without an answer")
+            raise httpx.ReadError("the connection was closed without an answer")
         return response
 
     def _exchange(self, connection: Connection, request: bytes, origin: Origin) -> httpx.Response | None:

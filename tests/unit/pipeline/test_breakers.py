@@ -108,6 +108,30 @@ def test_breaker_after_many_failures_in_a_row_trips_and_a_success_between_them_p
     assert pauses(ledger)[0].probes == 1, "a failed probe needs no row of failures"
 
 
+def test_breaker_counts_the_failures_of_one_task_once_unless_they_last(ledger: Ledger, clock: Clock) -> None:
+    breakers = Breakers(ledger.pauses, clock, Events())
+    for n in range(21):
+        clock.forward(seconds=10)
+        breakers.failed(Dependency.ORIGIN, OriginBusy("refused"), by=n % 7)
+    assert pauses(ledger) == ()
+    clock.forward(minutes=3)
+    breakers.failed(Dependency.ORIGIN, OriginBusy("refused"), by=0)
+    assert pauses(ledger)
+
+
+def test_breaker_of_a_host_that_has_just_given_a_file_whole_does_not_trip(ledger: Ledger, clock: Clock) -> None:
+    breakers = Breakers(ledger.pauses, clock, Events())
+    for _ in range(3):
+        breakers.worked(Dependency.ORIGIN, host="cdn.example")
+        clock.forward(seconds=10)
+        for _ in range(20):
+            breakers.failed(Dependency.ORIGIN, OriginBusy("timeout"), host="cdn.example")
+    assert pauses(ledger) == ()
+    clock.forward(seconds=6)
+    breakers.failed(Dependency.ORIGIN, OriginBusy("timeout"), host="cdn.example")
+    assert pauses(ledger)
+
+
 def test_breaker_asked_for_two_takes_no_probe_when_one_of_them_is_blocked(ledger: Ledger, clock: Clock) -> None:
     breakers = Breakers(ledger.pauses, clock, Events())
     breakers.trip(Paused(Dependency.ORIGIN, "r", "h", lasting=False))

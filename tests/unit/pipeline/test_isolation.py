@@ -13,11 +13,16 @@ from archiver.core.errors import (
     AccessRefused,
     ApiBusy,
     ArchiverError,
+    BodyChanged,
+    BodyLong,
+    BodyShort,
+    BodySlow,
     KeyRefused,
     LinkSpent,
     NoCredit,
     ObjectTooLarge,
     OriginBusy,
+    OriginFaulty,
     StoreBusy,
 )
 from archiver.core.model import (
@@ -170,6 +175,62 @@ def test_stems_of_eight_tasks_do_pause_it(street: Path) -> None:
         street.accept(f"bad-{n:04}")
     street.passes(MINUTE)
     assert [pause.host for pause in pauses(street.ledger)] == ["dead.example"]
+
+
+def answer(street: Path, host: str, error: ArchiverError, many: int) -> list[str]:
+    """Let so many tasks have a stem on the host that is answered so; their deadlines are near."""
+    names = [f"bad-{n:04}" for n in range(many)]
+    for name in names:
+        street.lives(name, host, error, deadline=NOW + 3 * DAY)
+    return names
+
+
+FAULTY = [BodyShort("cut"), BodyLong("more"), BodyChanged("another"), BodySlow("slow"), OriginFaulty("500")]
+
+
+@pytest.mark.parametrize("error", FAULTY, ids=lambda error: error.code)
+def test_links_of_a_good_host_that_are_answered_badly_pause_it_not(street: Path, error: ArchiverError) -> None:
+    answer(street, "cdn.example", error, 40)
+    for n in range(60):
+        street.lives(f"good-{n:04}", "cdn.example", audio("good"))
+        street.passes(timedelta(seconds=20), [f"good-{n:04}"])
+    assert len(tried(street)) > 200
+    assert street.events.of("dependency.paused") == []
+
+
+@pytest.mark.parametrize("error", [*FAULTY, dead()], ids=lambda error: error.code)
+def test_link_that_is_never_given_whole_is_refused_where_the_host_gives_others(
+    street: Path, error: ArchiverError
+) -> None:
+    [name] = answer(street, "cdn.example", error, 1)
+    for n in range(12):
+        street.lives(f"good-{n:04}", "cdn.example", audio("good"))
+        leaps(street, 2, MINUTE * 31)
+    assert refused_stem(street, name)
+    assert error.code in street.row(name).reason
+    assert street.events.of("task.refused")
+    tries = tried(street).count(name)
+    leaps(street, 12)
+    assert tried(street).count(name) > tries, "it is looked at again by itself"
+    assert street.events.of("dependency.paused") == []
+
+
+def test_link_that_is_never_given_whole_by_a_host_that_gives_none_is_not_refused(street: Path) -> None:
+    [name] = answer(street, "cdn.example", BodyShort("cut"), 1)
+    leaps(street, 24)
+    assert not refused_stem(street, name)
+
+
+def test_host_that_gives_nothing_whole_is_paused_until_it_gives_one_thing(street: Path) -> None:
+    names = answer(street, "cut.example", BodyShort("cut"), 40)
+    street.passes(5 * MINUTE)
+    assert [pause.host for pause in pauses(street.ledger)] == ["cut.example"]
+    street.serves(names[0], LinkSpent(status=403), host="cut.example")
+    street.passes(MINUTE)
+    assert pauses(street.ledger), "that it answers was never in doubt"
+    street.lives("good-0001", "cut.example", audio("good"), deadline=NOW + 5 * DAY)
+    assert street.passes(MINUTE, ["good-0001"]) <= timedelta(seconds=10), "who never failed there need not wait long"
+    assert pauses(street.ledger) == ()
 
 
 def test_pause_of_a_host_that_no_task_needs_any_more_ends(street: Path) -> None:
