@@ -196,7 +196,9 @@ def open_store(
         client = machine.s3_client(
             endpoint_url=store.endpoint_url,
             region=store.region,
-            addressing_style=store.addressing_style,
+            default_region=store.profile().region_at(store.endpoint_url),
+            addressing_style=store.addressing(),
+            signs_payload=store.signs_payload(),
             max_connections=connections,
             user_agent_extra=f"stem-archiver/{__version__}",
         )

@@ -10,10 +10,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr, ValidationError
 
 from archiver.core.errors import SettingsFault
+from archiver.core.profiles import MOST_PARTS, PROFILES, provider_of
 from archiver.settings.key_file import (
     KEYS_IN_FILES,
     Key,
@@ -23,7 +25,7 @@ from archiver.settings.key_file import (
     read_key,
     stands,
 )
-from archiver.settings.model import FIELDS, KEYS, SECTIONS, Account, Callback, Settings, value_of, variable
+from archiver.settings.model import FIELDS, KEYS, SECTIONS, Account, Callback, Settings, Store, value_of, variable
 from archiver.settings.rules import SQLITE
 from archiver.settings.sources import ACCOUNTS, CONFIG_VARIABLE, Entry, Faults, from_environ, from_file, merged
 from archiver.settings.units import GIB, MIB, parse_tables, show_size
@@ -33,7 +35,6 @@ SEARCH: Sequence[Path] = (Path("archiver.toml"), Path("/etc/stem-archiver/archiv
 
 _SMALLEST_PART = 5 * MIB
 """Amazon S3's limit for all parts but the last."""
-_MOST_PARTS = 10_000
 _LARGEST_SINGLE_PUT = 5 * GIB
 
 
@@ -251,13 +252,15 @@ def _contradictions(settings: Settings) -> Iterator[tuple[Sequence[str], str]]:
         if getattr(settings.schedule, low) > getattr(settings.schedule, high):
             yield (f"schedule.{low}", f"schedule.{high}"), f"is longer than schedule.{high}"
     store, download = settings.store, settings.download
-    parts = ("store.part_size",)
+    yield from _of_the_endpoint(store)
+    parts, most_parts = ("store.part_size",), store.profile().most_parts
     if store.part_size < _SMALLEST_PART:
         yield parts, f"is less than {show_size(_SMALLEST_PART)}, the least that S3 takes"
     if store.single_put_max > _LARGEST_SINGLE_PUT:
         yield ("store.single_put_max",), f"is more than {show_size(_LARGEST_SINGLE_PUT)}, the most that S3 takes"
-    if store.part_size * _MOST_PARTS < download.max_stem_bytes:
-        wrong = f"is too small for download.max_stem_bytes: S3 takes {_MOST_PARTS} parts at most"
+    if store.part_size * most_parts < download.max_stem_bytes:
+        taker = "S3" if most_parts == MOST_PARTS else "this provider"
+        wrong = f"is too small for download.max_stem_bytes: {taker} takes {most_parts} parts at most"
         yield ("store.part_size", "download.max_stem_bytes"), wrong
     least = max(store.single_put_max, 2 * store.part_size)
     if download.buffer_budget < least:
@@ -268,6 +271,21 @@ def _contradictions(settings: Settings) -> Iterator[tuple[Sequence[str], str]]:
     yield from _of_callbacks(settings.callback)
     if settings.provider.base_url.startswith("http://") and not download.allow_http:
         yield ("provider.base_url", "download.allow_http"), "is http://, which needs download.allow_http"
+
+
+def _of_the_endpoint(store: Store) -> Iterator[tuple[Sequence[str], str]]:
+    """Find out an endpoint that is missing, or holds the bucket: boto3 would put its name there a second time."""
+    if store.endpoint_url is None:
+        if store.provider not in {None, "aws"}:
+            yield ("store.endpoint_url", "store.provider"), f"is needed with store.provider = {store.provider}"
+        return
+    by_host = PROFILES[provider_of(store.endpoint_url)]
+    in_path = store.bucket and urlsplit(store.endpoint_url).path.rpartition("/")[2] == store.bucket
+    if by_host.bucket_before(store.endpoint_url):
+        wrong = "has a bucket before its host: leave it out there, store.bucket names it"
+        yield ("store.endpoint_url",), wrong
+    elif in_path:
+        yield ("store.endpoint_url", "store.bucket"), "ends in the bucket: leave it out there, store.bucket names it"
 
 
 def _of_callbacks(callback: Callback) -> Iterator[tuple[Sequence[str], str]]:

@@ -19,6 +19,7 @@ from pydantic.fields import FieldInfo
 from archiver import __version__
 from archiver.core.bandwidth import Timetable
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName
+from archiver.core.profiles import PROFILES, Addressing, Profile, provider_of
 from archiver.settings import rules
 from archiver.settings.units import (
     GIB,
@@ -136,6 +137,12 @@ class Queue(Section):
     poll_interval: Duration = timedelta(seconds=30)
 
 
+StoreProvider = Literal[
+    "aws", "r2", "b2", "minio", "ceph", "gcs", "wasabi", "digitalocean", "hetzner", "scaleway", "ovh", "storj",
+    "tigris", "oci", "oss", "seaweedfs", "garage", "swift", "other",
+]  # fmt: skip
+
+
 class Store(Section):
     """The bucket, and how objects are put into it."""
 
@@ -144,6 +151,7 @@ class Store(Section):
     endpoint_url: Annotated[str, AfterValidator(rules.endpoint)] | None = Field(
         None, examples=["https://s3.example.com"]
     )
+    provider: StoreProvider | None = Field(None, examples=["minio"])
     region: Annotated[str, AfterValidator(rules.matching(r"[a-z0-9-]{1,40}", "a region's name"))] | None = Field(
         None, examples=["eu-central-1"]
     )
@@ -158,8 +166,21 @@ class Store(Section):
         {}, examples=[{"app": "stem-archiver"}]
     )
     addressing_style: Literal["auto", "path", "virtual"] = "auto"
+    sign_payload: bool | None = Field(None, examples=[True])
     single_put_max: Size = 16 * MIB
     part_size: Size = 8 * MIB
+
+    def profile(self) -> Profile:
+        """Return what is known of the provider, which is named or found by the endpoint's host."""
+        return PROFILES[self.provider or provider_of(self.endpoint_url)]
+
+    def addressing(self) -> Addressing:
+        """Return the place of the bucket's name, as set or as the provider wants it."""
+        return self.profile().addressing if self.addressing_style == "auto" else self.addressing_style
+
+    def signs_payload(self) -> bool:
+        """Return whether bodies are signed, as set or as the provider wants it."""
+        return self.profile().signs_payload if self.sign_payload is None else self.sign_payload
 
 
 class Download(Section):

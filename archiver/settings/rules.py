@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Protocol, TypeVar
 from urllib.parse import SplitResult, urlsplit, urlunsplit
@@ -109,12 +109,16 @@ def _split(url: str, *schemes: str) -> SplitResult:
     except ValueError:
         usable = False
     if not usable:
-        raise ValueError("is no URL")
+        raise ValueError("is no URL" if "://" in url else f"must begin with {_either(schemes)}, then the host")
     if parts.scheme not in schemes:
-        raise ValueError(f"must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+        raise ValueError(f"must begin with {_either(schemes)}")
     if parts.query or parts.fragment:
         raise ValueError("must have no query and no fragment")
     return parts
+
+
+def _either(schemes: Sequence[str]) -> str:
+    return " or ".join(f"{scheme}://" for scheme in schemes)
 
 
 def _without_password(parts: SplitResult) -> SplitResult:
@@ -157,6 +161,8 @@ def proxy(secret: SecretStr) -> SecretStr:
 
 def bucket(name: str) -> str:
     """Judge a bucket's name by Amazon S3's rules; empty means not set."""
+    if "/" in name or name.startswith("arn:"):
+        raise ValueError("must be the bucket's name alone: no s3://, no prefix (store.prefix), no host, no ARN")
     if name and not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", name):
         raise ValueError("must be 3 to 63 of a-z 0-9 . - and begin and end with a letter or digit")
     if re.search(r"\.\.|\.-|-\.", name) or re.fullmatch(r"[0-9.]+", name):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import gzip
 import json
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import botocore.session
 from botocore.config import Config
+from botocore.handlers import add_expect_header
 from botocore.loaders import JSONFileLoader, Loader, create_loader
 
 from archiver.adapters.object_store.credentials import GuardedChain, cause_of
@@ -38,21 +40,26 @@ def s3_client(
     addressing_style: Literal["auto", "path", "virtual"],
     max_connections: int,
     user_agent_extra: str,
+    default_region: str | None = None,
+    signs_payload: bool = False,
     session: boto3.session.Session | None = None,
     read_timeout: float = READ_SECONDS,
     attempts: int = CALL_ATTEMPTS,
 ) -> S3Client:
     """Return a client for `S3Store`; credentials come from boto3's own chain. Close it after use.
 
-    `max_connections` must be at least the number of threads that use it. Bodies are not signed: every
+    `max_connections` must be at least the number of threads that use it. `default_region` is for where neither
+    `region` nor the AWS configuration names one. Bodies are not signed, unless `signs_payload`: every
     upload carries its checksum in a header that is, and S3Store proves what was stored by it. Hashing
-    each body a second time for its signature would add nothing. `read_timeout` is in seconds, `attempts`
+    each body a second time for its signature would add nothing but some stores want it.
+    `read_timeout` is in seconds, `attempts`
     counts botocore's own tries of one call. Raises CredentialsMissing when the AWS
     configuration cannot be used (an unknown profile, say).
     """
-    config = _config(addressing_style, max_connections, user_agent_extra, read_timeout, attempts)
+    config = _config(addressing_style, signs_payload, max_connections, user_agent_extra, read_timeout, attempts)
     try:
-        create = session.client if session is not None else _session().create_client
+        create, named = _maker(session)
+        region = region or named or default_region
         client = cast("S3Client", create("s3", endpoint_url=endpoint_url, region_name=region, config=config))
     except ArchiverError:
         raise
@@ -60,11 +67,22 @@ def s3_client(
         raise CredentialsMissing(f"the AWS configuration cannot be used: {cause_of(error)}") from None
     # Sent to another region, botocore asks HeadBucket for its name; were that redirected too, it would ask for ever.
     client.meta.events.register("before-call.s3.HeadBucket", _follow_no_redirect)
+    # Some gateways answer 417 to it, others never, which costs a second; what QuickCalls sends has none either.
+    client.meta.events.unregister("before-call.s3", add_expect_header)
     return client
+
+
+def _maker(session: boto3.session.Session | None) -> tuple[Callable[..., object], str | None]:
+    """Return what makes a client, and the region that environment and profile name."""
+    if session is not None:
+        return session.client, session.region_name
+    own = _session()
+    return own.create_client, own.get_config_variable("region")
 
 
 def _config(
     addressing_style: Literal["auto", "path", "virtual"],
+    signs_payload: bool,
     max_connections: int,
     user_agent_extra: str,
     read_timeout: float,
@@ -80,7 +98,7 @@ def _config(
         parameter_validation=False,
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
-        s3={"addressing_style": addressing_style, "payload_signing_enabled": False},
+        s3={"addressing_style": addressing_style, "payload_signing_enabled": signs_payload},
     )
 
 

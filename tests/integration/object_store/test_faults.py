@@ -37,6 +37,7 @@ from archiver.ports.runtime import Checkpoint, EventLog, unobserved
 from tests.fakes.object_store import MemoryBody, MemoryJournal
 from tests.fakes.s3_proxy import (
     Action,
+    Exchange,
     S3Proxy,
     answer,
     drop_after,
@@ -582,6 +583,39 @@ def test_a_store_that_redirects_every_call_is_asked_once_for_its_region(bench: B
         with pytest.raises(BucketMissing):
             bench.put(noise(SMALL))
     assert bench.proxy.operations().count("HeadBucket") == 1
+
+
+@pytest.mark.parametrize(("size", "sends"), [(SMALL, "PutObject"), (LARGE, "UploadPart")])
+def test_a_client_that_signs_bodies_signs_those_of_the_quick_calls_too(
+    bench: Bench, s3_server: S3Server, size: int, sends: str
+) -> None:
+    client = s3_client(
+        endpoint_url=bench.proxy.url, region=s3_server.region, session=s3_server.session, signs_payload=True
+    )
+    with closing(client):
+        bench.through = client
+        bench.__post_init__()
+        bench.put(noise(size))
+        bench.store.put("a/second", MemoryBody(noise(size, 2)), metadata={}, journal=bench.journal)
+    sent = [dict(each.headers) for each in bench.proxy.requests if operation_of(each) == sends]
+    quick = [each for each in sent if "amz-sdk-request" not in each]
+    assert 0 < len(quick) < len(sent)
+    assert all(len(each["x-amz-content-sha256"]) == 64 for each in sent)
+    assert not any("expect" in each for each in sent)
+    assert bench.versions() == [noise(size)]
+
+
+def test_a_store_that_refuses_to_be_asked_first_is_not_asked(bench: Bench, s3_server: S3Server) -> None:
+    def expects(exchange: Exchange) -> Reply:
+        return Reply(b"", 417) if "expect" in exchange.request.headers else exchange.forward()
+
+    client = s3_client(endpoint_url=bench.proxy.url, region=s3_server.region, session=s3_server.session)
+    with closing(client):
+        bench.through = client
+        bench.__post_init__()
+        bench.proxy.on("*", expects, times=EVER)
+        bench.put(noise(LARGE))
+    assert bench.versions() == [noise(LARGE)]
 
 
 @pytest.mark.parametrize(("size", "sends"), [(SMALL, "PutObject"), (LARGE, "UploadPart")])

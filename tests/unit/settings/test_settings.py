@@ -509,6 +509,66 @@ def test_value_against_its_rule_is_a_fault(key: str, value: str, said: str) -> N
     assert said in fault_of({variable(key): value})
 
 
+STORE = "ARCHIVER_STORE__"
+BEFORE = "store.endpoint_url: has a bucket before its host: leave it out there, store.bucket names it"
+BEHIND = "store.endpoint_url: ends in the bucket: leave it out there, store.bucket names it"
+
+
+@pytest.mark.parametrize(
+    ("bucket", "endpoint", "said"),
+    [
+        ("my-stems", "https://my-stems.s3.eu-central-1.amazonaws.com", BEFORE),
+        ("", "https://another.s3.us-west-004.backblazeb2.com", BEFORE),
+        ("my-stems", "https://s3.example.com/my-stems", BEHIND),
+        ("my-stems", "https://s3.example.com/api/my-stems/", BEHIND),
+        ("my-stems", "s3.example.com", "store.endpoint_url: must begin with https:// or http://, then the host"),
+        ("my-stems", "s3.example.com:9000", "store.endpoint_url: must begin with https:// or http://, then the host"),
+        ("my-stems", "s3://my-stems", "store.endpoint_url: must begin with https:// or http://"),
+        ("s3://my-stems/p", "https://s3.example.com", "store.bucket: must be the bucket's name alone"),
+        ("arn:aws:s3:::my-stems", "https://s3.example.com", "store.bucket: must be the bucket's name alone"),
+    ],
+)
+def test_bucket_and_endpoint_mixed_up_are_a_fault_that_says_where_each_belongs(
+    bucket: str, endpoint: str, said: str
+) -> None:
+    assert said in fault_of({f"{STORE}BUCKET": bucket, f"{STORE}ENDPOINT_URL": endpoint})
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["https://s3.example.com", "https://my-stems.example.com", "https://s3.example.com/api", "http://127.0.0.1:9000"],
+)
+def test_endpoint_that_may_be_right_is_no_fault(endpoint: str) -> None:
+    settings = from_env({f"{STORE}BUCKET": "my-stems", f"{STORE}ENDPOINT_URL": endpoint}).settings
+    assert settings.store.endpoint_url == endpoint
+
+
+def test_provider_that_is_not_amazon_needs_an_endpoint_and_is_one_of_those_known() -> None:
+    assert "store.endpoint_url: is needed with store.provider = r2" in fault_of({f"{STORE}PROVIDER": "r2"})
+    assert "store.provider: must be 'aws', 'r2'" in fault_of({f"{STORE}PROVIDER": "azure"})
+    assert from_env({f"{STORE}PROVIDER": "aws"}).settings.store.endpoint_url is None
+
+
+def test_profile_is_a_default_that_settings_overrule() -> None:
+    b2 = {f"{STORE}ENDPOINT_URL": "https://s3.us-west-004.backblazeb2.com"}
+    store = from_env(b2).settings.store
+    assert (store.addressing(), store.signs_payload()) == ("path", True)
+    assert store.profile().region_at(store.endpoint_url) == "us-west-004"
+    own = {f"{STORE}ADDRESSING_STYLE": "virtual", f"{STORE}SIGN_PAYLOAD": "false"}
+    store = from_env(b2 | own).settings.store
+    assert (store.addressing(), store.signs_payload()) == ("virtual", False)
+    store = from_env(b2 | {f"{STORE}PROVIDER": "other"}).settings.store
+    assert (store.addressing(), store.signs_payload()) == ("auto", False)
+    assert store.profile().region_at(store.endpoint_url) is None
+
+
+def test_parts_are_counted_by_what_the_provider_takes() -> None:
+    many = {f"{STORE}PART_SIZE": "5MiB", "ARCHIVER_DOWNLOAD__MAX_STEM_BYTES": "6GiB"}
+    from_env(many)
+    said = fault_of(many | {f"{STORE}ENDPOINT_URL": "https://s3.fr-par.scw.cloud"})
+    assert "store.part_size: is too small for download.max_stem_bytes: this provider takes 1000 parts at most" in said
+
+
 def test_buffer_budget_too_small_names_what_it_must_hold() -> None:
     message = fault_of({"ARCHIVER_DOWNLOAD__BUFFER_BUDGET": "15MiB"})
     assert "download.buffer_budget: is less than 16MiB" in message

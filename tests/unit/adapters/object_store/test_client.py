@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from botocore.regions import EndpointResolver
 from botocore.session import get_session
 
 from archiver.adapters.object_store.client import _session
+from tests.house import s3_client
 
 
 def test_session_finds_the_services_that_botocore_finds_and_no_other(
@@ -38,3 +40,24 @@ def test_session_knows_the_endpoints_of_what_we_use_as_botocore_does(service: st
         assert regions
         for region in regions:
             assert ours.construct_endpoint(service, region) == theirs.construct_endpoint(service, region)
+
+
+@pytest.mark.parametrize(
+    ("given", "environment", "default", "taken"),
+    [
+        ("eu-west-1", "eu-west-2", "auto", "eu-west-1"),
+        (None, "eu-west-2", "auto", "eu-west-2"),
+        (None, None, "auto", "auto"),
+        (None, None, None, "us-east-1"),
+    ],
+)
+def test_region_is_that_of_the_settings_else_of_the_environment_else_the_default(
+    monkeypatch: pytest.MonkeyPatch, given: str | None, environment: str | None, default: str | None, taken: str
+) -> None:
+    for name in ("AWS_REGION", "AWS_PROFILE", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
+    if environment:
+        monkeypatch.setenv("AWS_DEFAULT_REGION", environment)
+    with closing(s3_client(endpoint_url="http://s3.test", region=given, default_region=default)) as client:
+        assert client.meta.region_name == taken
