@@ -56,6 +56,8 @@ class Capabilities:
     multipart: Multipart = Multipart.CRC32
     checks_sha256: bool = True
     """A PutObject whose bytes have another SHA-256 than it names was refused."""
+    checks_parts: bool = True
+    """A part whose bytes have another checksum than it names was refused."""
     checks_whole: bool = True
     """A completion whose parts have another checksum than it names was refused."""
     names_sha256: bool = True

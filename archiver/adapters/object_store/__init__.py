@@ -8,6 +8,8 @@ exchange.py   one PUT and its answer, on connections of our own
 pieces.py     a body in pieces of a buffer
 reconcile.py  a lost answer, reconciled by looking
 retries.py    a few quick tries of one call
+checksums.py  checksums of a whole object
+proving.py    what the store can do, found out; its uploads in proving_parts.py, its questions in asking.py
 content.py    the bytes we sent: are an object's the same?
 faults.py     every S3 and botocore error, translated in one place
 probe.py      the findings of `check`

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urlencode
 
-from archiver.adapters.object_store.content import Content, crc32_header
-from archiver.adapters.object_store.faults import Absent, translated
+from archiver.adapters.object_store.checksums import Checksum, ChecksumKind
+from archiver.adapters.object_store.content import Content
+from archiver.adapters.object_store.faults import Absent, NoETag, translated
 from archiver.adapters.object_store.memory_file import file_over
 from archiver.adapters.object_store.quick import QuickCalls
 from archiver.core.errors import BucketMissing, StoreBusy, StoreCorrupt
@@ -67,7 +68,7 @@ class Part:
 
     number: int
     etag: str
-    crc32: int
+    checksum: Checksum | None
 
 
 def stored_object(key: str, content: Content, answer: Answer) -> StoredObject:
@@ -76,10 +77,17 @@ def stored_object(key: str, content: Content, answer: Answer) -> StoredObject:
 
 
 def _of_an_object(call: str, answer: Answer) -> Answer:
-    """Return an answer that shows an object; raise StoreBusy for a gateway's page, which has no ETag."""
+    """Return an answer that shows an object; raise NoETag for a gateway's page."""
     if not answer.get("ETag"):
-        raise StoreBusy(f"{call}: the answer names no ETag")
+        raise NoETag(f"{call}: the answer names no ETag")
     return answer
+
+
+def _listed(part: Part) -> CompletedPartTypeDef:
+    listed: dict[str, Any] = {"PartNumber": part.number, "ETag": part.etag}
+    if part.checksum:
+        listed[part.checksum.kind.field] = part.checksum.text
+    return cast("CompletedPartTypeDef", listed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,54 +137,57 @@ class S3Calls:
             self.quick.learn("PutObject", key)
             return answer
 
-    def head(self, key: str) -> Answer:
-        """HeadObject with checksums; raises Absent."""
+    def head(self, key: str, *, bare: bool = False) -> Answer:
+        """HeadObject with checksums; raises Absent, and NoETag unless the answer may go `bare` of one."""
         with translated("HeadObject"):
             answer = self.client.head_object(Bucket=self.bucket, Key=key, ChecksumMode="ENABLED")
-        return _of_an_object("HeadObject", answer)
+        return answer if bare else _of_an_object("HeadObject", answer)
 
-    def read(self, key: str, *, limit: int) -> tuple[bytes | None, str]:
-        """Return the bytes of an object (None when it has more than `limit`) and its ETag; raises Absent."""
+    def read(self, key: str, *, limit: int, bare: bool = False) -> tuple[bytes | None, str]:
+        """Return the bytes of an object (None when it has more than `limit`) and its ETag; raises as `head`."""
         with translated("GetObject"):
             answer = self.client.get_object(Bucket=self.bucket, Key=key)
             with closing(answer["Body"]) as body:
-                _of_an_object("GetObject", answer)
+                if not bare:
+                    _of_an_object("GetObject", answer)
                 small = answer["ContentLength"] <= limit
-                return (body.read() if small else None), answer["ETag"]
+                return (body.read() if small else None), answer.get("ETag", "")
 
     def sha256(self, key: str, etag: str) -> str:
-        """Read the object that has this ETag and return its SHA-256 in hex; raises Absent or Conflict."""
+        """Read the object that has this ETag, or none, and return its SHA-256 in hex; raises Absent or Conflict."""
         digest = hashlib.sha256()
+        condition: dict[str, Any] = {"IfMatch": etag} if etag else {}
         with translated("GetObject"):
-            answer = self.client.get_object(Bucket=self.bucket, Key=key, IfMatch=etag)
+            answer = self.client.get_object(Bucket=self.bucket, Key=key, **condition)
             with closing(answer["Body"]) as body:
                 for block in body.iter_chunks(READ_BLOCK):
                     digest.update(block)
                     self.watch.progress()
         return digest.hexdigest()
 
-    def create(self, key: str, labels: Labels) -> str:
-        """CreateMultipartUpload, to be checked by one CRC-32 over the whole object; return the upload's id."""
+    def create(self, key: str, labels: Labels, kind: ChecksumKind | None) -> str:
+        """CreateMultipartUpload, to be checked by one checksum of `kind` over the whole; return the upload's id."""
+        checked: dict[str, Any] = {"ChecksumAlgorithm": kind.name, "ChecksumType": "FULL_OBJECT"} if kind else {}
         with translated("CreateMultipartUpload"):
             answer = self.client.create_multipart_upload(
                 Bucket=self.bucket,
                 Key=key,
                 ContentType=labels.content_type,
                 Metadata=labels.metadata,
-                ChecksumAlgorithm="CRC32",
-                ChecksumType="FULL_OBJECT",
+                **checked,
                 **self.options,
             )
         if not answer.get("UploadId"):
             raise StoreBusy("CreateMultipartUpload: the answer names no upload")
         return answer["UploadId"]
 
-    def part(self, key: str, upload_id: str, number: int, data: memoryview, crc32: int) -> Part:
+    def part(self, key: str, upload_id: str, number: int, data: memoryview, checksum: Checksum | None) -> Part:
         """UploadPart; sending the same number again replaces the part."""
-        checksum = crc32_header(crc32)
         query = "?" + urlencode({"partNumber": number, "uploadId": upload_id}, quote_via=quote)
-        answer: Answer | None = self.quick.send("UploadPart", key, data, {"x-amz-checksum-crc32": checksum}, query)
+        named = {checksum.kind.header: checksum.text} if checksum else {}
+        answer: Answer | None = self.quick.send("UploadPart", key, data, named, query)
         if answer is None:
+            given: dict[str, Any] = {checksum.kind.field: checksum.text} if checksum else {}
             with translated("UploadPart"), file_over(data, self.watch.progress) as body:
                 answer = self.client.upload_part(
                     Bucket=self.bucket,
@@ -185,29 +196,32 @@ class S3Calls:
                     PartNumber=number,
                     Body=body,
                     ContentLength=len(data),
-                    ChecksumCRC32=checksum,
+                    **given,
                 )
                 self.quick.learn("UploadPart", key)
-        if answer.get("ChecksumCRC32", checksum) != checksum:
+        if checksum and answer.get(checksum.kind.field, checksum.text) != checksum.text:
             raise StoreCorrupt("UploadPart: the store names another checksum than ours")
-        if not answer.get("ETag"):
-            raise StoreBusy("UploadPart: the answer names no ETag")
-        return Part(number, answer["ETag"], crc32)
+        return Part(number, str(_of_an_object("UploadPart", answer)["ETag"]), checksum)
 
-    def complete(self, key: str, upload_id: str, parts: Sequence[Part], content: Content) -> Answer:
-        """CompleteMultipartUpload, create-only and under the checksum of the whole."""
-        listed: list[CompletedPartTypeDef] = [
-            {"PartNumber": part.number, "ETag": part.etag, "ChecksumCRC32": crc32_header(part.crc32)} for part in parts
-        ]
+    def complete(
+        self,
+        key: str,
+        upload_id: str,
+        parts: Sequence[Part],
+        whole: Checksum | None,
+        **condition: Any,  # noqa: ANN401 - a string
+    ) -> Answer:
+        """CompleteMultipartUpload, under the checksum of the `whole`; `condition` is IfNoneMatch or IfMatch."""
+        listed = [_listed(part) for part in parts]
+        checked: dict[str, Any] = {whole.kind.field: whole.text, "ChecksumType": "FULL_OBJECT"} if whole else {}
         with translated("CompleteMultipartUpload"):
             return self.client.complete_multipart_upload(
                 Bucket=self.bucket,
                 Key=key,
                 UploadId=upload_id,
                 MultipartUpload={"Parts": listed},
-                ChecksumCRC32=content.crc32_header,
-                ChecksumType="FULL_OBJECT",
-                IfNoneMatch="*",
+                **checked,
+                **condition,
             )
 
     def abort(self, key: str, upload_id: str) -> None:

@@ -5,25 +5,22 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-
-def crc32_header(checksum: int) -> str:
-    """Return a CRC-32 as S3's headers want it: base64 of four big-endian bytes."""
-    return base64.b64encode(checksum.to_bytes(4, "big")).decode()
+from archiver.adapters.object_store.checksums import KINDS, Checksum
+from archiver.core.capabilities import Capabilities
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """The bytes of one object: their size, hash, and either themselves or their CRC-32."""
+    """The bytes of one object: their size, hash, and either themselves or a checksum of the whole, if any."""
 
     size: int
     sha256: str
     """Lower-case hex."""
     data: memoryview | None = None
-    known_crc32: int | None = None
+    checksum: Checksum | None = None
 
     @classmethod
     def of(cls, data: bytes) -> Content:
@@ -35,31 +32,31 @@ class Content:
         """The hash as S3's headers want it."""
         return base64.b64encode(bytes.fromhex(self.sha256)).decode()
 
-    def named_by(self, answer: Mapping[str, object]) -> bool | None:
+    def named_by(self, answer: Mapping[str, object], known: Capabilities) -> bool | None:
         """Say whether an answer's own checksums are ours: True, False, or None when it proves nothing.
 
-        A multipart object's SHA-256 is a hash of hashes (composite, ends in `-N`) and tells nothing. An
-        ETag is the MD5 only of a single, unencrypted put: equality proves, a difference does not.
+        Believes only what the store was proven to find out by itself. A multipart object's SHA-256 is a hash of
+        hashes (composite, ends in `-N`) and tells nothing. An ETag that is the MD5 of our bytes proves them; any
+        other asks for a look.
         """
         if "ContentLength" in answer and answer["ContentLength"] != self.size:
             return False
-        if sha256 := _whole(answer, "ChecksumSHA256"):
+        if known.believes_sha256 and (sha256 := _whole(answer, "ChecksumSHA256")):
             return sha256 == self.sha256_header
-        if crc32 := _whole(answer, "ChecksumCRC32"):
-            return crc32 == self.crc32_header
+        if known.believes_whole and (same := self._named_as_whole(answer)) is not None:
+            return same
         if self.data is not None and answer.get("ETag") == f'"{_md5(self.data)}"':
             return True
         return None
 
-    @property
-    def crc32(self) -> int:
-        """The CRC-32, computed when it is not known yet."""
-        return zlib.crc32(self.data or b"") if self.known_crc32 is None else self.known_crc32
-
-    @property
-    def crc32_header(self) -> str:
-        """The CRC-32 as S3's headers want it."""
-        return crc32_header(self.crc32)
+    def _named_as_whole(self, answer: Mapping[str, object]) -> bool | None:
+        for kind in KINDS.values():
+            text = _whole(answer, kind.field)
+            if text and self.data is not None:
+                return text == kind.over(self.data).text
+            if text and self.checksum is not None and self.checksum.kind is kind:
+                return text == self.checksum.text
+        return None
 
 
 def _md5(data: memoryview) -> str:

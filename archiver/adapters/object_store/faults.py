@@ -56,6 +56,10 @@ class Absent(StoreBusy):
     """404 for a key or an upload id."""
 
 
+class NoETag(StoreBusy):
+    """An answer without an ETag: a store that names none, or a gateway's page in the place of an object."""
+
+
 _BY_CODE: dict[str, type[ArchiverError]] = {
     "PreconditionFailed": Conflict,
     "ConditionalRequestConflict": Conflict,
@@ -98,6 +102,7 @@ _BY_CODE: dict[str, type[ArchiverError]] = {
     "EntityTooLarge": ObjectTooLarge,
     "EntityTooSmall": StoreMisfit,
     "InvalidArgument": StoreMisfit,
+    "InvalidPart": StoreMisfit,
     "InvalidPartOrder": StoreMisfit,
     "InvalidRequest": StoreMisfit,
     "InvalidStorageClass": StoreMisfit,

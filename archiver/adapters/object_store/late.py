@@ -8,6 +8,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from archiver.core.capabilities import Capabilities, CreateOnly
 from archiver.core.errors import StoreBusy, StorePaused
 from archiver.core.model import StoredObject
 from archiver.core.reports import Finding
@@ -28,6 +29,7 @@ class LateStore:
         self._make = make
         self._lock = threading.Lock()
         self._made: S3Store | None = None
+        self._relied: tuple[Capabilities, CreateOnly] | None = None
         with suppress(StorePaused, StoreBusy):
             self._store()
 
@@ -35,7 +37,20 @@ class LateStore:
         with self._lock:
             if self._made is None:
                 self._made = self._make()
+                if self._relied is not None:
+                    self._made.rely_on(*self._relied)
             return self._made
+
+    def prove(self, key: str) -> Capabilities:
+        """See S3Store."""
+        return self._store().prove(key)
+
+    def rely_on(self, known: Capabilities, demand: CreateOnly) -> None:
+        """See S3Store; a store that is made later relies on it too."""
+        with self._lock:
+            self._relied = known, demand
+            if self._made is not None:
+                self._made.rely_on(known, demand)
 
     def put(self, key: str, body: Body, *, metadata: Mapping[str, str], journal: UploadJournal) -> StoredObject:
         """See S3Store."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from archiver.adapters.object_store.calls import Labels, Part, S3Calls
+from archiver.adapters.object_store.checksums import Checksum, ChecksumKind
 from archiver.adapters.object_store.content import Content
 from archiver.adapters.object_store.faults import Absent
 from archiver.adapters.object_store.pieces import Pieces
@@ -33,6 +34,8 @@ class Multipart:
     log: EventLog | None
     journal: UploadJournal
     key: str
+    kind: ChecksumKind | None
+    """Of the checksum that the store is given of the whole, if any."""
     _upload_id: str = ""
     """Empty before the upload is made, and after its end."""
     _parts: list[Part] = field(default_factory=list)
@@ -40,7 +43,7 @@ class Multipart:
     def put(self, pieces: Pieces, first: memoryview, labels: Labels) -> StoredObject:
         """Upload `first` and all that `pieces` still gives; see `archiver.ports.store.ObjectStore.put`."""
         self.journal.opening(self.key)
-        self._upload_id = self.retries.call(lambda: self.calls.create(self.key, labels))
+        self._upload_id = self.retries.call(lambda: self.calls.create(self.key, labels, self.kind))
         return self._send_all(pieces, first)
 
     def go_on(self, pieces: Pieces) -> StoredObject:
@@ -88,12 +91,12 @@ class Multipart:
     def _send(self, pieces: Pieces, piece: memoryview | None) -> None:
         while not pieces.ended or piece is not None:
             piece = pieces.next() if piece is None else piece
-            self._parts.append(self._part(len(self._parts) + 1, piece, pieces.crc32_of(piece)))
+            self._parts.append(self._part(len(self._parts) + 1, piece, pieces.checksum_of(piece)))
             self.checkpoint("multipart.part")
             piece = None
 
-    def _part(self, number: int, piece: memoryview, crc32: int) -> Part:
-        return self.retries.call(lambda: self.calls.part(self.key, self._upload_id, number, piece, crc32))
+    def _part(self, number: int, piece: memoryview, checksum: Checksum | None) -> Part:
+        return self.retries.call(lambda: self.calls.part(self.key, self._upload_id, number, piece, checksum))
 
     def _complete(self, content: Content) -> tuple[StoredObject, bool]:
         """Return the object, and whether the store's own answer says that it is of this upload."""
@@ -101,7 +104,7 @@ class Multipart:
 
         def send() -> None:
             nonlocal answered
-            self.calls.complete(self.key, self._upload_id, self._parts, content)
+            self.calls.complete(self.key, self._upload_id, self._parts, content.checksum, IfNoneMatch="*")
             answered = True
             self.checkpoint("multipart.completed")
 

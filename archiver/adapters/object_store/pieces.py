@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import zlib
-
+from archiver.adapters.object_store.checksums import Checksum, ChecksumKind
 from archiver.adapters.object_store.content import Content
-from archiver.core.crc32 import joined
 from archiver.core.errors import BodyEmpty, BodyLong, Preempted, StoreCorrupt
 from archiver.ports.transfer import Body, Suspended
 
@@ -17,13 +15,15 @@ class Pieces:
     a full buffer one more byte is asked for. So nothing is completed before the body's end is verified.
     """
 
-    def __init__(self, body: Body, buffer: memoryview) -> None:
+    def __init__(self, body: Body, buffer: memoryview, kind: ChecksumKind | None) -> None:
+        """Read `body` into `buffer`; `kind` is that of the checksum which the whole is to have, if any."""
         self._body = body
         self._buffer = buffer
         self._ahead = memoryview(bytearray(1))
         self._carried = 0
         self._size = 0
-        self._crc32 = 0
+        self._kind = kind
+        self._whole = 0
         self.ended = False
 
     def go_on(self, body: Body, buffer: memoryview) -> None:
@@ -55,14 +55,17 @@ class Pieces:
         except Suspended as suspended:
             raise Preempted from suspended  # the piece before it would be lost
 
-    def crc32_of(self, piece: memoryview) -> int:
-        """Return the CRC-32 of `piece` and take it into that of the whole; call it once for each piece."""
-        alone = zlib.crc32(piece)
-        self._crc32 = joined(self._crc32, alone, len(piece))
+    def checksum_of(self, piece: memoryview) -> Checksum | None:
+        """Return the checksum of `piece` and take it into that of the whole; call it once for each piece."""
+        if self._kind is None:
+            return None
+        alone = self._kind.over(piece)
+        self._whole = self._kind.joined(self._whole, alone.value, len(piece))
         return alone
 
     def content(self, data: memoryview | None = None) -> Content:
         """Return what the whole body was, once it has ended; `data` when it is all there in memory."""
         if self._body.size != self._size:
             raise StoreCorrupt(f"the body counted {self._body.size} bytes, but {self._size} came through")
-        return Content(self._size, self._body.sha256, data, None if data is not None else self._crc32)
+        whole = None if data is not None or self._kind is None else Checksum(self._kind, self._whole)
+        return Content(self._size, self._body.sha256, data, whole)

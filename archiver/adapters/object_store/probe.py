@@ -9,6 +9,7 @@ from datetime import timedelta
 from email.utils import parsedate_to_datetime
 
 from archiver.adapters.object_store.calls import Labels, S3Calls
+from archiver.adapters.object_store.checksums import CRC32
 from archiver.adapters.object_store.content import Content
 from archiver.adapters.object_store.faults import Absent, Conflict
 from archiver.core.errors import AccessRefused, ArchiverError, StoreBusy, StoreCorrupt, StoreMisfit
@@ -133,11 +134,11 @@ class _Looks:
 
     def multipart(self) -> Finding:
         """Bring an upload to the point of completion, where the standing probe object must stop it; abort it."""
-        upload_id = self._calls.create(self._key, LABELS)
+        upload_id = self._calls.create(self._key, LABELS, CRC32)
         try:
             data = PROBE.data or memoryview(b"")
-            part = self._calls.part(self._key, upload_id, 1, data, PROBE.crc32)
-            self._calls.complete(self._key, upload_id, [part], PROBE)
+            part = self._calls.part(self._key, upload_id, 1, data, CRC32.over(data))
+            self._calls.complete(self._key, upload_id, [part], part.checksum, IfNoneMatch="*")
         except Conflict:
             return Finding("ok", "multipart", "parts are taken, and completion over an object is refused")
         finally:

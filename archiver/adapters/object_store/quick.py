@@ -42,6 +42,7 @@ _ANSWERS = {
     b"etag": "ETag",
     b"x-amz-checksum-sha256": "ChecksumSHA256",
     b"x-amz-checksum-crc32": "ChecksumCRC32",
+    b"x-amz-checksum-crc64nvme": "ChecksumCRC64NVME",
     b"x-amz-checksum-type": "ChecksumType",
 }
 

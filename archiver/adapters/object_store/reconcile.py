@@ -10,6 +10,7 @@ from archiver.adapters.object_store.calls import S3Calls, stored_object
 from archiver.adapters.object_store.content import Content
 from archiver.adapters.object_store.faults import Absent, Conflict
 from archiver.adapters.object_store.retries import Retries
+from archiver.core.capabilities import Capabilities
 from archiver.core.errors import AccessRefused, CredentialsMissing, CredentialsRefused, KeyHidden, KeyTaken, StoreBusy
 from archiver.core.model import StoredObject
 from archiver.ports.runtime import Checkpoint
@@ -64,7 +65,7 @@ class Reconciler:
             answer = self.calls.head(key)
         except Absent:
             return None
-        same = content.named_by(answer)
+        same = content.named_by(answer, Capabilities())
         if same is None:
             same = self.calls.sha256(key, answer["ETag"]) == content.sha256
         if not same:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
 
-from archiver.adapters.object_store.faults import Absent
+from archiver.adapters.object_store.faults import Absent, NoETag
 from archiver.core.errors import StoreBusy, StoreProxyAway
 from archiver.ports.runtime import Clock, Jitter
 
@@ -42,7 +42,7 @@ class Retries:
                 raise
             except StoreBusy as fault:
                 # The other kinds say more: what stands there, or that bytes were damaged.
-                if type(fault) in {StoreBusy, StoreProxyAway}:
+                if type(fault) in {StoreBusy, StoreProxyAway, NoETag}:
                     self.on_busy()
                 tries += 1
                 wait = max(FIRST_SECONDS * 2**tries * (0.5 + self.jitter()), fault.retry_after or 0)

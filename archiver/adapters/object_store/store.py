@@ -9,14 +9,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from archiver.adapters.object_store.asking import Asking
 from archiver.adapters.object_store.calls import Labels, ObjectOptions, S3Calls, stored_object
+from archiver.adapters.object_store.checksums import KINDS
 from archiver.adapters.object_store.content import Content
 from archiver.adapters.object_store.faults import Absent, Conflict
 from archiver.adapters.object_store.multipart import Multipart
 from archiver.adapters.object_store.probe import probe
+from archiver.adapters.object_store.proving import Prober
 from archiver.adapters.object_store.reconcile import Reconciler, hidden
 from archiver.adapters.object_store.retries import Retries
 from archiver.adapters.object_store.upload import Upload
+from archiver.core.capabilities import Capabilities, CreateOnly
 from archiver.core.errors import KeyTaken, StoreBusy
 from archiver.core.model import StoredObject
 from archiver.core.reports import Finding
@@ -86,12 +90,23 @@ class S3Store:
         self._log = log
         self._checkpoint = checkpoint
         self._retries = Retries(sleep, jitter, clock, on_busy)
+        self._known = Capabilities()
+        self._demand = CreateOnly.REQUIRED
         self._reconciler = Reconciler(self._calls, self._retries, checkpoint)
+
+    def prove(self, key: str) -> Capabilities:
+        """See `archiver.ports.store.ProvableStore`."""
+        return Prober(Asking(self._calls, self._retries, self._clock), key).prove()
+
+    def rely_on(self, known: Capabilities, demand: CreateOnly) -> None:
+        """See `archiver.ports.store.ProvableStore`."""
+        self._known, self._demand = known, demand
 
     def put(self, key: str, body: Body, *, metadata: Mapping[str, str], journal: UploadJournal) -> StoredObject:
         """See `archiver.ports.store.ObjectStore`; raises ValueError for metadata that is not printable ASCII."""
         labels = Labels(body.content_type, metadata)
-        parts = Multipart(self._calls, self._reconciler, self._retries, self._checkpoint, self._log, journal, key)
+        kind = KINDS.get(self._known.multipart)
+        parts = Multipart(self._calls, self._reconciler, self._retries, self._checkpoint, self._log, journal, key, kind)
         size = self._sizes.buffer_for(body.length)
         return Upload(self._buffers, size, labels, parts, self._put_whole).go_on(body)
 
@@ -120,7 +135,7 @@ class S3Store:
         """See `archiver.ports.store.ObjectStore`: begin and abort an upload, put an object, look at it."""
 
         def send() -> None:
-            self._calls.abort(key, self._calls.create(key, DOCUMENT))
+            self._calls.abort(key, self._calls.create(key, DOCUMENT, KINDS.get(self._known.multipart)))
             with suppress(Conflict):
                 self._calls.put(key, Content.of(_TRIAL), DOCUMENT, IfNoneMatch="*")
             self._calls.head(key)
@@ -155,7 +170,7 @@ class S3Store:
         def send() -> StoredObject | None:
             answer = self._calls.put(key, content, labels, IfNoneMatch="*")
             self._checkpoint("put.done")
-            return stored_object(key, content, answer) if content.named_by(answer) else None
+            return stored_object(key, content, answer) if content.named_by(answer, self._known) else None
 
         return self._reconciler.write(key, content, send)
 
@@ -173,7 +188,7 @@ class S3Store:
 
     def _write_document(self, key: str, content: Content, **condition: str) -> StoredObject:
         answer = self._calls.put(key, content, DOCUMENT, **condition)
-        if content.named_by(answer):
+        if content.named_by(answer, self._known):
             return stored_object(key, content, answer)
         if stored := self._reconciler.look(key, content):
             return stored

@@ -34,7 +34,7 @@ class Upload:
         try:
             with self.buffers.buffer(self.size, self._aside) as buffer:
                 if self._pieces is None:
-                    self._pieces = Pieces(body, buffer)
+                    self._pieces = Pieces(body, buffer, self.parts.kind)
                 else:
                     if not self._aside.intact:
                         body.forget()

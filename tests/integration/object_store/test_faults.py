@@ -18,6 +18,7 @@ from archiver.adapters.object_store import S3Store
 from archiver.adapters.object_store.calls import Labels, ObjectOptions, S3Calls
 from archiver.adapters.object_store.content import Content
 from archiver.adapters.object_store.faults import Conflict
+from archiver.core.capabilities import Capabilities
 from archiver.core.errors import (
     AccessRefused,
     ArchiverError,
@@ -237,7 +238,7 @@ def test_a_put_after_others_is_one_request_that_says_what_boto3_would_say(bench:
     client = replace(s3_server, endpoint_url=bench.proxy.url).client()
     with closing(S3Calls.of(client, bench.bucket, options)) as calls:
         for key in ("a/(1) *'!=~.mp3", "a/(2) *'!=~.mp3"):
-            assert content.named_by(calls.put(key, content, labels, IfNoneMatch="*"))
+            assert content.named_by(calls.put(key, content, labels, IfNoneMatch="*"), Capabilities())
         with pytest.raises(Conflict):
             calls.put("a/(2) *'!=~.mp3", content, labels, IfNoneMatch="*")
     first, second, third = (dict(sent.headers) for sent in bench.proxy.requests)

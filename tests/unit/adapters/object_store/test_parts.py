@@ -12,11 +12,13 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from archiver.adapters.object_store.checksums import CRC32 as CRC_32
 from archiver.adapters.object_store.content import Content
 from archiver.adapters.object_store.faults import Absent, Conflict, translated
 from archiver.adapters.object_store.memory_file import file_over
 from archiver.adapters.object_store.pieces import Pieces
 from archiver.adapters.object_store.retries import Retries
+from archiver.core.capabilities import Capabilities
 from archiver.core.errors import (
     AccessRefused,
     ArchiverError,
@@ -183,14 +185,14 @@ def test_bugs_are_not_translated() -> None:
     ],
 )
 def test_an_answer_proves_disproves_or_proves_nothing(answer: dict[str, object], same: bool | None) -> None:
-    assert Content.of(DATA).named_by(answer) is same
+    assert Content.of(DATA).named_by(answer, Capabilities()) is same
 
 
 def test_content_no_longer_in_memory_is_proven_by_its_crc_but_not_by_an_etag() -> None:
-    content = Content(len(DATA), hashlib.sha256(DATA).hexdigest(), None, zlib.crc32(DATA))
-    assert content.named_by({"ChecksumCRC32": CRC32}) is True
-    assert content.named_by({"ChecksumCRC32": WRONG_CRC32}) is False
-    assert content.named_by({"ETag": MD5}) is None
+    content = Content(len(DATA), hashlib.sha256(DATA).hexdigest(), None, CRC_32.over(DATA))
+    assert content.named_by({"ChecksumCRC32": CRC32}, Capabilities()) is True
+    assert content.named_by({"ChecksumCRC32": WRONG_CRC32}, Capabilities()) is False
+    assert content.named_by({"ETag": MD5}, Capabilities()) is None
 
 
 def test_a_file_over_memory_gives_blocks_and_goes_back_like_a_file() -> None:
@@ -211,18 +213,18 @@ def test_a_file_over_memory_gives_blocks_and_goes_back_like_a_file() -> None:
 
 @given(data=st.binary(min_size=1, max_size=50), size=st.integers(1, 60), announced=st.booleans())
 def test_a_source_gives_every_byte_once_and_knows_the_last_piece(data: bytes, size: int, announced: bool) -> None:
-    cut = Pieces(MemoryBody(data, announced=announced), memoryview(bytearray(size)))
+    cut = Pieces(MemoryBody(data, announced=announced), memoryview(bytearray(size)), CRC_32)
     pieces = [bytes(cut.next())]
-    crcs = [cut.crc32_of(memoryview(pieces[0]))]
+    crcs = [cut.checksum_of(memoryview(pieces[0]))]
     while not cut.ended:
         pieces.append(bytes(cut.next()))
-        crcs.append(cut.crc32_of(memoryview(pieces[-1])))
+        crcs.append(cut.checksum_of(memoryview(pieces[-1])))
     assert b"".join(pieces) == data
     assert [len(piece) for piece in pieces[:-1]] == [size] * (len(pieces) - 1)
-    assert crcs == [zlib.crc32(piece) for piece in pieces]
+    assert crcs == [CRC_32.over(piece) for piece in pieces]
     content = cut.content()
     assert (content.size, content.sha256) == (len(data), hashlib.sha256(data).hexdigest())
-    assert content.crc32 == zlib.crc32(data)
+    assert content.checksum == CRC_32.over(data)
 
 
 def test_a_source_of_a_body_without_bytes_raises() -> None:
@@ -231,14 +233,14 @@ def test_a_source_of_a_body_without_bytes_raises() -> None:
             return 0
 
     with pytest.raises(BodyEmpty):
-        Pieces(Silent(b""), memoryview(bytearray(1))).next()
+        Pieces(Silent(b""), memoryview(bytearray(1)), None).next()
 
 
 @pytest.mark.parametrize("size", [4, 5, 6, 7, 20])
 def test_a_source_of_a_body_longer_than_announced_raises(size: int) -> None:
     body = MemoryBody(b"0123456789")
     body.length = 6
-    cut = Pieces(body, memoryview(bytearray(size)))
+    cut = Pieces(body, memoryview(bytearray(size)), None)
     if size + 1 <= 6:
         cut.next()
     with pytest.raises(BodyLong):
@@ -247,7 +249,7 @@ def test_a_source_of_a_body_longer_than_announced_raises(size: int) -> None:
 
 def test_a_source_whose_body_counted_otherwise_is_corrupt() -> None:
     body = MemoryBody(b"0123456789")
-    cut = Pieces(body, memoryview(bytearray(20)))
+    cut = Pieces(body, memoryview(bytearray(20)), None)
     cut.next()
     body.size += 1
     with pytest.raises(StoreCorrupt):

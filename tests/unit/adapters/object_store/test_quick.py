@@ -16,6 +16,7 @@ from botocore.compat import HTTPHeaders
 from botocore.config import Config
 
 from archiver.adapters.object_store.calls import Labels, ObjectOptions, S3Calls
+from archiver.adapters.object_store.checksums import CRC32
 from archiver.adapters.object_store.content import Content
 from tests.house import s3_client
 
@@ -68,7 +69,7 @@ def put(calls: S3Calls, **more: Any) -> None:  # noqa: ANN401 - a condition
 
 def part(calls: S3Calls) -> None:
     assert CONTENT.data is not None
-    calls.part(KEY, "upload/1==", 7, CONTENT.data, CONTENT.crc32)
+    calls.part(KEY, "upload/1==", 7, CONTENT.data, CRC32.over(CONTENT.data))
 
 
 def fields_of(head: bytes) -> Fields:
