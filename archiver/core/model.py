@@ -112,6 +112,8 @@ class RecordInfo:
     """The answer's JSON as it came, every URL without its query; what record-info.json holds."""
     answered_at: datetime | None = field(default=None, compare=False)
     """The provider's own time when it answered; None where it told none."""
+    blemish: str = field(default="", compare=False)
+    """What was wrong with the answer's JSON, and where; empty for sound JSON."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,6 +107,8 @@ class Listing:
             error_code=record.error_code,
             error_message=record.error_message,
         )
+        if record.blemish:
+            self._context.log.warning("record.blemished", task_id=self.claim.task_id, blemish=record.blemish)
         self._context.checkpoint("record.fetched")
         return record
 

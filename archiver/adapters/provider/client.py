@@ -94,7 +94,7 @@ class KieApi:
             for key in ("taskId", "task_id"):
                 if data.get(key) not in (None, "", task_id):
                     raise ApiBusy("the API answered about another task than it was asked for")
-        return replace(record_of(data), answered_at=call.answered_at)
+        return replace(record_of(data), answered_at=call.answered_at, blemish=envelope.blemish)
 
     def fresh_link(self, url: str) -> str | None:
         """Ask for a link that lives 20 minutes (provider's docs). See RecordApi."""

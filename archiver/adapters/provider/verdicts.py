@@ -20,6 +20,7 @@ from archiver.core.errors import (
     NoCredit,
 )
 from archiver.core.http import retry_after
+from archiver.core.records.blemished import charset_in
 from archiver.core.records.envelope import Envelope, NotAnAnswer, read_envelope
 
 _OK = 200
@@ -54,7 +55,7 @@ class NoSuchPath(ApiBusy):
 def opened(answer: Answer) -> Envelope | NotAnAnswer:
     """Return the provider's envelope, or the complaint about the body."""
     try:
-        return read_envelope(answer.body)
+        return read_envelope(answer.body, charset_in(answer.headers.get("content-type", "")))
     except NotAnAnswer as complaint:
         return complaint
 

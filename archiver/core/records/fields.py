@@ -6,9 +6,11 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from archiver.core.records.blemished import NotJson, read_blemished_text
 from archiver.core.text import MAX_TEXT
 
 _LARGEST_CODE: Final = 1_000_000
@@ -18,6 +20,8 @@ _EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _LATEST: Final = datetime(2100, 1, 1, tzinfo=UTC)
 _LARGEST_SECONDS: Final = 10_000_000_000
 _LONGEST_TIME: Final = 40
+
+_LENIENT: Final = json.JSONDecoder(strict=False)
 
 
 def first_of(entry: Mapping[str, object], *keys: str) -> object:
@@ -35,16 +39,24 @@ def text_of(value: object) -> str:
 
 def object_of(value: object) -> Mapping[str, object]:
     """Return an object, also one that came as JSON inside a string; an empty one for all else."""
-    inner = json_in(value) if isinstance(value, str) else value
+    inner = _blemished_in(value) if isinstance(value, str) else value
     return inner if isinstance(inner, dict) else {}
 
 
+def _blemished_in(text: str) -> object:
+    inner = json_in(text)
+    if inner is None:
+        with suppress(NotJson):
+            return read_blemished_text(text).value
+    return inner
+
+
 def json_in(text: str) -> dict[str, object] | list[object] | None:
-    """Return the object or array that stands as JSON in `text`; None for all else."""
+    """Return the object or array that stands as JSON in `text`, raw control characters or not; None for all else."""
     if text.lstrip()[:1] not in ("{", "["):
         return None
     try:
-        inner = json.loads(text)
+        inner = _LENIENT.decode(text)
     except (ValueError, RecursionError):
         return None
     return inner if isinstance(inner, dict | list) else None

@@ -70,6 +70,14 @@ def test_examples_all_have_an_expected_reading() -> None:
     assert {each["name"] for each in EXAMPLES} == set(READINGS)
 
 
+def test_answer_in_the_charset_of_its_head_is_read_and_its_blemish_named(provider: HttpServer, api: KieApi) -> None:
+    body = '{"code": 200, "data": {"successFlag": "PENDING", "errorMessage": "表"}}'.encode("shift_jis")
+    head = {"Content-Type": "application/json; charset=Shift_JIS"}
+    provider.says(reply(body, headers=head))
+    record = api.fetch(TASK)
+    assert (record.error_message, record.blemish) == ("表", "characters in shift_jis")
+
+
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda each: str(each["name"]))
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip+chunked"])
 def test_fetch_when_the_provider_answers_so_reads_it_so(

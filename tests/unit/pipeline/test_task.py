@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -145,6 +146,14 @@ def test_stem_of_a_name_nobody_has_heard_of_is_archived_and_warned_about(world: 
     assert world.go() == Archived()
     assert [fields["stem"] for fields in world.events.of("stem.unknown_name")] == ["kazoo"]
     assert world.watcher.unknown == 1
+
+
+def test_record_with_a_blemish_is_archived_and_the_blemish_logged(world: Path) -> None:
+    record = world.lists(world.serves("vocal", VOCAL))
+    world.api.knows(TaskId(TASK), replace(record, blemish="a broken character at byte 9"))
+    assert world.go() == Archived()
+    logged = world.events.of("record.blemished")
+    assert [(fields["task_id"], fields["blemish"]) for fields in logged] == [(TASK, "a broken character at byte 9")]
 
 
 def test_observer_sees_each_failed_try_once_by_its_error(world: Path) -> None:
