@@ -7,13 +7,15 @@ Messages hold the code and the request id, and never a URL: a proxy's URL carrie
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     CredentialRetrievalError,
+    EndpointConnectionError,
     LoginError,
     NoAuthTokenError,
     NoCredentialsError,
@@ -21,10 +23,12 @@ from botocore.exceptions import (
     ParamValidationError,
     PartialCredentialsError,
     ProxyConnectionError,
+    SSLError,
     SSOError,
     TokenRetrievalError,
 )
-from urllib3.exceptions import HTTPError
+from botocore.parsers import ResponseParserError
+from urllib3.exceptions import HTTPError, NameResolutionError
 
 from archiver.core.errors import (
     AccessRefused,
@@ -41,6 +45,7 @@ from archiver.core.errors import (
     StoreProxyAway,
 )
 from archiver.core.http import retry_after
+from archiver.core.misses import AddressingWrong, RegionWrong, StoreHostUnknown, StoreStranger, StoreTlsRefused
 from archiver.core.text import printable
 
 EXCERPT = 200
@@ -50,6 +55,10 @@ _OPAQUE = re.compile(r"[\w+/=-]{40,}")
 
 class Conflict(StoreBusy):
     """412 or 409: something stands under the key, or is just being written there. Look."""
+
+
+class NoAnswer(StoreBusy):
+    """The call ended without an answer."""
 
 
 class Absent(StoreBusy):
@@ -69,9 +78,10 @@ _BY_CODE: dict[str, type[ArchiverError]] = {
     "NotFound": Absent,
     "NoSuchLifecycleConfiguration": Absent,
     "NoSuchBucket": BucketMissing,
-    "PermanentRedirect": BucketMissing,
-    "AuthorizationHeaderMalformed": BucketMissing,
-    "IllegalLocationConstraintException": BucketMissing,
+    "PermanentRedirect": RegionWrong,
+    "AuthorizationHeaderMalformed": RegionWrong,
+    "IllegalLocationConstraintException": RegionWrong,
+    "SecondLevelDomainForbidden": AddressingWrong,
     "InvalidBucketName": BucketMissing,
     "AccessDenied": AccessRefused,
     "AllAccessDisabled": AccessRefused,
@@ -115,10 +125,11 @@ _BY_CODE: dict[str, type[ArchiverError]] = {
 """All others are StoreBusy: a code nobody has heard of must neither stop the other uploads nor end this one."""
 
 _BY_STATUS: dict[int, type[ArchiverError]] = {
-    301: BucketMissing,
+    301: RegionWrong,
     401: AccessRefused,
     403: AccessRefused,
     404: Absent,
+    407: StoreProxyAway,
     409: Conflict,
     412: Conflict,
     413: ObjectTooLarge,
@@ -138,6 +149,12 @@ _NO_CREDENTIALS = (
 )
 
 
+_NO_S3 = frozenset({400, 405})
+"""Answers whose body S3 gives a code; a HEAD's has no body. Gateways before it say 404, 429 and 5xx without one."""
+_WHERE = ("Region", "Endpoint")
+_TLS_REASON = re.compile(r"\[SSL: ([A-Z_]+)\]")
+
+
 @contextmanager
 def translated(call: str) -> Iterator[None]:
     """Turn what boto3 raises into our errors, named after `call`.
@@ -152,20 +169,42 @@ def translated(call: str) -> Iterator[None]:
         raise StoreMisfit(f"{call}: {type(error).__name__}") from None
     except _NO_CREDENTIALS as error:
         raise CredentialsMissing(f"{call}: no usable AWS credentials ({type(error).__name__})") from None
+    except SSLError as error:
+        raise StoreTlsRefused(f"{call}: no TLS ({_reason(error)})") from None
+    except EndpointConnectionError as error:
+        raise _not_reached(call, error) from None
+    except ResponseParserError as error:
+        raise StoreStranger(f"{call}: no answer of S3 ({type(error).__name__})") from None
     except ProxyConnectionError as error:
         raise StoreProxyAway(f"{call}: no answer from a proxy ({type(error).__name__})") from None
     except (BotoCoreError, HTTPError, OSError) as error:
-        raise StoreBusy(f"{call}: no answer ({type(error).__name__})") from None
+        raise NoAnswer(f"{call}: no answer ({type(error).__name__})") from None
+
+
+def _reason(error: SSLError) -> str:
+    found = _TLS_REASON.search(str(error))
+    return found[1] if found else type(error).__name__
+
+
+def _not_reached(call: str, error: EndpointConnectionError) -> ArchiverError:
+    if isinstance(error.kwargs.get("error"), NameResolutionError):
+        host = urlsplit(str(error.kwargs.get("endpoint_url"))).hostname
+        return StoreHostUnknown(f"{call}: the host {host} is unknown")
+    return NoAnswer(f"{call}: no answer ({type(error).__name__})")
 
 
 def _answered(call: str, error: ClientError) -> ArchiverError:
     answer = error.response.get("ResponseMetadata", {})
-    named = error.response.get("Error", {})
+    named: Mapping[str, object] = error.response.get("Error", {})
     code, status = str(named.get("Code", "")), int(answer.get("HTTPStatusCode", 0))
     kind = _kind(code, status)
-    text = f"{call}: {status} {shown(code)}"
+    if kind is StoreBusy and code in {"", str(status)} and status in _NO_S3 and not call.startswith("Head"):
+        kind = StoreStranger
+    text = f"{call}: {status} {shown(code)}".rstrip()
     if message := shown(str(named.get("Message", ""))):
         text += f": {message}"
+    if kind is RegionWrong:
+        text += "".join(f"; its {name.lower()} is {shown(str(named[name]))}" for name in _WHERE if named.get(name))
     if request_id := answer.get("RequestId"):
         text += f" (request {shown(str(request_id))})"
     return kind(text, retry_after=retry_after(answer.get("HTTPHeaders", {})))

@@ -11,8 +11,17 @@ from email.utils import parsedate_to_datetime
 from archiver.adapters.object_store.calls import Labels, S3Calls
 from archiver.adapters.object_store.checksums import CRC32
 from archiver.adapters.object_store.content import Content
-from archiver.adapters.object_store.faults import Absent, Conflict
-from archiver.core.errors import AccessRefused, ArchiverError, StoreBusy, StoreCorrupt, StoreMisfit
+from archiver.adapters.object_store.faults import Absent, Conflict, NoAnswer
+from archiver.core.errors import (
+    AccessRefused,
+    ArchiverError,
+    StoreBusy,
+    StoreCorrupt,
+    StoreMisfit,
+    StorePaused,
+    StoreProxyAway,
+)
+from archiver.core.misses import RegionWrong, StoreHostUnknown, StoreStranger, StoreTlsRefused
 from archiver.core.reports import Finding
 from archiver.ports.runtime import Clock
 
@@ -70,22 +79,30 @@ class _Looks:
         """Ask for the bucket; a refusal, whose answer to a HEAD has no body, is asked for its reason by a GET."""
         try:
             self._calls.bucket_date()
-        except AccessRefused as refused:
-            error = self._reason() or refused
-        except StoreBusy as busy:
-            error = busy
-        else:
             return Finding("ok", "bucket", f"{self._calls.bucket} answers")
-        hint = _HINTS.get(type(error), error.hint)
+        except (NoAnswer, StoreHostUnknown, StoreProxyAway, StoreTlsRefused) as away:
+            error: ArchiverError = away
+        except (AccessRefused, StoreBusy) as refused:
+            reason = self._reason()
+            if reason is None and not isinstance(refused, AccessRefused):
+                return self._another_region()
+            error = reason if isinstance(reason, StorePaused | StoreStranger) else refused
+        hint = _HINTS.get(StoreBusy if isinstance(error, NoAnswer) else type(error), error.hint)
         return Finding("fail", "bucket", f"{error}; asked at {self._calls.endpoint}", hint)
+
+    def _another_region(self) -> Finding:
+        """Ask again, by the region that boto3 has found meanwhile; raise where that was not it."""
+        self._calls.bucket_date()
+        told = f"{self._calls.bucket} answers, but as another region's than store.region, or AWS_REGION, says"
+        return Finding("warn", "bucket", told, RegionWrong.hint)
 
     def _reason(self) -> ArchiverError | None:
         try:
             self._calls.read(self._key, limit=PROBE.size)
-        except AccessRefused as reason:
+        except Absent:
+            return None
+        except ArchiverError as reason:
             return reason
-        except ArchiverError:
-            pass
         return None
 
     def clock_skew(self) -> Finding:

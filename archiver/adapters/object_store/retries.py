@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
 
-from archiver.adapters.object_store.faults import Absent, NoETag
+from archiver.adapters.object_store.faults import Absent, NoAnswer, NoETag
 from archiver.core.errors import StoreBusy, StoreProxyAway
+from archiver.core.misses import StoreHostUnknown, StoreStranger, StoreTlsRefused
 from archiver.ports.runtime import Clock, Jitter
 
 TRIES = 5
 FIRST_SECONDS = 0.25
 WITHIN = timedelta(seconds=20)
+
+_AWAY = {StoreBusy, StoreHostUnknown, StoreProxyAway, StoreStranger, StoreTlsRefused, NoAnswer, NoETag}
 
 T = TypeVar("T")
 
@@ -42,7 +45,7 @@ class Retries:
                 raise
             except StoreBusy as fault:
                 # The other kinds say more: what stands there, or that bytes were damaged.
-                if type(fault) in {StoreBusy, StoreProxyAway, NoETag}:
+                if type(fault) in _AWAY:
                     self.on_busy()
                 tries += 1
                 wait = max(FIRST_SECONDS * 2**tries * (0.5 + self.jitter()), fault.retry_after or 0)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from archiver.adapters.object_store.checksums import CRC32 as CRC_32
 from archiver.adapters.object_store.content import Content
-from archiver.adapters.object_store.faults import Absent, Conflict, translated
+from archiver.adapters.object_store.faults import Absent, Conflict, NoAnswer, translated
 from archiver.adapters.object_store.memory_file import file_over
 from archiver.adapters.object_store.pieces import Pieces
 from archiver.adapters.object_store.retries import Retries
@@ -33,6 +33,7 @@ from archiver.core.errors import (
     StoreFull,
     StoreMisfit,
 )
+from archiver.core.misses import RegionWrong, StoreTlsRefused
 from tests.fakes.object_store import MemoryBody
 
 DATA = b"the bytes of a stem"
@@ -69,8 +70,8 @@ def translation(error: Exception) -> ArchiverError:
     ("code", "status", "kind"),
     [
         ("NoSuchBucket", 404, BucketMissing),
-        ("PermanentRedirect", 301, BucketMissing),
-        ("301", 301, BucketMissing),
+        ("PermanentRedirect", 301, RegionWrong),
+        ("301", 301, RegionWrong),
         ("AccessDenied", 403, AccessRefused),
         ("403", 403, AccessRefused),
         ("401", 401, AccessRefused),
@@ -125,15 +126,15 @@ def test_each_answer_becomes_its_error(code: str, status: int, kind: type[Archiv
         (boto.CredentialRetrievalError(provider="p", error_msg="e"), CredentialsMissing),
         (boto.SSOTokenLoadError(error_msg="e"), CredentialsMissing),
         (boto.ParamValidationError(report="r"), StoreMisfit),
-        (boto.EndpointConnectionError(endpoint_url="u"), StoreBusy),
-        (boto.ConnectTimeoutError(endpoint_url="u"), StoreBusy),
-        (boto.ReadTimeoutError(endpoint_url="u"), StoreBusy),
-        (boto.ConnectionClosedError(endpoint_url="u"), StoreBusy),
-        (boto.SSLError(endpoint_url="u", error=OSError()), StoreBusy),
-        (boto.HTTPClientError(error="e"), StoreBusy),
-        (boto.IncompleteReadError(actual_bytes=1, expected_bytes=2), StoreBusy),
-        (boto.ResponseStreamingError(error="e"), StoreBusy),
-        (OSError("reset"), StoreBusy),
+        (boto.EndpointConnectionError(endpoint_url="u"), NoAnswer),
+        (boto.ConnectTimeoutError(endpoint_url="u"), NoAnswer),
+        (boto.ReadTimeoutError(endpoint_url="u"), NoAnswer),
+        (boto.ConnectionClosedError(endpoint_url="u"), NoAnswer),
+        (boto.SSLError(endpoint_url="u", error=OSError()), StoreTlsRefused),
+        (boto.HTTPClientError(error="e"), NoAnswer),
+        (boto.IncompleteReadError(actual_bytes=1, expected_bytes=2), NoAnswer),
+        (boto.ResponseStreamingError(error="e"), NoAnswer),
+        (OSError("reset"), NoAnswer),
     ],
 )
 def test_each_botocore_error_becomes_ours(error: Exception, kind: type[ArchiverError]) -> None:
