@@ -39,7 +39,7 @@ PROGRESS = 64 * 1024
 RESUME_FIRST = 0.25
 """Seconds before the first of them; doubles with each."""
 COMPARED = 64 * 1024
-TOLD, TOLD_EVERY = 256 * 1024, 0.1
+NOTED, NOTED_EVERY = 256 * 1024, 0.1
 """Bytes, or seconds, after which `received` is told of what came: blocks may be small, and many."""
 FRAMING_FREE = 16 * 1024
 """Bytes of chunks' framing that do not count for the cap, beside one for every FRAMING_SHARE of the body."""
@@ -85,7 +85,7 @@ class VerifyingBody:
         self._checkpoint = checkpoint
         self._watch = watch
         self._received = received
-        self._untold, self._told_at = 0, 0.0
+        self._unnoted, self._noted_at = 0, 0.0
         """Bytes that `received` was not told of yet, and when it was told last."""
         self._validator = validator(response.headers)
         self._head = memoryview(b"")
@@ -276,10 +276,10 @@ class VerifyingBody:
 
     def _count(self, size: int) -> None:
         now = self._rate.count(size)
-        self._untold += size
-        if self._untold >= TOLD or now - self._told_at >= TOLD_EVERY or self._reader.ended:
-            untold, self._untold, self._told_at = self._untold, 0, now
-            self._received(untold)
+        self._unnoted += size
+        if self._unnoted >= NOTED or now - self._noted_at >= NOTED_EVERY or self._reader.ended:
+            unnoted, self._unnoted, self._noted_at = self._unnoted, 0, now
+            self._received(unnoted)
 
     def _resume(self, cut: httpx.TransportError, at: int) -> None:
         self._response.close()
@@ -354,7 +354,7 @@ class VerifyingBody:
 
     def close(self) -> None:
         """End the transfer; the connection is kept when the whole body was read."""
-        untold, self._untold = self._untold, 0
+        unnoted, self._unnoted = self._unnoted, 0
         with suppress(ArchiverError, Interrupted, Preempted):
-            self._received(untold)
+            self._received(unnoted)
         self._response.close()
