@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -33,9 +33,11 @@ from archiver.app.assembly import Role, assembled
 from archiver.app.backfill import backfill
 from archiver.app.daemon import DaemonProcess, daemon
 from archiver.app.machine import Machine
+from archiver.app.places import store_name
 from archiver.app.tunables import tunables
 from archiver.commands.app import app
 from archiver.commands.format import jsonable
+from archiver.core.capabilities import Capabilities, Proof
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Claim, Outcome, Policy
 from archiver.logs import configure
 from archiver.pipeline.breakers import Breakers
@@ -49,6 +51,7 @@ from archiver.ports.runtime import Checkpoint, Clock, EventLog, Jitter, Observer
 from archiver.ports.store import ObjectStore
 from archiver.ports.transfer import Downloader, TransferPool
 from archiver.service.daemon import Job
+from archiver.settings import Settings
 from tests.fakes.events import Events
 from tests.fakes.observer import Watcher
 from tests.fakes.time import Seconds
@@ -110,6 +113,12 @@ def ledger_at(
 ) -> Ledger:
     """Open the ledger at `url`, or make it; raise LedgerFault."""
     return SqlLedger.open(url, checkpoint=checkpoint, patience=patience, outage=outage, notify=notify)
+
+
+def note_proof(settings: Settings, *, now: datetime) -> None:
+    """Write into the ledger that the store of these settings was proven: it then is not before the first write."""
+    with closing(ledger_at(settings.ledger.url)) as ledger:
+        ledger.proofs.note(store_name(settings), Proof(Capabilities(), now))
 
 
 # ---------------------------------------------------------------- the path

@@ -16,7 +16,9 @@ from archiver.adapters.provider.client import Answered
 from archiver.app.adapters import Adapters, opened
 from archiver.app.ledger import on_server
 from archiver.app.machine import THIS_MACHINE, Machine
+from archiver.app.places import store_name
 from archiver.core.errors import SettingsFault
+from archiver.core.keys import probe_key
 from archiver.core.model import Policy
 from archiver.pipeline.breakers import Breakers
 from archiver.pipeline.cluster import LEASE, Deferrer, JobRunner
@@ -28,6 +30,7 @@ from archiver.ports.runtime import EventLog, Observer
 from archiver.service.housekeeping import Housekeeping, abort_strays
 from archiver.service.liveness import TaskWatch
 from archiver.service.presence import Presence
+from archiver.service.proof import FirstProof, StoreProof, renewed
 from archiver.service.shutdown import Shutdown, drain
 from archiver.settings import Settings
 
@@ -56,12 +59,21 @@ class Parts:
     dispatcher: Dispatcher
     watch: TaskWatch
     presence: Presence
+    proof: StoreProof
 
     @property
     def housekeeping(self) -> Housekeeping:
         """Clears away what dead processes left."""
         ledger, is_alive = self.adapters.ledger, self.adapters.lock.alive
         return Housekeeping(ledger.claims, ledger.uploads, self.adapters.store, is_alive, self.machine.clock, self.log)
+
+    def begin(self) -> None:
+        """Free what dead processes held, and prove the store where this one writes; raise StoreUnfit, LedgerFault."""
+        self.dispatcher.renew()
+        self.housekeeping.free_leases()
+        if self.role is not Role.RUN or self.adapters.engine is None:
+            FirstProof(self.proof, self.breakers).take()
+        self.presence.begin()
 
     def abort_strays(self) -> None:
         """Clear away the multipart uploads that no process knows of."""
@@ -77,6 +89,10 @@ class Parts:
     def expire(self) -> None:
         """Forget what was acknowledged long ago; raise LedgerFault."""
         self.adapters.ledger.intakes.expire_rejects(before=self.machine.clock() - EXPIRY)
+
+    def renew_proof(self) -> None:
+        """Prove the store anew once a day; raise LedgerFault."""
+        renewed(self.proof, self.breakers)
 
     def heed(self, shutdown: Shutdown) -> None:
         """Wait for a ledger's server that is away no longer than a process may that was asked to end."""
@@ -128,16 +144,29 @@ def assembled(
         settings, queues_jobs=queues_jobs, log=log, machine=machine, answered=answered, watch=watch
     ) as adapters:
         breakers = Breakers(adapters.ledger.pauses, machine.clock, log, settings.provider.api_keys())
-        archiver = _archiver(settings, role, adapters, breakers, watch, log=log, observer=observer, machine=machine)
+        proof = _proof(settings, adapters, machine, log)
+        archiver = _archiver(
+            settings, role, adapters, breakers, watch, proof, log=log, observer=observer, machine=machine
+        )
         context = _dispatch_context(settings, role, adapters, breakers, log=log, progress=progress, machine=machine)
         dispatcher = _dispatcher(role, adapters, context, archiver.archive)
         presence = _presence(role, adapters, breakers, dispatcher, machine)
-        parts = Parts(role, settings, machine, log, adapters, breakers, dispatcher, watch, presence)
-        dispatcher.renew()
-        parts.housekeeping.free_leases()
-        presence.begin()
+        parts = Parts(role, settings, machine, log, adapters, breakers, dispatcher, watch, presence, proof)
+        parts.begin()
         yield parts
         presence.end()
+
+
+def _proof(settings: Settings, adapters: Adapters, machine: Machine, log: EventLog) -> StoreProof:
+    return StoreProof(
+        adapters.store,
+        adapters.ledger.proofs,
+        name=store_name(settings),
+        key=probe_key(settings.store.prefix),
+        demand=settings.store.create_only,
+        clock=machine.clock,
+        log=log,
+    )
 
 
 def _dispatch_context(
@@ -202,6 +231,7 @@ def _archiver(
     adapters: Adapters,
     breakers: Breakers,
     watch: TaskWatch,
+    proof: StoreProof,
     *,
     log: EventLog,
     observer: Observer,
@@ -215,6 +245,7 @@ def _archiver(
         uploads=adapters.ledger.uploads,
         breakers=breakers,
         pool=adapters.transfers,
+        ensure_proof=proof.ensure,
     )
     policy = policy_of(settings, called=settings.callback.enabled and role is not Role.BACKFILL)
     context = TaskContext(
@@ -229,6 +260,7 @@ def _archiver(
         observer=observer,
         look=SecondLook(machine.clock, machine.steady, policy.missing_after),
         cancelled=adapters.cancelled.is_set,
+        is_best_effort=lambda: proof.is_best_effort,
         checkpoint=machine.checkpoint,
         watch=watch,
     )

@@ -105,6 +105,7 @@ class DaemonProcess:
         parts, engine = self.parts, self.parts.adapters.engine
         yield "dispatch", self._dispatch, _SECOND
         yield "housekeeping", self._housekeeping, 30 * _SECOND
+        yield "proof", parts.renew_proof, 60 * _MINUTE
         if parts.role is Role.RUN:
             yield "intake", self._intake(), parts.settings.queue.poll_interval
             yield "deadlines", self._deadlines(), _MINUTE
@@ -216,5 +217,6 @@ def _sources(parts: Parts, liveness: Liveness) -> Sources:
         budget=adapters.accounts.budget,
         limits=adapters.transfers.limits,
         oldest_transfer=adapters.transfers.oldest,
+        gaps=lambda: [gap.subject for gap in parts.proof.gaps],
         clock=clock,
     )

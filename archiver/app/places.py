@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 from collections.abc import Mapping
@@ -16,6 +17,20 @@ def queue_name(settings: Settings) -> str:
     """Return the name of the queue file in the ledger: on each machine another may stand under the same path."""
     path = str(settings.queue.path)
     return f"{platform.node()}:{path}" if on_server(settings) else path
+
+
+def store_name(settings: Settings) -> str:
+    """Return the store's name in the ledger: endpoint, bucket, and a mark of the settings that a proof holds for."""
+    store = settings.store
+    way = (store.provider, store.region, store.addressing_style, store.sign_payload)
+    matters = (*way, store.storage_class, store.sse, store.kms_key_id, store.tags)
+    mark = hashlib.sha256(repr((store.prefix, *matters)).encode()).hexdigest()[:8]
+    return f"{store_place(settings)} ({mark})"
+
+
+def store_place(settings: Settings) -> str:
+    """Return endpoint and bucket, for people."""
+    return f"{settings.store.endpoint_url or 'Amazon S3'}, bucket {settings.store.bucket}"
 
 
 def owners_folder(ledger_url: str, environ: Mapping[str, str] = os.environ) -> Path:

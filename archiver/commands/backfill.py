@@ -46,7 +46,8 @@ def backfill(
 
     Running it again does no work twice.
 
-    Exit codes: 0 all archived; 1 some task not; 2 usage or settings; 3 paused, or the ledger failed; 130, 143 signal.
+    Exit codes: 0 all archived; 1 some task not; 2 usage or settings; 3 paused, the ledger failed, or the
+    store overwrites; 130, 143 signal.
 
     Example: echo 3e63b4cc88d52611159371f6af5571e7 | stem-archiver backfill -
     """

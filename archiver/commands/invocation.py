@@ -69,7 +69,7 @@ def settings_of(context: typer.Context, *need: str) -> Loaded:
 @contextmanager
 def faults() -> Iterator[None]:
     """Turn each fault that an operator can mend into one clear line and an exit code."""
-    from archiver.core.errors import LedgerFault, QueueUnreadable, SettingsFault
+    from archiver.core.errors import LedgerFault, QueueUnreadable, SettingsFault, StoreUnfit
 
     try:
         yield
@@ -77,6 +77,8 @@ def faults() -> Iterator[None]:
         fail(str(fault), Exit.USAGE)
     except LedgerFault as fault:
         fail(str(fault), Exit.PAUSED, fault.hint)
+    except StoreUnfit as unfit:
+        fail(str(unfit), Exit.PAUSED, unfit.hint)
     except QueueUnreadable as unreadable:
         fail(str(unreadable), Exit.USAGE, unreadable.hint)
     except OSError as error:

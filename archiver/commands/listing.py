@@ -15,7 +15,7 @@ from archiver.commands.naming import fail_unknown
 
 if TYPE_CHECKING:
     from archiver.adapters.ledger import SqlLedger
-    from archiver.commands.overview import Surroundings
+    from archiver.commands.overview import StoreStanding, Surroundings
     from archiver.core.attention import Need
     from archiver.core.reports import TaskQuery
     from archiver.core.states import TaskState
@@ -62,8 +62,9 @@ def status(context: typer.Context, as_json: JsonFlag = False) -> None:
 
 
 def _surroundings(loaded: Loaded, ledger: SqlLedger, now: datetime) -> Surroundings:
+    from archiver.app.places import store_name, store_place
     from archiver.app.standing import queue_standing, seen_processes
-    from archiver.commands.overview import Surroundings
+    from archiver.commands.overview import StoreStanding, Surroundings
 
     settings = loaded.settings
     queue = queue_standing(settings, ledger)
@@ -74,6 +75,7 @@ def _surroundings(loaded: Loaded, ledger: SqlLedger, now: datetime) -> Surroundi
         queue=queue,
         queue_is_overdue=queue.is_overdue(now, settings.queue.poll_interval),
         processes=[(each.process, each.alive) for each in seen],
+        store=StoreStanding(store_place(settings), settings.store.create_only, ledger.proofs.of(store_name(settings))),
     )
 
 
@@ -83,6 +85,18 @@ def _as_json(around: Surroundings) -> dict[str, object]:
         "ledger": around.ledger,
         "queue": {**asdict(around.queue), "overdue": around.queue_is_overdue},
         "processes": [{**asdict(process), "alive": alive} for process, alive in around.processes],
+        "store": _store_as_json(around.store),
+    }
+
+
+def _store_as_json(store: StoreStanding) -> dict[str, object]:
+    proof = store.proof
+    return {
+        "place": store.place,
+        "create_only": store.demand,
+        "proven_at": None if proof is None else proof.at,
+        "can": None if proof is None else asdict(proof.known),
+        "gaps": [gap._asdict() for gap in store.gaps],
     }
 
 

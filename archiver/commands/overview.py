@@ -13,6 +13,7 @@ from rich.table import Table
 from archiver.commands.format import counted, size, span
 from archiver.commands.printing import say
 from archiver.core.attention import POLLS, NeedyTask, QueueStanding
+from archiver.core.capabilities import CreateOnly, Gap, Proof, gaps, is_best_effort
 from archiver.core.model import DEFAULT_ACCOUNT, Moved, Pause, StemRow
 from archiver.core.plan import DEATHS_TO_QUARANTINE
 from archiver.core.reports import JobCounts, ListedTask, Overview, Process, TaskRow
@@ -37,6 +38,23 @@ class Surroundings:
     queue_is_overdue: bool
     processes: Sequence[tuple[Process, bool]]
     """Each with whether it lives, the latest first."""
+    store: StoreStanding
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStanding:
+    """What is known of the store."""
+
+    place: str
+    """Endpoint and bucket."""
+    demand: CreateOnly
+    proof: Proof | None
+    """None where it was not proven yet."""
+
+    @property
+    def gaps(self) -> Sequence[Gap]:
+        """What it was proven not to do."""
+        return () if self.proof is None else gaps(self.proof.known, self.demand)
 
 
 # ---------------------------------------------------------------------- status
@@ -61,6 +79,17 @@ def print_surroundings(console: Console, around: Surroundings, now: datetime) ->
     for process, alive in around.processes:
         if alive and process.role != "run":
             say(console, f"{process.role:<9} {_at_work(process, now)}")
+    _print_store(console, around.store, now)
+
+
+def _print_store(console: Console, store: StoreStanding, now: datetime) -> None:
+    if store.proof is None:
+        say(console, f"store     {store.place}: not proven yet; `run` and `check` do it before they write")
+        return
+    best_effort = f"{CreateOnly.BEST_EFFORT}, " if is_best_effort(store.proof.known, store.demand) else ""
+    say(console, f"store     {store.place}: {best_effort}proven {span(now - store.proof.at)} ago")
+    for gap in store.gaps:
+        _hang(console, f"          {gap.subject}: {gap.found}; {gap.follows}")
 
 
 def _queue(around: Surroundings, now: datetime) -> str:
@@ -214,9 +243,14 @@ def _listed(task: ListedTask, now: datetime) -> str:
     account = "" if task.account == DEFAULT_ACCOUNT else f"  account {task.account}"
     seen = "" if task.acknowledged_at is None else "  acknowledged"
     reason = f"  {task.reason}" if task.reason else ""
-    left = "" if task.deadline is None or task.ended_at is not None else f"  {_left(task.deadline, now)}"
+    left = "" if task.deadline is None or task.ended_at is not None else f"  {_short(task.deadline - now)}"
     line = f"{task.task_id}  {task.state.value:<8}  {task.accepted_at:%Y-%m-%d %H:%M}"
     return f"{line}{account}{seen}{left}{reason}"
+
+
+def _short(left: timedelta) -> str:
+    """Return the time that is left in as few columns as a line of 80 has for it."""
+    return f"{span(left)} left" if left > timedelta() else f"due {span(left)}"
 
 
 # ---------------------------------------------------------------------- show

@@ -23,7 +23,8 @@ def run(context: typer.Context) -> None:
 
     Under systemd it tells how it fares, and feeds the watchdog while it makes progress.
 
-    Exit codes: 0 after a signal; 2 settings; 3 the ledger failed, or has a daemon.
+    Exit codes: 0 after a signal; 2 settings; 3 the ledger failed, or has a daemon, or the
+    store overwrites.
 
     Example: stem-archiver --config /etc/stem-archiver/archiver.toml run
     """
@@ -37,7 +38,7 @@ def worker(context: typer.Context) -> None:
 
     What a worker that was killed was at is taken up by the others within 15 seconds.
 
-    Exit codes: 0 after a signal; 2 settings; 3 the ledger failed.
+    Exit codes: 0 after a signal; 2 settings; 3 the ledger failed, or the store overwrites.
 
     Example: stem-archiver --config /etc/stem-archiver/archiver.toml worker
     """

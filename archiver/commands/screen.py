@@ -67,12 +67,12 @@ class View:
 
     @property
     def head(self) -> str:
-        """How many tasks are done, and how many failed."""
+        """How many tasks are done, and how many ended without their audio."""
         if self.standing is None:
             return f"reading ids: {self.read} so far"
         done = self.standing.done
-        failed = f", {self.failed} failed" if self.failed else ""
-        return f"{done.archived} of {counted(done.tasks, 'task')} archived{failed}"
+        badly = [f", {done.states[state]} {state}" for state in _ENDED_BADLY if done.states.get(state)]
+        return f"{done.archived} of {counted(done.tasks, 'task')} archived{''.join(badly)}"
 
     @property
     def flow(self) -> str:

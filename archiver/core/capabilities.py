@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
+from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -154,6 +155,14 @@ def _in_clearing(known: Capabilities) -> Iterator[Gap]:
         yield Gap("open uploads", "an open upload is seen only under its own key", follows)
     elif known.listing is Listing.NONE:
         yield Gap("open uploads", "an open upload is not seen in a list", follows)
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What a bucket was proven to do, and when."""
+
+    known: Capabilities
+    at: datetime
 
 
 def is_best_effort(known: Capabilities, demand: CreateOnly) -> bool:

@@ -7,12 +7,18 @@ import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
+from archiver.core.capabilities import CreateOnly
 from archiver.core.model import Claim, StemRow
 from archiver.core.states import StemState
 
 
-def manifest_of(claim: Claim, stems: Iterable[StemRow], *, version: str, now: datetime) -> bytes:
-    """Return the manifest as UTF-8 JSON, sealed with the SHA-256 of itself without the seal."""
+def manifest_of(
+    claim: Claim, stems: Iterable[StemRow], *, version: str, now: datetime, best_effort: bool = False
+) -> bytes:
+    """Return the manifest as UTF-8 JSON, sealed with the SHA-256 of itself without the seal.
+
+    `best_effort` says that the store may have overwritten an object of another writer.
+    """
     document: dict[str, object] = {
         "format": 1,
         "task_id": claim.task_id,
@@ -24,6 +30,8 @@ def manifest_of(claim: Claim, stems: Iterable[StemRow], *, version: str, now: da
         "written_at": _iso(now),
         "archiver": version,
     }
+    if best_effort:
+        document["create_only"] = CreateOnly.BEST_EFFORT.value
     document["seal"] = f"sha256:{seal_of(document)}"
     return (json.dumps(document, indent=1, ensure_ascii=True) + "\n").encode()
 

@@ -48,6 +48,11 @@ USUAL_LENGTH = 32
 """Characters of the provider's ids."""
 
 
+def has_digit(named: TaskId) -> bool:
+    """Return whether the id holds a digit, as all of the provider's do, and few words that only look like one."""
+    return any(map(str.isdigit, named))
+
+
 def doubt_of(named: TaskId) -> str:
     """Return why the id, which is taken, may be none; empty where nothing speaks against it."""
     if len(named) != 2 * USUAL_LENGTH:

@@ -240,7 +240,8 @@ class TaskAttempt:
         record = claim.document.encode()
         store.put_document(record_key(context.prefix, claim.task_id), record, same=lambda theirs: theirs == record)
         context.checkpoint("record.put")
-        manifest = manifest_of(claim, self._listing.rows.values(), version=context.version, now=now)
+        rows, best_effort = self._listing.rows.values(), context.is_best_effort()
+        manifest = manifest_of(claim, rows, version=context.version, now=now, best_effort=best_effort)
         store.put_document(
             manifest_key(context.prefix, claim.task_id),
             manifest,

@@ -27,6 +27,8 @@ class Outside:
     uploads: Uploads
     breakers: Breakers
     pool: TransferPool
+    ensure_proof: Callable[[], None] = lambda: None
+    """Sees to it that the store is known; raises StoreBusy or StorePaused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ class TaskContext:
     observer: Observer
     look: SecondLook
     cancelled: Callable[[], bool] = lambda: False
+    is_best_effort: Callable[[], bool] = lambda: False
+    """Returns True where create-only writes rest on a look before them."""
     checkpoint: Checkpoint = unobserved
     watch: Watch = UNWATCHED
     kept: KeptTransfers = field(default_factory=KeptTransfers)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from archiver.core.errors import ArchiverError, NoCredit, Verdict
+from archiver.core.errors import ArchiverError, NoCredit, StoreUnfit, StoreUnproven, Verdict
 from archiver.core.keys import probe_key
-from archiver.core.model import AccountName, Dependency
+from archiver.core.model import AccountName, Dependency, Paused
 from archiver.pipeline.context import TaskContext
 
 
@@ -54,7 +54,12 @@ class NeutralProbe:
         if not self._out.breakers.is_paused(Dependency.STORE):
             return True
         try:
+            self._out.ensure_proof()
             self._out.store.try_write(probe_key(self._prefix))
+        except (StoreUnfit, StoreUnproven) as error:
+            reason = f"{error.code}: {error}"
+            self._out.breakers.trip(Paused(Dependency.STORE, reason, error.hint, error.lasting))
+            return False
         except ArchiverError as error:
             if error.down is None:
                 return True  # it answers, and may refuse nothing but this key

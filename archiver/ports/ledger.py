@@ -1,4 +1,4 @@
-"""The memory of the service: seven ports, each with what one kind of client asks for.
+"""The memory of the service: eight ports, each with what one kind of client asks for.
 
 Every method is one transaction, durable when it returns. Methods that take a Claim raise LeaseLost when the
 claim's token no longer holds the task, and write nothing then. All raise LedgerFault when the database cannot be used.
@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from archiver.core.attention import Need, NeedyTask
+from archiver.core.capabilities import Proof
 from archiver.core.intake import Cursor, Intake, Reject
 from archiver.core.model import (
     DEFAULT_ACCOUNT,
@@ -311,6 +312,16 @@ class Processes(Protocol):
 
     def end(self, owner: str, *, now: datetime) -> None:
         """Write down that it ended in order."""
+
+
+class Proofs(Protocol):
+    """What buckets were proven to do. A store is named by endpoint, bucket and the settings that a proof holds for."""
+
+    def of(self, store: str) -> Proof | None:
+        """Return what this version of the probe found last; None where it never looked."""
+
+    def note(self, store: str, proof: Proof) -> None:
+        """Write down what it found."""
 
 
 class Reports(Protocol):

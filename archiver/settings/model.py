@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 
 from archiver import __version__
 from archiver.core.bandwidth import Timetable
+from archiver.core.capabilities import CreateOnly
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName
 from archiver.core.profiles import PROFILES, Addressing, Profile, provider_of
 from archiver.settings import rules
@@ -167,6 +168,7 @@ class Store(Section):
     )
     addressing_style: Literal["auto", "path", "virtual"] = "auto"
     sign_payload: bool | None = Field(None, examples=[True])
+    create_only: CreateOnly = CreateOnly.REQUIRED
     single_put_max: Size = 16 * MIB
     part_size: Size = 8 * MIB
 

@@ -60,6 +60,8 @@ class Sources:
     oldest_transfer: Callable[[], float]
     """Seconds since the oldest transfer under way began."""
     clock: Clock
+    gaps: Callable[[], Collection[str]]
+    """What the store was proven not to do."""
 
 
 class Metrics:
@@ -174,6 +176,12 @@ class _Gauges(Collector):
             "oldest_transfer_seconds",
             "Since the oldest transfer that is under way first began; 0 without any",
             self._sources.oldest_transfer(),
+        )
+        yield _by(
+            "store_gaps",
+            "1 for each guarantee that the store was proven not to give; `check` says what follows",
+            "subject",
+            dict.fromkeys(self._sources.gaps(), 1),
         )
         overview = self._ledger.look(now)
         yield _one("ledger_up", "1 when the last look into the ledger worked, else 0", overview is not None)

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 
-from archiver.core.keys import probe_key
+from archiver.core.keys import multipart_probe_key, probe_key
 from archiver.core.manifest import seal_of
 from archiver.core.reports import TaskRow
 from archiver.core.states import StemState, TaskState
@@ -64,7 +64,7 @@ def integrity(world: World, rows: Iterable[TaskRow], objects: Mapping[str, bytes
             if "key" in stem:
                 accounted.add(stem["key"])
                 _equals_source(world, row.task_id, stem, objects[stem["key"]])
-    assert set(objects) - {probe_key(PREFIX)} == accounted
+    assert set(objects) - {probe_key(PREFIX), multipart_probe_key(PREFIX)} == accounted
 
 
 def _manifest(data: bytes) -> list[Json]:

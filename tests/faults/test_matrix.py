@@ -100,6 +100,7 @@ def made(
     with world(tmp_path, s3_server, bucket, client, known, tls=request.param) as whole:
         whole.ledger.parent.mkdir(mode=0o700)
         shutil.copy(empty_ledger, whole.ledger)
+        whole.prove()
         yield whole
 
 

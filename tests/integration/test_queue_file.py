@@ -495,6 +495,25 @@ def test_read_when_all_is_noise_rejects_it_once_though_some_of_its_lines_are_tex
     assert (ids, len(rejects), cursor.offset) == ([], 1, path.stat().st_size)
 
 
+@pytest.mark.parametrize("program", [sys.executable, "/bin/sh", "/bin/ls"])
+def test_program_in_place_of_a_queue_file_costs_few_rejects_and_few_of_its_words_are_ids(
+    path: Path, program: str
+) -> None:
+    path.write_bytes(Path(program).resolve().read_bytes()[: 8 << 20])
+    ids, rejects, _ = read_on(QueueFile(str(path)), None)
+    assert len(ids) <= 5, "a word of a program is an id only where it holds a digit"
+    assert len(rejects) <= len(ids) + 1
+
+
+def test_id_with_a_digit_is_taken_between_lines_of_noise_and_a_word_without_one_is_not(
+    path: Path, queue: QueueFile
+) -> None:
+    path.write_bytes(b"\x00\xfe\x01\nwithout-any\nmy-task-7\nwithout-any\n")
+    ids, rejects, _ = read_on(queue, None)
+    assert ids == ["my-task-7", "without-any"], "what follows an id is read as ever"
+    assert len(rejects) == 1
+
+
 def test_bad_line_after_noise_is_rejected_once_an_id_came(path: Path, queue: QueueFile) -> None:
     path.write_bytes(b"\x00\xfe\x01\nby chance\n" + lines(ids_of(0, 1)) + b"a mistake\n")
     ids, rejects, _ = read_on(queue, None)

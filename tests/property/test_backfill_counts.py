@@ -147,6 +147,7 @@ class Site:
             dispatcher=dispatcher,
             watch=cast("Any", SimpleNamespace(give_up=lambda: None)),
             presence=cast("Any", None),
+            proof=cast("Any", None),
         )
         dispatcher.renew()
         options = BackfillOptions(limit, wait=False, max_wait=timedelta())

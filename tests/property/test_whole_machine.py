@@ -33,7 +33,7 @@ from hypothesis.stateful import (
 )
 
 from archiver.core import errors
-from archiver.core.keys import probe_key
+from archiver.core.keys import multipart_probe_key, probe_key
 from archiver.core.manifest import seal_of
 from archiver.core.model import TaskId, task_id
 from archiver.core.states import StemState, TaskState
@@ -425,7 +425,7 @@ class Machine(RuleBasedStateMachine):
     def check_objects(self, rows: Mapping[TaskId, SeenTask]) -> None:
         objects = self.universe.store.objects
         for key, data in objects.items():
-            if key == probe_key(PREFIX):
+            if key in (probe_key(PREFIX), multipart_probe_key(PREFIX)):
                 continue
             folder, _, file = key.removeprefix(PREFIX).partition("/")
             name = TaskId(folder)

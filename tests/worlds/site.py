@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from archiver.core.keys import probe_key
+from archiver.core.keys import multipart_probe_key, probe_key
 from archiver.core.manifest import seal_of
 from archiver.demo.audio import EmulatedStem
 from archiver.demo.emulator import API_KEY, Emulator
@@ -228,7 +228,7 @@ class Site:
             for stem in manifest["stems"]:
                 assert hashlib.sha256(objects[stem["key"]]).hexdigest() == stem["sha256"]
                 assert len(objects[stem["key"]]) == stem["bytes"]
-        assert set(objects) - {probe_key(PREFIX)} == accounted
+        assert set(objects) - {probe_key(PREFIX), multipart_probe_key(PREFIX)} == accounted
         assert self.uploads() == []
 
 

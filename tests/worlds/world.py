@@ -48,6 +48,7 @@ from tests.house import (
     configure,
     daemon,
     jsonable,
+    note_proof,
     s3_client,
     tcp_connect,
 )
@@ -218,6 +219,10 @@ class World:
     @property
     def ledger(self) -> Path:
         return self.folder / "state" / "ledger.db"
+
+    def prove(self) -> None:
+        """Have the store proven already."""
+        note_proof(self.configured(), now=self.time.at)
 
     def accept(self, task_id: str) -> None:
         """Append an id to the queue file."""

@@ -13,12 +13,22 @@ from sqlalchemy.exc import DBAPIError
 from archiver.adapters.ledger.database.base import NUL, Database
 from archiver.adapters.ledger.database.faults import translated
 from archiver.adapters.ledger.rows import AnyRow
-from archiver.adapters.ledger.schema.tables import metadata, owners, permits, processes, rates, tallies, tasks, writers
+from archiver.adapters.ledger.schema.tables import (
+    metadata,
+    owners,
+    permits,
+    processes,
+    proofs,
+    rates,
+    tallies,
+    tasks,
+    writers,
+)
 from archiver.core.errors import LedgerFault
 from archiver.ports.runtime import unobserved
 
-TABLES = tuple(table for table in metadata.sorted_tables if table not in {writers, rates, permits, processes})
-"""All that a ledger knows, what is referred to first. The other four are of processes only."""
+TABLES = tuple(table for table in metadata.sorted_tables if table not in {writers, rates, permits, processes, proofs})
+"""All that a ledger knows, what is referred to first. The others are of processes only, or found out anew."""
 
 _AT_ONCE = 2000
 """Rows held in memory."""

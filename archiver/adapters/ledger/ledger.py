@@ -1,4 +1,4 @@
-"""SqlLedger: the ledger's seven ports on one database, opened and closed as one."""
+"""SqlLedger: the ledger's eight ports on one database, opened and closed as one."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from archiver.adapters.ledger.intakes import SqlIntakes
 from archiver.adapters.ledger.pauses import SqlPauses
 from archiver.adapters.ledger.processes import SqlProcesses
 from archiver.adapters.ledger.progress import SqlProgress
+from archiver.adapters.ledger.proofs import SqlProofs
 from archiver.adapters.ledger.reports import SqlReports
 from archiver.adapters.ledger.uploads import SqlUploads
 from archiver.core.errors import LedgerAbsent
@@ -38,6 +39,7 @@ class SqlLedger:
     uploads: SqlUploads
     reports: SqlReports
     processes: SqlProcesses
+    proofs: SqlProofs
 
     @classmethod
     def open(
@@ -70,7 +72,7 @@ class SqlLedger:
             raise
         db = Transactions(database, Outage(outage, notify), checkpoint, longest_wait)
         parts = (SqlIntakes(db), SqlClaims(db), SqlProgress(db), SqlPauses(db), SqlUploads(db), SqlReports(db))
-        return cls(db, *parts, SqlProcesses(db))
+        return cls(db, *parts, SqlProcesses(db), SqlProofs(db))
 
     def close(self) -> None:
         """Close every connection; the last process to do so folds SQLite's write-ahead log into the file."""

@@ -17,6 +17,7 @@ from archiver.core.queue_lines import (
     doubt_of,
     excerpt_of,
     goes_on,
+    has_digit,
     opened,
     parse_entry,
 )
@@ -67,7 +68,7 @@ class Junk:
 
 
 NO_JUNK = Junk()
-_FURTHER = "More such lines of this file, and what follows them before the next id, are passed over in silence"
+_FURTHER = "More such lines of this file, and what follows them before an id with a digit, are passed over in silence"
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +181,8 @@ class Batch:
         if entry.too_long:
             too_long = f"longer than {self._limits.line} bytes; {EXPECTED}"
             found = Parsed(fault=NO_TEXT if found.fault == NO_TEXT else too_long)
+        if self.junk.goes_on and found.named and not any(map(has_digit, (each.task_id for each in found.named))):
+            return
         self._ids += (each.task_id for each in found.named)
         self._accounts |= {each.task_id: each.account for each in found.named if each.account is not None}
         if found.fault == NO_TEXT:

@@ -13,10 +13,11 @@ from rich.console import Console
 
 from archiver.app.preview import Preview, PreviewedStem
 from archiver.commands.format import print_json
-from archiver.commands.overview import Surroundings, print_overview, print_surroundings, print_task
+from archiver.commands.overview import StoreStanding, Surroundings, print_overview, print_surroundings, print_task
 from archiver.commands.printing import print_findings, print_preview, print_result
 from archiver.commands.progress import Tally
 from archiver.core.attention import Need, NeedyTask, QueueStanding
+from archiver.core.capabilities import Capabilities, CreateOnly, Proof
 from archiver.core.intake import Reject
 from archiver.core.model import AccountName, Dependency, Moved, Pause, Receipt, StemName, TaskId
 from archiver.core.model import StemRow as Stem
@@ -85,8 +86,18 @@ OVERVIEW = Overview(
 )
 PROCESS = Process("us", "run", HOSTILE, 1, NOW, NOW, None, NOW, HOSTILE, HOSTILE, None)
 AROUND = [
-    Surroundings(HOSTILE, HOSTILE, QueueStanding(HOSTILE, fault=fault), True, [(PROCESS, alive)])
-    for fault, alive in ((HOSTILE, True), ("", False))
+    Surroundings(
+        HOSTILE,
+        HOSTILE,
+        QueueStanding(HOSTILE, fault=fault),
+        True,
+        [(PROCESS, alive)],
+        StoreStanding(HOSTILE, demand, proof),
+    )
+    for fault, alive, demand, proof in (
+        (HOSTILE, True, CreateOnly.REQUIRED, None),
+        ("", False, CreateOnly.BEST_EFFORT, Proof(Capabilities(create_only=False, replaces=False), NOW)),
+    )
 ]
 RESULT = BackfillResult(Verdict.PAUSED, BackfillCounts(1, 0, 1), EnlistedWork({ROW.state: 1}, (ROW,)), (PAUSE,))
 PREVIEW = Preview(TaskId("task-0001"), HOSTILE, (PreviewedStem(HOSTILE, HOSTILE),))

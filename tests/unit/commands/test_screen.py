@@ -49,7 +49,7 @@ def view(left: OpenWork = LEFT, *pauses: Pause, **changes: Any) -> View:  # noqa
 
 def test_failures_are_told_apart_from_successes_with_rate_and_time_left() -> None:
     head, flow, *_ = view().lines(80)
-    assert head == "[######xx................]  12 of 47 tasks archived, 3 failed  0:41"
+    assert head == "[######xx................]  12 of 47 tasks archived, 2 failed, 1 lost  0:41"
     assert flow == "  23 stems stored, 1.2 GB in, 3.4 MB/s, about 5 min left, deadline in 9m"
 
 
@@ -130,7 +130,7 @@ def test_stream_of_events_gets_no_line_for_people_and_a_stream_for_people_no_eve
             screen.update(standing)
             screen.stopping()
         if log is None:
-            assert "12 of 47 tasks archived, 3 failed" in out.getvalue()
+            assert "12 of 47 tasks archived, 2 failed, 1 lost" in out.getvalue()
             assert "finishing 10 transfers, press Ctrl-C again to stop" in out.getvalue()
         else:
             assert out.getvalue() == ""

@@ -82,6 +82,7 @@ class Behind:
                 limits=lambda: {Dependency.ORIGIN: 12, Dependency.STORE: 16},
                 oldest_transfer=lambda: 44.5,
                 clock=lambda: self.now,
+                gaps=lambda: ("replacement",),
             )
         )
         return metrics
@@ -116,6 +117,7 @@ def test_gauges_show_what_the_service_and_its_ledger_say() -> None:
         "transfers_allowed{dependency=origin}": 12,
         "transfers_allowed{dependency=store}": 16,
         "oldest_transfer_seconds": 44.5,
+        "store_gaps{subject=replacement}": 1,
         "ledger_up": 1,
         **{f"tasks{{state={state}}}": {"archived": 7, "lost": 1}.get(state, 0) for state in TaskState},
         **{f"stems{{state={state}}}": {"wanted": 3}.get(state, 0) for state in StemState},

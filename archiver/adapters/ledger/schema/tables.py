@@ -273,6 +273,18 @@ processes = Table(
     Column("fault", Text, nullable=False),
 )
 
+# What buckets were proven to do.
+proofs = Table(
+    "proofs",
+    metadata,
+    # Endpoint, bucket and the settings that the proof holds for.
+    Column("store", Text, primary_key=True),
+    # The version of the probe.
+    Column("probe", Integer, nullable=False),
+    Column("found", Text, nullable=False),
+    Column("proven_at", UtcTime, nullable=False),
+)
+
 # The last transaction of each process on a server, written within it: where the answer to a commit is lost, this tells.
 writers = Table(
     "writers",

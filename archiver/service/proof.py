@@ -1,0 +1,133 @@
+"""Proof: nothing is written to a store before it is known what that store can do."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from archiver.core.capabilities import CreateOnly, Gap, Proof, gaps, is_best_effort
+from archiver.core.errors import ArchiverError, StoreUnfit, StoreUnproven
+from archiver.core.model import Dependency, Paused
+from archiver.pipeline.breakers import Breakers
+from archiver.ports.ledger import Proofs
+from archiver.ports.runtime import Clock, EventLog
+from archiver.ports.store import ProvableStore
+
+LASTS = timedelta(days=1)
+"""The time for which a proof holds."""
+PATIENCE = 5.0
+"""Seconds that the start waits for the first proof; a store that takes longer is paused until it has come."""
+
+
+@dataclass(slots=True)
+class StoreProof:
+    """Proves the store, or relies on what the ledger knows of it. Safe for many threads."""
+
+    store: ProvableStore
+    proofs: Proofs
+    name: str
+    """Of the store in the ledger."""
+    key: str
+    """Tried where no task is to be meant."""
+    demand: CreateOnly
+    clock: Clock
+    log: EventLog
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _proof: Proof | None = field(default=None, init=False)
+
+    def ensure(self) -> None:
+        """See to it that the store writes as it can; prove it where no proof is known, or only one of yesterday.
+
+        Raises StoreUnfit for one that cannot give what is demanded, StoreBusy, StorePaused, or LedgerFault.
+        """
+        with self._lock:
+            if self._proof is None:
+                known = self.proofs.of(self.name)
+                self._rely(known if known is not None and self._holds(known) else self._prove())
+
+    def renew(self) -> None:
+        """Prove the store anew where the proof is too old; see `ensure` for what is raised."""
+        with self._lock:
+            if self._proof is not None and not self._holds(self._proof):
+                self._proof = None
+                self._rely(self._prove())
+
+    @property
+    def gaps(self) -> Collection[Gap]:
+        """What the store cannot do; nothing where that is not known yet."""
+        proof = self._proof
+        return () if proof is None else gaps(proof.known, self.demand)
+
+    @property
+    def is_best_effort(self) -> bool:
+        """True where create-only writes rest on a look before them."""
+        proof = self._proof
+        return proof is not None and is_best_effort(proof.known, self.demand)
+
+    def _holds(self, proof: Proof) -> bool:
+        return abs(self.clock() - proof.at) < LASTS and self._is_fit(proof)
+
+    def _is_fit(self, proof: Proof) -> bool:
+        return proof.known.create_only or self.demand is CreateOnly.BEST_EFFORT
+
+    def _prove(self) -> Proof:
+        proof = Proof(self.store.prove(self.key), self.clock())
+        self.proofs.note(self.name, proof)
+        self.log.info("store.proven", store=self.name, gaps=[gap.subject for gap in gaps(proof.known, self.demand)])
+        return proof
+
+    def _rely(self, proof: Proof) -> None:
+        if not self._is_fit(proof):
+            raise StoreUnfit(f"{self.name}: no create-only writes: it overwrites in spite of If-None-Match")
+        self.store.rely_on(proof.known, self.demand)
+        self._proof = proof
+        for gap in self.gaps:
+            self.log.warning("store.degraded", store=self.name, subject=gap.subject, reason=gap.found, hint=gap.follows)
+
+
+@dataclass(slots=True)
+class FirstProof:
+    """The proof at the start, which waits for no silent store: that is paused until the proof has come."""
+
+    proof: StoreProof
+    breakers: Breakers
+    patience: float = PATIENCE
+    """Seconds."""
+    _fault: Exception | None = field(default=None, init=False)
+    _is_late: bool = field(default=False, init=False)
+
+    def take(self) -> None:
+        """Ensure the proof; raise StoreUnfit, or LedgerFault. What else keeps it from being had pauses the store."""
+        done = threading.Event()
+        threading.Thread(target=self._prove, args=(done.set,), name="proof", daemon=True).start()
+        if not done.wait(self.patience):
+            self._is_late = True
+            pause(self.breakers, StoreUnproven("the store has not answered yet what it can do"))
+        elif isinstance(self._fault, ArchiverError) and not isinstance(self._fault, StoreUnfit):
+            pause(self.breakers, self._fault)
+        elif self._fault is not None:
+            raise self._fault
+
+    def _prove(self, done: Callable[[], object]) -> None:
+        try:
+            self.proof.ensure()
+        except Exception as fault:  # noqa: BLE001 - raised by whoever waits for it
+            self._fault = fault
+        done()
+        if self._is_late and self._fault is None:
+            self.breakers.worked(Dependency.STORE)
+
+
+def pause(breakers: Breakers, error: ArchiverError) -> None:
+    """Pause the store for what kept it from being proven."""
+    breakers.trip(Paused(Dependency.STORE, f"{error.code}: {error}", error.hint, error.lasting))
+
+
+def renewed(proof: StoreProof, breakers: Breakers) -> None:
+    """Renew the proof; a store that cannot be proven, or no longer is fit, is paused. Raises LedgerFault."""
+    try:
+        proof.renew()
+    except ArchiverError as error:
+        pause(breakers, error)

@@ -1,0 +1,174 @@
+"""The proof of the store: taken before it is needed, kept for a day, and never taken for granted."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from archiver.core.capabilities import Capabilities, CreateOnly
+from archiver.core.errors import AccessRefused, ArchiverError, StoreBusy, StoreUnfit
+from archiver.core.model import Dependency
+from archiver.service.proof import LASTS, FirstProof, StoreProof, renewed
+from tests.fakes.events import Events
+from tests.fakes.time import Clock
+from tests.fakes.waiting import until
+from tests.fixtures.ledgers import open_ledger
+from tests.house import Breakers, Ledger, breakers_on
+
+CARELESS = replace(Capabilities(), create_only=False)
+
+
+@dataclass
+class Bucket:
+    """A store that can do as it is told here, and keeps what it was asked."""
+
+    can: Capabilities = field(default_factory=Capabilities)
+    refuses: ArchiverError | None = None
+    waits: Callable[[], object] = lambda: None
+    proven: int = 0
+    relied: list[tuple[Capabilities, CreateOnly]] = field(default_factory=list)
+
+    def prove(self, key: str) -> Capabilities:
+        assert key == "p/probe"
+        self.proven += 1
+        self.waits()
+        if self.refuses is not None:
+            raise self.refuses
+        return self.can
+
+    def rely_on(self, known: Capabilities, demand: CreateOnly) -> None:
+        self.relied.append((known, demand))
+
+
+class Rig:
+    """Everything around one proof."""
+
+    def __init__(self, folder: Path) -> None:
+        self.ledger: Ledger = open_ledger(folder)
+        self.bucket, self.clock, self.log = Bucket(), Clock(), Events()
+        self.breakers: Breakers = breakers_on(self.ledger, self.clock, self.log)
+
+    def close(self) -> None:
+        self.ledger.close()
+
+    def proof(self, demand: CreateOnly = CreateOnly.REQUIRED, name: str = "here, bucket b") -> StoreProof:
+        """Return that of a process that begins now."""
+        return StoreProof(self.bucket, self.ledger.proofs, name, "p/probe", demand, self.clock, self.log)
+
+    @property
+    def is_paused(self) -> bool:
+        return self.breakers.is_paused(Dependency.STORE)
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    with closing(Rig(tmp_path)) as made:
+        yield made
+
+
+def test_store_is_proven_once_and_the_next_process_relies_on_it(rig: Rig) -> None:
+    first = rig.proof()
+    first.ensure()
+    first.ensure()
+    rig.proof().ensure()
+    assert rig.bucket.proven == 1
+    assert rig.bucket.relied == [(Capabilities(), CreateOnly.REQUIRED)] * 2
+
+
+def test_proof_of_yesterday_is_taken_anew_at_the_start_and_by_who_runs_on(rig: Rig) -> None:
+    lasting = rig.proof()
+    lasting.ensure()
+    lasting.renew()
+    assert rig.bucket.proven == 1
+    rig.clock.now += LASTS
+    lasting.renew()
+    rig.proof().ensure()
+    assert rig.bucket.proven == 2
+    rig.clock.now += LASTS
+    rig.proof().ensure()
+    assert rig.bucket.proven == 3
+
+
+def test_proof_does_not_hold_once_the_clock_was_set_back_far(rig: Rig) -> None:
+    rig.proof().ensure()
+    rig.clock.now -= 2 * LASTS
+    rig.proof().ensure()
+    assert rig.bucket.proven == 2
+
+
+def test_proof_of_other_settings_is_not_taken_for_this_one(rig: Rig) -> None:
+    rig.proof().ensure()
+    rig.proof(name="here, bucket c").ensure()
+    assert rig.bucket.proven == 2
+
+
+def test_store_that_overwrites_is_refused_by_name_and_asked_again_at_the_next_start(rig: Rig) -> None:
+    rig.bucket.can = CARELESS
+    with pytest.raises(StoreUnfit, match="here, bucket b: no create-only writes"):
+        FirstProof(rig.proof(), rig.breakers).take()
+    assert rig.bucket.relied == []
+    rig.bucket.can = Capabilities()
+    FirstProof(rig.proof(), rig.breakers).take()
+    assert rig.bucket.proven == 2
+    assert rig.bucket.relied
+
+
+def test_store_that_overwrites_is_taken_as_best_effort_where_that_is_accepted(rig: Rig) -> None:
+    rig.bucket.can = CARELESS
+    proof = rig.proof(CreateOnly.BEST_EFFORT)
+    FirstProof(proof, rig.breakers).take()
+    assert proof.is_best_effort
+    assert rig.bucket.relied == [(CARELESS, CreateOnly.BEST_EFFORT)]
+    [told] = rig.log.of("store.degraded")
+    assert told["subject"] == "create-only"
+    assert "best-effort" in str(told["hint"])
+
+
+def test_what_was_accepted_as_best_effort_is_refused_once_it_is_no_longer(rig: Rig) -> None:
+    rig.bucket.can = CARELESS
+    rig.proof(CreateOnly.BEST_EFFORT).ensure()
+    with pytest.raises(StoreUnfit):
+        rig.proof(CreateOnly.REQUIRED).ensure()
+
+
+@pytest.mark.parametrize("error", [StoreBusy("away"), AccessRefused("403")])
+def test_store_that_cannot_be_proven_at_the_start_is_paused_and_proven_later(rig: Rig, error: ArchiverError) -> None:
+    rig.bucket.refuses = error
+    proof = rig.proof()
+    FirstProof(proof, rig.breakers).take()
+    assert rig.is_paused
+    assert rig.bucket.relied == []
+    rig.bucket.refuses = None
+    proof.ensure()
+    assert rig.bucket.relied
+
+
+def test_silent_store_keeps_the_start_waiting_for_a_while_only_and_ends_its_pause_by_itself(rig: Rig) -> None:
+    answer = threading.Event()
+    rig.bucket.waits = lambda: answer.wait(60)
+    FirstProof(rig.proof(), rig.breakers, patience=0.01).take()
+    assert rig.is_paused
+    answer.set()
+    until(lambda: not rig.is_paused, what="the store is proven, and its pause over")
+    assert rig.bucket.relied
+
+
+@pytest.mark.parametrize("change", ["busy", "careless"])
+def test_store_that_is_no_longer_fit_when_the_proof_is_renewed_is_paused(rig: Rig, change: str) -> None:
+    proof = rig.proof()
+    proof.ensure()
+    rig.clock.now += LASTS + timedelta(seconds=1)
+    if change == "busy":
+        rig.bucket.refuses = StoreBusy("away")
+    else:
+        rig.bucket.can = CARELESS
+    renewed(proof, rig.breakers)
+    assert rig.is_paused
+    with pytest.raises(ArchiverError):
+        proof.ensure()
