@@ -165,6 +165,11 @@ class Rule:
     key: str = ""
     seen: int = 0
 
+    @property
+    def hits(self) -> int:
+        """How often the action was done: a rule that never was proves nothing."""
+        return max(0, min(self.seen - self.nth + 1, self.times))
+
     def takes(self, request: Request) -> bool:
         path = unquote(request.target.partition("?")[0])
         if self.operation not in ("*", operation_of(request)) or not path.endswith(self.key):

@@ -24,8 +24,10 @@ EACH = [
     *servers.OF_EVERY_RUN,
     *(pytest.param(name, marks=[pytest.mark.slow, pytest.mark.timeout(300)]) for name in servers.SLOW),
 ]
-COLUMNS = ("create_only", "create_only_multipart", "replaces", "multipart", "checks_sha256", "checks_parts")
-COLUMNS += ("checks_whole", "names_sha256", "echoes", "etag_is_md5", "names_etag", "listing")
+COLUMNS = [
+    *("create_only", "create_only_multipart", "replaces", "multipart", "checks_sha256", "checks_parts"),
+    *("checks_whole", "names_sha256", "echoes", "etag_is_md5", "names_etag", "listing"),
+]
 
 
 def proven(server: S3Server) -> Capabilities:
