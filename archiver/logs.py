@@ -34,6 +34,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "task.claimed": "a task is being worked on",
         "record.fetched": "the provider answered for a task",
         "record.blemished": "the provider's JSON is broken where nobody needs it; it was read, its places are named",
+        "record.not_taken": "an address in a record is not asked for: what it is instead of audio, or why it cannot be",
         "record.not_ready": "the provider is still at work; the task is asked about again later",
         "task.listed": "the stems of a task, and its deadline, are known",
         "stem.started": "a stem is being fetched",

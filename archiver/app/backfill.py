@@ -10,8 +10,8 @@ from pathlib import Path
 
 from archiver.adapters.queue_file import read_ids
 from archiver.app.assembly import Parts
-from archiver.core.errors import QueueUnreadable
 from archiver.core.intake import Intake
+from archiver.ports.work import QueueUnreadable
 from archiver.service.backfill import Backfill, BackfillOptions, BackfillResult, Enrolment, Standing, Verdict
 from archiver.service.quarantine import QuarantineWatch
 from archiver.service.shutdown import Shutdown, unless_asked

@@ -12,9 +12,9 @@ from archiver.adapters.queue_file import QueueFile
 from archiver.app.ledger import on_server
 from archiver.app.places import owners_folder, queue_name
 from archiver.core.attention import QueueStanding
-from archiver.core.errors import QueueUnreadable
 from archiver.core.intake import Cursor
 from archiver.core.reports import Process
+from archiver.ports.work import QueueUnreadable
 from archiver.settings import Settings
 
 BATCHES = 200

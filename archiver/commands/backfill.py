@@ -151,7 +151,8 @@ def _is_one_stream() -> bool:
 @contextmanager
 def _faults_as_events(log: EventLog) -> Iterator[None]:
     """Do as `faults`, but on a stream of events: the fault is one more of them."""
-    from archiver.core.errors import LedgerFault, QueueUnreadable
+    from archiver.core.errors import LedgerFault
+    from archiver.ports.work import QueueUnreadable
 
     with faults():
         try:

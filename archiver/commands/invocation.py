@@ -69,7 +69,8 @@ def settings_of(context: typer.Context, *need: str) -> Loaded:
 @contextmanager
 def faults() -> Iterator[None]:
     """Turn each fault that an operator can mend into one clear line and an exit code."""
-    from archiver.core.errors import LedgerFault, QueueUnreadable, SettingsFault, StoreUnfit
+    from archiver.core.errors import LedgerFault, SettingsFault, StoreUnfit
+    from archiver.ports.work import QueueUnreadable
 
     try:
         yield

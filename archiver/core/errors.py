@@ -189,6 +189,13 @@ class NoLink(ArchiverError):
     hint = "`stem-archiver retry ID` once the provider lists the stem again"
 
 
+class NotTaken(NoLink):
+    """The record names the stem by what cannot be asked for: a relative URL, data inside it, too many files."""
+
+    code = "record.not_taken"
+    hint = "its place in the record is told by `stem-archiver show ID`; `acknowledge ID` where it is not wanted"
+
+
 class BodyNotAudio(ArchiverError):
     """The first bytes are no audio container's (an HTML page with status 200, say)."""
 
@@ -386,14 +393,6 @@ class LedgerFault(Exception):
 
 class LedgerAbsent(LedgerFault):
     """There is no ledger yet, and whoever asked makes none."""
-
-
-class QueueUnreadable(Exception):
-    """The queue file cannot be read or appended to. Carries a hint."""
-
-    def __init__(self, path: str, why: str, hint: str) -> None:
-        super().__init__(f"{path}: {why}")
-        self.path, self.hint = path, hint
 
 
 class SettingsFault(Exception):

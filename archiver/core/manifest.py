@@ -9,11 +9,18 @@ from datetime import datetime
 
 from archiver.core.capabilities import CreateOnly
 from archiver.core.model import Claim, StemRow
+from archiver.core.records.left_out import LeftOut
 from archiver.core.states import StemState
 
 
 def manifest_of(
-    claim: Claim, stems: Iterable[StemRow], *, version: str, now: datetime, best_effort: bool = False
+    claim: Claim,
+    stems: Iterable[StemRow],
+    *,
+    version: str,
+    now: datetime,
+    best_effort: bool = False,
+    left_out: Iterable[LeftOut] = (),
 ) -> bytes:
     """Return the manifest as UTF-8 JSON, sealed with the SHA-256 of itself without the seal.
 
@@ -32,6 +39,8 @@ def manifest_of(
     }
     if best_effort:
         document["create_only"] = CreateOnly.BEST_EFFORT.value
+    if not_taken := [{"field": each.field, "source_url": each.url, "reason": each.kind} for each in left_out]:
+        document["not_taken"] = not_taken
     document["seal"] = f"sha256:{seal_of(document)}"
     return (json.dumps(document, indent=1, ensure_ascii=True) + "\n").encode()
 

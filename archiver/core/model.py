@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NewType
 
+from archiver.core.records.left_out import LeftOut
 from archiver.core.states import StemState, TaskState
 
 TaskId = NewType("TaskId", str)
@@ -87,7 +88,7 @@ class StemSource:
     name: StemName
     """Lower-case words joined by `_`, unique in the task; becomes part of the object key."""
     url: str
-    """Absolute, percent-encoded, as it must be requested. May carry a secret query: never log it."""
+    """As it must be requested, encoded; may hold secrets. If no `text.is_address`: why it cannot be, fit for logs."""
     field: str
     """The place in the record, e.g. `vocalUrl` or `originData[0].extract`."""
     duration: float | None = None
@@ -110,6 +111,7 @@ class RecordInfo:
     """Free of URLs' paths and queries, and of control characters."""
     document: str = ""
     """The answer's JSON as it came, every URL without its query; what record-info.json holds."""
+    left_out: tuple[LeftOut, ...] = ()
     answered_at: datetime | None = field(default=None, compare=False)
     """The provider's own time when it answered; None where it told none."""
     blemish: str = field(default="", compare=False)

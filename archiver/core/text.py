@@ -12,7 +12,7 @@ from urllib.parse import quote
 MAX_TEXT: Final = 500
 """Characters of a scrubbed text."""
 
-MAX_URL: Final = 4096
+MAX_URL: Final = 16384
 """Characters of a URL, once encoded; a longer one is no URL of the provider's."""
 
 # ---------------------------------------------------------------------- characters
@@ -155,6 +155,11 @@ def usable_url(text: str) -> str | None:
         return None
     url = f"{parts['scheme'].lower()}://{_encoded(userinfo)}{at}{host}{_encoded(parts['path'] + parts['query'])}"
     return url if len(url) <= MAX_URL else None
+
+
+def is_address(text: str) -> bool:
+    """Return whether the `url` of a StemSource can be requested."""
+    return text.startswith(("https://", "http://"))
 
 
 def _host_in(rest: str) -> str:

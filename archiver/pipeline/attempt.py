@@ -28,6 +28,7 @@ from archiver.core.model import (
     Subject,
     Yielded,
 )
+from archiver.core.records.record import left_out_of
 from archiver.core.states import StemState, TaskState
 from archiver.core.text import host_of
 from archiver.core.transfer import Transfer
@@ -240,8 +241,14 @@ class TaskAttempt:
         record = claim.document.encode()
         store.put_document(record_key(context.prefix, claim.task_id), record, same=lambda theirs: theirs == record)
         context.checkpoint("record.put")
-        rows, best_effort = self._listing.rows.values(), context.is_best_effort()
-        manifest = manifest_of(claim, rows, version=context.version, now=now, best_effort=best_effort)
+        manifest = manifest_of(
+            claim,
+            self._listing.rows.values(),
+            version=context.version,
+            now=now,
+            best_effort=context.is_best_effort(),
+            left_out=left_out_of(claim.document),
+        )
         store.put_document(
             manifest_key(context.prefix, claim.task_id),
             manifest,

@@ -23,9 +23,13 @@ from archiver.core.model import (
     Yielded,
 )
 from archiver.core.states import StemState, TaskState
+from archiver.core.text import is_address
 from archiver.pipeline.context import TaskContext
 from archiver.pipeline.neutral import NeutralProbe
 from archiver.ports.provider import RecordApi
+
+_MOST_NAMED = 20
+"""Events about what is left out of one record; the manifest has it all."""
 
 
 class Listing:
@@ -121,9 +125,15 @@ class Listing:
             self.rows = {row.name: row for row in claim.stems}
         log = self._context.log
         for source in record.stems:
-            if not source.known and source.name not in known:
+            if source.name in known:
+                continue
+            if not is_address(source.url):
+                log.warning("record.not_taken", task_id=claim.task_id, field=source.field, reason=source.url)
+            elif not source.known:
                 self._context.observer.unknown_name()
                 log.warning("stem.unknown_name", task_id=claim.task_id, stem=source.name, field=source.field)
+        for left in () if known else record.left_out[:_MOST_NAMED]:
+            log.info("record.not_taken", task_id=claim.task_id, field=left.field, reason=f"{left.kind}: {left.url}")
         log.info(
             "task.listed",
             task_id=claim.task_id,

@@ -18,13 +18,14 @@ from archiver.core.errors import (
     Interrupted,
     LinkSpent,
     NoLink,
+    NotTaken,
     Preempted,
     Verdict,
 )
 from archiver.core.keys import object_key
 from archiver.core.model import Dependency, Receipt, StemRow, StoredObject
 from archiver.core.states import StemEvent, StemState
-from archiver.core.text import host_of
+from archiver.core.text import host_of, is_address
 from archiver.core.transfer import Transfer, time_limit
 from archiver.pipeline.context import TaskContext
 from archiver.pipeline.duplicates import Duplicate, Duplicates
@@ -115,6 +116,8 @@ class StemTransfer:
         return link
 
     def _try(self, url: str) -> Receipt:
+        if not is_address(url):
+            raise NotTaken(url)
         began = time.monotonic()
         task_id, name, log = self._listing.claim.task_id, self._row.name, self._context.log
         log.info("stem.started", task_id=task_id, stem=name, url=self._row.url_shown)

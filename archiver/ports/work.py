@@ -11,6 +11,14 @@ from archiver.core.intake import Cursor, Intake
 from archiver.core.model import Due, Stage, TaskId
 
 
+class QueueUnreadable(Exception):
+    """The queue file cannot be read or appended to. Carries a hint."""
+
+    def __init__(self, path: str, why: str, hint: str) -> None:
+        super().__init__(f"{path}: {why}")
+        self.path, self.hint = path, hint
+
+
 class Queue(Protocol):
     """The queue file: an append-only inbox that is never rewritten."""
 

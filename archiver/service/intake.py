@@ -6,12 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from archiver.core.errors import QueueUnreadable
 from archiver.core.intake import Cursor, Intake
 from archiver.core.model import DEFAULT_ACCOUNT
 from archiver.ports.ledger import Intakes
 from archiver.ports.runtime import Checkpoint, Clock, EventLog, unobserved
-from archiver.ports.work import Queue
+from archiver.ports.work import Queue, QueueUnreadable
 
 
 @dataclass(slots=True)

@@ -26,9 +26,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from archiver.adapters.queue_file import QueueFile, SizeLimits, read_ids
-from archiver.core.errors import QueueUnreadable
 from archiver.core.intake import Cursor, Intake, Reject
 from archiver.core.model import TaskId
+from archiver.ports.work import QueueUnreadable
 from tests.fixtures.profiles import examples
 
 

@@ -13,7 +13,7 @@ from archiver.core.model import Phase, RecordInfo
 from archiver.core.records.document import document_of
 from archiver.core.records.envelope import NotAnAnswer, read_envelope
 from archiver.core.records.record import record_of
-from archiver.core.text import scrub, shown_url, usable_url
+from archiver.core.text import MAX_URL, is_address, scrub, shown_url, usable_url
 
 SECRET = "s3cr3t" + "T0ken" * 2  # in two pieces: hypothesis draws the constants that it finds in a module
 KEYS = st.sampled_from(
@@ -128,17 +128,25 @@ CLEAN_URL = re.compile(r"https?://[!-~]+")
 
 def assert_sound(record: RecordInfo) -> None:
     names = [stem.name for stem in record.stems]
-    assert len(names) == len(set(names)) <= 200
+    assert len(names) == len(set(names)) <= 201
     for stem in record.stems:
         assert NAME.fullmatch(stem.name)
         assert stem.name != "manifest"
-        assert CLEAN_URL.fullmatch(stem.url)
-        assert len(stem.url) <= 4096
-        assert usable_url(stem.url) == stem.url
+        if is_address(stem.url):
+            assert CLEAN_URL.fullmatch(stem.url)
+            assert len(stem.url) <= MAX_URL
+            assert usable_url(stem.url) == stem.url
+        else:
+            assert SECRET not in stem.url
+            assert stem.url.isprintable()
+            assert shown_url(stem.url) == stem.url
         assert re.fullmatch(r"[A-Za-z0-9_\[\].-]+", stem.field)
         assert stem.duration is None or 0 < stem.duration < float("inf")
         assert SECRET not in shown_url(stem.url)
         assert SECRET not in stem.name + stem.field
+    for left in record.left_out:
+        assert SECRET not in left.field + left.url
+        assert left.url.isprintable()
     for moment in (record.created_at, record.completed_at):
         assert moment is None or datetime(2000, 1, 1, tzinfo=UTC) <= moment < datetime(2100, 1, 1, tzinfo=UTC)
     for text in (record.error_message, record.flag):
@@ -243,3 +251,32 @@ def test_scrub_of_any_text_is_one_printable_line_without_secrets(pieces: list[st
     assert SECRET not in scrubbed
     assert scrubbed.encode().decode() == scrubbed
     assert not re.search(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e]", scrubbed)
+
+
+@st.composite
+def nested_urls(draw: st.DrawFn) -> tuple[object, set[str]]:
+    """Draw any JSON around http(s) URLs, with those that stand in it."""
+    found: set[str] = set()
+
+    def url(path: str) -> str:
+        found.add(f"https://cdn.test/{path}")
+        return f"https://cdn.test/{path}"
+
+    urls = st.text("abcdefghij019_", min_size=1, max_size=9).map(url)
+    keys = st.sampled_from(["stems", "vocalUrl", "urls", "a", "image", "originData", "audio_url", "extract", "x-y"])
+    value = draw(
+        st.recursive(
+            urls | st.none() | st.integers(),
+            lambda inner: _and_as_text(st.lists(inner, max_size=4) | st.dictionaries(keys | SAFE, inner, max_size=5)),
+            max_leaves=20,
+        )
+    )
+    return value, {each for each in found if each in json.dumps(value)}
+
+
+@given(nested_urls())
+def test_every_url_in_a_result_is_listed_or_named(drawn: tuple[object, set[str]]) -> None:
+    value, found = drawn
+    record = record_of({"response": {"any": value}, "successFlag": "SUCCESS"})
+    named = {stem.url for stem in record.stems} | {left.url for left in record.left_out}
+    assert {url for url in found if f'"{url}"' in json.dumps(value).replace("\\", "")} <= named

@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from archiver.core.errors import QueueUnreadable
+from archiver.ports.work import QueueUnreadable
 
 _HINTS: Mapping[type[OSError], str] = {
     FileNotFoundError: "create it, or set queue.path; `stem-archiver enqueue ID` creates it in an existing folder",

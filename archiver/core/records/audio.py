@@ -36,8 +36,12 @@ def named(found: list[Audio], *, awaited: Collection[str]) -> tuple[StemSource, 
     """Give each audio its name: unique, and the same in whatever order the record lists it.
 
     A field owns its plain name. An item takes it only when nothing else may ever claim it: where two items
-    share a name, each gets a suffix, and so does one with the name of a field that is `awaited`.
+    share a name, each gets a suffix, and so does one with the name of a field that is `awaited`. One more stands for
+    all that are beyond MAX_STEMS.
     """
+    if len(found) > MAX_STEMS:
+        beyond = f"{len(found) - MAX_STEMS} more than the {MAX_STEMS} files that are taken of one task"
+        found = [*found[:MAX_STEMS], Audio("more", beyond, "response", known=False)]
     owners = {audio.name: audio for audio in reversed(found) if audio.flat}
     claims = Counter(audio.name for audio in found)
     names: dict[Audio, str] = {}

@@ -60,5 +60,7 @@ def _cleaned_text(text: str, key: str, depth: int) -> str:
 
 def _hidden(text: str) -> str:
     """Return `text` as it came where it holds no URL, however disguised; else printable and without its URLs."""
+    if text.isascii() and text.isidentifier():  # as nearly all keys are
+        return text
     shown = bare(text)
     return text if shown == without_controls(text) and without_urls(text) == text else shown

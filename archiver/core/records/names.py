@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 from typing import Final
 
 from archiver.core.text import scrub
@@ -16,8 +17,16 @@ _WORD_STARTS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 def words_of(text: str) -> str:
     """Return `text` as lower-case ASCII words joined by `_`: `backingVocals` as `backing_vocals`."""
+    return _words_of_key(text) if len(text) <= MAX_NAME else _words_of(text)
+
+
+def _words_of(text: str) -> str:
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
     return re.sub(r"[^a-z0-9]+", "_", _WORD_STARTS.sub("_", plain).lower()).strip("_")
+
+
+_words_of_key = lru_cache(1024)(_words_of)
+"""Records have the same keys again and again."""
 
 
 def joined(name: str, *tails: str) -> str:

@@ -12,7 +12,8 @@ from typing import Final
 from archiver.core.model import Phase, RecordInfo
 from archiver.core.records.audio import named
 from archiver.core.records.document import document_of
-from archiver.core.records.fields import code_of, first_of, moment_of, text_of
+from archiver.core.records.fields import code_of, first_of, json_in, moment_of, text_of
+from archiver.core.records.left_out import LeftOut
 from archiver.core.records.names import MAX_NAME
 from archiver.core.records.separation import FLAT_STEMS, audio_of
 from archiver.core.text import scrub
@@ -29,16 +30,24 @@ def record_of(data: object) -> RecordInfo:
         return RecordInfo(Phase.PENDING, document=document_of(data))
     flag = _flag(data)
     phase = _phase(flag)
+    audio, left_out = audio_of(data)
     return RecordInfo(
         phase=phase,
-        stems=named(audio_of(data), awaited=FLAT_STEMS if phase is Phase.PENDING else ()),
+        stems=named(audio, awaited=FLAT_STEMS if phase is Phase.PENDING else ()),
         flag=flag,
         created_at=moment_of(first_of(data, "createTime", "create_time")),
         completed_at=moment_of(first_of(data, "completeTime", "complete_time")),
         error_code=_error_code(first_of(data, "errorCode", "error_code")),
         error_message=scrub(text_of(first_of(data, "errorMessage", "error_message"))),
         document=document_of(data),
+        left_out=tuple(left_out),
     )
+
+
+def left_out_of(document: str) -> tuple[LeftOut, ...]:
+    """Return what is left out of the record that `document` holds; never raises."""
+    inner = json_in(document)
+    return () if inner is None else record_of(inner).left_out
 
 
 def _flag(data: Mapping[str, object]) -> str:

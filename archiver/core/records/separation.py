@@ -2,23 +2,25 @@
 
 Each http(s) string under a `*Url` / `*_url` key of `response` (or of a callback's `vocal_separation_info` /
 `vocal_removal_info`) counts, and each item of `originData`, flat or nested by role (`extract`, `remove`). An
-undocumented key counts too, marked `known=False`: the provider has added stems before. Left out are only keys that
-name a callback or webhook, a stream (its hosts answer with empty bodies), an image or a video.
+undocumented key counts too, marked `known=False`: the provider has added stems before. Whatever else there is that
+looks like an address is found by `leaves`. Left out, by name, is only what is a stream (its hosts answer with empty
+bodies), an image, a video or a text.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
-from itertools import islice
+from itertools import chain
 from typing import Final
 
-from archiver.core.records.audio import MAX_STEMS, Audio
+from archiver.core.records.audio import Audio
 from archiver.core.records.fields import duration_of, first_of, id_of, object_of, text_of
+from archiver.core.records.left_out import LeftOut
 from archiver.core.records.names import field_name, joined, slug_of, words_of
-from archiver.core.text import shown_url, usable_url
+from archiver.core.records.others import address_of, others_in, what_else
+from archiver.core.text import shown_url
 
 FLAT_STEMS: Final = (
     "vocal",
@@ -39,23 +41,32 @@ FLAT_STEMS: Final = (
 )
 """The names that belong to documented fields of `response` (provider's docs); `origin` is the source mix."""
 
-_NO_AUDIO = re.compile(r"(?:^|_)(?:(?:call_?back|web_?hook)$|(?:stream|streaming|images?|videos?)(?:_|$))")
-_AUDIO_KEYS: Final = ("audio", "")
+_CALLBACK = re.compile(r"(?:^|_)(?:call_?back|web_?hook)$")
+_PLACEHOLDER = re.compile(r"https?://[^/?]*/?")
 _SHORTEST_ID: Final = 16
-_MAX_ITEMS: Final = 5 * MAX_STEMS
+_AUDIO_KEYS: Final = ("audio", "")
 
 
-def audio_of(data: Mapping[str, object]) -> list[Audio]:
-    """Return the union of all that `data` names, documented fields first, at most MAX_STEMS."""
+def audio_of(data: Mapping[str, object]) -> tuple[list[Audio], list[LeftOut]]:
+    """Return the union of all that `data` names, documented fields first, and what of it is no audio by its name."""
     flat: dict[tuple[str, str], Audio] = {}
     items: dict[str, Audio] = {}
-    for answer in _answers(data):
+    others: dict[str, Audio] = {}
+    left_out: dict[LeftOut, None] = {}
+    answers = [*filter(None, _answers(data))]
+    for answer in answers:
         for audio in _flat_audio(answer):
             flat.setdefault((audio.name, audio.url), audio)
         for audio in _origin_audio(answer):
             items.setdefault(audio.url, audio)
-    fields = sorted(flat.values(), key=_field_order)[:MAX_STEMS]
-    return _merged(fields, islice(items.values(), _MAX_ITEMS))[:MAX_STEMS]
+    taken = {audio.url for audio in (*flat.values(), *items.values())}
+    for found in chain.from_iterable(others_in(answer, taken=taken, known=FLAT_STEMS) for answer in answers):
+        if isinstance(found, Audio):
+            others.setdefault(found.url, found)
+        else:
+            left_out.setdefault(found)
+    fields = sorted(flat.values(), key=_field_order)
+    return [*_merged(fields, items.values()), *others.values()], list(left_out)
 
 
 def _answers(data: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
@@ -77,7 +88,7 @@ def _origin_audio(answer: Mapping[str, object]) -> Iterator[Audio]:
     for key in ("originData", "origin_data"):
         listed = answer.get(key)
         items = listed if isinstance(listed, list) else [listed]
-        for index, item in enumerate(items[:_MAX_ITEMS]):
+        for index, item in enumerate(items):
             yield from _item_audio(item, f"{key}[{index}]")
 
 
@@ -111,12 +122,14 @@ def _entry_audio(entry: Mapping[str, object], field: str, *, role: str) -> Itera
 def _urls_in(entry: Mapping[str, object]) -> Iterator[tuple[str, str, str]]:
     """Yield key, name (the key without `Url`) and encoded URL of each string that may be audio."""
     for key, value in entry.items():
+        if not isinstance(value, str) or not value:
+            continue
         words = words_of(key)
         name = words.removesuffix("url").strip("_")
-        if not isinstance(value, str) or not words.endswith("url") or _NO_AUDIO.search(name):
+        if not words.endswith("url") or _CALLBACK.search(name):
             continue
-        url = usable_url(value)
-        if url is not None:
+        url = address_of(value)
+        if url is not None and not what_else(name, url, documented=name in FLAT_STEMS or name in _AUDIO_KEYS):
             yield key, name, url
 
 
@@ -125,23 +138,27 @@ def _field_order(audio: Audio) -> tuple[int, str]:
     return known, audio.field
 
 
-def _merged(fields: list[Audio], items: Iterable[Audio]) -> list[Audio]:
+def _merged(fields: list[Audio], items: Collection[Audio]) -> list[Audio]:
     """Return `fields`, with the durations of their duplicates, and the items that duplicate none of them.
 
-    A duplicate has the same URL, or an id that stands in a field's file name (in the docs' examples the items'
-    URLs are placeholders). An id that two items share says nothing about which file it is.
+    A duplicate has the same URL. Where its own is a bare host, as the placeholders in the docs' examples are, its id
+    tells it too, where it stands in the file name of one field alone and no other item has it.
     """
-    items = list(items)
-    uses = Counter(item.id for item in items)
-    file_names = [shown_url(field.url).rpartition("/")[2] for field in fields]
     merged = list(fields)
+    places = {field.url: at for at, field in enumerate(fields)}
     for item in items:
-        has_own_id = len(item.id) >= _SHORTEST_ID and uses[item.id] == 1
-        duplicates = [
-            at for at, field in enumerate(fields) if field.url == item.url or (has_own_id and item.id in file_names[at])
-        ]
-        for at in duplicates:
-            merged[at] = replace(merged[at], duration=merged[at].duration or item.duration)
-        if not duplicates:
+        at = places.get(item.url)
+        if at is None and _PLACEHOLDER.fullmatch(item.url):
+            at = _place_of_id(item, fields, items)
+        if at is None:
             merged.append(item)
+        else:
+            merged[at] = replace(merged[at], duration=merged[at].duration or item.duration)
     return merged
+
+
+def _place_of_id(item: Audio, fields: list[Audio], items: Collection[Audio]) -> int | None:
+    if len(item.id) < _SHORTEST_ID or sum(other.id == item.id for other in items) > 1:
+        return None
+    places = [at for at, field in enumerate(fields) if item.id in shown_url(field.url).rpartition("/")[2]]
+    return places[0] if len(places) == 1 else None

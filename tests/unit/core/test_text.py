@@ -48,7 +48,7 @@ def test_url_is_encoded_exactly_once(raw: str, url: str) -> None:
 
 def test_url_of_exactly_the_cap_is_usable() -> None:
     base = "https://a.test/"
-    longest = base + "x" * (4096 - len(base))
+    longest = base + "x" * (16384 - len(base))
     assert usable_url(longest) == longest
     assert usable_url(longest + "x") is None
 

@@ -42,10 +42,13 @@ from archiver.core.model import (
     RecordInfo,
     Refused,
     Stage,
+    StemName,
     StemSource,
     TaskId,
     Yielded,
 )
+from archiver.core.records.document import document_of
+from archiver.core.records.record import record_of
 from archiver.core.states import StemState
 from archiver.core.transfer import Transfer
 from archiver.service.deadlines import DeadlineWatch
@@ -154,6 +157,42 @@ def test_record_with_a_blemish_is_archived_and_the_blemish_logged(world: Path) -
     assert world.go() == Archived()
     logged = world.events.of("record.blemished")
     assert [(fields["task_id"], fields["blemish"]) for fields in logged] == [(TASK, "a broken character at byte 9")]
+
+
+def test_address_that_cannot_be_asked_for_is_refused_with_its_place_and_the_rest_is_stored(world: Path) -> None:
+    relative = StemSource(StemName("bass"), "a URL that names no host: /bass.mp3", "bassUrl")
+    world.lists(world.serves("vocal", VOCAL), relative)
+    outcome = world.go_until(lambda outcome: not isinstance(outcome, Later))
+    reason = "record.not_taken: a URL that names no host: /bass.mp3"
+    assert isinstance(outcome, Refused)
+    assert (outcome.reason, outcome.at is not None) == (reason, True)
+    assert [each["field"] for each in world.events.of("record.not_taken")] == ["bassUrl"]
+    bass, vocal = world.manifest()["bass"], world.manifest()["vocal"]
+    assert (bass["state"], bass["field"], bass["reason"]) == ("refused", "bassUrl", reason)
+    assert vocal["state"] == "stored"
+
+
+def test_address_that_can_be_asked_for_later_is_had_without_an_operator(world: Path) -> None:
+    vocal, bass = world.serves("vocal", VOCAL), world.serves("bass", DRUMS)
+    world.lists(vocal, replace(bass, url="a URL that names no host: /bass.mp3"))
+    refused = world.go_until(lambda outcome: isinstance(outcome, Refused))
+    assert isinstance(refused, Refused)
+    assert refused.at is not None
+    world.now = refused.at
+    world.lists(vocal, bass)
+    assert world.go() == Archived()
+
+
+def test_what_is_left_out_of_a_record_is_named_in_an_event_and_in_the_manifest(world: Path) -> None:
+    data = {"response": {"imageUrl": "https://cdn.example/c.png?sig=SECRET"}}
+    left_out = record_of(data).left_out
+    record = world.lists(world.serves("vocal", VOCAL))
+    world.api.knows(TaskId(TASK), replace(record, left_out=left_out, document=document_of(data)))
+    assert world.go() == Archived()
+    shown = "https://cdn.example/c.png"
+    assert [each["reason"] for each in world.events.of("record.not_taken")] == [f"an image: {shown}"]
+    manifest = json.loads(world.store.objects[f"p/{TASK}/manifest.json"])
+    assert manifest["not_taken"] == [{"field": "imageUrl", "source_url": shown, "reason": "an image"}]
 
 
 def test_observer_sees_each_failed_try_once_by_its_error(world: Path) -> None:

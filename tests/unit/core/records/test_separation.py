@@ -6,7 +6,11 @@ import json
 
 import pytest
 
+from archiver.core.records.envelope import read_envelope
+from archiver.core.records.left_out import LeftOut
 from archiver.core.records.record import record_of
+from archiver.core.text import is_address, shown_url
+from tests import FIXTURES
 from tests.unit.core.records.readers import ID, item, response, urls
 
 
@@ -62,25 +66,125 @@ def test_field_that_only_resembles_those_is_kept(key: str) -> None:
         [],
         {"a": 1},
         "N/A",
-        "ftp://a.test/x",
-        "file:///etc/passwd",
-        "//a.test/x",
-        "a.test/x",
-        "https://",
-        "https:///x",
-        "https://exa mple.test/x",
-        "https://a.test:port/x",
-        "https://a.test\\@b.test/x",
-        "https://[::1/x",
+        "none",
+        "not made yet.",
+        "audio/mpeg",
         "javascript:alert(1)",
-        "data:audio/mp3;base64,AAAA",
-        "https://a.test/" + "a" * 4082,
-        "https://a.\ud800/x",
-        "https://." + "ä" * 300 + "/x",
     ],
 )
-def test_value_that_is_no_url_is_left_out(value: object) -> None:
-    assert record_of(response(vocalUrl=value, originData=[{"audio_url": value}, value])).stems == ()
+def test_value_that_is_no_address_is_passed_over(value: object) -> None:
+    record = record_of(response(vocalUrl=value, originData=[{"audio_url": value}, value]))
+    assert (record.stems, record.left_out) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("/bass.mp3", "a URL that names no host: /bass.mp3"),
+        ("a.test/x.mp3?sig=SECRET", "a URL that names no host: a.test/x.mp3"),
+        ("bass.mp3", "a URL that names no host: bass.mp3"),
+        ("//", "a URL that names no host: //"),
+        ("ftp://a.test/x", "a URL that is not by http: ftp://a.test"),
+        ("file:///etc/passwd", "a URL that is not by http: file://"),
+        ("https://", "no URL that can be asked for: https://"),
+        ("https:///x", "no URL that can be asked for: https://"),
+        ("https://exa mple.test/x", "no URL that can be asked for: https://exa mple.test/x"),
+        ("https://u:SECRET@a.test:port/x", "no URL that can be asked for: https://a.test"),
+        ("https://a.test\\@b.test/x", "no URL that can be asked for: https://a.test"),
+        ("https://[::1/x", "no URL that can be asked for: https://"),
+        ("https://a.\ud800/x", "no URL that can be asked for: https://"),
+        ("https://." + "ä" * 300 + "/x", "no URL that can be asked for: https://"),
+        ("data:audio/mp3;base64,SECRET", "data inside the record: data:audio/mp3"),
+        (
+            "https://a.test/x?SECRET" + "a" * 16384,
+            "a URL of 16407 characters, 16384 at most can be asked for: https://a.test",
+        ),
+    ],
+)
+@pytest.mark.parametrize("shape", ["field", "list", "item", "bare"])
+def test_address_that_cannot_be_asked_for_is_listed_with_its_reason(value: str, reason: str, shape: str) -> None:
+    shapes = {"bassUrl": value} if shape == "field" else {"bassUrls": [value]} if shape == "list" else {}
+    items = [{"audio_url": value, "stem_type_group_name": "Bass"}] if shape == "item" else []
+    (stem,) = record_of(response(**(shapes or {"originData": items or [{"bass_url": value}]}))).stems
+    assert (stem.name, stem.url) == ("bass", reason)
+    assert not is_address(stem.url)
+    assert shown_url(stem.url) == stem.url
+
+
+@pytest.mark.parametrize(
+    ("fields", "found"),
+    [
+        ({"drumsUrl": "//cdn.example/d.mp3"}, {"drums": "https://cdn.example/d.mp3"}),
+        ({"drumsUrl": ["https://cdn.example/d.mp3"]}, {"drums": "https://cdn.example/d.mp3"}),
+        ({"drumsUrls": ["https://cdn.example/d.mp3"]}, {"drums": "https://cdn.example/d.mp3"}),
+        ({"drums": {"url": "https://cdn.example/d.mp3"}}, {"drums": "https://cdn.example/d.mp3"}),
+        ({"drums": "https://cdn.example/d.mp3"}, {"drums": "https://cdn.example/d.mp3"}),
+        ({"drums": {"wav": {"href": "https://cdn.example/d.wav"}}}, {"drums_wav": "https://cdn.example/d.wav"}),
+        ({"stems": {"drumKit": "https://cdn.example/d"}}, {"stems_drum_kit": "https://cdn.example/d"}),
+        ({"result": '{"drums_url": "https://cdn.example/d.mp3"}'}, {"drums": "https://cdn.example/d.mp3"}),
+        (
+            {"drumsUrls": ["https://cdn.example/1.mp3", "https://cdn.example/2.mp3"]},
+            {"drums": "https://cdn.example/1.mp3", "drums_2": "https://cdn.example/2.mp3"},
+        ),
+        (
+            {"files": [{"stem_name": "Drum Kit", "link": "https://cdn.example/d"}]},
+            {"drum_kit": "https://cdn.example/d"},
+        ),
+        (
+            {"drumsUrl": "https://cdn.example/d.mp3?X-Amz-Security-Token=" + "x" * 4200},
+            {"drums": "https://cdn.example/d.mp3?X-Amz-Security-Token=" + "x" * 4200},
+        ),
+    ],
+)
+def test_address_of_another_shape_is_taken(fields: dict[str, object], found: dict[str, str]) -> None:
+    assert urls(record_of(response(**fields))) == found
+
+
+@pytest.mark.parametrize(
+    ("fields", "left_out"),
+    [
+        ({"imageUrl": "https://a.test/x?SECRET"}, LeftOut("imageUrl", "https://a.test/x", "an image")),
+        ({"images": ["https://a.test/x"]}, LeftOut("images[0]", "https://a.test/x", "an image")),
+        ({"streamAudioUrl": "https://a.test/x"}, LeftOut("streamAudioUrl", "https://a.test/x", "a stream")),
+        ({"videoUrl": "https://a.test/x"}, LeftOut("videoUrl", "https://a.test/x", "a video")),
+        ({"coverUrl": "https://a.test/x.jpeg?s"}, LeftOut("coverUrl", "https://a.test/x.jpeg", "an image")),
+        ({"midiUrl": "https://a.test/x.mid"}, LeftOut("midiUrl", "https://a.test/x.mid", "MIDI")),
+        ({"lyricsUrl": "https://a.test/x.lrc"}, LeftOut("lyricsUrl", "https://a.test/x.lrc", "a text")),
+        ({"note": "https://a.test/x is a song"}, LeftOut("note", "https://a.test/x%20is%20a%20song", "a text")),
+    ],
+)
+def test_address_of_what_is_no_audio_is_named(fields: dict[str, object], left_out: LeftOut) -> None:
+    record = record_of(response(**fields))
+    assert (record.stems, record.left_out) == ((), (left_out,))
+
+
+@pytest.mark.parametrize("key", ["param", "paramJson", "input", "callbackUrl", "progress_callback_urls", "webhook"])
+@pytest.mark.parametrize(
+    "value", ["https://a.test/x.mp3", ["https://a.test/x.mp3"], '{"audio_url": "https://a.test/x"}']
+)
+def test_input_inside_the_response_is_neither_taken_nor_named(key: str, value: object) -> None:
+    record = record_of(response(**{key: value}))
+    assert (record.stems, record.left_out) == ((), ())
+
+
+STEMS_OF_SHAPES = ("vocal", "drums", "guitar", "piano", "strings", "synth")
+
+
+def test_case_of_shapes_dropped_is_read_whole() -> None:
+    record = record_of(read_envelope((FIXTURES / "records" / "shapes-dropped.json").read_bytes()).data)
+    assert urls(record) == {
+        **{
+            name: f"https://cdn.example/{name}.mp3"
+            for name in ["vocal", "drums", "guitar", "piano", "strings", "synth"]
+        },
+        "bass": "a URL that names no host: /bass.mp3",
+        "fx": "data inside the record: data:audio/mpeg",
+    }
+
+
+def test_case_of_an_item_with_the_fields_id_has_three_stems() -> None:
+    record = record_of(read_envelope((FIXTURES / "records" / "one-item-with-the-fields-id.json").read_bytes()).data)
+    assert urls(record).keys() == {"vocal", "instrumental", "choir"}
 
 
 def test_snake_and_camel_case_of_one_field_are_one_stem() -> None:
@@ -132,8 +236,11 @@ def test_url_outside_the_response_is_no_stem() -> None:
 def test_stems_are_bounded() -> None:
     many = {f"k{number}Url": f"https://a.test/{number}" for number in range(201)}
     items = [{"audio_url": f"https://b.test/{number}"} for number in range(1000)]
-    assert len(record_of(response(**many)).stems) == 200
-    assert len(record_of(response(originData=items)).stems) == 200
+    fields, listed = record_of(response(**many)).stems, record_of(response(originData=items)).stems
+    assert len(fields) == len(listed) == 201
+    assert [stem.url for stem in (fields[-1], listed[-1])] == [
+        f"{count} more than the 200 files that are taken of one task" for count in (1, 800)
+    ]
     assert record_of(response(**many, vocalUrl="https://a.test/v")).stems[0].name == "vocal"
 
 
@@ -143,9 +250,14 @@ def test_item_with_the_url_of_a_field_is_its_duplicate_and_gives_the_duration() 
     assert (stem.name, stem.duration) == ("vocal", 9.5)
 
 
-def test_item_whose_id_stands_in_a_fields_file_name_is_its_duplicate() -> None:
-    record = record_of(response(vocalUrl=f"https://a.test/s/{ID}_V.mp3", originData=[item("https://b.test/1", id=ID)]))
+def test_placeholder_whose_id_stands_in_a_fields_file_name_is_its_duplicate() -> None:
+    record = record_of(response(vocalUrl=f"https://a.test/s/{ID}_V.mp3", originData=[item("https://example1", id=ID)]))
     assert [stem.name for stem in record.stems] == ["vocal"]
+
+
+def test_item_with_a_url_of_its_own_is_no_duplicate_whatever_its_id() -> None:
+    record = record_of(response(vocalUrl=f"https://a.test/{ID}_V.mp3", originData=[item("https://b.test/1", id=ID)]))
+    assert len(record.stems) == 2
 
 
 def test_item_whose_id_stands_only_in_a_fields_query_is_no_duplicate() -> None:

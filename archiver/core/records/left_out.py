@@ -1,0 +1,17 @@
+"""What a record names that is no audio."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """An address in a result that is no audio by its name."""
+
+    field: str
+    """As of a StemSource."""
+    url: str
+    """Without its query: fit for logs and manifests."""
+    kind: str
+    """What it is instead, with its article."""

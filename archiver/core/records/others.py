@@ -1,0 +1,188 @@
+"""Addresses in a result that stand where no rule expects them: none is dropped without a word.
+
+Lists, nested objects, JSON inside strings, keys without `Url`, protocol-relative URLs are audio like any other.
+An address that cannot be requested, a relative one say, is listed with the reason in the place of its URL. What is
+no audio by its name is left out, and named. Inputs and callback URLs are no results: they are passed over.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Final
+
+from archiver.core.records.audio import Audio
+from archiver.core.records.fields import duration_of, first_of, id_of, json_in, text_of
+from archiver.core.records.left_out import LeftOut
+from archiver.core.records.names import field_name, joined, slug_of, words_of
+from archiver.core.text import MAX_TEXT, MAX_URL, scrub, shown_url, usable_url
+
+MOST: Final = 1000
+"""Addresses that are looked at beside the documented ones."""
+
+_LONGEST_FIELD: Final = 120
+_GENERIC: Final = re.compile(
+    "(?:audios?|data|files?|items?|origin_data|response|results?|urls?|vocal_(?:removal|separation)_info)?"
+)
+_INPUT = re.compile(r"(?:^|_)(?:call_?back|web_?hook)(?:_ur[li]s?)?$|^(?:params?|param_json|inputs?|request)$")
+_URL_WORD = re.compile(r"(?:^|_)(?:ur[li]s?|links?|href|src)$")
+_KINDS: Final = (
+    (re.compile(r"(?:^|_)stream(?:ing)?(?:_|$)"), "a stream"),
+    (re.compile(r"(?:^|_)images?(?:_|$)"), "an image"),
+    (re.compile(r"(?:^|_)videos?(?:_|$)"), "a video"),
+)
+_ENDINGS: Final = (
+    (re.compile(r"(?i)\.(?:jpe?g|png|gif|webp|avif|svg|bmp)$"), "an image"),
+    (re.compile(r"(?i)\.midi?$"), "MIDI"),
+    (re.compile(r"(?i)\.(?:txt|lrc|srt|vtt|json|html?|pdf)$"), "a text"),
+)
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,15}):(//)?\S")
+_RELATIVE = re.compile(r"/[^\s/]|//|[^\s/:]+(?:/[^\s:]*)?\.[^\s.:]+$")
+
+_Path = tuple[Any, str | int]
+"""The way to a value: the path of what holds it, and its key or place in there."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Leaf:
+    """A string of the result, trimmed."""
+
+    text: str
+    path: _Path
+    entry: Mapping[str, object]
+    """The object that it stands in, be it within a list."""
+
+
+def what_else(words: str, url: str, *, documented: bool) -> str:
+    """Return what a URL is, by the words of its key or by its ending, where it is no audio; else an empty string."""
+    endings = () if documented else _ENDINGS
+    named = next((kind for pattern, kind in _KINDS if pattern.search(words)), "")
+    return named or next((kind for pattern, kind in endings if pattern.search(shown_url(url))), "")
+
+
+def address_of(text: str) -> str | None:
+    """Return `text` as `usable_url` does, also where it leaves out the scheme."""
+    return usable_url(f"https:{text.strip()}" if text.lstrip().startswith("//") else text)
+
+
+def others_in(answer: object, *, taken: Collection[str], known: Collection[str]) -> Iterator[Audio | LeftOut]:
+    """Yield what `answer` names beside the URLs `taken`; a name in `known` is documented."""
+    leaves = (leaf for leaf in _leaves(answer) if leaf.text not in taken)
+    for leaf in islice(leaves, MOST):
+        found = _Found.at(leaf)
+        if found is not None and found.url not in taken:
+            yield from found.judged(known)
+    if next(leaves, None) is not None:
+        yield Audio("more", f"more than {MOST} addresses that no rule expects", "response", known=False)
+
+
+def _leaves(answer: object) -> Iterator[_Leaf]:
+    """Yield the strings of `answer` that may be addresses, in its order, however deep they stand."""
+    todo: list[tuple[object, Any, Mapping[str, object]]] = [(answer, None, {})]
+    while todo:
+        value, path, entry = todo.pop()
+        if isinstance(value, str):
+            text = value.strip()
+            inner = json_in(text)
+            if inner is not None:
+                todo.append((inner, path, entry))
+            elif path is not None and _may_be_address(text):
+                yield _Leaf(text, path, entry)
+        elif isinstance(value, dict):
+            todo += [(inner, (path, key), value) for key, inner in reversed(value.items()) if inner]
+        elif isinstance(value, list):
+            todo += [(value[at], (path, at), entry) for at in range(len(value) - 1, -1, -1)]
+
+
+def _may_be_address(text: str) -> bool:
+    return "/" in text or "." in text or text[:5].lower() == "data:"
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A leaf, with its place in words."""
+
+    leaf: _Leaf
+    words: tuple[str, ...]
+    """Of each key on the way, in `words_of`'s alphabet."""
+    place: int | None
+    """In the innermost list."""
+    field: str
+    url: str | None
+
+    @classmethod
+    def at(cls, leaf: _Leaf) -> _Found | None:
+        """Return the leaf with its place; None where it stands among inputs."""
+        steps = _steps(leaf.path)
+        words = tuple(words_of(step) for step in steps if isinstance(step, str))
+        if any(map(_INPUT.search, words)):
+            return None
+        place = next((step for step in reversed(steps) if isinstance(step, int)), None)
+        field = "".join(f"[{step}]" if isinstance(step, int) else f".{field_name(step)}" for step in steps)
+        return cls(leaf, words, place, field.lstrip(".")[-_LONGEST_FIELD:].lstrip("."), address_of(leaf.text))
+
+    def judged(self, known: Collection[str]) -> Iterator[Audio | LeftOut]:
+        """Yield the leaf as audio, as what is left out, or not at all where it is no address."""
+        name = self._name()
+        is_address_by_key = name in known or any(_URL_WORD.search(word) for word in self.words[-1:])
+        reason = "" if self.url else self._fault(is_address_by_key)
+        if self.url is None and not reason:
+            return
+        kinds = (what_else(word, self.leaf.text, documented=name in known) for word in self.words)
+        kind = next(filter(None, kinds), "")
+        if not kind and not is_address_by_key and re.search(r"\s", self.leaf.text):
+            kind = "a text"
+        if kind:
+            yield LeftOut(self.field, shown_url(self.leaf.text)[:MAX_TEXT], kind)
+            return
+        name = joined(name, str(self.place + 1)) if self.place else name
+        entry = self.leaf.entry
+        yield Audio(
+            name=name,
+            url=self.url or reason,
+            field=self.field,
+            flat=True,
+            known=name in known,
+            id=id_of(entry.get("id")),
+            duration=duration_of(entry.get("duration")),
+        )
+
+    def _name(self) -> str:
+        group = slug_of(text_of(first_of(self.leaf.entry, "stem_type_group_name", "stemTypeGroupName", "stem_name")))
+        names = (_URL_WORD.sub("", word) for word in self.words)
+        return joined(group or "_".join(name for name in names if not _GENERIC.fullmatch(name)))
+
+    def _fault(self, is_address_by_key: bool) -> str:
+        """Return why the text cannot be requested; empty where it is no address at all."""
+        text = self.leaf.text
+        scheme = _SCHEME.match(text)
+        if scheme is not None and (scheme[2] or is_address_by_key or scheme[1].lower() == "data"):
+            return _fault_of(scheme[1].lower(), text)
+        if is_address_by_key and _RELATIVE.match(text):
+            return f"a URL that names no host: {_shown(text)}"
+        return ""
+
+
+def _fault_of(scheme: str, text: str) -> str:
+    if scheme == "data":
+        return f"data inside the record: {_shown(re.split('[;,]', text, maxsplit=1)[0])}"
+    if scheme not in ("http", "https"):
+        return f"a URL that is not by http: {_shown(text)}"
+    if len(text) > MAX_URL:
+        return f"a URL of {len(text)} characters, {MAX_URL} at most can be asked for: {_shown(text)}"
+    return f"no URL that can be asked for: {_shown(text)}"
+
+
+def _shown(text: str) -> str:
+    """Return `text` with nothing secret in it, the same when it is shown again."""
+    return scrub(re.split(r"[?#]", text, maxsplit=1)[0])[:_LONGEST_FIELD]
+
+
+def _steps(path: Any) -> list[str | int]:  # noqa: ANN401  a linked list, the last first
+    steps = []
+    while path is not None:
+        path, step = path
+        steps.append(step)
+    return steps[::-1]
