@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from archiver.core.errors import ArchiverError, NoCredit, StoreUnfit, StoreUnproven, Verdict
+from archiver.core.errors import ArchiverError, NoCredit, Verdict
 from archiver.core.keys import probe_key
 from archiver.core.model import AccountName, Dependency, Paused
 from archiver.pipeline.context import TaskContext
@@ -50,22 +50,31 @@ class NeutralProbe:
         return asked and self.provider_works(known=True)
 
     def store_is_up(self) -> bool:
-        """Probe a paused store by a trial write, before any file is fetched for it; return whether it may be used."""
+        """Return whether the store may be used, before any file is fetched for it: it is proven, and paused no longer.
+
+        A paused one is probed by a trial write.
+        """
+        if not self._store_is_proven():
+            return False
         if not self._out.breakers.is_paused(Dependency.STORE):
             return True
         try:
-            self._out.ensure_proof()
             self._out.store.try_write(probe_key(self._prefix))
-        except (StoreUnfit, StoreUnproven) as error:
-            reason = f"{error.code}: {error}"
-            self._out.breakers.trip(Paused(Dependency.STORE, reason, error.hint, error.lasting))
-            return False
         except ArchiverError as error:
             if error.down is None:
                 return True  # it answers, and may refuse nothing but this key
             self._out.breakers.failed(Dependency.STORE, error)
             return False
         self._out.breakers.worked(Dependency.STORE)
+        return True
+
+    def _store_is_proven(self) -> bool:
+        try:
+            self._out.ensure_proof()
+        except ArchiverError as error:
+            reason = f"{error.code}: {error}"
+            self._out.breakers.trip(Paused(Dependency.STORE, reason, error.hint, error.lasting))
+            return False
         return True
 
     def store_works(self) -> bool:

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from archiver.core.capabilities import CreateOnly, Gap, Proof, gaps, is_best_effort
 from archiver.core.errors import ArchiverError, StoreUnfit, StoreUnproven
-from archiver.core.model import Dependency, Paused
+from archiver.core.model import Dependency, Paused, Subject
 from archiver.pipeline.breakers import Breakers
 from archiver.ports.ledger import Proofs
 from archiver.ports.runtime import Clock, EventLog
@@ -99,7 +99,12 @@ class FirstProof:
     _is_late: bool = field(default=False, init=False)
 
     def take(self) -> None:
-        """Ensure the proof; raise StoreUnfit, or LedgerFault. What else keeps it from being had pauses the store."""
+        """Ensure the proof; raise StoreUnfit, or LedgerFault. What else keeps it from being had pauses the store.
+
+        A store that the operator paused is left alone: it is proven once it may be used.
+        """
+        if not _may_be_used(self.breakers):
+            return
         done = threading.Event()
         threading.Thread(target=self._prove, args=(done.set,), name="proof", daemon=True).start()
         if not done.wait(self.patience):
@@ -120,6 +125,10 @@ class FirstProof:
             self.breakers.worked(Dependency.STORE)
 
 
+def _may_be_used(breakers: Breakers) -> bool:
+    return breakers.is_usable(Subject(Dependency.STORE))
+
+
 def pause(breakers: Breakers, error: ArchiverError) -> None:
     """Pause the store for what kept it from being proven."""
     breakers.trip(Paused(Dependency.STORE, f"{error.code}: {error}", error.hint, error.lasting))
@@ -127,6 +136,8 @@ def pause(breakers: Breakers, error: ArchiverError) -> None:
 
 def renewed(proof: StoreProof, breakers: Breakers) -> None:
     """Renew the proof; a store that cannot be proven, or no longer is fit, is paused. Raises LedgerFault."""
+    if not _may_be_used(breakers):
+        return
     try:
         proof.renew()
     except ArchiverError as error:

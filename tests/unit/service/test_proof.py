@@ -18,7 +18,7 @@ from archiver.service.proof import LASTS, FirstProof, StoreProof, renewed
 from tests.fakes.events import Events
 from tests.fakes.time import Clock
 from tests.fakes.waiting import until
-from tests.fixtures.ledgers import open_ledger
+from tests.fixtures.ledgers import hold, open_ledger
 from tests.house import Breakers, Ledger, breakers_on
 
 CARELESS = replace(Capabilities(), create_only=False)
@@ -172,3 +172,15 @@ def test_store_that_is_no_longer_fit_when_the_proof_is_renewed_is_paused(rig: Ri
     assert rig.is_paused
     with pytest.raises(ArchiverError):
         proof.ensure()
+
+
+def test_store_that_the_operator_paused_is_left_alone_at_the_start_and_later(rig: Rig) -> None:
+    hold(rig.ledger, Dependency.STORE, now=rig.clock())
+    rig.breakers.reload()
+    proof = rig.proof()
+    FirstProof(proof, rig.breakers).take()
+    renewed(proof, rig.breakers)
+    assert rig.bucket.proven == 0
+    rig.clock.now += 2 * LASTS
+    renewed(proof, rig.breakers)
+    assert rig.bucket.proven == 0
