@@ -18,6 +18,7 @@ from archiver.core.model import DEFAULT_ACCOUNT, Moved, Pause, StemRow
 from archiver.core.plan import DEATHS_TO_QUARANTINE
 from archiver.core.reports import JobCounts, ListedTask, Overview, Process, TaskRow
 from archiver.core.states import StemState, TaskState
+from archiver.core.text import is_address
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -312,7 +313,7 @@ def _stem(stem: StemRow) -> Iterator[str]:
     if receipt is None:
         if stem.reason:
             yield stem.reason
-        yield stem.url_shown
+        yield stem.url_shown if is_address(stem.url_shown) else f"in the record at {stem.field}"
         return
     alias = f" (same bytes as {receipt.alias_of})" if receipt.alias_of else ""
     yield f"{size(receipt.size)}  {receipt.key}{alias}"

@@ -24,6 +24,7 @@ from archiver.core.model import (
     Yielded,
 )
 from archiver.core.model import Dependency as Dep
+from archiver.core.records.left_out import LeftOut
 from archiver.core.states import IllegalMove, StemEvent, StemState, TaskState
 from tests.fixtures.ledgers import (
     DAY,
@@ -78,6 +79,16 @@ def test_listed_saves_answer_and_stems_and_returns_the_claim_as_it_stands(ledger
     ]
     assert events(ledger) == [(None, "listed")]
     assert shown(ledger).flag == "SUCCESS"
+
+
+def test_listed_names_what_the_record_leaves_out_once(ledger: Ledger) -> None:
+    take_in(ledger, 1)
+    left_out = tuple(LeftOut(f"images[{at}]", "https://cdn.example/1.png", "an image") for at in range(22))
+    mine = claim(ledger)
+    for _ in range(2):
+        mine = relisted(ledger, mine, replace(record("vocal"), left_out=left_out))
+    named = [move.detail.get("not_taken") for move in shown(ledger).history]
+    assert named == [", ".join(f"images[{at}] (an image)" for at in range(20)) + ", 2 more", None]
 
 
 def test_what_could_be_secret_in_a_url_is_in_the_claim_and_nowhere_in_the_tables_or_files(

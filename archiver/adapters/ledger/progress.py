@@ -87,7 +87,7 @@ class SqlProgress(LedgerPart):
                 task,
                 TaskEvent.LISTED if task.state is TaskState.QUEUED else TaskEvent.RELISTED,
                 at=now,
-                detail={"flag": record.flag, "stems": len(record.stems), "settled": settled},
+                detail=_listing(task, record, settled=settled),
                 **_answer(task, record, now),
                 deadline=deadline,
                 urgency=plan.urgency(deadline, task.accepted_at),
@@ -171,6 +171,20 @@ def _another(wanted: Wanted, which: str) -> Select[Any]:
     }
     another = tasks.c.task_id != bindparam("its_task")
     return select(tasks.c.task_id).where(another, *conditions[which], claimable(wanted)).limit(1)
+
+
+MOST_NAMED = 20
+"""Things left out that one move names; the manifest has them all."""
+
+
+def _listing(task: AnyRow, record: RecordInfo, *, settled: bool) -> dict[str, object]:
+    """Return the details of the move; what the record leaves out is named in the first one."""
+    named = [f"{left.field} ({left.kind})" for left in record.left_out[:MOST_NAMED]]
+    more = len(record.left_out) - len(named)
+    left_out = ", ".join([*named, f"{more} more"] if more else named)
+    first = bool(left_out) and task.state is TaskState.QUEUED
+    detail = {"flag": record.flag, "stems": len(record.stems), "settled": settled}
+    return detail | {"not_taken": left_out} if first else detail
 
 
 def _list_stems(db: Connection, task_id: TaskId, sources: tuple[StemSource, ...]) -> None:

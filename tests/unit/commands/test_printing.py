@@ -6,6 +6,7 @@ import io
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -135,3 +136,11 @@ def test_json_of_words_from_outside_holds_no_character_that_steers_a_terminal() 
     assert out.getvalue().removesuffix("\n").isprintable()
     assert out.getvalue().isascii()
     assert json.loads(out.getvalue())["reason"] == HOSTILE
+
+
+def test_stem_without_an_address_is_shown_with_its_place_in_the_record() -> None:
+    fault = "a URL that names no host: /bass.mp3"
+    bass = Stem(StemName("bass"), StemState.REFUSED, fault, fault, "bassUrl", reason=f"record.not_taken: {fault}")
+    out = io.StringIO()
+    print_task(Console(file=out, soft_wrap=True), replace(ROW, stems=(bass,)), NOW)
+    assert f"bass refused record.not_taken: {fault} in the record at bassUrl" in " ".join(out.getvalue().split())
