@@ -26,7 +26,7 @@ from archiver.adapters.object_store import ObjectOptions, PutSizes, S3Store
 from archiver.adapters.object_store import s3_client as _s3_client
 from archiver.adapters.object_store.buffers import BufferBudget
 from archiver.adapters.provider.client import KieApi
-from archiver.adapters.provider.limiter import LocalPermits, RateLimiter, Wait
+from archiver.adapters.provider.limiter import LocalPermits, RateLimiter, Spread, Wait
 from archiver.adapters.provider.wire import Endpoint
 from archiver.adapters.queue_file import QueueFile
 from archiver.app.assembly import Role, assembled
@@ -42,7 +42,7 @@ from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Claim, Outcome, Po
 from archiver.logs import configure
 from archiver.pipeline.breakers import Breakers
 from archiver.pipeline.context import Outside, TaskContext
-from archiver.pipeline.dispatch import DispatchContext, DispatchOptions, LocalDispatcher
+from archiver.pipeline.dispatch import Crowd, DispatchContext, DispatchOptions, LocalDispatcher, no_crowd
 from archiver.pipeline.second_look import SecondLook
 from archiver.pipeline.task import Archiver
 from archiver.pipeline.transfers import TransferThreads
@@ -64,6 +64,7 @@ __all__ = [
     "Archiver",
     "Breakers",
     "BufferBudget",
+    "Crowd",
     "DaemonProcess",
     "DispatchContext",
     "Job",
@@ -80,6 +81,7 @@ __all__ = [
     "daemon",
     "jsonable",
     "metadata",
+    "no_crowd",
     "tcp_connect",
     "tunables",
 ]
@@ -247,8 +249,15 @@ def downloader(**changes: Any) -> Iterator[HttpDownloader]:  # noqa: ANN401 - an
         client.close()
 
 
-def rate_limiter(limit: int, window: float, *, clock: Callable[[], float], wait: Wait) -> RateLimiter:
-    return RateLimiter(LocalPermits(limit, window, clock=clock), clock=clock, wait=wait)
+def rate_limiter(
+    limit: int, window: float, *, clock: Callable[[], float], wait: Wait, spread: Spread | None = None
+) -> RateLimiter:
+    return RateLimiter(LocalPermits(limit, window, clock=clock), clock=clock, wait=wait, spread=spread)
+
+
+def spread_limiter(limit: int, window: float, *, clock: Callable[[], float], wait: Wait) -> RateLimiter:
+    """Build one as production has it."""
+    return rate_limiter(limit, window, clock=clock, wait=wait, spread=Spread(limit, window))
 
 
 def kie_api(base_url: str, **changes: Any) -> KieApi:  # noqa: ANN401 - any argument of those it builds

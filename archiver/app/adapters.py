@@ -19,7 +19,7 @@ from archiver.adapters.owners import DaemonRuns, OwnerLock, only_daemon
 from archiver.adapters.provider.accounts import KieAccounts
 from archiver.adapters.provider.client import WINDOW, Answered, KieApi
 from archiver.adapters.provider.file_permits import FilePermits
-from archiver.adapters.provider.limiter import LocalPermits, RateLimiter
+from archiver.adapters.provider.limiter import LocalPermits, RateLimiter, Spread
 from archiver.adapters.provider.wire import Endpoint
 from archiver.app.extras import extra
 from archiver.app.jobs import open_jobs
@@ -137,10 +137,11 @@ def open_accounts(
     clients = {}
     for account, key in provider.api_keys().items():
         permits = _permits(settings, account, machine, ledger)
+        spread = Spread(provider.request_rates()[account], WINDOW)
         clients[account] = KieApi(
             endpoint,
             api_key=key,
-            limiter=RateLimiter(permits, clock=machine.monotonic, wait=machine.wait),
+            limiter=RateLimiter(permits, clock=machine.monotonic, wait=machine.wait, spread=spread),
             timeout=provider.timeout.total_seconds(),
             jitter=random.random,
             log=log,

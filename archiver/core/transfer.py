@@ -10,7 +10,11 @@ from math import inf
 SLICE = 5.0
 """Seconds that a transfer runs before its rate is judged; the rate is that of the last SLICE, or of twice as long."""
 SOON = 60.0
-"""Seconds within which a transfer ends soon: it is not worth breaking off."""
+"""Seconds within which a transfer ends soon: it is not worth breaking off; ..."""
+SOON_AT_LEAST = 10.0
+"""... beside a quicker host, one of a slow host does within this, ..."""
+SOON_TIMES = 8
+"""... or so many times what the quickest takes for a whole file."""
 CRAWL = 300.0
 """Seconds that are still to go for one that crawls: it may keep a worker only while none is wanted elsewhere."""
 GIVES_WAY = 600.0

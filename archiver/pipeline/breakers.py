@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from archiver.core.errors import ArchiverError
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Dependency, Pause, Paused, Stage, Subject, TaskId
+from archiver.pipeline.evidence import Evidence
 from archiver.ports.ledger import Pauses
 from archiver.ports.runtime import Clock, EventLog
 
@@ -114,8 +115,7 @@ class Breakers:
         self._accounts = frozenset(accounts)
         self._lock = threading.Lock()
         # Whoever starts us has probably just mended what was paused: probe at once.
-        self.answered: dict[AccountName, TaskId] = {}
-        """The last id of each account that the provider answered about."""
+        self.evidence = Evidence(clock)
         self._found_at_start = {pause: replace(pause, next_probe=clock()) for pause in pauses.all() if not pause.held}
         for pause in self._found_at_start:
             pauses.wake(pause.subject)

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from archiver.core.errors import LeaseLost, LedgerFault
 from archiver.core.model import AccountName, Claim, Outcome, Paused, Stage
+from archiver.core.states import TaskState
 from archiver.pipeline.breakers import NEEDS, Breakers
 from archiver.pipeline.fairness import Shares, preferred
 from archiver.pipeline.own_leases import OwnLeases
@@ -39,6 +40,18 @@ class DispatchOptions:
     enlisted_only: bool = False
 
 
+class Crowd(Protocol):
+    """Hears of tasks that wait for a worker."""
+
+    def __call__(self, workers: int, *, wait: bool) -> int:
+        """Note whether tasks wait while all `workers` are busy; return how many of these slow hosts hold up."""
+
+
+def no_crowd(workers: int, *, wait: bool) -> int:  # noqa: ARG001 - Crowd
+    """Note nothing."""
+    return 0
+
+
 @dataclass(frozen=True, slots=True)
 class DispatchContext:
     """The parts that every dispatcher works with."""
@@ -52,8 +65,7 @@ class DispatchContext:
     """Called when a claim is taken, when a task has ended, and when there is nothing to do."""
     crowded: Callable[[], Collection[AccountName]] = tuple
     """Accounts that have no permit to spare: a task to be asked about would only keep a worker waiting."""
-    crowd: Callable[[int], None] = lambda _: None
-    """Called with the number of workers while tasks wait for one, all being busy; with 0 while none waits."""
+    crowd: Crowd = no_crowd
     monotonic: Callable[[], float] | None = None
     """Seconds that stand still while the machine sleeps; None: the wall clock is never set, and sleeps no less."""
     own: OwnLeases = field(init=False)
@@ -67,9 +79,12 @@ class DispatchContext:
         """Return a time by which to measure how long something takes."""
         return self.clock().timestamp() if self.monotonic is None else self.monotonic()
 
-    def look_for_crowd(self, working: int, workers: int) -> None:
-        """Tell whether tasks wait for a worker; to be called every second."""
-        self.crowd(workers if working >= workers and self._any_waits() else 0)
+    def look_for_crowd(self, working: int, workers: int, beside: int = 0) -> int:
+        """Tell whether tasks wait for a worker, of whom there are `beside` more; to be called every second.
+
+        Returns how many tasks in flight slow hosts hold up.
+        """
+        return self.crowd(workers, wait=working >= workers + beside and self._any_waits())
 
     def _any_waits(self) -> bool:
         now = self.clock()
@@ -150,6 +165,10 @@ class LocalDispatcher:
         self._changed = threading.Condition()
         self._workers: dict[int, Stage | None] = {}
         """The stage each worker is at; None while it looks for work."""
+        self._slow = 0
+        """The number of them that slow hosts hold up."""
+        self._again: set[int] = set()
+        """Those at what was tried or asked about before: they may wait long for a permit."""
         self._retrying: set[int] = set()
         """Those of them that store what a try has failed of before."""
         self._numbers = itertools.count()
@@ -189,9 +208,14 @@ class LocalDispatcher:
             return
         self._looked_at = now
         try:
-            self._context.look_for_crowd(self.working, self._at_most)
+            self._slow = self._context.look_for_crowd(self.working, self._at_most, self._beside)
         except LedgerFault as fault:
             self._break_down(fault)
+
+    @property
+    def _beside(self) -> int:
+        """The number of workers that others have beside those that slow hosts, or their turn to ask, hold up."""
+        return min(self._at_most, self._slow + len(self._again))
 
     def step(self) -> bool:
         """Claim one task and take it along the path, in the calling thread; False when none may be claimed."""
@@ -230,7 +254,7 @@ class LocalDispatcher:
     def _begin(self) -> tuple[int, Claim] | None:
         """Give a worker its number and its first claim; None when there is no room or nothing to claim."""
         with self._changed:
-            if not self._accepting or self._solitude.lasts or len(self._workers) >= self._at_most:
+            if not self._accepting or self._solitude.lasts or len(self._workers) >= self._at_most + self._beside:
                 return None
             worker = next(self._numbers)
             self._workers[worker] = None
@@ -262,6 +286,7 @@ class LocalDispatcher:
                 self._shares.spend(stage, spent)
             self._workers[worker] = None
             self._retrying.discard(worker)
+            self._again.discard(worker)
             self._solitude.ends(worker)
         return self._next(worker)
 
@@ -276,16 +301,20 @@ class LocalDispatcher:
             self._break_down(fault)
         finally:
             # Also after an exception that nobody foresaw: a worker counted for ever is one task less for good.
-            self._place(worker, None if claim is None else stage, tried=claim is not None and claim.attempts > 0)
+            self._place(worker, None if claim is None else stage, claim)
         if claim is not None:
             self._context.progress()
         return claim
 
-    def _place(self, worker: int, stage: Stage | None, *, tried: bool = False) -> None:
+    def _place(self, worker: int, stage: Stage | None, claim: Claim | None = None) -> None:
         """Note the stage that the worker is at; None: it has ended."""
         with self._changed:
             self._retrying.discard(worker)
-            self._retrying |= {worker} if tried and stage is Stage.STORE else set()
+            self._again.discard(worker)
+            if claim is not None and stage is Stage.STORE and claim.attempts:
+                self._retrying.add(worker)
+            if claim is not None and (claim.attempts or (claim.asks and claim.state is TaskState.QUEUED)):
+                self._again.add(worker)
             if stage is None:
                 del self._workers[worker]
                 self._solitude.ends(worker)
@@ -297,7 +326,7 @@ class LocalDispatcher:
 
     def _may_claim(self) -> bool:
         with self._changed:
-            return self._accepting and not self._solitude.lasts and len(self._workers) <= self._at_most
+            return self._accepting and not self._solitude.lasts and len(self._workers) <= self._at_most + self._beside
 
     def _find(self, worker: int) -> tuple[Claim | None, Stage]:
         """Claim a task: a quarantined one where no other is left, due or in flight, or once it has waited too long."""
@@ -326,7 +355,7 @@ class LocalDispatcher:
     def _preferred(self) -> Stage:
         with self._changed:
             at_it, ahead = Counter(self._workers.values()), self._shares.ahead
-        listing, storing = at_it[Stage.LIST], at_it[Stage.STORE]
+        listing, storing = at_it[Stage.LIST], max(0, at_it[Stage.STORE] - self._slow)
         left = self._left() if listing == storing else timedelta()
         return preferred(listing, storing, ahead=ahead, left=left)
 
@@ -341,6 +370,7 @@ class LocalDispatcher:
             return None, wanted
         with self._changed:
             crowded = len(self._retrying) >= max(1, self._at_most // RETRYING)
+            full = len(self._again) >= self._at_most
         for stage in (wanted, other):
             if self._context.breakers.is_available(*NEEDS[stage]):
                 claim = self._context.claims.claim(
@@ -353,6 +383,7 @@ class LocalDispatcher:
                     blocked_accounts=self._context.blocked_accounts() if stage is Stage.LIST else (),
                     alone_from=alone_from,
                     untried_first=crowded,
+                    untried_only=full,
                 )
                 if claim is not None:
                     return claim, stage

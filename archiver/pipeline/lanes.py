@@ -12,7 +12,7 @@ from math import inf
 from typing import Generic, TypeAlias, TypeVar
 
 from archiver.core.concurrency import Change, Limit
-from archiver.core.transfer import SOON, Transfer, max_min_share
+from archiver.core.transfer import SOON, SOON_AT_LEAST, SOON_TIMES, Transfer, max_min_share
 
 STORE = "the store"
 """The store's name among hosts; no host's name has a space."""
@@ -38,6 +38,10 @@ class Lane:
     waiting: int = 0
     slow_at: float = -inf
     quick_at: float = -inf
+    took: float = inf
+    """Seconds that the last whole file took, ..."""
+    took_at: float = -inf
+    """... and when it came."""
     look_at: float = -inf
     """The latest time for which a task was put off."""
 
@@ -180,10 +184,18 @@ class Lanes(Generic[Item]):
         self._note(self._active, transfer, -1)
         self._note(self._demand, transfer, -1)
         whole = transfer.size > 0 and transfer.size >= (transfer.length or 0)
-        quick = whole and not transfer.broken_off and transfer.begun is not None and now - transfer.begun <= SOON
+        if not whole or transfer.broken_off or transfer.begun is None:
+            return False
+        lane.took, lane.took_at = now - transfer.begun, now
+        quick = lane.took <= self.soon(now)
         if quick:
             lane.quick_at = now
         return quick
+
+    def soon(self, now: float) -> float:
+        """Return within how many seconds one of a slow host ends soon, by what the quickest host takes of late."""
+        took = (lane.took for lane in self._lanes.values() if now - lane.took_at <= QUICK_REMEMBERED)
+        return min(SOON, max(SOON_AT_LEAST, SOON_TIMES * min(took, default=inf)))
 
     def withdraw(self, task: str) -> list[tuple[Transfer, Item]]:
         """Take out what waits of the task, and return it."""

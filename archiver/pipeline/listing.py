@@ -97,10 +97,10 @@ class Listing:
         return self._out.accounts.of(self.claim.account)
 
     def _fetch(self) -> RecordInfo:
-        record = self.record = self.api().fetch(self.claim.task_id)
+        record = self.record = self.api().fetch(self.claim.task_id, first=self._goes_first())
         self._context.look.note_date(record.answered_at)
         self._out.breakers.worked(Dependency.PROVIDER, self.claim.account)
-        self._out.breakers.answered[self.claim.account] = self.claim.task_id
+        self._out.breakers.evidence.answered(self.claim.account, self.claim.task_id)
         self._context.log.info(
             "record.fetched",
             task_id=self.claim.task_id,
@@ -115,6 +115,11 @@ class Listing:
             self._context.log.warning("record.blemished", task_id=self.claim.task_id, blemish=record.blemish)
         self._context.checkpoint("record.fetched")
         return record
+
+    def _goes_first(self) -> bool:
+        """Return whether it was never asked about, or its links are needed for a first try."""
+        tried = self.claim.attempts or any(row.attempts for row in self.rows.values())
+        return not tried and (self.claim.state is TaskState.LISTED or not self.claim.asks)
 
     def _list(self, record: RecordInfo, listed: plan.Listed, now: datetime) -> None:
         known = set(self.rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 
 from archiver.core.errors import ArchiverError, NoCredit, Verdict
 from archiver.core.keys import probe_key
@@ -31,14 +32,20 @@ class NeutralProbe:
 
         `known`: only where there is such an id; else the credit alone may tell.
         """
-        other = self._out.breakers.answered.get(self._account)
-        if other is None and known:
+        evidence = self._out.breakers.evidence
+        if known and evidence.last(self._account) is None:
             return False
+        probe = partial(self._provider_works, least)
+        return evidence.just_answered(self._account) or evidence.find_out((self._account, least), probe)
+
+    def _provider_works(self, least: float) -> bool:
+        other = self._out.breakers.evidence.last(self._account)
         with suppress(ArchiverError):
             api = self._out.accounts.of(self._account)
-            if api.credit() >= least:
+            if api.credit(first=True) >= least:
                 if other is not None:
-                    api.fetch(other)
+                    api.fetch(other, first=True)
+                    self._out.breakers.evidence.answered(self._account, other)
                 return True
         return False
 

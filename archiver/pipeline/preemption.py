@@ -56,6 +56,8 @@ class Preemption:
         self._looked_at = clock()
         self._workers = 0
         """The number of workers while tasks wait for one; 0 while none does."""
+        self._places = 0
+        """The number of workers, once anybody has said so."""
         self._explored = False
         """True where, in this look, something slow gave way to what is not known to be better."""
         self._tasks, self._transfers = Exchange(clock()), Exchange(clock())
@@ -70,8 +72,9 @@ class Preemption:
         if not self.is_due(now):
             return
         self._looked_at = now
+        soon = self._lanes.soon(now)
         for transfer in self._lanes.running:
-            if transfer.seconds_left(now) > SOON:
+            if transfer.seconds_left(now) > soon:
                 self._lanes.lane(transfer.host).slow_at = now
         if self._lanes.waiting:
             self._make_room(now)
@@ -105,8 +108,13 @@ class Preemption:
         """Return whether it is to go before slow ones, which fill more than half of the threads, whatever its share."""
         if waiting.gives_way(now) or self._lanes.lane(waiting.host).is_slow(now):
             return False
-        slow = [each for each in self._lanes.running if not each.broken_off and each.seconds_left(now) > SOON]
+        slow = [each for each in self._lanes.running if not each.broken_off and self._lasts(each, now)]
         return len(slow) > self._lanes.level // 2
+
+    def _lasts(self, transfer: Transfer, now: float) -> bool:
+        """Return whether what runs does not end soon."""
+        slow = self._lanes.lane(transfer.host).is_slow(now)
+        return transfer.seconds_left(now) > (self._lanes.soon(now) if slow else SOON)
 
     def _is_full(self, host: str, stopping: Collection[Transfer]) -> bool:
         lane = self._lanes.lane(host)
@@ -119,9 +127,7 @@ class Preemption:
         lasting = [
             transfer
             for transfer in self._lanes.running
-            if not transfer.broken_off
-            and transfer.seconds_left(now) > SOON
-            and (not of_host or transfer.host == waiting.host)
+            if not transfer.broken_off and self._lasts(transfer, now) and (not of_host or transfer.host == waiting.host)
         ]
         surplus = [transfer for transfer in lasting if any(self._lanes.has_surplus(transfer, changes))]
         if surplus:
@@ -176,6 +182,17 @@ class Preemption:
             transfer.broken_off = transfer.dropped = True
         return dropped
 
+    def slow_tasks(self, workers: int) -> int:
+        """Return how many tasks are at slow hosts alone; they may have `workers` places, which others go past."""
+        self._places = workers
+        return self._slow_tasks(self._clock())
+
+    def _slow_tasks(self, now: float) -> int:
+        quick: dict[str, bool] = {}
+        for transfer in self._lanes.running:
+            quick[transfer.task] = quick.get(transfer.task, False) or not self._lanes.lane(transfer.host).is_slow(now)
+        return sum(not its for its in quick.values())
+
     def came_quickly(self) -> None:
         """Note that there is something better to do than what crawls."""
         self._tasks.renew(self._clock())
@@ -191,14 +208,16 @@ class Preemption:
     def put_off(self, hosts: Collection[str], *, dropped: bool) -> timedelta | None:
         """Return how long a task with stems on these hosts alone is to wait; None: it may go on.
 
-        One that was `dropped` always waits, any other where the hosts are slow and such tasks have their half.
+        One that was `dropped` always waits; any other where the hosts are slow, and such tasks are as many as there are
+        workers, or, while tasks wait for one, those that crawl have their half.
         """
         now = self._clock()
         lanes = [self._lanes.lane(host) for host in hosts]
         if not dropped:
-            if not self._workers or not all(lane.is_slow(now) for lane in lanes):
+            if not all(lane.is_slow(now) for lane in lanes):
                 return None
-            if len(self._crawling(now)) < self._workers // 2:
+            crawls = self._workers and len(self._crawling(now)) >= self._workers // 2
+            if not crawls and not 0 < self._places <= self._slow_tasks(now):
                 return None
         first = min(lanes, key=lambda lane: lane.look_at)
         first.look_at = min(max(now + PUT_OFF, first.look_at + APART), now + LONGEST)

@@ -96,15 +96,17 @@ class TransferThreads:
             raise Preempted
         return timedelta(seconds=now - (now if transfer.begun is None else transfer.begun))
 
-    def crowd(self, workers: int) -> None:
-        """Note that tasks wait while all `workers` are busy with others; 0: none waits."""
+    def crowd(self, workers: int, *, wait: bool) -> int:
+        """Note whether tasks wait while all `workers` are busy; return how many tasks are at slow hosts alone."""
         withdrawn: list[_Work] = []
         with self._changed:
             self._preemption.look()
-            for task in {transfer.task for transfer in self._preemption.crowd(workers)}:
+            for task in {transfer.task for transfer in self._preemption.crowd(workers if wait else 0)}:
                 withdrawn += [work for _, work in self._lanes.withdraw(task)]
+            slow = self._preemption.slow_tasks(workers)
         for _, future in withdrawn:
             future.set_exception(Preempted())
+        return slow
 
     def put_off(self, hosts: Collection[str], *, dropped: bool = False) -> timedelta | None:
         """Return how long a task with stems on these hosts is to wait; None: not at all. `dropped`: it was given up."""

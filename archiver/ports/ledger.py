@@ -114,10 +114,12 @@ class Claims(Protocol):
         blocked_accounts: Collection[AccountName] = (),
         alone_from: datetime | None = None,
         untried_first: bool = False,
+        untried_only: bool = False,
     ) -> Claim | None:
         """Lease the most urgent due task, or None.
 
-        LISTED tasks go by deadline, those past it last; `untried_first` takes those of which no try has failed first.
+        LISTED tasks go by deadline, those past it last; `untried_first` takes those of which no try has failed first,
+        `untried_only` no others, and none that was asked about.
         Asked about are links needed by a deadline, then QUEUED tasks that nobody asked about yet (these have every
         second turn, by age and the latest in turn), then those not ready, by their last ask.
         Stage.STORE takes only LISTED tasks of which every missing stem's URL is on record; Stage.LIST the rest;

@@ -11,9 +11,10 @@ from archiver.core.model import AccountName, RecordInfo, TaskId
 class RecordApi(Protocol):
     """The provider's API as one account has it. Holds the key, follows no redirect, keeps to the rate limit."""
 
-    def fetch(self, task_id: TaskId) -> RecordInfo:
+    def fetch(self, task_id: TaskId, *, first: bool = False) -> RecordInfo:
         """Read record-info once, with short retries inside (at most 30 s).
 
+        Of those that wait until they may send, one that is to go `first` passes the others.
         `data: null` is Phase.ABSENT, not an error. Raises ApiBusy or ProviderPaused.
         """
 
@@ -24,8 +25,8 @@ class RecordApi(Protocol):
         Raises ApiBusy or ProviderPaused.
         """
 
-    def credit(self) -> float:
-        """Return the account's credit; the free health check. Raises ApiBusy or ProviderPaused."""
+    def credit(self, *, first: bool = False) -> float:
+        """Return the account's credit, the free health check; `first`: see `fetch`. Raises as that does."""
 
 
 class Accounts(Protocol):

@@ -197,3 +197,21 @@ def test_claim_of_what_no_try_failed_of_passes_over_nearer_deadlines_of_what_one
     assert stored(untried_first=True) == tid(3)
     assert stored(untried_first=True) == tid(2), "where no other is left"
     assert stored(untried_first=True) is None
+
+
+def test_claim_of_what_was_never_tried_alone_takes_nothing_else(ledger: Ledger) -> None:
+    finish(ledger, listed(ledger, 1, deadline=NOW + DAY), Later(NOW, "busy", fault=True))
+    for n, fault in ((2, True), (3, False)):
+        take_in(ledger, n)
+        asked = ledger.claims.claim(owner="us", now=NOW, lease=LEASE, stage=Stage.LIST)
+        assert asked is not None
+        finish(ledger, asked, Later(NOW, "busy, or not ready", fault=fault))
+
+    def claimed(stage: Stage | None, *, untried_only: bool = True) -> TaskId | None:
+        claim = ledger.claims.claim(owner="us", now=NOW, lease=LEASE, stage=stage, untried_only=untried_only)
+        return None if claim is None else claim.task_id
+
+    assert [claimed(stage) for stage in (Stage.LIST, Stage.STORE, None)] == [None, None, None]
+    take_in(ledger, 9)
+    assert claimed(Stage.LIST) == tid(9)
+    assert claimed(None, untried_only=False) == tid(1)

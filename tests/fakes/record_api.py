@@ -33,6 +33,8 @@ class FakeApi:
     fetched: list[TaskId] = field(default_factory=list)
     linked: list[str] = field(default_factory=list)
     before: Calls = unnoticed
+    permit: Callable[[bool], None] = lambda _: None
+    """Called before that: waits until a request may be sent; True for one that goes first."""
     date: Callable[[], datetime] | None = None
     """The provider's own clock, where its answers tell the time."""
     _lock: Lock = field(default_factory=Lock)
@@ -49,8 +51,9 @@ class FakeApi:
             raise AccountUnknown(f"no account {account}")
         return self
 
-    def fetch(self, task_id: TaskId) -> RecordInfo:
+    def fetch(self, task_id: TaskId, *, first: bool = False) -> RecordInfo:
         """See RecordApi."""
+        self.permit(first)
         self.before("fetch", task_id)
         with self._lock:
             self._complain()
@@ -65,14 +68,16 @@ class FakeApi:
 
     def fresh_link(self, url: str) -> str | None:
         """See RecordApi."""
+        self.permit(False)
         self.before("fresh_link", url)
         with self._lock:
             self._complain()
             self.linked.append(url)
             return self.links.get(url)
 
-    def credit(self) -> float:
+    def credit(self, *, first: bool = False) -> float:
         """See RecordApi."""
+        self.permit(first)
         self.before("credit", "")
         self._complain()
         return self.balance

@@ -214,7 +214,7 @@ KINDS: tuple[Neighbour, ...] = (
     Neighbour(
         "a host redirects in circles", on_host(OriginFaulty("more than 5 redirects"), 1), "paused", paused=(AT_BAD,)
     ),
-    Neighbour("a host crawls", flowing(300), "at risk"),
+    Neighbour("a host crawls", flowing(300), "at risk", paused=(AT_BAD,)),
     Neighbour(
         "a host is slower than the minimum",
         flowing(60, then=BodySlow("slow")),

@@ -211,7 +211,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def _to_ask(self, found: Mapping[TaskId, ModelTask], turn: str) -> TaskId | None:
         """The first of the part whose turn it is, or of the next that has any."""
-        for part in (turn, "links", "never asked", "asked"):
+        for part in (turn, *["newest"] * (turn == "links"), "links", "never asked", "asked"):
             of = [each for each in found if found[each].part(self.now) == part.replace("newest", "never asked")]
             if of:
                 newest = max(found[each].urgency for each in of)

@@ -44,6 +44,7 @@ from tests.fakes.transfers import Inline
 from tests.fixtures.ledgers import accept, finish, relisted
 from tests.house import (
     LEASE,
+    Crowd,
     DispatchContext,
     Ledger,
     archiver_on,
@@ -52,6 +53,7 @@ from tests.house import (
     dispatcher_on,
     ledger_at,
     middle,
+    no_crowd,
 )
 
 TASK = TaskId("task-0001")
@@ -96,8 +98,7 @@ class Path:
     workers: int = 1
     accounts: Collection[AccountName] = (DEFAULT_ACCOUNT,)
     jitter: Jitter = middle
-    crowd: Callable[[int], None] = lambda _: None
-    """Told by the dispatcher how many workers tasks wait for."""
+    crowd: Crowd = no_crowd
     pool: TransferPool = field(default_factory=Inline)
     api: FakeApi = field(default_factory=FakeApi)
     store: FakeStore = field(default_factory=FakeStore)

@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.fakes.events import Silence
 from tests.fakes.time import SimulatedTime
-from tests.house import Ledger, TransferThreads, ledger_at, rate_limiter
+from tests.house import Ledger, TransferThreads, ledger_at, spread_limiter
 from tests.worlds.path import Path
 
 WORKERS, THREADS, REQUESTS = 8, 16, 20
@@ -45,13 +45,14 @@ class SimulatedPath(Path):
         super().__init__(
             ledger, pool=pool, events=self.ends, workers=WORKERS, jitter=dice.random, crowd=pool.crowd, **changes
         )
-        self.permits = rate_limiter(REQUESTS, 10, clock=time.monotonic, wait=time.wait)
+        self.permits = spread_limiter(REQUESTS, 10, clock=time.monotonic, wait=time.wait)
         self.arrivals: list[tuple[float, str]] = []
         """Ids to come, the latest first, and at which second."""
         self.on: list[tuple[str, Callable[[str], None]]] = []
         """What happens to calls that are about what begins so, after the time that they take."""
         self.api.date = lambda: time.clock() - time.jumped
-        self.api.before = self._ask
+        self.api.permit = self._send
+        self.api.before = lambda method, about: self._meet(f"{method} {about}")
         self.downloader.before = self._connect
         self.store.before = self._put
 
@@ -66,10 +67,9 @@ class SimulatedPath(Path):
 
     # --- what calls take
 
-    def _ask(self, method: str, about: str) -> None:
-        with self.permits.permit(3600):
+    def _send(self, first: bool) -> None:
+        with self.permits.permit(3600, first=first):
             self.time.sleep(ASKING)
-        self._meet(f"{method} {about}")
 
     def _connect(self, method: str, about: str) -> None:
         self.time.sleep(CONNECTING)

@@ -88,6 +88,8 @@ class Wanted:
     quarantine: Quarantine = Quarantine.OUT
     untried: bool = False
     """Leaves those out of which a try has failed."""
+    or_tried: bool = True
+    """Takes them after all, where no other is left."""
     part: Part | None = None
     """Takes quarantined ones that are due since `alone_from`."""
 

@@ -58,11 +58,12 @@ class SqlClaims(LedgerPart):
         blocked_accounts: Collection[AccountName] = (),
         alone_from: datetime | None = None,
         untried_first: bool = False,
+        untried_only: bool = False,
     ) -> Claim | None:
         """See Claims."""
         quarantine = Quarantine.OUT if alone_from is None else Quarantine.ONLY
         wanted = [
-            Wanted(each, fresh_only, bool(blocked_accounts), quarantine, untried=untried_first and each is Stage.STORE)
+            _wanted(each, fresh_only, bool(blocked_accounts), quarantine, first=untried_first, only=untried_only)
             for each in Stage
             if stage in {None, each}
         ]
@@ -207,6 +208,14 @@ def _search(wanted: Wanted, *, enlisted_only: bool, in_time: bool, lock: bool) -
     return search.with_for_update(skip_locked=True) if lock else search
 
 
+def _wanted(
+    stage: Stage, fresh_only: bool, some_blocked: bool, quarantine: Quarantine, *, first: bool, only: bool
+) -> Wanted:
+    """Return what a claim wants: what was never tried `first` to store, or `only` such."""
+    untried = only or (first and stage is Stage.STORE)
+    return Wanted(stage, fresh_only, some_blocked, quarantine, untried=untried, or_tried=not only)
+
+
 def _is_newest(*its: ColumnElement[bool]) -> ColumnElement[bool]:
     """Return the condition that a task is of those with the latest urgency, of all with these conditions."""
     latest = select(tasks.c.urgency).where(*its).order_by(tasks.c.urgency.desc()).limit(1)
@@ -226,8 +235,9 @@ def _is_quarantined_now(db: Connection, row: AnyRow, owner: str, now: datetime) 
 
 
 def _parts(turn: Part) -> list[Part]:
-    """Return the parts in the order in which one is looked for; the newest go before older ones at their turn alone."""
-    return [turn, *(part for part in (Part.LINKS, Part.NEVER_ASKED, Part.ASKED) if part is not turn)]
+    """Return the parts in the order in which one is looked for: where no link is needed, its turn is the newest's."""
+    newest = (Part.NEWEST,) if turn is Part.LINKS else ()
+    return [turn, *(part for part in (*newest, Part.LINKS, Part.NEVER_ASKED, Part.ASKED) if part is not turn)]
 
 
 def _to_ask(db: Connection, wanted: Wanted, values: Mapping[str, Any]) -> list[AnyRow]:
@@ -261,12 +271,14 @@ def _first(
     """
     if wanted.stage is Stage.LIST and wanted.quarantine is not Quarantine.ONLY:
         for part in _parts(turn):
+            if part is Part.ASKED and not wanted.or_tried:
+                continue
             search = _search(replace(wanted, part=part), enlisted_only=enlisted_only, in_time=False, lock=True)
             if row := db.execute(search, values).first():
                 return row
         return None
     row = db.execute(_search(wanted, enlisted_only=enlisted_only, in_time=False, lock=True), values).first()
-    if row is None and wanted.untried:
+    if row is None and wanted.untried and wanted.or_tried:
         return _first(db, replace(wanted, untried=False), values, enlisted_only=enlisted_only, turn=turn)
     sought = wanted.stage is Stage.LIST or wanted.quarantine is Quarantine.ONLY
     if row is None or sought or row.urgency > values["now"]:

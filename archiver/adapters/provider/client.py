@@ -83,9 +83,9 @@ class KieApi:
         self._limiter = limiter
         self._wire = Wire(endpoint, auth=_Bearer(api_key), clock=clock)
 
-    def fetch(self, task_id: TaskId) -> RecordInfo:
+    def fetch(self, task_id: TaskId, *, first: bool = False) -> RecordInfo:
         """Read record-info; an answer about another task raises ApiBusy. See RecordApi."""
-        call = _Call("GET", RECORD_INFO, params={"taskId": task_id}, task_id=task_id)
+        call = _Call("GET", RECORD_INFO, params={"taskId": task_id}, task_id=task_id, first=first)
         envelope = self._ask(call)
         if envelope is None:
             return replace(record_of(None), answered_at=call.answered_at)
@@ -104,14 +104,14 @@ class KieApi:
             link = link.get("url") or link.get("downloadUrl")
         return usable_url(link) if isinstance(link, str) else None
 
-    def credit(self) -> float:
+    def credit(self, *, first: bool = False) -> float:
         """Read the account's credit, at the sibling providers' path where the first is unknown."""
         try:
-            envelope = self._ask(_Call("GET", CREDIT))
+            envelope = self._ask(_Call("GET", CREDIT, first=first))
         except NoSuchPath:
             envelope = None
         if envelope is None:
-            envelope = self._ask(_Call("GET", CREDIT_OF_SIBLINGS))
+            envelope = self._ask(_Call("GET", CREDIT_OF_SIBLINGS, first=first))
         try:
             credit = float(envelope.data)  # type: ignore[union-attr, arg-type]  # whatever is no number raises
         except (AttributeError, TypeError, ValueError, OverflowError):
@@ -156,7 +156,7 @@ class KieApi:
 
     def _try(self, call: _Call) -> Envelope | None:
         call.status = call.code = None
-        with self._limiter.permit(call.left), self._reported():
+        with self._limiter.permit(call.left, first=call.first), self._reported():
             began = self._clock()
             try:
                 answer = self._wire.exchange(
@@ -218,6 +218,7 @@ class _Call:
     params: Mapping[str, str] | None = None
     json: object = None
     task_id: TaskId | None = None
+    first: bool = False
     left: float = TOTAL
     status: int | None = None
     code: int | None = None

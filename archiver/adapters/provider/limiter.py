@@ -1,4 +1,4 @@
-"""The rate limit of requests: exact over any window as the provider sees it, first come first served."""
+"""The rate limit of requests: exact over any window as the provider sees it, and who is next to send."""
 
 from __future__ import annotations
 
@@ -6,12 +6,22 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import inf
 
 from archiver.core.errors import ApiBusy, ApiThrottled
 from archiver.ports.provider import NoPermit, Permits
 
 Wait = Callable[[threading.Condition, float], object]
 """Wait on a held condition, at most so many seconds."""
+
+FEW = 8
+"""Fewer permits than so many are lent at once."""
+
+OTHERS_EVERY = 4
+"""One permit in so many is for those who do not go first, while both wait."""
+
+LAST_TURN = 2
+"""The turn, of so many, at which the last to come goes before those that came earlier."""
 
 LONGEST_WAIT = 30.0
 """Seconds after which every wait looks up again."""
@@ -61,32 +71,100 @@ class LocalPermits:
             return max(0, self._free + sum(rested <= now for rested in self._resting))
 
 
+class _Line:
+    """Those who wait, each by a ticket of its own. Needs a lock where threads share it."""
+
+    def __init__(self) -> None:
+        self._first: deque[object] = deque()
+        self._others: deque[object] = deque()
+        self._served = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._first or self._others)
+
+    def enter(self, *, first: bool) -> object:
+        """Return a ticket."""
+        ticket = object()
+        (self._first if first else self._others).append(ticket)
+        return ticket
+
+    def leave(self, ticket: object, *, served: bool) -> None:
+        """Take the ticket back."""
+        self._served += served
+        (self._first if ticket in self._first else self._others).remove(ticket)
+
+    def is_next(self, ticket: object) -> bool:
+        """Return whether it is the ticket's turn; now and then that is who came last of those who go first."""
+        turn = self._served % OTHERS_EVERY
+        if not self._first or (self._others and turn == 0):
+            return self._others[0] is ticket
+        return self._first[-1 if turn == LAST_TURN else 0] is ticket
+
+
+class Spread:
+    """Spreads requests evenly over the window while some wait, so that who comes next waits for no window to pass.
+
+    Half of the permits may be used at once by whoever comes after a quiet time. Needs a lock where threads share it.
+    """
+
+    def __init__(self, limit: int, window: float) -> None:
+        self._window = window
+        self._credit, self._next_at, self._quiet_since = 0.0, -inf, -inf
+        self.resize(limit)
+
+    def resize(self, limit: int) -> None:
+        """Spread so many over the window."""
+        self._gap = self._window / limit if limit >= FEW else 0.0
+        self._most = limit // 2
+
+    def comes(self, now: float) -> None:
+        """Note that somebody waits, and nobody did before."""
+        if self._gap:
+            self._credit = min(self._most, self._credit + (now - self._quiet_since) / self._gap)
+
+    def wait(self, now: float) -> float:
+        """Return the seconds until the next may be sent."""
+        return 0.0 if self._credit >= 1 else max(0.0, self._next_at - now)
+
+    def goes(self, now: float, *, last: bool) -> None:
+        """Note that one is sent; `last`: nobody waits any more."""
+        self._credit = max(0.0, self._credit - 1)
+        self._next_at = now + self._gap
+        if last:
+            self._quiet_since = now
+
+
 class RateLimiter:
-    """Lends permits to the threads of this process, in the order in which they ask.
+    """Lends permits to the threads of this process: one in OTHERS_EVERY at least to those who do not go first.
 
     A permit is taken before the request is sent and rests until a window after its answer came. However long
     either of them travels, two requests with the same permit reach the provider more than a window apart.
     So the limit holds where it is judged; counting at the time of sending cannot promise that.
     """
 
-    def __init__(self, permits: Permits, *, clock: Callable[[], float], wait: Wait) -> None:
+    def __init__(
+        self, permits: Permits, *, clock: Callable[[], float], wait: Wait, spread: Spread | None = None
+    ) -> None:
         self._permits = permits
+        self._spread = Spread(0, 0) if spread is None else spread
         self._clock = clock
         self._wait = wait
         self._changed = threading.Condition()
         self._changes = 0
-        self._line: deque[object] = deque()
+        self._line = _Line()
         self._look_at = self._cool_until = clock()
         self._closed = False
 
     @contextmanager
-    def permit(self, patience: float) -> Iterator[None]:
+    def permit(self, patience: float, *, first: bool = False) -> Iterator[None]:
         """Wait in line for a permit, and give it back at the end.
+
+        Whoever goes `first` passes others that do not, and now and then those that do and came before.
 
         Raises ApiThrottled at once when a cool-down lasts longer than `patience` seconds, and ApiBusy
         when the limiter is closed.
         """
-        permit = self._take(self._clock() + patience)
+        permit = self._take(self._clock() + patience, first=first)
         try:
             yield
         finally:
@@ -96,6 +174,8 @@ class RateLimiter:
     def resize(self, limit: int) -> None:
         """Set the limit; requests that are out count towards it."""
         self._permits.resize(limit)
+        with self._changed:
+            self._spread.resize(limit)
         self._look_again()
 
     def cool_down(self, seconds: float) -> None:
@@ -121,7 +201,8 @@ class RateLimiter:
         with self._changed:
             if not self._line:
                 return None
-            return max(0.0, max(self._look_at, self._cool_until) - self._clock())
+            now = self._clock()
+            return max(self._spread.wait(now), max(self._look_at, self._cool_until) - now)
 
     def pause(self, seconds: float) -> None:
         """Wait so many seconds without a permit; raises ApiBusy when the limiter is closed meanwhile."""
@@ -138,21 +219,26 @@ class RateLimiter:
             self._closed = True
             self._changed.notify_all()
 
-    def _take(self, until: float) -> str:
-        ticket = object()
+    def _take(self, until: float, *, first: bool) -> str:
         with self._changed:
-            self._line.append(ticket)
+            if not self._line:
+                self._spread.comes(self._clock())
+            ticket = self._line.enter(first=first)
+        served = False
         try:
             while True:
                 changes = self._await_turn(ticket, until)
                 # Without the lock: taking may last a while, and close() must not wait for it.
                 found = self._permits.take()
                 if not isinstance(found, NoPermit):
+                    served = True
                     return found
                 self._heed(found, changes)
         finally:
             with self._changed:
-                self._line.remove(ticket)
+                self._line.leave(ticket, served=served)
+                if served:
+                    self._spread.goes(self._clock(), last=not self._line)
                 self._changed.notify_all()
 
     def _await_turn(self, ticket: object, until: float) -> int:
@@ -169,7 +255,9 @@ class RateLimiter:
             raise ApiThrottled("the provider asked us to slow down", retry_after=self._cool_until - now)
         if self._cool_until > now:
             return self._cool_until - now
-        return max(0.0, self._look_at - now) if self._line[0] is ticket else LONGEST_WAIT
+        if not self._line.is_next(ticket):
+            return LONGEST_WAIT
+        return max(self._spread.wait(now), self._look_at - now)
 
     def _heed(self, found: NoPermit, changes: int) -> None:
         self._cool(found.cooling)

@@ -110,7 +110,7 @@ def test_one_that_is_refused_alone_while_the_clock_is_ahead_is_still_tried_again
     world.api.knows(TASK, *([record] if at == "store" else [record, ApiBusy("500")]))
     outcome: Outcome | None = None
     while not isinstance(outcome, Refused):
-        world.breakers.answered[DEFAULT_ACCOUNT] = TaskId("other-0001")
+        world.breakers.evidence.answered(DEFAULT_ACCOUNT, TaskId("other-0001"))
         retry_now(world)
         attempts = max([world.task.attempts, *(stem.attempts for stem in world.task.stems)])
         assert attempts < TRIES_OF_ONE, outcome

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -221,6 +222,73 @@ def test_dispatcher_lets_no_crowded_account_fill_its_workers(ledger: Ledger, clo
         waiting.clear()
     assert dispatcher.wait_idle(20)
     assert len(archive.order) == len(theirs) + 1
+
+
+def held_up(
+    ledger: Ledger,
+    clock: Clock,
+    bad: Collection[str],
+    **more: Any,  # noqa: ANN401 - any further field of the context
+) -> tuple[LocalDispatcher, Archive, threading.Event]:
+    """Return a dispatcher with three workers, of which those at bad tasks stay until the event."""
+    go_on = threading.Event()
+
+    def asked(claim: Claim) -> Outcome:
+        if claim.task_id in bad:
+            go_on.wait(20)
+        return Missing("no") if claim.state is TaskState.QUEUED else Yielded(NOW + timedelta(days=1))
+
+    archive, breakers = Archive(ledger, asked), breakers_on(ledger, clock, Events())
+    return dispatcher_on(context_on(ledger, breakers, clock, Events(), workers=3, **more), archive), archive, go_on
+
+
+def pump_until(dispatcher: LocalDispatcher, done: Callable[[], bool]) -> None:
+    began = time.monotonic()
+    while not done():
+        assert time.monotonic() < began + 20
+        dispatcher.pump()
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("how", ["failed", "not ready"])
+def test_dispatcher_whose_workers_are_all_at_what_was_tried_before_begins_what_was_not(
+    ledger: Ledger, clock: Clock, how: str
+) -> None:
+    bad = [f"bad-{n:04}" for n in range(9)]
+    for name in bad:
+        queued(ledger, name)
+        claim = ledger.claims.claim(owner="setup", now=NOW, lease=LEASE, stage=Stage.LIST)
+        assert claim is not None
+        finish(ledger, claim, Later(NOW + timedelta(seconds=1), how, fault=how == "failed"), now=NOW)
+    clock.forward(seconds=2)
+    dispatcher, archive, go_on = held_up(ledger, clock, bad)
+    pump_until(dispatcher, lambda: dispatcher.working == 3)
+    for _ in range(3):
+        dispatcher.pump()
+    assert dispatcher.working == 3, "no more of the same"
+    queued(ledger, "good-0000")
+    pump_until(dispatcher, lambda: "good-0000" in archive.order)
+    go_on.set()
+    assert dispatcher.wait_idle(20)
+
+
+def test_dispatcher_whose_workers_are_all_at_slow_hosts_begins_others(ledger: Ledger, clock: Clock) -> None:
+    bad, slow = [f"bad-{n:04}" for n in range(3)], []
+    for name in bad:
+        listed(ledger, name, NOW + timedelta(days=1))
+
+    def crowd(workers: int, *, wait: bool) -> int:
+        slow.append(workers if wait else 0)
+        return workers
+
+    dispatcher, archive, go_on = held_up(ledger, clock, bad, crowd=crowd, monotonic=time.monotonic)
+    pump_until(dispatcher, lambda: dispatcher.working == 3 and bool(slow))
+    for n in range(3):
+        queued(ledger, f"good-{n:04}")
+    pump_until(dispatcher, lambda: {"good-0000", "good-0001", "good-0002"} <= {*archive.order})
+    assert slow[0] == 0
+    go_on.set()
+    assert dispatcher.wait_idle(20)
 
 
 def test_dispatcher_while_all_is_held_claims_nothing(ledger: Ledger, clock: Clock) -> None:

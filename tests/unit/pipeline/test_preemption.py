@@ -187,6 +187,39 @@ def test_crawling_tasks_keep_half_of_the_workers_while_tasks_wait_for_one() -> N
     assert yard.preemption.put_off(["slow"], dropped=False) is None
 
 
+def test_tasks_at_slow_hosts_are_at_most_as_many_as_there_are_workers() -> None:
+    yard = Yard()
+    for n in range(8):
+        yard.puts_many(1, "slow", f"t{n}", HUGE, CRAWL)
+    yard.passes(20)
+    assert yard.preemption.slow_tasks(9) == 8
+    assert yard.preemption.put_off(["slow"], dropped=False) is None
+    assert yard.preemption.slow_tasks(8) == 8
+    assert yard.preemption.put_off(["slow"], dropped=False) == timedelta(seconds=30)
+    assert yard.preemption.put_off(["cdn"], dropped=False) is None
+    assert yard.preemption.put_off(["slow", "cdn"], dropped=False) is None
+
+
+@pytest.mark.parametrize(("seconds", "slow"), [(9, 0), (40, 8), (70, 8)])
+def test_host_is_slow_by_what_the_quickest_takes(seconds: int, slow: int) -> None:
+    yard = Yard()
+    for n in range(8):
+        yard.puts_many(1, "other", f"t{n}", SONG, SONG / seconds)
+        yard.puts_many(1, "cdn", f"u{n}", SONG, SONG)
+    yard.passes(11)
+    yard.puts_many(1, "cdn", "u9", SONG, SONG)
+    yard.passes(9)
+    assert yard.preemption.slow_tasks(8) == slow
+
+
+def test_host_that_is_as_quick_as_any_is_not_slow() -> None:
+    yard = Yard()
+    for n in range(12):
+        yard.puts_many(1, "cdn", f"t{n}", SONG, SONG / (40 if n % 2 else 30))
+    yard.passes(25)
+    assert yard.preemption.slow_tasks(8) == 0
+
+
 def test_when_all_crawls_tasks_are_exchanged_more_and_more_seldom_until_something_comes_quickly() -> None:
     yard, exchanges, number = Yard(), [], 0
     for _ in range(2000):

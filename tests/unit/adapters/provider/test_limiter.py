@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from archiver.adapters.provider.limiter import LocalPermits, RateLimiter
+from archiver.adapters.provider.limiter import LocalPermits, RateLimiter, Spread
 from archiver.core.errors import ApiBusy, ApiThrottled
 from tests.fakes.time import Seconds
 from tests.fakes.waiting import until
@@ -92,10 +92,54 @@ def test_permit_when_several_wait_are_had_in_the_order_of_asking() -> None:
         for number, thread in enumerate(threads):
             thread.start()
             asked.acquire()
-            until(lambda number=number: len(limiter._line) == number + 1)  # type: ignore[misc]  # the line is not shown otherwise
+            until(lambda number=number: len(limiter._line._others) == number + 1)  # type: ignore[misc]  # the line is not shown otherwise
     for thread in threads:
         thread.join(5)
     assert order == list(range(6))
+
+
+def test_permits_go_to_those_who_go_first_and_one_in_four_to_the_others() -> None:
+    limiter = real_limiter(1, 0.02)
+    order: list[bool] = []
+
+    def request(first: bool) -> None:
+        with limiter.permit(30, first=first):
+            order.append(first)
+
+    threads = [threading.Thread(target=request, args=(number >= 6,)) for number in range(18)]
+    with limiter.permit(30):
+        for thread in threads:
+            thread.start()
+        until(lambda: len(limiter._line._first) == 12 and len(limiter._line._others) == 6)
+    for thread in threads:
+        thread.join(5)
+    assert len(order) == 18
+    assert all(order[n : n + 4].count(False) == 1 for n in range(12))
+
+
+def test_spread_lets_half_go_at_once_after_a_quiet_time_and_then_one_at_a_time() -> None:
+    spread, now = Spread(20, 10), 1000.0
+    for _ in range(2):
+        spread.comes(now)
+        for _ in range(10):
+            assert spread.wait(now) == 0
+            spread.goes(now, last=False)
+        for _ in range(30):
+            assert spread.wait(now) == pytest.approx(0.5)
+            now += 0.5
+            spread.goes(now, last=False)
+        spread.goes(now, last=True)
+        now += 60
+
+
+def test_spread_of_few_permits_lets_all_go_at_once() -> None:
+    spread = Spread(7, 10)
+    spread.comes(0)
+    spread.goes(0, last=False)
+    assert spread.wait(0) == 0
+    spread.resize(8)
+    spread.goes(0, last=False)
+    assert spread.wait(0) > 0
 
 
 def test_permit_when_cooling_down_waits_for_its_end() -> None:

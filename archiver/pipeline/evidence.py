@@ -1,0 +1,49 @@
+"""What is known of the provider at work: its answers about other ids, and probes that one makes for all."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from archiver.core.clocks import LONG_AGO
+from archiver.core.model import AccountName, TaskId
+from archiver.ports.runtime import Clock
+
+JUST_NOW = timedelta(seconds=10)
+"""An answer about another id that is no older tells as much as a probe, and costs no request."""
+
+
+class Evidence:
+    """The evidence of one process, by account. Safe for many threads."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._answered: dict[AccountName, tuple[TaskId, datetime]] = {}
+        self._probed: dict[object, tuple[bool, datetime]] = {}
+        self._probing: defaultdict[object, threading.Lock] = defaultdict(threading.Lock)
+
+    def answered(self, account: AccountName, task_id: TaskId) -> None:
+        """Note that the provider answered about the id."""
+        self._answered[account] = task_id, self._clock()
+
+    def last(self, account: AccountName) -> TaskId | None:
+        """Return the last id that it answered about."""
+        known = self._answered.get(account)
+        return None if known is None else known[0]
+
+    def just_answered(self, account: AccountName) -> bool:
+        """Return whether it answered about an id a moment ago."""
+        _, at = self._answered.get(account, (None, LONG_AGO))
+        return timedelta() <= self._clock() - at <= JUST_NOW
+
+    def find_out(self, what: object, probe: Callable[[], bool]) -> bool:
+        """Return what `probe` does, or did for another who asked the same meanwhile."""
+        began = self._clock()
+        with self._probing[what]:
+            verdict, at = self._probed.get(what, (False, LONG_AGO))
+            if not began <= at <= self._clock():
+                verdict = probe()
+                self._probed[what] = verdict, self._clock()
+            return verdict
