@@ -37,7 +37,7 @@ from archiver.app.places import store_name
 from archiver.app.tunables import tunables
 from archiver.commands.app import app
 from archiver.commands.format import jsonable
-from archiver.core.capabilities import Capabilities, Proof
+from archiver.core.capabilities import Capabilities, CreateOnly, Proof
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Claim, Outcome, Policy
 from archiver.logs import configure
 from archiver.pipeline.breakers import Breakers
@@ -205,7 +205,10 @@ def s3_client(**changes: Any) -> S3Client:  # noqa: ANN401 - any argument of the
 
 
 def s3_store(client: S3Client, bucket: str, **changes: Any) -> S3Store:  # noqa: ANN401 - any argument of the store
-    """Build a store with buffers of 32 MiB, that never sleeps; `changes` are those of its options and sizes too."""
+    """Build a store with buffers of 32 MiB, that never sleeps and relies on all that S3 can.
+
+    `changes` are those of its options and sizes too, and what is `known` of it, with the `demand`.
+    """
     arguments: dict[str, Any] = {
         "jitter": middle,
         "clock": lambda: datetime.now(UTC),
@@ -215,7 +218,10 @@ def s3_store(client: S3Client, bucket: str, **changes: Any) -> S3Store:  # noqa:
     }
     if "buffers" not in changes:
         arguments["buffers"] = BufferBudget(32 * MIB)
-    return S3Store(client, bucket=bucket, **(arguments | changes))
+    known, demand = changes.pop("known", Capabilities()), changes.pop("demand", CreateOnly.REQUIRED)
+    store = S3Store(client, bucket=bucket, **(arguments | changes))
+    store.rely_on(known, demand)
+    return store
 
 
 @contextmanager

@@ -334,6 +334,7 @@ class StoreMisfit(StorePaused):
     """The store cannot do what integrity needs (create-only writes, checksums)."""
 
     code = "store.misfit"
+    narrow = True
     hint = "run `stem-archiver check`; the gateway may be too old for If-None-Match or checksums"
 
 
@@ -345,7 +346,7 @@ class StoreUnproven(StorePaused):
     lasting = False
 
 
-class StoreUnfit(StoreMisfit):
+class StoreUnfit(StorePaused):
     """The store was proven to overwrite: it cannot give the create-only writes that `store.create_only` demands."""
 
     code = "store.not_create_only"
@@ -359,7 +360,6 @@ class ObjectTooLarge(StoreMisfit):
     """413, EntityTooLarge: the store, or a proxy before it, takes no request of that size."""
 
     code = "store.too_large"
-    narrow = True
     hint = "raise the limit of the proxy or the store, or lower store.part_size; then `stem-archiver retry ID`"
     lasting = False
 

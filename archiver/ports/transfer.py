@@ -124,6 +124,10 @@ class Downloader(Protocol):
 class Buffers(Protocol):
     """The one budget of memory that all transfers share."""
 
+    @property
+    def most(self) -> int:
+        """Bytes of the largest buffer that can ever be lent."""
+
     def buffer(self, size: int, aside: Aside | None = None) -> AbstractContextManager[memoryview]:
         """Wait, in order of arrival, for `size` bytes' share and lend a buffer of exactly that size.
 

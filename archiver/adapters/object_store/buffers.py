@@ -37,6 +37,11 @@ class BufferBudget:
         self._closed = False
 
     @property
+    def most(self) -> int:
+        """See `archiver.ports.transfer.Buffers`."""
+        return self._total
+
+    @property
     def lent_bytes(self) -> int:
         """Bytes lent just now."""
         return self._lent

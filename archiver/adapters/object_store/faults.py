@@ -65,6 +65,10 @@ class Absent(StoreBusy):
     """404 for a key or an upload id."""
 
 
+class Damaged(StoreCorrupt):
+    """The store said yes to our object, and shows other bytes, which the next try replaces."""
+
+
 class NoETag(StoreBusy):
     """An answer without an ETag: a store that names none, or a gateway's page in the place of an object."""
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from archiver.adapters.object_store.calls import Labels, Part, S3Calls
+from archiver.adapters.object_store.calls import Answer, Labels, Part, S3Calls
 from archiver.adapters.object_store.checksums import Checksum, ChecksumKind
 from archiver.adapters.object_store.content import Content
 from archiver.adapters.object_store.faults import Absent
@@ -102,13 +102,14 @@ class Multipart:
         """Return the object, and whether the store's own answer says that it is of this upload."""
         answered = False
 
-        def send() -> None:
+        def send(condition: Mapping[str, str]) -> Answer:
             nonlocal answered
-            self.calls.complete(self.key, self._upload_id, self._parts, content.checksum, IfNoneMatch="*")
+            answer = self.calls.complete(self.key, self._upload_id, self._parts, content.checksum, **condition)
             answered = True
             self.checkpoint("multipart.completed")
+            return answer
 
-        return self.reconciler.write(self.key, content, send), answered
+        return self.reconciler.write(self.key, content, send, in_parts=True), answered
 
     def _discard(self, call: Callable[[Callable[[], None]], None] = _once) -> bool:
         """Abort; return whether the store knows no such upload: it was completed, or another aborted it.

@@ -9,7 +9,7 @@ from archiver.adapters.object_store.asking import LABELS, PROBE, Asking
 from archiver.adapters.object_store.checksums import KINDS
 from archiver.adapters.object_store.content import Content
 from archiver.adapters.object_store.faults import Conflict, NoETag
-from archiver.adapters.object_store.proving_parts import TIMES, Refused, TwoParts, UploadProof
+from archiver.adapters.object_store.proving_parts import TIMES, NoAbort, Refused, TwoParts, UploadProof
 from archiver.core.capabilities import Capabilities, Listing, Multipart
 from archiver.core.errors import (
     AccessRefused,
@@ -131,15 +131,18 @@ class Prober:
         self._found["listing"] = Listing.NONE
         body = TwoParts.made()
         for rung in _LADDER:
-            if rung is Multipart.PLAIN or rung in KINDS:
-                try:
-                    self._found |= self._tried(UploadProof(self.asking, self.key, prefix, KINDS.get(rung), body))
-                except Refused as refused:
-                    self.refusals.setdefault(self.step, str(refused))
-                else:
-                    self._found["multipart"] = rung
-                    self.refusals.pop(self.step, None)
+            if rung is not Multipart.PLAIN and rung not in KINDS:
+                continue
+            proof = UploadProof(self.asking, self.key, prefix, KINDS.get(rung), body)
+            try:
+                self._found |= self._tried(proof) | {"multipart": rung}
+            except Refused as refused:
+                self.refusals.setdefault(self.step, str(refused))
+                if isinstance(refused, NoAbort):
                     return
+            else:
+                self.refusals.pop(self.step, None)
+                return
 
     def _tried(self, proof: UploadProof) -> dict[str, Any]:
         """Return what was found of one way; raise Refused."""
@@ -149,7 +152,7 @@ class Prober:
                 proof.aborted()
                 proof.over_object()
                 proof.close()
-                proof.key = f"{base}-multipart-{self.asking.clock():%H%M%S}"
+                proof.key = f"{base}-multipart-{self.asking.clock():%H%M%S%f}"
                 proof.wrong_whole(IfNoneMatch="*")
                 proof.for_real(IfNoneMatch="*")
             else:

@@ -30,8 +30,9 @@ TIMES = 3
 class Refused(Exception):
     """The store refused what an upload of this kind needs."""
 
-    def __init__(self, error: ArchiverError) -> None:
-        super().__init__(str(error))
+
+class NoAbort(Refused):
+    """The store refused to abort: none of any kind is to be begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class UploadProof:
             refused = self.asking.refusal(lambda: self.asking.calls.abort(self.key, upload_id))
             if refused is not None and not isinstance(refused, Absent):
                 self._opened.remove(upload_id)
-                raise Refused(refused)
+                raise NoAbort(str(refused))
         self._opened.remove(upload_id)
 
     def wrong_whole(self, **condition: str) -> None:
@@ -115,7 +116,7 @@ class UploadProof:
         done = self._live is None and self._is_completed()  # over the object, in spite of If-None-Match
         refused = None if done else self._complete(self._whole(), **condition)
         if refused is not None:
-            raise Refused(refused)
+            raise Refused(str(refused))
         if not self._is_completed():
             raise StoreBusy(f"{self.key}: the upload was completed, but another object stands there")
         if self.asking.sha256(self.key) != self.body.content.sha256:
@@ -191,7 +192,7 @@ class UploadProof:
         """Return what the call returns; raise Refused where the store refuses it."""
         got: list[Any] = []
         if refused := self.asking.refusal(lambda: got.append(call())):
-            raise Refused(refused)
+            raise Refused(str(refused))
         return got[0]
 
     def _list(self, upload_id: str) -> None:

@@ -7,22 +7,33 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from archiver.adapters.object_store.asking import Asking
-from archiver.adapters.object_store.calls import Labels, ObjectOptions, S3Calls, stored_object
+from archiver.adapters.object_store.calls import Answer, Labels, ObjectOptions, S3Calls, stored_object
 from archiver.adapters.object_store.checksums import KINDS
 from archiver.adapters.object_store.content import Content
+from archiver.adapters.object_store.damaged import DamagedObjects
+from archiver.adapters.object_store.document import DOCUMENT, Document
 from archiver.adapters.object_store.faults import Absent, Conflict
 from archiver.adapters.object_store.multipart import Multipart
 from archiver.adapters.object_store.probe import probe
 from archiver.adapters.object_store.proving import Prober
-from archiver.adapters.object_store.reconcile import Reconciler, hidden
+from archiver.adapters.object_store.reconcile import Reconciler
 from archiver.adapters.object_store.retries import Retries
 from archiver.adapters.object_store.upload import Upload
-from archiver.core.capabilities import Capabilities, CreateOnly
-from archiver.core.errors import KeyTaken, StoreBusy
+from archiver.core.capabilities import Capabilities, CreateOnly, Listing
+from archiver.core.errors import (
+    AccessRefused,
+    CredentialsMissing,
+    CredentialsRefused,
+    StoreMisfit,
+    StoreUnfit,
+    StoreUnproven,
+)
 from archiver.core.model import StoredObject
+from archiver.core.refusals import NoMultipart
 from archiver.core.reports import Finding
 from archiver.ports.runtime import UNWATCHED, Checkpoint, Clock, EventLog, Jitter, Watch, unobserved
 from archiver.ports.store import UploadJournal
@@ -32,10 +43,9 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 MIB = 1024 * 1024
-DOCUMENT = Labels("application/json")
 _TRIAL = b"{}"
-DOCUMENT_LIMIT = 4 * MIB
-"""Bytes; a larger object under a sidecar's key is none of ours."""
+PUT_LIMIT = 5 * 1024 * MIB
+"""Bytes; Amazon S3's limit of one PutObject."""
 MOST_PARTS = 10_000
 """Amazon S3's limit of parts in one upload (its user guide, "multipart upload limits")."""
 
@@ -90,9 +100,8 @@ class S3Store:
         self._log = log
         self._checkpoint = checkpoint
         self._retries = Retries(sleep, jitter, clock, on_busy)
-        self._known = Capabilities()
-        self._demand = CreateOnly.REQUIRED
-        self._reconciler = Reconciler(self._calls, self._retries, checkpoint)
+        self._damaged = DamagedObjects()
+        self._writer: Reconciler | None = None
 
     def prove(self, key: str) -> Capabilities:
         """See `archiver.ports.store.ProvableStore`."""
@@ -100,22 +109,39 @@ class S3Store:
 
     def rely_on(self, known: Capabilities, demand: CreateOnly) -> None:
         """See `archiver.ports.store.ProvableStore`."""
-        self._known, self._demand = known, demand
+        self._writer = Reconciler(self._calls, self._retries, self._checkpoint, self._damaged, known, demand)
+
+    def _sure(self) -> Reconciler:
+        """Return what writes by what was proven; raise StoreUnproven or StoreUnfit."""
+        writer = self._writer
+        if writer is None:
+            raise StoreUnproven("nobody has proven yet what the store can do")
+        if not writer.known.create_only and writer.demand is CreateOnly.REQUIRED:
+            raise StoreUnfit("the store overwrites in spite of If-None-Match")
+        return writer
 
     def put(self, key: str, body: Body, *, metadata: Mapping[str, str], journal: UploadJournal) -> StoredObject:
         """See `archiver.ports.store.ObjectStore`; raises ValueError for metadata that is not printable ASCII."""
-        labels = Labels(body.content_type, metadata)
-        kind = KINDS.get(self._known.multipart)
-        parts = Multipart(self._calls, self._reconciler, self._retries, self._checkpoint, self._log, journal, key, kind)
-        size = self._sizes.buffer_for(body.length)
-        return Upload(self._buffers, size, labels, parts, self._put_whole).go_on(body)
+        labels, writer = Labels(body.content_type, metadata), self._sure()
+        in_one = writer.known.large_as_one(writer.demand)
+        kind = KINDS.get(writer.known.multipart)
+        parts = Multipart(self._calls, writer, self._retries, self._checkpoint, self._log, journal, key, kind)
+        size = self._largest_whole(key, body.length) if in_one else self._sizes.buffer_for(body.length)
+        return Upload(self._buffers, size, labels, parts, partial(self._put_whole, writer), in_one).go_on(body)
+
+    def _largest_whole(self, key: str, length: int | None) -> int:
+        """Return the buffer for a body that must go in one PutObject; raise NoMultipart before it is fetched."""
+        most = min(self._buffers.most, PUT_LIMIT)
+        if length is not None and length > most:
+            raise NoMultipart(f"{key}: {length} bytes, and the store takes no safe upload in parts; {most} fit in one")
+        return most if length is None else max(length, 1)
 
     def find(self, key: str, *, size: int, sha256: str) -> StoredObject | None:
         """See `archiver.ports.store.ObjectStore`; reads back an object that has the right size."""
 
         def look() -> StoredObject | None:
-            answer = self._calls.head(key)
-            if answer["ContentLength"] != size or self._calls.sha256(key, answer["ETag"]) != sha256:
+            answer = self._calls.head(key, bare=True)
+            if answer["ContentLength"] != size or self._calls.sha256(key, answer.get("ETag") or "") != sha256:
                 return None
             return stored_object(key, Content(size, sha256), answer)
 
@@ -126,21 +152,41 @@ class S3Store:
 
     def put_document(self, key: str, data: bytes, *, same: Callable[[bytes], bool]) -> StoredObject:
         """See `archiver.ports.store.ObjectStore`; raises KeyTaken for an object too large to be a sidecar."""
-        content = Content.of(data)
-        stored = self._retries.call(lambda: self._try_document(key, content, data, same), final=())
+        stored = Document(self._calls, self._sure(), key, data, same).put()
         self._checkpoint("document.put")
         return stored
 
     def try_write(self, key: str) -> None:
-        """See `archiver.ports.store.ObjectStore`: begin and abort an upload, put an object, look at it."""
+        """See `archiver.ports.store.ObjectStore`: begin and abort an upload, put an object, look at it.
 
-        def send() -> None:
-            self._calls.abort(key, self._calls.create(key, DOCUMENT, KINDS.get(self._known.multipart)))
+        Where only uploads in parts are refused the store still works: for all that is small.
+        """
+        writer = self._sure()
+        self._retries.call(lambda: self._try_upload(key, writer))
+        self._retries.call(lambda: self._try_put(key, writer))
+
+    def _try_upload(self, key: str, writer: Reconciler) -> None:
+        if writer.known.large_as_one(writer.demand):
+            return
+        try:
+            upload_id = self._calls.create(key, DOCUMENT, KINDS.get(writer.known.multipart))
+        except (CredentialsMissing, CredentialsRefused):
+            raise
+        except (StoreMisfit, AccessRefused):
+            return
+        self._calls.abort(key, upload_id)
+
+    def _try_put(self, key: str, writer: Reconciler) -> None:
+        if writer.known.create_only:
             with suppress(Conflict):
                 self._calls.put(key, Content.of(_TRIAL), DOCUMENT, IfNoneMatch="*")
-            self._calls.head(key)
-
-        self._retries.call(send)
+        bare = not writer.known.names_etag
+        try:
+            self._calls.head(key, bare=bare)
+        except Absent:
+            if writer.known.create_only:
+                raise
+            self._calls.put(key, Content.of(_TRIAL), DOCUMENT)
 
     def abort(self, key: str, upload_id: str) -> None:
         """See `archiver.ports.store.ObjectStore`."""
@@ -154,6 +200,11 @@ class S3Store:
         Also names those whose id never reached a journal: the process was killed, or the answer was
         lost, just when the store had made them. Raises StoreBusy or StorePaused.
         """
+        way = Listing.PREFIX if self._writer is None else self._writer.known.listing
+        if way is Listing.NONE:
+            return iter(())
+        if way is Listing.WHOLE:
+            return (upload for upload in self._calls.uploads("") if upload[0].startswith(prefix))
         return self._calls.uploads(prefix)
 
     def probe(self, key: str) -> Iterator[Finding]:
@@ -164,32 +215,12 @@ class S3Store:
         """Close the idle connections, the client's too."""
         self._calls.close()
 
-    def _put_whole(self, key: str, content: Content, labels: Labels) -> StoredObject:
+    def _put_whole(self, writer: Reconciler, key: str, content: Content, labels: Labels) -> StoredObject:
         self._checkpoint("put.begun")
 
-        def send() -> StoredObject | None:
-            answer = self._calls.put(key, content, labels, IfNoneMatch="*")
+        def send(condition: Mapping[str, str]) -> Answer:
+            answer = self._calls.put(key, content, labels, **condition)
             self._checkpoint("put.done")
-            return stored_object(key, content, answer) if content.named_by(answer, self._known) else None
+            return answer
 
-        return self._reconciler.write(key, content, send)
-
-    def _try_document(self, key: str, content: Content, data: bytes, same: Callable[[bytes], bool]) -> StoredObject:
-        try:
-            return self._write_document(key, content, IfNoneMatch="*")
-        except Conflict:
-            with hidden(key):
-                theirs, etag = self._calls.read(key, limit=DOCUMENT_LIMIT)
-        if theirs is None:
-            raise KeyTaken(f"{key}: an object too large to be ours stands there")
-        if theirs == data or same(theirs):
-            return stored_object(key, Content.of(theirs), {"ETag": etag})
-        return self._write_document(key, content, IfMatch=etag)
-
-    def _write_document(self, key: str, content: Content, **condition: str) -> StoredObject:
-        answer = self._calls.put(key, content, DOCUMENT, **condition)
-        if content.named_by(answer, self._known):
-            return stored_object(key, content, answer)
-        if stored := self._reconciler.look(key, content):
-            return stored
-        raise StoreBusy(f"{key}: the store said yes, but shows no such object")
+        return writer.write(key, content, send)

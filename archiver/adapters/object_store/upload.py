@@ -10,6 +10,7 @@ from archiver.adapters.object_store.content import Content
 from archiver.adapters.object_store.multipart import Multipart
 from archiver.adapters.object_store.pieces import Pieces
 from archiver.core.model import StoredObject
+from archiver.core.refusals import NoMultipart
 from archiver.ports.transfer import Aside, Body, Buffers, Suspended
 
 
@@ -26,6 +27,8 @@ class Upload:
     labels: Labels
     parts: Multipart
     put_whole: Callable[[str, Content, Labels], StoredObject]
+    in_one: bool = False
+    """True where what does not fit into the buffer is refused, for in parts it would not be safe."""
     _aside: Aside = field(default_factory=Aside)
     _pieces: Pieces | None = None
 
@@ -53,6 +56,10 @@ class Upload:
         first = pieces.next()
         if pieces.ended:
             return self.put_whole(self.parts.key, pieces.content(first), self.labels)
+        if self.in_one:
+            raise NoMultipart(
+                f"{self.parts.key}: more than {len(first)} bytes, and the store takes no safe upload in parts"
+            )
         return self.parts.put(pieces, first, self.labels)
 
     def abandon(self) -> None:
