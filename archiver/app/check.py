@@ -53,7 +53,7 @@ def _said(error: Exception) -> str:
 
 def _store(settings: Settings, log: EventLog) -> Iterator[Finding]:
     with closing(open_store(settings, log)) as store:
-        yield from store.probe(probe_key(settings.store.prefix))
+        yield from store.probe(probe_key(settings.store.prefix), settings.store.create_only)
 
 
 def _accounts(settings: Settings, log: EventLog) -> Iterator[Finding]:

@@ -86,7 +86,7 @@ RIGHTS = {
     "s3:ListBucket": ("bucket", "fail"),
     "s3:PutObject": ("write", "fail"),
     "s3:GetObject": ("read", "fail"),
-    "s3:AbortMultipartUpload": ("multipart", "fail"),
+    "s3:AbortMultipartUpload": ("multipart", "warn"),
     "s3:ListBucketMultipartUploads": ("open uploads", "warn"),
     "s3:GetLifecycleConfiguration": ("lifecycle", "warn"),
 }

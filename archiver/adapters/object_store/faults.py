@@ -200,12 +200,12 @@ def _not_reached(call: str, error: EndpointConnectionError) -> ArchiverError:
 def _answered(call: str, error: ClientError) -> ArchiverError:
     answer = error.response.get("ResponseMetadata", {})
     named: Mapping[str, object] = error.response.get("Error", {})
-    code, status = str(named.get("Code", "")), int(answer.get("HTTPStatusCode", 0))
+    code, status = str(named.get("Code") or ""), int(answer.get("HTTPStatusCode", 0))
     kind = _kind(code, status)
     if kind is StoreBusy and code in {"", str(status)} and status in _NO_S3 and not call.startswith("Head"):
         kind = StoreStranger
     text = f"{call}: {status} {shown(code)}".rstrip()
-    if message := shown(str(named.get("Message", ""))):
+    if message := shown(str(named.get("Message") or "")):
         text += f": {message}"
     if kind is RegionWrong:
         text += "".join(f"; its {name.lower()} is {shown(str(named[name]))}" for name in _WHERE if named.get(name))

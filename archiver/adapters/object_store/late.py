@@ -76,14 +76,19 @@ class LateStore:
         """See S3Store."""
         return self._store().uploads(prefix)
 
-    def probe(self, key: str) -> Iterator[Finding]:
+    def probe(
+        self,
+        key: str,
+        demand: CreateOnly = CreateOnly.REQUIRED,
+        proven: Callable[[Capabilities], None] = lambda _: None,
+    ) -> Iterator[Finding]:
         """See S3Store; a store that cannot be made is the only finding."""
         try:
             store = self._store()
         except (StorePaused, StoreBusy) as error:
             yield Finding("fail", "bucket", str(error), error.hint)
         else:
-            yield from store.probe(key)
+            yield from store.probe(key, demand, proven)
 
     def close(self) -> None:
         """Close it, if it was made."""

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 
-from archiver.adapters.object_store.calls import Labels, S3Calls
-from archiver.adapters.object_store.checksums import CRC32
-from archiver.adapters.object_store.content import Content
-from archiver.adapters.object_store.faults import Absent, Conflict, NoAnswer
+from archiver.adapters.object_store.asking import PROBE, Asking
+from archiver.adapters.object_store.calls import S3Calls
+from archiver.adapters.object_store.faults import Absent, NoAnswer
+from archiver.adapters.object_store.proving import Prober
+from archiver.core.capabilities import Capabilities, CreateOnly, Multipart, gaps
 from archiver.core.errors import (
     AccessRefused,
     ArchiverError,
     StoreBusy,
-    StoreCorrupt,
     StoreMisfit,
     StorePaused,
     StoreProxyAway,
@@ -25,8 +23,6 @@ from archiver.core.misses import RegionWrong, StoreHostUnknown, StoreStranger, S
 from archiver.core.reports import Finding
 from archiver.ports.runtime import Clock
 
-PROBE = Content.of(b"stem-archiver writes this object when `stem-archiver check` is run. It may be deleted.\n")
-LABELS = Labels("text/plain")
 SKEW_WARN = timedelta(seconds=60)
 SKEW_FAIL = timedelta(minutes=15)
 """Amazon S3 refuses requests whose time is further off than this."""
@@ -37,27 +33,72 @@ _HINTS: Mapping[type[ArchiverError], str] = {
 }
 """In the place of hints that send to `check` itself, or say that it is tried again."""
 
+_UNNAMED = "every upload will be proven by its ETag, or by reading it back, which costs traffic"
+_RIGHT: Mapping[str, str] = {
+    "create-only": "a second write to the same key was refused",
+    "checksum": "bytes that do not match their SHA-256 were refused",
+    "replacement": "an object was replaced under its own ETag, and under no other",
+    "multipart": "two parts were completed, and read back right",
+    "create-only in parts": "completion over an object was refused",
+    "checksum of parts": "parts that do not match the checksum of the whole were refused",
+    "open uploads": "an open upload was listed",
+}
+"""What is said of a store that gives the guarantee."""
+_OF_PARTS = ("create-only in parts", "checksum of parts", "open uploads")
+
 Look = Callable[[], Finding]
 
 
-def probe(calls: S3Calls, key: str, *, clock: Clock) -> Iterator[Finding]:
+def probe(
+    asking: Asking,
+    key: str,
+    demand: CreateOnly,
+    proven: Callable[[Capabilities], None],
+) -> Iterator[Finding]:
     """Yield one Finding for each thing that is needed of the bucket; the first failed basic ends it.
 
-    `key` is fixed, belongs to the probe alone, and is the only key that is ever written over: the second
-    run needs no right to delete the first one's object.
+    What guarantees rest on is found out by the proof that the service makes before its first write; `proven` hears of
+    it. For the keys that are written over see `proving.Prober`.
     """
-    looks = _Looks(calls, key, clock)
-    for subject, look in (("bucket", looks.bucket), ("clock", looks.clock_skew), ("write", looks.write)):
+    looks = _Looks(asking.calls, key, asking.clock)
+    for subject, look in (("bucket", looks.bucket), ("clock", looks.clock_skew)):
         finding = _found(subject, look)
         yield finding
         if finding.level == "fail":
             return
-    yield _found("read", looks.read)
-    yield _found("create-only", looks.create_only)
-    yield _found("checksum", looks.checksum)
-    yield _found("multipart", looks.multipart)
-    yield _found("open uploads", looks.open_uploads)
+    prober = Prober(asking, key)
+    try:
+        known = prober.prove()
+    except ArchiverError as error:
+        if prober.step != "write":
+            yield _written(prober.key)
+        yield Finding("fail", prober.step, str(error), error.hint)
+    else:
+        proven(known)
+        yield _written(prober.key)
+        yield from _proven(known, demand, prober.refusals)
     yield _found("lifecycle", looks.lifecycle)
+
+
+def _written(key: str) -> Finding:
+    return Finding("ok", "write", f"{PROBE.size} bytes written to {key}")
+
+
+def _proven(known: Capabilities, demand: CreateOnly, refusals: Mapping[str, str]) -> Iterator[Finding]:
+    """Yield what the store can do, and each gap with what follows from it."""
+    if known.names_sha256:
+        yield Finding("ok", "read", "the bytes and their SHA-256 are right")
+    else:
+        yield Finding("warn", "read", "the bytes are right, but the store names no SHA-256", _UNNAMED)
+    found = {gap.subject: gap for gap in gaps(known, demand)}
+    for subject in [*_RIGHT, *(subject for subject in found if subject not in _RIGHT)]:
+        gap = found.get(subject)
+        if gap is not None:
+            worst = gap.subject == "create-only" and demand is CreateOnly.REQUIRED
+            said = f" ({refusals[subject]})" if subject in refusals else ""
+            yield Finding("fail" if worst else "warn", subject, f"{gap.found}{said}", gap.follows)
+        elif known.multipart is not Multipart.NONE or subject not in _OF_PARTS:
+            yield Finding("ok", subject, _RIGHT[subject])
 
 
 def _found(subject: str, look: Look) -> Finding:
@@ -115,69 +156,6 @@ class _Looks:
         if skew > SKEW_WARN:
             return Finding("fail" if skew > SKEW_FAIL else "warn", "clock", apart, "set this machine's clock (NTP)")
         return Finding("ok", "clock", apart)
-
-    def write(self) -> Finding:
-        self._calls.put(self._key, PROBE, LABELS)
-        return Finding("ok", "write", f"{PROBE.size} bytes written to {self._key}")
-
-    def read(self) -> Finding:
-        data, _ = self._calls.read(self._key, limit=PROBE.size)
-        if data is None or hashlib.sha256(data).hexdigest() != PROBE.sha256:
-            return Finding("fail", "read", f"{self._key} reads back as other bytes", StoreCorrupt.hint)
-        if self._calls.head(self._key).get("ChecksumSHA256") != PROBE.sha256_header:
-            return Finding(
-                "warn", "read", "the bytes are right, but the store names no SHA-256",
-                "every upload will be proven by its ETag, or by reading it back, which costs traffic",
-            )  # fmt: skip
-        return Finding("ok", "read", "the bytes and their SHA-256 are right")
-
-    def create_only(self) -> Finding:
-        try:
-            self._calls.put(self._key, PROBE, LABELS, IfNoneMatch="*")
-        except Conflict:
-            return Finding("ok", "create-only", "a second write to the same key was refused")
-        return Finding("fail", "create-only", "the store overwrites in spite of If-None-Match", StoreMisfit.hint)
-
-    def checksum(self) -> Finding:
-        wrong = replace(PROBE, sha256=hashlib.sha256(b"other bytes").hexdigest())
-        try:
-            self._calls.put(self._key, wrong, LABELS)
-        except (StoreCorrupt, StoreMisfit):
-            return Finding("ok", "checksum", "bytes that do not match their SHA-256 were refused")
-        return Finding(
-            "warn", "checksum", "the store takes bytes that do not match their SHA-256",
-            "every upload will be proven by its ETag, or by reading it back, which costs traffic",
-        )  # fmt: skip
-
-    def multipart(self) -> Finding:
-        """Bring an upload to the point of completion, where the standing probe object must stop it; abort it."""
-        upload_id = self._calls.create(self._key, LABELS, CRC32)
-        try:
-            data = PROBE.data or memoryview(b"")
-            part = self._calls.part(self._key, upload_id, 1, data, CRC32.over(data))
-            self._calls.complete(self._key, upload_id, [part], part.checksum, IfNoneMatch="*")
-        except Conflict:
-            return Finding("ok", "multipart", "parts are taken, and completion over an object is refused")
-        finally:
-            self._drop(upload_id)
-        return Finding("fail", "multipart", "completion ignores If-None-Match", StoreMisfit.hint)
-
-    def _drop(self, upload_id: str) -> None:
-        try:
-            self._calls.abort(self._key, upload_id)
-        except Absent:
-            return
-
-    def open_uploads(self) -> Finding:
-        """List the uploads of the probe's key, by the right that the sweep for forgotten ones needs."""
-        try:
-            left = len(list(self._calls.uploads(self._key)))
-        except (AccessRefused, StoreMisfit) as error:
-            return Finding(
-                "warn", "open uploads", f"cannot be listed: {error}",
-                "grant s3:ListBucketMultipartUploads; until then only a lifecycle rule clears what a crash left open",
-            )  # fmt: skip
-        return Finding("ok", "open uploads", f"can be listed ({left} of this probe)")
 
     def lifecycle(self) -> Finding:
         hint = "add a lifecycle rule with AbortIncompleteMultipartUpload after 7 days"

@@ -147,19 +147,14 @@ class UploadProof:
                 wrong=True,
             )
             if refused is None:
-                self._forget()
+                self._live = None
                 return None
             if not isinstance(refused, Absent):
                 return refused
-            self._forget()
+            self._live = None
             if self._is_completed():
                 return None
         return refused
-
-    def _forget(self) -> None:
-        if self._live:
-            self._opened.remove(self._live.id)
-            self._live = None
 
     def _is_completed(self) -> bool:
         try:

@@ -207,9 +207,14 @@ class S3Store:
             return (upload for upload in self._calls.uploads("") if upload[0].startswith(prefix))
         return self._calls.uploads(prefix)
 
-    def probe(self, key: str) -> Iterator[Finding]:
+    def probe(
+        self,
+        key: str,
+        demand: CreateOnly = CreateOnly.REQUIRED,
+        proven: Callable[[Capabilities], None] = lambda _: None,
+    ) -> Iterator[Finding]:
         """Find out, for `check`, whether the bucket does what integrity needs; see `probe.probe`."""
-        return probe(self._calls, key, clock=self._clock)
+        return probe(Asking(self._calls, self._retries, self._clock), key, demand, proven)
 
     def close(self) -> None:
         """Close the idle connections, the client's too."""

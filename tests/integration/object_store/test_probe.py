@@ -14,8 +14,10 @@ import boto3
 import pytest
 
 from archiver.adapters.object_store import S3Store
+from archiver.core.capabilities import Capabilities, CreateOnly
 from archiver.core.errors import CredentialsMissing, CredentialsRefused, StoreBusy
 from archiver.demo.seaweed import S3Server
+from tests.fakes.careless_s3 import CarelessS3
 from tests.fakes.object_store import MemoryBody, MemoryJournal
 from tests.fakes.s3_proxy import S3Proxy, answer, dated, drop_before, operation_of, refuse, without
 from tests.house import s3_client, s3_store
@@ -48,7 +50,10 @@ def proxied(s3_server: S3Server, proxy: S3Proxy) -> S3Server:
     return replace(s3_server, endpoint_url=proxy.url)
 
 
-RIGHT = {"bucket", "clock", "write", "read", "create-only", "checksum", "multipart", "open uploads"}
+RIGHT = {
+    *("bucket", "clock", "write", "read", "create-only", "checksum", "replacement"),
+    *("multipart", "create-only in parts", "checksum of parts", "open uploads"),
+}
 
 
 def test_a_right_store_passes_twice_and_nothing_is_deleted(proxied: S3Server, proxy: S3Proxy, bucket: str) -> None:
@@ -134,26 +139,47 @@ def test_a_store_that_reads_back_other_bytes_fails(proxied: S3Server, proxy: S3P
     assert levels(store_on(proxied, bucket))["read"] == "fail"
 
 
-def test_a_store_without_conditional_completion_fails_and_its_upload_is_aborted(
-    proxied: S3Server, proxy: S3Proxy, bucket: str
+def test_a_store_without_conditional_completion_is_told_with_what_follows(
+    proxied: S3Server, proxy: S3Proxy, s3_server: S3Server, bucket: str
 ) -> None:
-    proxy.on("CompleteMultipartUpload", answer(200, {}))
-    assert levels(store_on(proxied, bucket))["multipart"] == "fail"
+    with closing(s3_server.client()) as direct, closing(store_on(proxied, bucket)) as store:
+        CarelessS3(proxy, direct, bucket).overwrites_on_completion()
+        found = {finding.subject: finding for finding in store.probe(PROBE)}
+    assert found["multipart"].level == "ok"
+    assert found["create-only in parts"].level == "warn"
+    assert "one request" in found["create-only in parts"].hint
     with closing(store_on(proxied, bucket)) as store:
         assert list(store.uploads("")) == []
 
 
+def test_a_store_that_overwrites_is_no_failure_where_best_effort_is_asked_for(
+    proxied: S3Server, proxy: S3Proxy, s3_server: S3Server, bucket: str
+) -> None:
+    proven: list[Capabilities] = []
+    with closing(s3_server.client()) as direct, closing(store_on(proxied, bucket)) as store:
+        CarelessS3(proxy, direct, bucket).overwrites()
+        found = {finding.subject: finding for finding in store.probe(PROBE, CreateOnly.BEST_EFFORT, proven.append)}
+    assert found["create-only"].level == "warn"
+    assert found["create-only"].hint.startswith("best-effort")
+    assert [known.create_only for known in proven] == [False]
+
+
 @pytest.mark.parametrize("operation", ["CreateMultipartUpload", "UploadPart", "AbortMultipartUpload"])
-def test_a_missing_right_to_multipart_fails(proxied: S3Server, proxy: S3Proxy, bucket: str, operation: str) -> None:
-    proxy.on(operation, refuse(403, "AccessDenied"))
-    assert levels(store_on(proxied, bucket))["multipart"] == "fail"
+def test_a_missing_right_to_multipart_is_told_in_the_stores_own_words(
+    proxied: S3Server, proxy: S3Proxy, bucket: str, operation: str
+) -> None:
+    proxy.on(operation, refuse(403, "AccessDenied"), times=EVER)
+    with closing(store_on(proxied, bucket)) as store:
+        found = {finding.subject: finding for finding in store.probe(PROBE)}
+    assert (found["multipart"].level, f"{operation}: 403 AccessDenied" in found["multipart"].detail) == ("warn", True)
+    assert "open uploads" not in {subject for subject, finding in found.items() if finding.level == "ok"}
 
 
 @pytest.mark.parametrize("fault", [refuse(403, "AccessDenied"), refuse(501, "NotImplemented")])
 def test_open_uploads_that_cannot_be_listed_are_warned_about(
     proxied: S3Server, proxy: S3Proxy, bucket: str, fault: object
 ) -> None:
-    proxy.on("ListMultipartUploads", fault)  # type: ignore[arg-type]  # an Action
+    proxy.on("ListMultipartUploads", fault, times=EVER)  # type: ignore[arg-type]  # an Action
     assert levels(store_on(proxied, bucket))["open uploads"] == "warn"
 
 
