@@ -175,17 +175,12 @@ def _account() -> Iterator[Fault]:
     yield _paused("404 NoSuchBucket", reason="store.no_bucket", begin=on("*", refuse(404, "NoSuchBucket")))
     yield _paused(
         "301 PermanentRedirect: another region",
-        reason="store.no_bucket",
+        reason="store.wrong_region",
         begin=on("*", refuse(301, "PermanentRedirect")),
     )
     yield _paused("403 AccessDenied", reason=denied, begin=on("*", refuse(403, "AccessDenied")))
     yield _paused("403 AccessDenied on puts alone", reason=denied, begin=on(PUT, refuse(403, "AccessDenied")))
-    yield _paused(
-        "403 AccessDenied on multipart uploads",
-        reason=denied,
-        begin=on(CREATE, refuse(403, "AccessDenied")),
-        sizes=LARGE,
-    )
+    yield _large("403 AccessDenied on multipart uploads", End.RETRIED, denied, on(CREATE, refuse(403, "AccessDenied")))
     yield _paused(
         "403 SignatureDoesNotMatch: a wrong secret",
         reason=refused,
