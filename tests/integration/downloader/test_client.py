@@ -429,7 +429,7 @@ def test_redirect_to_a_place_we_do_not_go_is_refused(cdn: Origin, client: HttpDo
         pass
 
 
-@pytest.mark.parametrize("location", ["http://", "http://[::", "http://\uff11\uff12\uff17.0.0.1/", "/" + "a" * 4096])
+@pytest.mark.parametrize("location", ["http://", "http://[::", "http://\uff11\uff12\uff17.0.0.1/", "/" + "a" * 16384])
 def test_redirect_to_what_is_no_url_is_the_origins_fault(cdn: Origin, client: HttpDownloader, location: str) -> None:
     url = cdn.script(Reply(status=302, headers=(("Location", location.encode().decode("latin-1")),)))
     with pytest.raises(OriginBusy), client.open(url):
