@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
@@ -231,7 +231,7 @@ class S3Calls:
 
     def uploads(self, prefix: str) -> Iterator[tuple[str, str, datetime]]:
         """ListMultipartUploads: yield key, upload id and begin of each under `prefix`."""
-        with translated("ListMultipartUploads"):
+        with suppress(Absent), translated("ListMultipartUploads"):  # rclone: 404 where there is none
             for page in self.client.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket, Prefix=prefix):
                 for upload in page.get("Uploads", []):
                     yield upload["Key"], upload["UploadId"], upload["Initiated"]
