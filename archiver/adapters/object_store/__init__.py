@@ -6,7 +6,9 @@ calls.py      the S3 calls, each with our options and our errors
 quick.py      PutObject and UploadPart at a third of the cost of boto3
 exchange.py   one PUT and its answer, on connections of our own
 pieces.py     a body in pieces of a buffer
-reconcile.py  a lost answer, reconciled by looking
+reconcile.py  a lost answer, reconciled by looking; an object damaged on the way, mended
+damaged.py    which objects those are
+document.py   a sidecar, which may be replaced
 retries.py    a few quick tries of one call
 checksums.py  checksums of a whole object
 proving.py    what the store can do, found out; its uploads in proving_parts.py, its questions in asking.py

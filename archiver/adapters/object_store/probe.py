@@ -134,8 +134,8 @@ class _Looks:
     def _another_region(self) -> Finding:
         """Ask again, by the region that boto3 has found meanwhile; raise where that was not it."""
         self._calls.bucket_date()
-        told = f"{self._calls.bucket} answers, but as another region's than store.region, or AWS_REGION, says"
-        return Finding("warn", "bucket", told, RegionWrong.hint)
+        detail = f"{self._calls.bucket} answers, but as another region's than store.region, or AWS_REGION, says"
+        return Finding("warn", "bucket", detail, RegionWrong.hint)
 
     def _reason(self) -> ArchiverError | None:
         try:

@@ -55,11 +55,19 @@ class Bench:
     bucket: str
     careless: CarelessS3
     journal: MemoryJournal = field(default_factory=MemoryJournal)
+    stores: list[S3Store] = field(default_factory=list)
 
     def store(self, demand: CreateOnly = CreateOnly.REQUIRED, **lacks: Any) -> S3Store:  # noqa: ANN401 - any of them
-        sizes = {"single_max": MIB, "part": 5 * MIB, "buffers": BufferBudget(lacks.pop("buffers", 32 * MIB))}
+        sizes: dict[str, Any] = {"single_max": MIB, "part": 5 * MIB}
+        sizes["buffers"] = BufferBudget(lacks.pop("buffers", 32 * MIB))
+        sizes["sleep"] = lacks.pop("sleep", lambda _: None)
         known = replace(Capabilities(), **lacks)
-        return s3_store(self.through, self.bucket, known=known, demand=demand, **sizes)
+        self.stores.append(s3_store(self.through, self.bucket, known=known, demand=demand, **sizes))
+        return self.stores[-1]
+
+    def close(self) -> None:
+        for store in self.stores:
+            store.close()
 
     def put(self, store: S3Store, data: bytes, *, announced: bool = True) -> None:
         body = MemoryBody(data, announced=announced)
@@ -67,7 +75,8 @@ class Bench:
 
     def standing(self, key: str = KEY) -> bytes | None:
         try:
-            return self.direct.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+            with self.direct.get_object(Bucket=self.bucket, Key=key)["Body"] as body:
+                return body.read()
         except self.direct.exceptions.NoSuchKey:
             return None
 
@@ -93,10 +102,11 @@ def ways(s3_server: S3Server) -> Iterator[tuple[S3Proxy, S3Client, S3Client]]:
 
 
 @pytest.fixture
-def bench(ways: tuple[S3Proxy, S3Client, S3Client], bucket: str) -> Bench:
+def bench(ways: tuple[S3Proxy, S3Client, S3Client], bucket: str) -> Iterator[Bench]:
     proxy, direct, through = ways
     proxy.calm()
-    return Bench(proxy, direct, through, bucket, CarelessS3(proxy, direct, bucket))
+    with closing(Bench(proxy, direct, through, bucket, CarelessS3(proxy, direct, bucket))) as bench:
+        yield bench
 
 
 # ---------------------------------------------------------------- what is written at all
@@ -259,8 +269,7 @@ def test_a_byte_that_was_damaged_once_is_mended_at_once(bench: Bench) -> None:
         tries.append(seconds)
         bench.careless.flips = False
 
-    known = replace(Capabilities(), checks_sha256=False)
-    store = s3_store(bench.through, bench.bucket, known=known, sleep=sleep)
+    store = bench.store(checks_sha256=False, sleep=sleep)
     bench.put(store, noise(SMALL))
     assert bench.standing() == noise(SMALL)
     assert len(tries) == 1
@@ -335,8 +344,7 @@ def test_a_sidecar_that_was_damaged_on_the_way_is_written_again(bench: Bench) ->
     def sleep(_: float) -> None:
         bench.careless.flips = False
 
-    known = replace(Capabilities(), checks_sha256=False)
-    store = s3_store(bench.through, bench.bucket, known=known, sleep=sleep)
+    store = bench.store(checks_sha256=False, sleep=sleep)
     store.put_document(KEY, b"the sidecar", same=lambda _: False)
     assert bench.standing() == b"the sidecar"
 

@@ -70,10 +70,11 @@ def ways(s3_server: S3Server) -> Iterator[tuple[S3Proxy, S3Client, S3Client]]:
 
 
 @pytest.fixture
-def bench(ways: tuple[S3Proxy, S3Client, S3Client], bucket: str) -> Bench:
+def bench(ways: tuple[S3Proxy, S3Client, S3Client], bucket: str) -> Iterator[Bench]:
     proxy, direct, through = ways
     proxy.calm()
-    return Bench(proxy, direct, s3_store(through, bucket), bucket, CarelessS3(proxy, direct, bucket))
+    with closing(s3_store(through, bucket)) as store:
+        yield Bench(proxy, direct, store, bucket, CarelessS3(proxy, direct, bucket))
 
 
 def test_a_right_store_is_proven_to_do_all_of_it_again_and_again(bench: Bench) -> None:
