@@ -16,7 +16,7 @@ from archiver.adapters.provider.client import Answered
 from archiver.app.adapters import Adapters, opened
 from archiver.app.ledger import on_server
 from archiver.app.machine import THIS_MACHINE, Machine
-from archiver.app.places import store_name
+from archiver.app.places import store_name, store_place
 from archiver.core.errors import SettingsFault
 from archiver.core.keys import probe_key
 from archiver.core.model import Policy
@@ -162,6 +162,7 @@ def _proof(settings: Settings, adapters: Adapters, machine: Machine, log: EventL
         adapters.store,
         adapters.ledger.proofs,
         name=store_name(settings),
+        place=store_place(settings),
         key=probe_key(settings.store.prefix),
         demand=settings.store.create_only,
         clock=machine.clock,

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 
 from archiver.app.adapters import open_accounts, open_store
-from archiver.app.ledger import on_server, probe_ledger
+from archiver.app.clock import utc_now
+from archiver.app.ledger import on_server, open_ledger, probe_ledger
+from archiver.app.places import store_name
+from archiver.core.capabilities import Capabilities, Proof
 from archiver.core.errors import ApiBusy, ArchiverError, LedgerFault
 from archiver.core.keys import probe_key
 from archiver.core.model import DEFAULT_ACCOUNT
@@ -53,7 +57,13 @@ def _said(error: Exception) -> str:
 
 def _store(settings: Settings, log: EventLog) -> Iterator[Finding]:
     with closing(open_store(settings, log)) as store:
-        yield from store.probe(probe_key(settings.store.prefix), settings.store.create_only)
+        yield from store.probe(probe_key(settings.store.prefix), settings.store.create_only, partial(_note, settings))
+
+
+def _note(settings: Settings, known: Capabilities) -> None:
+    """Keep what the store was proven to do in the ledger, where there is one: the service relies on it from then on."""
+    with suppress(LedgerFault), closing(open_ledger(settings, create=False)) as ledger:
+        ledger.proofs.note(store_name(settings), Proof(known, utc_now()))
 
 
 def _accounts(settings: Settings, log: EventLog) -> Iterator[Finding]:

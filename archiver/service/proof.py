@@ -29,6 +29,8 @@ class StoreProof:
     proofs: Proofs
     name: str
     """Of the store in the ledger."""
+    place: str
+    """Endpoint and bucket, for people."""
     key: str
     """Tried where no task is to be meant."""
     demand: CreateOnly
@@ -75,16 +77,18 @@ class StoreProof:
     def _prove(self) -> Proof:
         proof = Proof(self.store.prove(self.key), self.clock())
         self.proofs.note(self.name, proof)
-        self.log.info("store.proven", store=self.name, gaps=[gap.subject for gap in gaps(proof.known, self.demand)])
+        self.log.info("store.proven", store=self.place, gaps=[gap.subject for gap in gaps(proof.known, self.demand)])
         return proof
 
     def _rely(self, proof: Proof) -> None:
         if not self._is_fit(proof):
-            raise StoreUnfit(f"{self.name}: no create-only writes: it overwrites in spite of If-None-Match")
+            raise StoreUnfit(f"{self.place}: no create-only writes: it overwrites in spite of If-None-Match")
         self.store.rely_on(proof.known, self.demand)
         self._proof = proof
         for gap in self.gaps:
-            self.log.warning("store.degraded", store=self.name, subject=gap.subject, reason=gap.found, hint=gap.follows)
+            self.log.warning(
+                "store.degraded", store=self.place, subject=gap.subject, reason=gap.found, hint=gap.follows
+            )
 
 
 @dataclass(slots=True)

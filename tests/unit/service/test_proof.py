@@ -59,7 +59,7 @@ class Rig:
 
     def proof(self, demand: CreateOnly = CreateOnly.REQUIRED, name: str = "here, bucket b") -> StoreProof:
         """Return that of a process that begins now."""
-        return StoreProof(self.bucket, self.ledger.proofs, name, "p/probe", demand, self.clock, self.log)
+        return StoreProof(self.bucket, self.ledger.proofs, name, name, "p/probe", demand, self.clock, self.log)
 
     @property
     def is_paused(self) -> bool:
