@@ -22,6 +22,7 @@ from archiver.core.errors import (
     BodyTooLarge,
     LinkSpent,
     OriginBusy,
+    OriginFaulty,
     Verdict,
 )
 from tests.fakes.audio import mp3
@@ -282,7 +283,7 @@ def test_passing_failure_is_tried_three_times(cdn: Origin, status: int) -> None:
 def test_other_status_is_busy_and_not_hammered(cdn: Origin, client: HttpDownloader, status: int) -> None:
     with pytest.raises(OriginBusy) as caught, client.open(cdn.script(Reply(status=status))):
         pass
-    assert type(caught.value) is OriginBusy
+    assert type(caught.value) is OriginFaulty
     assert len(cdn.requests) == 1
 
 

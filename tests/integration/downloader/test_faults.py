@@ -22,6 +22,7 @@ from archiver.core.errors import (
     BodyTooLarge,
     LinkSpent,
     OriginBusy,
+    OriginFaulty,
     Verdict,
 )
 from tests.fakes.audio import mp3
@@ -172,7 +173,7 @@ SPAN = ("Content-Range", "bytes 100000-299999/300000")
         (Reply(status=416, headers=(("Content-Range", "bytes */100000"),)), BodyChanged),
         (Reply(status=403), BodyShort),
         (Reply(status=404), BodyShort),
-        (Reply(status=400), OriginBusy),
+        (Reply(status=400), OriginFaulty),
         (Reply(status=302, headers=(("Location", "ftp://elsewhere/"),)), BodyShort),
         (Reply(status=503), BodyShort),
     ],
@@ -285,7 +286,7 @@ def test_garbage_between_chunks_is_not_resumed(cdn: Origin, client: HttpDownload
     wire = head + b"2710\r\n" + SONG[:10_000] + b"??"
     with pytest.raises(OriginBusy) as caught:
         fetch(client, cdn.script(Reply(raw=wire + b"\r\n", hang_up=True)))
-    assert type(caught.value) is OriginBusy
+    assert type(caught.value) is OriginFaulty
     assert len(cdn.requests) == 1
 
 
