@@ -23,7 +23,7 @@ from tests.faults.points import Point, Scene, Size
 from tests.faults.runner import Ended, How, Order, Stop, marker_of
 from tests.house import Ledger, ledger_at
 from tests.worlds.forks import ForkServer
-from tests.worlds.site import Site
+from tests.worlds.site import OF_PROBE, Site
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -336,10 +336,10 @@ def versioning(client: S3Client, bucket: str) -> None:
 
 
 def versions(site: Site) -> dict[str, int]:
-    """How many versions, delete markers included, there are of each key."""
+    """How many versions, delete markers included, there are of each key but the probe's."""
     found: dict[str, int] = {}
     with closing(site.client()) as client:
         for page in client.get_paginator("list_object_versions").paginate(Bucket=site.bucket):
             for entry in (*page.get("Versions", ()), *page.get("DeleteMarkers", ())):
                 found[entry["Key"]] = found.get(entry["Key"], 0) + 1
-    return found
+    return {key: count for key, count in found.items() if key not in OF_PROBE}

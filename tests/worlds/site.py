@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 PREFIX = "stems/"
+OF_PROBE = {probe_key(PREFIX), multipart_probe_key(PREFIX)}
+"""The keys of objects that are no task's, and that are written over whenever a store is proven."""
 
 Json = Any  # what json.loads gives; the tests say what they expect of it
 
@@ -183,12 +185,8 @@ class Site:
 
     def objects(self) -> dict[str, bytes]:
         """Every object in the bucket, read back, but for the two of the probe."""
-        of_probe = {probe_key(PREFIX), multipart_probe_key(PREFIX)}
         with closing(self.client()) as client:
-            pages = client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket)
-            keys = [entry["Key"] for page in pages for entry in page.get("Contents", ())]
-            keys = [key for key in keys if key not in of_probe]
-            return {key: client.get_object(Bucket=self.bucket, Key=key)["Body"].read() for key in keys}
+            return {key: client.get_object(Bucket=self.bucket, Key=key)["Body"].read() for key in self._keys()}
 
     def uploads(self) -> list[str]:
         """Keys of the multipart uploads that are still open."""
@@ -214,7 +212,7 @@ class Site:
     def _keys(self) -> set[str]:
         with closing(self.client()) as client:
             pages = client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket)
-            return {entry["Key"] for page in pages for entry in page.get("Contents", ())}
+            return {entry["Key"] for page in pages for entry in page.get("Contents", ())} - OF_PROBE
 
     def oracles(self, *tasks: EmulatedTask) -> None:
         """Assert integrity and no extras: every stem equals its source, every object stands in a manifest."""
