@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 from archiver.adapters.downloader.sniff import sniff
 from archiver.core.intake import Intake
-from archiver.core.model import Archived, TaskId
+from archiver.core.model import Archived, Later, TaskId
 from archiver.core.records.record import record_of
+from archiver.core.text import is_address
 from archiver.demo.seaweed import S3Server
 from archiver.ports.store import ObjectStore
 from tests.fakes.audio import mp3
@@ -84,7 +85,10 @@ class Place:
     numbers: Iterator[int]
 
     def archive(self, data: object) -> tuple[TaskId, int] | None:
-        """Take one task with this record along the path; None when it names no audio, else how many URLs."""
+        """Take one task with this record along the path; None when it names no audio, else how many addresses.
+
+        It is archived, unless what stands in the place of one cannot be asked for: that is tried again.
+        """
         record = record_of(data)
         if not record.stems:
             return None
@@ -93,8 +97,10 @@ class Place:
         accept(self.ledger, Intake(ids=(task,)), now=NOW)
         claim = self.ledger.claims.claim(owner="me", now=NOW, lease=timedelta(minutes=10))
         assert claim is not None
-        assert self.archiver(api).archive(claim) == Archived()
-        return task, len({stem.url for stem in record.stems})
+        outcome = self.archiver(api).archive(claim)
+        addresses = [stem.url for stem in record.stems if is_address(stem.url)]
+        assert isinstance(outcome, Archived if len(addresses) == len(record.stems) else Later)
+        return task, len(set(addresses))
 
     def archiver(self, api: FakeApi) -> Archiver:
         log = Events()
@@ -134,8 +140,10 @@ def test_record_of_any_kind_makes_keys_below_its_task_and_metadata_of_plain_asci
     task, urls = made
     folder = f"{PREFIX}{task}/"
     fresh = place.keys() - before
-    audio = fresh - {f"{folder}manifest.json", f"{folder}record-info.json"}
-    assert len(audio) == urls == len(fresh) - 2
+    sidecars = {f"{folder}manifest.json", f"{folder}record-info.json"} & fresh
+    audio = fresh - sidecars
+    assert len(audio) == urls
+    assert len(sidecars) in {0, 2}
     for key in audio:
         assert KEY.fullmatch(key)
         assert key.startswith(folder)

@@ -17,7 +17,7 @@ from archiver.core.records.audio import Audio
 from archiver.core.records.fields import duration_of, first_of, id_of, json_in, text_of
 from archiver.core.records.left_out import LeftOut
 from archiver.core.records.names import field_name, joined, slug_of, words_of
-from archiver.core.text import MAX_TEXT, MAX_URL, scrub, shown_url, usable_url
+from archiver.core.text import MAX_TEXT, MAX_URL, printable, scrub, shown_url, usable_url
 
 MOST: Final = 1000
 """Addresses that are looked at beside the documented ones."""
@@ -177,7 +177,7 @@ def _fault_of(scheme: str, text: str) -> str:
 
 def _shown(text: str) -> str:
     """Return `text` with nothing secret in it, the same when it is shown again."""
-    return scrub(re.split(r"[?#]", text, maxsplit=1)[0])[:_LONGEST_FIELD]
+    return printable(scrub(re.split(r"[?#]", text, maxsplit=1)[0])[:_LONGEST_FIELD], "\N{REPLACEMENT CHARACTER}")
 
 
 def _steps(path: Any) -> list[str | int]:  # noqa: ANN401  a linked list, the last first
