@@ -36,7 +36,9 @@ class NeutralProbe:
         if known and evidence.last(self._account) is None:
             return False
         probe = partial(self._provider_works, least)
-        return evidence.just_answered(self._account) or evidence.find_out((self._account, least), probe)
+        if not least and evidence.just_answered(self._account):
+            return True
+        return evidence.find_out((self._account, least), probe)
 
     def _provider_works(self, least: float) -> bool:
         other = self._out.breakers.evidence.last(self._account)

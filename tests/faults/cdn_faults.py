@@ -261,7 +261,7 @@ def _statuses() -> Iterator[Fault]:
         reason="api.busy",
         begin=_no_rescue(replace(envelope(200), raw=b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>")),
     )
-    yield _cdn("404, and download-url answers 401", End.PAUSED, "provider.key_refused", _no_rescue(envelope(401)))
+    yield _retried("404, and download-url answers 401", reason="provider.key_refused", begin=_no_rescue(envelope(401)))
     yield _cdn(
         "404 from 20 days after the task on", End.LOST, "cdn.link_spent", _expired, lasts=timedelta(minutes=5), step=5
     )
