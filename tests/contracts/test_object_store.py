@@ -111,8 +111,8 @@ def real_rig(name: str, server: S3Server, bucket: str, known: Capabilities) -> I
 
 EACH = [
     *("fake", "seaweedfs"),
-    *(pytest.param(name, marks=pytest.mark.long) for name in servers.OF_EVERY_RUN if name != "seaweedfs"),
-    *(pytest.param(name, marks=[pytest.mark.slow, pytest.mark.timeout(300)]) for name in servers.SLOW),
+    *(pytest.param(name, marks=pytest.mark.long) for name in ("rclone", "moto")),
+    *(pytest.param(name, marks=[pytest.mark.slow, pytest.mark.timeout(300)]) for name in ("swift", *servers.SLOW)),
 ]
 
 
