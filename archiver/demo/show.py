@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from archiver.core.keys import multipart_probe_key, probe_key
 from archiver.core.manifest import seal_of
 from archiver.demo import song
 from archiver.demo.emulator import Emulator
@@ -241,10 +242,12 @@ class _Demo:
         return {**os.environ, **keys}
 
     def _read_back(self) -> Iterator[_Stored]:
-        """Read every object, and leave a copy of it as a file."""
+        """Read every object of a task, and leave a copy of it as a file."""
         with closing(self.s3.client()) as client:
             for page in client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET):
                 for entry in page.get("Contents", []):
+                    if entry["Key"] in {probe_key(PREFIX), multipart_probe_key(PREFIX)}:
+                        continue
                     stored = _Stored(entry["Key"], client.get_object(Bucket=BUCKET, Key=entry["Key"])["Body"].read())
                     copy = self.folder / "objects" / stored.key
                     copy.parent.mkdir(parents=True, exist_ok=True)

@@ -157,6 +157,7 @@ def test_process_asked_to_end_while_the_store_keeps_silent_about_uploads_does_no
     """Only looking for stray uploads is under way: nothing that would be lost."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         site.configure(store={"endpoint_url": f"http://127.0.0.1:{port_of(silent)}"})
+        site.prove()
         with site.daemon(argv=site.command(*command)) as process:
             asked, _ = silent.accept()
             with asked:
