@@ -197,10 +197,10 @@ class Site:
             return {key: client.get_object(Bucket=self.bucket, Key=key)["Body"].read() for key in self._keys()}
 
     def uploads(self) -> list[str]:
-        """Keys of the multipart uploads that are still open."""
+        """Keys of the multipart uploads that are still open; one of a proof that died is for the next one to abort."""
         with closing(self.client()) as client:
             found = client.list_multipart_uploads(Bucket=self.bucket)
-        return [upload["Key"] for upload in found.get("Uploads", ())]
+        return [upload["Key"] for upload in found.get("Uploads", ()) if upload["Key"] not in OF_PROBE]
 
     def show(self, task_id: str) -> Json:
         return json.loads(self.run("show", task_id, "--json").out)
