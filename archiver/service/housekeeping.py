@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeAlias
 
 from archiver.core.errors import ArchiverError
 from archiver.core.model import TaskId
@@ -11,6 +13,9 @@ from archiver.ports.ledger import Claims, IsAlive, Reports, Uploads
 from archiver.ports.runtime import Clock, EventLog
 from archiver.ports.store import ObjectStore, UploadList
 from archiver.ports.work import Jobs
+
+Upload: TypeAlias = tuple[str, str]
+"""A multipart upload's key and id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +36,38 @@ class Housekeeping:
 
     def abort_uploads(self) -> None:
         """Abort the uploads that dead processes left open; what cannot be aborted now waits for the next time."""
-        for key, upload_id in self.uploads.of_dead(self.is_alive):
-            try:
-                self.store.abort(key, upload_id)
-            except ArchiverError as error:
-                self.log.info("upload.abort_failed", key=key, reason=f"{error.code}: {error}")
-                return
+        left = self.uploads.of_dead(self.is_alive)
+        for key, upload_id in _aborted(self.store, _in_turn(left, self.clock()), self.log):
             self.uploads.closed(key, upload_id)
             self.log.info("upload.aborted", key=key)
+
+
+BUSY_TO_END = 3
+"""Aborts in a row that find the store out of reach, after which a sweep ends: each takes as long as its retries."""
+
+TURN = 30
+"""Seconds after which another upload is the first of a sweep: those that always fail keep none waiting for ever."""
+
+
+def _in_turn(uploads: Sequence[Upload], now: datetime) -> Sequence[Upload]:
+    first = int(now.timestamp()) // TURN % len(uploads) if uploads else 0
+    return [*uploads[first:], *uploads[:first]]
+
+
+def _aborted(store: ObjectStore | UploadList, uploads: Iterable[Upload], log: EventLog) -> Iterator[Upload]:
+    """Abort each upload by itself, and yield those that are; the log says of every other why it is not."""
+    busy = 0
+    for key, upload_id in uploads:
+        try:
+            store.abort(key, upload_id)
+        except ArchiverError as error:
+            log.info("upload.abort_failed", key=key, reason=f"{error.code}: {error}")
+            busy = 0 if error.down is None else busy + 1
+            if busy >= BUSY_TO_END:
+                return
+        else:
+            busy = 0
+            yield key, upload_id
 
 
 FOREIGN = timedelta(days=1)
@@ -62,14 +91,17 @@ def abort_strays(
     ours = uploads.keys()
     try:
         # Listed before the leases are looked at: whoever begins an upload holds its task already.
-        for key, upload_id, began in list(store.uploads(prefix)):
-            if is_idle(key) and (key in ours or now - began >= FOREIGN):
-                store.abort(key, upload_id)
-                log.info("upload.aborted", key=key)
+        listed = list(store.uploads(prefix))
     except ArchiverError as error:
         log.info("upload.abort_failed", key=prefix, reason=f"{error.code}: {error}")
-    else:
-        uploads.forget([key for key in ours if is_idle(key)])
+        return
+    found = [(key, upload_id) for key, upload_id, began in listed if key in ours or now - began >= FOREIGN]
+    left = set(found)
+    for key, upload_id in _aborted(store, (each for each in _in_turn(found, now) if is_idle(each[0])), log):
+        log.info("upload.aborted", key=key)
+        left.discard((key, upload_id))
+    still_open = {key for key, _ in left}
+    uploads.forget([key for key in ours if key not in still_open and is_idle(key)])
 
 
 @dataclass(frozen=True, slots=True)
