@@ -118,7 +118,7 @@ class _Look:
             return Preview(task_id, f"{error.code}: {error}" + (f"; {error.hint}" if error.hint else ""))
         stored = set() if row is None else {stem.name for stem in row.stems if stem.state is StemState.STORED}
         wanted = [stem for stem in record.stems if stem.name not in stored]
-        stems = tuple(self._stem(task_id, shown_url(stem.url), stem.name) for stem in wanted)
+        stems = tuple(self._stem(task_id, stem.not_taken or shown_url(stem.url), stem.name) for stem in wanted)
         says = f"{record.phase.value}, {_means(record, len(stems))}{'' if row is None else _busy(row)}"
         nothing = record.phase is Phase.FAILED and not stems
         return Preview(task_id, says, stems, Does.FETCH if stems else Does.NOTHING if nothing else Does.ASK)

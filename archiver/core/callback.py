@@ -9,7 +9,8 @@ import json
 import re
 from datetime import datetime, timedelta
 
-from archiver.core.model import TaskId, task_named_in
+from archiver.core.model import TaskId
+from archiver.core.named_task import task_named_in
 
 WINDOW = timedelta(minutes=5)
 """The largest difference between a callback's time and ours, either way."""

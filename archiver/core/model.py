@@ -12,6 +12,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NewType
 
+from archiver.core.records.facts import NO_FACTS, Facts
+from archiver.core.records.kinds.names import KindName, Media
 from archiver.core.records.left_out import LeftOut
 from archiver.core.states import StemState, TaskState
 
@@ -44,30 +46,6 @@ def task_id(text: str) -> TaskId:
     return TaskId(text)
 
 
-ID_FIELDS = ("taskId", "task_id")
-"""The names under which answers of the provider give a task's id."""
-
-
-def task_named_in(document: object) -> TaskId:
-    """Return the one task that an answer or a callback of the provider names, at the top or under `data`.
-
-    Raises ValueError, without echoing anything of it, when it names none, no valid one, or several.
-    """
-    below = document.get("data") if isinstance(document, Mapping) else None
-    objects = [each for each in (document, below) if isinstance(each, Mapping)]
-    named = {each[name] for each in objects for name in ID_FIELDS if isinstance(each.get(name), str)}
-    if len(named) > 1:
-        raise ValueError("JSON that names more than one task; expected one")
-    if not named:
-        if any(isinstance(each.get(name), int | float) for each in objects for name in ID_FIELDS):
-            raise ValueError(f"JSON whose taskId is a number, not a text (expected {TASK_ID_RULE})")
-        raise ValueError("JSON without taskId or task_id, at the top or under data")
-    try:
-        return task_id(named.pop())
-    except ValueError:
-        raise ValueError(f"JSON whose taskId is no task id (expected {TASK_ID_RULE})") from None
-
-
 class Phase(StrEnum):
     """A task's progress at the provider, as its record says."""
 
@@ -83,18 +61,25 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StemSource:
-    """One audio file that a record names."""
+    """One file that a record names."""
 
     name: StemName
     """Lower-case words joined by `_`, unique in the task; becomes part of the object key."""
     url: str
-    """As it must be requested, encoded; may hold secrets. If no `text.is_address`: why it cannot be, fit for logs."""
+    """As it must be requested, encoded; may hold secrets. Empty where it is `not_taken`, or its `content` is here."""
     field: str
     """The place in the record, e.g. `vocalUrl` or `originData[0].extract`."""
     duration: float | None = None
     """Seconds, when the record says."""
     known: bool = True
     """False for an undocumented field: archived all the same, with a warning."""
+    media: Media = Media.AUDIO
+    content: str | None = None
+    """The file itself, where it stands in the record: it is written by us, and nothing is fetched."""
+    written_as: str = ""
+    """The form that `content` is written in, which is the extension of its key: `txt`, `json`, `mid` or `lrc`."""
+    not_taken: str = ""
+    """The reason why it cannot be asked for, fit for logs; empty where it can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +97,9 @@ class RecordInfo:
     document: str = ""
     """The answer's JSON as it came, every URL without its query; what record-info.json holds."""
     left_out: tuple[LeftOut, ...] = ()
+    kind: KindName = KindName.SEPARATION
+    """The kind that was asked for."""
+    facts: Facts = NO_FACTS
     answered_at: datetime | None = field(default=None, compare=False)
     """The provider's own time when it answered; None where it told none."""
     blemish: str = field(default="", compare=False)
@@ -140,9 +128,9 @@ class StemRow:
     name: StemName
     state: StemState
     url: str | None
-    """None when the URL carried a query: those are never written down, and are asked for again."""
+    """None when the URL carried a query: those are never written down, and are asked for again. Empty as a source's."""
     url_shown: str
-    """The URL without its query: fit for logs and manifests."""
+    """The URL without its query: fit for logs and manifests. Why it is `not_taken`, where that is said instead."""
     field: str
     duration: float | None = None
     attempts: int = 0
@@ -152,6 +140,11 @@ class StemRow:
     not_before: datetime | None = None
     reason: str = ""
     receipt: Receipt | None = None
+
+    @property
+    def not_taken(self) -> str:
+        """The reason why it cannot be asked for; empty where it can."""
+        return self.url_shown if self.url == "" else ""
 
 
 @dataclass(frozen=True, slots=True)

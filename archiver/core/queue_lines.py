@@ -12,14 +12,13 @@ from urllib.parse import parse_qs, urlsplit
 
 from archiver.core.model import (
     ACCOUNT_RULE,
-    ID_FIELDS,
     TASK_ID_RULE,
     AccountName,
     TaskId,
     account_name,
     task_id,
-    task_named_in,
 )
+from archiver.core.named_task import ID_FIELDS, task_named_in
 from archiver.core.text import printable, scrub
 
 EXPECTED = f"expected a task id ({TASK_ID_RULE}), or a JSON object with taskId"

@@ -158,7 +158,7 @@ def usable_url(text: str) -> str | None:
 
 
 def is_address(text: str) -> bool:
-    """Return whether the `url` of a StemSource can be requested."""
+    """Return whether the shown URL of a stem is one, not the reason why there is none."""
     return text.startswith(("https://", "http://"))
 
 

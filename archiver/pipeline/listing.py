@@ -23,7 +23,6 @@ from archiver.core.model import (
     Yielded,
 )
 from archiver.core.states import StemState, TaskState
-from archiver.core.text import is_address
 from archiver.pipeline.context import TaskContext
 from archiver.pipeline.neutral import NeutralProbe
 from archiver.ports.provider import RecordApi
@@ -132,8 +131,8 @@ class Listing:
         for source in record.stems:
             if source.name in known:
                 continue
-            if not is_address(source.url):
-                log.warning("record.not_taken", task_id=claim.task_id, field=source.field, reason=source.url)
+            if source.not_taken:
+                log.warning("record.not_taken", task_id=claim.task_id, field=source.field, reason=source.not_taken)
             elif not source.known:
                 self._context.observer.unknown_name()
                 log.warning("stem.unknown_name", task_id=claim.task_id, stem=source.name, field=source.field)

@@ -25,7 +25,7 @@ from archiver.core.errors import (
 from archiver.core.keys import object_key
 from archiver.core.model import Dependency, Receipt, StemRow, StoredObject
 from archiver.core.states import StemEvent, StemState
-from archiver.core.text import host_of, is_address
+from archiver.core.text import host_of
 from archiver.core.transfer import Transfer, time_limit
 from archiver.pipeline.context import TaskContext
 from archiver.pipeline.duplicates import Duplicate, Duplicates
@@ -100,7 +100,8 @@ class StemTransfer:
             return self._try(_link(self._row))
         except (LinkSpent, NoLink) as error:
             self._listing.refresh(error)
-        fresh = self._listing.rows[self._row.name].url or _link(self._row)
+        row = self._listing.rows[self._row.name]
+        fresh = _link(self._row if row.url is None else row)
         try:
             return self._try(fresh)
         except LinkSpent:
@@ -116,8 +117,6 @@ class StemTransfer:
         return link
 
     def _try(self, url: str) -> Receipt:
-        if not is_address(url):
-            raise NotTaken(url)
         began = time.monotonic()
         task_id, name, log = self._listing.claim.task_id, self._row.name, self._context.log
         log.info("stem.started", task_id=task_id, stem=name, url=self._row.url_shown)
@@ -278,6 +277,8 @@ class StemTransfer:
 
 
 def _link(row: StemRow) -> str:
+    if row.not_taken:
+        raise NotTaken(row.not_taken)
     if row.url is None:
         raise NoLink("the provider no longer gives a link for this stem")
     return row.url

@@ -6,16 +6,17 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from archiver.core.model import AccountName, RecordInfo, TaskId
+from archiver.core.records.kinds.names import KindName
 
 
 class RecordApi(Protocol):
     """The provider's API as one account has it. Holds the key, follows no redirect, keeps to the rate limit."""
 
-    def fetch(self, task_id: TaskId, *, first: bool = False) -> RecordInfo:
-        """Read record-info once, with short retries inside (at most 30 s).
+    def fetch(self, task_id: TaskId, *, kind: KindName = KindName.SEPARATION, first: bool = False) -> RecordInfo:
+        """Read the record that the task has among those of this kind, once, with short retries inside (at most 30 s).
 
         Of those that wait until they may send, one that is to go `first` passes the others.
-        `data: null` is Phase.ABSENT, not an error. Raises ApiBusy or ProviderPaused.
+        Phase.ABSENT, which is no error, says that this kind does not know the id. Raises ApiBusy or ProviderPaused.
         """
 
     def fresh_link(self, url: str) -> str | None:

@@ -9,7 +9,8 @@ from threading import Lock
 from typing import Self
 
 from archiver.core.errors import AccountUnknown, ArchiverError
-from archiver.core.model import AccountName, RecordInfo, TaskId
+from archiver.core.model import AccountName, Phase, RecordInfo, TaskId
+from archiver.core.records.kinds.names import KindName
 from archiver.core.records.record import record_of
 from tests.fakes.calls import Calls, unnoticed
 
@@ -22,6 +23,8 @@ class FakeApi:
     """Knows the tasks of `records`; all others are absent. Every attribute may be changed while in use."""
 
     records: dict[TaskId, Script] = field(default_factory=dict)
+    kinds: dict[TaskId, KindName] = field(default_factory=dict)
+    """The kinds of the tasks that are no separations; asked for by another kind, a task is absent."""
     links: dict[str, str] = field(default_factory=dict)
     """Fresh links by the URL that they are asked for; for others there is none."""
     balance: float = 100.0
@@ -31,6 +34,8 @@ class FakeApi:
     """Whose API was asked for, in turn; it is one and the same for all but `unknown` ones."""
     unknown: set[AccountName] = field(default_factory=set)
     fetched: list[TaskId] = field(default_factory=list)
+    asked: list[KindName] = field(default_factory=list)
+    """The kind of each fetch, in turn."""
     linked: list[str] = field(default_factory=list)
     before: Calls = unnoticed
     permit: Callable[[bool], None] = lambda _: None
@@ -39,8 +44,14 @@ class FakeApi:
     """The provider's own clock, where its answers tell the time."""
     _lock: Lock = field(default_factory=Lock)
 
-    def knows(self, task_id: TaskId, *answers: Mapping[str, object] | RecordInfo | ArchiverError) -> None:
+    def knows(
+        self,
+        task_id: TaskId,
+        *answers: Mapping[str, object] | RecordInfo | ArchiverError,
+        kind: KindName = KindName.SEPARATION,
+    ) -> None:
         """Script the answers of one task; a mapping is read as record-info's `data`."""
+        self.kinds[task_id] = kind
         self.records[task_id] = [record_of(each) if isinstance(each, Mapping) else each for each in answers]
 
     def of(self, account: AccountName) -> Self:
@@ -51,14 +62,15 @@ class FakeApi:
             raise AccountUnknown(f"no account {account}")
         return self
 
-    def fetch(self, task_id: TaskId, *, first: bool = False) -> RecordInfo:
+    def fetch(self, task_id: TaskId, *, kind: KindName = KindName.SEPARATION, first: bool = False) -> RecordInfo:
         """See RecordApi."""
         self.permit(first)
         self.before("fetch", task_id)
         with self._lock:
             self._complain()
             self.fetched.append(task_id)
-            script = self.records.get(task_id, (record_of(None),))
+            self.asked.append(kind)
+            script = self._script(task_id, kind)
             answer = script[0]
             if len(script) > 1:
                 self.records[task_id] = script[1:]
@@ -81,6 +93,15 @@ class FakeApi:
         self.before("credit", "")
         self._complain()
         return self.balance
+
+    def _script(self, task_id: TaskId, kind: KindName) -> Script:
+        """Return the answers that are left; an error is about the id, whatever kind is asked for."""
+        script = self.records.get(task_id, ())
+        if not script or not (
+            kind is self.kinds.get(task_id, KindName.SEPARATION) or isinstance(script[0], ArchiverError)
+        ):
+            return (RecordInfo(Phase.ABSENT, kind=kind),)
+        return script
 
     def _complain(self) -> None:
         if self.trouble is not None:

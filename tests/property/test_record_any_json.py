@@ -132,14 +132,16 @@ def assert_sound(record: RecordInfo) -> None:
     for stem in record.stems:
         assert NAME.fullmatch(stem.name)
         assert stem.name != "manifest"
-        if is_address(stem.url):
+        assert bool(stem.url) != bool(stem.not_taken)
+        if stem.url:
             assert CLEAN_URL.fullmatch(stem.url)
             assert len(stem.url) <= MAX_URL
             assert usable_url(stem.url) == stem.url
         else:
-            assert SECRET not in stem.url
-            assert stem.url.isprintable()
-            assert shown_url(stem.url) == stem.url
+            assert not is_address(stem.not_taken)
+            assert SECRET not in stem.not_taken
+            assert stem.not_taken.isprintable()
+            assert shown_url(stem.not_taken) == stem.not_taken
         assert re.fullmatch(r"[A-Za-z0-9_\[\].-]+", stem.field)
         assert stem.duration is None or 0 < stem.duration < float("inf")
         assert SECRET not in shown_url(stem.url)

@@ -208,10 +208,10 @@ _NEW: Columns = {"state": StemState.WANTED, "attempts": 0, "gone": 0, "reason": 
 
 
 def _source(source: StemSource) -> dict[str, object]:
-    shown = shown_url(source.url)
+    shown = source.not_taken or shown_url(source.url)
     return {
         "shown_url": shown,
-        "url_cut": shown != source.url,
+        "url_cut": bool(source.url) and shown != source.url,
         "field": source.field,
         "duration": source.duration,
     }

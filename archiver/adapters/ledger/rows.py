@@ -14,6 +14,7 @@ from archiver.adapters.ledger.schema.tables import history, stems
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Claim, Moved, Receipt, StemName, StemRow, TaskId
 from archiver.core.reports import TaskRow
 from archiver.core.states import StemState
+from archiver.core.text import is_address
 
 CHUNK = 500
 """Rows a statement: well under any database's limit of bound values."""
@@ -52,7 +53,7 @@ def stem_row(row: AnyRow) -> StemRow:
     return StemRow(
         name=StemName(row.name),
         state=row.state,
-        url=None if row.url_cut else row.shown_url,
+        url=None if row.url_cut else row.shown_url if is_address(row.shown_url) else "",
         url_shown=row.shown_url,
         field=row.field,
         duration=row.duration,

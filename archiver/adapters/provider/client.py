@@ -21,8 +21,9 @@ from archiver.adapters.provider.verdicts import NoSuchPath, judge, opened
 from archiver.adapters.provider.wire import Endpoint, Wire
 from archiver.core.errors import ApiBusy, ApiThrottled, ArchiverError, KeyRefused
 from archiver.core.http import date_of
-from archiver.core.model import DEFAULT_ACCOUNT, AccountName, RecordInfo, TaskId
+from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Phase, RecordInfo, TaskId
 from archiver.core.records.envelope import Envelope, NotAnAnswer
+from archiver.core.records.kinds.names import KindName
 from archiver.core.records.record import record_of
 from archiver.core.text import usable_url
 from archiver.ports.runtime import Checkpoint, EventLog, Jitter, unobserved
@@ -83,8 +84,10 @@ class KieApi:
         self._limiter = limiter
         self._wire = Wire(endpoint, auth=_Bearer(api_key), clock=clock)
 
-    def fetch(self, task_id: TaskId, *, first: bool = False) -> RecordInfo:
+    def fetch(self, task_id: TaskId, *, kind: KindName = KindName.SEPARATION, first: bool = False) -> RecordInfo:
         """Read record-info; an answer about another task raises ApiBusy. See RecordApi."""
+        if kind is not KindName.SEPARATION:
+            return RecordInfo(Phase.ABSENT, kind=kind)
         call = _Call("GET", RECORD_INFO, params={"taskId": task_id}, task_id=task_id, first=first)
         envelope = self._ask(call)
         if envelope is None:

@@ -30,6 +30,8 @@ class Audio:
     """False for a key that is not documented."""
     id: str = ""
     duration: float | None = None
+    not_taken: str = ""
+    """The reason why it cannot be asked for; `url` is then empty."""
 
 
 def named(found: list[Audio], *, awaited: Collection[str]) -> tuple[StemSource, ...]:
@@ -41,7 +43,7 @@ def named(found: list[Audio], *, awaited: Collection[str]) -> tuple[StemSource, 
     """
     if len(found) > MAX_STEMS:
         beyond = f"{len(found) - MAX_STEMS} more than the {MAX_STEMS} files that are taken of one task"
-        found = [*found[:MAX_STEMS], Audio("more", beyond, "response", known=False)]
+        found = [*found[:MAX_STEMS], Audio("more", "", "response", known=False, not_taken=beyond)]
     owners = {audio.name: audio for audio in reversed(found) if audio.flat}
     claims = Counter(audio.name for audio in found)
     names: dict[Audio, str] = {}
@@ -59,12 +61,12 @@ def named(found: list[Audio], *, awaited: Collection[str]) -> tuple[StemSource, 
 
 
 def _source(name: str, audio: Audio) -> StemSource:
-    return StemSource(name=StemName(name), url=audio.url, field=audio.field, duration=audio.duration, known=audio.known)
+    return StemSource(StemName(name), audio.url, audio.field, audio.duration, audio.known, not_taken=audio.not_taken)
 
 
 def _suffixes(audio: Audio) -> tuple[str, str]:
     """Return what sets this audio apart from its namesakes, the better first: its id, the hash of its shown URL."""
-    digest = hashlib.sha256(shown_url(audio.url).encode()).hexdigest()[:8]
+    digest = hashlib.sha256((audio.not_taken or shown_url(audio.url)).encode()).hexdigest()[:8]
     return re.sub(r"[^a-z0-9]", "", audio.id.lower())[:8] or digest, digest
 
 

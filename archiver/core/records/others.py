@@ -1,7 +1,7 @@
 """Addresses in a result that stand where no rule expects them: none is dropped without a word.
 
 Lists, nested objects, JSON inside strings, keys without `Url`, protocol-relative URLs are audio like any other.
-An address that cannot be requested, a relative one say, is listed with the reason in the place of its URL. What is
+An address that cannot be requested, a relative one say, is listed with the reason. What is
 no audio by its name is left out, and named. Inputs and callback URLs are no results: they are passed over.
 """
 
@@ -75,7 +75,8 @@ def others_in(answer: object, *, taken: Collection[str], known: Collection[str])
         if found is not None and found.url not in taken:
             yield from found.judged(known)
     if next(leaves, None) is not None:
-        yield Audio("more", f"more than {MOST} addresses that no rule expects", "response", known=False)
+        beyond = f"more than {MOST} addresses that no rule expects"
+        yield Audio("more", "", "response", known=False, not_taken=beyond)
 
 
 def _leaves(answer: object) -> Iterator[_Leaf]:
@@ -141,12 +142,13 @@ class _Found:
         entry = self.leaf.entry
         yield Audio(
             name=name,
-            url=self.url or reason,
+            url=self.url or "",
             field=self.field,
             flat=True,
             known=name in known,
             id=id_of(entry.get("id")),
             duration=duration_of(entry.get("duration")),
+            not_taken=reason,
         )
 
     def _name(self) -> str:

@@ -62,7 +62,7 @@ def audio_of(data: Mapping[str, object]) -> tuple[list[Audio], list[LeftOut]]:
     taken = {audio.url for audio in (*flat.values(), *items.values())}
     for found in chain.from_iterable(others_in(answer, taken=taken, known=FLAT_STEMS) for answer in answers):
         if isinstance(found, Audio):
-            others.setdefault(found.url, found)
+            others.setdefault(found.url or found.not_taken, found)
         else:
             left_out.setdefault(found)
     fields = sorted(flat.values(), key=_field_order)

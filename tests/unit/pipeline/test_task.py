@@ -160,7 +160,7 @@ def test_record_with_a_blemish_is_archived_and_the_blemish_logged(world: Path) -
 
 
 def test_address_that_cannot_be_asked_for_is_refused_with_its_place_and_the_rest_is_stored(world: Path) -> None:
-    relative = StemSource(StemName("bass"), "a URL that names no host: /bass.mp3", "bassUrl")
+    relative = StemSource(StemName("bass"), "", "bassUrl", not_taken="a URL that names no host: /bass.mp3")
     world.lists(world.serves("vocal", VOCAL), relative)
     outcome = world.go_until(lambda outcome: not isinstance(outcome, Later))
     reason = "record.not_taken: a URL that names no host: /bass.mp3"
@@ -174,7 +174,7 @@ def test_address_that_cannot_be_asked_for_is_refused_with_its_place_and_the_rest
 
 def test_address_that_can_be_asked_for_later_is_had_without_an_operator(world: Path) -> None:
     vocal, bass = world.serves("vocal", VOCAL), world.serves("bass", DRUMS)
-    world.lists(vocal, replace(bass, url="a URL that names no host: /bass.mp3"))
+    world.lists(vocal, replace(bass, url="", not_taken="a URL that names no host: /bass.mp3"))
     refused = world.go_until(lambda outcome: isinstance(outcome, Refused))
     assert isinstance(refused, Refused)
     assert refused.at is not None

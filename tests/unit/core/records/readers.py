@@ -21,7 +21,7 @@ def response(**fields: object) -> dict[str, object]:
 
 
 def urls(record: RecordInfo) -> dict[str, str]:
-    return {stem.name: stem.url for stem in record.stems}
+    return {stem.name: stem.url or stem.not_taken for stem in record.stems}
 
 
 def item(url: str, group: str = "", **more: object) -> dict[str, object]:

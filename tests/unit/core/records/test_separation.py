@@ -106,9 +106,9 @@ def test_address_that_cannot_be_asked_for_is_listed_with_its_reason(value: str, 
     shapes = {"bassUrl": value} if shape == "field" else {"bassUrls": [value]} if shape == "list" else {}
     items = [{"audio_url": value, "stem_type_group_name": "Bass"}] if shape == "item" else []
     (stem,) = record_of(response(**(shapes or {"originData": items or [{"bass_url": value}]}))).stems
-    assert (stem.name, stem.url) == ("bass", reason)
-    assert not is_address(stem.url)
-    assert shown_url(stem.url) == stem.url
+    assert (stem.name, stem.url, stem.not_taken) == ("bass", "", reason)
+    assert not is_address(stem.not_taken)
+    assert shown_url(stem.not_taken) == stem.not_taken
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ def test_stems_are_bounded() -> None:
     items = [{"audio_url": f"https://b.test/{number}"} for number in range(1000)]
     fields, listed = record_of(response(**many)).stems, record_of(response(originData=items)).stems
     assert len(fields) == len(listed) == 201
-    assert [stem.url for stem in (fields[-1], listed[-1])] == [
+    assert [stem.not_taken for stem in (fields[-1], listed[-1])] == [
         f"{count} more than the 200 files that are taken of one task" for count in (1, 800)
     ]
     assert record_of(response(**many, vocalUrl="https://a.test/v")).stems[0].name == "vocal"

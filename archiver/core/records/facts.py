@@ -1,0 +1,40 @@
+"""Facts of a task beside its files: what it is called, and what it was made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """A task or a track that the record says this one was made from."""
+
+    id: str
+    field: str
+    """The place in the record that names it: `parentMusicId`, say."""
+    is_task: bool = False
+    """True where `id` is a task's; a track's otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """A track of a music task; its id is what other records name as their parent."""
+
+    id: str
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Facts as the record tells them: each text one printable line of at most 500 characters, empty where untold."""
+
+    title: str = ""
+    tags: str = ""
+    model: str = ""
+    duration: float | None = None
+    """Seconds."""
+    parents: tuple[Parent, ...] = ()
+    tracks: tuple[Track, ...] = ()
+
+
+NO_FACTS = Facts()

@@ -1,0 +1,1 @@
+"""The kinds of the provider's records: a table, one row a kind."""
