@@ -10,11 +10,31 @@ from email.utils import parsedate_to_datetime
 LONGEST = 366 * 24 * 3600.0
 """Seconds; a Retry-After that names more, or a date beyond any, is taken for so many."""
 
+_CODINGS = frozenset(
+    (
+        *("gzip", "x-gzip", "deflate", "br", "zstd", "compress", "x-compress", "dcb", "dcz"),
+        *("exi", "pack200-gzip", "aes128gcm"),
+    )
+)
+"""Content codings that are registered, with the older names of two."""
+_CODING_LENGTH = 32
+_CODINGS_MOST = 64
+
 _FAR_DATE = re.compile(r"(?:[A-Za-z]{3,9}, ?)?[0-9]{1,2}[ -][A-Za-z]{3}[ -][0-9]{5,} [0-9:]{4,8}(?: [A-Z0-9+-]{1,5})?")
 """A date of a year that no datetime holds."""
 _DIGITS_OF_LONGEST = 8
 _LONGEST_DATE = 100
 """Characters; what is longer is no date."""
+
+
+def content_codings(headers: Mapping[str, str]) -> list[str]:
+    """Return the codings that the body is in (RFC 9110, 8.4), in lower case.
+
+    `identity`, `none`, `UTF-8`, `aws-chunked` and the like are left out: no coding is registered by such a name, so the
+    bytes come as they are. `headers` answers to lower-case names.
+    """
+    named = headers.get("content-encoding", "").lower().split(",", _CODINGS_MOST)
+    return [coding for each in named if (coding := each.strip()[:_CODING_LENGTH]) in _CODINGS]
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import cast
 
 import httpx
 
 from archiver.adapters.downloader.transport import stream_of
 from archiver.core.errors import ArchiverError, BodyChanged, BodyShort, BodySlow, LinkSpent, OriginBusy, OriginFaulty
-from archiver.core.http import date_of, retry_after
+from archiver.core.http import content_codings, date_of, retry_after
 
 EXCERPT = 4096
 """Bytes of an error page that are looked at."""
@@ -20,6 +21,8 @@ EXCERPT_SECONDS = 2.0
 _BLOCK = re.compile(rb"error code: (1[0-9]{3})\b")
 _STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]*"')
 _CONTENT_RANGE = re.compile(r"bytes (?:([0-9]{1,18})-([0-9]{1,18})|\*)/([0-9]{1,18})", re.IGNORECASE)
+_PLACE = re.compile(rb"((?:[A-Za-z][A-Za-z0-9+.-]*:)?//[^/?#]*|)(.*)", re.DOTALL)
+_UNSAFE = re.compile(rb"[^\x21-\x7e]")
 _STRONG_AGE = timedelta(seconds=60)
 
 
@@ -29,6 +32,13 @@ class Hiccup(OriginBusy):
 
 class FaultyHiccup(Hiccup, OriginFaulty):
     """An answer that a second try within seconds may mend."""
+
+
+class CookieAsked(OriginFaulty):
+    """The origin sends us round in a circle until a cookie comes back, which we do not keep."""
+
+    code = "cdn.cookie_asked"
+    hint = "the origin gives the file to browsers alone: open the URL shown by `stem-archiver show ID` in one"
 
 
 class ClientBlocked(OriginBusy):
@@ -48,13 +58,27 @@ def expect_audio(response: httpx.Response) -> None:
         raise OriginFaulty(f"the origin sent {coding!r} though identity was asked for")
 
 
+def location_of(response: httpx.Response) -> str:
+    """Return where a redirect leads, percent-encoded from its bytes as they came; its host is read as UTF-8.
+
+    Raises OriginFaulty where it names two places.
+    """
+    place, *more = {value for name, value in response.headers.raw if name.lower() == b"location"}
+    if more:
+        raise OriginFaulty("a redirect to two places")
+    authority, path = cast("re.Match[bytes]", _PLACE.fullmatch(place)).groups()
+    return authority.decode(errors="replace") + _UNSAFE.sub(lambda byte: b"%%%02X" % ord(byte[0]), path).decode()
+
+
 def refusal(response: httpx.Response) -> ArchiverError | None:
-    """Return what is wrong with the answer to a GET without a range; None when it is a 200."""
+    """Return what is wrong with the answer to a GET without a range; None when it is a 200, or a 206 with all of it."""
     status = response.status_code
     if status == httpx.codes.OK:
         return None
     if status == httpx.codes.PARTIAL_CONTENT:
-        return BodyChanged("206 though no range was asked for")
+        return None if is_all(response) else BodyChanged("a part (206) though no range was asked for")
+    if status == httpx.codes.EXPECTATION_FAILED:
+        return OriginFaulty("the origin answered 417 to an Expect that was not sent: a proxy may have added it")
     wait = retry_after(response.headers)
     if status in {401, 403, 404, 410}:
         return _blocked(response) or LinkSpent(status=status, retry_after=wait)
@@ -85,9 +109,8 @@ def _excerpt(response: httpx.Response) -> bytes:
 
 
 def foreign_coding(headers: Mapping[str, str]) -> str:
-    """Return the content coding, which nobody asked for; empty when the bytes come as they are."""
-    coding = headers.get("content-encoding", "").strip().lower()
-    return "" if coding == "identity" else coding[:32]
+    """Return the content codings, which nobody asked for; empty when the bytes come as they are."""
+    return ", ".join(content_codings(headers))
 
 
 def validator(headers: Mapping[str, str]) -> str | None:
@@ -121,6 +144,12 @@ def content_range(headers: Mapping[str, str]) -> tuple[int | None, int | None, i
         return None
     first, last, whole = found.groups()
     return (None if first is None else int(first), None if last is None else int(last), int(whole))
+
+
+def is_all(response: httpx.Response) -> bool:
+    """Return whether a 206 holds the whole resource, by its range and its length."""
+    span = content_range(response.headers)
+    return span is not None and span[:2] == (0, span[2] - 1) and stream_of(response).reader.length in {None, span[2]}
 
 
 def rest_of(first: httpx.Response, later: httpx.Response, *, at: int, length: int | None) -> int:

@@ -76,7 +76,7 @@ class VerifyingBody:
     ) -> None:
         self._first = self._response = response
         self._reader: Reader = stream_of(response).reader
-        self._length = self._whole = self._reader.length
+        self._length = self._whole = whole_length(response)
         self._reopen = reopen
         self._limits = limits
         self._throttle = throttle

@@ -12,7 +12,7 @@ import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, stop_before_delay
 
 from archiver.adapters.downloader.address import Guard, Reach
-from archiver.adapters.downloader.answer import Hiccup, expect_audio, fault
+from archiver.adapters.downloader.answer import CookieAsked, Hiccup, expect_audio, fault, location_of
 from archiver.adapters.downloader.body import VerifyingBody
 from archiver.adapters.downloader.dialer import ConnectionOptions, Dialer, Network, Proxy
 from archiver.adapters.downloader.limits import BodyLimits
@@ -169,14 +169,17 @@ class HttpDownloader:
 
     def _get(self, url: str, extra: Mapping[str, str]) -> httpx.Response:
         """Return the first answer that is no redirect; its status is not judged."""
-        at = _parsed(None, url)
+        at, seen, cookie = _parsed(None, url), set[httpx.URL](), False
         for _ in range(REDIRECTS_MAX + 1):
             response = self._send(at, extra)
-            location = response.headers.get("location")
-            if response.status_code not in _REDIRECTS or location is None:
+            if response.status_code not in _REDIRECTS or "location" not in response.headers:
                 return response
             response.close()
-            at = _parsed(at, location)
+            seen.add(at)
+            cookie = cookie or "set-cookie" in response.headers
+            at = _parsed(at, location_of(response))
+            if cookie and at in seen:
+                raise CookieAsked("a redirect to where it came from, with a cookie that is to be sent back")
         raise OriginFaulty(f"more than {REDIRECTS_MAX} redirects")
 
     def _send(self, url: httpx.URL, extra: Mapping[str, str]) -> httpx.Response:

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import dropwhile
 
 import httpx
 
 from archiver.adapters.http1.body import ChunkedReader, CloseReader, LengthReader, Reader
 from archiver.adapters.http1.connection import Connection
+from archiver.core.text import printable, scrub
 
-_STATUS = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?: [^\r\n]*)?\r?\n")
+_STATUS = re.compile(rb"HTTP/1\.([0-9])[ \t]{1,16}([1-9][0-9]{2})(?:[ \t][^\r\n]*)?\r?\n")
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\r\n\0]*)\r?\n")
+_ODD_FIELD = re.compile(rb"([^\x00-\x20:\x7f][^\x00-\x08\x0a-\x1f:\x7f]*):([^\r\n\0]*)\r?\n")
+"""A field as browsers read it: with blanks in its name or behind it, or with characters that no name should have."""
 _FOLDED = re.compile(rb"[ \t]([^\r\n\0]*)\r?\n")
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _FINAL = 200
 _WITHOUT_BODY = (204, 304)
 _FRAMING = frozenset((b"connection", b"transfer-encoding", b"content-length"))
+_FRAMES_A_BODY = frozenset((b"transferencoding", b"contentlength"))
+"""Names, by their letters alone, that no reader may take for another than the next one does."""
+_NOT_A_LETTER = re.compile(rb"[^a-z]+")
+_NO_CODING = frozenset(("", "identity"))
+_QUOTED = 80
+"""Characters of a line that are shown where it cannot be read."""
 _TOKENS_MAX = 64
 """Elements of the fields that the framing or the connection depends on."""
 
@@ -80,18 +90,24 @@ class Head:
         """Return the body's reader (RFC 9112, section 6.3); raise httpx.RemoteProtocolError when that is unclear."""
         if self.status in _WITHOUT_BODY:
             return LengthReader(connection, 0)
-        codings = self._framing[b"transfer-encoding"]
-        if codings:
+        if codings := self._codings():
             if codings != ["chunked"]:
-                raise httpx.RemoteProtocolError("a transfer coding that was not asked for")
+                raise httpx.RemoteProtocolError(f"a transfer coding that was not asked for: {_shown(codings)}")
             return ChunkedReader(connection)
         lengths = set(self._framing[b"content-length"])
         if not lengths:
             return CloseReader(connection)
-        length = lengths.pop()
-        if lengths or not _LENGTH.fullmatch(length):
-            raise httpx.RemoteProtocolError("a Content-Length that is no length")
+        length = ", ".join(sorted(lengths))
+        if not _LENGTH.fullmatch(length):
+            raise httpx.RemoteProtocolError(f"a Content-Length that is no length: {_shown([length])}")
         return LengthReader(connection, int(length))
+
+    def _codings(self) -> list[str]:
+        """Return the transfer codings without the `identity` before them, which is none."""
+        codings = self._framing[b"transfer-encoding"]
+        named = list(dropwhile(_NO_CODING.__contains__, codings))
+        # Some readers do not see a coding behind another: beside a length they would take that for the body's.
+        return codings if named != codings and named and self._framing[b"content-length"] else named
 
 
 class _Lines:
@@ -126,8 +142,26 @@ def _fields(lines: _Lines, most: int) -> Headers:
         elif headers and (more := _FOLDED.fullmatch(line)):
             headers[-1] = (headers[-1][0], headers[-1][1] + b" " + more[1].strip(b" \t"))
         else:
-            raise httpx.RemoteProtocolError("a malformed header field" if line else "the head was cut short")
+            headers.append(_odd_field(line))
     raise httpx.RemoteProtocolError("endless header fields")
+
+
+def _odd_field(line: bytes) -> tuple[bytes, bytes]:
+    """Return a field that is none by the letter of HTTP, where it says nothing of the body's length."""
+    if not line:
+        raise httpx.RemoteProtocolError("the head was cut short")
+    field = _ODD_FIELD.fullmatch(line)
+    if field is None:
+        raise httpx.RemoteProtocolError(f"a malformed header field: {_shown([line.decode('latin-1')])}")
+    if _NOT_A_LETTER.sub(b"", field[1].lower()) in _FRAMES_A_BODY:
+        shown = _shown([line.decode("latin-1")])
+        raise httpx.RemoteProtocolError(f"a header field that leaves the body's length unclear: {shown}")
+    return field[1].rstrip(b" \t"), field[2].strip(b" \t")
+
+
+def _shown(said: list[str]) -> str:
+    """Quote what was said, fit for a log."""
+    return repr(printable(scrub(", ".join(said)[: 4 * _QUOTED]))[:_QUOTED])
 
 
 def request_head(method: bytes, target: bytes, headers: Headers) -> bytes:

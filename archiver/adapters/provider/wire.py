@@ -10,12 +10,14 @@ import httpx
 
 from archiver.adapters.provider.deadline import DeadlineBoundTransport
 from archiver.core.errors import ApiBusy
+from archiver.core.http import content_codings
 from archiver.core.records.envelope import MAX_ANSWER
 from archiver.core.text import scrub
 
 SHORTEST_KEY = 8
 """Characters; a shorter key is left in answers, where it may stand by chance."""
 
+_UNPACKED = ("gzip", "x-gzip", "deflate")
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 
 
@@ -125,10 +127,10 @@ def _read_capped(response: httpx.Response) -> bytes:
 
     httpx would decode each piece without a limit, and 64 KiB of gzip can hold 64 MiB.
     """
-    encoding = response.headers.get("content-encoding", "identity").strip().lower()
-    if encoding not in ("identity", "", "gzip", "x-gzip", "deflate"):
-        raise ApiBusy(f"the answer came in the encoding {scrub(encoding)[:40]!r}, which was not asked for")
-    packed = encoding not in ("identity", "")
+    codings = content_codings(response.headers)
+    packed = bool(codings)
+    if len(codings) > 1 or (packed and codings[0] not in _UNPACKED):
+        raise ApiBusy(f"the answer came in the encoding {', '.join(codings)!r}, which was not asked for")
     unpack = zlib.decompressobj(_GZIP_OR_ZLIB)
     body = bytearray()
     received = 0

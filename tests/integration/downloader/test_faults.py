@@ -300,7 +300,7 @@ def test_garbage_between_chunks_is_not_resumed(cdn: Origin, client: HttpDownload
         b"HTTP/2 200 OK\r\n\r\n",
         b"HTTP/1.1 20 OK\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nName : x\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length : 4\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nX: a\0b\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: +10\r\n\r\n",

@@ -40,6 +40,18 @@ def test_fetch_when_the_answer_has_neither_length_nor_chunks_reads_to_the_end(
 
 
 @pytest.mark.parametrize(
+    "field",
+    ["X Powered By: cdn", "Content-Type : application/json", "Content-Encoding: none", "Content-Encoding: UTF-8"],
+)
+def test_fetch_reads_a_head_as_browsers_do(api: KieApi, provider: HttpServer, field: str) -> None:
+    body = json.dumps(PENDING).encode()
+    provider.says(
+        Reply(raw=b"HTTP/1.1 200 OK\r\n%s\r\nContent-Length: %d\r\n\r\n" % (field.encode(), len(body)) + body)
+    )
+    assert api.fetch(TASK).phase is Phase.PENDING
+
+
+@pytest.mark.parametrize(
     "answer",
     [
         reply(PENDING, cut=3),
