@@ -244,7 +244,7 @@ def _statuses() -> Iterator[Fault]:
     for code in (204, 400, 429, 500, 503):
         yield _retried(f"{code}", reason=busy, begin=status(code))
     yield _retried("429, Retry-After: 30", reason=busy, begin=status(429, Retry_After="30"))
-    yield _retried("206 though no range was asked for", reason="cdn.body_changed", begin=serves(lambda b: _rest(b, 0)))
+    yield _retried("206 though no range was asked for", reason="cdn.body_changed", begin=serves(lambda b: _rest(b, 1)))
     yield _retried(
         "403 `error code: 1010`: the agent is banned",
         reason="cdn.client_blocked",
