@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import partial
+from functools import lru_cache, partial
 
 from archiver.core import plan
 from archiver.core.clocks import LONG_AGO
@@ -312,7 +312,10 @@ class TaskAttempt:
 
 
 def _host(row: StemRow) -> str:
-    return host_of(row.url or row.url_shown)
+    return _host_of(row.url or row.url_shown)
+
+
+_host_of = lru_cache(maxsize=256)(host_of)
 
 
 def _origin(host: str) -> Subject:

@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from math import inf
 from typing import Generic, TypeAlias, TypeVar
 
@@ -26,6 +27,7 @@ QUICK_REMEMBERED = 60.0
 Item = TypeVar("Item")
 Kind: TypeAlias = tuple[str | None, str]
 """A kind of parties that share: hosts, accounts, tasks; of all transfers (None), or of one host's."""
+Party: TypeAlias = tuple[Kind, str]
 
 
 @dataclass(slots=True)
@@ -68,7 +70,7 @@ class Lanes(Generic[Item]):
         self._lanes: dict[str, Lane] = {}
         self._buckets: dict[tuple[str, str, str], list[tuple[datetime, int, Transfer, Item]]] = {}
         self._demand: defaultdict[Kind, Counter[str]] = defaultdict(Counter)
-        self._active: defaultdict[Kind, Counter[str]] = defaultdict(Counter)
+        self._active: Counter[Party] = Counter()
         self._shares: dict[Kind, float] = {}
         """Shares as they are now, once somebody has asked; ..."""
         self._slow: int | None = None
@@ -121,7 +123,7 @@ class Lanes(Generic[Item]):
         transfer.begun = None
         bucket = self._buckets.setdefault(_whose(transfer), [])
         heapq.heappush(bucket, (transfer.deadline, next(self._order), transfer, item))
-        self._note(self._demand, transfer, 1)
+        self._note_demand(transfer, 1)
 
     def _known(self, host: str) -> Lane:
         if host not in self._lanes:
@@ -174,15 +176,15 @@ class Lanes(Generic[Item]):
         transfer.begin(self._clock())
         self.running[transfer] = None
         self._lanes[transfer.host].active += 1
-        self._note(self._active, transfer, 1)
+        self._active.update(_parties(*_whose(transfer)))
 
     def end(self, transfer: Transfer) -> bool:
         """Note that what was taken is no longer under way; return whether it came whole and quickly."""
         lane, now = self._lanes[transfer.host], self._clock()
         lane.active -= 1
         del self.running[transfer]
-        self._note(self._active, transfer, -1)
-        self._note(self._demand, transfer, -1)
+        _take_away(self._active, _parties(*_whose(transfer)))
+        self._note_demand(transfer, -1)
         whole = transfer.size > 0 and transfer.size >= (transfer.length or 0)
         if not whole or transfer.broken_off or transfer.begun is None:
             return False
@@ -203,7 +205,7 @@ class Lanes(Generic[Item]):
         for whose in [whose for whose in self._buckets if whose[2] == task]:
             while whose in self._buckets:
                 gone.append(self._pop(whose))
-                self._note(self._demand, gone[-1][0], -1)
+                self._note_demand(gone[-1][0], -1)
         return gone
 
     def all_waiting(self) -> list[Transfer]:
@@ -214,23 +216,15 @@ class Lanes(Generic[Item]):
 
     # --- shares
 
-    def _kinds(self, transfer: Transfer) -> Iterator[tuple[Kind, str]]:
-        host, account, task = _whose(transfer)
-        yield (None, "host"), host
-        yield (None, "account"), account
-        yield (None, "task"), task
-        yield (host, "account"), account
-        yield (host, "task"), task
-
-    def _note(self, counts: defaultdict[Kind, Counter[str]], transfer: Transfer, change: int) -> None:
+    def _note_demand(self, transfer: Transfer, change: int) -> None:
         self._forget()
-        for kind, name in self._kinds(transfer):
-            its = counts[kind]
+        for kind, name in _parties(*_whose(transfer)):
+            its = self._demand[kind]
             its[name] += change
             if not its[name]:
                 del its[name]
                 if not its:
-                    del counts[kind]
+                    del self._demand[kind]
 
     def _share(self, kind: Kind) -> float:
         """Return the share of each party of that kind; of one host's only where the host is limited."""
@@ -249,31 +243,32 @@ class Lanes(Generic[Item]):
         demands = self._demand[kind].values()
         return max_min_share(demands, capacity) if len(demands) > 1 else inf
 
-    def beyond(self, transfer: Transfer, others: Counter[tuple[Kind, str]] | None = None) -> tuple[bool, ...]:
+    def beyond(self, transfer: Transfer, others: Counter[Party] | None = None) -> tuple[bool, ...]:
         """Return for each kind whether the party would have more than its share with this one, and `others`, begun.
 
         Everybody may have one.
         """
-        extra = others if others is not None else Counter[tuple[Kind, str]]()
         return tuple(
-            self._would_have(kind, name, extra) > max(1.0, self._share(kind)) for kind, name in self._kinds(transfer)
+            [
+                (count := self._would_have(party, others)) > 1 and count > self._share(party[0])
+                for party in _parties(*_whose(transfer))
+            ]
         )
 
-    def has_surplus(self, transfer: Transfer, others: Counter[tuple[Kind, str]]) -> tuple[bool, ...]:
+    def has_surplus(self, transfer: Transfer, others: Counter[Party]) -> tuple[bool, ...]:
         """Return for each kind whether the party of this one, which runs, has its share without it."""
         return tuple(
-            self._would_have(kind, name, others) - 2 >= self._share(kind) for kind, name in self._kinds(transfer)
+            self._would_have(party, others) - 2 >= self._share(party[0]) for party in _parties(*_whose(transfer))
         )
 
-    def _would_have(self, kind: Kind, name: str, others: Counter[tuple[Kind, str]]) -> int:
-        active = self._active.get(kind)
-        return (0 if active is None else active[name]) + others[kind, name] + 1
+    def _would_have(self, party: Party, others: Counter[Party] | None) -> int:
+        return self._active.get(party, 0) + (0 if others is None else others[party]) + 1
 
-    def counted(self, transfers: Collection[Transfer], sign: int) -> Counter[tuple[Kind, str]]:
+    def counted(self, transfers: Collection[Transfer], sign: int) -> Counter[Party]:
         """Return what these add to (or take from) each party."""
-        counts: Counter[tuple[Kind, str]] = Counter()
+        counts: Counter[Party] = Counter()
         for transfer in transfers:
-            for party in self._kinds(transfer):
+            for party in _parties(*_whose(transfer)):
                 counts[party] += sign
         return counts
 
@@ -316,3 +311,21 @@ class Lanes(Generic[Item]):
 
 def _whose(transfer: Transfer) -> tuple[str, str, str]:
     return transfer.host, transfer.account, transfer.task
+
+
+@lru_cache(maxsize=1024)
+def _parties(host: str, account: str, task: str) -> tuple[Party, ...]:
+    return (
+        ((None, "host"), host),
+        ((None, "account"), account),
+        ((None, "task"), task),
+        ((host, "account"), account),
+        ((host, "task"), task),
+    )
+
+
+def _take_away(counts: Counter[Party], parties: Collection[Party]) -> None:
+    for party in parties:
+        counts[party] -= 1
+        if not counts[party]:
+            del counts[party]

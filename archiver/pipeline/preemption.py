@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from archiver.core.transfer import CRAWL, SOON, Transfer
-from archiver.pipeline.lanes import Kind, Lanes
+from archiver.pipeline.lanes import Lanes, Party
 
 LOOK_EVERY = 1.0
 """Seconds between two looks at what runs."""
@@ -120,9 +120,7 @@ class Preemption:
         lane = self._lanes.lane(host)
         return lane.limit is not None and lane.active - sum(each.host == host for each in stopping) >= lane.limit.level
 
-    def _victim(
-        self, waiting: Transfer, changes: Counter[tuple[Kind, str]], now: float, *, of_host: bool
-    ) -> Transfer | None:
+    def _victim(self, waiting: Transfer, changes: Counter[Party], now: float, *, of_host: bool) -> Transfer | None:
         """Return the transfer to break off for this one; None where none is to be."""
         lasting = [
             transfer
