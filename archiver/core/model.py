@@ -80,6 +80,8 @@ class StemSource:
     """The form that `content` is written in, which is the extension of its key: `txt`, `json`, `mid` or `lrc`."""
     not_taken: str = ""
     """The reason why it cannot be asked for, fit for logs; empty where it can."""
+    fallback: str = ""
+    """Another address of the same file, as `url` is; empty where the record names none."""
 
 
 @dataclass(frozen=True, slots=True)

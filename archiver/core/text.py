@@ -99,6 +99,8 @@ def bare(text: str) -> str:
 
 def without_urls(text: str) -> str:
     """Return `text` with its URLs reduced to scheme and host, and without queries and bot tokens."""
+    if not (":" in text or "%" in text or "?" in text):  # as nearly all keys and names
+        return text
     text = _URL_IN_TEXT.sub(lambda url: f"{url[1]}://{_host_in(url[2])}", text)
     return _BOT_TOKEN.sub("bot", _QUERY_IN_TEXT.sub("", text))
 

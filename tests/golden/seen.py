@@ -25,6 +25,7 @@ from archiver import __version__
 from archiver.commands.app import app
 from archiver.core import misses, refusals, states
 from archiver.core.errors import ArchiverError
+from archiver.core.records.record import record_of
 from archiver.demo import song
 from archiver.demo.emulator import Emulator
 from archiver.demo.records import EmulatedTask
@@ -34,6 +35,7 @@ from archiver.logs import EVENTS
 from archiver.service.alerts import ALERTS
 from tests import ROOT
 from tests.fixtures.ledgers import rows
+from tests.fixtures.record_kinds import KIND_EXAMPLES, KindExample
 from tests.house import ledger_at
 from tests.worlds.site import Finished, Json, Site, measured, stems_of
 
@@ -468,6 +470,29 @@ def _labels(samples: Sequence[Json]) -> Sequence[str]:
     ]
 
 
+def record_kinds(folder: Path) -> str:
+    """Return what each body of the examples is read as."""
+    return masked("".join(map(_reading, KIND_EXAMPLES)))
+
+
+def _reading(example: KindExample) -> str:
+    record = record_of(example.body.get("data"), example.kind)
+    facts = record.facts
+    lines = [
+        f"{example.name} as {record.kind}: {record.phase}, flag {record.flag!r}",
+        f"    error {record.error_code} {record.error_message!r}, from {record.created_at} to {record.completed_at}",
+        f"    facts: {facts.title!r} {facts.tags!r} {facts.model!r} {facts.duration} tracks {len(facts.tracks)}",
+        *(f"    parent: {'task' if each.is_task else 'track'} {each.id} ({each.field})" for each in facts.parents),
+        *(
+            f"    {each.name} {each.media}{each.written_as and '.'}{each.written_as} {each.field} {each.duration} "
+            f"{each.url or each.not_taken or repr(each.content)}{each.fallback and ' or '}{each.fallback}"
+            for each in record.stems
+        ),
+        *(f"    not taken: {each.field} {each.url}: {each.kind}" for each in record.left_out),
+    ]
+    return "\n".join(lines) + "\n"
+
+
 WITHOUT_A_SITE = {
     "help": help_pages,
     "settings": settings,
@@ -480,6 +505,7 @@ WITHOUT_A_SITE = {
     "show": show,
     "exit-codes": exit_codes,
     "ledger-sqlite": sqlite_schema,
+    "record-kinds": record_kinds,
 }
 OF_A_RUN = {
     "check": check,

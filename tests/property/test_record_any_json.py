@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from archiver.core.model import Phase, RecordInfo
 from archiver.core.records.document import document_of
 from archiver.core.records.envelope import NotAnAnswer, read_envelope
+from archiver.core.records.kinds.names import KindName, Media
 from archiver.core.records.record import record_of
 from archiver.core.text import MAX_URL, is_address, scrub, shown_url, usable_url
 
@@ -48,6 +49,19 @@ KEYS = st.sampled_from(
         "resultUrls",
         "url",
         "msg",
+        "sunoData",
+        "data",
+        "title",
+        "prompt",
+        "text",
+        "lyricsData",
+        "source_audio_url",
+        "streamAudioUrl",
+        "midiData",
+        "instruments",
+        "alignedWords",
+        "resultObject",
+        "images",
     ]
 )
 ANY_TEXT = st.text(st.characters(), max_size=30)
@@ -122,6 +136,7 @@ RECORDS = st.fixed_dictionaries(
     }
 )
 
+NAME_OF_ANY_KIND = re.compile(r"[a-z0-9][a-z0-9_-]{0,80}")
 NAME = re.compile(r"[a-z0-9_]{1,64}")
 CLEAN_URL = re.compile(r"https?://[!-~]+")
 
@@ -130,14 +145,15 @@ def assert_sound(record: RecordInfo) -> None:
     names = [stem.name for stem in record.stems]
     assert len(names) == len(set(names)) <= 201
     for stem in record.stems:
-        assert NAME.fullmatch(stem.name)
-        assert stem.name != "manifest"
-        assert bool(stem.url) != bool(stem.not_taken)
+        assert (NAME if record.kind is KindName.SEPARATION else NAME_OF_ANY_KIND).fullmatch(stem.name)
+        assert stem.name not in ("manifest", "record-info")
+        assert [bool(stem.url), bool(stem.not_taken), stem.content is not None].count(True) == 1
+        assert (stem.content is not None) == (stem.media is Media.TEXT) == bool(stem.written_as)
         if stem.url:
             assert CLEAN_URL.fullmatch(stem.url)
             assert len(stem.url) <= MAX_URL
             assert usable_url(stem.url) == stem.url
-        else:
+        elif stem.not_taken:
             assert not is_address(stem.not_taken)
             assert SECRET not in stem.not_taken
             assert stem.not_taken.isprintable()
@@ -159,6 +175,22 @@ def assert_sound(record: RecordInfo) -> None:
     assert SECRET not in record.document
     if record.document:
         json.dumps(json.loads(record.document), allow_nan=False)
+
+
+KINDS = st.sampled_from(KindName)
+
+
+@given(ANY_JSON, KINDS)
+def test_any_json_is_read_soundly_as_any_kind(data: object, kind: KindName) -> None:
+    record = record_of(data, kind)
+    assert_sound(record)
+    assert repr(record_of(data, kind)) == repr(record)
+
+
+@given(ANY_JSON, KINDS)
+def test_anything_shaped_like_a_record_of_any_kind_is_read_soundly(result: object, kind: KindName) -> None:
+    shaped = {"state": "success", "resultJson": result, "response": {"data": result, "sunoData": [result]}}
+    assert_sound(record_of(shaped, kind))
 
 
 @given(ANY_JSON)
@@ -265,7 +297,9 @@ def nested_urls(draw: st.DrawFn) -> tuple[object, set[str]]:
         return f"https://cdn.test/{path}"
 
     urls = st.text("abcdefghij019_", min_size=1, max_size=9).map(url)
-    keys = st.sampled_from(["stems", "vocalUrl", "urls", "a", "image", "originData", "audio_url", "extract", "x-y"])
+    common = "stems vocalUrl urls a image originData audio_url extract x-y sunoData id data images sourceAudioUrl"
+    rarer = "streamAudioUrl imageUrl resultUrls resultObject instruments text"
+    keys = st.sampled_from([*common.split(), *rarer.split()])
     value = draw(
         st.recursive(
             urls | st.none() | st.integers(),
@@ -276,9 +310,14 @@ def nested_urls(draw: st.DrawFn) -> tuple[object, set[str]]:
     return value, {each for each in found if each in json.dumps(value)}
 
 
-@given(nested_urls())
-def test_every_url_in_a_result_is_listed_or_named(drawn: tuple[object, set[str]]) -> None:
+@given(nested_urls(), KINDS, st.sampled_from(["response", "resultJson"]), st.booleans())
+def test_every_url_in_a_result_is_listed_or_named(
+    drawn: tuple[object, set[str]], kind: KindName, place: str, as_text: bool
+) -> None:
     value, found = drawn
-    record = record_of({"response": {"any": value}, "successFlag": "SUCCESS"})
+    result: object = {"any": value} if kind is KindName.SEPARATION else value
+    if kind is KindName.SEPARATION:
+        place = "response"
+    record = record_of({place: json.dumps(result) if as_text else result, "successFlag": "SUCCESS"}, kind)
     named = {stem.url for stem in record.stems} | {left.url for left in record.left_out}
     assert {url for url in found if f'"{url}"' in json.dumps(value).replace("\\", "")} <= named

@@ -28,6 +28,12 @@ def document_of(data: object) -> str:
     return json.dumps(_cleaned(data, "", _MAX_DEPTH), ensure_ascii=True)
 
 
+def text_as_kept(text: str) -> str:
+    """Return a text as it stands in the document, fit to be written as UTF-8."""
+    kept = _cleaned_text(text, "", _MAX_DEPTH)
+    return kept.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
 def _cleaned(value: object, key: str, depth: int) -> object:
     if isinstance(value, str):
         return _cleaned_text(value, key, depth)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,11 @@ class Track:
 
     id: str
     title: str = ""
+    tags: str = ""
+    model: str = ""
+    duration: float | None = None
+    """Seconds."""
+    created_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,11 @@ class Facts:
     """Seconds."""
     parents: tuple[Parent, ...] = ()
     tracks: tuple[Track, ...] = ()
+
+    @property
+    def began(self) -> datetime | None:
+        """The time of the earliest track; None where none tells its own."""
+        return min((track.created_at for track in self.tracks if track.created_at), default=None)
 
 
 NO_FACTS = Facts()

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
-from archiver.core.records.audio import Audio
 from archiver.core.records.fields import duration_of, first_of, id_of, json_in, text_of
+from archiver.core.records.items import Item
+from archiver.core.records.kinds.names import Media
 from archiver.core.records.left_out import LeftOut
-from archiver.core.records.names import field_name, joined, slug_of, words_of
+from archiver.core.records.names import MAX_NAME, field_name, joined, slug_of, words_of
 from archiver.core.text import MAX_TEXT, MAX_URL, printable, scrub, shown_url, usable_url
 
 MOST: Final = 1000
@@ -26,6 +27,7 @@ _LONGEST_FIELD: Final = 120
 _GENERIC: Final = re.compile(
     "(?:audios?|data|files?|items?|origin_data|response|results?|urls?|vocal_(?:removal|separation)_info)?"
 )
+_WRAPPER: Final = re.compile("data|lyrics_data|response|result_json|result_object|songs|suno_data|video_info")
 _INPUT = re.compile(r"(?:^|_)(?:call_?back|web_?hook)(?:_ur[li]s?)?$|^(?:params?|param_json|inputs?|request)$")
 _URL_WORD = re.compile(r"(?:^|_)(?:ur[li]s?|links?|href|src)$")
 _KINDS: Final = (
@@ -38,11 +40,47 @@ _ENDINGS: Final = (
     (re.compile(r"(?i)\.midi?$"), "MIDI"),
     (re.compile(r"(?i)\.(?:txt|lrc|srt|vtt|json|html?|pdf)$"), "a text"),
 )
+_MEDIA: Final = {"an image": Media.IMAGE, "a video": Media.VIDEO}
+_VIDEO_SUFFIX = re.compile(r"(?i)\.(?:mp4|m4v|mov|webm|mkv)$")
+_AUDIO_WORD = re.compile(r"(?:^|_)(?:audios?|music|songs?|tracks?|vocals?|stems?|wav|mp3)(?:_|$)")
+_AUDIO_SUFFIX = re.compile(r"(?i)\.(?:mp3|wav|flac|m4a|aac|ogg|opus|aiff?)$")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,15}):(//)?\S")
 _RELATIVE = re.compile(r"/[^\s/]|//|[^\s/:]+(?:/[^\s:]*)?\.[^\s.:]+$")
 
 _Path = tuple[Any, str | int]
 """The way to a value: the path of what holds it, and its key or place in there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The way in which a kind reads the addresses that no shape claims."""
+
+    known: Collection[str]
+    """The names that are documented."""
+    media: tuple[Media, ...] = (Media.AUDIO,)
+    """As of a Kind."""
+    numbered: bool = False
+    """True where files of a list have names by their place, `image-01`, and each its class of media."""
+    inputs: re.Pattern[str] = _INPUT
+    """The keys of what is no result, in the alphabet of names."""
+
+    def media_of(self, words: Collection[str], url: str, kind: str) -> Media:
+        """Return the class of a file, by its keys or its ending; `kind`: what `what_else` calls it."""
+        shown = shown_url(url)
+        if not self.numbered or _AUDIO_SUFFIX.search(shown):
+            return Media.AUDIO
+        if kind in _MEDIA:
+            return _MEDIA[kind]
+        if any(map(_AUDIO_WORD.search, words)):
+            return Media.AUDIO
+        return Media.VIDEO if Media.VIDEO in self.media and _VIDEO_SUFFIX.search(shown) else self.media[0]
+
+
+def inputs_and(*more: str) -> re.Pattern[str]:
+    """Return the pattern of inputs, with these keys and messages, which may repeat an input."""
+    return re.compile(
+        "|".join((_INPUT.pattern, r"(?:^|_)(?:message|msg|reason)$", *(f"^{re.escape(key)}$" for key in more)))
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +95,9 @@ class _Leaf:
 
 def what_else(words: str, url: str, *, documented: bool) -> str:
     """Return what a URL is, by the words of its key or by its ending, where it is no audio; else an empty string."""
-    endings = () if documented else _ENDINGS
+    suffixes = () if documented else _ENDINGS
     named = next((kind for pattern, kind in _KINDS if pattern.search(words)), "")
-    return named or next((kind for pattern, kind in endings if pattern.search(shown_url(url))), "")
+    return named or next((kind for pattern, kind in suffixes if pattern.search(shown_url(url))), "")
 
 
 def address_of(text: str) -> str | None:
@@ -67,16 +105,16 @@ def address_of(text: str) -> str | None:
     return usable_url(f"https:{text.strip()}" if text.lstrip().startswith("//") else text)
 
 
-def others_in(answer: object, *, taken: Collection[str], known: Collection[str]) -> Iterator[Audio | LeftOut]:
-    """Yield what `answer` names beside the URLs `taken`; a name in `known` is documented."""
+def others_in(answer: object, *, taken: Collection[str], rules: Rules) -> Iterator[Item | LeftOut]:
+    """Yield what `answer` names beside the URLs `taken`."""
     leaves = (leaf for leaf in _leaves(answer) if leaf.text not in taken)
     for leaf in islice(leaves, MOST):
-        found = _Found.at(leaf)
+        found = _Found.at(leaf, rules)
         if found is not None and found.url not in taken:
-            yield from found.judged(known)
+            yield from found.judged()
     if next(leaves, None) is not None:
         beyond = f"more than {MOST} addresses that no rule expects"
-        yield Audio("more", "", "response", known=False, not_taken=beyond)
+        yield Item("more", "", "response", known=False, not_taken=beyond)
 
 
 def _leaves(answer: object) -> Iterator[_Leaf]:
@@ -113,48 +151,65 @@ class _Found:
     field: str
     url: str | None
 
+    rules: Rules
+
     @classmethod
-    def at(cls, leaf: _Leaf) -> _Found | None:
+    def at(cls, leaf: _Leaf, rules: Rules) -> _Found | None:
         """Return the leaf with its place; None where it stands among inputs."""
         steps = _steps(leaf.path)
         words = tuple(words_of(step) for step in steps if isinstance(step, str))
-        if any(map(_INPUT.search, words)):
+        if any(map(rules.inputs.search, words)):
             return None
         place = next((step for step in reversed(steps) if isinstance(step, int)), None)
         field = "".join(f"[{step}]" if isinstance(step, int) else f".{field_name(step)}" for step in steps)
-        return cls(leaf, words, place, field.lstrip(".")[-_LONGEST_FIELD:].lstrip("."), address_of(leaf.text))
+        return cls(leaf, words, place, field.lstrip(".")[-_LONGEST_FIELD:].lstrip("."), address_of(leaf.text), rules)
 
-    def judged(self, known: Collection[str]) -> Iterator[Audio | LeftOut]:
-        """Yield the leaf as audio, as what is left out, or not at all where it is no address."""
-        name = self._name()
-        is_address_by_key = name in known or any(_URL_WORD.search(word) for word in self.words[-1:])
+    def judged(self) -> Iterator[Item | LeftOut]:
+        """Yield the leaf as a file, as what is left out, or not at all where it is no address."""
+        plain = joined(self._group() or self._name())
+        is_address_by_key = plain in self.rules.known or any(_URL_WORD.search(word) for word in self.words[-1:])
         reason = "" if self.url else self._fault(is_address_by_key)
         if self.url is None and not reason:
             return
-        kinds = (what_else(word, self.leaf.text, documented=name in known) for word in self.words)
-        kind = next(filter(None, kinds), "")
+        kind = self._kind(plain)
         if not kind and not is_address_by_key and re.search(r"\s", self.leaf.text):
             kind = "a text"
-        if kind:
+        if kind and _MEDIA.get(kind) not in self.rules.media:
             yield LeftOut(self.field, shown_url(self.leaf.text)[:MAX_TEXT], kind)
             return
-        name = joined(name, str(self.place + 1)) if self.place else name
-        entry = self.leaf.entry
-        yield Audio(
+        entry, media = self.leaf.entry, self.rules.media_of(self.words, self.leaf.text, kind)
+        name = self._file_name(plain, media)
+        yield Item(
             name=name,
             url=self.url or "",
             field=self.field,
             flat=True,
-            known=name in known,
+            known=self.rules.numbered or name in self.rules.known,
             id=id_of(entry.get("id")),
             duration=duration_of(entry.get("duration")),
             not_taken=reason,
+            media=media,
         )
 
+    def _kind(self, name: str) -> str:
+        documented = not self.rules.numbered and name in self.rules.known
+        kinds = (what_else(word, self.leaf.text, documented=documented) for word in self.words)
+        return next(filter(None, kinds), "")
+
+    def _group(self) -> str:
+        return slug_of(text_of(first_of(self.leaf.entry, "stem_type_group_name", "stemTypeGroupName", "stem_name")))
+
     def _name(self) -> str:
-        group = slug_of(text_of(first_of(self.leaf.entry, "stem_type_group_name", "stemTypeGroupName", "stem_name")))
         names = (_URL_WORD.sub("", word) for word in self.words)
-        return joined(group or "_".join(name for name in names if not _GENERIC.fullmatch(name)))
+        return "_".join(name for name in names if not _GENERIC.fullmatch(name))
+
+    def _file_name(self, plain: str, media: Media) -> str:
+        if not self.rules.numbered or self._group():
+            return joined(plain, str(self.place + 1)) if self.place else plain
+        words = [word for each in self.words if (word := _URL_WORD.sub("", each)) and not _WRAPPER.fullmatch(word)]
+        own = [word for word in words if not _GENERIC.fullmatch(word)]
+        base = joined("_".join(own or words[-1:]) or media.value)
+        return base if self.place is None else f"{base.removesuffix('s')[: MAX_NAME - 4]}-{self.place + 1:02}"
 
     def _fault(self, is_address_by_key: bool) -> str:
         """Return why the text cannot be requested; empty where it is no address at all."""

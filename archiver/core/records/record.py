@@ -6,76 +6,94 @@ into a name, a message or the document.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Collection, Mapping
 
-from archiver.core.model import Phase, RecordInfo
-from archiver.core.records.audio import named
+from archiver.core.model import Phase, RecordInfo, StemSource
 from archiver.core.records.document import document_of
+from archiver.core.records.extractors.results import results_of
+from archiver.core.records.facts import Facts
+from archiver.core.records.facts_of import facts_of
 from archiver.core.records.fields import code_of, first_of, json_in, moment_of, text_of
+from archiver.core.records.items import named
+from archiver.core.records.kinds.names import KindName
+from archiver.core.records.kinds.row import Kind
+from archiver.core.records.kinds.table import KINDS
 from archiver.core.records.left_out import LeftOut
-from archiver.core.records.names import MAX_NAME
+from archiver.core.records.names import MAX_NAME, words_of
 from archiver.core.records.separation import FLAT_STEMS, audio_of
 from archiver.core.text import scrub
 
+_Read = tuple[tuple[StemSource, ...], tuple[LeftOut, ...], Facts]
 
-def record_of(data: object) -> RecordInfo:
-    """Read an envelope's `data`; never raises. URLs decide; the flag is a hint.
+
+def record_of(data: object, kind: KindName = KindName.SEPARATION) -> RecordInfo:
+    """Read an envelope's `data` as a record of this kind; never raises. URLs decide; the flag is a hint.
 
     None is Phase.ABSENT. What cannot be understood is Phase.PENDING: asking again costs little.
     """
     if data is None:
-        return RecordInfo(Phase.ABSENT)
+        return RecordInfo(Phase.ABSENT, kind=kind)
     if not isinstance(data, dict):
-        return RecordInfo(Phase.PENDING, document=document_of(data))
-    flag = _flag(data)
-    phase = _phase(flag)
-    audio, left_out = audio_of(data)
+        return RecordInfo(Phase.PENDING, document=document_of(data), kind=kind)
+    row = KINDS[kind]
+    flag = _flag(data, row)
+    phase = row.phase_of(flag)
+    stems, left_out, facts = (_separation if kind is KindName.SEPARATION else _results)(data, row, phase)
     return RecordInfo(
         phase=phase,
-        stems=named(audio, awaited=FLAT_STEMS if phase is Phase.PENDING else ()),
+        stems=stems,
         flag=flag,
-        created_at=moment_of(first_of(data, "createTime", "create_time")),
-        completed_at=moment_of(first_of(data, "completeTime", "complete_time")),
-        error_code=_error_code(first_of(data, "errorCode", "error_code")),
-        error_message=scrub(text_of(first_of(data, "errorMessage", "error_message"))),
+        created_at=moment_of(_first(data, row.times[0])) or facts.began,
+        completed_at=moment_of(_first(data, row.times[1])),
+        error_code=_error_code(_first(data, row.error_fields[0]), row),
+        error_message=scrub(text_of(_first(data, row.error_fields[1]))),
         document=document_of(data),
-        left_out=tuple(left_out),
+        left_out=left_out,
+        kind=kind,
+        facts=facts,
     )
 
 
-def left_out_of(document: str) -> tuple[LeftOut, ...]:
+def record_in(document: str, kind: KindName = KindName.SEPARATION) -> RecordInfo:
+    """Read the record that was kept as `document`; never raises. Its links have lost their queries."""
+    return record_of(json_in(document), kind)
+
+
+def left_out_of(document: str, kind: KindName = KindName.SEPARATION) -> tuple[LeftOut, ...]:
     """Return what is left out of the record that `document` holds; never raises."""
-    inner = json_in(document)
-    return () if inner is None else record_of(inner).left_out
+    return record_in(document, kind).left_out
 
 
-def _flag(data: Mapping[str, object]) -> str:
-    raw = first_of(data, "successFlag", "success_flag", "status")
+def _separation(data: Mapping[str, object], row: Kind, phase: Phase) -> _Read:
+    audio, left_out = audio_of(data)
+    return named(audio, awaited=_awaited(phase)), tuple(left_out), facts_of(data, row)
+
+
+def _results(data: Mapping[str, object], row: Kind, phase: Phase) -> _Read:
+    results = results_of(data, row)
+    stems = named([*results.items.values()], awaited=_awaited(phase))
+    return stems, tuple(results.left_out.values()), facts_of(data, row, tuple(results.tracks.values()))
+
+
+def _awaited(phase: Phase) -> Collection[str]:
+    """Return the names that fields may yet come to own."""
+    return FLAT_STEMS if phase is Phase.PENDING else ()
+
+
+def _first(data: Mapping[str, object], *keys: str) -> object:
+    """Return the first value that is neither null nor blank, each key also in snake case."""
+    value = first_of(data, *keys)
+    return first_of(data, *map(words_of, keys)) if value is None else value
+
+
+def _flag(data: Mapping[str, object], row: Kind) -> str:
+    raw = _first(data, *row.phase_fields)
     if isinstance(raw, str):
         return scrub(raw)[:MAX_NAME]
     number = code_of(int(raw) if isinstance(raw, bool) else raw)
     return "" if number is None else str(number)
 
 
-_PHASE_OF_NUMBER: Final = {"0": Phase.PENDING, "1": Phase.DONE, "2": Phase.PENDING, "3": Phase.FAILED}
-"""The sibling endpoints' integers. They disagree about 2 (still running, or failed): asking again answers it."""
-
-
-def _phase(flag: str) -> Phase:
-    """Read the flag; an unknown one is PENDING."""
-    word = flag.upper()
-    # CALLBACK_EXCEPTION: the webhook could not be delivered; the audio exists, and was billed.
-    if word in ("SUCCESS", "CALLBACK_EXCEPTION"):
-        return Phase.DONE
-    if word == "FAIL" or "FAILED" in word or "ERROR" in word:
-        return Phase.FAILED
-    return _PHASE_OF_NUMBER.get(word, Phase.PENDING)
-
-
-_NO_ERROR: Final = frozenset({0, 200})
-
-
-def _error_code(value: object) -> int | None:
+def _error_code(value: object, row: Kind) -> int | None:
     code = code_of(value)
-    return None if code in _NO_ERROR else code
+    return None if code in row.no_error else code

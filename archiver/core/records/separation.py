@@ -15,11 +15,11 @@ from dataclasses import replace
 from itertools import chain
 from typing import Final
 
-from archiver.core.records.audio import Audio
 from archiver.core.records.fields import duration_of, first_of, id_of, object_of, text_of
+from archiver.core.records.items import Item
 from archiver.core.records.left_out import LeftOut
 from archiver.core.records.names import field_name, joined, slug_of, words_of
-from archiver.core.records.others import address_of, others_in, what_else
+from archiver.core.records.others import Rules, address_of, others_in, what_else
 from archiver.core.text import shown_url
 
 FLAT_STEMS: Final = (
@@ -41,17 +41,18 @@ FLAT_STEMS: Final = (
 )
 """The names that belong to documented fields of `response` (provider's docs); `origin` is the source mix."""
 
+RULES: Final = Rules(known=FLAT_STEMS)
 _CALLBACK = re.compile(r"(?:^|_)(?:call_?back|web_?hook)$")
 _PLACEHOLDER = re.compile(r"https?://[^/?]*/?")
 _SHORTEST_ID: Final = 16
 _AUDIO_KEYS: Final = ("audio", "")
 
 
-def audio_of(data: Mapping[str, object]) -> tuple[list[Audio], list[LeftOut]]:
+def audio_of(data: Mapping[str, object], rules: Rules = RULES) -> tuple[list[Item], list[LeftOut]]:
     """Return the union of all that `data` names, documented fields first, and what of it is no audio by its name."""
-    flat: dict[tuple[str, str], Audio] = {}
-    items: dict[str, Audio] = {}
-    others: dict[str, Audio] = {}
+    flat: dict[tuple[str, str], Item] = {}
+    items: dict[str, Item] = {}
+    others: dict[object, Item] = {}
     left_out: dict[LeftOut, None] = {}
     answers = [*filter(None, _answers(data))]
     for answer in answers:
@@ -60,9 +61,9 @@ def audio_of(data: Mapping[str, object]) -> tuple[list[Audio], list[LeftOut]]:
         for audio in _origin_audio(answer):
             items.setdefault(audio.url, audio)
     taken = {audio.url for audio in (*flat.values(), *items.values())}
-    for found in chain.from_iterable(others_in(answer, taken=taken, known=FLAT_STEMS) for answer in answers):
-        if isinstance(found, Audio):
-            others.setdefault(found.url or found.not_taken, found)
+    for found in chain.from_iterable(others_in(answer, taken=taken, rules=rules) for answer in answers):
+        if isinstance(found, Item):
+            others.setdefault(found.identity, found)
         else:
             left_out.setdefault(found)
     fields = sorted(flat.values(), key=_field_order)
@@ -78,13 +79,13 @@ def _answers(data: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
             yield object_of(outer.get(key))
 
 
-def _flat_audio(answer: Mapping[str, object]) -> Iterator[Audio]:
+def _flat_audio(answer: Mapping[str, object]) -> Iterator[Item]:
     for key, name, url in _urls_in(answer):
         stem = joined(slug_of(name))
-        yield Audio(stem, url, field_name(key), flat=True, known=stem in FLAT_STEMS)
+        yield Item(stem, url, field_name(key), flat=True, known=stem in FLAT_STEMS)
 
 
-def _origin_audio(answer: Mapping[str, object]) -> Iterator[Audio]:
+def _origin_audio(answer: Mapping[str, object]) -> Iterator[Item]:
     for key in ("originData", "origin_data"):
         listed = answer.get(key)
         items = listed if isinstance(listed, list) else [listed]
@@ -92,7 +93,7 @@ def _origin_audio(answer: Mapping[str, object]) -> Iterator[Audio]:
             yield from _item_audio(item, f"{key}[{index}]")
 
 
-def _item_audio(item: object, field: str) -> Iterator[Audio]:
+def _item_audio(item: object, field: str) -> Iterator[Item]:
     """Yield what one item of originData names: itself, and each of its roles."""
     if isinstance(item, str):
         item = {"audio_url": item}
@@ -104,12 +105,12 @@ def _item_audio(item: object, field: str) -> Iterator[Audio]:
             yield from _entry_audio(entry, f"{field}.{field_name(role)}", role=role)
 
 
-def _entry_audio(entry: Mapping[str, object], field: str, *, role: str) -> Iterator[Audio]:
+def _entry_audio(entry: Mapping[str, object], field: str, *, role: str) -> Iterator[Item]:
     group = slug_of(text_of(first_of(entry, "stem_type_group_name", "stemTypeGroupName")))
     tail = {"": "", "extract": "", "remove": "removed"}.get(role, slug_of(role))
     for key, name, url in _urls_in(entry):
         documented = name in _AUDIO_KEYS
-        yield Audio(
+        yield Item(
             name=joined(group, tail, "" if documented else slug_of(name)),
             url=url,
             field=field if documented else f"{field}.{field_name(key)}",
@@ -133,12 +134,12 @@ def _urls_in(entry: Mapping[str, object]) -> Iterator[tuple[str, str, str]]:
             yield key, name, url
 
 
-def _field_order(audio: Audio) -> tuple[int, str]:
+def _field_order(audio: Item) -> tuple[int, str]:
     known = FLAT_STEMS.index(audio.name) if audio.known else len(FLAT_STEMS)
     return known, audio.field
 
 
-def _merged(fields: list[Audio], items: Collection[Audio]) -> list[Audio]:
+def _merged(fields: list[Item], items: Collection[Item]) -> list[Item]:
     """Return `fields`, with the durations of their duplicates, and the items that duplicate none of them.
 
     A duplicate has the same URL. Where its own is a bare host, as the placeholders in the docs' examples are, its id
@@ -157,7 +158,7 @@ def _merged(fields: list[Audio], items: Collection[Audio]) -> list[Audio]:
     return merged
 
 
-def _place_of_id(item: Audio, fields: list[Audio], items: Collection[Audio]) -> int | None:
+def _place_of_id(item: Item, fields: list[Item], items: Collection[Item]) -> int | None:
     if len(item.id) < _SHORTEST_ID or sum(other.id == item.id for other in items) > 1:
         return None
     places = [at for at, field in enumerate(fields) if item.id in shown_url(field.url).rpartition("/")[2]]

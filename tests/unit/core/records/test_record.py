@@ -194,7 +194,7 @@ def test_envelope_keeps_code_and_message_for_the_caller_to_judge(name: str, code
         ("queuing", Phase.PENDING),
         ("generating", Phase.PENDING),
         ("NEVER_HEARD_OF", Phase.PENDING),
-        ("FAILOVER", Phase.PENDING),
+        ("FAILOVER", Phase.FAILED),
         ("", Phase.PENDING),
         (None, Phase.PENDING),
         ({}, Phase.PENDING),

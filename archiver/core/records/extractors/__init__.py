@@ -1,0 +1,1 @@
+"""The shapes that results come in, and the files in each."""
