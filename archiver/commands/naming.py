@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from archiver.adapters.queue_file import QueueFile
     from archiver.core.intake import Intake, Reject
     from archiver.core.model import AccountName, TaskId
+    from archiver.core.said import Said
     from archiver.settings import Settings
 
 SHOWN = 20
@@ -29,13 +30,22 @@ class NamedIds:
 
     ids: dict[TaskId, None] = field(default_factory=dict)
     accounts: dict[TaskId, AccountName] = field(default_factory=dict)
+    said: dict[TaskId, Said] = field(default_factory=dict)
     rejects: list[Reject] = field(default_factory=list)
 
     def take(self, intake: Intake) -> None:
         """Add the finds of one batch of lines."""
         self.ids |= dict.fromkeys(intake.ids)
         self.accounts |= intake.accounts
+        self.said |= intake.said
         self.rejects += intake.rejects
+
+    def line_of(self, task_id: TaskId, account: AccountName | None, said: Said) -> str:
+        """Return the line that hands the task in, with account and `said` where its own line left them open."""
+        from archiver.core.said import UNSAID, line_of
+
+        its_own = self.said.get(task_id, UNSAID)
+        return line_of(task_id, self.accounts.get(task_id, account), its_own.or_else(said))
 
 
 def named_in(words: Sequence[str]) -> NamedIds:
@@ -47,6 +57,7 @@ def named_in(words: Sequence[str]) -> NamedIds:
     from archiver.core.intake import Intake
     from archiver.core.model import TASK_ID_RULE
     from archiver.core.queue_lines import parse_entry
+    from archiver.core.said import UNSAID
 
     found, bad = NamedIds(), []
     for word in words:
@@ -57,7 +68,8 @@ def named_in(words: Sequence[str]) -> NamedIds:
             bad.append(word)
         else:
             accounts = {each.task_id: each.account for each in parsed.named if each.account is not None}
-            found.take(Intake(ids=tuple(each.task_id for each in parsed.named), accounts=accounts))
+            said = {each.task_id: each.said for each in parsed.named if each.said != UNSAID}
+            found.take(Intake(ids=tuple(each.task_id for each in parsed.named), accounts=accounts, said=said))
     if bad:
         fail(f"no task id: {', '.join(map(ascii, bad))}", Exit.USAGE, f"a task id is {TASK_ID_RULE}; nor is it a file")
     for reject in found.rejects[:SHOWN]:

@@ -14,9 +14,9 @@ from archiver.commands.format import counted, size, span
 from archiver.commands.printing import say
 from archiver.core.attention import POLLS, NeedyTask, QueueStanding
 from archiver.core.capabilities import CreateOnly, Gap, Proof, gaps, is_best_effort
-from archiver.core.model import DEFAULT_ACCOUNT, Moved, Pause, StemRow
+from archiver.core.model import DEFAULT_ACCOUNT, Pause, StemRow
 from archiver.core.plan import DEATHS_TO_QUARANTINE
-from archiver.core.reports import JobCounts, ListedTask, Overview, Process, TaskRow
+from archiver.core.reports import JobCounts, ListedTask, Moved, Overview, Process, TaskRow
 from archiver.core.states import StemState, TaskState
 from archiver.core.text import is_address
 

@@ -19,7 +19,16 @@ from archiver.commands.naming import named_in, unknown
 if TYPE_CHECKING:
     from archiver.core.attention import Need
     from archiver.core.model import AccountName, TaskId
+    from archiver.core.said import Said
     from archiver.settings import Loaded, Settings
+
+
+KindOption = Annotated[
+    str | None,
+    typer.Option("--kind", metavar="KIND", help="Of which kind they are: auto, separation, jobs, music, wav, ..."),
+]
+TitleOption = Annotated[str | None, typer.Option("--title", metavar="TEXT", help="What they are called.")]
+ParentOption = Annotated[str | None, typer.Option("--parent", metavar="ID", help="The task that they were made from.")]
 
 
 def enqueue(
@@ -34,10 +43,13 @@ def enqueue(
     account: Annotated[
         str | None, typer.Option("--account", metavar="NAME", help="Whose tasks they are; see provider.accounts.")
     ] = None,
+    kind: KindOption = None,
+    title: TitleOption = None,
+    parent: ParentOption = None,
 ) -> None:
     """Append task ids to the queue file, each once: what is known already is said, and not appended again.
 
-    A task that is known already moves to the account that is named.
+    What is named by an option holds for tasks that are known already, too, but for a kind where one is known.
 
     Exit codes: 0 they are on the disk, or were known; 1 some line of a file is no id, the others are on the disk;
     2 no id, an unknown account, or a file that cannot be read or written.
@@ -48,16 +60,15 @@ def enqueue(
     from archiver.adapters.ownership import make_folder
     from archiver.adapters.queue_file import QueueFile
 
-    settings = loaded.settings
+    settings, said = loaded.settings, _said(kind=kind, title=title, parent=parent)
     of_account = _account(settings, account)
     with faults():
         found = named_in(what)
         if loaded.sources["queue.path"] == "default":
             make_folder(settings.queue.path.parent)
         queue = QueueFile(str(settings.queue.path))
-        fresh = unknown(settings, queue, found.ids) if of_account is None else list(found.ids)
-        for name in dict.fromkeys(found.accounts.get(each, of_account) for each in fresh):
-            queue.append([each for each in fresh if found.accounts.get(each, of_account) == name], name)
+        fresh = list(found.ids) if of_account or any(said) else unknown(settings, queue, found.ids)
+        queue.append([found.line_of(each, of_account, said) for each in fresh])
     typer.echo(f"{len(fresh)} appended to {settings.queue.path}")
     raise typer.Exit(Exit.UNARCHIVED if found.rejects else Exit.DONE)
 
@@ -67,6 +78,15 @@ def _account(settings: Settings, name: str | None) -> AccountName | None:
     if name is not None and name not in known:
         fail(f"no account {name!a} in the settings", Exit.USAGE, f"they have: {', '.join(known)}")
     return None if name is None else known[name]
+
+
+def _said(**words: str | None) -> Said:
+    from archiver.core.said import said_in
+
+    try:
+        return said_in(words)
+    except ValueError as error:
+        fail(str(error).partition(";")[0], Exit.USAGE)
 
 
 def retry(

@@ -6,7 +6,6 @@ Every datetime here is an aware UTC datetime; every size is in bytes; every span
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -142,6 +141,7 @@ class StemRow:
     not_before: datetime | None = None
     reason: str = ""
     receipt: Receipt | None = None
+    media: Media = Media.AUDIO
 
     @property
     def not_taken(self) -> str:
@@ -175,6 +175,15 @@ class Claim:
     stems: tuple[StemRow, ...] = ()
     deaths: int = 0
     """Processes in a row that died uncleanly while at it."""
+    kind: KindName | None = None
+    """None while it is not known."""
+    hint: KindName | None = None
+    """The kind to ask about first while that is so."""
+    title: str = ""
+    parent: TaskId | None = None
+    saying: str = ""
+    """The last record in short, as plan.saying has it."""
+    said_since: datetime | None = None
 
 
 class Dependency(StrEnum):
@@ -323,18 +332,6 @@ class Policy:
     min_rate: float = 1024
     """Bytes a second, with `max_stem_bytes` and the deadline: the time that one file may take."""
     max_stem_bytes: int = 2 << 30
-
-
-@dataclass(frozen=True, slots=True)
-class Moved:
-    """One row of history."""
-
-    at: datetime
-    stem: StemName | None
-    event: str
-    before: str
-    after: str
-    detail: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

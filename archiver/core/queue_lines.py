@@ -10,28 +10,22 @@ from itertools import chain
 from typing import NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
-from archiver.core.model import (
-    ACCOUNT_RULE,
-    TASK_ID_RULE,
-    AccountName,
-    TaskId,
-    account_name,
-    task_id,
-)
+from archiver.core.model import TASK_ID_RULE, AccountName, TaskId, task_id
 from archiver.core.named_task import ID_FIELDS, task_named_in
+from archiver.core.said import BEGINS, UNSAID, Said, account_named, said_in, words_in
 from archiver.core.text import printable, scrub
 
 EXPECTED = f"expected a task id ({TASK_ID_RULE}), or a JSON object with taskId"
 NO_TEXT = f"not UTF-8 text; {EXPECTED}"
-_NO_ACCOUNT = f"the account it names can be none (expected {ACCOUNT_RULE}); append the line again with the right one"
 
 
 class Named(NamedTuple):
-    """The task, and perhaps the account, that a line names."""
+    """The task that a line names, and what it says of it."""
 
     task_id: TaskId
     account: AccountName | None = None
     """None where the line names no account."""
+    said: Said = UNSAID
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +109,6 @@ def _text_of(line: bytes) -> str:
 
 # ---------------------------------------------------------------------- one entry
 
-_ACCOUNT = re.compile(r"(?<!\s)\s+account=")
-_COMMENT = re.compile(r"(?<=\S)\s+#.*", re.DOTALL)
 _ID_CHARACTERS = re.compile(r"[A-Za-z0-9_-]*")
 _SEPARATOR = re.compile(r"[,;]")
 _LINE_END = re.compile(r"[\r\n]+")
@@ -148,10 +140,12 @@ def _line(text: str) -> Parsed:
         return Parsed()
     if text[0] == "{" or (text[0] == "[" and text[1:].lstrip()[:1] in ('"', "{", "]")):
         return _json(text)
-    bare, *account = _ACCOUNT.split(_COMMENT.sub("", text), maxsplit=1)
+    end = BEGINS.search(text)
+    bare, rest = (text, "") if end is None else (text[: end.start()], text[end.start() :])
     try:
-        of_account = _account(account[0]) if account else None
-        return Parsed(tuple(Named(each, of_account) for each in _words(bare)))
+        words = words_in(rest)
+        account = account_named(words["account"]) if "account" in words else None
+        return Parsed(tuple(Named(each, account, said_in(words, each)) for each in _words(bare)))
     except ValueError as error:
         return Parsed(fault=str(error))
 
@@ -194,13 +188,6 @@ def _id_in_link(text: str) -> TaskId:
         raise ValueError(f"a link without one taskId; {EXPECTED}") from None
 
 
-def _account(name: object) -> AccountName:
-    try:
-        return account_name(name)
-    except ValueError:
-        raise ValueError(_NO_ACCOUNT) from None
-
-
 # ---------------------------------------------------------------------- JSON
 
 
@@ -240,8 +227,9 @@ def _named_in(value: object) -> Iterator[Named]:
     elif isinstance(value, Mapping) and isinstance(value.get("data"), list) and not set(ID_FIELDS) & set(value):
         yield from _named_in(value["data"])
     else:
-        account = value.get("account") if isinstance(value, Mapping) else None
-        yield Named(task_named_in(value), None if account is None else _account(account))
+        words = value if isinstance(value, Mapping) else {}
+        named, account = task_named_in(value), words.get("account")
+        yield Named(named, None if account is None else account_named(account), said_in(words, named))
 
 
 _BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[{}\[\]]', re.DOTALL)

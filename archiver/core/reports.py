@@ -9,7 +9,8 @@ from typing import Literal
 
 from archiver.core.attention import Need, NeedyTask
 from archiver.core.intake import Reject
-from archiver.core.model import AccountName, Moved, Pause, StemRow, TaskId
+from archiver.core.model import AccountName, Pause, StemName, StemRow, TaskId
+from archiver.core.records.kinds.names import KindName
 from archiver.core.states import StemState, TaskState
 
 
@@ -21,6 +22,18 @@ class Finding:
     subject: str
     detail: str
     hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """One row of history."""
+
+    at: datetime
+    stem: StemName | None
+    event: str
+    before: str
+    after: str
+    detail: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +62,11 @@ class TaskRow:
     """Processes in a row that died while at it; from the second on it is quarantined."""
     acknowledged_at: datetime | None = None
     """When an operator acknowledged that it needs a person; None again once anything new happens to it."""
+    kind: KindName | None = None
+    """None while it is not known."""
+    title: str = ""
+    parent: TaskId | None = None
+    """The task that it was made from."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from archiver.core.model import (
     Subject,
     TaskId,
 )
+from archiver.core.records.kinds.names import KindName
 from archiver.core.reports import EnlistedWork, ListedTask, OpenWork, Overview, Process, Quarantined, TaskQuery, TaskRow
 from archiver.core.states import StemEvent, TaskState
 
@@ -52,7 +53,8 @@ class Intakes(Protocol):
         kept: acknowledged ones go first, then the oldest; those that nobody acknowledged are counted on.
 
         A known task for which another account is named moves to that, and is asked about anew if it has no stems yet,
-        whoever works on it; the pause of an account that no open task is left of ends.
+        whoever works on it; the pause of an account that no open task is left of ends. The same where a kind is named
+        and none is known; a kind that is known stays. Titles and parents that are named replace those of before.
         """
 
     def enlist(self, owner: str, ids: Iterable[TaskId]) -> Collection[TaskId]:
@@ -60,6 +62,9 @@ class Intakes(Protocol):
 
     def known(self, ids: Sequence[TaskId]) -> Mapping[TaskId, TaskState]:
         """Return the states of those of `ids` that the ledger knows."""
+
+    def kinds(self, ids: Sequence[TaskId]) -> Mapping[TaskId, KindName]:
+        """Return the kinds of those of `ids` that are known, or were named first."""
 
     def resting(self, ids: Sequence[TaskId]) -> Collection[TaskId]:
         """Return those of `ids` that no run will work on: they have ended, or wait for an operator."""

@@ -144,7 +144,7 @@ class Enrolment:
             with self._writing:
                 if self._closed:
                     break
-                new = self._enlist(Intake(ids=some, accounts=batch.accounts, rejects=rejects))
+                new = self._enlist(replace(batch.only(some), rejects=rejects))
             ids, rejects = cut + left, ()
             room = None if room is None else room - sum(task_id not in resting for task_id in new)
         return room
@@ -154,10 +154,8 @@ class Enrolment:
         states = self.intakes.known(some.ids)
         archived = {task_id for task_id, state in states.items() if state is TaskState.ARCHIVED}
         todo = tuple(task_id for task_id in some.ids if task_id not in archived)
-        accounts = {task_id: some.accounts[task_id] for task_id in todo if task_id in some.accounts}
-        accepted = Intake(ids=todo, accounts=accounts, rejects=some.rejects)
-        accept(accepted, source="backfill", intakes=self.intakes, now=self.clock(), log=self.log)
-        self.counts.rejected += len(some.rejects)
+        accepted = accept(some.only(todo), source="backfill", intakes=self.intakes, now=self.clock(), log=self.log)
+        self.counts.rejected += len(accepted.rejects)
         new = self.intakes.enlist(self.owner, some.ids)
         self.counts.taken += len(new)
         self.counts.already_archived += len(archived.intersection(new))

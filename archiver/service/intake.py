@@ -67,8 +67,10 @@ class QueueIntake:
         return None
 
 
-def accept(intake: Intake, *, source: str, intakes: Intakes, now: datetime, log: EventLog) -> None:
-    """Take one batch in and log what came of it."""
+def accept(intake: Intake, *, source: str, intakes: Intakes, now: datetime, log: EventLog) -> Intake:
+    """Take one batch in, log what came of it, and return what was taken in: a kind that is known already stays."""
+    if named := intake.named_kinds():
+        intake = intake.keeping(intakes.kinds(list(named)))
     for task_id in intakes.take_in(intake, source=source, now=now):
         account = intake.accounts.get(task_id, DEFAULT_ACCOUNT)
         log.info("queue.accepted", task_id=task_id, account=account, source=source)
@@ -78,3 +80,4 @@ def accept(intake: Intake, *, source: str, intakes: Intakes, now: datetime, log:
     if intake.restarted:
         report = log.info if intake.old == "read to its end" else log.warning
         report("queue.restarted", reason=intake.restarted, source=source, old_file=intake.old)
+    return intake

@@ -7,7 +7,19 @@ import pytest
 
 from archiver.core.errors import LeaseLost
 from archiver.core.intake import Cursor, Intake, Reject
-from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Archived, Dependency, Later, Missing, Phase, RecordInfo
+from archiver.core.model import (
+    DEFAULT_ACCOUNT,
+    AccountName,
+    Archived,
+    Dependency,
+    Later,
+    Missing,
+    Phase,
+    RecordInfo,
+    TaskId,
+)
+from archiver.core.records.kinds.names import KindName
+from archiver.core.said import Said
 from archiver.core.states import IllegalMove, TaskState
 from tests.fixtures.ledgers import (
     DAY,
@@ -22,6 +34,7 @@ from tests.fixtures.ledgers import (
     pause,
     pauses,
     receipt,
+    retry,
     rows,
     shown,
     stored,
@@ -93,6 +106,65 @@ def test_take_in_of_an_id_that_is_being_asked_about_with_another_account_ends_th
     with pytest.raises(LeaseLost):
         finish(ledger, mine, Missing("unknown to the first"), record=RecordInfo(Phase.ABSENT))
     assert claim(ledger).account == "second"
+
+
+def of_kind(number: int, kind: KindName | None, title: str = "", parent: TaskId | None = None) -> Intake:
+    return Intake(ids=(tid(number),), said={tid(number): Said(kind, title, parent)})
+
+
+def test_take_in_keeps_kind_title_and_parent_and_the_claim_has_them(ledger: Ledger) -> None:
+    accept(ledger, of_kind(1, KindName.WAV, "Harbour Lights", tid(9)))
+    take_in(ledger, 2)
+    assert [(row.kind, row.title, row.parent) for row in (shown(ledger, 1), shown(ledger, 2))] == [
+        (KindName.WAV, "Harbour Lights", tid(9)),
+        (None, "", None),
+    ]
+    claims = {mine.task_id: (mine.kind, mine.title, mine.parent) for mine in (claim(ledger), claim(ledger))}
+    assert claims == {tid(1): (KindName.WAV, "Harbour Lights", tid(9)), tid(2): (None, "", None)}
+    assert ledger.intakes.kinds([tid(1), tid(2), tid(3)]) == {tid(1): KindName.WAV}
+
+
+def test_take_in_of_a_known_id_with_its_first_kind_begins_anew_with_that_and_another_changes_nothing(
+    ledger: Ledger,
+) -> None:
+    take_in(ledger, 1)
+    finish(ledger, claim(ledger), Later(NOW + DAY, "unknown so far"), record=RecordInfo(Phase.ABSENT))
+    assert shown(ledger).kind is None
+    assert accept(ledger, of_kind(1, KindName.MIDI)) == []
+    named = shown(ledger)
+    assert (named.kind, named.not_before, named.first_asked_at, named.asks) == (KindName.MIDI, NOW, None, 0)
+    finish(ledger, claim(ledger), Later(NOW + DAY, "unknown so far"), record=RecordInfo(Phase.ABSENT))
+    before = shown(ledger)
+    accept(ledger, of_kind(1, KindName.WAV), now=NOW + DAY)
+    assert shown(ledger) == before
+    accept(ledger, of_kind(1, None, "Another", tid(8)), now=NOW + DAY)
+    assert shown(ledger) == replace(before, title="Another", parent=tid(8))
+
+
+def test_take_in_of_an_id_that_is_being_asked_about_with_its_first_kind_ends_the_lease(ledger: Ledger) -> None:
+    take_in(ledger, 1)
+    mine = claim(ledger)
+    accept(ledger, of_kind(1, KindName.WAV))
+    with pytest.raises(LeaseLost):
+        finish(ledger, mine, Missing("no kind knows it"), record=RecordInfo(Phase.ABSENT))
+    assert claim(ledger).kind is KindName.WAV
+
+
+@pytest.mark.parametrize("phase", [Phase.PENDING, Phase.DONE])
+def test_kind_of_the_first_answer_that_knows_the_task_is_kept(ledger: Ledger, phase: Phase) -> None:
+    take_in(ledger, 1)
+    for kind, phase_of_it in ((KindName.SEPARATION, Phase.ABSENT), (KindName.JOBS, phase), (KindName.MUSIC, phase)):
+        answer = RecordInfo(phase_of_it, kind=kind)
+        finish(ledger, claim(ledger), Later(NOW, "not yet"), record=answer)
+    assert shown(ledger).kind is KindName.JOBS
+    assert claim(ledger).kind is KindName.JOBS
+
+
+def test_retry_of_what_no_kind_of_its_name_knew_lets_its_kind_be_found_out(ledger: Ledger) -> None:
+    accept(ledger, of_kind(1, KindName.WAV))
+    finish(ledger, claim(ledger), Missing("unknown"), record=RecordInfo(Phase.ABSENT, kind=KindName.WAV))
+    retry(ledger)
+    assert claim(ledger).kind is None
 
 
 def test_take_in_that_moves_the_last_task_of_an_account_ends_its_pause(ledger: Ledger) -> None:

@@ -11,14 +11,15 @@ from archiver.adapters.ledger import attention, rejects
 from archiver.adapters.ledger.claimable import FREE, OPEN, asked
 from archiver.adapters.ledger.database.base import insert
 from archiver.adapters.ledger.database.transactions import LedgerPart, outage_retry
-from archiver.adapters.ledger.leases import LEASE_ENDS
 from archiver.adapters.ledger.retry import retry
-from archiver.adapters.ledger.rows import chunks
+from archiver.adapters.ledger.rows import chunks, kind_of
+from archiver.adapters.ledger.saying import ask_anew, say
 from archiver.adapters.ledger.schema.tables import cursors, enlisted, pauses, tasks
 from archiver.core import plan
 from archiver.core.attention import Need
 from archiver.core.intake import Cursor, Intake
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Dependency, Stage, TaskId
+from archiver.core.records.kinds.names import KindName
 from archiver.core.states import TaskState
 from archiver.ports.ledger import RETENTION
 
@@ -52,6 +53,7 @@ class SqlIntakes(LedgerPart):
                 _assign(db, account, [task_id for task_id, named in intake.accounts.items() if named == account], now)
             if intake.accounts:
                 _forget_pauses(db)
+            say(db, intake.said, now)
             rejects.keep(db, intake.rejects, now)
             if intake.cursor is not None:
                 _move(db, intake.cursor, now)
@@ -86,6 +88,18 @@ class SqlIntakes(LedgerPart):
                 rows = db.execute(select(tasks.c.task_id, tasks.c.state).where(tasks.c.task_id.in_(chunk)))
                 states.update((row.task_id, row.state) for row in rows)
         return states
+
+    @outage_retry
+    def kinds(self, ids: Sequence[TaskId]) -> Mapping[TaskId, KindName]:
+        """See Intakes."""
+        kinds: dict[TaskId, KindName] = {}
+        with self._db.read() as db:
+            for chunk in chunks(ids):
+                its = (tasks.c.task_id.in_(chunk), tasks.c.kind.is_not(None))
+                for row in db.execute(select(tasks.c.task_id, tasks.c.kind).where(*its)):
+                    if (kind := kind_of(row.kind)) is not None:
+                        kinds[row.task_id] = kind
+        return kinds
 
     @outage_retry
     def resting(self, ids: Sequence[TaskId]) -> Collection[TaskId]:
@@ -179,16 +193,7 @@ def _assign(db: Connection, account: AccountName, ids: Sequence[TaskId], now: da
     column = None if account == DEFAULT_ACCOUNT else account
     for chunk in chunks(ids):
         moves = and_(tasks.c.task_id.in_(chunk), tasks.c.account.is_distinct_from(column))
-        afresh: dict[str, object] = {
-            "first_asked_at": None,
-            "not_before": now,
-            "awaited": False,
-            "asks": 0,
-            "attempts": 0,
-            "reason": "",
-        }
-        afresh["urgency"] = func.coalesce(tasks.c.deadline, tasks.c.accepted_at)
-        db.execute(update(tasks).where(moves, tasks.c.state == TaskState.QUEUED).values(**afresh, **LEASE_ENDS))
+        ask_anew(db, moves, now)
         db.execute(update(tasks).where(moves).values(account=column))
 
 

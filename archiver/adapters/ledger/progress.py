@@ -10,6 +10,7 @@ from typing import Any, assert_never
 
 from sqlalchemy import Connection, Select, bindparam, func, insert, select, update
 
+from archiver.adapters.ledger.answers import answer, first_asked, note_tracks
 from archiver.adapters.ledger.claimable import NOW, Wanted, asked, claimable
 from archiver.adapters.ledger.database.transactions import LedgerPart, Transactions, outage_retry
 from archiver.adapters.ledger.leases import LEASE_ENDS
@@ -82,13 +83,14 @@ class SqlProgress(LedgerPart):
         with self._db.write() as db:
             task = lock_task(db, claim)
             _list_stems(db, claim.task_id, record.stems)
+            note_tracks(db, claim.task_id, record)
             move_task(
                 db,
                 task,
                 TaskEvent.LISTED if task.state is TaskState.QUEUED else TaskEvent.RELISTED,
                 at=now,
                 detail=_listing(task, record, settled=settled),
-                **_answer(task, record, now),
+                **answer(task, record, now),
                 deadline=deadline,
                 urgency=plan.urgency(deadline, task.accepted_at),
                 settled=settled,
@@ -214,31 +216,13 @@ def _source(source: StemSource) -> dict[str, object]:
         "url_cut": bool(source.url) and shown != source.url,
         "field": source.field,
         "duration": source.duration,
+        "media": source.media,
     }
 
 
 def _with_urls(claim: Claim, record: RecordInfo) -> Claim:
     urls = {source.name: source.url for source in record.stems}
     return replace(claim, stems=tuple(replace(row, url=urls.get(row.name, row.url)) for row in claim.stems))
-
-
-def _answer(task: AnyRow, record: RecordInfo | None, now: datetime) -> dict[str, object]:
-    """Return the columns that an answer fills; what it leaves out stays as it was."""
-    if record is None:
-        return {}
-    return {
-        "first_asked_at": _first_asked(task, record, now),
-        "created_at": record.created_at or task.created_at,
-        "completed_at": record.completed_at or task.completed_at,
-        "flag": record.flag or task.flag,
-        "document": record.document or task.document,
-    }
-
-
-def _first_asked(task: AnyRow, record: RecordInfo | None, now: datetime) -> datetime:
-    """Return when the task was first asked about; by the provider's clock where ours is behind, and never later on."""
-    at_most = max(now, (record and record.answered_at) or now)
-    return at_most if task.first_asked_at is None else min(task.first_asked_at, at_most)
 
 
 def _is_refused_again(db: Connection, row: AnyRow, event: StemEvent, reason: str) -> bool:
@@ -315,26 +299,26 @@ def _finish(db: Connection, task: AnyRow, outcome: Outcome, record: RecordInfo |
         case Archived():
             _check_stems(db, task, only={StemState.STORED}, one_of=StemState.STORED)
             # From here on record-info.json holds the answer.
-            _end(db, task, TaskEvent.ALL_STORED, "", now, {**_answer(task, record, now), "document": ""})
+            _end(db, task, TaskEvent.ALL_STORED, "", now, {**answer(task, record, now), "document": ""})
         case Lost(reason=reason):
             _check_stems(db, task, only={StemState.STORED, StemState.LOST}, one_of=StemState.LOST)
-            _end(db, task, TaskEvent.STEMS_LOST, reason, now, _answer(task, record, now))
+            _end(db, task, TaskEvent.STEMS_LOST, reason, now, answer(task, record, now))
         case Failed(reason=reason):
-            _end(db, task, TaskEvent.PROVIDER_FAILED, reason, now, _answer(task, record, now))
+            _end(db, task, TaskEvent.PROVIDER_FAILED, reason, now, answer(task, record, now))
         case Missing(reason=reason):
-            _end(db, task, TaskEvent.NEVER_SEEN, reason, now, _answer(task, record, now))
+            _end(db, task, TaskEvent.NEVER_SEEN, reason, now, answer(task, record, now))
         case Later():
             _postpone(db, task, outcome, record, now)
         case Refused(reason=reason, at=at):
             if task.state is not TaskState.LISTED:
                 raise IllegalMove(f"task {task.task_id} is {task.state}: it has no stems to refuse")
             values = {"not_before": at, "awaited": False, "reason": reason}
-            change_task(db, task.task_id, {**_answer(task, record, now), **values, **LEASE_ENDS})
+            change_task(db, task.task_id, {**answer(task, record, now), **values, **LEASE_ENDS})
         case Paused(at=at) | Yielded(at=at):
             subjects = (outcome.subject,) if isinstance(outcome, Paused) else outcome.waits_for
             waits_for = " ".join(subject.key for subject in subjects) or None
             put_off = {} if at is None else {"not_before": at, "awaited": False, "waits_for": waits_for}
-            change_task(db, task.task_id, {**_answer(task, record, now), **put_off, **LEASE_ENDS})
+            change_task(db, task.task_id, {**answer(task, record, now), **put_off, **LEASE_ENDS})
         case _:
             assert_never(outcome)
 
@@ -348,15 +332,15 @@ def _check_stems(db: Connection, task: AnyRow, *, only: set[StemState], one_of: 
         raise IllegalMove(f"task {task.task_id} cannot end so with these stems: {standing}")
 
 
-def _end(db: Connection, task: AnyRow, event: TaskEvent, reason: str, now: datetime, answer: Columns) -> None:
+def _end(db: Connection, task: AnyRow, event: TaskEvent, reason: str, now: datetime, answered: Columns) -> None:
     ended = {"ended_at": now, "not_before": None, "awaited": False, "reason": reason}
     detail = {"reason": reason} if reason else {}
-    move_task(db, task, event, at=now, detail=detail, **answer, **ended, **LEASE_ENDS)
+    move_task(db, task, event, at=now, detail=detail, **answered, **ended, **LEASE_ENDS)
 
 
 def _postpone(db: Connection, task: AnyRow, later: Later, record: RecordInfo | None, now: datetime) -> None:
     values = {
-        **_answer(task, record, now),
+        **answer(task, record, now),
         "not_before": later.at,
         "awaited": not later.fault,
         "reason": later.reason,
@@ -367,7 +351,7 @@ def _postpone(db: Connection, task: AnyRow, later: Later, record: RecordInfo | N
     if later.fault:
         change_task(db, task.task_id, {**values, "attempts": task.attempts + 1})
         return
-    values |= {"asks": task.asks + 1, "first_asked_at": _first_asked(task, record, now)}
+    values |= {"asks": task.asks + 1, "first_asked_at": first_asked(task, record, now)}
     if task.state is TaskState.QUEUED:
         move_task(db, task, TaskEvent.NOT_READY, at=now, detail={"reason": later.reason}, **values)
     else:

@@ -53,6 +53,9 @@ def _retry_task(db: Connection, row: AnyRow, now: datetime) -> None:
             move_stem(db, stem, StemEvent.RETRIED, at=now, detail={"by": "operator"}, **afresh)
     reopened = row.state is not TaskState.LISTED
     values: dict[str, object] = {"first_asked_at": None, "settled": False, "ended_at": None} if reopened else {}
+    if row.state is TaskState.MISSING:
+        # No record of the kind that was named knew it: perhaps one of another does.
+        values |= {"kind": None, "hint": row.kind}
     state = TaskState.QUEUED if reopened else TaskState.LISTED
     move_task(
         db,

@@ -11,8 +11,9 @@ from typing import Any, TypeAlias, TypeVar
 from sqlalchemy import Connection, Row, bindparam, select
 
 from archiver.adapters.ledger.schema.tables import history, stems
-from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Claim, Moved, Receipt, StemName, StemRow, TaskId
-from archiver.core.reports import TaskRow
+from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Claim, Receipt, StemName, StemRow, TaskId
+from archiver.core.records.kinds.names import KindName
+from archiver.core.reports import Moved, TaskRow
 from archiver.core.states import StemState
 from archiver.core.text import is_address
 
@@ -61,6 +62,7 @@ def stem_row(row: AnyRow) -> StemRow:
         gone=row.gone,
         not_before=row.not_before,
         reason=row.reason,
+        media=row.media,
         receipt=_receipt(row) if row.state is StemState.STORED else None,
     )
 
@@ -81,6 +83,14 @@ def _account(row: AnyRow) -> AccountName:
     return AccountName(row.account or DEFAULT_ACCOUNT)
 
 
+def kind_of(word: str | None) -> KindName | None:
+    """Read a column that names a kind; None for one that only a newer version knows."""
+    return KindName(word) if word in _KINDS else None
+
+
+_KINDS = frozenset(KindName)
+
+
 def claim_of(db: Connection, row: AnyRow) -> Claim:
     """Read a leased row of `tasks` as the claim it is."""
     return Claim(
@@ -99,6 +109,12 @@ def claim_of(db: Connection, row: AnyRow) -> Claim:
         document=row.document,
         stems=stems_of(db, [row.task_id])[row.task_id],
         deaths=row.deaths,
+        kind=kind_of(row.kind),
+        hint=kind_of(row.hint),
+        title=row.title or "",
+        parent=row.parent,
+        saying=row.saying or "",
+        said_since=row.said_since,
     )
 
 
@@ -126,4 +142,7 @@ def task_row(row: AnyRow, its_stems: tuple[StemRow, ...], its_history: tuple[Mov
         history=its_history,
         deaths=row.deaths,
         acknowledged_at=row.acknowledged_at,
+        kind=kind_of(row.kind),
+        title=row.title or "",
+        parent=row.parent,
     )

@@ -1,8 +1,8 @@
 """The queue file as it grows, is rotated, replaced and removed.
 
 One id a line, bare or inside JSON, so that an answer of the provider's API can be appended as it came; a line may
-name the account of its task (archiver.core.queue_lines). Blank lines and `#` comments are skipped. Any other line
-becomes a Reject; no line is ever fatal.
+say whose and of which kind its task is, and more (archiver.core.queue_lines). Blank lines and `#` comments are
+skipped. Any other line becomes a Reject; no line is ever fatal.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from archiver.adapters.queue_file.lines import DEFAULT_SIZE_LIMITS, NO_JUNK, Bat
 from archiver.adapters.queue_file.place import Handle, change, following, old_file, opened, place
 from archiver.core.attention import QueueStanding
 from archiver.core.intake import Cursor, Intake
-from archiver.core.model import AccountName, TaskId
+from archiver.core.model import TaskId
 
 _COUNTED = 1 << 20
 
@@ -123,15 +123,15 @@ class QueueFile:
         there = {each for batch in batches for each in batch.ids}
         return [each for each in ids if each in there]
 
-    def append(self, ids: Sequence[TaskId], account: AccountName | None = None) -> None:
-        """Append `ids`, each by one write and with the account if one is named, and return once they are durable.
+    def append(self, lines: Sequence[str]) -> None:
+        """Append `lines`, each an id or what core.said.line_of makes of one; return once they are durable.
 
         Creates the file (mode 0600, made by root it is the folder's owner's) in an existing folder. Where the last
-        line lacks its newline, it gets one first. Raises QueueUnreadable; then a first part of `ids` may have been
+        line lacks its newline, it gets one first. Raises QueueUnreadable; then a first part of them may have been
         appended.
         """
         with naming_faults(self._path, "append to"):
-            writing.append(self._path, ids, account)
+            writing.append(self._path, lines)
 
     def rotate(self, now: datetime) -> str:
         """Put a new, empty file in its place; return the old one's new path. Raises QueueUnreadable."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from archiver.adapters.queue_file.faults import naming_faults
-from archiver.core.intake import Cursor, Intake, Reject
+from archiver.core.intake import Cursor, Intake, KindLine, Reject
 from archiver.core.model import AccountName, TaskId
 from archiver.core.queue_lines import (
     EXPECTED,
     NO_TEXT,
+    Named,
     Parsed,
     begins_json,
     doubt_of,
@@ -21,6 +22,7 @@ from archiver.core.queue_lines import (
     opened,
     parse_entry,
 )
+from archiver.core.said import UNSAID, Said
 
 JSON_LINES = 1_000
 """Lines of the longest JSON text that is read over several."""
@@ -145,6 +147,8 @@ class Batch:
         """The lines that are no text: one reject stands for all of a file."""
         self._ids: list[TaskId] = []
         self._accounts: dict[TaskId, AccountName] = {}
+        self._said: dict[TaskId, Said] = {}
+        self._kind_lines: list[KindLine] = []
         self._rejects: list[Reject] = []
 
     def fill(self, entries: Entries, *, final: bool) -> None:
@@ -165,6 +169,8 @@ class Batch:
         return Intake(
             ids=tuple(self._ids),
             accounts=self._accounts,
+            said=self._said,
+            kind_lines=tuple(self._kind_lines),
             rejects=tuple(self._rejects),
             cursor=cursor,
             restarted=restarted,
@@ -185,6 +191,7 @@ class Batch:
             return
         self._ids += (each.task_id for each in found.named)
         self._accounts |= {each.task_id: each.account for each in found.named if each.account is not None}
+        self._note(found.named, entry)
         if found.fault == NO_TEXT:
             if not self.junk.rejected:
                 self._reject(entry, f"{NO_TEXT}. {_FURTHER}")
@@ -198,6 +205,17 @@ class Batch:
             for doubt in filter(None, (doubt_of(each.task_id) for each in found.named)):
                 self._reject(entry, doubt)
 
+    def _note(self, found: Iterable[Named], entry: _Entry) -> None:
+        """Keep what the line says of its tasks."""
+        for named in found:
+            if named.said == UNSAID:
+                continue
+            self._said[named.task_id] = self._said.get(named.task_id, UNSAID).and_then(named.said)
+            if (kind := named.said.kind) is not None:
+                self._kind_lines.append(KindLine(named.task_id, kind, self._as_reject(entry, "")))
+
     def _reject(self, entry: _Entry, reason: str) -> None:
-        excerpt = excerpt_of(entry.text)
-        self._rejects.append(Reject(path=self._name, offset=self.end, excerpt=excerpt, reason=reason, line=self.line))
+        self._rejects.append(self._as_reject(entry, reason))
+
+    def _as_reject(self, entry: _Entry, reason: str) -> Reject:
+        return Reject(self._name, self.end, excerpt_of(entry.text), reason, self.line)

@@ -11,18 +11,16 @@ from pathlib import Path
 
 from archiver.adapters.ownership import give_to_owner_of_folder
 from archiver.adapters.queue_file.faults import require_regular
-from archiver.core.model import AccountName, TaskId
 
 LOCK_TRIES = 100
 """Times that the lock is taken anew because the file was rotated away meanwhile."""
 
 
-def append(path: str, ids: Sequence[TaskId], account: AccountName | None) -> None:
-    """Append `ids`, each by one write, and return once they are durable; raise OSError."""
+def append(path: str, lines: Sequence[str]) -> None:
+    """Append `lines`, each by one write, and return once they are durable; raise OSError."""
     with _locked(path, os.O_CREAT) as handle:
-        for each in ids:
-            line = each if account is None else f"{each} account={account}"
-            _append_line(handle, line.encode("ascii"))
+        for line in lines:
+            _append_line(handle, line.encode())
         os.fsync(handle)
 
 

@@ -420,6 +420,8 @@ def _constraints(url: str) -> list[tuple[object, ...]]:
         "UPDATE tasks SET deadline = NULL",
         "UPDATE stems SET state = 'stored'",
         "UPDATE stems SET shown_url = 'https://h/a?sig=1'",
+        "UPDATE tasks SET title = ''",
+        "UPDATE stems SET media = 'nonsense'",
         "UPDATE tallies SET stems = -1",
         "DELETE FROM tasks",
     ],

@@ -29,6 +29,7 @@ FROZEN = {
     "0006": "c098cd8e4dd82ddf",
     "0007": "4bae9ae73eaa07b4",
     "0008": "ea67c867819443bc",
+    "0009": "bc878312e5b266c6",
 }
 """The first digits of each file's SHA-256."""
 

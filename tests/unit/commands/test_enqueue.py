@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable
@@ -120,3 +121,31 @@ def test_enqueue_beside_a_file_that_is_no_ledger_appends_all(call: Call, queue: 
     (tmp_path / "ledger.db").write_text("no database")
     assert call("enqueue", ID).exit_code == 0
     assert queue.read_text() == f"{ID}\n"
+
+
+def test_enqueue_appends_what_is_said_by_options_and_what_a_line_says_comes_first(call: Call, queue: Path) -> None:
+    line = json.dumps({"taskId": OTHER, "kind": "wav", "title": "Its own"})
+    done = call("enqueue", ID, line, "--kind", "music", "--title", 'Harbour "Lights"', "--parent", OTHER[::-1])
+    assert done.exit_code == 0
+    assert queue.read_text() == (
+        f'{ID} kind=music title="Harbour \\"Lights\\"" parent={OTHER[::-1]}\n'
+        f'{OTHER} kind=wav title="Its own" parent={OTHER[::-1]}\n'
+    )
+
+
+@pytest.mark.parametrize("words", [["--kind", "vocals"], ["--parent", "short"]])
+def test_enqueue_of_what_cannot_be_said_appends_nothing(call: Call, queue: Path, words: list[str]) -> None:
+    done = call("enqueue", ID, *words)
+    assert (done.exit_code, queue.exists()) == (2, False)
+    assert "names is no" in done.stderr
+
+
+def test_enqueue_appends_a_known_id_again_where_an_option_says_more_of_it(
+    call: Call, queue: Path, tmp_path: Path
+) -> None:
+    with contextlib.closing(open_ledger(tmp_path)) as ledger:
+        take_in(ledger, 1)
+    assert call("enqueue", tid(1), "--kind", "auto").exit_code == 0
+    assert not queue.exists() or queue.read_text() == ""
+    assert call("enqueue", tid(1), "--kind", "jobs").exit_code == 0
+    assert queue.read_text() == f"{tid(1)} kind=jobs\n"

@@ -20,9 +20,9 @@ from archiver.commands.progress import Tally
 from archiver.core.attention import Need, NeedyTask, QueueStanding
 from archiver.core.capabilities import Capabilities, CreateOnly, Proof
 from archiver.core.intake import Reject
-from archiver.core.model import AccountName, Dependency, Moved, Pause, Receipt, StemName, TaskId
+from archiver.core.model import AccountName, Dependency, Pause, Receipt, StemName, TaskId
 from archiver.core.model import StemRow as Stem
-from archiver.core.reports import AtRisk, EnlistedWork, Finding, Overview, Process, TaskRow
+from archiver.core.reports import AtRisk, EnlistedWork, Finding, Moved, Overview, Process, TaskRow
 from archiver.core.states import StemState, TaskState
 from archiver.service.backfill import BackfillCounts, BackfillResult, Verdict
 from tests.fakes.time import NOW

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from archiver.core.model import AccountName, TaskId, task_id
 from archiver.core.queue_lines import PADDING, Named, Parsed, begins_json, excerpt_of, goes_on, opened, parse_entry
+from archiver.core.records.kinds.names import KindName
+from archiver.core.said import TITLE_LENGTH, UNSAID, Said, line_of, said_in, title_of
 
 ID = TaskId("3e63b4cc88d52611159371f6af5571e7")
 OTHER = TaskId("e649edb7abfd759285bd41a47a634b10")
@@ -147,6 +149,102 @@ def test_line_when_the_account_stands_elsewhere_names_no_id(line: str) -> None:
     found = parse_entry(line.encode())
     assert found.named == ()
     assert "expected a task id" in found.fault
+
+
+WORDS = {"kind": "music", "title": 'Harbour "Lights" # 2', "parent": OTHER}
+SAID = Said(KindName.MUSIC, 'Harbour "Lights" # 2', OTHER)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f'{ID} kind=music title="Harbour \\"Lights\\" # 2" parent={OTHER}',
+        f'{ID}  parent="{OTHER}"\ttitle="Harbour \\"Lights\\" # 2" account=second kind=MUSIC # a note with title=x',
+        f'https://api.kie.ai/x?taskId={ID} title="Harbour \\"Lights\\" \\# 2" parent={OTHER} kind="music"',
+        json.dumps({"taskId": ID, **WORDS}),
+        json.dumps(ANSWER | WORDS | {"account": "second"}),
+    ],
+)
+def test_line_when_it_says_more_of_its_task_gives_that_too(line: str) -> None:
+    account = AccountName("second") if "second" in line else None
+    assert parse_entry(line.encode()) == Parsed((Named(ID, account, SAID),))
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (f"{ID} kind=auto", UNSAID),
+        (f"{ID} kind=4o-image", Said(KindName.IMAGE_4O)),
+        (f"{ID} title=Harbour", Said(title="Harbour")),
+        (f'{ID} title=""', UNSAID),
+        (f"{ID} # kind=nonsense title=x", UNSAID),
+        (f"{ID} account=second # kind=wav", UNSAID),
+        (json.dumps({"taskId": ID, "kind": None, "title": None, "parent": None}), UNSAID),
+        (json.dumps({"taskId": ID, "title": 7}), UNSAID),
+        (json.dumps({"taskId": ID, "title": "a\r\nb\u0000\u202e\ud800 c"}), Said(title="a b c")),
+        (json.dumps({"code": 200, "data": {"taskId": ID, "kind": 7, "parent": [], "title": "of a track"}}), UNSAID),
+    ],
+)
+def test_line_when_it_says_little_gives_just_that(line: str, said: Said) -> None:
+    found = parse_entry(line.encode())
+    assert ([each.said for each in found.named], found.fault) == ([said], "")
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ("kind=vocals", "there are: auto, separation, jobs, music, wav, .* or without kind="),
+        ("kind=", "the kind it names is none"),
+        ("kind=wav kind=wav", "says kind= twice; append the line again"),
+        ("kind=wav mp4", "what follows kind= is not one word"),
+        ("title=Harbour Lights", 'stands in quotes: title="'),
+        ('title="Harbour Lights', "stands in quotes"),
+        ('title="a"b', "stands in quotes"),
+        ("parent=short", "the parent it names is no task id .* or without parent="),
+        (f"parent={ID}", "the parent it names is no task id"),
+    ],
+)
+def test_line_when_it_says_what_cannot_be_is_rejected_with_the_way_out(words: str, reason: str) -> None:
+    found = parse_entry(f"{ID} {words}".encode())
+    assert found.named == ()
+    assert re.search(reason, found.fault)
+    assert ID not in found.fault
+
+
+@pytest.mark.parametrize("word", ["kind", "parent"])
+@pytest.mark.parametrize("value", [7, "", "no such", {"a": 1}, [ID], True])
+def test_line_when_its_json_says_what_cannot_be_is_rejected(word: str, value: object) -> None:
+    found = parse_entry(json.dumps({"taskId": ID, word: value}).encode())
+    assert (found.named, bool(found.fault)) == ((), True)
+
+
+@given(st.text(max_size=400))
+def test_title_is_short_and_printable_and_stays_as_it_is(text: str) -> None:
+    title = title_of(text)
+    assert len(title) <= TITLE_LENGTH
+    assert title_of(title) == title
+    assert title.replace("\u200c", "").replace("\u200d", "").isprintable()
+    title.encode()
+
+
+@given(
+    st.none() | st.sampled_from(["second", "a-b"]).map(AccountName),
+    st.none() | st.sampled_from([*KindName, "auto"]),
+    st.text(max_size=40) | st.text('"\\\\# =', max_size=9),
+    st.none() | st.just(OTHER),
+)
+def test_line_that_was_written_says_what_it_was_written_with(
+    account: AccountName | None, kind: str | None, title: str, parent: TaskId | None
+) -> None:
+    said = said_in({"kind": kind, "title": title, "parent": parent})
+    assert parse_entry(line_of(ID, account, said).encode()) == Parsed((Named(ID, account, said),))
+
+
+@given(st.text(max_size=60), st.sampled_from(["account", "kind", "title", "parent"]))
+def test_line_with_any_words_gives_its_id_or_a_fault_and_never_another(words: str, name: str) -> None:
+    found = parse_entry(f"{ID} {name}={words}".encode("utf-8", "surrogatepass"))
+    assert bool(found.fault) or found.named[0].task_id == ID
+    assert found.fault.isprintable()
 
 
 @pytest.mark.parametrize("size", [8, 128])

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from archiver.adapters.queue_file import QueueFile
+from archiver.core.model import TaskId
+from archiver.core.records.kinds.names import KindName
 from archiver.service.intake import QueueIntake
 from tests.fakes.events import Events
-from tests.fixtures.ledgers import NOW, open_ledger
+from tests.fixtures.ledgers import NOW, open_ledger, overview
 from tests.house import Ledger
 
 ID = "task-00000001"
@@ -93,3 +95,27 @@ def test_rotation_that_lost_nothing_is_information_and_one_that_may_have_is_a_wa
         ("warning", "not found: unknown is what stood in it after byte 14"),
     ]
     assert inbox.accepted == [ID, "task-00000002", "task-00000003"]
+
+
+def test_line_that_names_another_kind_than_the_first_is_told_once_and_the_first_stays(inbox: Inbox) -> None:
+    inbox.write(f"{ID} kind=music\n")
+    inbox.poll()
+    inbox.write(f'{ID} kind=wav title="Harbour Lights"\n{ID} kind=music\n{ID} kind=auto\n{ID}\n')
+    inbox.poll()
+    row = inbox.ledger.reports.show(TaskId(ID))
+    assert row is not None
+    assert (row.kind, row.title) == (KindName.MUSIC, "Harbour Lights")
+    [told] = inbox.events.of("queue.rejected")
+    assert (told["number"], told["line"]) == (2, f'{ID} kind=wav title="Harbour Lights"')
+    assert "taken as music already" in str(told["reason"])
+    assert [(reject.line, reject.reason) for reject in overview(inbox.ledger).rejects] == [(2, told["reason"])]
+
+
+def test_kinds_of_one_task_within_one_read_are_told_in_the_same_way(inbox: Inbox) -> None:
+    inbox.write(f"{ID} kind=midi\n{ID} kind=wav\n{ID} title=Harbour\n")
+    inbox.poll()
+    assert inbox.accepted == [ID]
+    row = inbox.ledger.reports.show(TaskId(ID))
+    assert row is not None
+    assert (row.kind, row.title) == (KindName.MIDI, "Harbour")
+    assert [reject.line for reject in overview(inbox.ledger).rejects] == [2]

@@ -53,6 +53,9 @@ Index(
     sqlite_where=UNARCHIVED,
     postgresql_where=UNARCHIVED,
 )
+for _name in ("parent", "track"):
+    _named = tasks.c[_name].is_not(None)
+    Index(f"tasks_by_{_name}", tasks.c[_name], sqlite_where=_named, postgresql_where=_named)
 _REFUSED = stems.c.state == literal_column("'refused'")
 Index("stems_refused", stems.c.task_id, sqlite_where=_REFUSED, postgresql_where=_REFUSED)
 Index("rejects_by_file", rejects.c.path, rejects.c.acknowledged_at, rejects.c.id)

@@ -34,6 +34,7 @@ from sqlalchemy import (
 
 from archiver.core.model import Dependency, Stage
 from archiver.core.plan import DEATHS_TO_QUARANTINE
+from archiver.core.records.kinds.names import Media
 from archiver.core.states import StemState, TaskState
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -70,12 +71,12 @@ class Unsigned(TypeDecorator[int]):
         return None if value is None else int(value)
 
 
-def _words(kind: type[StrEnum]) -> Enum:
-    """Return a text column that takes the words of `kind` and nothing else."""
+def _words(kind: type[StrEnum], *, checked: bool = True) -> Enum:
+    """Return a text column that takes the words of `kind` and nothing else; if not `checked`, its column checks it."""
     return Enum(
         kind,
         native_enum=False,
-        create_constraint=True,
+        create_constraint=checked,
         length=16,
         name=f"{kind.__name__.lower()}_word",
         values_callable=lambda words: [word.value for word in words],
@@ -126,6 +127,28 @@ tasks = Table(
     ),
     # When an operator acknowledged that it needs a person; NULL again once anything new happens to it.
     Column("acknowledged_at", UtcTime),
+    # The kind that it is asked about as, as a line named it or the first answer told; NULL while that is not known.
+    # Kinds are no words of a CHECK: a new one is a row of a table in core.records.kinds, and no new schema.
+    Column("kind", String(32)),
+    # The kind that it is asked about as first, while `kind` is NULL: a callback looked like it.
+    Column("hint", String(32)),
+    Column("title", Text),
+    # The task that it was made from; the ledger need not know it.
+    Column("parent", String(128)),
+    # The track that it was made from, as its record names it.
+    Column("track", String(128)),
+    # Its last record in short, and since when it has said just that.
+    Column("saying", String(64)),
+    Column(
+        "said_since",
+        UtcTime,
+        CheckConstraint(
+            "(kind IS NULL OR length(kind) BETWEEN 1 AND 32) AND (hint IS NULL OR length(hint) BETWEEN 1 AND 32)"
+            " AND (title IS NULL OR length(title) BETWEEN 1 AND 200)"
+            " AND (parent IS NULL OR length(parent) BETWEEN 8 AND 128)",
+            name="said_is_short",
+        ),
+    ),
     CheckConstraint("(state IN ('queued', 'listed')) = (ended_at IS NULL)", name="ended_states_say_when"),
     CheckConstraint("state <> 'listed' OR deadline IS NOT NULL", name="listed_has_deadline"),
     CheckConstraint("state <> 'queued' OR not_before IS NOT NULL", name="queued_is_taken_up_again"),
@@ -168,6 +191,13 @@ stems = Table(
     Column("content_type", Text),
     Column("stored_at", UtcTime),
     Column("alias_of", Text),
+    Column(
+        "media",
+        _words(Media, checked=False),
+        CheckConstraint("media IN ('audio', 'image', 'video', 'text')", name="media_word"),
+        server_default=text("'audio'"),
+        nullable=False,
+    ),
     CheckConstraint(
         "state <> 'stored' OR (key IS NOT NULL AND size IS NOT NULL AND sha256 IS NOT NULL AND etag IS NOT NULL"
         " AND content_type IS NOT NULL AND stored_at IS NOT NULL)",
@@ -177,6 +207,16 @@ stems = Table(
     CheckConstraint("size > 0 AND length(sha256) = 64", name="receipt_is_plausible"),
     CheckConstraint("shown_url NOT LIKE '%?%'", name="url_without_query"),
     CheckConstraint("attempts >= 0 AND gone >= 0", name="counters_count"),
+)
+
+# The tracks of music tasks: what else was made from one names it, and not the task.
+tracks = Table(
+    "tracks",
+    metadata,
+    Column("track", String(128), primary_key=True),
+    Column("task_id", String(128), ForeignKey("tasks.task_id"), primary_key=True),
+    Column("title", Text, nullable=False),
+    Index("tracks_of_task", "task_id"),
 )
 
 # Running totals, moved in the same transaction as the stems: counting millions of rows takes seconds.
