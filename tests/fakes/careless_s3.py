@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote
 
+from archiver.adapters.object_store.checksums import CRC32, CRC64NVME
 from archiver.core.capabilities import Capabilities, Multipart
 from tests.fakes.s3_proxy import Exchange, S3Proxy, refuse, with_headers, without
 from tests.fakes.scripted import Reply, Request
@@ -73,8 +74,10 @@ class CarelessS3:
             number, upload = int(query["partNumber"][0]), query["uploadId"][0]
             body = self._sent(exchange)
             key = key_of(exchange.request)
+            kind = CRC64NVME if CRC64NVME.header in fields_of(exchange) else CRC32
+            right: Any = {kind.field: kind.over(body).text}
             done = self.direct.upload_part(
-                Bucket=self.bucket, Key=key, UploadId=upload, PartNumber=number, Body=body, ChecksumAlgorithm="CRC32"
+                Bucket=self.bucket, Key=key, UploadId=upload, PartNumber=number, Body=body, **right
             )
             return Reply(b"", 200, [("ETag", done["ETag"])])
 
@@ -89,12 +92,18 @@ class CarelessS3:
             self.refuses("CreateMultipartUpload")
         elif known.multipart is Multipart.PLAIN:
             self.refuses("CreateMultipartUpload", 400, "InvalidRequest", x_amz_checksum_type="FULL_OBJECT")
-        elif not known.checks_whole:
-            self.takes_any_part()
+        else:
+            self._lacks_of_checksums(known)
         if not known.create_only_multipart:
             self.overwrites_on_completion()
         elif not known.checks_whole:
             self.takes_any_whole()
+
+    def _lacks_of_checksums(self, known: Capabilities) -> None:
+        if known.multipart is Multipart.CRC64NVME:
+            self.refuses("CreateMultipartUpload", 400, "InvalidRequest", x_amz_checksum_algorithm="CRC32")
+        if not known.checks_whole:
+            self.takes_any_part()
 
     def _is_beyond(self, known: Capabilities, fields: dict[str, str]) -> bool:
         ignored = ("if-none-match" in fields and not known.create_only) or ("if-match" in fields and not known.replaces)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
+from archiver.core import crc
 from archiver.core.capabilities import Multipart
-from archiver.core.crc32 import joined
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,37 @@ class Checksum:
         return base64.b64encode(self.value.to_bytes(self.kind.size, "big")).decode()
 
 
-CRC32 = ChecksumKind("CRC32", 4, zlib.crc32, joined)
-KINDS: Mapping[Multipart, ChecksumKind] = {Multipart.CRC32: CRC32}
+def _crc64nvme(data: memoryview | bytes) -> int:
+    from anycrc import Model  # noqa: PLC0415 - few stores need it
+
+    value: int = Model("CRC64-NVME").calc(data)
+    return value
+
+
+CRC32 = ChecksumKind("CRC32", 4, zlib.crc32, crc.CRC32.joined)
+CRC64NVME = ChecksumKind("CRC64NVME", 8, _crc64nvme, crc.CRC64NVME.joined)
+KINDS: Mapping[Multipart, ChecksumKind] = {Multipart.CRC32: CRC32, Multipart.CRC64NVME: CRC64NVME}
 """Those of an upload in parts, the one that is tried first before the others."""
+
+
+def kind_of(way: Multipart) -> ChecksumKind | None:
+    """Return the kind that goes with uploads of that way; None for no kind, and where this machine cannot compute it.
+
+    The library for CRC-64/NVME does not exist for every machine.
+    """
+    kind = KINDS.get(way)
+    return kind if kind is not None and _can_compute(kind) else None
+
+
+def computed() -> Sequence[ChecksumKind]:
+    """Return the kinds that this machine can compute."""
+    return [kind for kind in KINDS.values() if _can_compute(kind)]
+
+
+@cache
+def _can_compute(kind: ChecksumKind) -> bool:
+    try:
+        kind.of(b"")
+    except ImportError:
+        return False
+    return True

@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from archiver.adapters.object_store.checksums import KINDS, Checksum
+from archiver.adapters.object_store.checksums import Checksum, computed
 from archiver.core.capabilities import Capabilities
 
 
@@ -50,7 +50,7 @@ class Content:
         return None
 
     def _named_as_whole(self, answer: Mapping[str, object]) -> bool | None:
-        for kind in KINDS.values():
+        for kind in computed():
             text = _whole(answer, kind.field)
             if text and self.data is not None:
                 return text == kind.over(self.data).text

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from archiver.adapters.object_store.asking import LABELS, PROBE, Asking
-from archiver.adapters.object_store.checksums import KINDS
+from archiver.adapters.object_store.checksums import kind_of
 from archiver.adapters.object_store.content import Content
 from archiver.adapters.object_store.faults import Conflict, NoETag
 from archiver.adapters.object_store.proving_parts import TIMES, NoAbort, Refused, TwoParts, UploadProof
@@ -131,9 +131,10 @@ class Prober:
         self._found["listing"] = Listing.NONE
         body = TwoParts.made()
         for rung in _LADDER:
-            if rung is not Multipart.PLAIN and rung not in KINDS:
+            kind = kind_of(rung)
+            if kind is None and rung is not Multipart.PLAIN:
                 continue
-            proof = UploadProof(self.asking, self.key, prefix, KINDS.get(rung), body)
+            proof = UploadProof(self.asking, self.key, prefix, kind, body)
             try:
                 self._found |= self._tried(proof) | {"multipart": rung}
             except Refused as refused:

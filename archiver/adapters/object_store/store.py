@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from archiver.adapters.object_store.asking import Asking
 from archiver.adapters.object_store.calls import Answer, Labels, ObjectOptions, S3Calls, stored_object
-from archiver.adapters.object_store.checksums import KINDS
+from archiver.adapters.object_store.checksums import kind_of
 from archiver.adapters.object_store.content import Content
 from archiver.adapters.object_store.damaged import DamagedObjects
 from archiver.adapters.object_store.document import DOCUMENT, Document
@@ -124,7 +124,7 @@ class S3Store:
         """See `archiver.ports.store.ObjectStore`; raises ValueError for metadata that is not printable ASCII."""
         labels, writer = Labels(body.content_type, metadata), self._sure()
         in_one = writer.known.large_as_one(writer.demand)
-        kind = KINDS.get(writer.known.multipart)
+        kind = kind_of(writer.known.multipart)
         parts = Multipart(self._calls, writer, self._retries, self._checkpoint, self._log, journal, key, kind)
         size = self._largest_whole(key, body.length) if in_one else self._sizes.buffer_for(body.length)
         return Upload(self._buffers, size, labels, parts, partial(self._put_whole, writer), in_one).go_on(body)
@@ -169,7 +169,7 @@ class S3Store:
         if writer.known.large_as_one(writer.demand):
             return
         try:
-            upload_id = self._calls.create(key, DOCUMENT, KINDS.get(writer.known.multipart))
+            upload_id = self._calls.create(key, DOCUMENT, kind_of(writer.known.multipart))
         except (CredentialsMissing, CredentialsRefused):
             raise
         except (StoreMisfit, AccessRefused):

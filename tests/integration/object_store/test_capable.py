@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from archiver.adapters.object_store import S3Store
+from archiver.adapters.object_store import S3Store, checksums
 from archiver.core.capabilities import Capabilities, CreateOnly, Listing, Multipart
 from archiver.core.errors import (
     ArchiverError,
@@ -213,6 +213,34 @@ def test_a_file_too_large_for_one_request_is_refused_for_good(
     bench.put(store, noise(SMALL))
 
 
+@pytest.mark.parametrize("flips", [False, True])
+def test_parts_are_proven_by_crc64nvme_where_that_is_what_the_store_takes(bench: Bench, *, flips: bool) -> None:
+    """A part that was damaged under a right checksum of its own is found by that of the whole."""
+    lacks: dict[str, Any] = {"multipart": Multipart.CRC64NVME}
+    bench.careless.is_like(replace(Capabilities(), **lacks))
+    if flips:
+        bench.careless.flips = True
+        bench.careless.takes_any_part()
+        with pytest.raises(StoreBusy):
+            bench.put(bench.store(**lacks), noise(LARGE))
+        assert bench.standing() is None
+        bench.careless.flips = False
+    bench.put(bench.store(**lacks), noise(LARGE))
+    assert bench.standing() == noise(LARGE)
+    assert "GetObject" not in bench.proxy.operations(), "it was read back though the store proved it"
+    assert bench.nothing_left()
+
+
+def test_parts_are_read_back_where_this_machine_cannot_compute_what_the_store_takes(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another machine of the cluster proved the store."""
+    monkeypatch.setattr(checksums, "_can_compute", lambda kind: kind is checksums.CRC32)
+    bench.put(bench.store(multipart=Multipart.CRC64NVME), noise(LARGE))
+    assert bench.standing() == noise(LARGE)
+    assert "GetObject" in bench.proxy.operations()
+
+
 def test_parts_without_a_checksum_of_the_whole_are_read_back(bench: Bench) -> None:
     bench.careless.refuses("CreateMultipartUpload", 400, "InvalidRequest", x_amz_checksum_type="FULL_OBJECT")
     store = bench.store(multipart=Multipart.PLAIN, checks_whole=False)
@@ -375,8 +403,6 @@ def test_whatever_a_store_lacks_no_wrong_bytes_are_called_right(bench: Bench, se
     names = ("create_only", "checks_sha256", "names_sha256", "replaces", "create_only_multipart", "checks_whole")
     lacks: dict[str, Any] = {name: chance.random() < 0.6 for name in names}
     lacks["multipart"] = chance.choice(list(Multipart))
-    if lacks["multipart"] is Multipart.CRC64NVME:
-        lacks["multipart"] = Multipart.CRC32
     bench.careless.is_like(replace(Capabilities(), **lacks))
     store, size = bench.store(demand, **lacks), chance.choice([SMALL, LARGE])
     for flips in (True, False):

@@ -112,11 +112,19 @@ WRONG: dict[str, tuple[Change, dict[str, object]]] = {
     "takes any whole": (CarelessS3.takes_any_whole, {"checks_whole": False}),
     "ignores If-Match": (CarelessS3.ignores_if_match, {"replaces": False}),
     "refuses If-Match": (lambda it: it.refuses("PutObject", if_match="*"), {"replaces": False}),
-    "refuses CRC-32 of the whole": (
+    "refuses CRC-32": (
+        lambda it: it.refuses("CreateMultipartUpload", 400, "InvalidRequest", x_amz_checksum_algorithm="CRC32"),
+        {"multipart": Multipart.CRC64NVME},
+    ),
+    "refuses to complete with CRC-32": (
+        lambda it: it.refuses("CompleteMultipartUpload", 400, "InvalidPart", x_amz_checksum_crc32="*"),
+        {"multipart": Multipart.CRC64NVME},
+    ),
+    "refuses any checksum of the whole": (
         lambda it: it.refuses("CreateMultipartUpload", 400, "InvalidRequest", x_amz_checksum_type="FULL_OBJECT"),
         {"multipart": Multipart.PLAIN, "checks_whole": False},
     ),
-    "refuses to complete with CRC-32 of the whole": (
+    "refuses to complete with any checksum of the whole": (
         lambda it: it.refuses("CompleteMultipartUpload", 400, "InvalidPart", x_amz_checksum_type="FULL_OBJECT"),
         {"multipart": Multipart.PLAIN, "checks_whole": False},
     ),
