@@ -12,6 +12,9 @@ from archiver.core.model import Claim, StemRow
 from archiver.core.records.left_out import LeftOut
 from archiver.core.states import StemState
 
+UNKNOWN_FORMAT = "application/octet-stream"
+"""The content type of a file whose format has no name here."""
+
 
 def manifest_of(
     claim: Claim,
@@ -70,6 +73,10 @@ def _manifest_stem(row: StemRow) -> dict[str, object]:
             "stored_at": _iso(row.receipt.stored_at),
             "alias_of": row.receipt.alias_of,
         }
+        if row.receipt.content_type == UNKNOWN_FORMAT:
+            stem["format"] = "unknown"
+        if row.receipt.doubt:
+            stem["doubt"] = row.receipt.doubt
     if row.state is not StemState.STORED:
         stem["reason"] = row.reason
     return stem

@@ -120,6 +120,8 @@ class Receipt:
     stored_at: datetime
     alias_of: StemName | None = None
     """Set when another stem of the task has the same bytes; `key` is then that stem's object."""
+    doubt: str = ""
+    """Why the file may not be what it should be; empty where nothing shows it."""
 
 
 @dataclass(frozen=True, slots=True)

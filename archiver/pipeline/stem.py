@@ -30,7 +30,7 @@ from archiver.core.transfer import Transfer, time_limit
 from archiver.pipeline.context import TaskContext
 from archiver.pipeline.duplicates import Duplicate, Duplicates
 from archiver.pipeline.listing import Listing
-from archiver.ports.transfer import Body, Suspended, Upload
+from archiver.ports.transfer import Body, Download, Suspended, Upload
 
 _STATE_AFTER: Mapping[StemEvent | None, StemState] = {
     None: StemState.WANTED,
@@ -92,7 +92,7 @@ class StemTransfer:
         receipt = self._receive()
         progress.stored(self._listing.claim, self._row.name, receipt)
         self._context.checkpoint("stem.recorded")
-        self._listing.note(replace(self._row, state=StemState.STORED, receipt=receipt, reason=""))
+        self._listing.note(replace(self._row, state=StemState.STORED, receipt=receipt, reason=receipt.doubt))
 
     def _receive(self) -> Receipt:
         """Try the known link, then a fresh one, then the provider's rescue link."""
@@ -146,6 +146,8 @@ class StemTransfer:
             sha256=receipt.sha256,
             seconds=round(seconds, 3),
         )
+        if receipt.doubt:
+            log.warning("stem.doubtful", task_id=task_id, stem=name, key=receipt.key, doubt=receipt.doubt)
         return receipt
 
     def _move(self, url: str) -> Receipt:
@@ -184,7 +186,7 @@ class StemTransfer:
         self._out.breakers.worked(Dependency.ORIGIN, host=self._host)
         return receipt
 
-    def _flow(self, body: Body, upload: Upload | None) -> Receipt:
+    def _flow(self, body: Download, upload: Upload | None) -> Receipt:
         key = object_key(self._context.prefix, self._listing.claim.task_id, self._row.name, body.extension)
         try:
             return self._put(key, body, upload)
@@ -207,7 +209,7 @@ class StemTransfer:
         if self._limit is not None and spent > self._limit:
             raise BodySlow(f"not here after {spent}: its size, download.min_rate and its deadline allow {self._limit}")
 
-    def _put(self, key: str, body: Body, upload: Upload | None) -> Receipt:
+    def _put(self, key: str, body: Download, upload: Upload | None) -> Receipt:
         """Store the body, or what `upload` lacks of it; raise Duplicate where its bytes are stored already."""
         metadata = {"task-id": self._listing.claim.task_id, "stem": self._row.name}
         with self._duplicates.storing(self._row):
@@ -216,7 +218,7 @@ class StemTransfer:
                 stored = self._out.store.put(key, watched, metadata=metadata, journal=_Journal(self._context))
             else:
                 stored = upload.go_on(watched)
-            receipt = _receipt(stored, body, self._context.clock())
+            receipt = _receipt(stored, body, self._row, self._context.clock())
             self._duplicates.stored(replace(self._row, receipt=receipt))
             return receipt
 
@@ -284,7 +286,7 @@ def _link(row: StemRow) -> str:
     return row.url
 
 
-def _receipt(stored: StoredObject, body: Body, now: datetime) -> Receipt:
+def _receipt(stored: StoredObject, body: Download, row: StemRow, now: datetime) -> Receipt:
     return Receipt(
         key=stored.key,
         size=body.size,
@@ -292,6 +294,7 @@ def _receipt(stored: StoredObject, body: Body, now: datetime) -> Receipt:
         etag=stored.etag,
         content_type=body.content_type,
         stored_at=now,
+        doubt=body.doubt(row.duration),
     )
 
 

@@ -28,7 +28,7 @@ class Suspended(Preempted):
         super().__init__()
         self.came = came
         """Bytes that came so far."""
-        self.resume: Callable[[Received], AbstractContextManager[Body]] | None = None
+        self.resume: Callable[[Received], AbstractContextManager[Download]] | None = None
         """Hands out the body again, as Downloader.open does; its next readinto asks for the rest. By the downloader."""
         self.upload: Upload | None = None
         """What has reached the bucket. By the store."""
@@ -110,10 +110,21 @@ class Body(Protocol):
         """Bytes handed out so far."""
 
 
+class Download(Body, Protocol):
+    """A body of the CDN, which knows what sound it should be."""
+
+    def doubt(self, duration: float | None) -> str:
+        """Return why the whole body may not be what it should be; empty where nothing shows it.
+
+        It may be of no known format, have no sound in it, or be far shorter than `duration`, in seconds as the record
+        says.
+        """
+
+
 class Downloader(Protocol):
     """The anonymous client of the CDN."""
 
-    def open(self, url: str, received: Received = uncounted) -> AbstractContextManager[Body]:
+    def open(self, url: str, received: Received = uncounted) -> AbstractContextManager[Download]:
         """GET `url`, judge status, address and first bytes, and hand out the body.
 
         Calls `received` with what came, several times a second.

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from archiver.core.errors import ArchiverError, LinkSpent
-from archiver.ports.transfer import Body, Received, uncounted
+from archiver.ports.transfer import Download, Received, uncounted
 from tests.fakes.calls import Calls, unnoticed
 
 
@@ -27,6 +27,8 @@ class Audio:
     """Called with the size of each block: lets the time pass that it takes."""
     blocks: int = 1
     """The body comes in so many."""
+    doubt: str = ""
+    """What makes the whole body doubtful."""
 
 
 Answer = Audio | ArchiverError
@@ -36,7 +38,7 @@ Scripted = Answer | Callable[[], Answer]
 
 @dataclass(slots=True)
 class FakeBody:
-    """Satisfies Body."""
+    """Satisfies Download."""
 
     audio: Audio
     received: Received = uncounted
@@ -58,6 +60,9 @@ class FakeBody:
     @property
     def sha256(self) -> str:
         return hashlib.sha256(self.audio.data[: self.size]).hexdigest()
+
+    def doubt(self, duration: float | None) -> str:
+        return self.audio.doubt
 
     def forget(self) -> None:
         raise AssertionError("this body is never suspended")
@@ -91,7 +96,7 @@ class FakeDownloader:
     _turns: Counter[str] = field(default_factory=Counter)
 
     @contextmanager
-    def open(self, url: str, received: Received = uncounted) -> Iterator[Body]:
+    def open(self, url: str, received: Received = uncounted) -> Iterator[Download]:
         self.opened.append(url)
         self.before("open", url)
         asked = self._turns[url]

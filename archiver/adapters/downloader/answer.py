@@ -113,6 +113,11 @@ def foreign_coding(headers: Mapping[str, str]) -> str:
     return ", ".join(content_codings(headers))
 
 
+def media_type(headers: Mapping[str, str]) -> str:
+    """Return the origin's Content-Type, without parameters and in lower case."""
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
 def validator(headers: Mapping[str, str]) -> str | None:
     """Return what If-Range may say of this answer (RFC 9110, section 13.1.5), None when it cannot be resumed.
 

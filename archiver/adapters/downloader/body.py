@@ -8,9 +8,20 @@ from contextlib import suppress
 
 import httpx
 
-from archiver.adapters.downloader.answer import Hiccup, body_fault, rest_of, same_version, validator, whole_length
+from archiver.adapters.downloader.answer import (
+    Hiccup,
+    body_fault,
+    media_type,
+    rest_of,
+    same_version,
+    validator,
+    whole_length,
+)
+from archiver.adapters.downloader.formats import UNKNOWN, Container
 from archiver.adapters.downloader.limits import BodyLimits, MinimumRate
-from archiver.adapters.downloader.sniff import ENOUGH, Container, looks_like, sniff
+from archiver.adapters.downloader.others import looks_like
+from archiver.adapters.downloader.sniff import ENOUGH, enough_of, sniff
+from archiver.adapters.downloader.sound import Sound, doubt_of, sound_in
 from archiver.adapters.downloader.throttle import Throttle
 from archiver.adapters.downloader.transport import stream_of
 from archiver.adapters.http1 import Reader
@@ -49,7 +60,7 @@ _PAGES = (b"<", b"{", b"[")
 
 
 class VerifyingBody:
-    """A body that ends only where the origin's does; satisfies archiver.ports.transfer.Body.
+    """A body that ends only where the origin's does; satisfies archiver.ports.transfer.Download.
 
     How the end is verified: an announced length by counting, a chunked body by its last chunk. A body
     that merely ends with its connection is asked for once more from its end on: the origin's word on
@@ -90,6 +101,7 @@ class VerifyingBody:
         self._validator = validator(response.headers)
         self._head = memoryview(b"")
         self._container: Container | None = None
+        self._sound = Sound()
         self._hash = hashlib.sha256()
         self._size = 0
         self._filled = 0
@@ -110,11 +122,12 @@ class VerifyingBody:
             raise BodyTooLarge(f"{self._whole} bytes announced, {self._limits.max_bytes} allowed")
         self._head = self._first_bytes()
         self._cap(len(self._head), self._reader.framing)
-        head = bytes(self._head)
-        self._container = sniff(head, whole=self._reader.ended)
-        if self._container is not None:
+        head, cut_is_likely = bytes(self._head), self._reader.ended and not self._reader.framed
+        found = sniff(head, whole=self._reader.ended, declared=media_type(self._first.headers))
+        if found is not None and not (found is UNKNOWN and cut_is_likely):
+            self._container, self._sound = found, sound_in(head, found)
             return
-        if self._reader.ended and not self._reader.framed and head.lstrip()[:1] not in _PAGES:
+        if cut_is_likely and head.lstrip()[:1] not in _PAGES:
             raise BodyShort(f"closed after {len(head)} bytes, too few to tell")
         raise BodyNotAudio(f"not audio but {looks_like(head)}") if head else BodyEmpty("no bytes")
 
@@ -127,10 +140,17 @@ class VerifyingBody:
         return got + max(0, framing - FRAMING_FREE - got // FRAMING_SHARE) <= self._limits.max_bytes
 
     def _first_bytes(self) -> memoryview:
-        view, got = memoryview(bytearray(ENOUGH)), 0
         self._rate.start()
+        head = self._filled_up(memoryview(b""), ENOUGH)
+        enough = enough_of(bytes(head)) if len(head) == ENOUGH else ENOUGH
+        return self._filled_up(head, enough) if enough > ENOUGH else head
+
+    def _filled_up(self, head: memoryview, enough: int) -> memoryview:
+        """Return `head` and what comes behind it, `enough` bytes together where the body has so many."""
+        view, got = memoryview(bytearray(enough)), len(head)
+        view[:got] = head
         try:
-            while got < ENOUGH and not self._reader.ended:
+            while got < enough and not self._reader.ended:
                 size = self._take(self._reader, view[got:])
                 self._count(size)
                 if size and not got:
@@ -154,6 +174,10 @@ class VerifyingBody:
     def content_type(self) -> str:
         """The media type that belongs to `extension`."""
         return self._known.content_type
+
+    def doubt(self, duration: float | None) -> str:
+        """See `archiver.ports.transfer.Download`."""
+        return doubt_of(self._known, self._sound, self._size, duration)
 
     @property
     def _known(self) -> Container:

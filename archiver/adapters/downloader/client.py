@@ -22,7 +22,7 @@ from archiver.adapters.http1 import Pool
 from archiver.core.errors import AddressForbidden, ArchiverError, BodyShort, OriginBusy, OriginFaulty
 from archiver.core.text import MAX_URL, host_of
 from archiver.ports.runtime import UNWATCHED, Checkpoint, Jitter, Watch, unobserved
-from archiver.ports.transfer import Body, Received, Suspended, uncounted
+from archiver.ports.transfer import Download, Received, Suspended, uncounted
 
 REDIRECTS_MAX = 5
 TRIES = 3
@@ -105,7 +105,7 @@ class HttpDownloader:
         )
 
     @contextmanager
-    def open(self, url: str, received: Received = uncounted) -> Iterator[Body]:
+    def open(self, url: str, received: Received = uncounted) -> Iterator[Download]:
         """GET `url`, judge status, address and first bytes, and hand out the body.
 
         Calls `received` with the size of each block.
@@ -130,7 +130,7 @@ class HttpDownloader:
             raise
 
     @contextmanager
-    def _resume(self, url: str, body: VerifyingBody, received: Received) -> Iterator[Body]:
+    def _resume(self, url: str, body: VerifyingBody, received: Received) -> Iterator[Download]:
         body.resumed(received)
         try:
             with self._handed_out(url, body):

@@ -281,7 +281,7 @@ def _store_move(row: AnyRow | None, finished: _Stored) -> StemMove:
             "alias_of": receipt.alias_of,
             "attempts": 0,
             "not_before": None,
-            "reason": "",
+            "reason": receipt.doubt,
         },
     )
 

@@ -76,6 +76,7 @@ def _receipt(row: AnyRow) -> Receipt:
         content_type=row.content_type,
         stored_at=row.stored_at,
         alias_of=row.alias_of,
+        doubt=row.reason,
     )
 
 

@@ -6,8 +6,8 @@ from contextlib import AbstractContextManager, nullcontext
 
 from archiver.core.model import StemName, StoredObject, TaskId
 from archiver.pipeline.kept import KeptTransfers
-from archiver.ports.transfer import Body, Received, Suspended
-from tests.fakes.object_store import MemoryBody
+from archiver.ports.transfer import Body, Download, Received, Suspended
+from tests.fakes.downloader import Audio, FakeBody
 
 STEM = StemName("vocal")
 
@@ -24,9 +24,9 @@ class Parts:
         self.abandoned = True
 
 
-def resume(received: Received) -> AbstractContextManager[Body]:
+def resume(received: Received) -> AbstractContextManager[Download]:
     del received
-    return nullcontext(MemoryBody(b""))
+    return nullcontext(FakeBody(Audio(b"")))
 
 
 def suspended(*, resumable: bool = True) -> tuple[Suspended, Parts]:

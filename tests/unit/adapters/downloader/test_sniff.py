@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archiver.adapters.downloader.sniff import looks_like, sniff
+from archiver.adapters.downloader.others import looks_like
+from archiver.adapters.downloader.sniff import sniff
 from archiver.demo.song import INSTRUMENTS
 from tests.fakes.audio import FRAME, mp3
 
@@ -63,11 +64,12 @@ OTHERS = {
     "a JPEG image": b"\xff\xd8\xff\xe0\x00\x10JFIF",
     "a PDF document": b"%PDF-1.7",
     "unknown bytes 00 00": bytes(5000),
-    "unknown bytes 52 49 46 46": b"RIFF\x00\x00\x00\x00WEBPVP8 ",
+    "a WebP image": b"RIFF\x00\x00\x00\x00WEBPVP8 ",
+    "unknown bytes 52 49 46 46": b"RIFF\x00\x00\x00\x00ACONanih",
     "unknown bytes 1a 45 df a3": b"\x1a\x45\xdf\xa3\x00\x00nothing known",
     "text: 'OggS'": b"OggS",
     "unknown bytes ff fb": MPEG1_L3 + bytes(1000),
-    "unknown bytes 00 00 00 20": b"\x00\x00\x00\x20ftypavif\x00\x00",
+    "an AVIF or HEIF image": b"\x00\x00\x00\x20ftypavif\x00\x00",
 }
 
 
