@@ -271,7 +271,7 @@ def kie_api(base_url: str, **changes: Any) -> KieApi:  # noqa: ANN401 - any argu
     seconds = Seconds(50_000.0)
     given: dict[str, Any] = {"clock": seconds.clock, "wait": seconds.wait, "limit": 1000, "window": 10, **changes}
     endpoint: dict[str, Any] = {"base_url": base_url, "user_agent": "stem-archiver/test", "allow_http": True}
-    endpoint |= {name: given.pop(name) for name in ("user_agent", "proxy", "allow_http") if name in given}
+    endpoint |= {name: given.pop(name) for name in ("user_agent", "proxy", "allow_http", "flavour") if name in given}
     limiter = rate_limiter(given.pop("limit"), given.pop("window"), clock=given["clock"], wait=given.pop("wait"))
     plain: dict[str, Any] = {"api_key": API_KEY, "timeout": 5.0, "jitter": middle, "log": Events()}
     return KieApi(Endpoint(**endpoint), limiter=limiter, **(plain | given))

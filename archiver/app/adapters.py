@@ -19,6 +19,7 @@ from archiver.adapters.owners import DaemonRuns, OwnerLock, only_daemon
 from archiver.adapters.provider.accounts import KieAccounts
 from archiver.adapters.provider.client import WINDOW, Answered, KieApi
 from archiver.adapters.provider.file_permits import FilePermits
+from archiver.adapters.provider.flavours import FLAVOURS, flavour_of
 from archiver.adapters.provider.limiter import LocalPermits, RateLimiter, Spread
 from archiver.adapters.provider.wire import Endpoint
 from archiver.app.extras import extra
@@ -133,6 +134,7 @@ def open_accounts(
         user_agent=provider.user_agent,
         proxy=settings.download.proxy_url(),
         allow_http=settings.download.allow_http,
+        flavour=FLAVOURS[provider.flavour or flavour_of(provider.base_url)],
     )
     clients = {}
     for account, key in provider.api_keys().items():

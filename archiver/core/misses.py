@@ -1,8 +1,18 @@
-"""Errors of settings that miss the store: each names the one to mend."""
+"""Errors of settings that miss the store or the provider: each names the one to mend."""
 
 from __future__ import annotations
 
-from archiver.core.errors import BucketMissing, StoreBusy, StorePaused
+from archiver.core.errors import ApiBusy, BucketMissing, StoreBusy, StorePaused
+
+
+class RouteMoved(ApiBusy):
+    """404 without the provider's envelope: this host knows no such endpoint, or no more; it says nothing of any id."""
+
+    code = "api.no_route"
+    hint = (
+        "see whether provider.base_url is the provider's, and provider.flavour its own; where they are, the provider "
+        "has moved this kind of record, and a newer version may know the way"
+    )
 
 
 class StoreHostUnknown(StoreBusy):

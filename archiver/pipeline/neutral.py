@@ -7,6 +7,7 @@ from functools import partial
 
 from archiver.core.errors import ArchiverError, NoCredit, Verdict
 from archiver.core.keys import probe_key
+from archiver.core.misses import RouteMoved
 from archiver.core.model import AccountName, Dependency, Paused
 from archiver.pipeline.context import TaskContext
 
@@ -46,7 +47,8 @@ class NeutralProbe:
             api = self._out.accounts.of(self._account)
             if api.credit(first=True) >= least:
                 if other is not None:
-                    api.fetch(other, first=True)
+                    with suppress(RouteMoved):  # of one kind; the credit was told
+                        api.fetch(other, first=True)
                     self._out.breakers.evidence.answered(self._account, other)
                 return True
         return False

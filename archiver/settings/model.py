@@ -105,6 +105,7 @@ class Provider(Section):
     """The provider's API."""
 
     base_url: Annotated[str, AfterValidator(rules.base_url)] = "https://api.kie.ai"
+    flavour: Literal["kie", "sunoapi"] | None = Field(None, examples=["sunoapi"])
     api_key: Annotated[SecretStr, AfterValidator(rules.secret_key)] | None = None
     api_key_file: Path | None = Field(None, examples=["/etc/stem-archiver/kie-api-key"])
     retention: Duration = timedelta(days=14)

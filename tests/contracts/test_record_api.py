@@ -24,6 +24,8 @@ from archiver.core.errors import (
     NoCredit,
 )
 from archiver.core.model import Phase, RecordInfo, TaskId
+from archiver.core.records.kinds.names import KindName
+from archiver.core.records.kinds.table import KINDS
 from archiver.core.records.record import record_of
 from archiver.ports.provider import RecordApi
 from tests.fakes.record_api import FakeApi
@@ -46,7 +48,7 @@ class World(Protocol):
 
     api: RecordApi
 
-    def knows(self, task_id: TaskId, *data: Mapping[str, object]) -> None: ...
+    def knows(self, task_id: TaskId, *data: Mapping[str, object], kind: KindName = KindName.SEPARATION) -> None: ...
     def links(self, url: str, link: str) -> None: ...
     def credit(self, balance: float) -> None: ...
     def breaks(self, error: type[ArchiverError]) -> None: ...
@@ -58,8 +60,8 @@ class FakeWorld:
         self.fake = FakeApi()
         self.api: RecordApi = self.fake
 
-    def knows(self, task_id: TaskId, *data: Mapping[str, object]) -> None:
-        self.fake.knows(task_id, *data)
+    def knows(self, task_id: TaskId, *data: Mapping[str, object], kind: KindName = KindName.SEPARATION) -> None:
+        self.fake.knows(task_id, *data, kind=kind)
 
     def links(self, url: str, link: str) -> None:
         self.fake.links[url] = link
@@ -88,13 +90,14 @@ TROUBLES: Mapping[type[ArchiverError], Reply] = {
 @dataclass(slots=True)
 class RealWorld:
     api: RecordApi
-    records: dict[str, list[Mapping[str, object]]] = field(default_factory=dict)
+    records: dict[tuple[str, str], list[Mapping[str, object]]] = field(default_factory=dict)
+    """By the path of their kind, and their id."""
     fresh: dict[str, str] = field(default_factory=dict)
     balance: float = 0.0
     trouble: Reply | None = None
 
-    def knows(self, task_id: TaskId, *data: Mapping[str, object]) -> None:
-        self.records[task_id] = list(data)
+    def knows(self, task_id: TaskId, *data: Mapping[str, object], kind: KindName = KindName.SEPARATION) -> None:
+        self.records[KINDS[kind].path, task_id] = list(data)
 
     def links(self, url: str, link: str) -> None:
         self.fresh[url] = link
@@ -117,9 +120,10 @@ class RealWorld:
         if target.path == "/api/v1/common/download-url":
             link = self.fresh.get(json.loads(request.body)["url"])
             return reply({"code": 200 if link else 422, "msg": "url is wrong", "data": link})
-        script = self.records.get(parse_qs(target.query)["taskId"][0])
+        script = self.records.get((target.path, parse_qs(target.query)["taskId"][0]))
         if script is None:
-            return reply({"code": 200, "data": None})
+            new = target.path == KINDS[KindName.JOBS].path
+            return reply({"code": 422, "msg": "recordInfo is null"} if new else {"code": 200, "data": None})
         return reply({"code": 200, "data": script.pop(0) if len(script) > 1 else script[0]})
 
 
@@ -153,6 +157,15 @@ def test_fetch_when_the_task_is_known_reads_its_record(world: World) -> None:
     world.knows(TASK, DONE)
     assert world.api.fetch(TASK) == record_of(DONE)
     assert world.api.fetch(TASK) == record_of(DONE)
+
+
+@pytest.mark.parametrize("kind", KindName)
+def test_fetch_of_a_kind_reads_its_record_as_its_kind_and_no_other_knows_the_id(world: World, kind: KindName) -> None:
+    data = {"taskId": TASK, "state": "success", "successFlag": 2, "response": {"resultUrls": ["https://cdn.example/1"]}}
+    world.knows(TASK, data, kind=kind)
+    for asked in KindName:
+        record = world.api.fetch(TASK, kind=asked)
+        assert record == (record_of(data, kind) if asked is kind else RecordInfo(Phase.ABSENT, kind=asked))
 
 
 def test_fetch_when_the_task_moves_on_tells_each_state(world: World) -> None:

@@ -52,7 +52,7 @@ class FakeApi:
     ) -> None:
         """Script the answers of one task; a mapping is read as record-info's `data`."""
         self.kinds[task_id] = kind
-        self.records[task_id] = [record_of(each) if isinstance(each, Mapping) else each for each in answers]
+        self.records[task_id] = [record_of(each, kind) if isinstance(each, Mapping) else each for each in answers]
 
     def of(self, account: AccountName) -> Self:
         """See Accounts."""

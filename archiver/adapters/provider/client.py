@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -17,21 +17,20 @@ import httpx
 import tenacity
 
 from archiver.adapters.provider.limiter import RateLimiter
-from archiver.adapters.provider.verdicts import NoSuchPath, judge, opened
+from archiver.adapters.provider.verdicts import judge, opened
 from archiver.adapters.provider.wire import Endpoint, Wire
 from archiver.core.errors import ApiBusy, ApiThrottled, ArchiverError, KeyRefused
 from archiver.core.http import date_of
+from archiver.core.misses import RouteMoved
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Phase, RecordInfo, TaskId
-from archiver.core.records.envelope import Envelope, NotAnAnswer
+from archiver.core.records.envelope import MAX_ANSWER, Envelope, NotAnAnswer
 from archiver.core.records.kinds.names import KindName
+from archiver.core.records.kinds.table import KINDS
 from archiver.core.records.record import record_of
 from archiver.core.text import usable_url
 from archiver.ports.runtime import Checkpoint, EventLog, Jitter, unobserved
 
-RECORD_INFO = "/api/v1/vocal-removal/record-info"
 DOWNLOAD_URL = "/api/v1/common/download-url"
-CREDIT = "/api/v1/chat/credit"
-CREDIT_OF_SIBLINGS = "/api/v1/generate/credit"
 
 WINDOW = 10.0
 """Seconds over which the provider counts requests."""
@@ -82,22 +81,28 @@ class KieApi:
         self._checkpoint = checkpoint
         self._answered = answered
         self._limiter = limiter
+        self._flavour = endpoint.flavour
         self._wire = Wire(endpoint, auth=_Bearer(api_key), clock=clock)
 
     def fetch(self, task_id: TaskId, *, kind: KindName = KindName.SEPARATION, first: bool = False) -> RecordInfo:
-        """Read record-info; an answer about another task raises ApiBusy. See RecordApi."""
-        if kind is not KindName.SEPARATION:
+        """Read the record of a kind; an answer about another task raises ApiBusy. See RecordApi.
+
+        A kind that the provider does not have is ABSENT without a request. Raises RouteMoved where its path is none.
+        """
+        row = KINDS[kind]
+        if kind not in self._flavour.kinds:
             return RecordInfo(Phase.ABSENT, kind=kind)
-        call = _Call("GET", RECORD_INFO, params={"taskId": task_id}, task_id=task_id, first=first)
+        call = _Call("GET", row.path, params={row.parameter: task_id}, task_id=task_id, first=first)
+        call.most, call.absent = row.max_answer, row.absent
         envelope = self._ask(call)
         if envelope is None:
-            return replace(record_of(None), answered_at=call.answered_at)
+            return replace(record_of(None, kind), answered_at=call.answered_at)
         data = envelope.data
         if isinstance(data, Mapping):
             for key in ("taskId", "task_id"):
                 if data.get(key) not in (None, "", task_id):
                     raise ApiBusy("the API answered about another task than it was asked for")
-        return replace(record_of(data), answered_at=call.answered_at, blemish=envelope.blemish)
+        return replace(record_of(data, kind), answered_at=call.answered_at, blemish=envelope.blemish)
 
     def fresh_link(self, url: str) -> str | None:
         """Ask for a link that lives 20 minutes (provider's docs). See RecordApi."""
@@ -109,12 +114,13 @@ class KieApi:
 
     def credit(self, *, first: bool = False) -> float:
         """Read the account's credit, at the sibling providers' path where the first is unknown."""
+        likely, other = self._flavour.credit
         try:
-            envelope = self._ask(_Call("GET", CREDIT, first=first))
-        except NoSuchPath:
+            envelope = self._ask(_Call("GET", likely, first=first))
+        except RouteMoved:
             envelope = None
         if envelope is None:
-            envelope = self._ask(_Call("GET", CREDIT_OF_SIBLINGS, first=first))
+            envelope = self._ask(_Call("GET", other, first=first))
         try:
             credit = float(envelope.data)  # type: ignore[union-attr, arg-type]  # whatever is no number raises
         except (AttributeError, TypeError, ValueError, OverflowError):
@@ -163,16 +169,21 @@ class KieApi:
             began = self._clock()
             try:
                 answer = self._wire.exchange(
-                    call.method, call.path, params=call.params, json=call.json, seconds=min(self._timeout, call.left)
+                    call.method,
+                    call.path,
+                    params=call.params,
+                    json=call.json,
+                    seconds=min(self._timeout, call.left),
+                    most=call.most,
                 )
             finally:
                 call.left -= self._clock() - began
-        envelope = opened(answer)
+        envelope = opened(answer, call.most)
         call.answered_at = date_of(answer.headers.get("date", ""))
         call.status, call.code = answer.status, None if isinstance(envelope, NotAnAnswer) else envelope.code
         try:
             with self._reported():
-                judged = judge(answer, envelope)
+                judged = judge(answer, envelope, self._flavour, call.absent)
         except ApiThrottled as error:
             seconds = WINDOW * (1 + self._jitter() / 4) if error.retry_after is None else error.retry_after
             self._limiter.cool_down(min(seconds, LONGEST_COOL_DOWN))
@@ -222,6 +233,8 @@ class _Call:
     json: object = None
     task_id: TaskId | None = None
     first: bool = False
+    most: int = MAX_ANSWER
+    absent: Collection[int | None] = (404, 422)
     left: float = TOTAL
     status: int | None = None
     code: int | None = None
@@ -233,7 +246,7 @@ class _Call:
 
 
 def _is_worth_another_try(error: BaseException) -> bool:
-    return isinstance(error, ApiBusy) and not isinstance(error, NoSuchPath)
+    return isinstance(error, ApiBusy) and not isinstance(error, RouteMoved)
 
 
 def _error_of(state: tenacity.RetryCallState) -> ApiBusy:

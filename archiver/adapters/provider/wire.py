@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import httpx
 
 from archiver.adapters.provider.deadline import DeadlineBoundTransport
+from archiver.adapters.provider.flavours import KIE, Flavour
 from archiver.core.errors import ApiBusy
 from archiver.core.http import content_codings
 from archiver.core.records.envelope import MAX_ANSWER
@@ -30,6 +31,7 @@ class Endpoint:
     proxy: str | None = None
     allow_http: bool = False
     """True lets `base_url` be http."""
+    flavour: Flavour = KIE
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +72,17 @@ class Wire:
         params: Mapping[str, str] | None = None,
         json: object = None,
         seconds: float,
+        most: int = MAX_ANSWER,
     ) -> Answer:
-        """Send one request and read its whole answer in `seconds`, or raise ApiBusy."""
+        """Send one request and read its whole answer, of `most` bytes at most, in `seconds`, or raise ApiBusy."""
         request = self._client.build_request(method, self._base_url + path, params=params, json=json)
         try:
             with self._transport.within(seconds):
                 response = self._client.send(request, stream=True)
                 try:
-                    return Answer(response.status_code, response.headers, _without_key(request, _read_capped(response)))
+                    return Answer(
+                        response.status_code, response.headers, _without_key(request, _read_capped(response, most))
+                    )
                 finally:
                     response.close()
         except (httpx.HTTPError, httpx.StreamError, OSError, zlib.error) as fault:
@@ -122,8 +127,8 @@ def _without_key(request: httpx.Request, body: bytes) -> bytes:
     return body.replace(key.encode(), b"***") if len(key) >= SHORTEST_KEY else body
 
 
-def _read_capped(response: httpx.Response) -> bytes:
-    """Read the body, at most MAX_ANSWER bytes before and after decoding.
+def _read_capped(response: httpx.Response, most: int) -> bytes:
+    """Read the body, at most so many bytes before and after decoding.
 
     httpx would decode each piece without a limit, and 64 KiB of gzip can hold 64 MiB.
     """
@@ -136,9 +141,9 @@ def _read_capped(response: httpx.Response) -> bytes:
     received = 0
     for piece in response.iter_raw():
         received += len(piece)
-        body += unpack.decompress(piece, MAX_ANSWER + 1 - len(body)) if packed else piece
-        if len(body) > MAX_ANSWER or received > MAX_ANSWER:
-            raise ApiBusy(f"the answer is larger than {MAX_ANSWER} bytes")
+        body += unpack.decompress(piece, most + 1 - len(body)) if packed else piece
+        if len(body) > most or received > most:
+            raise ApiBusy(f"the answer is larger than {most} bytes")
     if packed and received and not unpack.eof:
         raise ApiBusy("the answer ended early")
     return bytes(body)

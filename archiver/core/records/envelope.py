@@ -11,7 +11,7 @@ from archiver.core.records.fields import code_of, text_of
 from archiver.core.text import MAX_TEXT, scrub
 
 MAX_ANSWER: Final = 1 << 20
-"""Bytes; a longer answer is not read. Real ones have a few thousand."""
+"""Bytes; a longer answer is not read, unless its kind allows more. Most have a few thousand."""
 
 
 class NotAnAnswer(ValueError):
@@ -32,13 +32,13 @@ class Envelope:
     """What was wrong with its JSON, and where; empty for sound JSON. Repeats nothing of it."""
 
 
-def read_envelope(body: bytes, charset: str = "") -> Envelope:
+def read_envelope(body: bytes, charset: str = "", most: int = MAX_ANSWER) -> Envelope:
     """Open the envelope of an answer; raise NotAnAnswer, whose message is scrubbed. Judges no code.
 
     `charset` is the one that the answer says it is in; it counts only where the body is no UTF-8, -16 or -32.
     """
-    if len(body) > MAX_ANSWER:
-        raise NotAnAnswer(f"the answer is longer than {MAX_ANSWER} bytes")
+    if len(body) > most:
+        raise NotAnAnswer(f"the answer is longer than {most} bytes")
     reading = _read(body, charset)
     answer = reading.value
     if not isinstance(answer, dict):

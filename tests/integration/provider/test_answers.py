@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from archiver.adapters.provider.client import KieApi
+from archiver.adapters.provider.flavours import SUNOAPI, flavour_of
 from archiver.core.errors import (
     AgentBlocked,
     ApiBusy,
@@ -24,11 +25,15 @@ from archiver.core.errors import (
     Maintenance,
     NoCredit,
 )
-from archiver.core.model import Phase, TaskId
+from archiver.core.misses import RouteMoved
+from archiver.core.model import Phase, RecordInfo, TaskId
+from archiver.core.records.kinds.names import KindName
+from archiver.core.records.kinds.table import KINDS
 from archiver.core.records.record import record_of
 from tests.fakes.events import Events
 from tests.fakes.scripted import HttpServer, Reply, Request, reply
 from tests.fixtures.record_api import BUSY, EXAMPLES, OTHER_TASK, TASK
+from tests.fixtures.record_kinds import KIND_EXAMPLES, KindExample
 from tests.house import API_KEY
 from tests.integration.provider.conftest import Make
 
@@ -96,6 +101,130 @@ def test_fetch_when_the_provider_answers_so_reads_it_so(
         with pytest.raises(ArchiverError) as caught:
             api.fetch(task)
         assert type(caught.value) is expected
+
+
+READ_BY_THEIR_CODE: Mapping[str, Phase | type[ArchiverError]] = {
+    "jobs_unknown_task": Phase.ABSENT,
+    "jobs_unauthorised": KeyRefused,
+    "legacy_unknown_task": Phase.ABSENT,
+}
+
+
+@pytest.mark.parametrize(
+    "example", [each for each in KIND_EXAMPLES if not each.name.startswith("callback_")], ids=lambda each: each.name
+)
+def test_fetch_of_each_kind_asks_its_path_and_reads_its_record(
+    api: KieApi, provider: HttpServer, example: KindExample
+) -> None:
+    provider.says(reply(example.body))
+    data = example.body.get("data")
+    task = TaskId(data["taskId"]) if data else TASK
+    expected = READ_BY_THEIR_CODE.get(example.name)
+    if expected is None or isinstance(expected, Phase):
+        record = api.fetch(task, kind=example.kind)
+        assert record == record_of(data, example.kind)
+        assert expected in (None, record.phase)
+    else:
+        with pytest.raises(expected):
+            api.fetch(task, kind=example.kind)
+    assert provider.requests[0].target == f"{KINDS[example.kind].path}?taskId={task}"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        reply({"code": 200, "data": None}),
+        reply({"code": 422, "msg": "recordInfo is null"}),
+        reply({"code": 404, "msg": "Task not found"}),
+        reply({"code": 422, "msg": "recordInfo is null"}, status=422),
+        reply({"code": 404, "msg": "Task not found"}, status=404),
+    ],
+)
+@pytest.mark.parametrize("kind", [KindName.JOBS, KindName.MUSIC])
+def test_kind_that_does_not_know_the_id_says_so(
+    api: KieApi, provider: HttpServer, answer: Reply, kind: KindName
+) -> None:
+    provider.says(answer)
+    assert api.fetch(TASK, kind=kind) == RecordInfo(Phase.ABSENT, kind=kind)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        reply("<html>Not Found</html>", status=404),
+        reply("", status=404),
+        reply({"timestamp": 1, "status": 404, "error": "Not Found", "path": "/api"}, status=404),
+    ],
+)
+def test_path_that_is_none_is_no_word_about_the_id_and_is_not_asked_again(
+    api: KieApi, provider: HttpServer, answer: Reply
+) -> None:
+    provider.says(answer)
+    with pytest.raises(RouteMoved):
+        api.fetch(TASK, kind=KindName.MUSIC)
+    assert len(provider.requests) == 1
+
+
+@pytest.mark.parametrize("kind", [KindName.MIDI, KindName.MUSIC])
+def test_answer_may_be_as_long_as_its_kind_allows(api: KieApi, provider: HttpServer, kind: KindName) -> None:
+    notes = [{"pitch": 36, "start": 0.5, "end": 1.0, "velocity": 1}] * 30_000
+    body = {"code": 200, "data": {"successFlag": 1, "midiData": {"instruments": [{"name": "Drums", "notes": notes}]}}}
+    provider.says(reply(body, packed=True))
+    if kind is KindName.MIDI:
+        assert [stem.written_as for stem in api.fetch(TASK, kind=kind).stems] == ["json", "mid"]
+    else:
+        with pytest.raises(ApiBusy, match="larger than 1048576 bytes"):
+            api.fetch(TASK, kind=kind)
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (reply({"code": 405, "msg": "rate"}), ApiThrottled),
+        (reply({"code": 405, "msg": "rate"}, status=405), ApiThrottled),
+        (reply("", status=430), ApiThrottled),
+        (reply({"code": 430, "msg": "rate"}), ApiThrottled),
+        (reply({"code": 429, "msg": "insufficient credits"}), NoCredit),
+        (reply({"code": 429, "msg": "insufficient credits"}, status=429), NoCredit),
+        (reply({"code": 455, "msg": "maintenance"}), Maintenance),
+    ],
+)
+def test_codes_of_sunoapi_have_its_meaning(
+    make: Make, provider: HttpServer, answer: Reply, expected: type[ArchiverError]
+) -> None:
+    provider.says(answer)
+    with pytest.raises(expected):
+        make(flavour=SUNOAPI).fetch(TASK)
+
+
+def test_sunoapi_is_not_asked_for_kinds_that_it_does_not_have(make: Make, provider: HttpServer) -> None:
+    provider.says(reply({"code": 200, "data": None}))
+    api = make(flavour=SUNOAPI)
+    assert {api.fetch(TASK, kind=kind).phase for kind in KindName} == {Phase.ABSENT}
+    asked = {request.target.partition("?")[0] for request in provider.requests}
+    assert asked == {KINDS[kind].path for kind in SUNOAPI.kinds}
+    assert KindName.JOBS not in SUNOAPI.kinds
+
+
+@pytest.mark.parametrize(
+    ("base_url", "flavour"),
+    [
+        ("https://api.kie.ai", "kie"),
+        ("https://api.sunoapi.org", "sunoapi"),
+        ("https://sunoapi.org:8443", "sunoapi"),
+        ("https://api.api.box", "sunoapi"),
+        ("https://notsunoapi.org", "kie"),
+        ("http://127.0.0.1:8080", "kie"),
+    ],
+)
+def test_flavour_is_found_by_the_host(base_url: str, flavour: str) -> None:
+    assert flavour_of(base_url) == flavour
+
+
+def test_credit_of_sunoapi_is_asked_for_at_its_own_path(make: Make, provider: HttpServer) -> None:
+    provider.says(reply({"code": 200, "data": 1025.6}))
+    assert make(flavour=SUNOAPI).credit() == 1025.6
+    assert [request.target for request in provider.requests] == ["/api/v1/generate/credit"]
 
 
 CLOUDFLARE_PAGE = (

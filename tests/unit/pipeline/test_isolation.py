@@ -25,6 +25,7 @@ from archiver.core.errors import (
     OriginFaulty,
     StoreBusy,
 )
+from archiver.core.misses import RouteMoved
 from archiver.core.model import (
     Dependency,
     RecordInfo,
@@ -383,5 +384,22 @@ def test_provider_that_refuses_every_id_is_paused_though_it_tells_the_credit(
     street.passes(MINUTE, ["good-0001"])
     for n in range(20):
         queue(street, f"task-{n:04}", error)
+    street.passes(MINUTE)
+    assert [pause.dependency for pause in pauses(street.ledger)] == [Dependency.PROVIDER]
+
+
+def test_kind_whose_path_is_gone_pauses_no_provider_that_tells_the_credit(street: Path) -> None:
+    queue(street, "good-0001", good_record(street, "good-0001"), RouteMoved("HTTP 404"))
+    street.passes(MINUTE, ["good-0001"])
+    for n in range(20):
+        queue(street, f"task-{n:04}", RouteMoved("HTTP 404"))
+    street.passes(MINUTE)
+    assert pauses(street.ledger) == []
+
+
+def test_path_that_is_gone_pauses_a_provider_that_does_not_tell_the_credit(street: Path) -> None:
+    street.api.trouble = RouteMoved("HTTP 404")
+    for n in range(20):
+        queue(street, f"task-{n:04}")
     street.passes(MINUTE)
     assert [pause.dependency for pause in pauses(street.ledger)] == [Dependency.PROVIDER]

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Final
 
 from archiver.core.model import Phase
+from archiver.core.records.envelope import MAX_ANSWER
 from archiver.core.records.kinds.names import KindName, Media
 
 
@@ -63,7 +64,7 @@ class Kind:
     """The classes that its records may bring; of the first is what tells nothing else of itself."""
     parents: tuple[str, ...] = ("musicId", "audioId")
     """The fields that name what the task was made from, by their path; `…taskId`: a task, else a track."""
-    max_answer: int = 1 << 20
+    max_answer: int = MAX_ANSWER
     """Bytes; a longer answer is not read."""
     empty_is_answer: bool = False
     """True where a finished record without files is complete."""
