@@ -32,7 +32,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "a warning where the old one was not found",
         "queue.unreadable": "the queue file cannot be read now; it is looked at again at the next poll",
         "task.claimed": "a task is being worked on",
-        "record.fetched": "the provider answered for a task",
+        "record.fetched": "the provider answered for a task; `kind` is `auto` where none asked in turn knows it",
         "record.blemished": "the provider's JSON is broken where nobody needs it; it was read, its places are named",
         "record.not_taken": "an address in a record is not asked for: what it is instead of audio, or why it cannot be",
         "record.not_ready": "the provider is still at work; the task is asked about again later",

@@ -17,9 +17,11 @@ from archiver.core.errors import ArchiverError, LedgerAbsent
 from archiver.core.intake import Intake
 from archiver.core.keys import object_key
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Phase, RecordInfo, StemName, TaskId
+from archiver.core.records.kinds.names import KindName
 from archiver.core.reports import TaskRow
 from archiver.core.states import StemState, TaskState
 from archiver.core.text import shown_url
+from archiver.pipeline.asking import ask_on, kinds_to_ask
 from archiver.ports.runtime import EventLog
 from archiver.service.backfill import within
 from archiver.settings import Settings
@@ -84,7 +86,7 @@ class _Look:
             resting = self._resting(ids)
             some, left_out = within(ids, resting, room)
             for task_id in some:
-                yield self._of(task_id, intake.accounts.get(task_id))
+                yield self._of(task_id, intake.accounts.get(task_id), intake.named_kinds().get(task_id))
             room = None if room is None else room - sum(each not in resting for each in some)
             if left_out or room == 0:
                 return
@@ -92,17 +94,17 @@ class _Look:
     def _resting(self, ids: Sequence[TaskId]) -> Collection[TaskId]:
         return () if self.ledger is None else self.ledger.intakes.resting(ids)
 
-    def _of(self, task_id: TaskId, account: AccountName | None) -> Preview:
+    def _of(self, task_id: TaskId, account: AccountName | None, kind: KindName | None) -> Preview:
         row = None if self.ledger is None else self.ledger.reports.show(task_id)
         if row is None:
-            return self._asked(task_id, account or DEFAULT_ACCOUNT)
+            return self._asked(task_id, account or DEFAULT_ACCOUNT, kind)
         if row.state is TaskState.ARCHIVED:
             return Preview(task_id, "archived already", does=Does.NOTHING)
         if row.ended_at is not None or row.not_before is None:
             why = row.reason or next((stem.reason for stem in row.stems if stem.reason), "")
             return Preview(task_id, f"{row.state.value}: {why}; only `retry` would try it again", does=Does.NOTHING)
         if row.state is TaskState.QUEUED:
-            return self._asked(task_id, account or row.account, row)
+            return self._asked(task_id, account or row.account, row.kind or kind, row)
         return self._listed(row)
 
     def _listed(self, row: TaskRow) -> Preview:
@@ -111,9 +113,12 @@ class _Look:
         stored = len(row.stems) - len(left)
         return Preview(row.task_id, f"listed, {stored} stored{_busy(row)}, {len(left)} to fetch", stems, Does.FETCH)
 
-    def _asked(self, task_id: TaskId, account: AccountName, row: TaskRow | None = None) -> Preview:
+    def _asked(
+        self, task_id: TaskId, account: AccountName, kind: KindName | None, row: TaskRow | None = None
+    ) -> Preview:
         try:
-            record = self.accounts.of(account).fetch(task_id)
+            api = self.accounts.of(account)
+            record = ask_on(kinds_to_ask(kind), lambda kind: api.fetch(task_id, kind=kind))
         except ArchiverError as error:
             return Preview(task_id, f"{error.code}: {error}" + (f"; {error.hint}" if error.hint else ""))
         stored = set() if row is None else {stem.name for stem in row.stems if stem.state is StemState.STORED}
@@ -132,7 +137,7 @@ def _means(record: RecordInfo, stems: int) -> str:
     if stems:
         return f"{stems} to fetch"
     if record.phase is Phase.ABSENT:
-        return "the provider does not know this id (is it a music id, or older than two months?)"
+        return "the provider does not know this id (is it of another kind, or older than two months?)"
     if record.phase is Phase.FAILED:
         return f"no audio: {record.flag} {record.error_code or ''} {record.error_message}".rstrip()
     return "no audio yet" if record.phase is Phase.PENDING else "no audio is listed"

@@ -37,7 +37,7 @@ def enqueue(
         list[str],
         typer.Argument(
             metavar="ID|FILE|URL|JSON|-...",
-            help="Task ids of the separation (not of the music), files of them, links or answers; - standard input.",
+            help="Task ids, files of them, links or answers; - standard input.",
         ),
     ],
     account: Annotated[

@@ -18,6 +18,7 @@ from archiver.core.model import (
     Refused,
     StemRow,
 )
+from archiver.core.records.kinds.names import AUTO
 from archiver.core.states import StemEvent, StemState, TaskState
 
 GONE_ANSWERS_TO_LOSE = 3
@@ -105,8 +106,11 @@ def resolve(
         return Failed(_blame(record))
     if record.phase is Phase.ABSENT:
         if age > policy.missing_after:
-            return Missing("the provider does not know this id (is it a music id, or older than two months?)")
-        return Later(again, "the provider does not know this id yet (is it the separation's, not the music's?)")
+            return Missing(
+                f"the provider does not know this id, asked as {_asked_as(claim)} (is it of another kind, or another "
+                "account's, or older than two months?)"
+            )
+        return Later(again, f"the provider does not know this id yet, asked as {_asked_as(claim)}")
     if record.phase is Phase.DONE:
         if age > policy.missing_after:
             return Failed("the provider reports success but lists no audio")
@@ -118,6 +122,11 @@ def resolve(
     if sure > _began(record, claim.accepted_at) + policy.retention + policy.grace_after_deadline:
         return Failed("the provider never finished this task")
     return Later(again, "the provider is not ready")
+
+
+def _asked_as(claim: Claim) -> str:
+    """Return the kinds that the task was asked about as."""
+    return " or ".join([", ".join(AUTO[:-1]), AUTO[-1]]) if claim.kind is None else claim.kind.value
 
 
 def _is_whole(record: RecordInfo) -> bool:

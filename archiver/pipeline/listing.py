@@ -17,12 +17,16 @@ from archiver.core.model import (
     Later,
     Missing,
     Outcome,
+    Phase,
     RecordInfo,
     StemName,
     StemRow,
     Yielded,
 )
+from archiver.core.records.kinds.names import KindName
+from archiver.core.said import AUTOMATIC
 from archiver.core.states import StemState, TaskState
+from archiver.pipeline.asking import ask_on, kinds_to_ask
 from archiver.pipeline.context import TaskContext
 from archiver.pipeline.neutral import NeutralProbe
 from archiver.ports.provider import RecordApi
@@ -96,14 +100,15 @@ class Listing:
         return self._out.accounts.of(self.claim.account)
 
     def _fetch(self) -> RecordInfo:
-        record = self.record = self.api().fetch(self.claim.task_id, first=self._goes_first())
-        self._context.look.note_date(record.answered_at)
-        self._out.breakers.worked(Dependency.PROVIDER, self.claim.account)
-        self._out.breakers.evidence.answered(self.claim.account, self.claim.task_id)
+        """Ask about the task, as all kinds in turn where its own is not known; raise what ends the round."""
+        kinds = kinds_to_ask(self.claim.kind, self.claim.hint)
+        record = self.record = ask_on(kinds, self._fetch_as)
+        of_none = record.phase is Phase.ABSENT and len(kinds) > 1
         self._context.log.info(
             "record.fetched",
             task_id=self.claim.task_id,
             account=self.claim.account,
+            kind=AUTOMATIC if of_none else record.kind.value,
             flag=record.flag,
             phase=record.phase.value,
             stems=len(record.stems),
@@ -112,6 +117,13 @@ class Listing:
         )
         if record.blemish:
             self._context.log.warning("record.blemished", task_id=self.claim.task_id, blemish=record.blemish)
+        return record
+
+    def _fetch_as(self, kind: KindName) -> RecordInfo:
+        record = self.api().fetch(self.claim.task_id, kind=kind, first=self._goes_first())
+        self._context.look.note_date(record.answered_at)
+        self._out.breakers.worked(Dependency.PROVIDER, self.claim.account)
+        self._out.breakers.evidence.answered(self.claim.account, self.claim.task_id)
         self._context.checkpoint("record.fetched")
         return record
 

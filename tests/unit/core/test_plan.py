@@ -77,7 +77,7 @@ def test_failure_without_audio_fails_at_once(asked: datetime | None) -> None:
 @pytest.mark.parametrize("asked", [None, YOUNG])
 def test_absent_record_is_waited_for_while_young(asked: datetime | None) -> None:
     assert resolve(RecordInfo(Phase.ABSENT), asked) == later(
-        "the provider does not know this id yet (is it the separation's, not the music's?)"
+        "the provider does not know this id yet, asked as separation, jobs or music"
     )
 
 

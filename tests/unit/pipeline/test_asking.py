@@ -1,0 +1,126 @@
+"""Asking on: an id of which nobody said the kind is found among those kinds that are asked in turn."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from archiver.core.errors import ApiBusy
+from archiver.core.intake import Intake
+from archiver.core.model import Archived, Later, Missing, Phase, RecordInfo, TaskId
+from archiver.core.records.kinds.names import AUTO, KindName
+from archiver.core.said import Said
+from tests.fakes.calls import unnoticed
+from tests.fakes.time import NOW as START
+from tests.fixtures.ledgers import accept, retry
+from tests.worlds.path import TASK, Path, path_in
+
+ID, BYTES = TaskId(TASK), b"vocal" * 9000
+
+
+@pytest.fixture
+def world(tmp_path: pathlib.Path) -> Iterator[Path]:
+    with path_in(tmp_path) as world:
+        world.accept(TASK)
+        yield world
+
+
+def answer(world: Path, kind: KindName, phase: Phase = Phase.DONE) -> RecordInfo:
+    """Return the record of a task of that kind, with two files once it is done."""
+    files = (world.serves("vocal", BYTES), world.serves("instrumental", BYTES[::-1])) if phase is Phase.DONE else ()
+    return RecordInfo(phase, files, flag=phase.value, created_at=START, document='{"stems": 2}', kind=kind)
+
+
+@pytest.mark.parametrize(("number", "kind"), [*enumerate(AUTO, start=1)])
+def test_id_of_any_kind_that_is_asked_about_is_archived_and_its_kind_kept(
+    world: Path, number: int, kind: KindName
+) -> None:
+    world.api.knows(ID, answer(world, kind), kind=kind)
+    assert world.go() == Archived()
+    assert world.api.asked == list(AUTO[:number])
+    assert world.task.kind is kind
+    assert [fields["kind"] for fields in world.events.of("record.fetched")] == [kind.value]
+
+
+def test_kind_that_knew_the_id_is_asked_alone_from_then_on_while_it_is_pending_too(world: Path) -> None:
+    pending = answer(world, KindName.JOBS, Phase.PENDING)
+    world.api.knows(ID, pending, pending, answer(world, KindName.JOBS), kind=KindName.JOBS)
+    world.go_until(lambda outcome: outcome == Archived())
+    assert world.api.asked == [KindName.SEPARATION, KindName.JOBS, KindName.JOBS, KindName.JOBS]
+
+
+def test_id_that_no_kind_knows_yet_is_asked_about_in_rounds_that_back_off_as_those_of_one_kind(world: Path) -> None:
+    first = world.go()
+    assert isinstance(first, Later)
+    assert not first.fault
+    assert "asked as separation, jobs or music" in first.reason
+    world.now = first.at
+    second = world.go()
+    assert isinstance(second, Later)
+    assert second.at - first.at == 2 * (first.at - START)
+    assert world.api.asked == [*AUTO, *AUTO]
+    assert {fields["kind"] for fields in world.events.of("record.fetched")} == {"auto"}
+
+
+@pytest.mark.parametrize("busy", [KindName.SEPARATION, KindName.JOBS, KindName.MUSIC])
+def test_error_of_the_api_ends_the_round_without_a_verdict(world: Path, busy: KindName) -> None:
+    def fails(call: str, _about: str) -> None:
+        if call == "fetch" and len(world.api.asked) == AUTO.index(busy):
+            raise ApiBusy("HTTP 503")
+
+    world.now += timedelta(days=2)
+    world.go()
+    world.now += timedelta(days=2)
+    world.api.asked.clear()
+    world.api.before = fails
+    outcome = world.go()
+    assert isinstance(outcome, Later)
+    assert outcome.fault
+    assert world.api.asked == list(AUTO[: AUTO.index(busy)])
+    assert (world.task.state, world.task.kind) == ("queued", None)
+    world.api.before = unnoticed
+    world.now = outcome.at
+    assert isinstance(world.go(), Missing)
+
+
+@pytest.mark.parametrize("answers", [1, 2, 3])
+def test_crash_behind_any_answer_of_a_round_only_repeats_it(world: Path, answers: int) -> None:
+    world.api.knows(ID, answer(world, KindName.MUSIC), kind=KindName.MUSIC)
+
+    def crash(step: str) -> None:
+        if step == "record.fetched" and len(world.api.asked) == answers:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        world.start(checkpoint=crash).archiver.archive(world.claim())
+    assert world.task.state == "queued"
+    world.ledger.claims.release("me")
+    world.api.asked.clear()
+    assert world.go() == Archived()
+    assert world.api.asked == list(AUTO)
+    assert world.task.kind is KindName.MUSIC
+
+
+def test_kind_that_a_line_names_is_asked_alone(world: Path) -> None:
+    accept(world.ledger, Intake(ids=(ID,), said={ID: Said(KindName.WAV)}), now=START)
+    world.api.knows(ID, answer(world, KindName.WAV), kind=KindName.WAV)
+    assert world.go() == Archived()
+    assert world.api.asked == [KindName.WAV]
+
+
+def test_retry_of_a_missing_id_asks_all_kinds_anew_and_of_a_known_one_its_own(world: Path) -> None:
+    world.go_until(lambda outcome: isinstance(outcome, Missing), most=300)
+    retry(world.ledger, now=world.now)
+    world.api.asked.clear()
+    world.api.knows(ID, answer(world, KindName.JOBS, Phase.FAILED), kind=KindName.JOBS)
+    world.go()
+    assert world.api.asked == [KindName.SEPARATION, KindName.JOBS]
+    assert world.task.state == "failed"
+    retry(world.ledger, now=world.now)
+    world.api.asked.clear()
+    world.api.knows(ID, answer(world, KindName.JOBS), kind=KindName.JOBS)
+    assert world.go() == Archived()
+    assert world.api.asked == [KindName.JOBS]
