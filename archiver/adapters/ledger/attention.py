@@ -115,30 +115,40 @@ _COLUMNS = (
 )
 
 
-def first(db: Connection, near: Near, unlisted: Sequence[Unlisted], limit: int) -> tuple[NeedyTask, ...]:
-    """Return the first tasks that need a person: open ones by deadline, then the ended ones, the latest first."""
-    found: list[NeedyTask] = []
-    by_deadline = (tasks.c.deadline, tasks.c.task_id)
-    for need, which in (
-        (Need.QUARANTINED, _group(Need.QUARANTINED, near)),
-        (Need.REFUSED, _group(Need.REFUSED, near)),
-        (Need.AT_RISK, and_(near.known, _AT_MOST_AT_RISK)),
-    ):
-        search = select(*_COLUMNS).where(which, not_(NO_DEADLINE)).order_by(*by_deadline).limit(limit)
-        found += _read(db, need, near, db.execute(search).all())
-    search = select(*_COLUMNS).where(_group(Need.QUARANTINED, near), NO_DEADLINE).order_by(BEGUN).limit(limit)
-    found += _read(db, Need.QUARANTINED, near, db.execute(search).all())
-    search = select(*_COLUMNS).where(tasks.c.acknowledged_at.is_(None), CLEAR)
-    rows = first_unlisted(db, search, unlisted, near.begun_before, limit, lambda each: each.needing)
-    found += _read(db, Need.AT_RISK, near, rows)
-    found.sort(key=lambda task: (task.deadline is None, task.deadline, task.task_id))
+def first(
+    db: Connection, near: Near, unlisted: Sequence[Unlisted], counts: Mapping[Need, int], limit: int
+) -> tuple[NeedyTask, ...]:
+    """Return the first tasks that need a person: open ones by deadline, then the ended ones, the latest first.
+
+    `counts` says how many there are; where that is none, none is looked for.
+    """
+    found = _first_open(db, near, unlisted, counts, limit)
     ended: list[tuple[datetime, NeedyTask]] = []
-    for need in ENDS if len(found) < limit else ():
+    for need in [need for need in ENDS if counts[need]] if len(found) < limit else ():
         latest = (tasks.c.ended_at.desc(), tasks.c.task_id)
         rows = db.execute(select(*_COLUMNS).where(_group(need, near)).order_by(*latest).limit(limit)).all()
         ended += zip([row.ended_at for row in rows], _read(db, need, near, rows), strict=True)
     ended.sort(key=lambda pair: pair[0], reverse=True)
     return tuple([*found, *(task for _, task in ended)][:limit])
+
+
+def _first_open(
+    db: Connection, near: Near, unlisted: Sequence[Unlisted], counts: Mapping[Need, int], limit: int
+) -> list[NeedyTask]:
+    found: list[NeedyTask] = []
+    by_deadline = (tasks.c.deadline, tasks.c.task_id)
+    groups = {need: _group(need, near) for need in (Need.QUARANTINED, Need.REFUSED)}
+    groups[Need.AT_RISK] = and_(near.known, _AT_MOST_AT_RISK)
+    for need in [need for need in groups if counts[need]]:
+        search = select(*_COLUMNS).where(groups[need], not_(NO_DEADLINE)).order_by(*by_deadline).limit(limit)
+        found += _read(db, need, near, db.execute(search).all())
+    if counts[Need.QUARANTINED]:
+        search = select(*_COLUMNS).where(groups[Need.QUARANTINED], NO_DEADLINE).order_by(BEGUN).limit(limit)
+        found += _read(db, Need.QUARANTINED, near, db.execute(search).all())
+    search = select(*_COLUMNS).where(tasks.c.acknowledged_at.is_(None), CLEAR)
+    rows = first_unlisted(db, search, unlisted, near.begun_before, limit, lambda each: each.needing)
+    found += _read(db, Need.AT_RISK, near, rows)
+    return sorted(found, key=lambda task: (task.deadline is None, task.deadline, task.task_id))
 
 
 Key = tuple[Any, ...]

@@ -154,6 +154,7 @@ def _overview(
     totals = db.execute(select(tallies)).all()
     working, ready, next_due = db.execute(_STANDING, values).one()
     archived = tasks.c.state == TaskState.ARCHIVED
+    quarantined = db.scalar(select(func.count()).select_from(tasks).where(QUARANTINED)) or 0
     rate = _stems_an_hour(db, values, stems_stored=_stored(totals), archived=its_tasks[TaskState.ARCHIVED])
     return Overview(
         tasks=its_tasks,
@@ -164,17 +165,17 @@ def _overview(
         next_due=next_due,
         nearest_deadline=_nearest_deadline(db, unlisted, retention),
         at_risk_count=endangered,
-        at_risk=_at_risk(db, near, unlisted),
+        at_risk=_at_risk(db, near, unlisted) if endangered else (),
         pauses=all_pauses(db),
         rejected_lines=rejected,
         dropped_rejects=dropped,
-        rejects=_last_rejects(db),
+        rejects=_last_rejects(db) if rejected else (),
         last_archived_at=db.scalar(select(func.max(tasks.c.ended_at)).where(archived)),
         stems_an_hour=rate,
-        quarantined_count=db.scalar(select(func.count()).select_from(tasks).where(QUARANTINED)) or 0,
-        quarantined=_quarantined(db),
+        quarantined_count=quarantined,
+        quarantined=_quarantined(db) if quarantined else (),
         needs=needs,
-        needing=attention.first(db, near, unlisted, SHOWN),
+        needing=attention.first(db, near, unlisted, needs, SHOWN),
         forecast_late=None
         if rate is None
         else plan.forecast(_backlog(db, unlisted, retention), rate / RATE_WINDOW.total_seconds(), now),
