@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -11,24 +12,29 @@ from functools import partial
 from archiver.core import plan
 from archiver.core.clocks import LONG_AGO
 from archiver.core.errors import (
+    AddressForbidden,
     ArchiverError,
     BodyChanged,
+    BodyNotAudio,
     BodyShort,
     BodySlow,
     Interrupted,
     LinkSpent,
     NoLink,
     NotTaken,
+    OriginBusy,
     Preempted,
     Verdict,
 )
 from archiver.core.keys import object_key
 from archiver.core.model import Dependency, Receipt, StemRow, StoredObject
+from archiver.core.records.kinds.names import Media
 from archiver.core.states import StemEvent, StemState
 from archiver.core.text import host_of
 from archiver.core.transfer import Transfer, time_limit
 from archiver.pipeline.context import TaskContext
 from archiver.pipeline.duplicates import Duplicate, Duplicates
+from archiver.pipeline.inline import InlineBody, file_in, is_inline
 from archiver.pipeline.listing import Listing
 from archiver.ports.transfer import Body, Download, Suspended, Upload
 
@@ -104,11 +110,20 @@ class StemTransfer:
         fresh = _link(self._row if row.url is None else row)
         try:
             return self._try(fresh)
-        except LinkSpent:
-            rescue = self._rescue(fresh)
-            if rescue is None:
-                raise
-            return self._try(rescue)
+        except LinkSpent as spent:
+            return self._last_resort(fresh, spent)
+
+    def _last_resort(self, url: str, spent: LinkSpent) -> Receipt:
+        """Try the record's other address of the file, then the provider's rescue link; raise `spent` without one."""
+        record = self._listing.record
+        spare = next((each.fallback for each in (record.stems if record else ()) if each.name == self._row.name), "")
+        if spare:
+            with suppress(LinkSpent, OriginBusy, BodyNotAudio, AddressForbidden):
+                return self._try(spare)
+        rescue = self._rescue(url)
+        if rescue is None:
+            raise spent
+        return self._try(rescue)
 
     def _rescue(self, url: str) -> str | None:
         link = self._listing.api().fresh_link(url)
@@ -153,6 +168,9 @@ class StemTransfer:
     def _move(self, url: str) -> Receipt:
         """Fetch and store; the receipt is an alias where the bytes are stored already."""
         self._limit, self._kept = None, 0
+        if is_inline(self._row):
+            file = file_in(self._listing.claim, self._listing.record, self._row.name)
+            return self._flow(InlineBody(file), None)
         task_id, name = self._listing.claim.task_id, self._row.name
         try:
             return self._go_on(url) or self._begin(url)
@@ -162,7 +180,7 @@ class StemTransfer:
             raise
 
     def _begin(self, url: str) -> Receipt:
-        with self._out.downloader.open(url, self._received) as body:
+        with self._out.downloader.open(url, self._received, media=self._row.media) as body:
             self._out.breakers.worked(Dependency.ORIGIN, host=self._host, whole=False)
             self._announce(body.length)
             receipt = self._flow(body, None)
@@ -294,7 +312,7 @@ def _receipt(stored: StoredObject, body: Download, row: StemRow, now: datetime) 
         etag=stored.etag,
         content_type=body.content_type,
         stored_at=now,
-        doubt=body.doubt(row.duration),
+        doubt=body.doubt(row.duration if row.media is Media.AUDIO else None),
     )
 
 
@@ -326,7 +344,8 @@ class _WatchedBody:
         if self._context.cancelled():
             raise Interrupted
         count = self._body.readinto(buffer)
-        self._context.outside.pool.moved(self._host, count)
+        if self._host:
+            self._context.outside.pool.moved(self._host, count)
         if count < len(buffer):
             with self._context.watch.waiting():
                 original = self._duplicates.original(self._row, self._body.sha256)

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from archiver.core.errors import Preempted
 from archiver.core.model import StoredObject
+from archiver.core.records.kinds.names import Media
 from archiver.core.transfer import Transfer
 
 Received = Callable[[int], None]
@@ -124,8 +125,10 @@ class Download(Body, Protocol):
 class Downloader(Protocol):
     """The anonymous client of the CDN."""
 
-    def open(self, url: str, received: Received = uncounted) -> AbstractContextManager[Download]:
-        """GET `url`, judge status, address and first bytes, and hand out the body.
+    def open(
+        self, url: str, received: Received = uncounted, *, media: Media = Media.AUDIO
+    ) -> AbstractContextManager[Download]:
+        """GET `url`, judge status, address and first bytes, which must be of that media, and hand out the body.
 
         Calls `received` with what came, several times a second.
         Raises OriginBusy, LinkSpent, BodyNotAudio, BodyEmpty, BodyTooLarge or AddressForbidden.

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from archiver.core.errors import ArchiverError, LinkSpent
+from archiver.core.records.kinds.names import Media
 from archiver.ports.transfer import Download, Received, uncounted
 from tests.fakes.calls import Calls, unnoticed
 
@@ -91,13 +92,16 @@ class FakeDownloader:
     answers: Mapping[str, Sequence[Scripted]] = field(default_factory=dict)
     opened: list[str] = field(default_factory=list)
     """Every URL that was asked for, in order."""
+    media: list[Media] = field(default_factory=list)
+    """Each with its class."""
     bodies: list[FakeBody] = field(default_factory=list)
     before: Calls = unnoticed
     _turns: Counter[str] = field(default_factory=Counter)
 
     @contextmanager
-    def open(self, url: str, received: Received = uncounted) -> Iterator[Download]:
+    def open(self, url: str, received: Received = uncounted, *, media: Media = Media.AUDIO) -> Iterator[Download]:
         self.opened.append(url)
+        self.media.append(media)
         self.before("open", url)
         asked = self._turns[url]
         self._turns[url] += 1

@@ -38,6 +38,7 @@ from archiver.core.errors import (
     LinkSpent,
     Preempted,
 )
+from archiver.core.records.kinds.names import Media
 from archiver.ports.runtime import UNWATCHED, Checkpoint, Watch
 from archiver.ports.transfer import Received, Suspended, uncounted
 
@@ -84,7 +85,9 @@ class VerifyingBody:
         checkpoint: Checkpoint,
         watch: Watch = UNWATCHED,
         received: Received = uncounted,
+        media: Media = Media.AUDIO,
     ) -> None:
+        self._media = media
         self._first = self._response = response
         self._reader: Reader = stream_of(response).reader
         self._length = self._whole = whole_length(response)
@@ -123,13 +126,13 @@ class VerifyingBody:
         self._head = self._first_bytes()
         self._cap(len(self._head), self._reader.framing)
         head, cut_is_likely = bytes(self._head), self._reader.ended and not self._reader.framed
-        found = sniff(head, whole=self._reader.ended, declared=media_type(self._first.headers))
+        found = sniff(head, whole=self._reader.ended, declared=media_type(self._first.headers), media=self._media)
         if found is not None and not (found is UNKNOWN and cut_is_likely):
             self._container, self._sound = found, sound_in(head, found)
             return
         if cut_is_likely and head.lstrip()[:1] not in _PAGES:
             raise BodyShort(f"closed after {len(head)} bytes, too few to tell")
-        raise BodyNotAudio(f"not audio but {looks_like(head)}") if head else BodyEmpty("no bytes")
+        raise BodyNotAudio(f"not {self._media} but {looks_like(head)}") if head else BodyEmpty("no bytes")
 
     def _cap(self, got: int, framing: int) -> None:
         if not self._fits(got, framing):

@@ -20,6 +20,7 @@ from archiver.adapters.downloader.throttle import Throttle
 from archiver.adapters.downloader.transport import IDLE_SECONDS, SocketTransport
 from archiver.adapters.http1 import Pool
 from archiver.core.errors import AddressForbidden, ArchiverError, BodyShort, OriginBusy, OriginFaulty
+from archiver.core.records.kinds.names import Media
 from archiver.core.text import MAX_URL, host_of
 from archiver.ports.runtime import UNWATCHED, Checkpoint, Jitter, Watch, unobserved
 from archiver.ports.transfer import Download, Received, Suspended, uncounted
@@ -105,15 +106,15 @@ class HttpDownloader:
         )
 
     @contextmanager
-    def open(self, url: str, received: Received = uncounted) -> Iterator[Download]:
-        """GET `url`, judge status, address and first bytes, and hand out the body.
+    def open(self, url: str, received: Received = uncounted, *, media: Media = Media.AUDIO) -> Iterator[Download]:
+        """GET `url`, judge status, address and first bytes, which must be of that media, and hand out the body.
 
         Calls `received` with the size of each block.
         Network failures, 408, 429 and 5xx are tried again, three times within ten seconds at most.
         Raises OriginBusy, LinkSpent, BodyNotAudio, BodyEmpty, BodyTooLarge or AddressForbidden.
         """
         try:
-            body = self._retrying(self._begin, url, received)
+            body = self._retrying(self._begin, url, received, media)
             with self._handed_out(url, body):
                 yield body
         except OriginBusy:
@@ -145,7 +146,7 @@ class HttpDownloader:
         spread: float = TRY_FIRST * 2 ** (state.attempt_number - 1) * (0.5 + self._jitter())
         return max(spread, named or 0.0)
 
-    def _begin(self, url: str, received: Received) -> VerifyingBody:
+    def _begin(self, url: str, received: Received, media: Media) -> VerifyingBody:
         response = self._get(url, {})
         try:
             expect_audio(response)
@@ -160,6 +161,7 @@ class HttpDownloader:
                 checkpoint=self._checkpoint,
                 watch=self._watch,
                 received=received,
+                media=media,
             )
             body.look()
         except BaseException:

@@ -25,6 +25,7 @@ from archiver.core.errors import (
     OriginFaulty,
     Verdict,
 )
+from archiver.core.records.kinds.names import Media
 from tests.fakes.audio import mp3
 from tests.fakes.origin import Origin
 from tests.fakes.scripted import DROP, Reply
@@ -347,6 +348,24 @@ def test_coded_body_is_not_decoded_but_asked_for_later(cdn: Origin, client: Http
         pytest.raises(OriginBusy, match="identity"),
         client.open(cdn.script(Reply(SONG, headers=(("Content-Encoding", coding),)))),
     ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("media", "head", "extension", "content_type"),
+    [
+        (Media.IMAGE, b"\xff\xd8\xff\xe0\x00\x10JFIF", "jpg", "image/jpeg"),
+        (Media.VIDEO, b"\x00\x00\x00\x20ftypisom", "mp4", "video/mp4"),
+    ],
+)
+def test_image_and_video_are_verified_by_their_own_first_bytes(
+    cdn: Origin, client: HttpDownloader, media: Media, head: bytes, extension: str, content_type: str
+) -> None:
+    url = cdn.script(Reply(head + bytes(5000), headers=(("Content-Type", "text/plain"),)))
+    with client.open(url, media=media) as body:
+        assert (body.extension, body.content_type) == (extension, content_type)
+    url = cdn.script(Reply(SONG, headers=(("Content-Type", content_type),)))
+    with pytest.raises(BodyNotAudio, match=f"not {media} but"), client.open(url, media=media):
         pass
 
 

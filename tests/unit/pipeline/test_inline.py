@@ -1,0 +1,107 @@
+"""Files beside the audio: those that stand in the record are written, images and videos are asked for as such."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path as Folder
+
+import pytest
+
+from archiver.core.errors import LinkSpent, OriginBusy
+from archiver.core.model import Archived, Claim, Later, StemName, StemSource
+from archiver.core.records.kinds.names import KindName, Media
+from archiver.core.records.record import record_of
+from archiver.core.states import TaskState
+from archiver.pipeline.inline import file_in
+from tests.fakes.audio import mp3
+from tests.fakes.downloader import Audio
+from tests.fakes.time import NOW
+from tests.worlds.path import TASK, Path, path_in
+
+NOTES = {"state": "complete", "instruments": [{"name": "Drums", "notes": [{"pitch": 36, "start": 0, "end": 1}]}]}
+MIDI = {"successFlag": 1, "createTime": 1764300000000, "midiData": NOTES}
+DOUBT = "a format that is not known"
+LYRICS = {"status": "SUCCESS", "createTime": 1764300000000, "response": {"data": [{"text": "la la", "title": "A"}]}}
+
+
+@pytest.fixture
+def world(tmp_path: Folder) -> Iterator[Path]:
+    with path_in(tmp_path) as path:
+        path.accept(TASK)
+        yield path
+
+
+def knows(world: Path, data: dict[str, object], kind: KindName) -> None:
+    world.api.knows(TASK, record_of(data, kind))
+
+
+def test_notes_of_a_record_are_stored_as_json_and_as_a_midi_file(world: Path) -> None:
+    knows(world, MIDI, KindName.MIDI)
+    assert world.go() == Archived()
+    stored = {key.rpartition("/")[2]: data for key, data in world.store.objects.items()}
+    assert json.loads(stored["midi.json"]) == NOTES
+    assert stored["midi_file.mid"].startswith(b"MThd")
+    midi, file = world.manifest()["midi"], world.manifest()["midi_file"]
+    assert (midi["content_type"], file["content_type"]) == ("application/json", "audio/midi")
+    assert midi["bytes"] == len(stored["midi.json"])
+    assert world.downloader.opened == []
+
+
+def test_file_is_the_same_out_of_the_answer_and_out_of_what_is_kept_of_it() -> None:
+    answer = record_of(MIDI, KindName.MIDI)
+    claim = Claim(TASK, "t", TaskState.LISTED, NOW, kind=KindName.MIDI, document=answer.document)
+    for name in (StemName("midi"), StemName("midi_file")):
+        assert file_in(claim, None, name) == file_in(claim, answer, name)
+
+
+def test_lyrics_of_a_record_are_stored_as_text(world: Path) -> None:
+    knows(world, LYRICS, KindName.LYRICS)
+    assert world.go() == Archived()
+    assert world.store.objects[f"p/{TASK}/lyrics-01.txt"] == b"la la"
+    assert world.manifest()["lyrics-01"]["content_type"] == "text/plain; charset=utf-8"
+
+
+def test_image_and_video_are_asked_for_as_such(world: Path) -> None:
+    pictures = [
+        replace(world.serves("cover", Audio(b"\x89PNG", "png", "image/png")), media=Media.IMAGE),
+        replace(world.serves("clip", Audio(b"....ftyp", "mp4", "video/mp4")), media=Media.VIDEO),
+        world.serves("vocal", mp3(5000)),
+    ]
+    world.lists(*pictures)
+    assert world.go() == Archived()
+    assert sorted(world.downloader.media) == [Media.AUDIO, Media.IMAGE, Media.VIDEO]
+    assert {f"p/{TASK}/cover.png", f"p/{TASK}/clip.mp4", f"p/{TASK}/vocal.mp3"} <= set(world.store.objects)
+
+
+@pytest.mark.parametrize(
+    "answer", [mp3(5000), OriginBusy("503"), LinkSpent(status=404)], ids=["has it", "busy", "gone"]
+)
+def test_other_address_of_a_file_is_tried_where_its_own_is_spent(
+    world: Path, answer: bytes | OriginBusy | LinkSpent
+) -> None:
+    spare = world.serves("spare", answer)
+    own = world.serves("song", LinkSpent(status=404))
+    world.lists(replace(own, fallback=spare.url))
+    outcome = world.go()
+    assert spare.url in world.downloader.opened
+    assert (outcome == Archived()) == isinstance(answer, bytes)
+    assert world.events.of("stem.link_rescue") == [] or not isinstance(answer, bytes)
+
+
+def test_file_that_the_record_holds_no_more_is_refused_with_its_reason(world: Path) -> None:
+    lost = StemSource(StemName("midi"), "", "midiData", media=Media.TEXT)
+    world.lists(world.serves("vocal", mp3(5000)), lost)
+    world.go_until(lambda outcome: not isinstance(outcome, Later))
+    assert world.manifest()["midi"]["reason"] == "record.not_taken: the record holds it no more"
+
+
+def test_doubt_about_a_stem_stands_in_manifest_ledger_and_an_event(world: Path) -> None:
+    world.lists(world.serves("vocal", Audio(b"?" * 5000, "bin", "application/octet-stream", doubt=DOUBT)))
+    assert world.go() == Archived()
+    vocal = world.manifest()["vocal"]
+    assert (vocal["format"], vocal["doubt"]) == ("unknown", DOUBT)
+    assert [(each["stem"], each["doubt"]) for each in world.events.of("stem.doubtful")] == [("vocal", DOUBT)]
+    [row] = world.task.stems
+    assert row.reason == DOUBT
