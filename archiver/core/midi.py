@@ -1,4 +1,4 @@
-"""A standard MIDI file, format 1, of the notes that the provider found: 480 ticks a beat, 120 beats a minute. Pure."""
+"""A standard MIDI file, format 1, of the notes that the provider found: 480 ticks a quarter, 120 quarters a minute. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ TICKS: Final = 480
 _TICKS_A_SECOND: Final = TICKS * 120 / 60
 _LAST_TICK: Final = (1 << 28) - 1
 """As many as a MIDI file can count."""
-_MICROSECONDS_A_BEAT: Final = 500_000
+_TEMPO: Final = 500_000
+"""Microseconds from one to the next of 120 in a minute."""
 _DRUMS: Final = 9
 _CHANNELS: Final = tuple(channel for channel in range(16) if channel != _DRUMS)
 _DRUM_WORDS: Final = ("drum", "percussion")
@@ -26,7 +27,7 @@ def midi_file(data: object) -> bytes:
     Times are in seconds; a velocity up to 1 is a part of the loudest. Numbers may be text. What is no note is left out.
     """
     instruments = [each for each in _list_in(data, "instruments") if isinstance(each, Mapping)]
-    tempo = b"\x00\xff\x51\x03" + _MICROSECONDS_A_BEAT.to_bytes(3, "big")
+    tempo = b"\x00\xff\x51\x03" + _TEMPO.to_bytes(3, "big")
     melodic = 0
     tracks = [_track(tempo)]
     for each in instruments:

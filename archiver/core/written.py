@@ -42,11 +42,11 @@ def timed_lyrics(words: object) -> str:
 
 def _lines(words: list[Mapping[str, object]]) -> Iterator[tuple[float, str]]:
     """Yield each line with its time; where no word ends one, a pause or a dozen of words does."""
-    told = any("\n" in text_of(word.get("word")) for word in words)
+    has_lines = any("\n" in text_of(word.get("word")) for word in words)
     line, began, ended = list[str](), 0.0, 0.0
     for word in words:
         at = _seconds(word, "startS", "start_s", "start", otherwise=ended)
-        if not told and (at - ended > _PAUSE or len(line) >= _LONGEST_LINE):
+        if not has_lines and (at - ended > _PAUSE or len(line) >= _LONGEST_LINE):
             yield began, " ".join(line)
             line = []
         *ends, rest = text_of(word.get("word")).split("\n")

@@ -110,9 +110,7 @@ class VerifyingBody:
         self._filled = 0
         """Bytes that the readinto under way has put into its buffer, or that the suspended one had."""
         self._suspended = False
-        self._tries = 0
-        self._cut_at = 0
-        self._framing = 0
+        self._tries = self._cut_at = self._framing = 0
         self._midway = self._verified = False
         self._failure: ArchiverError | None = None
 
