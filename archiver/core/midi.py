@@ -1,4 +1,4 @@
-"""A standard MIDI file, format 1, of the notes that the provider found: 480 ticks a quarter, 120 quarters a minute. Pure."""
+"""A standard MIDI file of the notes that the provider found: 480 ticks a quarter, 120 quarters a minute. Pure."""
 
 from __future__ import annotations
 
