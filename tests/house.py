@@ -42,7 +42,8 @@ from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Claim, Outcome, Po
 from archiver.logs import configure
 from archiver.pipeline.breakers import Breakers
 from archiver.pipeline.context import Outside, TaskContext
-from archiver.pipeline.dispatch import Crowd, DispatchContext, DispatchOptions, LocalDispatcher, no_crowd
+from archiver.pipeline.crowd import Crowd, EnoughWait, no_crowd, none_wait
+from archiver.pipeline.dispatch import DispatchContext, DispatchOptions, LocalDispatcher
 from archiver.pipeline.second_look import SecondLook
 from archiver.pipeline.task import Archiver
 from archiver.pipeline.transfers import TransferThreads
@@ -67,6 +68,7 @@ __all__ = [
     "Crowd",
     "DaemonProcess",
     "DispatchContext",
+    "EnoughWait",
     "Job",
     "LocalDispatcher",
     "Machine",
@@ -82,6 +84,7 @@ __all__ = [
     "jsonable",
     "metadata",
     "no_crowd",
+    "none_wait",
     "tcp_connect",
     "tunables",
 ]

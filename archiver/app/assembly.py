@@ -182,9 +182,18 @@ def _dispatch_context(
 ) -> DispatchContext:
     in_flight = settings.download.tasks_in_flight
     options = DispatchOptions(adapters.owner, in_flight, enlisted_only=role is Role.BACKFILL)
-    claims, crowded, crowd = adapters.ledger.claims, adapters.accounts.crowded, adapters.transfers.crowd
+    accounts, crowd = adapters.accounts, adapters.transfers.crowd
     return DispatchContext(
-        claims, breakers, options, machine.clock, log, progress, crowded, crowd, monotonic=machine.monotonic
+        adapters.ledger.claims,
+        breakers,
+        options,
+        machine.clock,
+        log,
+        progress,
+        accounts.crowded,
+        crowd,
+        accounts.enough_wait,
+        machine.monotonic,
     )
 
 

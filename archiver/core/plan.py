@@ -298,6 +298,10 @@ def forecast(backlog: Iterable[tuple[datetime, int]], stems_a_second: float, now
     return late
 
 
+YOUNG = timedelta(minutes=1)
+"""The age up to which an id that was never asked about goes before those that were accepted earlier."""
+
+
 def urgency(deadline: datetime | None, accepted_at: datetime) -> datetime:
     """Return the key by which tasks are ordered, the earliest first.
 

@@ -8,12 +8,14 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Protocol
 
 from archiver.core.errors import LeaseLost, LedgerFault
 from archiver.core.model import AccountName, Claim, Outcome, Paused, Stage
 from archiver.core.states import TaskState
 from archiver.pipeline.breakers import NEEDS, Breakers
+from archiver.pipeline.crowd import Crowd, EnoughWait, no_crowd, none_wait
 from archiver.pipeline.fairness import Shares, preferred
 from archiver.pipeline.own_leases import OwnLeases
 from archiver.pipeline.quarantine import Solitude
@@ -40,18 +42,6 @@ class DispatchOptions:
     enlisted_only: bool = False
 
 
-class Crowd(Protocol):
-    """Hears of tasks that wait for a worker."""
-
-    def __call__(self, workers: int, *, wait: bool) -> int:
-        """Note whether tasks wait while all `workers` are busy; return how many of these slow hosts hold up."""
-
-
-def no_crowd(workers: int, *, wait: bool) -> int:  # noqa: ARG001 - Crowd
-    """Note nothing."""
-    return 0
-
-
 @dataclass(frozen=True, slots=True)
 class DispatchContext:
     """The parts that every dispatcher works with."""
@@ -66,6 +56,7 @@ class DispatchContext:
     crowded: Callable[[], Collection[AccountName]] = tuple
     """Accounts that have no permit to spare: a task to be asked about would only keep a worker waiting."""
     crowd: Crowd = no_crowd
+    enough_wait: EnoughWait = none_wait
     monotonic: Callable[[], float] | None = None
     """Seconds that stand still while the machine sleeps; None: the wall clock is never set, and sleeps no less."""
     own: OwnLeases = field(init=False)
@@ -368,25 +359,37 @@ class LocalDispatcher:
         other, now = Stage.STORE if wanted is Stage.LIST else Stage.LIST, self._context.clock()
         if not self._context.own.may_claim(now):
             return None, wanted
-        with self._changed:
-            crowded = len(self._retrying) >= max(1, self._at_most // RETRYING)
-            full = len(self._again) >= self._at_most
         for stage in (wanted, other):
             if self._context.breakers.is_available(*NEEDS[stage]):
-                claim = self._context.claims.claim(
-                    owner=self._context.options.owner,
-                    now=now,
-                    lease=self._context.options.lease,
-                    stage=stage,
-                    enlisted_only=self._context.options.enlisted_only,
-                    fresh_only=self._context.breakers.fresh_only,
-                    blocked_accounts=self._context.blocked_accounts() if stage is Stage.LIST else (),
-                    alone_from=alone_from,
-                    untried_first=crowded,
-                    untried_only=full,
-                )
+                claim = self._take(stage, now, alone_from)
                 if claim is not None:
                     return claim, stage
             with self._changed:
                 self._shares.forfeit(stage)
         return None, wanted
+
+    def _take(self, stage: Stage, now: datetime, alone_from: datetime | None) -> Claim | None:
+        """Claim a task of the stage; to ask about, where enough wait that do not go first, only one that does."""
+        with self._changed:
+            crowded = len(self._retrying) >= max(1, self._at_most // RETRYING)
+            full = len(self._again) >= self._at_most
+        take = partial(
+            self._context.claims.claim,
+            owner=self._context.options.owner,
+            now=now,
+            lease=self._context.options.lease,
+            stage=stage,
+            enlisted_only=self._context.options.enlisted_only,
+            fresh_only=self._context.breakers.fresh_only,
+            alone_from=alone_from,
+            untried_first=crowded,
+        )
+        if stage is Stage.STORE:
+            return take(untried_only=full)
+        blocked, enough_wait = set(self._context.breakers.blocked_accounts()), self._context.enough_wait
+        if alone_from is not None:
+            return take(blocked_accounts=blocked, untried_only=full)
+        blocked |= set(enough_wait(first=True))
+        late = set(enough_wait(first=False))
+        claim = take(blocked_accounts=blocked, untried_only=True) if late else None
+        return claim or take(blocked_accounts=blocked | late, untried_only=full)

@@ -128,9 +128,11 @@ class Listing:
         return record
 
     def _goes_first(self) -> bool:
-        """Return whether it was never asked about, or its links are needed for a first try."""
-        tried = self.claim.attempts or any(row.attempts for row in self.rows.values())
-        return not tried and (self.claim.state is TaskState.LISTED or not self.claim.asks)
+        """Return whether it came just now and was never asked about, or its links are needed for a first try."""
+        if self.claim.attempts or any(row.attempts for row in self.rows.values()):
+            return False
+        young = self._context.clock() - self.claim.accepted_at <= plan.YOUNG
+        return self.claim.state is TaskState.LISTED or (young and not self.claim.asks)
 
     def _list(self, record: RecordInfo, listed: plan.Listed, now: datetime) -> None:
         known = set(self.rows)

@@ -124,9 +124,10 @@ class Claims(Protocol):
         """Lease the most urgent due task, or None.
 
         LISTED tasks go by deadline, those past it last; `untried_first` takes those of which no try has failed first,
-        `untried_only` no others, and none that was asked about.
+        `untried_only` no others, and none that was asked about or that came more than `plan.YOUNG` ago.
         Asked about are links needed by a deadline, then QUEUED tasks that nobody asked about yet (these have every
-        second turn, by age and the latest in turn), then those not ready, by their last ask.
+        second turn: by age, the latest, by age of those that came within `plan.YOUNG`), then those not ready, by
+        their last ask.
         Stage.STORE takes only LISTED tasks of which every missing stem's URL is on record; Stage.LIST the rest;
         None takes either, the earliest deadline first. `fresh_only` takes no LISTED ones. Of `blocked_accounts`
         nothing is taken for Stage.LIST. A lease that has run out is free for the taking; a not_before more than

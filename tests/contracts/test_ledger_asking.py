@@ -212,6 +212,26 @@ def test_claim_of_what_was_never_tried_alone_takes_nothing_else(ledger: Ledger) 
         return None if claim is None else claim.task_id
 
     assert [claimed(stage) for stage in (Stage.LIST, Stage.STORE, None)] == [None, None, None]
-    take_in(ledger, 9)
+    take_in(ledger, 8, now=NOW - 2 * plan.YOUNG)
+    take_in(ledger, 9, now=NOW)
     assert claimed(Stage.LIST) == tid(9)
+    assert claimed(Stage.LIST) is None, "one that came earlier goes after those of the last minute"
+    assert claimed(None, untried_only=False) == tid(8)
     assert claimed(None, untried_only=False) == tid(1)
+
+
+def test_fresh_ids_are_asked_about_in_the_order_in_which_they_came_beside_a_flood_of_older_ones(ledger: Ledger) -> None:
+    take_in(ledger, *range(1000, 1300), now=NOW - 2 * plan.YOUNG)
+    for n in range(20):
+        take_in(ledger, n, now=NOW - (40 - n) * SECOND)
+    taken = [claim.task_id for _ in range(32) if (claim := ask(ledger)) is not None]
+    fresh = [task for task in taken if task < tid(1000)]
+    assert len(fresh) == 20, "they have three of four turns"
+    assert all(fresh.index(tid(n)) <= 1.5 * n + 2 for n in range(14)), "one in three is of those that came last"
+
+
+def test_claim_of_either_stage_takes_what_came_first(ledger: Ledger) -> None:
+    for n in range(3):
+        take_in(ledger, n, now=NOW - (3 - n) * SECOND)
+    claims = [ledger.claims.claim(owner="us", now=NOW, lease=LEASE) for _ in range(3)]
+    assert [claim.task_id for claim in claims if claim is not None] == [tid(0), tid(1), tid(2)]

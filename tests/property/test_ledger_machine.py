@@ -28,6 +28,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from archiver.core import plan
 from archiver.core.errors import LeaseLost
 from archiver.core.intake import Intake
 from archiver.core.model import (
@@ -78,8 +79,9 @@ from tests.house import Ledger
 IDS = [tid(number) for number in range(5)]
 NAMES = [StemName(name) for name in ("vocal", "bass", "drums")]
 OWNERS = ("us", "them")
-TURNS = ("links", "never asked", "links", "newest", "links", "never asked", "asked", "newest")
+TURNS = ("links", "never asked", "links", "newest", "links", "young", "asked", "newest")
 """Whose turn it is to be asked about first: what was never asked about has every second, the newest every fourth."""
+NEVER_ASKED = ("never asked", "young", "newest")
 MEMORY = Path("/dev/shm")
 """Where there is one: thousands of small ledgers would only be slowed by a disk."""
 
@@ -211,8 +213,11 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def _to_ask(self, found: Mapping[TaskId, ModelTask], turn: str) -> TaskId | None:
         """The first of the part whose turn it is, or of the next that has any."""
-        for part in (turn, *["newest"] * (turn == "links"), "links", "never asked", "asked"):
-            of = [each for each in found if found[each].part(self.now) == part.replace("newest", "never asked")]
+        instead = ["young", "newest"] if turn in {"links", "young"} else []
+        for part in (turn, *instead, "links", "never asked", "asked"):
+            its = "never asked" if part in NEVER_ASKED else part
+            of = [each for each in found if found[each].part(self.now) == its]
+            of = [each for each in of if part != "young" or found[each].urgency > self.now - plan.YOUNG]
             if of:
                 newest = max(found[each].urgency for each in of)
                 of = [each for each in of if part != "newest" or found[each].urgency == newest]
@@ -232,7 +237,7 @@ class LedgerMachine(RuleBasedStateMachine):
         return min(found, key=rank, default=None)
 
     def _claim(self, owner: str, stage: Stage | None, *, alone: bool) -> Claim | object:
-        turn, wanted = "links", None
+        turn, wanted = "none", None
         if stage is Stage.LIST:
             turn = TURNS[self.turns % len(TURNS)]
             self.turns += 1

@@ -46,6 +46,7 @@ from tests.house import (
     LEASE,
     Crowd,
     DispatchContext,
+    EnoughWait,
     Ledger,
     archiver_on,
     breakers_on,
@@ -54,6 +55,7 @@ from tests.house import (
     ledger_at,
     middle,
     no_crowd,
+    none_wait,
 )
 
 TASK = TaskId("task-0001")
@@ -77,7 +79,7 @@ class Process:
         given |= {"jitter": path.jitter, "api": path.api, "downloader": path.downloader, "store": path.store}
         given |= {"owner": owner, "prefix": PREFIX, "steady": path.steady}
         self.archiver = archiver_on(path.ledger, self.breakers, path.clock, path.events, **(given | changes))
-        given = {"workers": path.workers, "lease": path.lease, "crowd": path.crowd}
+        given = {"workers": path.workers, "lease": path.lease, "crowd": path.crowd, "enough_wait": path.enough_wait}
         self.dispatcher = dispatcher_on(self.context(owner, **given), self.archiver.archive)
 
     def context(self, owner: str, **changes: Any) -> DispatchContext:  # noqa: ANN401 - any argument of `context_on`
@@ -99,6 +101,7 @@ class Path:
     accounts: Collection[AccountName] = (DEFAULT_ACCOUNT,)
     jitter: Jitter = middle
     crowd: Crowd = no_crowd
+    enough_wait: EnoughWait = none_wait
     pool: TransferPool = field(default_factory=Inline)
     api: FakeApi = field(default_factory=FakeApi)
     store: FakeStore = field(default_factory=FakeStore)

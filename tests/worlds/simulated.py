@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
+from archiver.core.model import DEFAULT_ACCOUNT, AccountName
 from tests.fakes.events import Silence
 from tests.fakes.time import SimulatedTime
 from tests.house import Ledger, TransferThreads, ledger_at, spread_limiter
@@ -42,10 +43,9 @@ class SimulatedPath(Path):
         self.time = time
         self.ends = Ends(time.monotonic)
         dice = random.Random(0)
-        super().__init__(
-            ledger, pool=pool, events=self.ends, workers=WORKERS, jitter=dice.random, crowd=pool.crowd, **changes
-        )
         self.permits = spread_limiter(REQUESTS, 10, clock=time.monotonic, wait=time.wait)
+        given: dict[str, Any] = {"workers": WORKERS, "crowd": pool.crowd, "enough_wait": self._enough_wait, **changes}
+        super().__init__(ledger, pool=pool, events=self.ends, jitter=dice.random, **given)
         self.arrivals: list[tuple[float, str]] = []
         """Ids to come, the latest first, and at which second."""
         self.on: list[tuple[str, Callable[[str], None]]] = []
@@ -70,6 +70,9 @@ class SimulatedPath(Path):
     def _send(self, first: bool) -> None:
         with self.permits.permit(3600, first=first):
             self.time.sleep(ASKING)
+
+    def _enough_wait(self, *, first: bool) -> list[AccountName]:
+        return [DEFAULT_ACCOUNT] if self.permits.is_full(first=first) else []
 
     def _connect(self, method: str, about: str) -> None:
         self.time.sleep(CONNECTING)

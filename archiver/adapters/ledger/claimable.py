@@ -21,6 +21,7 @@ from archiver.core.plan import DEATHS_TO_QUARANTINE
 from archiver.core.states import TaskState
 
 NOW, _FAR = bindparam("now", type_=UtcTime), bindparam("far", type_=UtcTime)
+_YOUNG_FROM = bindparam("young_from", type_=UtcTime)
 
 OPEN = tasks.c.ended_at.is_(None)
 """Tasks that have not ended. Worded as the partial indexes are, so that they are used."""
@@ -63,6 +64,8 @@ class Part(Enum):
     """Their links are needed by a deadline that is still to come."""
     NEWEST = auto()
     """Never asked about, and accepted last: a flood of older ones must not keep it waiting."""
+    YOUNG = auto()
+    """Never asked about, and accepted a moment ago: among these the oldest is the first."""
     NEVER_ASKED = auto()
     ASKED = auto()
     """Not ready when they were last asked about, in that order."""
@@ -71,6 +74,7 @@ class Part(Enum):
 _IN_PART = {
     Part.LINKS: and_(tasks.c.urgency > NOW, tasks.c.urgency < plan.ASKED_AGAIN),
     Part.NEWEST: tasks.c.urgency <= NOW,
+    Part.YOUNG: and_(tasks.c.urgency > _YOUNG_FROM, tasks.c.urgency <= NOW),
     Part.NEVER_ASKED: tasks.c.urgency <= NOW,
     Part.ASKED: tasks.c.urgency >= plan.ASKED_AGAIN,
 }
@@ -101,6 +105,7 @@ def claimable(wanted: Wanted, due: ColumnElement[bool] = DUE) -> ColumnElement[b
     conditions += [_IN_PART[wanted.part]] if wanted.part is not None else []
     conditions += [tasks.c.state == TaskState.QUEUED] if wanted.fresh_only else []
     conditions += [tasks.c.attempts == 0] if wanted.untried else []
+    conditions += [tasks.c.urgency > _YOUNG_FROM] if wanted.part is Part.NEWEST and not wanted.or_tried else []
     alone = and_(QUARANTINED, DUE_LONG)
     by_quarantine = {Quarantine.OUT: CLEAR, Quarantine.ONLY: alone, Quarantine.ALSO: or_(CLEAR, alone)}
     conditions.append(by_quarantine[wanted.quarantine])
@@ -115,4 +120,4 @@ def asked(
 
     A time farther ahead than `longest_wait` was written while the clock was wrong.
     """
-    return {"now": now, "far": now + longest_wait, "blocked": list(blocked), **others}
+    return {"now": now, "young_from": now - plan.YOUNG, "far": now + longest_wait, "blocked": list(blocked), **others}

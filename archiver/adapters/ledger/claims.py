@@ -26,7 +26,7 @@ TURNS = (
     Part.LINKS,
     Part.NEWEST,
     Part.LINKS,
-    Part.NEVER_ASKED,
+    Part.YOUNG,
     Part.ASKED,
     Part.NEWEST,
 )
@@ -43,7 +43,7 @@ class SqlClaims(LedgerPart):
 
     def __init__(self, db: Transactions) -> None:
         super().__init__(db)
-        self._turns = itertools.cycle(TURNS)
+        self._turns = {untried_only: itertools.cycle(TURNS) for untried_only in (False, True)}
 
     @outage_retry
     def claim(
@@ -68,7 +68,7 @@ class SqlClaims(LedgerPart):
             if stage in {None, each}
         ]
         values = asked(self._db.longest_wait, now, blocked_accounts, me=owner, alone_from=alone_from)
-        turn = next(self._turns) if stage is Stage.LIST else Part.LINKS
+        turn = next(self._turns[untried_only]) if stage is Stage.LIST else None
         # A lease is worth nothing once its holder is gone, and what the holder writes down later lasts with it.
         with self._db.write(passing=True) as db:
             while True:
@@ -234,10 +234,19 @@ def _is_quarantined_now(db: Connection, row: AnyRow, owner: str, now: datetime) 
     return leases.bury(db, tasks.c.task_id == row.task_id, now=now)
 
 
-def _parts(turn: Part) -> list[Part]:
-    """Return the parts in the order in which one is looked for: where no link is needed, its turn is the newest's."""
-    newest = (Part.NEWEST,) if turn is Part.LINKS else ()
-    return [turn, *(part for part in (*newest, Part.LINKS, Part.NEVER_ASKED, Part.ASKED) if part is not turn)]
+def _parts(turn: Part | None) -> list[Part]:
+    """Return the parts in the order in which one is looked for; None: it is nobody's turn, the most urgent is first.
+
+    Where no link is needed, its turn is that of the young, or of the newest where none is.
+    """
+    instead = (Part.YOUNG, Part.NEWEST) if turn in {Part.LINKS, Part.YOUNG} else ()
+    order = (turn, *instead, Part.LINKS, Part.NEVER_ASKED, Part.ASKED)
+    return [part for part in dict.fromkeys(order) if part is not None]
+
+
+def _parts_that_go_first(turn: Part | None) -> list[Part]:
+    its_turn = Part.NEWEST if turn is Part.NEWEST else Part.LINKS
+    return [part for part in _parts(its_turn) if part not in {Part.NEVER_ASKED, Part.ASKED}]
 
 
 def _to_ask(db: Connection, wanted: Wanted, values: Mapping[str, Any]) -> list[AnyRow]:
@@ -263,16 +272,14 @@ def _due(row: AnyRow, now: datetime) -> Due:
 
 
 def _first(
-    db: Connection, wanted: Wanted, values: Mapping[str, Any], *, enlisted_only: bool, turn: Part
+    db: Connection, wanted: Wanted, values: Mapping[str, Any], *, enlisted_only: bool, turn: Part | None
 ) -> AnyRow | None:
     """Find and lock the task with the nearest deadline; one whose deadline has passed only where no other is left.
 
     An expired task can hardly be saved by haste, and would cost others their chance.
     """
     if wanted.stage is Stage.LIST and wanted.quarantine is not Quarantine.ONLY:
-        for part in _parts(turn):
-            if part is Part.ASKED and not wanted.or_tried:
-                continue
+        for part in _parts(turn) if wanted.or_tried else _parts_that_go_first(turn):
             search = _search(replace(wanted, part=part), enlisted_only=enlisted_only, in_time=False, lock=True)
             if row := db.execute(search, values).first():
                 return row

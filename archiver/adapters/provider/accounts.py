@@ -36,6 +36,10 @@ class KieAccounts:
             return ()
         return {account for account, client in self._clients.items() if client.is_waited_for()}
 
+    def enough_wait(self, *, first: bool) -> Collection[AccountName]:
+        """Return the accounts for which as many wait, of what goes `first` or of the rest, as can be sent soon."""
+        return [account for account, client in self._clients.items() if client.is_full(first=first)]
+
     def next_in(self) -> float | None:
         """Return the seconds until the next request of those that wait may be sent; None where none waits."""
         waits = (client.next_in() for client in self._clients.values())

@@ -137,6 +137,10 @@ class KieApi:
         """Return whether a thread waits until it may send."""
         return self._limiter.is_waited_for()
 
+    def is_full(self, *, first: bool) -> bool:
+        """Return whether as many wait, of what goes `first` or of the rest, as can be sent soon."""
+        return self._limiter.is_full(first=first)
+
     def next_in(self) -> float | None:
         """Return the seconds until whoever waits longest may send; None where nobody waits."""
         return self._limiter.next_in()

@@ -17,11 +17,20 @@ Wait = Callable[[threading.Condition, float], object]
 FEW = 8
 """Fewer permits than so many are lent at once."""
 
-OTHERS_EVERY = 4
+OTHERS_EVERY = 6
 """One permit in so many is for those who do not go first, while both wait."""
 
-LAST_TURN = 2
-"""The turn, of so many, at which the last to come goes before those that came earlier."""
+LINE = 1.0
+"""Seconds for which those that wait are enough: so often a dispatcher looks for more."""
+
+HELD = 60.0
+"""Seconds after a request that went first for which permits are held for the next of them."""
+
+FIRST_AT_ONCE, OTHERS_AT_ONCE, OTHERS_BESIDE = 0.75, 0.5, 0.6
+"""The parts of the permits that are used without spacing: for those who go first, for others, ...
+
+... and the most that all may have used when one of the others comes, while permits are held.
+"""
 
 LONGEST_WAIT = 30.0
 """Seconds after which every wait looks up again."""
@@ -82,6 +91,16 @@ class _Line:
     def __bool__(self) -> bool:
         return bool(self._first or self._others)
 
+    @property
+    def firsts(self) -> int:
+        """The number of those who go first."""
+        return len(self._first)
+
+    @property
+    def others(self) -> int:
+        """The number of those who do not."""
+        return len(self._others)
+
     def enter(self, *, first: bool) -> object:
         """Return a ticket."""
         ticket = object()
@@ -93,45 +112,78 @@ class _Line:
         self._served += served
         (self._first if ticket in self._first else self._others).remove(ticket)
 
-    def is_next(self, ticket: object) -> bool:
-        """Return whether it is the ticket's turn; now and then that is who came last of those who go first."""
-        turn = self._served % OTHERS_EVERY
-        if not self._first or (self._others and turn == 0):
+    def is_next(self, ticket: object, other_is_due: bool | None) -> bool:
+        """Return whether it is the ticket's turn.
+
+        `other_is_due`: whether, by the pace, it is that of one who does not go first; None where they take turns.
+        """
+        if other_is_due is None:
+            other_is_due = self._served % OTHERS_EVERY == 0
+        if not self._first or (self._others and other_is_due):
             return self._others[0] is ticket
-        return self._first[-1 if turn == LAST_TURN else 0] is ticket
+        return self._first[0] is ticket
 
 
 class Spread:
     """Spreads requests evenly over the window while some wait, so that who comes next waits for no window to pass.
 
-    Half of the permits may be used at once by whoever comes after a quiet time. Needs a lock where threads share it.
+    Part of the permits may be used at once by whoever comes after a quiet time. While some went first of late, the
+    others leave a part to them, but for one request in OTHERS_EVERY. Needs a lock where threads share it.
     """
 
     def __init__(self, limit: int, window: float) -> None:
         self._window = window
-        self._credit, self._next_at, self._quiet_since = 0.0, -inf, -inf
+        self._over_at: deque[float] = deque()
+        """When the window is over of each that was sent."""
+        self._next_at = self._first_at = self._other_due_at = -inf
         self.resize(limit)
 
     def resize(self, limit: int) -> None:
         """Spread so many over the window."""
+        self._limit = limit
         self._gap = self._window / limit if limit >= FEW else 0.0
-        self._most = limit // 2
 
-    def comes(self, now: float) -> None:
-        """Note that somebody waits, and nobody did before."""
-        if self._gap:
-            self._credit = min(self._most, self._credit + (now - self._quiet_since) / self._gap)
+    def within(self, seconds: float) -> int:
+        """Return how many may be sent in so many seconds, one at least."""
+        return max(1, int(seconds / self._gap)) if self._gap else 1
 
-    def wait(self, now: float) -> float:
-        """Return the seconds until the next may be sent."""
-        return 0.0 if self._credit >= 1 else max(0.0, self._next_at - now)
+    def wait(self, now: float, *, first: bool = True, beside: bool = False) -> float:
+        """Return the seconds until the next may be sent; `beside`: one who goes first waits as well."""
+        spaced = max(0.0, self._next_at - now)
+        if first:
+            return min(spaced, self._until_fewer(self._limit * FIRST_AT_ONCE, now))
+        if not self.holds(now):
+            return min(spaced, self._until_fewer(self._limit * OTHERS_AT_ONCE, now))
+        turn, spare = max(0.0, self._other_due_at - now), self._until_fewer(self._limit * OTHERS_BESIDE, now)
+        return max(spaced, turn if beside else min(turn, spare))
 
-    def goes(self, now: float, *, last: bool) -> None:
-        """Note that one is sent; `last`: nobody waits any more."""
-        self._credit = max(0.0, self._credit - 1)
+    def _until_fewer(self, most: float, now: float) -> float:
+        """Return the seconds until fewer than so many were sent within a window."""
+        if not self._gap:
+            return 0.0
+        while self._over_at and self._over_at[0] <= now:
+            self._over_at.popleft()
+        over = len(self._over_at) - int(most)
+        return 0.0 if over < 0 else self._over_at[over] - now
+
+    def holds(self, now: float) -> bool:
+        """Return whether permits are held for those who go first."""
+        return self._gap > 0 and now - self._first_at <= HELD
+
+    def other_is_due(self, now: float) -> bool | None:
+        """Return whether one who does not go first is to go before those who do; None where they take turns."""
+        return now >= self._other_due_at if self.holds(now) else None
+
+    def goes(self, now: float, *, first: bool = True) -> None:
+        """Note that one is sent."""
+        if not self._gap:
+            return
         self._next_at = now + self._gap
-        if last:
-            self._quiet_since = now
+        self._over_at.append(now + self._window)
+        if first:
+            self._first_at = now
+        else:
+            self._other_due_at = now + self._gap * OTHERS_EVERY
 
 
 class RateLimiter:
@@ -159,7 +211,7 @@ class RateLimiter:
     def permit(self, patience: float, *, first: bool = False) -> Iterator[None]:
         """Wait in line for a permit, and give it back at the end.
 
-        Whoever goes `first` passes others that do not, and now and then those that do and came before.
+        Whoever goes `first` passes others that do not.
 
         Raises ApiThrottled at once when a cool-down lasts longer than `patience` seconds, and ApiBusy
         when the limiter is closed.
@@ -196,13 +248,23 @@ class RateLimiter:
         with self._changed:
             return bool(self._line)
 
+    def is_full(self, *, first: bool = True) -> bool:
+        """Return whether as many wait of those who go first, or of the others, as may be sent in LINE seconds.
+
+        Whoever would come behind them is better chosen later, when it is known who else came.
+        """
+        with self._changed:
+            waiting, seconds = (self._line.firsts, LINE) if first else (self._line.others, LINE / 2)
+            return waiting >= self._spread.within(seconds)
+
     def next_in(self) -> float | None:
         """Return the seconds until the first of those that wait may send; None where none waits."""
         with self._changed:
             if not self._line:
                 return None
             now = self._clock()
-            return max(self._spread.wait(now), max(self._look_at, self._cool_until) - now)
+            paced = self._spread.wait(now, first=self._line.firsts > 0)
+            return max(paced, max(self._look_at, self._cool_until) - now)
 
     def pause(self, seconds: float) -> None:
         """Wait so many seconds without a permit; raises ApiBusy when the limiter is closed meanwhile."""
@@ -221,13 +283,11 @@ class RateLimiter:
 
     def _take(self, until: float, *, first: bool) -> str:
         with self._changed:
-            if not self._line:
-                self._spread.comes(self._clock())
             ticket = self._line.enter(first=first)
         served = False
         try:
             while True:
-                changes = self._await_turn(ticket, until)
+                changes = self._await_turn(ticket, until, first=first)
                 # Without the lock: taking may last a while, and close() must not wait for it.
                 found = self._permits.take()
                 if not isinstance(found, NoPermit):
@@ -238,16 +298,16 @@ class RateLimiter:
             with self._changed:
                 self._line.leave(ticket, served=served)
                 if served:
-                    self._spread.goes(self._clock(), last=not self._line)
+                    self._spread.goes(self._clock(), first=first)
                 self._changed.notify_all()
 
-    def _await_turn(self, ticket: object, until: float) -> int:
+    def _await_turn(self, ticket: object, until: float, *, first: bool) -> int:
         with self._changed:
-            while (wait := self._wait_of(ticket, until)) > 0:
+            while (wait := self._wait_of(ticket, until, first=first)) > 0:
                 self._wait(self._changed, min(wait, LONGEST_WAIT))
             return self._changes
 
-    def _wait_of(self, ticket: object, until: float) -> float:
+    def _wait_of(self, ticket: object, until: float, *, first: bool) -> float:
         """Return the seconds until it is worth looking again; 0 when the holder of `ticket` may try."""
         self._refuse_if_closed()
         now = self._clock()
@@ -255,9 +315,14 @@ class RateLimiter:
             raise ApiThrottled("the provider asked us to slow down", retry_after=self._cool_until - now)
         if self._cool_until > now:
             return self._cool_until - now
-        if not self._line.is_next(ticket):
-            return LONGEST_WAIT
-        return max(self._spread.wait(now), self._look_at - now)
+        if not self._line.is_next(ticket, self._spread.other_is_due(now)):
+            return self._until_due(now, first=first)
+        return max(self._spread.wait(now, first=first, beside=self._line.firsts > 0), self._look_at - now)
+
+    def _until_due(self, now: float, *, first: bool) -> float:
+        """Return the seconds until the turn of one who does not go first may come by the pace alone."""
+        beside = 0.0 if first else self._spread.wait(now, first=False, beside=True)
+        return beside or LONGEST_WAIT
 
     def _heed(self, found: NoPermit, changes: int) -> None:
         self._cool(found.cooling)

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from archiver.adapters.ledger.claims import SqlClaims
+from archiver.core import plan
 from archiver.core.errors import LedgerFault
 from archiver.core.intake import Intake
 from archiver.core.model import (
@@ -190,7 +191,7 @@ def test_dispatcher_with_one_account_paused_asks_for_the_others_and_stores_for_a
     assert archive.order[-1] == theirs, "the probe"
 
 
-def test_dispatcher_lets_no_crowded_account_fill_its_workers(ledger: Ledger, clock: Clock) -> None:
+def test_dispatcher_lets_no_account_fill_its_workers_for_which_enough_wait(ledger: Ledger, clock: Clock) -> None:
     theirs = tuple(TaskId(f"second-{number:04}") for number in range(8))
     accept(ledger, Intake(ids=theirs, accounts=dict.fromkeys(theirs, SECOND)), now=NOW)
     queued(ledger, "first-0000")
@@ -205,10 +206,11 @@ def test_dispatcher_lets_no_crowded_account_fill_its_workers(ledger: Ledger, clo
     archive = Archive(ledger, asked)
     breakers = breakers_on(ledger, clock, Events(), [DEFAULT_ACCOUNT, SECOND])
 
-    def crowded() -> Collection[AccountName]:
-        return {SECOND} if waiting else ()
+    def enough_wait(*, first: bool) -> Collection[AccountName]:
+        return {SECOND} if first and len(waiting) > 1 else ()
 
-    dispatcher = dispatcher_on(context_on(ledger, breakers, clock, Events(), crowded=crowded, workers=3), archive)
+    context = context_on(ledger, breakers, clock, Events(), enough_wait=enough_wait, workers=3)
+    dispatcher = dispatcher_on(context, archive)
     began = time.monotonic()
     while "first-0000" not in archive.order and time.monotonic() < began + 20:
         dispatcher.pump()
@@ -222,6 +224,25 @@ def test_dispatcher_lets_no_crowded_account_fill_its_workers(ledger: Ledger, clo
         waiting.clear()
     assert dispatcher.wait_idle(20)
     assert len(archive.order) == len(theirs) + 1
+
+
+def test_dispatcher_takes_only_what_goes_first_where_enough_of_the_rest_wait(ledger: Ledger, clock: Clock) -> None:
+    """An id of the last minute passes a flood of older ones; the flood goes on once less of it waits."""
+    queued(ledger, *(f"old-{number:04}" for number in range(8)))
+    clock.forward(seconds=2 * plan.YOUNG.total_seconds())
+    accept(ledger, Intake(ids=(TaskId("young-0000"),)), now=clock())
+    enough = {DEFAULT_ACCOUNT}
+    archive = Archive(ledger, lambda _: Missing("no"))
+    breakers = breakers_on(ledger, clock, Events())
+    context = context_on(ledger, breakers, clock, Events(), enough_wait=lambda *, first: () if first else enough)
+    dispatcher = dispatcher_on(context, archive)
+    while dispatcher.step():
+        pass
+    assert archive.order == ["young-0000"]
+    enough.clear()
+    while dispatcher.step():
+        pass
+    assert len(archive.order) == 9
 
 
 def held_up(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import threading
 import time
+from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from archiver.adapters.provider.limiter import LocalPermits, RateLimiter, Spread
+from archiver.adapters.provider.limiter import HELD, LocalPermits, RateLimiter, Spread
 from archiver.core.errors import ApiBusy, ApiThrottled
 from tests.fakes.time import Seconds
 from tests.fakes.waiting import until
@@ -98,7 +102,7 @@ def test_permit_when_several_wait_are_had_in_the_order_of_asking() -> None:
     assert order == list(range(6))
 
 
-def test_permits_go_to_those_who_go_first_and_one_in_four_to_the_others() -> None:
+def test_permits_go_to_those_who_go_first_and_one_in_six_to_the_others() -> None:
     limiter = real_limiter(1, 0.02)
     order: list[bool] = []
 
@@ -114,32 +118,86 @@ def test_permits_go_to_those_who_go_first_and_one_in_four_to_the_others() -> Non
     for thread in threads:
         thread.join(5)
     assert len(order) == 18
-    assert all(order[n : n + 4].count(False) == 1 for n in range(12))
+    assert all(order[n : n + 6].count(False) == 1 for n in range(8))
 
 
 def test_spread_lets_half_go_at_once_after_a_quiet_time_and_then_one_at_a_time() -> None:
-    spread, now = Spread(20, 10), 1000.0
-    for _ in range(2):
-        spread.comes(now)
-        for _ in range(10):
-            assert spread.wait(now) == 0
-            spread.goes(now, last=False)
-        for _ in range(30):
-            assert spread.wait(now) == pytest.approx(0.5)
-            now += 0.5
-            spread.goes(now, last=False)
-        spread.goes(now, last=True)
-        now += 60
+    """Of those who do not go first; three quarters of those who do."""
+    for first, at_once in ((False, 10), (True, 15)):
+        spread, now = Spread(20, 10), 1000.0
+        for _ in range(2):
+            for _ in range(at_once):
+                assert spread.wait(now, first=first) == 0
+                spread.goes(now, first=first)
+            for _ in range(30):
+                assert spread.wait(now, first=first) == pytest.approx(0.5)
+                now += 0.5
+                spread.goes(now, first=first)
+            now += 60
 
 
 def test_spread_of_few_permits_lets_all_go_at_once() -> None:
     spread = Spread(7, 10)
-    spread.comes(0)
-    spread.goes(0, last=False)
-    assert spread.wait(0) == 0
+    for first in (False, True):
+        for _ in range(7):
+            spread.goes(0, first=first)
+            assert spread.wait(0, first=True) == spread.wait(0, first=False) == 0
     spread.resize(8)
-    spread.goes(0, last=False)
+    for _ in range(7):
+        spread.goes(0)
     assert spread.wait(0) > 0
+
+
+def test_others_leave_permits_to_those_who_go_first_and_have_one_in_six_whatever_comes() -> None:
+    spread, now, sent = Spread(20, 10), 1000.0, Counter[int]()
+    for step in range(400):
+        now += 0.25
+        if step % 40 == 0:
+            spread.goes(now, first=True)
+        if spread.wait(now, first=False, beside=step >= 200) == 0:
+            spread.goes(now, first=False)
+            sent[step // 40] += 1
+    assert all(10 <= sent[window] <= 12 for window in range(1, 5))
+    assert all(3 <= sent[window] <= 4 for window in range(6, 10))
+
+
+def test_permits_are_held_for_nobody_where_none_went_first_of_late() -> None:
+    spread, now, sent = Spread(20, 10), 1000.0, 0
+    spread.goes(now, first=True)
+    now += HELD + 1
+    for _ in range(400):
+        now += 0.25
+        if spread.wait(now, first=False) == 0:
+            spread.goes(now, first=False)
+            sent += 1
+    assert sent >= 200
+
+
+@given(gaps=st.lists(st.floats(0.5, 30), min_size=5, max_size=60))
+def test_whoever_goes_first_waits_for_no_flood_of_others(gaps: list[float]) -> None:
+    """On fake time, beside others of whom one waits always: as long as by themselves, and a few requests more."""
+    alone = _waits(gaps, others=False)
+    beside = _waits(gaps, others=True)
+    assert all(its <= by_itself + 5 * 0.5 for its, by_itself in zip(beside, alone, strict=True))
+
+
+def _waits(gaps: list[float], *, others: bool) -> list[float]:
+    """Return how long each waits who goes first, and comes so long after the one before."""
+    spread, permits, now = Spread(20, 10), LocalPermits(20, 10, clock=lambda: now), 0.0
+    coming, waiting, waits = list(itertools.accumulate(gaps, initial=20.0))[1:], deque[float](), list[float]()
+    spread.goes(now, first=True)
+    while len(waits) < len(gaps):
+        while coming and coming[0] <= now:
+            waiting.append(coming.pop(0))
+        first = bool(waiting) and not (others and spread.other_is_due(now))
+        paced = spread.wait(now, first=first, beside=bool(waiting)) if first or others else 0.05
+        if paced <= 0 and isinstance(permit := permits.take(), str):
+            permits.give_back(permit)
+            spread.goes(now, first=first)
+            waits += [now - waiting.popleft()] if first else []
+        else:
+            now += 0.05
+    return waits
 
 
 def test_permit_when_cooling_down_waits_for_its_end() -> None:
