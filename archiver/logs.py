@@ -71,7 +71,8 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "dependency.released": "the operator's pause of a dependency is over",
         "callback.listening": "callbacks of the provider are taken at this address",
         "callback.unavailable": "callbacks cannot be taken: callback.listen cannot be used; tasks are polled meanwhile",
-        "callback.heard": "the provider called about a task; it is asked about at once, if it was waiting for that",
+        "callback.heard": "the provider called about a task, which looks of that `kind`; it is asked about at once, "
+        "if it was waiting for that",
         "callback.unknown": "the provider called about a task that the ledger does not know",
         "callback.refused": "requests were no callback, or not signed by the provider; said once a minute at most",
         "notify.failed": "people could not be told; it is tried again with the next message",

@@ -6,12 +6,11 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 
-from archiver.core.model import TaskId
 from archiver.pipeline.breakers import Breakers
 from archiver.ports.runtime import Clock, EventLog
 from archiver.service.liveness import Liveness
 from archiver.settings.model import Callback, Http
-from archiver.web.callbacks import Callbacks, CallbackServer
+from archiver.web.callbacks import Callbacks, CallbackServer, Wake
 from archiver.web.health import HEALTHZ, READYZ, healthz, readyz
 from archiver.web.metrics import CONTENT_TYPE, Metrics
 from archiver.web.server import Page, PageServer
@@ -50,9 +49,7 @@ def serving_pages(http: Http, served: Mapping[str, Callable[[], Page]], log: Eve
 
 
 @contextmanager
-def taking_callbacks(
-    callback: Callback, *, wake: Callable[[TaskId], None], clock: Clock, log: EventLog
-) -> Iterator[None]:
+def taking_callbacks(callback: Callback, *, wake: Wake, clock: Clock, log: EventLog) -> Iterator[None]:
     """Take the provider's callbacks while this lasts, if so set; where that cannot be, say so and go on."""
     address = callback.address()
     if not callback.enabled or address is None:

@@ -1,4 +1,4 @@
-"""The provider's callbacks: which task one names, and whether the provider signed it. Pure."""
+"""The provider's callbacks: which task one names, of which kind it looks, and whether the provider signed it. Pure."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import hashlib
 import hmac
 import json
 import re
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from archiver.core.model import TaskId
 from archiver.core.named_task import task_named_in
+from archiver.core.records.kinds.names import KindName
 
 WINDOW = timedelta(minutes=5)
 """The largest difference between a callback's time and ours, either way."""
@@ -18,8 +21,16 @@ WINDOW = timedelta(minutes=5)
 _TIMESTAMP = re.compile(r"[0-9]{1,11}", re.ASCII)
 
 
-def task_of(body: bytes) -> TaskId:
-    """Return the task that a callback names; raise ValueError, without echoing anything of it, where it names none.
+class Called(NamedTuple):
+    """What a callback says."""
+
+    task_id: TaskId
+    kind: KindName | None
+    """The kind that it looks like, which is good for the first question alone; None where it looks like none."""
+
+
+def read(body: bytes) -> Called:
+    """Return what a callback says; raise ValueError, without echoing anything of it, where it names no task.
 
     Nothing else of the body is used: the signature does not cover it.
     """
@@ -27,7 +38,39 @@ def task_of(body: bytes) -> TaskId:
         document = json.loads(body)
     except (ValueError, RecursionError):
         raise ValueError("broken JSON") from None
-    return task_named_in(document)
+    return Called(task_named_in(document), _kind_of(document))
+
+
+_KEYS = (
+    (KindName.SEPARATION, {"vocalremovalinfo", "vocalseparationinfo"}),
+    (KindName.WAV, {"audiowavurl"}),
+    (KindName.MP4, {"videourl"}),
+    (KindName.MIDI, {"instruments", "mididata"}),
+    (KindName.COVER, {"images"}),
+)
+"""Keys of a callback's `data`, in lower case and without `_`, that one kind alone has."""
+
+
+def _kind_of(document: object) -> KindName | None:
+    data = document.get("data") if isinstance(document, Mapping) else None
+    keys = _keys(data)
+    if "state" in keys and keys & {"resultjson", "param", "model"}:
+        return KindName.JOBS
+    if "callbacktype" in keys and isinstance(data, Mapping):
+        return _kind_of_items(data.get("data"))
+    return next((kind for kind, its in _KEYS if keys & its), None)
+
+
+def _kind_of_items(items: object) -> KindName | None:
+    """Return the kind that sends such items: tracks have an id, texts have none."""
+    found = [_keys(item) for item in items] if isinstance(items, list) else []
+    if any("id" in keys for keys in found):
+        return KindName.MUSIC
+    return KindName.LYRICS if any("text" in keys for keys in found) else None
+
+
+def _keys(value: object) -> set[str]:
+    return {str(key).replace("_", "").lower() for key in value} if isinstance(value, Mapping) else set()
 
 
 def signature_of(key: str, task: TaskId, timestamp: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Protocol
 
 from archiver.core.attention import Need, NeedyTask
@@ -35,6 +36,7 @@ from archiver.core.reports import EnlistedWork, ListedTask, OpenWork, Overview, 
 from archiver.core.states import StemEvent, TaskState
 
 RETENTION = Policy().retention
+NOTHING: Mapping[TaskId, KindName] = MappingProxyType({})
 
 IsAlive = Callable[[str], bool | None]
 """Returns whether the owner of that name still works; None where that cannot be said here."""
@@ -69,8 +71,12 @@ class Intakes(Protocol):
     def resting(self, ids: Sequence[TaskId]) -> Collection[TaskId]:
         """Return those of `ids` that no run will work on: they have ended, or wait for an operator."""
 
-    def wake(self, ids: Sequence[TaskId], *, now: datetime) -> Sequence[TaskId]:
+    def wake(
+        self, ids: Sequence[TaskId], *, now: datetime, hints: Mapping[TaskId, KindName] = NOTHING
+    ) -> Sequence[TaskId]:
         """Make those of `ids` due that wait only because the provider was not finished.
+
+        One of which no kind is known is asked about first as that of `hints`.
 
         Returns these, and those that are being asked about now. A task that waits after a failed try, or has
         ended, is left alone.

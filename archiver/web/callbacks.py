@@ -1,4 +1,4 @@
-"""The provider's callbacks. Whatever a body says, all that is taken from it is a signed task id."""
+"""The provider's callbacks. Whatever a body says, a signed task id is taken from it, and a guess at its kind."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from http import HTTPStatus
 
-from archiver.core.callback import WINDOW, is_genuine, task_of
+from archiver.core.callback import WINDOW, is_genuine, read
 from archiver.core.model import TaskId
+from archiver.core.records.kinds.names import KindName
 from archiver.ports.runtime import Clock, EventLog
 from archiver.web.listener import Connection, Limits, Listener
 from archiver.web.messages import Answer, Request
 
 PATH = "/callbacks/vocal-removal"
+
+Wake = Callable[[TaskId, KindName | None], None]
 
 _REMEMBERED = 10_000
 _COMPLAIN_EVERY = timedelta(minutes=1)
@@ -22,11 +25,11 @@ _COMPLAIN_EVERY = timedelta(minutes=1)
 class Callbacks:
     """Answers POST at PATH: 200 for what the provider signed, each signature taken once, and 4xx for the rest.
 
-    `wake` is called with the task and must return at once. Requests are refused without a word on which task they
-    named; the log says so once a minute at most. For one thread.
+    `wake` is called with the task, and the kind it looks like, and must return at once. Requests are refused without
+    a word on which task they named; the log says so once a minute at most. For one thread.
     """
 
-    def __init__(self, *, key: str, wake: Callable[[TaskId], None], clock: Clock, log: EventLog) -> None:
+    def __init__(self, *, key: str, wake: Wake, clock: Clock, log: EventLog) -> None:
         self._key = key
         self._wake = wake
         self._clock = clock
@@ -42,7 +45,7 @@ class Callbacks:
         if request.method != "POST":
             return self.refuse(HTTPStatus.METHOD_NOT_ALLOWED, "it was no POST")
         try:
-            task = task_of(request.body)
+            task, kind = read(request.body)
         except ValueError as error:
             return self.refuse(HTTPStatus.BAD_REQUEST, str(error))
         signature, now = request.fields.get("x-webhook-signature", ""), self._clock()
@@ -50,7 +53,7 @@ class Callbacks:
         if not is_genuine(self._key, task, timestamp=timestamp, signature=signature, now=now):
             return self.refuse(HTTPStatus.UNAUTHORIZED, "no valid signature, or one of another time")
         if self._is_new(signature, now):
-            self._wake(task)
+            self._wake(task, kind)
         return HTTPStatus.OK
 
     def refuse(self, status: HTTPStatus, reason: str) -> HTTPStatus:

@@ -20,6 +20,7 @@ from archiver.app.clock import utc_now
 from archiver.app.listeners import taking_callbacks
 from archiver.core.callback import signature_of
 from archiver.core.model import TaskId
+from archiver.core.records.kinds.names import KindName
 from archiver.settings import Settings
 from archiver.web.callbacks import PATH, Callbacks, CallbackServer
 from archiver.web.listener import Limits
@@ -42,7 +43,9 @@ class Endpoint:
         self.now = NOW
         self.woken: list[TaskId] = []
         self.events = Events()
-        self.callbacks = Callbacks(key=KEY, wake=self.woken.append, clock=lambda: self.now, log=self.events)
+        self.callbacks = Callbacks(
+            key=KEY, wake=lambda task, _: self.woken.append(task), clock=lambda: self.now, log=self.events
+        )
 
     def post(self, body: bytes, headers: Headers) -> int:
         return self.ask("POST", PATH, headers, [body])
@@ -207,7 +210,7 @@ class Listener:
         self.host, port = self.server.address.split(":")
         self.port = int(port)
 
-    def wake(self, task: TaskId) -> None:
+    def wake(self, task: TaskId, _kind: KindName | None) -> None:
         self.woken.append(task)
         self.was_woken.set()
 
@@ -278,7 +281,7 @@ def test_callback_that_is_cut_off_wakes_nobody_and_is_no_fault_of_ours(listener:
 
 
 def test_address_in_use_is_an_os_error(listener: Listener) -> None:
-    callbacks = Callbacks(key=KEY, wake=lambda _: None, clock=lambda: NOW, log=Events())
+    callbacks = Callbacks(key=KEY, wake=lambda *_: None, clock=lambda: NOW, log=Events())
     with pytest.raises(OSError, match="in use"):
         CallbackServer(listener.host, listener.port, callbacks, Events())
 
@@ -292,7 +295,7 @@ def test_service_whose_address_for_callbacks_is_taken_says_so_and_works_on(liste
             "callback": {"enabled": True, "listen": listen, "hmac_key": KEY},
         }
     )
-    with taking_callbacks(settings.callback, wake=lambda _: None, clock=utc_now, log=events):
+    with taking_callbacks(settings.callback, wake=lambda *_: None, clock=utc_now, log=events):
         [said] = events.of("callback.unavailable")
     assert said["listen"] == listen
 

@@ -17,6 +17,7 @@ import pytest
 
 from archiver.core.callback import signature_of
 from archiver.core.model import TaskId
+from archiver.core.records.kinds.names import KindName
 from archiver.web.callbacks import PATH, Callbacks, CallbackServer
 from archiver.web.health import ask
 from archiver.web.server import Page, PageServer
@@ -40,9 +41,12 @@ class Listeners:
             "/healthz": lambda: Page(200, "application/json", b'{"status": "alive"}'),
             "/metrics": lambda: Page(200, "text/plain", b"x" * 40_000),
         }
-        callbacks = Callbacks(key=KEY, wake=self.woken.append, clock=lambda: datetime.now(UTC), log=self.events)
+        callbacks = Callbacks(key=KEY, wake=self.wake, clock=lambda: datetime.now(UTC), log=self.events)
         self.pages = PageServer("127.0.0.1", 0, pages, self.events, at_once={"/healthz"})
         self.callbacks = CallbackServer("127.0.0.1", 0, callbacks, self.events)
+
+    def wake(self, task: TaskId, _kind: KindName | None) -> None:
+        self.woken.append(task)
 
     def close(self) -> None:
         self.pages.close()

@@ -13,7 +13,7 @@ from archiver.adapters.ledger.database.base import insert
 from archiver.adapters.ledger.database.transactions import LedgerPart, outage_retry
 from archiver.adapters.ledger.retry import retry
 from archiver.adapters.ledger.rows import chunks, kind_of
-from archiver.adapters.ledger.saying import ask_anew, say
+from archiver.adapters.ledger.saying import ask_anew, hint, say
 from archiver.adapters.ledger.schema.tables import cursors, enlisted, pauses, tasks
 from archiver.core import plan
 from archiver.core.attention import Need
@@ -21,7 +21,7 @@ from archiver.core.intake import Cursor, Intake
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Dependency, Stage, TaskId
 from archiver.core.records.kinds.names import KindName
 from archiver.core.states import TaskState
-from archiver.ports.ledger import RETENTION
+from archiver.ports.ledger import NOTHING, RETENTION
 
 _CURSOR = (
     cursors.c.path,
@@ -112,10 +112,13 @@ class SqlIntakes(LedgerPart):
         return found
 
     @outage_retry
-    def wake(self, ids: Sequence[TaskId], *, now: datetime) -> Sequence[TaskId]:
+    def wake(
+        self, ids: Sequence[TaskId], *, now: datetime, hints: Mapping[TaskId, KindName] = NOTHING
+    ) -> Sequence[TaskId]:
         """See Intakes."""
         woken: list[TaskId] = []
         with self._db.write() as db:
+            hint(db, hints)
             for chunk in chunks(ids):
                 woken += _wake(db, chunk, now, self._db.longest_wait)
         return woken

@@ -42,6 +42,19 @@ def say(db: Connection, said: Mapping[TaskId, Said], now: datetime) -> None:
         db.execute(_CALLED, some)
 
 
+_HINTED = (
+    update(tasks)
+    .where(tasks.c.task_id == bindparam("its_task"), tasks.c.kind.is_(None))
+    .values(hint=bindparam("its_kind", type_=String))
+)
+
+
+def hint(db: Connection, kinds: Mapping[TaskId, KindName]) -> None:
+    """Let those of the tasks whose kind is not known be asked about as these first."""
+    for some in chunks({"its_task": task_id, "its_kind": kind.value} for task_id, kind in sorted(kinds.items())):
+        db.execute(_HINTED, some)
+
+
 def ask_anew(db: Connection, which: ColumnElement[bool], now: datetime) -> None:
     """Let those of them that have no stems begin anew: what was answered to another question tells nothing.
 

@@ -6,9 +6,12 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from archiver.core.callback import is_genuine, signature_of, task_of
+from archiver.core.callback import is_genuine, read, signature_of
 from archiver.core.model import TaskId
+from archiver.core.records.kinds.names import KindName
 
 KEY = "whk_test_0123456789abcdef"
 VECTORS = [
@@ -56,18 +59,58 @@ def test_timestamp_that_is_no_number_of_seconds_is_not_genuine_even_if_signed(st
     assert not genuine(stamp=stamp, signature=signature)
 
 
-@pytest.mark.parametrize(
-    "document",
-    [
-        {"code": 200, "data": {"task_id": TASK, "vocal_separation_info": {"vocal_url": "https://evil.example/"}}},
-        {"code": 200, "data": {"task_id": TASK, "vocal_removal_info": {"origin_data": [{"extract": {}}]}}},
-        {"code": 500, "msg": "Vocal separation failed", "data": {"task_id": TASK, "vocal_separation_info": None}},
-        {"code": 200, "data": {"taskId": TASK}},
-        {"taskId": TASK, "data": None},
-    ],
+def _of(data: object, **beside: object) -> dict[str, object]:
+    return {"code": 200, "msg": "success", **beside, "data": data}
+
+
+TRACK = {"id": "11111111-2222", "audio_url": "", "stream_audio_url": "https://evil.example/", "title": "Harbour"}
+TEXT = {"text": "[Verse]", "title": "Harbour", "status": "complete", "errorMessage": ""}
+JOB = {"taskId": TASK, "model": "ai-music-api/convert-to-wav-format", "state": "success", "param": "{}"}
+SHAPES = [
+    (_of({"task_id": TASK, "vocal_separation_info": {"vocal_url": "https://evil.example/"}}), KindName.SEPARATION),
+    (_of({"task_id": TASK, "vocal_removal_info": {"origin_data": [{"extract": {}}]}}), KindName.SEPARATION),
+    (_of({"taskId": TASK, "vocalRemovalInfo": None}), KindName.SEPARATION),
+    (
+        _of({"task_id": TASK, "vocal_separation_info": None}, code=500, msg="Vocal separation failed"),
+        KindName.SEPARATION,
+    ),
+    (_of({"callbackType": "text", "task_id": TASK, "data": [TRACK]}), KindName.MUSIC),
+    (_of({"callbackType": "first", "task_id": TASK, "data": [TRACK, TRACK]}), KindName.MUSIC),
+    (_of({"callbackType": "complete", "task_id": TASK, "data": [TRACK, TRACK]}), KindName.MUSIC),
+    (_of({"callbackType": "error", "task_id": TASK, "data": None}, code=531), None),
+    (_of({"callbackType": "complete", "taskId": TASK, "data": [TEXT]}), KindName.LYRICS),
+    (_of({"task_id": TASK, "audio_wav_url": "https://evil.example/"}), KindName.WAV),
+    (_of({"taskId": TASK, "audioWavUrl": ""}), KindName.WAV),
+    (_of({"task_id": TASK, "video_url": "https://evil.example/"}), KindName.MP4),
+    (_of({"state": "complete", "instruments": [{"name": "Drums", "notes": []}]}, task_id=TASK), KindName.MIDI),
+    (_of({"taskId": TASK, "images": ["https://evil.example/"]}), KindName.COVER),
+    (_of({**JOB, "resultJson": '{"resultUrls":["https://evil.example/"]}', "failCode": None}), KindName.JOBS),
+    (_of({**JOB, "state": "fail", "resultJson": "", "failCode": "500"}), KindName.JOBS),
+    (_of({"taskId": TASK}), None),
+    ({"taskId": TASK, "data": None}, None),
+    ({"taskId": TASK, "data": ["images"]}, None),
+]
+
+
+@pytest.mark.parametrize(("document", "kind"), SHAPES)
+def test_task_is_found_in_every_shape_of_callback_and_the_kind_that_it_looks_like(
+    document: object, kind: KindName | None
+) -> None:
+    assert read(json.dumps(document).encode()) == (TASK, kind)
+
+
+@given(
+    st.recursive(
+        st.none() | st.text(max_size=5) | st.integers(),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(st.sampled_from(["data", "state", "param", "images", "callbackType", "id"]), inner)
+        ),
+        max_leaves=9,
+    )
 )
-def test_task_is_found_in_every_shape_of_callback(document: object) -> None:
-    assert task_of(json.dumps(document).encode()) == TASK
+def test_body_of_any_shape_around_a_task_is_read_without_a_fault(data: object) -> None:
+    assert read(json.dumps({"taskId": TASK, "data": data}).encode()).task_id == TASK
 
 
 @pytest.mark.parametrize(
@@ -88,4 +131,4 @@ def test_task_is_found_in_every_shape_of_callback(document: object) -> None:
 )
 def test_body_that_names_no_task_is_refused_without_an_echo(body: bytes) -> None:
     with pytest.raises(ValueError, match=r"^(broken )?JSON"):
-        task_of(body)
+        read(body)

@@ -111,6 +111,15 @@ def test_kind_that_a_line_names_is_asked_alone(world: Path) -> None:
     assert world.api.asked == [KindName.WAV]
 
 
+def test_kind_that_a_callback_looks_like_is_asked_first_and_its_answer_decides(world: Path) -> None:
+    hints = {ID: KindName.WAV}
+    world.ledger.intakes.wake([ID], now=START, hints=hints)
+    world.api.knows(ID, answer(world, KindName.JOBS), kind=KindName.JOBS)
+    assert world.go() == Archived()
+    assert world.api.asked == [KindName.WAV, KindName.SEPARATION, KindName.JOBS]
+    assert world.task.kind is KindName.JOBS
+
+
 def test_retry_of_a_missing_id_asks_all_kinds_anew_and_of_a_known_one_its_own(world: Path) -> None:
     world.go_until(lambda outcome: isinstance(outcome, Missing), most=300)
     retry(world.ledger, now=world.now)
