@@ -6,7 +6,6 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
-from functools import partial
 from pathlib import Path
 
 from archiver.app.adapters import open_accounts, open_store
@@ -28,14 +27,14 @@ _WAY_TO_PROVIDER = "mend provider.base_url, or the way there: the name's address
 _OTHER_USER = "run it as the service's user, or give this one the right to work there"
 
 
-def findings(loaded: Loaded, log: EventLog) -> Iterator[Finding]:
-    """Yield one finding a look, in the order in which an operator would mend them."""
+def findings(loaded: Loaded, log: EventLog, *, race: bool = False) -> Iterator[Finding]:
+    """Yield one finding a look, in the order in which an operator would mend them; `race`: see `race.race`."""
     settings = loaded.settings
     yield Finding("ok", "settings", f"{len(loaded.sources)} keys read", "")
     yield from _looked("queue file", lambda: _queue(settings))
     yield from _looked("ledger", lambda: probe_ledger(settings) if on_server(settings) else _ledger(settings))
     yield from _looked("provider", lambda: _accounts(settings, log))
-    yield from _looked("bucket", lambda: _store(settings, log))
+    yield from _looked("bucket", lambda: _store(settings, log, race=race))
 
 
 def _looked(subject: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
@@ -55,9 +54,18 @@ def _said(error: Exception) -> str:
     return f"{type(error).__name__}: {scrub(str(error))}"
 
 
-def _store(settings: Settings, log: EventLog) -> Iterator[Finding]:
+def _store(settings: Settings, log: EventLog, *, race: bool) -> Iterator[Finding]:
+    key, is_proven = probe_key(settings.store.prefix), False
+
+    def proven(known: Capabilities) -> None:
+        nonlocal is_proven
+        is_proven = True
+        _note(settings, known)
+
     with closing(open_store(settings, log)) as store:
-        yield from store.probe(probe_key(settings.store.prefix), settings.store.create_only, partial(_note, settings))
+        yield from store.probe(key, settings.store.create_only, proven)
+        if race and is_proven:
+            yield store.race(key)
 
 
 def _note(settings: Settings, known: Capabilities) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from archiver.core.model import Dependency
 
 ProviderFlag = Annotated[bool, typer.Option("--provider", help="Only the provider: nothing is asked.")]
+RaceFlag = Annotated[bool, typer.Option("--race", help="Let 8 writers race for a new key; one small object stays.")]
 StoreFlag = Annotated[bool, typer.Option("--store", help="Only the store: nothing is fetched or stored.")]
 
 _NAMES = {"provider": "provider", "store": "store", "origin": "origin (the hosts that audio is fetched from)"}
@@ -102,7 +103,7 @@ def health(
     raise typer.Exit(Exit.DONE if alive else Exit.UNARCHIVED)
 
 
-def check(context: typer.Context, as_json: JsonFlag = False) -> None:
+def check(context: typer.Context, as_json: JsonFlag = False, race: RaceFlag = False) -> None:
     """Try everything before you rely on it: settings, provider, bucket, clock, file modes, ledger's server.
 
     Exit codes: 0 nothing failed; 1 something did; 2 settings.
@@ -119,7 +120,7 @@ def check(context: typer.Context, as_json: JsonFlag = False) -> None:
     log = configure("error", settings.log.format, secrets=settings.secrets())
     at_work()
     with faults():
-        found = list(findings(loaded, log))
+        found = list(findings(loaded, log, race=race))
     if as_json:
         print_json({"findings": found}, sys.stdout)
     passed = all(finding.level != "fail" for finding in found) if as_json else print_findings(terminal(), found)

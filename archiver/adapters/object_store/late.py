@@ -90,6 +90,10 @@ class LateStore:
         else:
             yield from store.probe(key, demand, proven)
 
+    def race(self, key: str) -> Finding:
+        """See S3Store."""
+        return self._store().race(key)
+
     def close(self) -> None:
         """Close it, if it was made."""
         if self._made is not None:

@@ -20,6 +20,7 @@ from archiver.adapters.object_store.faults import Absent, Conflict
 from archiver.adapters.object_store.multipart import Multipart
 from archiver.adapters.object_store.probe import probe
 from archiver.adapters.object_store.proving import Prober
+from archiver.adapters.object_store.race import race
 from archiver.adapters.object_store.reconcile import Reconciler
 from archiver.adapters.object_store.retries import Retries
 from archiver.adapters.object_store.upload import Upload
@@ -215,6 +216,10 @@ class S3Store:
     ) -> Iterator[Finding]:
         """Find out, for `check`, whether the bucket does what integrity needs; see `probe.probe`."""
         return probe(Asking(self._calls, self._retries, self._clock), key, demand, proven)
+
+    def race(self, key: str) -> Finding:
+        """Find out, for `check --race`, whether create-only writes are atomic; see `race.race`."""
+        return race(Asking(self._calls, self._retries, self._clock), key)
 
     def close(self) -> None:
         """Close the idle connections, the client's too."""

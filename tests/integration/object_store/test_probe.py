@@ -67,6 +67,32 @@ def test_a_right_store_passes_twice_and_nothing_is_deleted(proxied: S3Server, pr
         assert list(store.uploads("")) == []
 
 
+def test_a_race_on_a_right_store_has_one_winner_and_its_object_stays(s3_server: S3Server, bucket: str) -> None:
+    with closing(store_on(s3_server, bucket)) as store:
+        found = store.race(PROBE)
+    assert (found.level, found.detail.partition(" ")[0]) == ("ok", "1")
+    with closing(s3_server.client()) as direct:
+        [raced] = direct.list_objects_v2(Bucket=bucket)["Contents"]
+    assert raced["Key"].startswith(f"{PROBE}-race-")
+
+
+def test_a_race_that_several_win_warns_and_says_what_follows(proxied: S3Server, proxy: S3Proxy, bucket: str) -> None:
+    """As on a store that looks before it writes: two that overlap are told what the winner is told."""
+    proxy.on("PutObject", answer(200, {"ETag": '"0"'}), times=2)
+    with closing(store_on(proxied, bucket)) as store:
+        found = store.race(PROBE)
+    assert found.level == "warn"
+    assert found.detail.startswith("3 of 8")
+    assert "one archiver alone" in found.hint
+
+
+def test_a_race_on_a_store_that_is_away_fails_with_its_reason(proxied: S3Server, proxy: S3Proxy, bucket: str) -> None:
+    proxy.on("PutObject", refuse(403, "AccessDenied"), times=EVER)
+    with closing(store_on(proxied, bucket)) as store:
+        found = store.race(PROBE)
+    assert (found.level, "AccessDenied" in found.detail) == ("fail", True)
+
+
 def test_a_missing_bucket_ends_the_probe_at_once(s3_server: S3Server) -> None:
     assert levels(store_on(s3_server, "nowhere-to-be-found")) == {"bucket": "fail"}
 
