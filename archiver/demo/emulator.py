@@ -25,9 +25,12 @@ from types import TracebackType
 from typing import Literal, Self
 from urllib.parse import quote, unquote, urlsplit
 
+from archiver.core.records.kinds.names import KindName
+from archiver.core.records.kinds.table import KINDS
 from archiver.demo.audio import Audio, EmulatedStem, Recorded, in_pieces
+from archiver.demo.kinds import KINDS_EMULATED, data_of
 from archiver.demo.listener import Listener, Reply, Request, json_reply, text_reply
-from archiver.demo.records import FLAT_STEMS, STEMS_OF, EmulatedTask, Seconds, completed_at, path_of, record_data
+from archiver.demo.records import FLAT_STEMS, STEMS_OF, EmulatedTask, Seconds, completed_at, path_of
 
 API_KEY = "emulated-key-0123456789abcdef"
 LINK_LIFE = timedelta(minutes=20)
@@ -61,6 +64,7 @@ class _File:
     audio: EmulatedStem | Recorded
 
 
+_KIND_AT = {KINDS[kind].path: kind for kind in KINDS_EMULATED}
 Clock = Callable[[], datetime]
 
 
@@ -129,7 +133,7 @@ class Emulator:
             return list(self._requests)
 
     def calls(self, task_id: str) -> int:
-        """Return how often record-info was answered about this id, known or not."""
+        """Return how often record-info was answered about this id, known or not: at its kind's path, if it has one."""
         with self._lock:
             return self._asks[task_id]
 
@@ -152,23 +156,31 @@ class Emulator:
         if limit is not None and not limit.admits(time.monotonic()):
             return json_reply(request, 429, "Rate limit exceeded", status=429)
         match request.method, request.path:
-            case "GET", "/api/v1/vocal-removal/record-info":
-                return json_reply(request, 200, "success", data=self._record(request.query("taskId"), key))
+            case "GET", path if path in _KIND_AT:
+                return self._answer_record(request, _KIND_AT[path], key)
             case "GET", "/api/v1/chat/credit":
                 return json_reply(request, 200, "success", data=5916.25)
             case "POST", "/api/v1/common/download-url":
                 return self._download_url(request)
         return json_reply(request, 404, "Not Found", data=None, status=404)
 
-    def _record(self, task_id: str, key: str) -> object:
+    def _answer_record(self, request: Request, kind: KindName, key: str) -> Reply:
+        data = self._record(request.query("taskId"), kind, key)
+        if data is None and kind is KindName.JOBS:
+            return json_reply(request, 422, "recordInfo is null", data=None)
+        return json_reply(request, 200, "success", data=data)
+
+    def _record(self, task_id: str, kind: KindName, key: str) -> object:
         with self._lock:
-            self._asks[task_id] += 1
-            asks = self._asks[task_id]
             task = self._tasks.get(task_id)
-        if task is None or (task.api_key is not None and key != f"Bearer {task.api_key}"):
+            known = task is not None and task.of is kind
+            if known or kind is KindName.SEPARATION:
+                self._asks[task_id] += 1
+            asks = self._asks[task_id]
+        if task is None or not known or (task.api_key is not None and key != f"Bearer {task.api_key}"):
             return None
         ready = asks > task.pending_asks and self._clock() >= completed_at(task)
-        return record_data(task if ready else replace(task, answers="pending"), self.cdn_url)
+        return data_of(task if ready else replace(task, answers="pending"), self.cdn_url)
 
     def _download_url(self, request: Request) -> Reply:
         try:
@@ -237,7 +249,8 @@ _BANNED = text_reply(403, "error code: 1010")
 
 
 def _served(request: Request, audio: EmulatedStem | Recorded) -> Reply:
-    headers = {"Content-Type": "audio/mpeg", "ETag": audio.etag, "Accept-Ranges": "bytes"}
+    media = "audio/wav" if request.path.endswith(".wav") else "audio/mpeg"
+    headers = {"Content-Type": media, "ETag": audio.etag, "Accept-Ranges": "bytes"}
     size = len(audio)
     span = _range(request, audio)
     if span is None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
+from archiver.core.records.kinds.names import KindName
 from archiver.demo.audio import Audio
 
 Kind = Literal["separate_vocal", "split_stem", "split_stem_advanced"]
@@ -78,6 +79,8 @@ class EmulatedTask:
     """One task, and how the provider will answer about it."""
 
     task_id: str
+    of: KindName = KindName.SEPARATION
+    """The kind that its record is of; to the others its id is unknown."""
     kind: Kind = "separate_vocal"
     answers: Answers = "success"
     created_at: datetime | None = None
@@ -105,10 +108,10 @@ def record_data(task: EmulatedTask, cdn_url: str) -> dict[str, object]:
         "musicId": str(uuid.uuid5(uuid.NAMESPACE_URL, task.task_id)),
         "callbackUrl": CALLBACK_URL,
         "musicIndex": 0,
-        "completeTime": None if pending else _milliseconds(completed_at(task)),
+        "completeTime": None if pending else milliseconds(completed_at(task)),
         "response": _response(task, cdn_url),
         "successFlag": flag,
-        "createTime": _milliseconds(_created_at(task)),
+        "createTime": milliseconds(created_at(task)),
         "errorCode": code,
         "errorMessage": message,
     }
@@ -137,7 +140,7 @@ def _origin_data(task: EmulatedTask, urls: Mapping[str, str]) -> list[object]:
             "duration": task.duration,
             "audio_url": url,
             "stem_type_group_name": _group(task, stem),
-            "id": str(_audio_id(task, stem)),
+            "id": str(audio_id(task, stem)),
         }
         for stem, url in urls.items()
         if stem != "origin"
@@ -160,18 +163,22 @@ def _group(task: EmulatedTask, stem: str) -> str:
     return _LABELS.get(stem, stem.replace("_", " ").title())
 
 
-def _audio_id(task: EmulatedTask, stem: str) -> uuid.UUID:
+def audio_id(task: EmulatedTask, stem: str) -> uuid.UUID:
+    """Return the id of one file of a task."""
     return uuid.uuid5(uuid.NAMESPACE_URL, f"{task.task_id}/{stem}")
 
 
 def path_of(task: EmulatedTask, stem: str) -> str:
     """Return the CDN's path, spaces and all: those of advanced tasks come raw (seen in client code)."""
+    if task.of is not KindName.SEPARATION:
+        return f"/r/{audio_id(task, stem).hex}.{'wav' if task.of is KindName.WAV else 'mp3'}"
     if task.kind == "split_stem_advanced":
-        return f"/r/{_audio_id(task, stem)}_{_group(task, stem)}.mp3"
-    return f"/s/{_audio_id(task, stem)}_{_group(task, stem).replace(' ', '_')}.mp3"
+        return f"/r/{audio_id(task, stem)}_{_group(task, stem)}.mp3"
+    return f"/s/{audio_id(task, stem)}_{_group(task, stem).replace(' ', '_')}.mp3"
 
 
-def _created_at(task: EmulatedTask) -> datetime:
+def created_at(task: EmulatedTask) -> datetime:
+    """Return when the task was made, which it is told when it is added."""
     if task.created_at is None:
         raise ValueError("a task gets its creation time when it is added")
     return task.created_at
@@ -179,8 +186,9 @@ def _created_at(task: EmulatedTask) -> datetime:
 
 def completed_at(task: EmulatedTask) -> datetime:
     """Return when the task was ready, or will be."""
-    return _created_at(task) + task.ready_after
+    return created_at(task) + task.ready_after
 
 
-def _milliseconds(moment: datetime) -> int:
+def milliseconds(moment: datetime) -> int:
+    """Return a moment as the provider writes most."""
     return int(moment.timestamp() * 1000)

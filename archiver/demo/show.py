@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FrameType
@@ -24,9 +24,12 @@ from rich.table import Table
 
 from archiver.core.keys import multipart_probe_key, probe_key
 from archiver.core.manifest import seal_of
+from archiver.core.records.kinds.names import KindName
 from archiver.demo import song
+from archiver.demo.audio import Audio
 from archiver.demo.emulator import Emulator
-from archiver.demo.records import EmulatedTask
+from archiver.demo.kinds import line_of, names_of
+from archiver.demo.records import STEMS_OF, EmulatedTask
 from archiver.demo.seaweed import S3Server, seaweed
 
 BUCKET = "stem-archive"
@@ -160,6 +163,16 @@ def demo_tasks(now: datetime, stems: Mapping[str, bytes]) -> Sequence[EmulatedTa
             stems=with_origin,
             duration=length,
         ),
+        EmulatedTask(task_id="demo-market-job", of=KindName.JOBS, created_at=ago(0.2), ready_after=quick),
+        EmulatedTask(
+            task_id="demo-music",
+            of=KindName.MUSIC,
+            created_at=ago(5),
+            ready_after=slow,
+            stems={name: stems[name] for name in ("origin", "instrumental")},
+            duration=length,
+        ),
+        EmulatedTask(task_id="demo-wav", of=KindName.WAV, created_at=ago(7), stems={"chord": song.wav()}),
     )
 
 
@@ -192,10 +205,10 @@ class _Demo:
         self.emulator.add(*tasks)
         self._write_settings()
         with (self.folder / "queue.txt").open("a") as queue:
-            queue.writelines(f"{task.task_id}\n" for task in tasks)
+            queue.writelines(f"{line_of(task)}\n" for task in tasks)
         with closing(self.s3.client()) as client:
             client.create_bucket(Bucket=BUCKET)
-        _say(self.console, f"Five task ids stand in the queue file; now: [bold]{self._shown('backfill')}[/]\n")
+        _say(self.console, f"Eight task ids stand in the queue file; now: [bold]{self._shown('backfill')}[/]\n")
         code = self._command("backfill")
         _say(self.console, "What stands in the bucket, read back and hashed again:")
         stored = list(self._read_back())
@@ -300,11 +313,17 @@ def _expected(tasks: Sequence[EmulatedTask], stems: Mapping[str, bytes]) -> Mapp
     for task in tasks:
         if task.task_id == FAILED:
             continue
-        names = task.stems or (song.INSTRUMENTS if task.kind == "split_stem" else ("vocal", "instrumental"))
+        files = task.stems or {name: stems[name] for name in STEMS_OF[task.kind]}
+        names = names_of(replace(task, stems=files))
+        form = "wav" if task.of is KindName.WAV else "mp3"
         folder = f"{PREFIX}{task.task_id}"
-        expected |= {f"{folder}/{name}.mp3": hashlib.sha256(stems[name]).hexdigest() for name in names}
+        expected |= {f"{folder}/{names[name]}.{form}": _sha256(audio) for name, audio in files.items()}
         expected |= {f"{folder}/manifest.json": None, f"{folder}/record-info.json": None}
     return expected
+
+
+def _sha256(audio: Audio) -> str:
+    return hashlib.sha256(audio).hexdigest() if isinstance(audio, bytes) else audio.sha256
 
 
 def _differences(

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 import random
+import wave
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from io import BytesIO
 from operator import add
 
 import lameenc
@@ -230,6 +232,18 @@ def stems() -> dict[str, bytes]:
     return {name: _mp3(track) for name, track in (tracks | mixes).items()}
 
 
+def wav() -> bytes:
+    """Return one chord of the song as WAV, the same bytes at each call."""
+    chord = _mix(_plucked(pitch, 4 * BEAT) for pitch in _CHORDS[0])
+    file = BytesIO()
+    with wave.open(file, "wb") as writer:
+        writer.setnchannels(1)
+        writer.setsampwidth(2)
+        writer.setframerate(RATE)
+        writer.writeframes(_pcm(chord))
+    return file.getvalue()
+
+
 def _track(name: str) -> Sound:
     peak, instrument, score = _SCORE[name]
     track = array("d", bytes(8 * int(DURATION * RATE)))
@@ -260,5 +274,8 @@ def _mp3(track: Sound) -> bytes:
     encoder.set_in_sample_rate(RATE)
     encoder.set_bit_rate(BIT_RATE)
     encoder.set_quality(7)
-    pcm = array("h", [int(32_000 * sample) for sample in track])
-    return bytes(encoder.encode(pcm.tobytes()) + encoder.flush())
+    return bytes(encoder.encode(_pcm(track)) + encoder.flush())
+
+
+def _pcm(track: Sound) -> bytes:
+    return array("h", [int(32_000 * sample) for sample in track]).tobytes()

@@ -28,6 +28,7 @@ from archiver.core.model import (
     Subject,
     Yielded,
 )
+from archiver.core.records.kinds.names import KindName
 from archiver.core.records.record import left_out_of
 from archiver.core.states import StemState, TaskState
 from archiver.core.text import host_of
@@ -247,7 +248,7 @@ class TaskAttempt:
             version=context.version,
             now=now,
             best_effort=context.is_best_effort(),
-            left_out=left_out_of(claim.document),
+            left_out=left_out_of(claim.document, claim.kind or KindName.SEPARATION),
         )
         store.put_document(
             manifest_key(context.prefix, claim.task_id),

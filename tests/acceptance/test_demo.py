@@ -62,9 +62,15 @@ def test_demo_archives_the_song_and_shows_where_it_is(tmp_path: Path) -> None:
     folder = kept / "objects/stems"
     assert {path.name for path in folder.iterdir()} == {
         "demo-separate", "demo-split-stem", "demo-pending", "demo-callback",
+        "demo-market-job", "demo-music", "demo-wav",
     }  # fmt: skip
     for name in song.INSTRUMENTS:
         assert (folder / f"demo-split-stem/{name}.mp3").read_bytes() == stems[name]
+    assert (folder / "demo-market-job/vocal.mp3").read_bytes() == stems["vocal"]
+    assert (folder / "demo-wav/audio_wav.wav").read_bytes() == song.wav()
+    assert {path.read_bytes() for path in (folder / "demo-music").glob("*.mp3")} == {
+        stems["origin"], stems["instrumental"],
+    }  # fmt: skip
     line = f"stems/demo-split-stem/vocal.mp3            {len(stems['vocal']):,}   "
     assert line + hashlib.sha256(stems["vocal"]).hexdigest()[:12] in demo.stdout
     assert "GENERATE_AUDIO_FAILED" in demo.stdout

@@ -28,6 +28,7 @@ from archiver.core.errors import ArchiverError
 from archiver.core.records.record import record_of
 from archiver.demo import song
 from archiver.demo.emulator import Emulator
+from archiver.demo.kinds import line_of
 from archiver.demo.records import EmulatedTask
 from archiver.demo.seaweed import S3Server
 from archiver.demo.show import demo_tasks
@@ -361,7 +362,7 @@ def run_of(folder: Path, s3: S3Server, bucket: str) -> Run:
         # One transfer at a time: of two stems with the same bytes the later one is the alias.
         site.configure(schedule={"pending_first": "50ms", "pending_max": "50ms"}, download={"concurrency": 1})
         site.extra_env["COLUMNS"] = str(WIDE)
-        site.queue.write_text("".join(f"{task.task_id}\n" for task in tasks) + "no id\n")
+        site.queue.write_text("".join(f"{line_of(task)}\n" for task in tasks) + "no id\n")
         commands = ("check", "backfill --dry-run", "backfill", "backfill --json")
         said = {command: site.run(*command.split()) for command in commands}
         site.extra_env["COLUMNS"] = str(NARROW)

@@ -19,8 +19,13 @@ import httpx
 import pytest
 from mutagen.mp3 import MP3
 
+from archiver.core.model import Phase
+from archiver.core.records.kinds.names import KindName
+from archiver.core.records.kinds.table import KINDS
+from archiver.core.records.record import record_of
 from archiver.demo.audio import EmulatedStem
 from archiver.demo.emulator import API_KEY, Emulator
+from archiver.demo.kinds import KINDS_EMULATED, names_of
 from archiver.demo.records import FLAT_STEMS, STEMS_OF, Answers, EmulatedTask, Kind
 from tests.fakes.serving import port_of
 from tests.fakes.time import Clock
@@ -100,6 +105,53 @@ def test_record_of_a_success_has_exactly_the_documented_fields(
     assert data["errorCode"] is None
     assert data["errorMessage"] is None
     assert data["response"]["originUrl"] is None
+
+
+def answer_of(api: httpx.Client, kind: KindName, task_id: str) -> Json:
+    return dict(api.get(KINDS[kind].path, params={"taskId": task_id}).json())
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS_EMULATED))
+def test_record_of_each_kind_is_read_as_that_kind_and_its_files_served(
+    emulator: Emulator, api: httpx.Client, cdn: httpx.Client, kind: KindName
+) -> None:
+    stems = {"vocal": b"v" * 50} if kind is KindName.WAV else {"vocal": b"v" * 50, "instrumental": b"i" * 60}
+    task = EmulatedTask(task_id="task-of-a-kind", of=kind, stems=stems, duration=9.0)
+    emulator.add(task)
+    record = record_of(answer_of(api, kind, task.task_id)["data"], kind)
+    assert record.phase is Phase.DONE
+    assert record.created_at == NOON
+    assert {stem.name for stem in record.stems} == set(names_of(task).values())
+    assert {cdn.get(stem.url).content for stem in record.stems} == set(stems.values())
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS_EMULATED))
+def test_id_of_one_kind_is_unknown_to_the_others(emulator: Emulator, api: httpx.Client, kind: KindName) -> None:
+    emulator.add(EmulatedTask(task_id="task-of-a-kind", of=kind, stems={"vocal": b"v"}))
+    for other in KINDS_EMULATED - {kind}:
+        answer = answer_of(api, other, "task-of-a-kind")
+        assert answer["data"] is None
+        assert answer["code"] == (422 if other is KindName.JOBS else 200)
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS_EMULATED))
+@pytest.mark.parametrize(
+    ("answers", "phase"),
+    [
+        ("pending", Phase.PENDING),
+        ("pending_with_error", Phase.PENDING),
+        ("failed", Phase.FAILED),
+        ("callback_exception", Phase.DONE),
+        ("success_without_urls", Phase.DONE),
+    ],
+)
+def test_record_of_each_kind_answers_as_the_task_is_told_to(
+    emulator: Emulator, api: httpx.Client, kind: KindName, answers: Answers, phase: Phase
+) -> None:
+    emulator.add(EmulatedTask(task_id="task-of-a-kind", of=kind, answers=answers, stems={"vocal": b"v"}))
+    record = record_of(answer_of(api, kind, "task-of-a-kind")["data"], kind)
+    assert record.phase is phase
+    assert bool(record.stems) == (answers == "callback_exception")
 
 
 def test_record_of_separate_vocal_names_two_stems_twice(emulator: Emulator, api: httpx.Client) -> None:

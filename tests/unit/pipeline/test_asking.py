@@ -10,6 +10,7 @@ import pytest
 
 from archiver.core.errors import ApiBusy
 from archiver.core.intake import Intake
+from archiver.core.misses import RouteMoved
 from archiver.core.model import Archived, Later, Missing, Phase, RecordInfo, TaskId
 from archiver.core.records.kinds.names import AUTO, KindName
 from archiver.core.said import Said
@@ -133,3 +134,33 @@ def test_retry_of_a_missing_id_asks_all_kinds_anew_and_of_a_known_one_its_own(wo
     world.api.knows(ID, answer(world, KindName.JOBS), kind=KindName.JOBS)
     assert world.go() == Archived()
     assert world.api.asked == [KindName.JOBS]
+
+
+@pytest.fixture
+def moved(world: Path) -> None:
+    """The path of separations, asked first in each round, is gone."""
+    calls = 0
+
+    def fails(call: str, _about: str) -> None:
+        nonlocal calls
+        calls += call == "fetch"
+        if call == "fetch" and calls % len(AUTO) == 1:
+            raise RouteMoved("HTTP 404")
+
+    world.api.before = fails
+
+
+@pytest.mark.usefixtures("moved")
+def test_path_that_is_gone_keeps_no_other_kind_from_being_asked(world: Path) -> None:
+    world.api.knows(ID, answer(world, KindName.JOBS), kind=KindName.JOBS)
+    assert world.go() == Archived()
+    assert world.api.asked == [KindName.JOBS]
+
+
+@pytest.mark.usefixtures("moved")
+def test_path_that_is_gone_says_nothing_of_an_id_that_no_other_kind_knows(world: Path) -> None:
+    for _ in range(3):
+        world.now += timedelta(days=2)
+        outcome = world.go()
+        assert isinstance(outcome, Later)
+        assert outcome.reason.startswith("api.no_route: ")
