@@ -70,10 +70,11 @@ class FakeBody:
 
     def readinto(self, buffer: memoryview) -> int:
         piece = self.audio.data[self.size : self.size + len(buffer)]
-        size = len(piece) // self.audio.blocks
-        for _ in range(self.audio.blocks - 1):
+        blocks = self.audio.blocks if piece else 1
+        size = len(piece) // blocks
+        for _ in range(blocks - 1):
             self._comes(size)
-        self._comes(len(piece) - size * (self.audio.blocks - 1))
+        self._comes(len(piece) - size * (blocks - 1))
         if self.audio.then is not None and self.size + len(piece) >= self.audio.after:
             raise self.audio.then
         buffer[: len(piece)] = piece

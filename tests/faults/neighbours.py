@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
+from operator import ne
 
 from archiver.core.errors import (
     AccessRefused,
@@ -20,6 +22,7 @@ from archiver.core.errors import (
     BodySlow,
     BodyTooLarge,
     KeyRefused,
+    LeaseLost,
     LinkSpent,
     NoCredit,
     OriginBusy,
@@ -27,11 +30,11 @@ from archiver.core.errors import (
     StoreBusy,
 )
 from archiver.core.intake import Intake
-from archiver.core.model import AccountName, Phase, RecordInfo, TaskId
+from archiver.core.model import AccountName, Phase, RecordInfo, Stage, TaskId
 from archiver.core.reports import Overview
 from tests.fakes.downloader import Audio, Scripted
 from tests.fakes.time import NOW
-from tests.fixtures.ledgers import accept
+from tests.fixtures.ledgers import LEASE, accept
 from tests.worlds.path import CDN, PREFIX
 from tests.worlds.simulated import SimulatedPath
 
@@ -39,6 +42,8 @@ SECOND_ACCOUNT = AccountName("second")
 DAY = timedelta(days=1)
 BAD = "bad.example"
 HUGE = 1 << 20
+SLOW = 45
+"""Seconds from which on a transfer is seen to be slow, beside such as take a second."""
 
 
 MovesIn = Callable[[SimulatedPath, Sequence[str]], None]
@@ -52,7 +57,7 @@ class Neighbour:
     name: str
     moves_in: MovesIn
     shown: str
-    """Where `status` shows it at the end."""
+    """Where `status` shows it at the end, or a metric did."""
     leaps: timedelta = timedelta()
     """How long it takes until that."""
     paused: tuple[str, ...] = ()
@@ -187,6 +192,15 @@ def sixteen_stems(path: SimulatedPath, ids: Sequence[str]) -> None:
     path.accept(ids[0])
 
 
+def poison(path: SimulatedPath, ids: Sequence[str]) -> None:
+    """A task at which two processes died, and a third would: it is lost to it as it asks."""
+    path.accept(ids[0])
+    for owner in ("dead-1", "dead-2"):
+        assert path.ledger.claims.claim(owner=owner, now=path.clock(), lease=LEASE, stage=Stage.LIST) is not None
+        path.ledger.claims.release_dead(partial(ne, owner), now=path.clock())
+    fails(path, "fetch bad-", LeaseLost("taken for dead"), 1)
+
+
 AT_BAD = f"origin (host {BAD})"
 PENDING = RecordInfo(Phase.PENDING, flag="PENDING")
 FOR_EVER = 10.0**12
@@ -196,7 +210,7 @@ KINDS: tuple[Neighbour, ...] = (
     Neighbour("another object stands under the key", taken_keys, "refused"),
     Neighbour("the store answers 413 about some keys", at_keys(StoreBusy("413")), "at risk", paused=("store",)),
     Neighbour("the store answers 500 about one key", one(at_keys(StoreBusy("500"))), "at risk", paused=("store",)),
-    Neighbour("the store takes two minutes for some keys", slow_keys, "archived"),
+    Neighbour("the store takes two minutes for some keys", slow_keys, "slow"),
     # the provider
     Neighbour("one id is answered 403", one(told(KeyRefused("code 403"))), "failed", 2 * DAY),
     Neighbour("one id is answered 500", one(told(ApiBusy("code 500"))), "failed", 2 * DAY),
@@ -227,7 +241,7 @@ KINDS: tuple[Neighbour, ...] = (
         "paused",
         paused=(AT_BAD,),
     ),
-    Neighbour("one task of 16 huge stems", sixteen_stems, "archived"),
+    Neighbour("one task of 16 huge stems", sixteen_stems, "slow"),
     # some links of the good host
     Neighbour("links are spent (403)", answering(LinkSpent(status=403)), "at risk"),
     Neighbour(
@@ -243,12 +257,17 @@ KINDS: tuple[Neighbour, ...] = (
     Neighbour("bodies change on the way", answering(BodyChanged("another ETag")), "at risk"),
     # ourselves
     Neighbour("a bug ends each attempt", on_host(ZeroDivisionError("a bug")), "at risk"),  # type: ignore[arg-type]
+    Neighbour("two processes died at one task", poison, "quarantined"),
     Neighbour("the clock jumps by a day, there and back", clock_jumps, "queued"),
 )
 
 
-def seen(overview: Overview) -> Iterator[tuple[str, str]]:
-    """Yield what `status` shows that is no honest task, by the place where it does."""
+def seen(overview: Overview, oldest: float) -> Iterator[tuple[str, str]]:
+    """Yield what `status`, or the metric of the `oldest` transfer, shows that is no honest task, by its place."""
+    if oldest >= SLOW:
+        yield "slow", f"a transfer of {oldest:.0f} s"
+    if overview.quarantined_count:
+        yield "quarantined", f"{overview.quarantined_count} quarantined"
     for state, count in overview.tasks.items():
         yield state.value, f"{count} {state.value}"
     for stem, count in overview.stems.items():

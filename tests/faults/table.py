@@ -78,7 +78,7 @@ simulated time (`tests/worlds/simulated.py`). The neighbour is there a minute be
 
 * **every honest task is archived**
 * **lag**: of 99 in 100 from its coming to its end at most twice that of the same arrivals without the neighbour
-* **visible**: `status` shows the neighbour (last column)
+* **visible**: `status` shows the neighbour, or the metric of the oldest transfer did (last column)
 * **pauses**: only what is in trouble is paused, and no longer than one probe interval after its trouble has ended
 
 To write it anew, after adding a kind:
@@ -86,7 +86,7 @@ To write it anew, after adding a kind:
     .venv/bin/pytest -q -m slow tests/faults/test_neighbourhood.py
     cp var/test-output/neighbourhood.md tests/faults/README.md
 
-| neighbour | archived | lag alone, s | lag beside it, s | ratio | `status` shows |
+| neighbour | archived | lag alone, s | lag beside it, s | ratio | it is seen by |
 |---|---|---|---|---|---|
 """
 

@@ -114,8 +114,8 @@ def beside(kind: Neighbour, arrivals: Arrivals) -> Row:
         path.works(HEAD_START)
         took = lag(path, honest(path, arrivals))
         path.leaps(kind.leaps)
-        shown = dict(seen(overview(path.ledger, now=path.clock())))
-        assert kind.shown in shown, f"not where it should be in status: {shown}"
+        shown = dict(seen(overview(path.ledger, now=path.clock()), path.oldest))
+        assert kind.shown in shown, f"not where it should be seen: {shown}"
         assert {str(pause.subject) for pause in pauses(path.ledger)} <= set(kind.paused)
         ends_well(path)
     return Row(kind.name, arrivals.count, alone(arrivals), took, shown[kind.shown])

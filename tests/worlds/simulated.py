@@ -41,11 +41,14 @@ class SimulatedPath(Path):
 
     def __init__(self, ledger: Ledger, pool: TransferThreads, time: SimulatedTime, **changes: Any) -> None:  # noqa: ANN401 - any field
         self.time = time
+        self.transfers = pool
         self.ends = Ends(time.monotonic)
         dice = random.Random(0)
         self.permits = spread_limiter(REQUESTS, 10, clock=time.monotonic, wait=time.wait)
         given: dict[str, Any] = {"workers": WORKERS, "crowd": pool.crowd, "enough_wait": self._enough_wait, **changes}
         super().__init__(ledger, pool=pool, events=self.ends, jitter=dice.random, **given)
+        self.oldest = 0.0
+        """Seconds that the oldest transfer was under way, at most: as the metric tells."""
         self.arrivals: list[tuple[float, str]] = []
         """Ids to come, the latest first, and at which second."""
         self.on: list[tuple[str, Callable[[str], None]]] = []
@@ -105,6 +108,7 @@ class SimulatedPath(Path):
                 self.dispatcher.renew()
             self.breakers.reload()
             self.dispatcher.pump()
+            self.oldest = max(self.oldest, self.transfers.oldest())
             self.time.run_to(second + 1)
         assert self.dispatcher.fault is None
 
