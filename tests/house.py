@@ -38,6 +38,7 @@ from archiver.app.tunables import tunables
 from archiver.commands.app import app
 from archiver.commands.format import jsonable
 from archiver.core.capabilities import Capabilities, CreateOnly, Proof
+from archiver.core.exclusion import Exclusion
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Claim, Outcome, Policy
 from archiver.logs import configure
 from archiver.pipeline.breakers import Breakers
@@ -152,6 +153,7 @@ def archiver_on(
     cancelled: Callable[[], bool] = lambda: False,
     checkpoint: Checkpoint = unobserved,
     steady: Callable[[], float] | None = None,
+    exclusion: Exclusion | None = None,
 ) -> Archiver:
     """Build the path of one task; without a pool its stems are moved in the calling thread."""
     return Archiver(
@@ -170,6 +172,7 @@ def archiver_on(
             look=SecondLook(clock, steady or (lambda: clock().timestamp()), Policy().missing_after),
             cancelled=cancelled,
             checkpoint=checkpoint,
+            exclusion=Exclusion() if exclusion is None else exclusion,
         )
     )
 

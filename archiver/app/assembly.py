@@ -7,7 +7,7 @@ import platform
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
 
@@ -18,6 +18,7 @@ from archiver.app.ledger import on_server
 from archiver.app.machine import THIS_MACHINE, Machine
 from archiver.app.places import store_name, store_place
 from archiver.core.errors import SettingsFault
+from archiver.core.exclusion import Exclusion
 from archiver.core.keys import probe_key
 from archiver.core.model import Policy
 from archiver.pipeline.breakers import Breakers
@@ -60,6 +61,7 @@ class Parts:
     watch: TaskWatch
     presence: Presence
     proof: StoreProof
+    exclusion: Exclusion = field(default_factory=Exclusion)
 
     @property
     def housekeeping(self) -> Housekeeping:
@@ -151,7 +153,8 @@ def assembled(
         context = _dispatch_context(settings, role, adapters, breakers, log=log, progress=progress, machine=machine)
         dispatcher = _dispatcher(role, adapters, context, archiver.archive)
         presence = _presence(role, adapters, breakers, dispatcher, machine)
-        parts = Parts(role, settings, machine, log, adapters, breakers, dispatcher, watch, presence, proof)
+        exclusion = archiver.context.exclusion
+        parts = Parts(role, settings, machine, log, adapters, breakers, dispatcher, watch, presence, proof, exclusion)
         parts.begin()
         yield parts
         presence.end()
@@ -247,27 +250,21 @@ def _archiver(
     observer: Observer,
     machine: Machine,
 ) -> Archiver:
-    outside = Outside(
-        accounts=adapters.accounts,
-        downloader=adapters.downloader,
-        store=adapters.store,
-        progress=adapters.ledger.progress,
-        uploads=adapters.ledger.uploads,
-        breakers=breakers,
-        pool=adapters.transfers,
-        ensure_proof=proof.ensure,
-    )
+    ledger, pool = adapters.ledger, adapters.transfers
+    sides = adapters.accounts, adapters.downloader, adapters.store
+    outside = Outside(*sides, ledger.progress, ledger.uploads, breakers, pool, proof.ensure)
     policy = policy_of(settings, called=settings.callback.enabled and role is not Role.BACKFILL)
     context = TaskContext(
-        outside=outside,
-        owner=adapters.owner,
-        prefix=settings.store.prefix,
-        policy=policy,
-        version=__version__,
-        clock=machine.clock,
-        jitter=random.random,
-        log=log,
-        observer=observer,
+        outside,
+        adapters.owner,
+        settings.store.prefix,
+        policy,
+        __version__,
+        machine.clock,
+        random.random,
+        log,
+        observer,
+        exclusion=Exclusion(settings.download.exclude),
         look=SecondLook(machine.clock, machine.steady, policy.missing_after),
         cancelled=adapters.cancelled.is_set,
         is_best_effort=lambda: proof.is_best_effort,

@@ -14,6 +14,7 @@ from archiver.app.adapters import open_accounts
 from archiver.app.clock import utc_now
 from archiver.app.ledger import open_ledger
 from archiver.core.errors import ArchiverError, LedgerAbsent
+from archiver.core.exclusion import Exclusion
 from archiver.core.intake import Intake
 from archiver.core.keys import object_key
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Phase, RecordInfo, StemName, TaskId
@@ -64,7 +65,7 @@ def preview(settings: Settings, intakes: Iterable[Intake], *, limit: int | None,
         with suppress(LedgerAbsent):
             ledger = stack.enter_context(closing(open_ledger(settings, create=False)))
         accounts = stack.enter_context(closing(open_accounts(settings, log, ledger=ledger)))
-        look = _Look(settings.store.prefix, ledger, accounts)
+        look = _Look(settings.store.prefix, ledger, accounts, Exclusion(settings.download.exclude))
         yield from look.at(intakes, limit)
 
 
@@ -75,6 +76,7 @@ class _Look:
     prefix: str
     ledger: SqlLedger | None
     accounts: KieAccounts
+    exclusion: Exclusion
 
     def at(self, intakes: Iterable[Intake], limit: int | None) -> Iterator[Preview]:
         """Yield what would be done about each id, until `limit` of those that there is work on."""
@@ -122,7 +124,7 @@ class _Look:
         except ArchiverError as error:
             return Preview(task_id, f"{error.code}: {error}" + (f"; {error.hint}" if error.hint else ""))
         stored = set() if row is None else {stem.name for stem in row.stems if stem.state is StemState.STORED}
-        wanted = [stem for stem in record.stems if stem.name not in stored]
+        wanted = [stem for stem in self.exclusion.applied_to(record).stems if stem.name not in stored]
         stems = tuple(self._stem(task_id, stem.not_taken or shown_url(stem.url), stem.name) for stem in wanted)
         says = f"{record.phase.value}, {_means(record, len(stems))}{'' if row is None else _busy(row)}"
         nothing = record.phase is Phase.FAILED and not stems

@@ -42,6 +42,7 @@ def tunables(parts: Parts) -> Mapping[str, Tune]:
         "download.concurrency_max": resize,
         "download.bandwidth": lambda new: adapters.throttle.change(new.download.bandwidth),
         "download.allowed_hosts": lambda new: adapters.downloader.allow_hosts(new.download.allowed_hosts),
+        "download.exclude": lambda new: parts.exclusion.change(new.download.exclude),
     }
     if isinstance(dispatcher, LocalDispatcher):
         tunes["download.tasks_in_flight"] = lambda new: dispatcher.resize(new.download.tasks_in_flight)

@@ -29,7 +29,7 @@ from archiver.core.model import (
     Yielded,
 )
 from archiver.core.records.kinds.names import KindName
-from archiver.core.records.record import left_out_of
+from archiver.core.records.record import record_in
 from archiver.core.states import StemState, TaskState
 from archiver.core.text import host_of
 from archiver.core.transfer import Transfer
@@ -239,6 +239,7 @@ class TaskAttempt:
 
     def _write_sidecars(self, now: datetime) -> None:
         context, claim, store = self._context, self._listing.claim, self._out.store
+        read = record_in(claim.document, claim.kind or KindName.SEPARATION)
         record = claim.document.encode()
         store.put_document(record_key(context.prefix, claim.task_id), record, same=lambda theirs: theirs == record)
         context.checkpoint("record.put")
@@ -248,7 +249,7 @@ class TaskAttempt:
             version=context.version,
             now=now,
             best_effort=context.is_best_effort(),
-            left_out=left_out_of(claim.document, claim.kind or KindName.SEPARATION),
+            left_out=context.exclusion.left_out_of(read, self._listing.rows),
         )
         store.put_document(
             manifest_key(context.prefix, claim.task_id),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from archiver.core.exclusion import Exclusion
 from archiver.core.model import Policy
 from archiver.pipeline.breakers import Breakers
 from archiver.pipeline.kept import KeptTransfers
@@ -51,3 +52,4 @@ class TaskContext:
     checkpoint: Checkpoint = unobserved
     watch: Watch = UNWATCHED
     kept: KeptTransfers = field(default_factory=KeptTransfers)
+    exclusion: Exclusion = field(default_factory=Exclusion)

@@ -135,7 +135,7 @@ class Listing:
         return self.claim.state is TaskState.LISTED or (young and not self.claim.asks)
 
     def _list(self, record: RecordInfo, listed: plan.Listed, now: datetime) -> None:
-        known = set(self.rows)
+        known, record = set(self.rows), self._context.exclusion.applied_to(record)
         deadline = min(listed.deadline, self.claim.deadline or listed.deadline)
         claim = self._out.progress.listed(self.claim, record, deadline, settled=listed.settled, now=now)
         with self._lock:

@@ -60,13 +60,8 @@ Rate = Annotated[
 ]
 Bandwidth = Annotated[Timetable, BeforeValidator(parse_bandwidth), Written(show_bandwidth)]
 Count = Annotated[int, BeforeValidator(parse_count), AfterValidator(rules.at_least_one)]
-Host = Annotated[
-    str,
-    BeforeValidator(rules.lower),
-    AfterValidator(
-        rules.matching(r"(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?|[0-9a-f:]+", "host names such as cdn.example.com")
-    ),
-]
+Host = Annotated[str, BeforeValidator(rules.lower), AfterValidator(rules.host)]
+FilePatterns = Annotated[tuple[str, ...], BeforeValidator(parse_list), AfterValidator(rules.file_patterns)]
 
 
 def _revealed(secret: SecretStr | None) -> str:
@@ -201,6 +196,7 @@ class Download(Section):
     read_timeout: Duration = timedelta(seconds=30)
     buffer_budget: Size = 192 * MIB
     allowed_hosts: Annotated[tuple[Host, ...], BeforeValidator(parse_list)] = Field((), examples=[["file.example.com"]])
+    exclude: FilePatterns = Field((), examples=[["image", "lyrics-*"]])
     allow_http: bool = False
     allow_private_addresses: bool = False
     proxy: Annotated[SecretStr, AfterValidator(rules.proxy)] | None = Field(

@@ -21,6 +21,7 @@ LONGEST_SPAN = timedelta(days=3650)
 
 _TAG_NAME = re.compile(r"[A-Za-z0-9 +=._:/@-]{1,128}")
 _TAG_VALUE = re.compile(r"[A-Za-z0-9 +=._:/@-]{0,256}")
+_FILE_PATTERN = re.compile(r"[a-z0-9_*?-]{1,80}")
 _HOST_PORT = re.compile(
     r"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9-]{1,63}\.)*+[A-Za-z0-9-]{1,63}):([0-9]{1,5})",
 )
@@ -42,6 +43,14 @@ def at_least_one(number: int) -> int:
     return number
 
 
+def file_patterns(patterns: Sequence[str]) -> Sequence[str]:
+    """Let nothing through that can be no file's name or class of media; write them in lower case."""
+    lowered = tuple(pattern.lower() for pattern in patterns)
+    if not all(_FILE_PATTERN.fullmatch(pattern) for pattern in lowered):
+        raise ValueError("must be audio, image, video, text, or names of files such as lyrics-*")
+    return lowered
+
+
 def matching(pattern: str, meaning: str) -> Callable[[str], str]:
     """Return a rule for texts that match `pattern` as a whole; `meaning` says so in words."""
     rule = re.compile(pattern, re.ASCII)
@@ -52,6 +61,9 @@ def matching(pattern: str, meaning: str) -> Callable[[str], str]:
         return text
 
     return check
+
+
+host = matching(r"(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?|[0-9a-f:]+", "host names such as cdn.example.com")
 
 
 def lower(value: object) -> object:

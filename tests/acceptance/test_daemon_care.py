@@ -144,6 +144,7 @@ def test_sighup_tells_all_faults_or_lets_what_can_change_take_effect_and_names_w
                 "tasks_in_flight": 2,
                 "bandwidth": "9MiB",
                 "allowed_hosts": ["cdn.example.com"],
+                "exclude": ["image"],
             },
             "store": {"prefix": "elsewhere/"},
         }
@@ -160,6 +161,7 @@ def test_sighup_tells_all_faults_or_lets_what_can_change_take_effect_and_names_w
             "download.tasks_in_flight",
             "download.bandwidth",
             "download.allowed_hosts",
+            "download.exclude",
         }
         assert reloaded["needs_restart"] == ["store.prefix"]
         refused = enqueued(site, "refused-01")

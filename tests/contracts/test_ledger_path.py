@@ -274,11 +274,28 @@ def test_archived_with_a_stem_that_is_not_stored_is_illegal(ledger: Ledger, last
     assert shown(ledger).state is TaskState.LISTED
 
 
-def test_archived_without_any_stem_is_illegal(ledger: Ledger) -> None:
+def test_archived_without_any_stem_is_illegal_while_more_may_be_listed(ledger: Ledger) -> None:
+    take_in(ledger, 1)
+    mine = relisted(ledger, claim(ledger), record(), settled=False)
+    with pytest.raises(IllegalMove):
+        finish(ledger, mine, Archived())
+
+
+def test_archived_or_lost_without_listing_is_illegal(ledger: Ledger) -> None:
+    take_in(ledger, 1)
+    mine = claim(ledger)
+    for outcome in (Archived(), Lost("gone")):
+        with pytest.raises(IllegalMove):
+            finish(ledger, mine, outcome)
+
+
+def test_settled_task_of_which_nothing_was_wanted_is_archived_and_never_lost(ledger: Ledger) -> None:
     take_in(ledger, 1)
     mine = relisted(ledger, claim(ledger), record())
     with pytest.raises(IllegalMove):
-        finish(ledger, mine, Archived())
+        finish(ledger, mine, Lost("gone"))
+    finish(ledger, mine, Archived())
+    assert shown(ledger).state is TaskState.ARCHIVED
 
 
 @pytest.mark.parametrize("last", [None, StemEvent.REFUSED, StemEvent.STORED])

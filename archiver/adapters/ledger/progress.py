@@ -324,10 +324,14 @@ def _finish(db: Connection, task: AnyRow, outcome: Outcome, record: RecordInfo |
 
 
 def _check_stems(db: Connection, task: AnyRow, *, only: set[StemState], one_of: StemState) -> None:
-    """Raise IllegalMove unless every stem is in one of the states `only`, and at least one in `one_of`."""
+    """Raise IllegalMove unless every stem is in one of the states `only`, and at least one in `one_of`.
+
+    A settled task may have none at all: nothing of it was wanted.
+    """
     query = select(stems.c.state, func.count()).where(stems.c.task_id == task.task_id).group_by(stems.c.state)
     counts = {state: count for state, count in db.execute(query)}  # noqa: C416 - dict(rows) does not type-check
-    if not counts.keys() <= only or one_of not in counts:
+    is_empty = not counts and task.settled and one_of is StemState.STORED
+    if not counts.keys() <= only or (one_of not in counts and not is_empty):
         standing = ", ".join(f"{count} {state}" for state, count in sorted(counts.items())) or "none"
         raise IllegalMove(f"task {task.task_id} cannot end so with these stems: {standing}")
 

@@ -59,11 +59,6 @@ def record_in(document: str, kind: KindName = KindName.SEPARATION) -> RecordInfo
     return record_of(json_in(document), kind)
 
 
-def left_out_of(document: str, kind: KindName = KindName.SEPARATION) -> tuple[LeftOut, ...]:
-    """Return what is left out of the record that `document` holds; never raises."""
-    return record_in(document, kind).left_out
-
-
 def _separation(data: Mapping[str, object], row: Kind, phase: Phase) -> _Read:
     audio, left_out = audio_of(data)
     return named(audio, awaited=_awaited(phase)), tuple(left_out), facts_of(data, row)

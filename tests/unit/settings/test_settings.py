@@ -489,6 +489,7 @@ def test_file_that_cannot_be_used_is_a_fault_beside_the_others(
         ("download.bandwidth", "512", "is no bandwidth (a size with its unit, or off)"),
         ("download.bandwidth", "08:00,512KiB 8:00,off", "names a time twice"),
         ("download.allowed_hosts", "https://a.example.com", "must be host names"),
+        ("download.exclude", "image,my file", "must be audio, image, video, text, or names of files"),
         ("download.allow_http", "perhaps", "must be a valid boolean"),
         ("download.proxy", "socks5://proxy:1", "must begin with"),
         ("ledger.url", "postgresql+psycopg://u:pw@h", "must name the database"),
