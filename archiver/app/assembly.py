@@ -32,6 +32,7 @@ from archiver.service.housekeeping import Housekeeping, abort_strays
 from archiver.service.liveness import TaskWatch
 from archiver.service.presence import Presence
 from archiver.service.proof import FirstProof, StoreProof, renewed
+from archiver.service.restart import notice_set_back
 from archiver.service.shutdown import Shutdown, drain
 from archiver.settings import Settings
 
@@ -73,6 +74,7 @@ class Parts:
         """Free what dead processes held, and prove the store where this one writes; raise StoreUnfit, LedgerFault."""
         self.dispatcher.renew()
         self.housekeeping.free_leases()
+        notice_set_back(self.adapters.ledger.processes, self.adapters.ledger.claims, self.machine.clock, self.log)
         if self.role is not Role.RUN or self.adapters.engine is None:
             FirstProof(self.proof, self.breakers).take()
         self.presence.begin()
@@ -102,7 +104,9 @@ class Parts:
 
     def clock_set_back(self, by: timedelta) -> None:
         """Let nothing wait for longer because the wall clock was set back; raise LedgerFault."""
-        self.adapters.ledger.claims.clock_set_back(by, now=self.machine.clock())
+        now = self.machine.clock()
+        self.adapters.ledger.claims.clock_set_back(by, now=now)
+        self.adapters.ledger.processes.take_back(now=now)
 
     def stop(self, shutdown: Shutdown) -> None:
         """Drain, then give back every lease; raise LedgerFault."""

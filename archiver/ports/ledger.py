@@ -327,6 +327,12 @@ class Processes(Protocol):
     def end(self, owner: str, *, now: datetime) -> None:
         """Write down that it ended in order."""
 
+    def ahead(self, *, now: datetime) -> timedelta:
+        """Return by how much the last note of a process that works no more is later than `now`; zero where none is."""
+
+    def take_back(self, *, now: datetime) -> None:
+        """Have noted such at `now`, so that they are ahead of it no longer."""
+
 
 class Proofs(Protocol):
     """What buckets were proven to do. A store is named by endpoint, bucket and the settings that a proof holds for."""

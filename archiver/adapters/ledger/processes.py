@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, delete, exists, func, or_, select, update
 
 from archiver.adapters.ledger.database.base import insert
 from archiver.adapters.ledger.database.transactions import LedgerPart
@@ -14,6 +14,10 @@ from archiver.core.reports import Process
 
 REMEMBERED = timedelta(days=7)
 """The time for which a process that ended or died is remembered."""
+
+
+_GONE = or_(processes.c.ended_at.is_not(None), ~exists().where(owners.c.owner == processes.c.owner))
+"""Those that ended, or died and were struck off the record."""
 
 
 class SqlProcesses(LedgerPart):
@@ -36,6 +40,18 @@ class SqlProcesses(LedgerPart):
         """See Processes."""
         with self._db.write(passing=True) as db:
             db.execute(update(processes).where(processes.c.owner == owner).values(ended_at=now, seen_at=now))
+
+    def ahead(self, *, now: datetime) -> timedelta:
+        """See Processes."""
+        with self._db.read() as db:
+            latest = db.scalar(select(func.max(processes.c.seen_at)).where(_GONE))
+        return timedelta() if latest is None else max(timedelta(), latest - now)
+
+    def take_back(self, *, now: datetime) -> None:
+        """See Processes."""
+        its = update(processes).where(_GONE, processes.c.seen_at > now)
+        with self._db.write(passing=True) as db:
+            db.execute(its.values(seen_at=now))
 
 
 def all_processes(db: Connection) -> Sequence[Process]:

@@ -31,6 +31,12 @@ class Notes:
     def end(self, _owner: str, *, now: datetime) -> None:
         self.ended = now >= NOW
 
+    def ahead(self, *, now: datetime) -> timedelta:
+        raise AssertionError(now)
+
+    def take_back(self, *, now: datetime) -> None:
+        raise AssertionError(now)
+
 
 def _presence(notes: Notes, time: SimpleNamespace) -> Presence:
     return Presence(notes, "us", "run", "here", 7, clock=lambda: time.now, doing=lambda: "2 tasks in flight")
