@@ -103,7 +103,7 @@ def test_sighup_changes_the_rates_of_accounts_and_asks_for_a_restart_where_they_
         daemon.wait_event("daemon.started")
         slow = [f"of-second-{number}" for number in range(3)]
         with site.queue.open("a") as queue:
-            queue.write("".join(f"{name} account=second\n" for name in slow))
+            queue.write("".join(f"{name} kind=separation account=second\n" for name in slow))
         daemon.wait_event("record.fetched", task_id=slow[0])
         second(100)
         daemon.signal(signal.SIGHUP)
