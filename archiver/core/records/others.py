@@ -193,8 +193,11 @@ class _Found:
 
     def _kind(self, name: str) -> str:
         documented = not self.rules.numbered and name in self.rules.known
-        kinds = (what_else(word, self.leaf.text, documented=documented) for word in self.words)
-        return next(filter(None, kinds), "")
+        for at, word in enumerate(dict.fromkeys(self.words)):  # the ending is the same for each
+            kind = what_else(word, self.leaf.text, documented=documented or at > 0)
+            if kind:
+                return kind
+        return ""
 
     def _group(self) -> str:
         return slug_of(text_of(first_of(self.leaf.entry, "stem_type_group_name", "stemTypeGroupName", "stem_name")))

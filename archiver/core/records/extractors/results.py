@@ -28,7 +28,8 @@ from archiver.core.records.names import field_name, words_of
 from archiver.core.records.others import Rules, inputs_and, others_in
 from archiver.core.records.separation import FLAT_STEMS, audio_of
 
-MOST_VALUES: Final = 100_000
+MOST_VALUES: Final = 20_000
+MOST_SEPARATIONS: Final = 50
 """Values that are looked at for their shape; addresses beyond are found all the same."""
 
 _FIRST: Final = ("result_json", "response")
@@ -82,21 +83,22 @@ def results_of(data: Mapping[str, object], kind: Kind) -> Results:
 
 def _add_shapes(results: Results, record: Mapping[str, object], kind: Kind) -> None:
     shapes, inputs = [_SHAPES[each] for each in kind.extractors if each in _SHAPES], _rules_of(kind.name).inputs
-    separated = Extractor.ORIGIN_DATA in kind.extractors
-    todo = _below(Value(record, "", ""), inputs)
     if Extractor.JSON in kind.extractors:
         results.add(notes_in(Value(record, "", "data")) or Finds())
+    separations = MOST_SEPARATIONS if Extractor.ORIGIN_DATA in kind.extractors else 0
+    todo = [(each, False) for each in _below(Value(record, "", ""), inputs)]
     for _ in range(MOST_VALUES):
         if not todo:
             break
-        value = todo.pop()
+        value, within = todo.pop()
         finds = next((found for shape in shapes if (found := shape(value)) is not None), None)
         if finds is not None:
             results.add(finds)
             continue
-        if separated:
+        if separations and not within and _is_separation(value):
             results.add(_separation_in(value, _rules_of(kind.name)))
-        todo += _below(value, inputs)
+            separations, within = separations - 1, True
+        todo += [(each, within) for each in _below(value, inputs)]
 
 
 def _below(value: Value, inputs: re.Pattern[str]) -> list[Value]:
@@ -123,10 +125,12 @@ def _rules_of(name: KindName) -> Rules:
     return Rules(FLAT_STEMS, kind.media, numbered=True, inputs=inputs_and(*kind.inputs))
 
 
+def _is_separation(value: Value) -> bool:
+    return isinstance(value.value, dict) and any(_SEPARATION.fullmatch(words_of(key)) for key in value.value)
+
+
 def _separation_in(value: Value, rules: Rules) -> Finds:
-    """Read stems, flat or listed, as those of a separation."""
-    if not isinstance(value.value, dict) or not any(_SEPARATION.fullmatch(words_of(key)) for key in value.value):
-        return Finds()
+    """Read stems, flat or listed, as those of a separation, and all else that stands below them."""
     items, left_out = audio_of({"response": value.value}, rules)
     return Finds(
         tuple(replace(item, field=f"{value.field}.{item.field}") for item in items),

@@ -9,6 +9,7 @@ from archiver.core.records.extractors.shape import Finds, Value, objects_in
 from archiver.core.records.fields import text_of
 from archiver.core.records.items import Item
 from archiver.core.records.kinds.names import Media
+from archiver.core.records.others import MOST
 
 _OF_LYRICS: Final = ("data", "lyrics_data", "lyrics")
 
@@ -31,7 +32,7 @@ def texts_in(value: Value) -> Finds | None:
         return _timed(value)
     if value.key not in _OF_LYRICS:
         return None
-    found = [(at, entry) for at, entry in objects_in(value) if text_of(entry.get("text")).strip()]
+    found = [(at, entry) for at, entry in objects_in(value)[:MOST] if text_of(entry.get("text")).strip()]
     if not found:
         return None
     return Finds(

@@ -14,7 +14,7 @@ from archiver.core.records.document import text_as_kept
 from archiver.core.records.extractors.shape import Finds, Value, objects_in
 from archiver.core.records.facts import Track
 from archiver.core.records.fields import duration_of, first_of, id_of, moment_of, text_of
-from archiver.core.records.items import Item
+from archiver.core.records.items import MAX_STEMS, Item
 from archiver.core.records.kinds.names import Media
 from archiver.core.records.left_out import LeftOut
 from archiver.core.records.names import field_name, words_of
@@ -29,7 +29,7 @@ _FALLBACK: Final = "another address of the same file"
 
 def tracks_in(value: Value) -> Finds | None:
     """Read `sunoData`, and what looks like it: objects with an id and an audio's address."""
-    found = [(at, entry) for at, entry in objects_in(value) if _is_track(entry)]
+    found = [(at, entry) for at, entry in objects_in(value)[:MAX_STEMS] if _is_track(entry)]
     if not found:
         return None
     items: list[Item] = []

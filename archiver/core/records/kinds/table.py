@@ -14,7 +14,7 @@ from archiver.core.model import Phase
 from archiver.core.records.kinds.names import KindName, Media
 from archiver.core.records.kinds.row import WORDS, Extractor, Kind, Retention
 
-_LARGE: Final = 8 << 20
+_LARGE: Final = 4 << 20
 """Bytes of an answer that holds whole results, MIDI say."""
 
 _INTEGERS: Final = {"0": Phase.PENDING, "1": Phase.DONE, "2": Phase.FAILED, "3": Phase.FAILED}

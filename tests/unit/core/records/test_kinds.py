@@ -249,3 +249,48 @@ def test_document_gives_the_same_names_and_contents_when_it_is_read_again(exampl
 def test_name_of_a_track_is_fit_for_a_key(entry: Mapping[str, object]) -> None:
     (stem,) = record_of({"response": {"sunoData": [entry]}}, KindName.MUSIC).stems
     assert stem.name in ("01-x", "01-7")
+
+
+def nested(stems: list[str]) -> object:
+    inner: object = {}
+    for url in stems:
+        inner = {"vocal_url": url, "more": inner}
+    return inner
+
+
+URLS = [f"https://a.test/{number}" for number in range(3000)]
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        "[" * 100_000 + "]" * 100_000,
+        '{"a":' * 20_000,
+        {"resultUrls": URLS},
+        {"data": [{"id": f"{at:08}", "audio_url": url, "source_audio_url": f"{url}?"} for at, url in enumerate(URLS)]},
+        {"data": [{"text": f"la {url}", "title": "x"} for url in URLS]},
+        [{"vocal_url": url} for url in URLS],
+        nested(URLS[:300]),
+        [{"a": {}}] * 10_000,
+        '"' * 100_000,
+        '{"a":"' + "\\" * 100_001,
+    ],
+    ids=[
+        "deep",
+        "deep and cut",
+        "urls",
+        "tracks",
+        "texts",
+        "stems",
+        "nested stems",
+        "objects",
+        "quotes",
+        "backslashes",
+    ],
+)
+def test_result_is_bounded_however_large_or_deep_it_is_and_what_is_beyond_is_named(result: object) -> None:
+    record = job(result)
+    assert len(record.stems) <= 201
+    assert len(record.left_out) <= 2000
+    if len(record.stems) == 201:
+        assert record.stems[-1].not_taken
