@@ -240,7 +240,13 @@ class Backfill:
         return self._seen
 
     def _verdict(self, give_up: datetime) -> Verdict | None:
-        """Return how it ends, or None to go on waiting."""
+        """Return how it ends, or None to go on waiting; an end is by a count of this moment, not by an older one."""
+        if self._judged(give_up) is None:
+            return None
+        self._look_at = None
+        return self._judged(give_up)
+
+    def _judged(self, give_up: datetime) -> Verdict | None:
         work = self._standing().left
         if not work.tasks:
             return Verdict.DONE
