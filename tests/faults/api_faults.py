@@ -83,7 +83,7 @@ def _busy() -> Iterator[Fault]:
         yield _api(f"{status} in both layers", End.RETRIED, busy, _http(status))
     yield _api("502 with an HTML page", End.RETRIED, busy, _text(502))
     yield _api("503 with an HTML page", End.RETRIED, busy, _text(503))
-    yield _api("404 with an HTML page: a wrong path", End.RETRIED, busy, _text(404))
+    yield _api("404 with an HTML page: a wrong path", End.RETRIED, "api.no_route", _text(404))
     for code in (405, 429, 430, 433):
         yield _api(f"{code} in the body: slow down", End.RETRIED, throttled, _body(code))
     yield _api("429 in both layers, without Retry-After", End.RETRIED, throttled, _http(429))
