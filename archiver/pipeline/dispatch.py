@@ -385,7 +385,8 @@ class LocalDispatcher:
             untried_first=crowded,
         )
         if stage is Stage.STORE:
-            return take(untried_only=full)
+            # What a try has failed of may ask for links anew, and would hold a thread while it waits for a permit.
+            return take(untried_only=full or (crowded and bool(self._context.enough_wait(first=False))))
         blocked, enough_wait = set(self._context.breakers.blocked_accounts()), self._context.enough_wait
         if alone_from is not None:
             return take(blocked_accounts=blocked, untried_only=full)

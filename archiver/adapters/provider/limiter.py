@@ -26,7 +26,7 @@ LINE = 1.0
 HELD = 60.0
 """Seconds after a request that went first for which permits are held for the next of them."""
 
-FIRST_AT_ONCE, OTHERS_AT_ONCE, OTHERS_BESIDE = 0.75, 0.5, 0.6
+FIRST_AT_ONCE, OTHERS_AT_ONCE, OTHERS_BESIDE = 0.75, 0.5, 0.75
 """The parts of the permits that are used without spacing: for those who go first, for others, ...
 
 ... and the most that all may have used when one of the others comes, while permits are held.

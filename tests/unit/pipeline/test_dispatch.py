@@ -271,6 +271,26 @@ def pump_until(dispatcher: LocalDispatcher, done: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+def test_one_worker_in_four_stores_what_failed_before_while_enough_wait_for_permits(
+    ledger: Ledger, clock: Clock
+) -> None:
+    """It may ask for links anew, and would hold a transfer thread while it waits."""
+    names = [f"tried-{number}-00" for number in range(3)]
+    for name in names:
+        listed(ledger, name, NOW + timedelta(days=1))
+        claim = ledger.claims.claim(owner="setup", now=NOW, lease=LEASE, stage=Stage.STORE, untried_only=True)
+        assert claim is not None
+        finish(ledger, claim, Later(NOW, "spent", fault=True), now=NOW)
+    enough = {DEFAULT_ACCOUNT}
+    dispatcher, archive, go_on = held_up(ledger, clock, names, enough_wait=lambda *, first: () if first else enough)
+    pump_until(dispatcher, lambda: len(archive.order) == 1)
+    assert dispatcher.pump() == 0
+    enough.clear()
+    pump_until(dispatcher, lambda: len(archive.order) == 3)
+    go_on.set()
+    assert dispatcher.wait_idle(20)
+
+
 @pytest.mark.parametrize("how", ["failed", "not ready"])
 def test_dispatcher_whose_workers_are_all_at_what_was_tried_before_begins_what_was_not(
     ledger: Ledger, clock: Clock, how: str
