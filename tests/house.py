@@ -136,6 +136,10 @@ def breakers_on(
     return Breakers(ledger.pauses, clock, log, accounts)
 
 
+SETTLES_AT_ONCE = Policy(settled_after=timedelta(0))
+"""For tasks of one file: it is not waited for another."""
+
+
 def archiver_on(
     ledger: Ledger,
     breakers: Breakers,
@@ -154,6 +158,7 @@ def archiver_on(
     checkpoint: Checkpoint = unobserved,
     steady: Callable[[], float] | None = None,
     exclusion: Exclusion | None = None,
+    policy: Policy = SETTLES_AT_ONCE,
 ) -> Archiver:
     """Build the path of one task; without a pool its stems are moved in the calling thread."""
     return Archiver(
@@ -163,7 +168,7 @@ def archiver_on(
             ),
             owner=owner,
             prefix=prefix,
-            policy=Policy(),
+            policy=policy,
             version="test",
             clock=clock,
             jitter=jitter,

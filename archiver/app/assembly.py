@@ -236,6 +236,7 @@ def policy_of(settings: Settings, *, called: bool = False) -> Policy:
         retry_first=schedule.retry_first,
         retry_max=schedule.retry_max,
         missing_after=schedule.missing_after,
+        settled_after=schedule.settled_after,
         at_risk=schedule.at_risk,
         min_rate=settings.download.min_rate,
         max_stem_bytes=settings.download.max_stem_bytes,

@@ -330,6 +330,7 @@ class Policy:
     retry_first: timedelta = timedelta(seconds=5)
     retry_max: timedelta = timedelta(hours=1)
     missing_after: timedelta = timedelta(hours=24)
+    settled_after: timedelta = timedelta(minutes=5)
     at_risk: timedelta = timedelta(hours=48)
     min_rate: float = 1024
     """Bytes a second, with `max_stem_bytes` and the deadline: the time that one file may take."""

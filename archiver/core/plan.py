@@ -19,6 +19,15 @@ from archiver.core.model import (
     StemRow,
 )
 from archiver.core.records.kinds.names import AUTO
+from archiver.core.records.kinds.table import KINDS
+from archiver.core.settling import (
+    EMPTY_FOR,
+    SAME_ERROR_FOR,
+    is_bare,
+    is_settled,
+    retention_of,
+    said_for,
+)
 from archiver.core.states import StemEvent, StemState, TaskState
 
 GONE_ANSWERS_TO_LOSE = 3
@@ -35,9 +44,6 @@ TRIES_OF_ONE_KEY = 12
 
 TRIES_OF_ONE = 12
 """Failed tries, over some hours, after which one is refused for whom alone the provider or the store is always busy."""
-
-SOURCE_MIX = "origin"
-"""The name of the audio that was separated, where a record lists it; it is no stem."""
 
 SLOW_RETRY = timedelta(hours=6)
 """The wait before a refused stem is tried again by itself, as long as its audio may exist."""
@@ -74,13 +80,13 @@ ZONES = timedelta(days=1)
 
 
 def deadline_of(record: RecordInfo, accepted_at: datetime, policy: Policy) -> datetime:
-    """Return when the audio may vanish: retention after the task's creation, the safe reading of the docs.
+    """Return when the files may vanish: their kind's retention after the task's creation, the safe reading of the docs.
 
     The earliest of creation, completion and our acceptance of the id counts: a time without its zone may be read
     hours late.
     """
     began = _began(record, accepted_at)
-    return min(began, record.completed_at or began) + policy.retention
+    return min(began, record.completed_at or began) + retention_of(record.kind, policy).urgency
 
 
 def _began(record: RecordInfo, accepted_at: datetime) -> datetime:
@@ -99,8 +105,8 @@ def resolve(
     sure = now if sure is None else sure
     age = sure - (claim.first_asked_at or sure)
     again = _ask_again(claim, now, policy, jitter)
-    if record.stems and not (record.phase is Phase.FAILED and _is_bare(record)):
-        settled = _is_whole(record) or age > policy.missing_after
+    if record.stems and not (record.phase is Phase.FAILED and is_bare(record)):
+        settled = is_settled(claim, record, sure, policy) or age > policy.missing_after
         return Listed(deadline=deadline_of(record, claim.accepted_at, policy), settled=settled)
     if record.phase is Phase.FAILED:
         return Failed(_blame(record))
@@ -111,35 +117,34 @@ def resolve(
                 "account's, or older than two months?)"
             )
         return Later(again, f"the provider does not know this id yet, asked as {_asked_as(claim)}")
+    why_not = _fruitless(claim, record, sure, policy)
+    if why_not:
+        return Failed(why_not)
     if record.phase is Phase.DONE:
-        if age > policy.missing_after:
-            return Failed("the provider reports success but lists no audio")
-        return Later(again, "the provider reports success but lists no audio yet")
+        return Later(again, f"{_EMPTY} yet")
+    faulty = record.error_code or record.error_message
+    return Later(again, f"still pending, with an error: {_blame(record)}" if faulty else "the provider is not ready")
+
+
+_EMPTY = "the provider reports success but lists no audio"
+
+
+def _fruitless(claim: Claim, record: RecordInfo, sure: datetime, policy: Policy) -> str:
+    """Return why a record without files, not failed by its own word, fails all the same; else nothing."""
+    is_old, same_for = sure - (claim.first_asked_at or sure) > policy.missing_after, said_for(claim, record, sure)
+    if record.phase is Phase.DONE:
+        if KINDS[record.kind].empty_is_answer:
+            return "the provider is done, and has made nothing of it: an answer that this kind may give"
+        return _EMPTY if is_old or same_for >= EMPTY_FOR else ""
     if record.error_code or record.error_message:
-        if age > policy.missing_after:
-            return Failed(_blame(record))
-        return Later(again, f"still pending, with an error: {_blame(record)}")
-    if sure > _began(record, claim.accepted_at) + policy.retention + policy.grace_after_deadline:
-        return Failed("the provider never finished this task")
-    return Later(again, "the provider is not ready")
+        return _blame(record) if is_old or same_for >= SAME_ERROR_FOR else ""
+    late = sure > _began(record, claim.accepted_at) + policy.retention + policy.grace_after_deadline
+    return "the provider never finished this task" if late else ""
 
 
 def _asked_as(claim: Claim) -> str:
     """Return the kinds that the task was asked about as."""
     return " or ".join([", ".join(AUTO[:-1]), AUTO[-1]]) if claim.kind is None else claim.kind.value
-
-
-def _is_whole(record: RecordInfo) -> bool:
-    """Return whether no further audio will be listed.
-
-    Success without URLs is seen before the URLs are filled in; the source mix may be there all along.
-    """
-    return record.phase is Phase.FAILED or (record.phase is Phase.DONE and not _is_bare(record))
-
-
-def _is_bare(record: RecordInfo) -> bool:
-    """Return whether the record lists at most the source mix."""
-    return all(stem.name == SOURCE_MIX for stem in record.stems)
 
 
 def _blame(record: RecordInfo) -> str:
@@ -232,21 +237,24 @@ def judge_stem(
     jitter: float,
     *,
     sure: datetime | None = None,
+    last: datetime | None = None,
 ) -> Ruling:
     """Rule on a failed try at a stem whose error is about the stem; one with a PAUSE verdict is by a neutral probe.
 
-    It is lost, or refused for good, only as of `sure`, which is `now` where it is not given.
+    It is lost, or refused for good, only as of `sure`, which is `now` where it is not given, and past the `last`
+    chance, which is the deadline where it is not given.
     """
+    last = deadline if last is None else last
     again = next_try(row.attempts, now, deadline, policy, jitter, error.retry_after, outage=error.down is not None)
     match error.verdict:
-        case Verdict.REFRESH if gone_for_good(row.gone + 1, now if sure is None else sure, deadline, policy):
+        case Verdict.REFRESH if gone_for_good(row.gone + 1, now if sure is None else sure, last, policy):
             return Ruling(StemEvent.GONE, None)
         case Verdict.REFUSE if not isinstance(error, BodyNotAudio | NoLink | AddressPrivate):
             return Ruling(StemEvent.REFUSED, None)
         case Verdict.REFUSE if isinstance(error, AddressPrivate) and not row.reason.startswith(error.code):
             return Ruling(None, again)  # the tries before it may have failed for another reason
         case Verdict.REFUSE | Verdict.PAUSE_STORE | Verdict.PAUSE_PROVIDER if row.attempts + 1 >= TRIES_TO_REFUSE:
-            return Ruling(StemEvent.REFUSED, slow_retry(now, deadline, policy, sure=sure))
+            return Ruling(StemEvent.REFUSED, slow_retry(now, last, policy, sure=sure))
         case _:
             return Ruling(None, again)
 

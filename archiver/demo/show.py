@@ -68,6 +68,7 @@ url = "sqlite:///ledger.sqlite"
 [schedule]
 pending_first = "1s"
 pending_max = "2s"
+settled_after = "2s"
 """
 
 

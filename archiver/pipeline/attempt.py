@@ -30,6 +30,7 @@ from archiver.core.model import (
 )
 from archiver.core.records.kinds.names import KindName
 from archiver.core.records.record import record_in
+from archiver.core.settling import last_chance
 from archiver.core.states import StemState, TaskState
 from archiver.core.text import host_of
 from archiver.core.transfer import Transfer
@@ -294,10 +295,11 @@ class TaskAttempt:
 
     def _refused(self, reason: str) -> Refused:
         """Return the refusal of a listed task; for good once a second look has confirmed that its time is over."""
-        claim, look = self._listing.claim, self._context.look
-        past = claim.deadline is not None and look.sure() >= claim.deadline and look.seen(f"{claim.task_id} refused")
+        claim, look, policy = self._listing.claim, self._context.look, self._context.policy
+        last = last_chance(claim, policy)
+        past = last is not None and look.sure() >= last and look.seen(f"{claim.task_id} refused")
         sure = look.sure() if past else LONG_AGO
-        return Refused(reason, plan.slow_retry(self._context.clock(), claim.deadline, self._context.policy, sure=sure))
+        return Refused(reason, plan.slow_retry(self._context.clock(), last, policy, sure=sure))
 
     def _later(self, error: ArchiverError) -> Later:
         claim = self._listing.claim

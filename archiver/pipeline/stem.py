@@ -29,6 +29,7 @@ from archiver.core.errors import (
 from archiver.core.keys import object_key
 from archiver.core.model import Dependency, Receipt, StemRow, StoredObject
 from archiver.core.records.kinds.names import Media
+from archiver.core.settling import last_chance
 from archiver.core.states import StemEvent, StemState
 from archiver.core.text import host_of
 from archiver.core.transfer import Transfer, time_limit
@@ -277,15 +278,16 @@ class StemTransfer:
     def _ruling(self, error: ArchiverError, now: datetime) -> tuple[plan.Ruling, bool]:
         """Rule on the failed try; say also whether the origin called the stem gone when its time was over."""
         context, row, deadline = self._context, self._row, self._listing.claim.deadline
+        last = last_chance(self._listing.claim, context.policy)
         look, key = context.look, f"{self._listing.claim.task_id}/{row.name} {error.verdict}"
         alone = error.verdict is Verdict.RETRY and plan.is_one_too_many(row.attempts)
         if alone and self._serves_others(error):
-            past = deadline is not None and look.sure() >= deadline and look.seen(key)
-            again = plan.slow_retry(now, deadline, context.policy, sure=look.sure() if past else LONG_AGO)
+            past = last is not None and look.sure() >= last and look.seen(key)
+            again = plan.slow_retry(now, last, context.policy, sure=look.sure() if past else LONG_AGO)
             return plan.Ruling(StemEvent.REFUSED, again), False
-        judge = partial(plan.judge_stem, row, error, now, deadline, context.policy, context.jitter())
+        judge = partial(plan.judge_stem, row, error, now, deadline, context.policy, context.jitter(), last=last)
         sure = look.sure()
-        if deadline is None or sure < deadline:
+        if last is None or sure < last:
             look.forget(key)
             return judge(sure=LONG_AGO), False
         return judge(sure=sure if look.seen(key) else LONG_AGO), error.verdict is Verdict.REFRESH

@@ -234,6 +234,7 @@ class Schedule(Section):
     retry_first: Duration = timedelta(seconds=5)
     retry_max: Duration = timedelta(hours=1)
     missing_after: Duration = timedelta(days=1)
+    settled_after: Duration = timedelta(minutes=5)
     at_risk: Duration = timedelta(hours=48)
     grace_after_deadline: Duration = timedelta(days=2)
 

@@ -101,7 +101,13 @@ class Site:
             },
             "download": {"allow_http": True, "allow_private_addresses": True},
             "ledger": {"url": f"sqlite:///{self.ledger}"},
-            "schedule": {"pending_first": "200ms", "pending_max": "1s", "retry_first": "200ms", "retry_max": "2s"},
+            "schedule": {
+                "pending_first": "200ms",
+                "pending_max": "1s",
+                "retry_first": "200ms",
+                "retry_max": "2s",
+                "settled_after": "1ms",
+            },
             "http": {"listen": ""},
             "log": {"format": "json", "level": "debug"},
         }

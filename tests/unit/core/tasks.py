@@ -24,6 +24,7 @@ EVEN = 0.5
 YOUNG = NOW - 24 * HOUR
 OLD = NOW - 24 * HOUR - SECOND
 VOCAL = StemSource(StemName("vocal"), "https://a.test/v.mp3", "vocalUrl")
+BASS = StemSource(StemName("bass"), "https://a.test/b.mp3", "bassUrl")
 MIX = StemSource(StemName("origin"), "https://a.test/o.mp3", "originUrl")
 
 

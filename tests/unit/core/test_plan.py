@@ -8,7 +8,7 @@ import pytest
 
 from archiver.core import plan
 from archiver.core.model import Failed, Later, Missing, Phase, RecordInfo
-from tests.unit.core.tasks import DAY, EVEN, HOUR, MIX, NOW, OLD, POLICY, SECOND, VOCAL, YOUNG, claim
+from tests.unit.core.tasks import BASS, DAY, EVEN, HOUR, MIX, NOW, OLD, POLICY, SECOND, VOCAL, YOUNG, claim
 
 
 def resolve(record: RecordInfo, asked: datetime | None = None) -> plan.Listed | Later | Failed | Missing:
@@ -22,7 +22,7 @@ def later(reason: str, seconds: float = 20) -> Later:
 @pytest.mark.parametrize("asked", [None, NOW, YOUNG, OLD])
 @pytest.mark.parametrize("phase", [Phase.DONE, Phase.FAILED])
 def test_audio_with_a_final_flag_is_listed_and_settled(phase: Phase, asked: datetime | None) -> None:
-    record = RecordInfo(phase, stems=(VOCAL,), created_at=NOW - DAY)
+    record = RecordInfo(phase, stems=(VOCAL, BASS), created_at=NOW - DAY)
     assert resolve(record, asked) == plan.Listed(deadline=NOW + 13 * DAY, settled=True)
 
 
@@ -37,7 +37,7 @@ def test_audio_under_pending_is_listed_and_settles_with_age(asked: datetime | No
 )
 def test_source_mix_alone_settles_only_with_age(phase: Phase, asked: datetime, settled: bool) -> None:
     assert resolve(RecordInfo(phase, stems=(MIX,)), asked) == plan.Listed(NOW + 14 * DAY, settled=settled)
-    assert resolve(RecordInfo(Phase.DONE, stems=(VOCAL, MIX)), asked) == plan.Listed(NOW + 14 * DAY, settled=True)
+    assert resolve(RecordInfo(Phase.DONE, stems=(VOCAL, BASS, MIX)), asked) == plan.Listed(NOW + 14 * DAY, settled=True)
 
 
 def test_failure_that_lists_only_the_source_mix_is_a_failure() -> None:
@@ -45,7 +45,7 @@ def test_failure_that_lists_only_the_source_mix_is_a_failure() -> None:
 
 
 def test_deadline_counts_from_the_earliest_time_there_is() -> None:
-    late = RecordInfo(Phase.DONE, stems=(VOCAL,), created_at=NOW + 8 * HOUR, completed_at=NOW + 9 * HOUR)
+    late = RecordInfo(Phase.DONE, stems=(VOCAL, BASS), created_at=NOW + 8 * HOUR, completed_at=NOW + 9 * HOUR)
     assert resolve(late, None) == plan.Listed(NOW + 14 * DAY, settled=True), "a time read in the wrong zone"
 
 

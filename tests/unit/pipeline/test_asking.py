@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from archiver.core.errors import ApiBusy
+from archiver.core.errors import ApiBusy, LinkSpent
 from archiver.core.intake import Intake
 from archiver.core.misses import RouteMoved
-from archiver.core.model import Archived, Later, Missing, Phase, RecordInfo, TaskId
+from archiver.core.model import Archived, Later, Lost, Missing, Phase, Policy, RecordInfo, TaskId
 from archiver.core.records.kinds.names import AUTO, KindName
 from archiver.core.said import Said
 from tests.fakes.calls import unnoticed
@@ -164,3 +165,37 @@ def test_path_that_is_gone_says_nothing_of_an_id_that_no_other_kind_knows(world:
         outcome = world.go()
         assert isinstance(outcome, Later)
         assert outcome.reason.startswith("api.no_route: ")
+
+
+def test_job_whose_file_is_gone_behind_its_urgency_is_lost_only_where_its_retention_is_over(world: Path) -> None:
+    wav = world.serves("wav", LinkSpent("404", status=404))
+    world.api.knows(ID, RecordInfo(Phase.DONE, (wav,), "success", START, kind=KindName.JOBS), kind=KindName.JOBS)
+    outcome = world.go_until(lambda _: world.now > START + timedelta(days=13), most=500)
+    assert isinstance(outcome, Later)
+    assert world.task.deadline == START + timedelta(days=1)
+    world.now = outcome.at
+    assert isinstance(world.go_until(lambda outcome: isinstance(outcome, Lost), most=100), Lost)
+    assert world.now >= START + timedelta(days=14)
+
+
+def test_separation_that_lists_one_file_of_two_first_is_asked_again_and_archived_whole(world: Path) -> None:
+    whole = answer(world, KindName.SEPARATION)
+    world.api.knows(ID, replace(whole, stems=whole.stems[:1]), whole)
+    patient = world.start(policy=Policy()).archiver
+    first = patient.archive(world.claim())
+    assert isinstance(first, Later)
+    assert not first.fault
+    world.now = first.at
+    assert patient.archive(world.claim()) == Archived()
+    assert {stem.name for stem in world.task.stems} == {"vocal", "instrumental"}
+
+
+def test_separation_that_lists_one_file_of_two_for_good_is_archived_minutes_later(world: Path) -> None:
+    whole = answer(world, KindName.SEPARATION)
+    world.api.knows(ID, replace(whole, stems=whole.stems[:1]))
+    patient = world.start(policy=Policy()).archiver
+    while not isinstance(outcome := patient.archive(world.claim()), Archived):
+        assert isinstance(outcome, Later)
+        world.now = outcome.at
+    assert timedelta(minutes=5) <= world.now - START <= timedelta(minutes=12)
+    assert 3 <= len(world.api.asked) <= 8

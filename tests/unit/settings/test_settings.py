@@ -130,7 +130,15 @@ def test_rate_needs_its_per_second() -> None:
 
 def test_defaults_are_those_of_the_policy() -> None:
     settings = Settings()
-    for name in ("pending_first", "pending_max", "retry_first", "retry_max", "missing_after", "at_risk"):
+    for name in (
+        "pending_first",
+        "pending_max",
+        "retry_first",
+        "retry_max",
+        "missing_after",
+        "settled_after",
+        "at_risk",
+    ):
         assert getattr(settings.schedule, name) == getattr(Policy(), name)
     assert settings.schedule.grace_after_deadline == Policy().grace_after_deadline
     assert settings.provider.retention == Policy().retention
