@@ -121,7 +121,10 @@ def list_tasks(
         typer.Option("--since", metavar="TIME", help="Accepted since: 2h, 3d, 2026-11-01, 2026-11-01T08:00 (UTC)."),
     ] = "",
     grep: Annotated[
-        str, typer.Option("--grep", metavar="TEXT", help="Only with that text in id, source, account, stem or reason.")
+        str,
+        typer.Option(
+            "--grep", metavar="TEXT", help="Only with that text in id, title, source, account, stem or reason."
+        ),
     ] = "",
     limit: Annotated[int, typer.Option("--limit", min=0, metavar="N", help="At most so many; 0 for all.")] = 50,
     everything: Annotated[bool, typer.Option("--all", help="Also what was acknowledged.")] = False,

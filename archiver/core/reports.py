@@ -80,7 +80,7 @@ class TaskQuery:
     since: datetime | None = None
     """Only those that were accepted since then."""
     text: str = ""
-    """Only those that have it in their id, account, source or reason, or in name or reason of a stem."""
+    """Only those that have it in their id, title, account, source or reason, or in name or reason of a stem."""
     acknowledged: bool = False
     """True to show also what an operator acknowledged."""
 

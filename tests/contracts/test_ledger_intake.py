@@ -19,6 +19,7 @@ from archiver.core.model import (
     TaskId,
 )
 from archiver.core.records.kinds.names import KindName
+from archiver.core.reports import TaskQuery
 from archiver.core.said import Said
 from archiver.core.states import IllegalMove, TaskState
 from tests.fixtures.ledgers import (
@@ -122,6 +123,13 @@ def test_take_in_keeps_kind_title_and_parent_and_the_claim_has_them(ledger: Ledg
     claims = {mine.task_id: (mine.kind, mine.title, mine.parent) for mine in (claim(ledger), claim(ledger))}
     assert claims == {tid(1): (KindName.WAV, "Harbour Lights", tid(9)), tid(2): (None, "", None)}
     assert ledger.intakes.kinds([tid(1), tid(2), tid(3)]) == {tid(1): KindName.WAV}
+
+
+def test_task_is_found_by_a_part_of_its_title_in_any_case(ledger: Ledger) -> None:
+    accept(ledger, of_kind(1, None, "Harbour Lights"))
+    take_in(ledger, 2)
+    found = ledger.reports.newest(TaskQuery(text="harbour l"), now=NOW, at_risk=DAY)
+    assert [each.task_id for each in found] == [tid(1)]
 
 
 def test_take_in_of_a_known_id_with_its_first_kind_begins_anew_with_that_and_another_changes_nothing(

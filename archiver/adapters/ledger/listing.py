@@ -67,7 +67,7 @@ def _conditions(query: TaskQuery, near: Near) -> list[ColumnElement[bool]]:
 
 
 def _has(text: str) -> ColumnElement[bool]:
-    of_task = (tasks.c.task_id, tasks.c.account, tasks.c.source, tasks.c.reason)
+    of_task = (tasks.c.task_id, tasks.c.title, tasks.c.account, tasks.c.source, tasks.c.reason)
     of_stem = or_(*(column.icontains(text, autoescape=True) for column in (stems.c.name, stems.c.reason)))
     its_stem = exists().where(stems.c.task_id == tasks.c.task_id, of_stem)
     return or_(*(column.icontains(text, autoescape=True) for column in of_task), its_stem)
