@@ -282,6 +282,9 @@ def _facts(row: TaskRow, now: datetime) -> Mapping[str, str | None]:
     return {
         "reason": row.reason if row.reason not in of_stems else None,
         "acknowledged": _moment(row.acknowledged_at),
+        "kind": None if row.kind is None else row.kind.value,
+        "title": row.title or None,
+        "parent": row.parent,
         "account": None if row.account == DEFAULT_ACCOUNT else row.account,
         "accepted": f"{_moment(row.accepted_at)} from {row.source}",
         "created": _moment(row.created_at),
