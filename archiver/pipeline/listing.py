@@ -23,6 +23,7 @@ from archiver.core.model import (
     StemRow,
     Yielded,
 )
+from archiver.core.records.again import named_as_before
 from archiver.core.records.kinds.names import KindName
 from archiver.core.said import AUTOMATIC
 from archiver.core.states import StemState, TaskState
@@ -102,7 +103,8 @@ class Listing:
     def _fetch(self) -> RecordInfo:
         """Ask about the task, as all kinds in turn where its own is not known; raise what ends the round."""
         kinds = kinds_to_ask(self.claim.kind, self.claim.hint)
-        record = self.record = ask_on(kinds, self._fetch_as)
+        record = ask_on(kinds, self._fetch_as)
+        record = self.record = replace(record, stems=named_as_before(record.stems, self.rows.values()))
         of_none = record.phase is Phase.ABSENT and len(kinds) > 1
         self._context.log.info(
             "record.fetched",

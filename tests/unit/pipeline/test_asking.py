@@ -12,7 +12,7 @@ import pytest
 from archiver.core.errors import ApiBusy, LinkSpent
 from archiver.core.intake import Intake
 from archiver.core.misses import RouteMoved
-from archiver.core.model import Archived, Later, Lost, Missing, Phase, Policy, RecordInfo, TaskId
+from archiver.core.model import Archived, Later, Lost, Missing, Phase, Policy, RecordInfo, StemName, TaskId
 from archiver.core.records.kinds.names import AUTO, KindName
 from archiver.core.said import Said
 from tests.fakes.calls import unnoticed
@@ -21,6 +21,7 @@ from tests.fixtures.ledgers import accept, retry
 from tests.worlds.path import TASK, Path, path_in
 
 ID, BYTES = TaskId(TASK), b"vocal" * 9000
+FILES = (("one", BYTES), ("two", BYTES[::-1]))
 
 
 @pytest.fixture
@@ -199,3 +200,15 @@ def test_separation_that_lists_one_file_of_two_for_good_is_archived_minutes_late
         world.now = outcome.at
     assert timedelta(minutes=5) <= world.now - START <= timedelta(minutes=12)
     assert 3 <= len(world.api.asked) <= 8
+
+
+def test_list_that_grew_in_front_loses_no_file(world: Path) -> None:
+    """Files of a list are named by their place, and known by their address."""
+    one, two = (replace(world.serves(name, body), name=StemName("result-01")) for name, body in FILES)
+    late = replace(one, name=StemName("result-02"))
+    growing = replace(answer(world, KindName.JOBS, Phase.PENDING), stems=(one,))
+    whole = replace(answer(world, KindName.JOBS), stems=(two, late))
+    world.api.knows(ID, growing, whole, kind=KindName.JOBS)
+    world.go_until(lambda outcome: outcome == Archived())
+    stems = {key: body for key, body in world.store.objects.items() if not key.endswith(".json")}
+    assert stems == {f"p/{TASK}/result-01.mp3": BYTES, f"p/{TASK}/result-02.mp3": BYTES[::-1]}
