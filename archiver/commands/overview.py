@@ -16,6 +16,7 @@ from archiver.core.attention import POLLS, NeedyTask, QueueStanding
 from archiver.core.capabilities import CreateOnly, Gap, Proof, gaps, is_best_effort
 from archiver.core.model import DEFAULT_ACCOUNT, Pause, StemRow
 from archiver.core.plan import DEATHS_TO_QUARANTINE
+from archiver.core.records.kinds.names import KindName
 from archiver.core.reports import JobCounts, ListedTask, Moved, Overview, Process, TaskRow
 from archiver.core.states import StemState, TaskState
 from archiver.core.text import is_address
@@ -246,7 +247,9 @@ def _listed(task: ListedTask, now: datetime) -> str:
     reason = f"  {task.reason}" if task.reason else ""
     left = "" if task.deadline is None or task.ended_at is not None else f"  {_short(task.deadline - now)}"
     line = f"{task.task_id}  {task.state.value:<8}  {task.accepted_at:%Y-%m-%d %H:%M}"
-    return f"{line}{account}{seen}{left}{reason}"
+    named = f"  {task.title}" if task.title else ""
+    kind = "" if task.kind in (None, KindName.SEPARATION) else f"  {task.kind}"
+    return f"{line}{kind}{named}{account}{seen}{left}{reason}"
 
 
 def _short(left: timedelta) -> str:
@@ -284,7 +287,8 @@ def _facts(row: TaskRow, now: datetime) -> Mapping[str, str | None]:
         "acknowledged": _moment(row.acknowledged_at),
         "kind": None if row.kind is None else row.kind.value,
         "title": row.title or None,
-        "parent": row.parent,
+        "made from": ", ".join(row.family.parents),
+        "made from it": ", ".join(row.family.children),
         "account": None if row.account == DEFAULT_ACCOUNT else row.account,
         "accepted": f"{_moment(row.accepted_at)} from {row.source}",
         "created": _moment(row.created_at),

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from archiver.core.capabilities import CreateOnly
 from archiver.core.model import Claim, StemRow
+from archiver.core.records.facts import NO_FACTS, Facts
 from archiver.core.records.left_out import LeftOut
 from archiver.core.states import StemState
 
@@ -24,6 +25,7 @@ def manifest_of(
     now: datetime,
     best_effort: bool = False,
     left_out: Iterable[LeftOut] = (),
+    facts: Facts = NO_FACTS,
 ) -> bytes:
     """Return the manifest as UTF-8 JSON, sealed with the SHA-256 of itself without the seal.
 
@@ -32,6 +34,7 @@ def manifest_of(
     document: dict[str, object] = {
         "format": 1,
         "task_id": claim.task_id,
+        **_about(claim, facts),
         "stems": [_manifest_stem(row) for row in sorted(stems, key=lambda row: row.name)],
         "accepted_at": _iso(claim.accepted_at),
         "created_at": _iso(claim.created_at),
@@ -46,6 +49,21 @@ def manifest_of(
         document["not_taken"] = not_taken
     document["seal"] = f"sha256:{seal_of(document)}"
     return (json.dumps(document, indent=1, ensure_ascii=True) + "\n").encode()
+
+
+def _about(claim: Claim, facts: Facts) -> dict[str, object]:
+    """Return what the task is called and was made from, as far as line or record tell."""
+    told = {
+        "kind": claim.kind,
+        "title": claim.title,
+        "tags": facts.tags,
+        "model": facts.model,
+        "duration_seconds": facts.duration,
+        "parent": claim.parent,
+        "made_from": [{"id": each.id, "field": each.field} for each in facts.parents],
+        "tracks": [{"id": each.id, "title": each.title, "duration_seconds": each.duration} for each in facts.tracks],
+    }
+    return {name: value for name, value in told.items() if value}
 
 
 def seal_of(document: Mapping[str, object]) -> str:

@@ -37,6 +37,16 @@ class Moved:
 
 
 @dataclass(frozen=True, slots=True)
+class Family:
+    """Tasks that hang together."""
+
+    parents: tuple[TaskId, ...] = ()
+    """Those that it was made from."""
+    children: tuple[TaskId, ...] = ()
+    """Those that were made from it."""
+
+
+@dataclass(frozen=True, slots=True)
 class TaskRow:
     """A task as `show` and `status` report it."""
 
@@ -65,8 +75,7 @@ class TaskRow:
     kind: KindName | None = None
     """None while it is not known."""
     title: str = ""
-    parent: TaskId | None = None
-    """The task that it was made from."""
+    family: Family = Family()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +108,8 @@ class ListedTask:
     ended_at: datetime | None
     reason: str
     acknowledged_at: datetime | None
+    kind: KindName | None
+    title: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,6 +178,21 @@ def _ascii_host(host: str) -> str:
         return ""
 
 
+def header_safe(text: str, most: int = 500) -> str:
+    """Return `text` as printable ASCII of at most `most` characters: all else, and `%`, is percent-encoded UTF-8.
+
+    S3 bounds all of an object's metadata by 2 KB together.
+    """
+    safe = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
+    found = ""
+    for letter in text:
+        encoded = quote(letter, safe=safe, errors="surrogatepass")
+        if len(found) + len(encoded) > most:
+            break
+        found += encoded
+    return found.strip()
+
+
 def _encoded(text: str) -> str:
     """Percent-encode what may not stand in a URL; escapes that stand there already are left."""
     whole = re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", text)

@@ -251,6 +251,7 @@ class TaskAttempt:
             now=now,
             best_effort=context.is_best_effort(),
             left_out=context.exclusion.left_out_of(read, self._listing.rows),
+            facts=read.facts,
         )
         store.put_document(
             manifest_key(context.prefix, claim.task_id),

@@ -31,7 +31,7 @@ from archiver.core.model import Dependency, Receipt, StemRow, StoredObject
 from archiver.core.records.kinds.names import Media
 from archiver.core.settling import last_chance
 from archiver.core.states import StemEvent, StemState
-from archiver.core.text import host_of
+from archiver.core.text import header_safe, host_of
 from archiver.core.transfer import Transfer, time_limit
 from archiver.pipeline.context import TaskContext
 from archiver.pipeline.duplicates import Duplicate, Duplicates
@@ -230,7 +230,10 @@ class StemTransfer:
 
     def _put(self, key: str, body: Download, upload: Upload | None) -> Receipt:
         """Store the body, or what `upload` lacks of it; raise Duplicate where its bytes are stored already."""
-        metadata = {"task-id": self._listing.claim.task_id, "stem": self._row.name}
+        claim = self._listing.claim
+        metadata = {"task-id": claim.task_id, "stem": self._row.name}
+        if title := header_safe(claim.title):
+            metadata["title"] = title
         with self._duplicates.storing(self._row):
             watched = _WatchedBody(body, self._row, self._duplicates, self._context, self._host)
             if upload is None:

@@ -18,8 +18,9 @@ from archiver.core.model import (
     RecordInfo,
     TaskId,
 )
+from archiver.core.records.facts import Facts, Parent, Track
 from archiver.core.records.kinds.names import KindName
-from archiver.core.reports import TaskQuery
+from archiver.core.reports import Family, TaskQuery
 from archiver.core.said import Said
 from archiver.core.states import IllegalMove, TaskState
 from tests.fixtures.ledgers import (
@@ -35,6 +36,8 @@ from tests.fixtures.ledgers import (
     pause,
     pauses,
     receipt,
+    record,
+    relisted,
     retry,
     rows,
     shown,
@@ -116,9 +119,9 @@ def of_kind(number: int, kind: KindName | None, title: str = "", parent: TaskId 
 def test_take_in_keeps_kind_title_and_parent_and_the_claim_has_them(ledger: Ledger) -> None:
     accept(ledger, of_kind(1, KindName.WAV, "Harbour Lights", tid(9)))
     take_in(ledger, 2)
-    assert [(row.kind, row.title, row.parent) for row in (shown(ledger, 1), shown(ledger, 2))] == [
-        (KindName.WAV, "Harbour Lights", tid(9)),
-        (None, "", None),
+    assert [(row.kind, row.title, row.family.parents) for row in (shown(ledger, 1), shown(ledger, 2))] == [
+        (KindName.WAV, "Harbour Lights", (tid(9),)),
+        (None, "", ()),
     ]
     claims = {mine.task_id: (mine.kind, mine.title, mine.parent) for mine in (claim(ledger), claim(ledger))}
     assert claims == {tid(1): (KindName.WAV, "Harbour Lights", tid(9)), tid(2): (None, "", None)}
@@ -129,7 +132,24 @@ def test_task_is_found_by_a_part_of_its_title_in_any_case(ledger: Ledger) -> Non
     accept(ledger, of_kind(1, None, "Harbour Lights"))
     take_in(ledger, 2)
     found = ledger.reports.newest(TaskQuery(text="harbour l"), now=NOW, at_risk=DAY)
-    assert [each.task_id for each in found] == [tid(1)]
+    assert [(each.task_id, each.title, each.kind) for each in found] == [(tid(1), "Harbour Lights", None)]
+
+
+def test_family_is_shown_from_both_ends_also_where_only_a_track_is_named(ledger: Ledger) -> None:
+    """A WAV names the track that it was made from; only the archived music task tells whose track that is."""
+    accept(ledger, of_kind(1, KindName.MUSIC))
+    accept(ledger, of_kind(2, KindName.WAV))
+    accept(ledger, of_kind(3, KindName.COVER, "", tid(1)))
+    told = {
+        tid(1): (KindName.MUSIC, Facts(tracks=(Track("track-one"),))),
+        tid(2): (KindName.WAV, Facts(parents=(Parent("track-one", "musicId"),))),
+    }
+    for mine in (claim(ledger), claim(ledger)):
+        kind, facts = told[mine.task_id]
+        relisted(ledger, mine, replace(record("vocal"), kind=kind, facts=facts))
+    assert shown(ledger, 1).family == Family((), (tid(2), tid(3)))
+    assert shown(ledger, 2).family == Family((tid(1),), ())
+    assert shown(ledger, 3).family == Family((tid(1),), ())
 
 
 def test_take_in_of_a_known_id_with_its_first_kind_begins_anew_with_that_and_another_changes_nothing(
@@ -146,7 +166,7 @@ def test_take_in_of_a_known_id_with_its_first_kind_begins_anew_with_that_and_ano
     accept(ledger, of_kind(1, KindName.WAV), now=NOW + DAY)
     assert shown(ledger) == before
     accept(ledger, of_kind(1, None, "Another", tid(8)), now=NOW + DAY)
-    assert shown(ledger) == replace(before, title="Another", parent=tid(8))
+    assert shown(ledger) == replace(before, title="Another", family=Family((tid(8),)))
 
 
 def test_take_in_of_an_id_that_is_being_asked_about_with_its_first_kind_ends_the_lease(ledger: Ledger) -> None:

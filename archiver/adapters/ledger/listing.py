@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Connection, Select, exists, or_, select, tuple_, union_all
 
 from archiver.adapters.ledger.attention import Near, stands_so
+from archiver.adapters.ledger.rows import kind_of
 from archiver.adapters.ledger.schema.tables import stems, tasks
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, TaskId
 from archiver.core.reports import ListedTask, TaskQuery
@@ -21,8 +22,11 @@ Place = tuple[datetime, str]
 
 _COLUMNS = [
     tasks.c[name]
-    for name in ("task_id", "state", "account", "accepted_at", "source", "deadline", "not_before", "ended_at", "reason")
-] + [tasks.c.acknowledged_at]
+    for name in (
+        *("task_id", "state", "account", "accepted_at", "source", "deadline", "not_before", "ended_at", "reason"),
+        *("acknowledged_at", "kind", "title"),
+    )
+]
 
 
 def newest(db: Connection, query: TaskQuery, near: Near, after: Place | None, limit: int) -> Sequence[ListedTask]:
@@ -36,6 +40,8 @@ def newest(db: Connection, query: TaskQuery, near: Near, after: Place | None, li
                 **row,
                 "task_id": TaskId(row["task_id"]),
                 "account": AccountName(row["account"] or DEFAULT_ACCOUNT),
+                "kind": kind_of(row["kind"]),
+                "title": row["title"] or "",
             }
         )
         for row in rows

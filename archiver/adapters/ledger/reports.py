@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ from sqlalchemy import ColumnElement, Connection, and_, exists, func, not_, sele
 from archiver.adapters.ledger import attention, listing
 from archiver.adapters.ledger.claimable import DUE, ENLISTED, FREE, NOT_BLOCKED, OPEN, asked
 from archiver.adapters.ledger.database.transactions import LedgerPart, outage_retry
+from archiver.adapters.ledger.family import family_of
 from archiver.adapters.ledger.pauses import all_pauses
 from archiver.adapters.ledger.processes import all_processes
 from archiver.adapters.ledger.rejects import count_unseen
@@ -51,7 +53,8 @@ class SqlReports(LedgerPart):
             row = db.execute(select(tasks).where(tasks.c.task_id == task_id)).first()
             if row is None:
                 return None
-            return task_row(row, stems_of(db, [task_id])[task_id], history_of(db, task_id))
+            found = task_row(row, stems_of(db, [task_id])[task_id], history_of(db, task_id))
+            return replace(found, family=family_of(db, row))
 
     @outage_retry
     def enlisted(self, owner: str, *, limit: int) -> EnlistedWork:

@@ -145,5 +145,4 @@ def task_row(row: AnyRow, its_stems: tuple[StemRow, ...], its_history: tuple[Mov
         acknowledged_at=row.acknowledged_at,
         kind=kind_of(row.kind),
         title=row.title or "",
-        parent=row.parent,
     )

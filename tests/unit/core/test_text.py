@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 import unicodedata
+from urllib.parse import unquote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from archiver.core.text import (
+    header_safe,
     host_of,
     printable,
     scrub,
@@ -176,3 +178,24 @@ def test_visible_text_holds_nothing_that_hides_or_reorders(text: str) -> None:
 )
 def test_url_in_a_log_keeps_its_path_and_nothing_behind_it(text: str, shown: str) -> None:
     assert without_queries(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("title", "header"),
+    [
+        ("Harbour Lights (live)", "Harbour Lights (live)"),
+        ("100 % Größe", "100 %25 Gr%C3%B6%C3%9Fe"),
+        ("line\nend", "line%0Aend"),
+        ("港" * 200, "%E6%B8%AF" * 55),
+        ("", ""),
+    ],
+)
+def test_text_for_a_header_is_printable_ascii_and_cut_between_letters(title: str, header: str) -> None:
+    assert header_safe(title) == header
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=50))
+def test_text_for_a_header_can_be_read_back(text: str) -> None:
+    found = header_safe(text, most=10_000)
+    assert (found.isascii(), found.isprintable()) == (True, True)
+    assert unquote(found) == text.strip(" ")

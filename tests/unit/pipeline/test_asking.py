@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 from collections.abc import Iterator
 from dataclasses import replace
@@ -212,3 +213,12 @@ def test_list_that_grew_in_front_loses_no_file(world: Path) -> None:
     world.go_until(lambda outcome: outcome == Archived())
     stems = {key: body for key, body in world.store.objects.items() if not key.endswith(".json")}
     assert stems == {f"p/{TASK}/result-01.mp3": BYTES, f"p/{TASK}/result-02.mp3": BYTES[::-1]}
+
+
+def test_title_of_a_task_goes_into_its_manifest_and_into_the_metadata_of_each_object(world: Path) -> None:
+    accept(world.ledger, Intake(ids=(ID,), said={ID: Said(KindName.JOBS, "Hafenlichter ♪", TaskId("parent-of-it"))}))
+    world.api.knows(ID, answer(world, KindName.JOBS), kind=KindName.JOBS)
+    assert world.go() == Archived()
+    manifest = json.loads(world.store.objects[f"p/{TASK}/manifest.json"])
+    assert [manifest[name] for name in ("kind", "title", "parent")] == ["jobs", "Hafenlichter ♪", "parent-of-it"]
+    assert world.store.metadata[f"p/{TASK}/vocal.mp3"]["title"] == "Hafenlichter %E2%99%AA"
