@@ -53,7 +53,7 @@ def manifest_of(
 
 def _about(claim: Claim, facts: Facts) -> dict[str, object]:
     """Return what the task is called and was made from, as far as line or record tell."""
-    told = {
+    known = {
         "kind": claim.kind,
         "title": claim.title,
         "tags": facts.tags,
@@ -63,7 +63,7 @@ def _about(claim: Claim, facts: Facts) -> dict[str, object]:
         "made_from": [{"id": each.id, "field": each.field} for each in facts.parents],
         "tracks": [{"id": each.id, "title": each.title, "duration_seconds": each.duration} for each in facts.tracks],
     }
-    return {name: value for name, value in told.items() if value}
+    return {name: value for name, value in known.items() if value}
 
 
 def seal_of(document: Mapping[str, object]) -> str:

@@ -140,12 +140,12 @@ def test_family_is_shown_from_both_ends_also_where_only_a_track_is_named(ledger:
     accept(ledger, of_kind(1, KindName.MUSIC))
     accept(ledger, of_kind(2, KindName.WAV))
     accept(ledger, of_kind(3, KindName.COVER, "", tid(1)))
-    told = {
+    answers = {
         tid(1): (KindName.MUSIC, Facts(tracks=(Track("track-one"),))),
         tid(2): (KindName.WAV, Facts(parents=(Parent("track-one", "musicId"),))),
     }
     for mine in (claim(ledger), claim(ledger)):
-        kind, facts = told[mine.task_id]
+        kind, facts = answers[mine.task_id]
         relisted(ledger, mine, replace(record("vocal"), kind=kind, facts=facts))
     assert shown(ledger, 1).family == Family((), (tid(2), tid(3)))
     assert shown(ledger, 2).family == Family((tid(1),), ())
