@@ -168,7 +168,7 @@ def _cuts() -> Iterator[Fault]:
         "cut in mid-body of a large stem, in mid-upload",
         begin=cut_once,
         after=_has_resumed,
-        sizes={"vocal": (5 << 20) + 300_000},
+        sizes={"vocal": (5 << 20) + 300_000, "instrumental": 30_000},
     )
     yield _retried(
         "reset in mid-body, no validator", reason="cdn", begin=serves(lambda b: Reply(b, cut=9999, reset=True))
