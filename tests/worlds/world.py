@@ -74,8 +74,8 @@ RECOVERY = timedelta(hours=7)
 """Longer than any wait of a task that will be tried again by itself."""
 
 SMALL = {"vocal": 30_000, "instrumental": 21_000}
-LARGE = {"vocal": (5 << 20) + 300_000}
-"""Bytes by stem; the large one goes up in two parts."""
+LARGE = {"vocal": (5 << 20) + 300_000, "instrumental": 30_000}
+"""Bytes by stem; the large one goes up in two parts. One alone would be no plausible separation."""
 
 API_KEY = "kie-planted-api-key-9d1f7c"
 SIGNED_QUERY = "planted-signature-b7a2e0"
