@@ -48,7 +48,11 @@ KEY_ARN = "arn:aws:kms:us-east-1:123456789012:key/0"
 MIB = 1024 * 1024
 
 SMALL = EmulatedTask(task_id="in-one-put-0001", kind="separate_vocal", stems=stems_of("vocal", "instrumental"))
-LARGE = EmulatedTask(task_id="in-parts-0002", kind="separate_vocal", stems=stems_of("vocal", size=6 * MIB))
+LARGE = EmulatedTask(
+    task_id="in-parts-0002",
+    kind="separate_vocal",
+    stems=stems_of("vocal", size=6 * MIB) | stems_of("instrumental", seed="large"),
+)
 
 Json = Any  # what json.loads gives
 T = TypeVar("T")
@@ -194,7 +198,7 @@ def test_check_passes_under_exactly_the_policy(account: Account) -> None:
 def test_backfill_passes_under_exactly_the_policy(account: Account) -> None:
     result, events = account.as_writer(POLICY, lambda: account.backfill(SMALL, LARGE))
     assert (result.verdict, result.work.unfinished) == (Verdict.DONE, ())
-    assert len(events.of("stem.stored")) == 3
+    assert len(events.of("stem.stored")) == 4
     assert events.of("upload.abort_failed") == []
 
 
