@@ -47,7 +47,7 @@ _EXCERPT = 80
 
 def is_page(head: bytes) -> bool:
     """Return whether `head` begins HTML, XML, JSON, an archive, an image or a document."""
-    return any(magic.match(head) for magic in (*_OTHERS, _PAGE, _WIDE))
+    return bool(_PAGE.match(head) or _WIDE.match(head)) or any(magic.match(head) for magic in _OTHERS)
 
 
 def is_text(head: bytes) -> bool:
