@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -182,3 +183,20 @@ def test_hangup_before_the_daemon_is_there_is_kept_until_it_is(site: Site) -> No
         process.signal(signal.SIGHUP)
         process.wait_event("settings.reloaded")
         assert process.stop() == 0
+
+
+@pytest.mark.long
+def test_daemon_whose_log_cannot_be_written_archives_and_ends_as_it_is_asked_to(site: Site) -> None:
+    task = EmulatedTask(task_id=TASK, stems=stems_of("vocal", "drums"))
+    site.emulator.add(task)
+    site.queue.write_text(f"{TASK}\n")
+    with Path("/dev/full").open("wb") as full:
+        daemon = subprocess.Popen(site.command("run"), env=site.env, cwd=site.folder, stderr=full)
+    try:
+        until(lambda: site.run("show", TASK).out.startswith(f"{TASK}  archived"), 60)
+        daemon.send_signal(signal.SIGTERM)
+        assert daemon.wait(30) == 0
+    finally:
+        daemon.kill()
+        daemon.wait(30)
+    site.oracles(task)
