@@ -231,6 +231,7 @@ def _kill(cluster: Cluster, *, tasks: int, kills: int, seed: int) -> None:
     cluster.oracles()
 
 
+@pytest.mark.slow
 def test_restart_of_postgresql_in_the_middle_loses_nothing(cluster: Cluster, postgres: PostgresServer) -> None:
     processes = [cluster.start(command) for command in ("run", "worker", "worker", "worker")]
     cluster.give(60)
@@ -246,6 +247,7 @@ def test_restart_of_postgresql_in_the_middle_loses_nothing(cluster: Cluster, pos
     cluster.oracles()
 
 
+@pytest.mark.slow
 def test_worker_that_is_cut_off_from_postgresql_and_then_from_s3_loses_nothing(
     cluster: Cluster, postgres: PostgresServer
 ) -> None:

@@ -336,7 +336,7 @@ def good_record(street: Path, name: str) -> RecordInfo:
     [
         *((error, number) for error in (KeyRefused("403"), ApiBusy("code 500"), NoCredit("402")) for number in (1, 30)),
         (ApiBusy("code 500"), 150),
-        pytest.param(ApiBusy("code 500"), 300, marks=pytest.mark.timeout(300)),
+        pytest.param(ApiBusy("code 500"), 300, marks=[pytest.mark.timeout(300), pytest.mark.slow]),
     ],
 )
 def test_ids_that_the_provider_refuses_alone_keep_none_waiting_and_end_after_a_day(
