@@ -36,7 +36,7 @@ def test_cost_of_each_pattern_of_the_package_grows_with_its_input_alone() -> Non
         "core.text._TERMINAL",
         "http1.head._FIELD",
         "core.redaction._BEARER",
-        "downloader.sniff._TAG",
+        "downloader.others._TAG",
         "ledger.database.faults._SAID[][]",
     ):
         assert f"archiver.{known} " in said or f"archiver.adapters.{known} " in said
