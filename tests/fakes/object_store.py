@@ -118,7 +118,8 @@ class FakeStore:
             self.checkpoint("multipart.created" if upload else "put.begun")
             data = self._drain(body)
             stored = self._create(key, data)
-            self.metadata[key], self.content_types[key] = metadata, body.content_type
+            named = {} if multipart else {"sha256": hashlib.sha256(data).hexdigest()}
+            self.metadata[key], self.content_types[key] = {**metadata, **named}, body.content_type
             self.checkpoint("multipart.completed" if upload else "put.done")
             self._strike("put", key, after=True)
         finally:

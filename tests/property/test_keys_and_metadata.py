@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -146,8 +147,12 @@ def test_record_of_any_kind_makes_keys_below_its_task_and_metadata_of_plain_asci
     for key in audio:
         assert KEY.fullmatch(key)
         assert key.startswith(folder)
-        head = place.client.head_object(Bucket=place.bucket, Key=key)
-        assert head["Metadata"] == {"task-id": task, "stem": key.removeprefix(folder).removesuffix(".mp3")}
+        head = place.client.head_object(Bucket=place.bucket, Key=key, ChecksumMode="ENABLED")
+        assert head["Metadata"] == {
+            "task-id": task,
+            "stem": key.removeprefix(folder).removesuffix(".mp3"),
+            "sha256": b64decode(head["ChecksumSHA256"]).hex(),
+        }
         assert head["ContentType"] == "audio/mpeg"
 
 

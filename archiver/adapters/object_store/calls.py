@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urlencode
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 READ_BLOCK = 256 * 1024
 _CONDITIONS = {"IfNoneMatch": "If-None-Match", "IfMatch": "If-Match"}
+
+SHA256_NAME = "sha256"
+"""Of the metadata of an object that was put in one piece."""
 
 Answer = Mapping[str, Any]
 
@@ -60,6 +63,10 @@ class Labels:
         for text in (self.content_type, *self.metadata, *self.metadata.values()):
             if not (text.isascii() and text.isprintable()):
                 raise ValueError("content type and metadata must be printable ASCII")
+
+    def naming(self, content: Content) -> Labels:
+        """Return them with the SHA-256 of `content`: what stands under its key tells by that what it should be."""
+        return replace(self, metadata={**self.metadata, SHA256_NAME: content.sha256})
 
 
 @dataclass(frozen=True, slots=True)

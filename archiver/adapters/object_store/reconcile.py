@@ -7,7 +7,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from archiver.adapters.object_store.calls import Answer, S3Calls, stored_object
+from archiver.adapters.object_store.calls import SHA256_NAME, Answer, S3Calls, stored_object
 from archiver.adapters.object_store.content import Content
 from archiver.adapters.object_store.damaged import DamagedObjects
 from archiver.adapters.object_store.faults import Absent, Conflict, Damaged
@@ -132,7 +132,8 @@ class Reconciler:
         """Tell somebody else's object from ours that was damaged, and replace only what is ours for certain."""
         key, etag = write.key, str(answer.get("ETag") or "")
         theirs = f"{answer['ContentLength']} bytes, ETag {etag or 'none'}; ours has {write.content.size} bytes"
-        ours = bool(etag) and (etag in write.yes or etag == self.damaged.etag(key))
+        named = dict(answer.get("Metadata") or {}).get(SHA256_NAME) == write.content.sha256
+        ours = bool(etag) and (named or etag in write.yes or etag == self.damaged.etag(key))
         if not ours and not write.yes:
             return KeyTaken(f"{key}: another object stands there ({theirs})")
         if ours:

@@ -227,6 +227,7 @@ class S3Store:
 
     def _put_whole(self, writer: Reconciler, key: str, content: Content, labels: Labels) -> StoredObject:
         self._checkpoint("put.begun")
+        labels = labels.naming(content)
 
         def send(condition: Mapping[str, str]) -> Answer:
             answer = self._calls.put(key, content, labels, **condition)

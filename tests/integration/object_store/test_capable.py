@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -309,6 +310,18 @@ def test_a_damaged_object_that_cannot_be_replaced_is_named_and_refused(bench: Be
     with pytest.raises(ObjectDamaged, match=KEY) as caught:
         bench.put(bench.store(checks_sha256=False, replaces=False), noise(SMALL))
     assert (caught.value.verdict, caught.value.code) == (Verdict.REFUSE, "store.corrupt")
+
+
+def test_a_damaged_object_is_known_as_ours_by_a_process_that_did_not_write_it(bench: Bench) -> None:
+    """Its metadata has the SHA-256 that it should have: another process replaces it, and calls it nobody else's."""
+    right = hashlib.sha256(noise(SMALL)).hexdigest()
+    bench.direct.put_object(Bucket=bench.bucket, Key=KEY, Body=b"damaged", Metadata={"sha256": right})
+    bench.put(bench.store(), noise(SMALL))
+    assert bench.standing() == noise(SMALL)
+    assert bench.direct.head_object(Bucket=bench.bucket, Key=KEY)["Metadata"] == {"sha256": right}
+    bench.direct.put_object(Bucket=bench.bucket, Key=KEY, Body=b"damaged", Metadata={"sha256": right})
+    with pytest.raises(ObjectDamaged, match=KEY):
+        bench.put(bench.store(replaces=False), noise(SMALL))
 
 
 def test_an_object_that_another_put_in_the_place_of_a_damaged_one_is_left(bench: Bench) -> None:
