@@ -42,11 +42,8 @@ def manifest_of(
         "deadline": _iso(claim.deadline),
         "written_at": _iso(now),
         "archiver": version,
+        **_reserves(best_effort=best_effort, left_out=left_out),
     }
-    if best_effort:
-        document["create_only"] = CreateOnly.BEST_EFFORT.value
-    if not_taken := [{"field": each.field, "source_url": each.url, "reason": each.kind} for each in left_out]:
-        document["not_taken"] = not_taken
     document["seal"] = f"sha256:{seal_of(document)}"
     return (json.dumps(document, indent=1, ensure_ascii=True) + "\n").encode()
 
@@ -64,6 +61,14 @@ def _about(claim: Claim, facts: Facts) -> dict[str, object]:
         "tracks": [{"id": each.id, "title": each.title, "duration_seconds": each.duration} for each in facts.tracks],
     }
     return {name: value for name, value in known.items() if value}
+
+
+def _reserves(*, best_effort: bool, left_out: Iterable[LeftOut]) -> dict[str, object]:
+    """Return what is not as it is for most tasks."""
+    found: dict[str, object] = {"create_only": CreateOnly.BEST_EFFORT.value} if best_effort else {}
+    if not_taken := [{"field": each.field, "source_url": each.url, "reason": each.kind} for each in left_out]:
+        found["not_taken"] = not_taken
+    return found
 
 
 def seal_of(document: Mapping[str, object]) -> str:

@@ -151,7 +151,11 @@ class StemTransfer:
             log.info("stem.aliased", task_id=task_id, stem=name, alias_of=receipt.alias_of)
             return receipt
         self._out.breakers.worked(Dependency.STORE)
-        seconds = time.monotonic() - began
+        self._report(receipt, time.monotonic() - began)
+        return receipt
+
+    def _report(self, receipt: Receipt, seconds: float) -> None:
+        task_id, name, log = self._listing.claim.task_id, self._row.name, self._context.log
         self._context.observer.stem_stored(receipt.size, seconds)
         log.info(
             "stem.stored",
@@ -164,7 +168,6 @@ class StemTransfer:
         )
         if receipt.doubt:
             log.warning("stem.doubtful", task_id=task_id, stem=name, key=receipt.key, doubt=receipt.doubt)
-        return receipt
 
     def _move(self, url: str) -> Receipt:
         """Fetch and store; the receipt is an alias where the bytes are stored already."""

@@ -6,7 +6,6 @@ import base64
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 from archiver.core import crc
 from archiver.core.capabilities import Multipart
@@ -79,7 +78,6 @@ def computed() -> Sequence[ChecksumKind]:
     return [kind for kind in KINDS.values() if _can_compute(kind)]
 
 
-@cache
 def _can_compute(kind: ChecksumKind) -> bool:
     try:
         kind.of(b"")
