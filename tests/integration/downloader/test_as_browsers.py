@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,18 +17,6 @@ from tests.house import downloader
 
 SONG = mp3(20_000)
 ANSWERS = Path(__file__).parents[2] / "fixtures" / "answers"
-
-
-@pytest.fixture
-def cdn() -> Iterator[Origin]:
-    with Origin() as server:
-        yield server
-
-
-@pytest.fixture
-def client() -> Iterator[HttpDownloader]:
-    with downloader() as it:
-        yield it
 
 
 @pytest.mark.parametrize("name", ["answer-blank-in-a-field-name", "answer-content-encoding-none"])

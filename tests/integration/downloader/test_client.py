@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -34,18 +33,6 @@ from tests.fixtures.fetching import fetch
 from tests.house import AGENT, downloader
 
 SONG = mp3(300_000)
-
-
-@pytest.fixture
-def cdn() -> Iterator[Origin]:
-    with Origin() as server:
-        yield server
-
-
-@pytest.fixture
-def client() -> Iterator[HttpDownloader]:
-    with downloader() as it:
-        yield it
 
 
 @pytest.mark.parametrize("buffer_size", [1, 4095, 4096, 4097, 100_000, 299_999, 300_000, 300_001, 8 << 20])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import count, repeat
 
 import pytest
@@ -36,18 +36,6 @@ SONG = mp3(300_000)
 OLD: Headers = (("Last-Modified", "Mon, 23 Nov 2026 09:00:00 GMT"), ("Date", "Mon, 23 Nov 2026 10:00:00 GMT"))
 YOUNG: Headers = (("Last-Modified", "Mon, 23 Nov 2026 09:59:30 GMT"), ("Date", "Mon, 23 Nov 2026 10:00:00 GMT"))
 TAG: Headers = (("ETag", '"v1"'),)
-
-
-@pytest.fixture
-def cdn() -> Iterator[Origin]:
-    with Origin() as server:
-        yield server
-
-
-@pytest.fixture
-def client() -> Iterator[HttpDownloader]:
-    with downloader() as it:
-        yield it
 
 
 def ranges(cdn: Origin) -> list[str | None]:
