@@ -80,6 +80,31 @@ def test_backfill_whose_last_task_ended_since_the_last_count_is_done() -> None:
     assert worked(quiet).run(lambda _: None) is Verdict.DONE
 
 
+class TriesAgain(SlowToCount):
+    """The last task fails since the last count, waits for its next try, and ends with it."""
+
+    pumps = 0
+
+    def pump(self) -> int:
+        self.pumps += not self.working
+        if self.pumps > 1:
+            self.seconds.now += 60
+            self.clock.forward(seconds=60)
+        return 0
+
+    def open_work(self, owner: str | None, blocked: object = ()) -> OpenWork:
+        counted = super().open_work(owner, blocked)
+        if self.working:
+            return counted
+        return OpenWork(int(self.pumps < 3), self.clock() + HOUR / 2, None, None)
+
+
+def test_backfill_whose_last_task_began_to_wait_since_the_last_count_waits_for_it() -> None:
+    quiet = TriesAgain(Clock(), Seconds(), timedelta())
+    assert worked(quiet).run(lambda _: None) is Verdict.DONE
+    assert quiet.pumps >= 3
+
+
 def worked(quiet: Quiet) -> Backfill:
     return Backfill(
         owner="me",
