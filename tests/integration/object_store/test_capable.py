@@ -325,6 +325,14 @@ def test_a_damaged_object_is_known_as_ours_by_a_process_that_did_not_write_it(be
         bench.put(bench.store(replaces=False), noise(SMALL))
 
 
+@pytest.mark.parametrize("named", ["0" * 64, "", "as we do"])
+def test_an_object_that_names_another_hash_is_somebody_elses(bench: Bench, named: str) -> None:
+    bench.direct.put_object(Bucket=bench.bucket, Key=KEY, Body=b"theirs", Metadata={"sha256": named} if named else {})
+    with pytest.raises(KeyTaken):
+        bench.put(bench.store(), noise(SMALL))
+    assert bench.standing() == b"theirs"
+
+
 def test_an_object_that_another_put_in_the_place_of_a_damaged_one_is_left(bench: Bench) -> None:
     bench.careless.takes_any_checksum()
     bench.careless.flips = True
