@@ -20,7 +20,7 @@ from archiver.app.places import store_name, store_place
 from archiver.core.errors import SettingsFault
 from archiver.core.exclusion import Exclusion
 from archiver.core.keys import probe_key
-from archiver.core.model import Policy
+from archiver.core.model import Dependency, Policy, Subject
 from archiver.pipeline.breakers import Breakers
 from archiver.pipeline.cluster import LEASE, Deferrer, JobRunner
 from archiver.pipeline.context import Outside, TaskContext
@@ -70,17 +70,22 @@ class Parts:
         ledger, is_alive = self.adapters.ledger, self.adapters.lock.alive
         return Housekeeping(ledger.claims, ledger.uploads, self.adapters.store, is_alive, self.machine.clock, self.log)
 
-    def begin(self) -> None:
-        """Free what dead processes held, and prove the store where this one writes; raise StoreUnfit, LedgerFault."""
+    def begin(self, asked: Callable[[], bool]) -> None:
+        """Free what dead processes held, and prove the store where this one writes; raise StoreUnfit, LedgerFault.
+
+        A silent store is not waited for once `asked()` says that the process is to end.
+        """
         self.dispatcher.renew()
         self.housekeeping.free_leases()
         notice_set_back(self.adapters.ledger.processes, self.adapters.ledger.claims, self.machine.clock, self.log)
         if self.role is not Role.RUN or self.adapters.engine is None:
-            FirstProof(self.proof, self.breakers).take()
+            FirstProof(self.proof, self.breakers, asked).take()
         self.presence.begin()
 
     def abort_strays(self) -> None:
-        """Clear away the multipart uploads that no process knows of."""
+        """Clear away the multipart uploads that no process knows of; a store that is paused is not asked for them."""
+        if not self.breakers.is_usable(Subject(Dependency.STORE)):
+            return
         abort_strays(
             reports=self.adapters.ledger.reports,
             uploads=self.adapters.ledger.uploads,
@@ -132,13 +137,15 @@ def assembled(
     observer: Observer,
     progress: Callable[[], None] = lambda: None,
     answered: Answered = lambda _: None,
+    asked: Callable[[], bool] = lambda: False,
     machine: Machine = THIS_MACHINE,
 ) -> Iterator[Parts]:
     """Put everything together, free what dead processes held, and close it all at the end.
 
-    Calls `progress` whenever work moves on, be it by one block, and `answered` with the outcome of each request to
-    the provider. On a ledger on a server, `run` leaves the work to workers. Raises LedgerFault when the ledger
-    cannot be opened, SettingsFault when an extra is not installed, or a worker has no server to work with.
+    Once `asked()` says that the process is to end, a silent store is not waited for any longer. Calls `progress`
+    whenever work moves on, be it by one block, and `answered` with the outcome of each request to the provider. On a
+    ledger on a server, `run` leaves the work to workers. Raises LedgerFault when the ledger cannot be opened,
+    SettingsFault when an extra is not installed, or a worker has no server to work with.
     """
     if role is Role.WORKER and not on_server(settings):
         raise SettingsFault(
@@ -159,7 +166,7 @@ def assembled(
         presence = _presence(role, adapters, breakers, dispatcher, machine)
         exclusion = archiver.context.exclusion
         parts = Parts(role, settings, machine, log, adapters, breakers, dispatcher, watch, presence, proof, exclusion)
-        parts.begin()
+        parts.begin(asked)
         yield parts
         presence.end()
 

@@ -173,9 +173,10 @@ def daemon(
     *,
     log: EventLog,
     alerts: Alerts | None = None,
+    asked: Callable[[], bool] = lambda: False,
     machine: Machine = THIS_MACHINE,
 ) -> Iterator[DaemonProcess]:
-    """Put the daemon together, ready to run, and close it all at the end; see `assembled` for the errors raised.
+    """Put the daemon together, ready to run, and close it all at the end; see `assembled` for `asked`, and the errors.
 
     `alerts` must gather the events of `log`; None where nobody is to be alerted.
     """
@@ -190,7 +191,14 @@ def daemon(
     with (
         only_run(settings, machine) if role is Role.RUN else nullcontext(),
         assembled(
-            settings, role, log=log, observer=metrics, progress=progress, answered=answered, machine=machine
+            settings,
+            role,
+            log=log,
+            observer=metrics,
+            progress=progress,
+            answered=answered,
+            asked=asked,
+            machine=machine,
         ) as parts,
     ):
         liveness.tasks = parts.watch

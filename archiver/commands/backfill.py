@@ -92,7 +92,7 @@ def archive(settings: Settings, request: Request) -> int:
     with (
         shutdown.on_signals(),
         faults() if for_people else _faults_as_events(log),
-        assembled(settings, Role.BACKFILL, log=log, observer=tally) as parts,
+        assembled(settings, Role.BACKFILL, log=log, observer=tally, asked=lambda: shutdown.asked) as parts,
     ):
         at_work()
         source = _source(parts, tally, shutdown)

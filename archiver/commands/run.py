@@ -73,7 +73,7 @@ def _serve(context: typer.Context, role: str) -> None:
         shutdown.on_signals(),
         hangup.on_signal(),
         faults(),
-        daemon(settings, Role(role), log=log, alerts=alerts) as process,
+        daemon(settings, Role(role), log=log, alerts=alerts, asked=lambda: shutdown.asked) as process,
     ):
         at_work()
         process.run(shutdown, hangup, read)

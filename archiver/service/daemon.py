@@ -71,7 +71,13 @@ class Daemon:
         self._fault: LedgerFault | None = None
 
     def run(self, fault: Callable[[], LedgerFault | None]) -> LedgerFault | None:
-        """Run until a signal, or until `fault()` or a job's LedgerFault; return that fault, if any."""
+        """Run until a signal, or until `fault()` or a job's LedgerFault; return that fault, if any.
+
+        Begins no job where the process was asked to end before.
+        """
+        if self._shutdown.asked:
+            self._supervision.manager.stopping()
+            return None
         # Loaded here, for `backfill` needs of this room no schedule.
         from archiver.service.schedule import Schedule  # noqa: PLC0415 - as said
 

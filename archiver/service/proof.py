@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -19,6 +20,9 @@ LASTS = timedelta(days=1)
 """The time for which a proof holds."""
 PATIENCE = 5.0
 """Seconds that the start waits for the first proof; a store that takes longer is paused until it has come."""
+
+LOOK = 0.1
+"""Seconds between two looks at whether the process is to end."""
 
 
 @dataclass(slots=True)
@@ -97,6 +101,8 @@ class FirstProof:
 
     proof: StoreProof
     breakers: Breakers
+    asked: Callable[[], bool] = lambda: False
+    """Returns whether the process is to end: then nothing is waited for."""
     patience: float = PATIENCE
     """Seconds."""
     _fault: Exception | None = field(default=None, init=False)
@@ -105,19 +111,28 @@ class FirstProof:
     def take(self) -> None:
         """Ensure the proof; raise StoreUnfit, or LedgerFault. What else keeps it from being had pauses the store.
 
-        A store that the operator paused is left alone: it is proven once it may be used.
+        A store that the operator paused is left alone: it is proven once it may be used. So is one whose proof has
+        not come when the process is asked to end.
         """
         if not _may_be_used(self.breakers):
             return
         done = threading.Event()
         threading.Thread(target=self._prove, args=(done.set,), name="proof", daemon=True).start()
-        if not done.wait(self.patience):
+        if not self._comes(done):
+            if self.asked():
+                return
             self._is_late = True
             pause(self.breakers, StoreUnproven("the store has not answered yet what it can do"))
         elif isinstance(self._fault, ArchiverError) and not isinstance(self._fault, StoreUnfit):
             pause(self.breakers, self._fault)
         elif self._fault is not None:
             raise self._fault
+
+    def _comes(self, done: threading.Event) -> bool:
+        give_up = time.monotonic() + self.patience
+        while not (came := done.wait(min(LOOK, self.patience))) and time.monotonic() < give_up and not self.asked():
+            pass
+        return came
 
     def _prove(self, done: Callable[[], object]) -> None:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 import urllib.request
 from collections import Counter
 from contextlib import ExitStack, closing
@@ -83,6 +84,18 @@ def test_worker_serves_metrics_and_health_and_status_tells_of_it_also_when_it_wa
         until(lambda: "jobs wait, and no worker is at work" in site.run("status").out)
         assert "without a goodbye in the last day: 1" in site.run("status").out
         assert intake.stop() == 0
+
+
+def test_worker_asked_to_end_while_a_silent_store_is_first_proven_does_not_wait_for_it(site: Site) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        site.configure(store={"endpoint_url": f"http://127.0.0.1:{port_of(silent)}"})
+        with site.daemon(argv=site.command("worker")) as worker:
+            asked, _ = silent.accept()
+            with asked:
+                began = time.monotonic()
+                assert worker.stop() == 0
+                assert time.monotonic() - began < 4, "the first proof is waited for that long"
+        assert not [line for line in worker.events if line["event"] == "dependency.paused"], "it is not to blame"
 
 
 def test_worker_on_a_sqlite_ledger_says_what_to_set_and_that_run_does_without(site: Site) -> None:

@@ -166,6 +166,26 @@ def test_process_asked_to_end_while_the_store_keeps_silent_about_uploads_does_no
                 assert time.monotonic() - began < 10
 
 
+@pytest.mark.parametrize(("command", "number"), [("run", signal.SIGTERM), ("backfill", signal.SIGINT)])
+def test_process_asked_to_end_while_a_silent_store_is_first_proven_does_not_wait_for_it(
+    site: Site, command: str, number: signal.Signals
+) -> None:
+    waiting = task("waiting-001")
+    append(site, waiting)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        site.configure(store={"endpoint_url": f"http://127.0.0.1:{port_of(silent)}"})
+        with site.daemon(argv=site.command(command)) as process:
+            asked, _ = silent.accept()
+            with asked:
+                began = time.monotonic()
+                process.signal(number)
+                code = process.popen.wait(45)
+                assert time.monotonic() - began < 4, "the first proof is waited for that long, and then a task"
+        assert code == (0 if command == "run" else 128 + number)
+        assert not [line for line in process.events if line["event"] == "dependency.paused"], "it is not to blame"
+    assert site.status()["pauses"] == []
+
+
 def test_backfill_that_waits_for_ids_from_a_pipe_ends_on_a_signal(site: Site) -> None:
     ours, theirs = os.pipe()
     with (

@@ -159,6 +159,17 @@ def test_silent_store_keeps_the_start_waiting_for_a_while_only_and_ends_its_paus
     assert rig.bucket.relied
 
 
+def test_start_that_is_asked_to_end_waits_for_no_silent_store_and_pauses_nothing(rig: Rig) -> None:
+    answer = threading.Event()
+    rig.bucket.waits = lambda: answer.wait(60)
+    FirstProof(rig.proof(), rig.breakers, asked=lambda: rig.bucket.proven > 0, patience=60).take()
+    assert not rig.is_paused
+    assert rig.bucket.relied == []
+    answer.set()
+    until(lambda: rig.bucket.relied, what="what comes later is relied on all the same")
+    assert not rig.is_paused
+
+
 @pytest.mark.parametrize("change", ["busy", "careless"])
 def test_store_that_is_no_longer_fit_when_the_proof_is_renewed_is_paused(rig: Rig, change: str) -> None:
     proof = rig.proof()
