@@ -8,7 +8,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -24,6 +24,7 @@ from archiver.adapters.ledger.schema.migrate import HEAD
 from archiver.adapters.ledger.schema.tables import metadata
 from archiver.adapters.object_store import ObjectOptions, PutSizes, S3Store
 from archiver.adapters.object_store import s3_client as _s3_client
+from archiver.adapters.object_store.archive import S3Archive
 from archiver.adapters.object_store.buffers import BufferBudget
 from archiver.adapters.provider.client import KieApi
 from archiver.adapters.provider.limiter import LocalPermits, RateLimiter, Spread, Wait
@@ -48,6 +49,7 @@ from archiver.pipeline.dispatch import DispatchContext, DispatchOptions, LocalDi
 from archiver.pipeline.second_look import SecondLook
 from archiver.pipeline.task import Archiver
 from archiver.pipeline.transfers import TransferThreads
+from archiver.ports.archive import Archive
 from archiver.ports.provider import Accounts
 from archiver.ports.runtime import Checkpoint, Clock, EventLog, Jitter, Observer, unobserved
 from archiver.ports.store import ObjectStore
@@ -233,6 +235,11 @@ def s3_store(client: S3Client, bucket: str, **changes: Any) -> S3Store:  # noqa:
     store = S3Store(client, bucket=bucket, **(arguments | changes))
     store.rely_on(known, demand)
     return store
+
+
+def paged_by(archive: Archive, entries: int) -> Archive:
+    """Let a real archive ask for so few entries of a listing at a time."""
+    return replace(archive, page=entries) if isinstance(archive, S3Archive) else archive
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from archiver.core.model import StoredObject
 from archiver.ports.runtime import Checkpoint, unobserved
 from archiver.ports.store import UploadJournal
 from archiver.ports.transfer import Body
+from tests.fakes.archive import FakeArchive
 from tests.fakes.calls import Calls, unnoticed
 
 PIECE = 64 * 1024
@@ -102,6 +103,11 @@ class FakeStore:
     before: Calls = unnoticed
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _ids: int = 0
+
+    @property
+    def archive(self) -> FakeArchive:
+        """The same bucket as it is read."""
+        return FakeArchive(self)
 
     def fail(self, method: str, error: Exception, *, times: int = 1, after: bool = False) -> None:
         """Script a failure of `put`, `put_document` or `abort`; `after` means the effect stands all the same."""

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from datetime import timedelta
 
-from archiver.adapters.object_store.exchange import PutConnections
+from archiver.adapters.object_store.exchange import StoreConnections
 from archiver.core.errors import Stuck
 from archiver.core.model import StemName, TaskId
 from archiver.service.liveness import Liveness, TaskWatch
@@ -108,7 +108,7 @@ def watched() -> Iterator[tuple[TaskWatch, Events, list[str]]]:
 
 def test_slow_healthy_line_shared_by_all_transfers_is_never_late() -> None:
     with closing(Far(Line())) as far, watched() as (watch, _, late), downloader(watch=watch) as client:
-        connections = PutConnections(most=1, connect_timeout=5, read_timeout=60, watch=watch)
+        connections = StoreConnections(most=1, connect_timeout=5, read_timeout=60, watch=watch)
 
         def transfer(number: int) -> None:
             buffer = memoryview(bytearray(SIZE))

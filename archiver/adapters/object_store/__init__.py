@@ -3,8 +3,11 @@
 store.py      S3Store, as the pipeline sees it
 multipart.py  one upload in parts
 calls.py      the S3 calls, each with our options and our errors
-quick.py      PutObject and UploadPart at a third of the cost of boto3
-exchange.py   one PUT and its answer, on connections of our own
+quick.py      what is asked most at a third of the cost of boto3
+exchange.py   one request and its answer, on connections of our own
+archive.py    S3Archive, the bucket as it is read
+reading.py    the calls that read
+listing.py    one page of a listing
 pieces.py     a body in pieces of a buffer
 reconcile.py  a lost answer, reconciled by looking; an object damaged on the way, mended
 damaged.py    which objects those are

@@ -1,4 +1,4 @@
-"""One PUT and its answer, on connections of our own: http.client's way would cost three times as much."""
+"""One request and its answer, on connections of our own: http.client's way would cost three times as much."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from botocore.httpsession import create_urllib3_context, get_cert_path
 from botocore.session import get_session
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from archiver.adapters.http1 import Connection, Head, HeadLimits, Origin, Pool
+from archiver.adapters.http1 import Connection, Head, HeadLimits, LengthReader, Origin, Pool, Reader
 from archiver.ports.runtime import UNWATCHED, Watch
 
 BLOCK = 256 * 1024
@@ -30,8 +30,43 @@ if hasattr(socket, "TCP_NOTSENT_LOWAT"):
     _SOCKET_OPTIONS.append((socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, BLOCK))
 
 
-class PutConnections:
-    """Sends PUT requests; safe to share among threads. Keeps at most `most` idle connections; times in seconds."""
+class Incoming:
+    """An answer whose body is still to be received. Close it after use; for one thread."""
+
+    def __init__(
+        self, head: Head, reader: Reader, connection: Connection, origin: Origin, pool: Pool, watch: Watch
+    ) -> None:
+        self.status = head.status
+        self.headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in head.headers}
+        self._head = head
+        self._reader = reader
+        self._connection = connection
+        self._origin = origin
+        self._pool = pool
+        self._watch = watch
+
+    @property
+    def length(self) -> int | None:
+        """Bytes that the body has; None where the answer does not say, and so none that is to be relied on."""
+        return self._reader.length
+
+    def receive(self, view: memoryview) -> int:
+        """Receive some bytes into `view`; 0 only at the end. Raises httpx.TransportError."""
+        with self._watch.interruptible(self._connection.interrupt):
+            size = self._reader.receive(view)
+        self._watch.progress()
+        return size
+
+    def close(self) -> None:
+        """Keep the connection for the next request where the body was received to its end, else close it."""
+        if self._reader.ended and self._reader.framed and self._head.keeps_alive:
+            self._pool.put(self._origin, self._connection)
+        else:
+            self._connection.close()
+
+
+class StoreConnections:
+    """Sends requests; safe to share among threads. Keeps at most `most` idle connections; times in seconds."""
 
     def __init__(self, *, most: int, connect_timeout: float, read_timeout: float, watch: Watch = UNWATCHED) -> None:
         self._watch = watch
@@ -61,6 +96,19 @@ class PutConnections:
         else:
             connection.close()
         return answer
+
+    def ask(self, origin: Origin, head: bytes, *, bodiless: bool = False) -> Incoming:
+        """Send `head`, a request without a body, and return its answer (`bodiless`: to a HEAD); raises as `put`."""
+        connection = self._pool.take(origin) or self._dial(origin)
+        try:
+            with self._watch.interruptible(connection.interrupt):
+                connection.send(head)
+                answer = _answer_on(connection)
+            reader = LengthReader(connection, 0) if bodiless else answer.reader(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return Incoming(answer, reader, connection, origin, self._pool, self._watch)
 
     def _dial(self, origin: Origin) -> Connection:
         scheme, host, port = origin

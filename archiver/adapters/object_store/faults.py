@@ -46,6 +46,7 @@ from archiver.core.errors import (
 )
 from archiver.core.http import retry_after
 from archiver.core.misses import AddressingWrong, RegionWrong, StoreHostUnknown, StoreStranger, StoreTlsRefused
+from archiver.core.reading import ObjectCold
 from archiver.core.text import printable
 
 EXCERPT = 200
@@ -81,6 +82,8 @@ _BY_CODE: dict[str, type[ArchiverError]] = {
     "NoSuchUpload": Absent,
     "NotFound": Absent,
     "NoSuchLifecycleConfiguration": Absent,
+    "InvalidObjectState": ObjectCold,
+    "InvalidRange": Conflict,
     "NoSuchBucket": BucketMissing,
     "PermanentRedirect": RegionWrong,
     "AuthorizationHeaderMalformed": RegionWrong,
@@ -137,6 +140,7 @@ _BY_STATUS: dict[int, type[ArchiverError]] = {
     409: Conflict,
     412: Conflict,
     413: ObjectTooLarge,
+    416: Conflict,
     501: StoreMisfit,
     507: StoreFull,
 }

@@ -8,6 +8,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from archiver.adapters.object_store.archive import LateArchive
 from archiver.core.capabilities import Capabilities, CreateOnly
 from archiver.core.errors import StoreBusy, StorePaused
 from archiver.core.model import StoredObject
@@ -30,6 +31,7 @@ class LateStore:
         self._lock = threading.Lock()
         self._made: S3Store | None = None
         self._relied: tuple[Capabilities, CreateOnly] | None = None
+        self.archive = LateArchive(lambda: self._store().archive)
         with suppress(StorePaused, StoreBusy):
             self._store()
 

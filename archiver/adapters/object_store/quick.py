@@ -1,4 +1,4 @@
-"""PutObject and UploadPart without boto3's preparations, once boto3 has shown the way."""
+"""The calls that are made most without boto3's preparations, once boto3 has shown the way."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urlsplit
 
 import httpx
@@ -16,7 +16,7 @@ from botocore.utils import get_environ_proxies
 from urllib3.exceptions import HTTPError
 
 from archiver.adapters.http1 import Origin
-from archiver.adapters.object_store.exchange import PutConnections
+from archiver.adapters.object_store.exchange import Incoming, StoreConnections
 from archiver.adapters.object_store.faults import Conflict
 from archiver.adapters.object_store.memory_file import file_over
 from archiver.core.errors import StoreBusy
@@ -26,7 +26,13 @@ if TYPE_CHECKING:
     from botocore.signers import RequestSigner
     from mypy_boto3_s3 import S3Client
 
-OPERATIONS = ("PutObject", "UploadPart")
+OPERATIONS = {
+    "PutObject": "PUT",
+    "UploadPart": "PUT",
+    "GetObject": "GET",
+    "HeadObject": "HEAD",
+    "ListObjectsV2": "GET",
+}
 OF_EVERY_OBJECT = (
     "User-Agent",
     "x-amz-storage-class",
@@ -52,7 +58,7 @@ class Route:
     """The client's settings for this bucket as boto3 read them: where to send, with which fields, signed for whom."""
 
     base: str
-    """The URL, as far as the key."""
+    """The URL, as far as the key; of a listing the whole, without its query."""
     headers: Mapping[str, str]
     region: str
     service: str
@@ -71,13 +77,14 @@ class Route:
 
 
 class QuickCalls:
-    """Sends objects and parts as boto3 sent the last ones; safe to share among threads.
+    """Sends objects and parts, and asks for objects and listings, as boto3 did last; safe to share among threads.
 
     For every call boto3 finds endpoint, region, addressing and signature anew, and copies header fields through
     five layers: most of what a small PutObject costs. Here all that is taken over from a call of its own that
     worked, and signed by botocore's S3SigV4Auth with the credentials of the moment. Only a plain 200 or 412 counts.
     After any other answer, and after none, boto3 is to be asked, with its retries, redirects and errors; it then
     shows the way anew. Behind a proxy, and where another kind of signature is asked for, every call is boto3's.
+    What the answer to a read means, `reading.py` tells.
     """
 
     def __init__(self, client: S3Client, watch: Watch = UNWATCHED) -> None:
@@ -85,7 +92,7 @@ class QuickCalls:
         meta, config = client.meta, cast("Any", client.meta.config)  # the stubs know none of its options
         self._config = config
         self._proxies = get_environ_proxies(meta.endpoint_url)
-        self._connections = PutConnections(
+        self._connections = StoreConnections(
             most=config.max_pool_connections,
             connect_timeout=config.connect_timeout,
             read_timeout=config.read_timeout,
@@ -108,7 +115,9 @@ class QuickCalls:
         if route is None:
             return None
         try:
-            head = self._signed_head(route, _quoted(key) + query, data, headers)
+            sized = {**headers, "Content-Length": str(len(data))}
+            with file_over(data) as body:
+                head = self._signed_head("PUT", route, _quoted(key) + query, sized, body)
             answer = self._connections.put(route.origin, head, data)
         except httpx.TimeoutException:
             raise StoreBusy(f"{operation}: no answer (TimeoutError)") from None
@@ -122,21 +131,41 @@ class QuickCalls:
         fields = ((_ANSWERS.get(name.lower()), value) for name, value in answer.headers)
         return {name: value.decode("latin-1") for name, value in fields if name}
 
-    def _signed_head(self, route: Route, path: str, data: memoryview, headers: Mapping[str, str]) -> bytes:
-        fields = {"Host": route.host, **route.headers, **headers, "Content-Length": str(len(data))}
-        with file_over(data) as body:
-            request: Any = AWSRequest("PUT", route.base + path, fields, body)
-            request.context = {"client_config": self._config}  # which says whether the body is signed too
-            route.signer.get_auth_instance(route.service, route.region, "s3v4").add_auth(request)
+    def ask(self, operation: str, key: str, headers: Mapping[str, str], query: str = "") -> Incoming | None:
+        """Send a request without a body; return its answer whatever it is, None when boto3 is to be asked.
+
+        `query` is sent as it is. Raises StoreBusy for a store that keeps silent. The answer is to be closed.
+        """
+        route = self._routes.get(operation)
+        if route is None:
+            return None
+        method = OPERATIONS[operation]
+        try:
+            head = self._signed_head(method, route, _quoted(key) + query, headers)
+            return self._connections.ask(route.origin, head, bodiless=method == "HEAD")
+        except httpx.TimeoutException:
+            raise StoreBusy(f"{operation}: no answer (TimeoutError)") from None
+        except (BotoCoreError, HTTPError, OSError, httpx.TransportError):
+            self._watch.progress()
+            return None
+
+    def _signed_head(
+        self, method: str, route: Route, path: str, headers: Mapping[str, str], body: IO[bytes] | None = None
+    ) -> bytes:
+        request: Any = AWSRequest(method, route.base + path, {"Host": route.host, **route.headers, **headers}, body)
+        request.context = {"client_config": self._config}  # which says whether the body is signed too
+        route.signer.get_auth_instance(route.service, route.region, "s3v4").add_auth(request)
         url = urlsplit(route.base + path)
-        target = f"{url.path}?{url.query}" if url.query else url.path
-        lines = [f"PUT {target} HTTP/1.1", *(f"{name}: {_text(value)}" for name, value in request.headers.items())]
+        target = f"{url.path or '/'}?{url.query}" if url.query else url.path or "/"
+        lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {_text(value)}" for name, value in request.headers.items())]
         return "\r\n".join([*lines, "Accept-Encoding: identity\r\n\r\n"]).encode("latin-1")
 
     def learn(self, operation: str, key: str) -> None:
         """Take over what boto3 sent in this thread last, for the object `key`: it worked."""
         sent: Route | None = self._sent.__dict__.pop("route", None)
-        if sent is not None and sent.base.endswith(f"/{_quoted(key)}"):
+        if sent is not None and operation == "ListObjectsV2":
+            self._routes[operation] = sent
+        elif sent is not None and sent.base.endswith(f"/{_quoted(key)}"):
             self._routes[operation] = replace(sent, base=sent.base.removesuffix(_quoted(key)))
 
     def _note_signer(self, request_signer: RequestSigner, **_: object) -> None:

@@ -10,6 +10,7 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
+from archiver.adapters.object_store.archive import S3Archive
 from archiver.adapters.object_store.asking import Asking
 from archiver.adapters.object_store.calls import Answer, Labels, ObjectOptions, S3Calls, stored_object
 from archiver.adapters.object_store.checksums import kind_of
@@ -103,6 +104,7 @@ class S3Store:
         self._retries = Retries(sleep, jitter, clock, on_busy)
         self._damaged = DamagedObjects()
         self._writer: Reconciler | None = None
+        self.archive = S3Archive(self._calls, self._retries)
 
     def prove(self, key: str) -> Capabilities:
         """See `archiver.ports.store.ProvableStore`."""

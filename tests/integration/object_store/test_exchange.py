@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from archiver.adapters.http1 import Head
-from archiver.adapters.object_store.exchange import PutConnections
+from archiver.adapters.object_store.exchange import StoreConnections
 from tests.fakes.scripted import HttpServer, Reply
 from tests.fakes.tls import identity
 
@@ -32,7 +32,7 @@ class Talk:
     def __init__(self, server: HttpServer, read: float) -> None:
         self.server = server
         self._origin = ("http", "127.0.0.1", server.port)
-        self._connections = PutConnections(most=2, connect_timeout=5, read_timeout=read)
+        self._connections = StoreConnections(most=2, connect_timeout=5, read_timeout=read)
 
     def put(self, data: bytes = b"audio") -> Head:
         return self._connections.put(self._origin, HEAD % len(data), memoryview(data))
@@ -123,7 +123,7 @@ def test_a_server_that_cannot_be_reached_is_an_error_of_the_connection() -> None
 
 def over_tls(tls: ssl.SSLContext, host: str) -> int:
     """PUT once over TLS to a server that answers on loopback; return the answer's status."""
-    connections = PutConnections(most=1, connect_timeout=5, read_timeout=5)
+    connections = StoreConnections(most=1, connect_timeout=5, read_timeout=5)
     with server(OK, tls=tls) as listening, closing(connections):
         return connections.put(("https", host, listening.port), HEAD % 5, memoryview(b"audio")).status
 

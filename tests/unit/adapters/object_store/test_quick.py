@@ -18,6 +18,7 @@ from botocore.config import Config
 from archiver.adapters.object_store.calls import Labels, ObjectOptions, S3Calls
 from archiver.adapters.object_store.checksums import CRC32
 from archiver.adapters.object_store.content import Content
+from archiver.adapters.object_store.memory_file import file_over
 from tests.house import s3_client
 
 if TYPE_CHECKING:
@@ -115,7 +116,9 @@ def _signed_as(calls: S3Calls, operation: str, boto3s: Fields) -> Fields:
     headers = {name: boto3s[name] for name in boto3s if name in of_this_call or name.startswith("x-amz-meta-")}
     query = f"?partNumber=7&uploadId={quote('upload/1==', safe='')}" if operation == "UploadPart" else ""
     assert CONTENT.data is not None
-    return fields_of(calls.quick._signed_head(route, quote(KEY, safe="/~") + query, CONTENT.data, headers))
+    headers["Content-Length"] = str(CONTENT.size)
+    with file_over(CONTENT.data) as body:
+        return fields_of(calls.quick._signed_head("PUT", route, quote(KEY, safe="/~") + query, headers, body))
 
 
 def routes_after_a_put(client: S3Client) -> Mapping[str, object]:
