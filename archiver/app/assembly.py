@@ -30,7 +30,7 @@ from archiver.pipeline.task import Archiver
 from archiver.ports.runtime import EventLog, Observer
 from archiver.service.housekeeping import Housekeeping, abort_strays
 from archiver.service.liveness import TaskWatch
-from archiver.service.presence import Presence
+from archiver.service.presence import Presence, clock_off
 from archiver.service.proof import FirstProof, StoreProof, renewed
 from archiver.service.restart import notice_set_back
 from archiver.service.shutdown import Shutdown, drain
@@ -62,6 +62,7 @@ class Parts:
     watch: TaskWatch
     presence: Presence
     proof: StoreProof
+    look: SecondLook
     exclusion: Exclusion = field(default_factory=Exclusion)
 
     @property
@@ -163,9 +164,11 @@ def assembled(
         )
         context = _dispatch_context(settings, role, adapters, breakers, log=log, progress=progress, machine=machine)
         dispatcher = _dispatcher(role, adapters, context, archiver.archive)
-        presence = _presence(role, adapters, breakers, dispatcher, machine)
-        exclusion = archiver.context.exclusion
-        parts = Parts(role, settings, machine, log, adapters, breakers, dispatcher, watch, presence, proof, exclusion)
+        look, exclusion = archiver.context.look, archiver.context.exclusion
+        presence = _presence(role, adapters, breakers, dispatcher, look, machine)
+        parts = Parts(
+            role, settings, machine, log, adapters, breakers, dispatcher, watch, presence, proof, look, exclusion
+        )
         parts.begin(asked)
         yield parts
         presence.end()
@@ -211,12 +214,20 @@ def _dispatch_context(
     )
 
 
-def _presence(role: Role, adapters: Adapters, breakers: Breakers, dispatcher: Dispatcher, machine: Machine) -> Presence:
+def _presence(
+    role: Role,
+    adapters: Adapters,
+    breakers: Breakers,
+    dispatcher: Dispatcher,
+    look: SecondLook,
+    machine: Machine,
+) -> Presence:
     def doing() -> str:
         working = dispatcher.working
         does = f"{working} task{'s' if working > 1 else ''} in flight" if working else "waiting for work"
         paused = ", ".join(breakers.paused())
-        return f"{does}; paused: {paused}" if paused else does
+        facts = (does, f"paused: {paused}" if paused else "", clock_off(look.ahead()))
+        return "; ".join(filter(None, facts))
 
     return Presence(
         adapters.ledger.processes,

@@ -225,6 +225,7 @@ def _sources(parts: Parts, liveness: Liveness) -> Sources:
         budget=adapters.accounts.budget,
         limits=adapters.transfers.limits,
         oldest_transfer=adapters.transfers.oldest,
+        clock_ahead=parts.look.ahead,
         gaps=lambda: [gap.subject for gap in parts.proof.gaps],
         clock=clock,
     )

@@ -149,6 +149,7 @@ def print_overview(console: Console, overview: Overview, now: datetime) -> None:
     for pause in overview.pauses:
         say(console, f" {pause.subject}: {pause.reason}", mark="paused")
         say(console, f"       {pause.hint}{_when(pause, now)}")
+    _print_put_off(console, overview, now)
     _print_needing(console, overview, now)
     _print_rejects(console, overview)
 
@@ -204,6 +205,13 @@ def _print_needing(console: Console, overview: Overview, now: datetime) -> None:
     if (further := sum(overview.needs.values()) - len(overview.needing)) > 0:
         say(console, f"  and {further} more: `stem-archiver status --json` names all")
     _hang(console, "  `stem-archiver show ID` tells more; then `retry ID`, or `ack ID` once you have seen to it")
+
+
+def _print_put_off(console: Console, overview: Overview, now: datetime) -> None:
+    """Print what is tried or asked about again and again, and the oldest of each cause."""
+    for each in overview.put_off:
+        facts = f" {counted(each.tasks, 'task')}, {each.oldest} since {span(now - each.since)}: {each.reason}"
+        say(console, facts, mark="put off", style=YELLOW)
 
 
 def _word(word: str) -> str:

@@ -18,6 +18,7 @@ from archiver.core.model import (
     Refused,
     StemRow,
 )
+from archiver.core.put_off import UNKNOWN_YET
 from archiver.core.records.kinds.names import AUTO
 from archiver.core.records.kinds.table import KINDS
 from archiver.core.settling import (
@@ -116,7 +117,7 @@ def resolve(
                 f"the provider does not know this id, asked as {_asked_as(claim)} (is it of another kind, or another "
                 "account's, or older than two months?)"
             )
-        return Later(again, f"the provider does not know this id yet, asked as {_asked_as(claim)}")
+        return Later(again, f"{UNKNOWN_YET}, asked as {_asked_as(claim)}")
     why_not = _fruitless(claim, record, sure, policy)
     if why_not:
         return Failed(why_not)

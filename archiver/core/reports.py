@@ -10,6 +10,7 @@ from typing import Literal
 from archiver.core.attention import Need, NeedyTask
 from archiver.core.intake import Reject
 from archiver.core.model import AccountName, Pause, StemName, StemRow, TaskId
+from archiver.core.put_off import PutOff
 from archiver.core.records.kinds.names import KindName
 from archiver.core.states import StemState, TaskState
 
@@ -164,6 +165,8 @@ class Overview:
     """The first 20 of them: open ones by deadline, then the ended ones, the latest first."""
     dropped_rejects: int = 0
     """How many of the rejected lines were too many to keep."""
+    put_off: tuple[PutOff, ...] = ()
+    """The open tasks that wait for their next try or ask, by why."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,13 @@ class SecondLook:
         if date is not None:
             self._date = date, self._steady()
 
+    def ahead(self) -> timedelta:
+        """Return by how much the wall clock is ahead of the provider's, negative behind; zero until that is known."""
+        if self._date is None:
+            return timedelta()
+        date, at = self._date
+        return self._clock() - date - timedelta(seconds=self._steady() - at)
+
     def sure(self) -> datetime:
         """Return the time up to which the past is certain: now, by whichever clock is behind."""
         now = self._clock()

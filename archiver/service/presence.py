@@ -15,6 +15,18 @@ EVERY = timedelta(seconds=10)
 """The least time between two notes."""
 
 
+CLOCK_OFF = timedelta(minutes=1)
+"""The clock of a machine that keeps its time is off by less."""
+
+
+def clock_off(ahead: timedelta) -> str:
+    """Return what is said of a wall clock that is so far ahead of the provider's; nothing where it hardly is."""
+    if abs(ahead) < CLOCK_OFF:
+        return ""
+    where = "ahead of" if ahead > timedelta() else "behind"
+    return f"its clock is {timedelta(seconds=round(abs(ahead).total_seconds()))} {where} the provider's"
+
+
 @dataclass(slots=True)
 class Presence:
     """Writes down that this process is at work, since when, and what it does.

@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 from archiver.core.attention import Need, QueueStanding
 from archiver.core.errors import ArchiverError, LedgerFault
 from archiver.core.model import Archived, Dependency, Outcome
+from archiver.core.put_off import Why
 from archiver.core.reports import Overview
 from archiver.core.states import StemState, TaskState
 from archiver.ports.runtime import Clock
@@ -59,6 +60,8 @@ class Sources:
     """Transfers that are let at one time: with one host of the origin, the most of any, and with the store."""
     oldest_transfer: Callable[[], float]
     """Seconds since the oldest transfer under way began."""
+    clock_ahead: Callable[[], timedelta]
+    """By how much the wall clock is ahead of the provider's; zero where it told no time yet."""
     clock: Clock
     gaps: Callable[[], Collection[str]]
     """What the store was proven not to do."""
@@ -177,12 +180,20 @@ class _Gauges(Collector):
             "Since the oldest transfer that is under way first began; 0 without any",
             self._sources.oldest_transfer(),
         )
+        yield _one(
+            "clock_ahead_seconds",
+            "By how much the wall clock is ahead of the provider's, negative behind; 0 until it told its time",
+            self._sources.clock_ahead().total_seconds(),
+        )
         yield _by(
             "store_gaps",
             "1 for each guarantee that the store was proven not to give; `check` says what follows",
             "subject",
             dict.fromkeys(self._sources.gaps(), 1),
         )
+        yield from self._seen_in_ledger(now)
+
+    def _seen_in_ledger(self, now: datetime) -> Iterator[Metric]:
         overview = self._ledger.look(now)
         yield _one("ledger_up", "1 when the last look into the ledger worked, else 0", overview is not None)
         if overview is not None:
@@ -257,6 +268,7 @@ def _of_ledger(overview: Overview, now: datetime) -> Iterator[Metric]:
         "Open tasks that are tried last and alone: processes died while at them",
         overview.quarantined_count,
     )
+    yield from _put_off(overview, now)
     yield _by(
         "tasks_needing_person",
         "Tasks that need a person and that nobody acknowledged, by the reason; each counts once",
@@ -269,6 +281,14 @@ def _of_ledger(overview: Overview, now: datetime) -> Iterator[Metric]:
         overview.rejected_lines,
     )
     yield from _moments(overview, now)
+
+
+def _put_off(overview: Overview, now: datetime) -> Iterator[Metric]:
+    counts = {each.why.value: each.tasks for each in overview.put_off}
+    spans = {each.why.value: (now - each.since).total_seconds() for each in overview.put_off}
+    none = dict.fromkeys((why.value for why in Why), 0.0)
+    yield _by("tasks_put_off", "Open tasks that wait for their next try or ask, by why", "why", none | counts)
+    yield _by("longest_put_off_seconds", "Since the first of them was asked about; 0 without any", "why", none | spans)
 
 
 def _moments(overview: Overview, now: datetime) -> Iterator[Metric]:

@@ -8,6 +8,7 @@ from datetime import timedelta
 from functools import partial
 from operator import ne
 
+from archiver.core.attention import ENDS
 from archiver.core.errors import (
     AccessRefused,
     AddressForbidden,
@@ -32,6 +33,7 @@ from archiver.core.errors import (
 from archiver.core.intake import Intake
 from archiver.core.model import AccountName, Phase, RecordInfo, Stage, TaskId
 from archiver.core.reports import Overview
+from archiver.core.states import StemState
 from tests.fakes.downloader import Audio, Scripted
 from tests.fakes.time import NOW
 from tests.fixtures.ledgers import LEASE, accept
@@ -218,7 +220,7 @@ KINDS: tuple[Neighbour, ...] = (
     Neighbour("ids are answered with garbage", told(ApiBusy("the answer is not JSON")), "failed", 2 * DAY),
     Neighbour("ids are answered 402", told(NoCredit("code 402")), "failed", 2 * DAY),
     Neighbour("ids are to wait for ever", told(ApiThrottled("429", retry_after=FOR_EVER)), "failed", 2 * DAY),
-    Neighbour("a flood of ids that are never ready", told(PENDING), "queued", many=6),
+    Neighbour("a flood of ids that are never ready", told(PENDING), "put off", many=6),
     Neighbour("a flood of unknown ids", unknown, "missing", 2 * DAY, many=6),
     Neighbour("the second account is rotten", rotten_account, "paused", paused=("provider (account second)",)),
     # the CDN
@@ -258,20 +260,30 @@ KINDS: tuple[Neighbour, ...] = (
     # ourselves
     Neighbour("a bug ends each attempt", on_host(ZeroDivisionError("a bug")), "at risk"),  # type: ignore[arg-type]
     Neighbour("two processes died at one task", poison, "quarantined"),
-    Neighbour("the clock jumps by a day, there and back", clock_jumps, "queued"),
+    Neighbour("the clock jumps by a day, there and back", clock_jumps, "clock"),
 )
 
 
-def seen(overview: Overview, oldest: float) -> Iterator[tuple[str, str]]:
-    """Yield what `status`, or the metric of the `oldest` transfer, shows that is no honest task, by its place."""
+def seen(overview: Overview, oldest: float, clock_off: float) -> Iterator[tuple[str, str]]:
+    """Yield what `status`, or a metric, shows that is no honest task, by its place.
+
+    `oldest` is the age of the oldest transfer that there was, `clock_off` how far off the clock was at most: seconds.
+    """
     if oldest >= SLOW:
         yield "slow", f"a transfer of {oldest:.0f} s"
+    if clock_off >= SLOW:
+        yield "clock", f"a clock that is off by {clock_off:.0f} s"
+    if overview.put_off:
+        first = overview.put_off[0]
+        yield "put off", f"{sum(each.tasks for each in overview.put_off)} put off: {first.reason}"
     if overview.quarantined_count:
         yield "quarantined", f"{overview.quarantined_count} quarantined"
-    for state, count in overview.tasks.items():
-        yield state.value, f"{count} {state.value}"
-    for stem, count in overview.stems.items():
-        yield stem.value, f"{count} stems {stem.value}"
+    yield from (
+        (state.value, f"{overview.tasks[state]} {state.value}") for state in ENDS.values() if overview.tasks[state]
+    )
+    for stem in (StemState.REFUSED, StemState.LOST):
+        if count := overview.stems.get(stem, 0):
+            yield stem.value, f"{count} stems {stem.value}"
     if overview.at_risk_count:
         yield "at risk", f"{overview.at_risk_count} at risk"
     for pause in overview.pauses:

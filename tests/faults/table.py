@@ -78,7 +78,8 @@ simulated time (`tests/worlds/simulated.py`). The neighbour is there a minute be
 
 * **every honest task is archived**
 * **lag**: of 99 in 100 from its coming to its end at most twice that of the same arrivals without the neighbour
-* **visible**: `status` shows the neighbour, or the metric of the oldest transfer did (last column)
+* **visible**: `status` shows the neighbour, or the metric of the oldest transfer or of the clock did, beside honest
+  tasks and at the end (last column)
 * **pauses**: only what is in trouble is paused, and no longer than one probe interval after its trouble has ended
 
 To write it anew, after adding a kind:

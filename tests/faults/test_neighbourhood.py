@@ -113,12 +113,18 @@ def beside(kind: Neighbour, arrivals: Arrivals) -> Row:
         kind.moves_in(path, bad)
         path.works(HEAD_START)
         took = lag(path, honest(path, arrivals))
+        assert visible(path), "nothing of it is seen beside honest tasks"
         path.leaps(kind.leaps)
-        shown = dict(seen(overview(path.ledger, now=path.clock()), path.oldest))
+        shown = visible(path)
         assert kind.shown in shown, f"not where it should be seen: {shown}"
         assert {str(pause.subject) for pause in pauses(path.ledger)} <= set(kind.paused)
         ends_well(path)
     return Row(kind.name, arrivals.count, alone(arrivals), took, shown[kind.shown])
+
+
+def visible(path: SimulatedPath) -> dict[str, str]:
+    """Return what is seen of others than honest tasks, by its place."""
+    return dict(seen(overview(path.ledger, now=path.clock()), path.oldest, path.clock_off))
 
 
 def ends_well(path: SimulatedPath) -> None:

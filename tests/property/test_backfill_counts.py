@@ -148,6 +148,7 @@ class Site:
             watch=cast("Any", SimpleNamespace(give_up=lambda: None)),
             presence=cast("Any", None),
             proof=cast("Any", None),
+            look=cast("Any", None),
         )
         dispatcher.renew()
         options = BackfillOptions(limit, wait=False, max_wait=timedelta())

@@ -49,6 +49,8 @@ class SimulatedPath(Path):
         super().__init__(ledger, pool=pool, events=self.ends, jitter=dice.random, **given)
         self.oldest = 0.0
         """Seconds that the oldest transfer was under way, at most: as the metric tells."""
+        self.clock_off = 0.0
+        """Seconds that the clock was off, at most: as the metric tells."""
         self.arrivals: list[tuple[float, str]] = []
         """Ids to come, the latest first, and at which second."""
         self.on: list[tuple[str, Callable[[str], None]]] = []
@@ -109,6 +111,7 @@ class SimulatedPath(Path):
             self.breakers.reload()
             self.dispatcher.pump()
             self.oldest = max(self.oldest, self.transfers.oldest())
+            self.clock_off = max(self.clock_off, abs(self.archiver.context.look.ahead().total_seconds()))
             self.time.run_to(second + 1)
         assert self.dispatcher.fault is None
 

@@ -34,7 +34,8 @@ PAGE = 500
 
 _UNSEEN = and_(OPEN, tasks.c.acknowledged_at.is_(None))
 _REFUSED = stems.c.state == literally("'refused'")
-_WITH_REFUSED = tasks.c.task_id.in_(select(stems.c.task_id).where(_REFUSED))
+WITH_REFUSED = tasks.c.task_id.in_(select(stems.c.task_id).where(_REFUSED))
+"""Tasks with a stem that is refused."""
 _HAS_REFUSED = exists().where(stems.c.task_id == tasks.c.task_id, _REFUSED)
 
 
@@ -82,7 +83,7 @@ def _group(need: Need, near: Near) -> ColumnElement[bool]:
         return and_(UNARCHIVED, tasks.c.state == ENDS[need])
     groups = {
         Need.QUARANTINED: and_(QUARANTINED, tasks.c.acknowledged_at.is_(None)),
-        Need.REFUSED: and_(_UNSEEN, CLEAR, _WITH_REFUSED),
+        Need.REFUSED: and_(_UNSEEN, CLEAR, WITH_REFUSED),
         Need.AT_RISK: and_(near.endangered, _AT_MOST_AT_RISK),
     }
     return groups[need]
@@ -92,7 +93,7 @@ def stands_so(need: Need, near: Near) -> ColumnElement[bool]:
     """Return the condition that it would be a reason why a task needs a person, acknowledged or not."""
     if need in ENDS:
         return tasks.c.state == ENDS[need]
-    groups = {Need.QUARANTINED: QUARANTINED, Need.REFUSED: and_(OPEN, _WITH_REFUSED), Need.AT_RISK: near.endangered}
+    groups = {Need.QUARANTINED: QUARANTINED, Need.REFUSED: and_(OPEN, WITH_REFUSED), Need.AT_RISK: near.endangered}
     return groups[need]
 
 

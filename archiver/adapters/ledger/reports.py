@@ -15,6 +15,7 @@ from archiver.adapters.ledger.database.transactions import LedgerPart, outage_re
 from archiver.adapters.ledger.family import family_of
 from archiver.adapters.ledger.pauses import all_pauses
 from archiver.adapters.ledger.processes import all_processes
+from archiver.adapters.ledger.put_off import put_off
 from archiver.adapters.ledger.rejects import count_unseen
 from archiver.adapters.ledger.rows import AnyRow, history_of, stems_of, task_row
 from archiver.adapters.ledger.schema.tables import QUARANTINED, cursors, enlisted, rejects, stems, tallies, tasks
@@ -179,6 +180,7 @@ def _overview(
         quarantined=_quarantined(db) if quarantined else (),
         needs=needs,
         needing=attention.first(db, near, unlisted, needs, SHOWN),
+        put_off=put_off(db),
         forecast_late=None
         if rate is None
         else plan.forecast(_backlog(db, unlisted, retention), rate / RATE_WINDOW.total_seconds(), now),

@@ -22,6 +22,7 @@ from archiver.core.capabilities import Capabilities, CreateOnly, Proof
 from archiver.core.intake import Reject
 from archiver.core.model import AccountName, Dependency, Pause, Receipt, StemName, TaskId
 from archiver.core.model import StemRow as Stem
+from archiver.core.put_off import PutOff, Why
 from archiver.core.reports import AtRisk, EnlistedWork, Finding, Moved, Overview, Process, TaskRow
 from archiver.core.states import StemState, TaskState
 from archiver.service.backfill import BackfillCounts, BackfillResult, Verdict
@@ -83,6 +84,7 @@ OVERVIEW = Overview(
     stems_an_hour=1.0,
     forecast_late=1,
     needs={Need.AT_RISK: 1},
+    put_off=(PutOff(Why.FAILING, 1, TaskId("task-0001"), NOW, HOSTILE),),
     needing=(NeedyTask(TaskId("task-0001"), Need.AT_RISK, TaskState.LISTED, AccountName("second"), NOW, HOSTILE),),
 )
 PROCESS = Process("us", "run", HOSTILE, 1, NOW, NOW, None, NOW, HOSTILE, HOSTILE, None)

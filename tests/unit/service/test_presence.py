@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from archiver.core.errors import LedgerFault
-from archiver.service.presence import EVERY, Presence
+from archiver.service.presence import EVERY, Presence, clock_off
 from tests.fakes.time import NOW
 
 
@@ -85,3 +85,9 @@ def test_process_that_began_on_a_failing_ledger_is_written_down_once_it_works() 
     notes.full = False
     presence.note()
     assert notes.seen == [("us", None, ""), ("2 tasks in flight", None, "")]
+
+
+def test_clock_that_disagrees_with_the_provider_is_named_with_its_side() -> None:
+    assert clock_off(timedelta(seconds=59)) == clock_off(timedelta(seconds=-59)) == ""
+    assert clock_off(timedelta(days=1, seconds=2.4)) == "its clock is 1 day, 0:00:02 ahead of the provider's"
+    assert clock_off(timedelta(minutes=-5)) == "its clock is 0:05:00 behind the provider's"

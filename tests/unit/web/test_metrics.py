@@ -15,7 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from archiver.core.attention import Need, QueueStanding
 from archiver.core.errors import ArchiverError, BodyShort, LedgerFault
-from archiver.core.model import Archived, Dependency, Later, Outcome
+from archiver.core.model import Archived, Dependency, Later, Outcome, TaskId
+from archiver.core.put_off import UNKNOWN_YET, PutOff, Why
 from archiver.core.reports import Overview
 from archiver.core.states import StemState, TaskState
 from archiver.web.metrics import Metrics, Sources
@@ -41,6 +42,10 @@ SEEN = Overview(
     forecast_late=8,
     quarantined_count=5,
     needs={Need.FAILED: 2},
+    put_off=(
+        PutOff(Why.UNKNOWN, 3, TaskId("task-0001"), START - timedelta(hours=2), UNKNOWN_YET),
+        PutOff(Why.FAILING, 2, TaskId("task-0002"), START - timedelta(hours=1), "api.busy: HTTP 500"),
+    ),
 )
 
 
@@ -81,6 +86,7 @@ class Behind:
                 budget=lambda: 17,
                 limits=lambda: {Dependency.ORIGIN: 12, Dependency.STORE: 16},
                 oldest_transfer=lambda: 44.5,
+                clock_ahead=lambda: timedelta(seconds=-90),
                 clock=lambda: self.now,
                 gaps=lambda: ("replacement",),
             )
@@ -117,6 +123,7 @@ def test_gauges_show_what_the_service_and_its_ledger_say() -> None:
         "transfers_allowed{dependency=origin}": 12,
         "transfers_allowed{dependency=store}": 16,
         "oldest_transfer_seconds": 44.5,
+        "clock_ahead_seconds": -90,
         "store_gaps{subject=replacement}": 1,
         "ledger_up": 1,
         **{f"tasks{{state={state}}}": {"archived": 7, "lost": 1}.get(state, 0) for state in TaskState},
@@ -127,6 +134,8 @@ def test_gauges_show_what_the_service_and_its_ledger_say() -> None:
         "tasks_at_risk": 4,
         "forecast_late_stems": 8,
         "tasks_quarantined": 5,
+        **{f"tasks_put_off{{why={why}}}": count for why, count in zip(Why, (3, 0, 2), strict=True)},
+        **{f"longest_put_off_seconds{{why={why}}}": span for why, span in zip(Why, (7200, 0, 3600), strict=True)},
         **{f"tasks_needing_person{{reason={need}}}": {"failed": 2}.get(need, 0) for need in Need},
         "rejected_lines": 6,
         "last_success_timestamp_seconds": (START - timedelta(hours=1)).timestamp(),
