@@ -21,7 +21,7 @@ from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Phase, RecordInfo,
 from archiver.core.records.kinds.names import KindName
 from archiver.core.reports import TaskRow
 from archiver.core.states import StemState, TaskState
-from archiver.core.text import shown_url
+from archiver.core.text import INLINE, shown_url
 from archiver.pipeline.asking import ask_on, kinds_to_ask
 from archiver.ports.runtime import EventLog
 from archiver.service.backfill import within
@@ -111,7 +111,7 @@ class _Look:
 
     def _listed(self, row: TaskRow) -> Preview:
         left = [stem for stem in row.stems if stem.state is not StemState.STORED]
-        stems = tuple(self._stem(row.task_id, stem.url_shown, stem.name) for stem in left)
+        stems = tuple(self._stem(row.task_id, stem.url_shown.partition(INLINE)[0], stem.name) for stem in left)
         stored = len(row.stems) - len(left)
         return Preview(row.task_id, f"listed, {stored} stored{_busy(row)}, {len(left)} to fetch", stems, Does.FETCH)
 

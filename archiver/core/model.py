@@ -15,6 +15,7 @@ from archiver.core.records.facts import NO_FACTS, Facts
 from archiver.core.records.kinds.names import KindName, Media
 from archiver.core.records.left_out import LeftOut
 from archiver.core.states import StemState, TaskState
+from archiver.core.text import INLINE
 
 TaskId = NewType("TaskId", str)
 StemName = NewType("StemName", str)
@@ -133,7 +134,7 @@ class StemRow:
     url: str | None
     """None when the URL carried a query: those are never written down, and are asked for again. Empty as a source's."""
     url_shown: str
-    """The URL without its query: fit for logs and manifests. Why it is `not_taken`, where that is said instead."""
+    """The URL without its query: fit for logs and manifests. Why it is `not_taken`, or the hash of an inline file."""
     field: str
     duration: float | None = None
     attempts: int = 0
@@ -148,7 +149,7 @@ class StemRow:
     @property
     def not_taken(self) -> str:
         """The reason why it cannot be asked for; empty where it can."""
-        return self.url_shown if self.url == "" else ""
+        return self.url_shown if self.url == "" and not self.url_shown.startswith(INLINE) else ""
 
 
 @dataclass(frozen=True, slots=True)

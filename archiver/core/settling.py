@@ -31,11 +31,11 @@ _OF_A_PAIR = frozenset(("vocal", "vocals", "instrumental"))
 def saying(record: RecordInfo) -> str:
     """Return in short what the record says of the task: two that say the same are equal.
 
-    Links are no part of it: each answer may sign them anew.
+    Links are no part of it: each answer may sign them anew. What is left out counts as what is listed.
     """
     words = (record.kind, record.phase, record.flag, record.error_code, record.error_message)
-    names = sorted(f"{stem.name} {stem.field}" for stem in record.stems)
-    return hashlib.sha256("\n".join(map(str, (*words, *names))).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    fields = sorted({stem.field for stem in record.stems} | {left.field for left in record.left_out})
+    return hashlib.sha256("\n".join(map(str, (*words, *fields))).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def said_for(claim: Claim, record: RecordInfo, sure: datetime) -> timedelta:

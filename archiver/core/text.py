@@ -159,6 +159,10 @@ def usable_url(text: str) -> str | None:
     return url if len(url) <= MAX_URL else None
 
 
+INLINE: Final = "sha256:"
+"""The beginning of what is shown of a stem that stands in the record: the hash of its file, in the place of a URL."""
+
+
 def is_address(text: str) -> bool:
     """Return whether the shown URL of a stem is one, not the reason why there is none."""
     return text.startswith(("https://", "http://"))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 
 from archiver.core.errors import NotTaken
-from archiver.core.model import Claim, RecordInfo, StemName, StemRow
+from archiver.core.model import Claim, RecordInfo, StemRow
+from archiver.core.records.again import source_of
 from archiver.core.records.kinds.names import KindName
 from archiver.core.records.record import record_in
 from archiver.core.written import WrittenFile, written
@@ -16,16 +17,16 @@ def is_inline(row: StemRow) -> bool:
     return row.url == "" and not row.not_taken
 
 
-def file_in(claim: Claim, answer: RecordInfo | None, name: StemName) -> WrittenFile:
-    """Return the file that the record holds under that name; raise NotTaken where it holds none.
+def file_in(claim: Claim, answer: RecordInfo | None, row: StemRow) -> WrittenFile:
+    """Return the file of that stem out of the record; raise NotTaken where it holds it no more.
 
     `answer` is the record as it was just read; without one it is read from what the claim keeps of it.
     """
     record = answer or record_in(claim.document, claim.kind or KindName.SEPARATION)
-    for source in record.stems:
-        if source.name == name and source.content is not None:
-            return written(source.content, source.written_as)
-    raise NotTaken("the record holds it no more")
+    source = source_of(row, record.stems, claim.stems)
+    if source is None or source.content is None:
+        raise NotTaken("the record holds it no more")
+    return written(source.content, source.written_as)
 
 
 class InlineBody:

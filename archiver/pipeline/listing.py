@@ -103,8 +103,7 @@ class Listing:
     def _fetch(self) -> RecordInfo:
         """Ask about the task, as all kinds in turn where its own is not known; raise what ends the round."""
         kinds = kinds_to_ask(self.claim.kind, self.claim.hint)
-        record = ask_on(kinds, self._fetch_as)
-        record = self.record = replace(record, stems=named_as_before(record.stems, self.rows.values()))
+        record = self.record = ask_on(kinds, self._fetch_as)
         of_none = record.phase is Phase.ABSENT and len(kinds) > 1
         self._context.log.info(
             "record.fetched",
@@ -136,8 +135,10 @@ class Listing:
         young = self._context.clock() - self.claim.accepted_at <= plan.YOUNG
         return self.claim.state is TaskState.LISTED or (young and not self.claim.asks)
 
-    def _list(self, record: RecordInfo, listed: plan.Listed, now: datetime) -> None:
-        known, record = set(self.rows), self._context.exclusion.applied_to(record)
+    def _list(self, record: RecordInfo, listed: plan.Listed, now: datetime, *, links_spent: bool = False) -> None:
+        known = set(self.rows)
+        self.record = named_as_before(record, self.rows.values(), links_spent=links_spent)
+        record = self._context.exclusion.applied_to(self.record)
         deadline = min(listed.deadline, self.claim.deadline or listed.deadline)
         claim = self._out.progress.listed(self.claim, record, deadline, settled=listed.settled, now=now)
         with self._lock:
@@ -174,7 +175,7 @@ class Listing:
             self._context.log.info("stem.link_refreshed", task_id=self.claim.task_id, stems=len(record.stems))
             resolution = self._resolve(record, self._context.clock())
             if isinstance(resolution, plan.Listed):
-                self._list(record, resolution, self._context.clock())
+                self._list(record, resolution, self._context.clock(), links_spent=True)
 
     def note(self, row: StemRow) -> None:
         """Take `row` for what its stem is from now on."""

@@ -173,7 +173,7 @@ class StemTransfer:
         """Fetch and store; the receipt is an alias where the bytes are stored already."""
         self._limit, self._kept = None, 0
         if is_inline(self._row):
-            file = file_in(self._listing.claim, self._listing.record, self._row.name)
+            file = file_in(self._listing.claim, self._listing.record, self._row)
             return self._flow(InlineBody(file), None)
         task_id, name = self._listing.claim.task_id, self._row.name
         try:

@@ -50,8 +50,8 @@ from archiver.core.model import (
     TaskId,
     Yielded,
 )
+from archiver.core.records.again import identity_of
 from archiver.core.states import IllegalMove, StemEvent, StemState, TaskEvent, TaskState
-from archiver.core.text import shown_url
 
 Columns = Mapping[str, object]
 
@@ -210,7 +210,7 @@ _NEW: Columns = {"state": StemState.WANTED, "attempts": 0, "gone": 0, "reason": 
 
 
 def _source(source: StemSource) -> dict[str, object]:
-    shown = source.not_taken or shown_url(source.url)
+    shown = identity_of(source)
     return {
         "shown_url": shown,
         "url_cut": bool(source.url) and shown != source.url,

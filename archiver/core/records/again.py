@@ -1,37 +1,136 @@
-"""A record that is read again: the same file keeps its name, in whatever order the lists stand by then."""
+"""A record that is read again: the same file keeps its name, and another one never takes it.
+
+A file is known by its address without the query, and one that stands in the record by its hash.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import count
+from typing import Final
 
-from archiver.core.model import StemName, StemRow, StemSource
-from archiver.core.text import shown_url
+from archiver.core.model import Phase, RecordInfo, StemName, StemRow, StemSource
+from archiver.core.records.names import joined
+from archiver.core.states import StemState
+from archiver.core.text import INLINE, shown_url
+from archiver.core.written import written
+
+_NUMBERED: Final = re.compile(r"(.*)-[0-9]{2,3}")
+_BY_PLACE: Final = re.compile(r"\[[0-9]+\]")
+_BY_ID: Final = re.compile(r"(?i)origin_?data\[")
+_TRACK: Final = re.compile(r"[0-9]{2,}-")
 
 
-def named_as_before(sources: Sequence[StemSource], rows: Iterable[StemRow]) -> tuple[StemSource, ...]:
-    """Give each source the name under which its URL is known, and to those whose name that was, one that is free.
+def identity_of(source: StemSource) -> str:
+    """Return what tells the file from others, fit for logs and manifests: its address, its hash, or why it has none."""
+    if source.content is not None:
+        return INLINE + hashlib.sha256(written(source.content, source.written_as).data).hexdigest()
+    return source.not_taken or shown_url(source.url)
 
-    What has an address alone is known by it: text is not, nor one of two with the same address.
+
+def named_as_before(record: RecordInfo, rows: Collection[StemRow], *, links_spent: bool = False) -> RecordInfo:
+    """Return the record with each file under the name that it is known by, and all others under names of their own.
+
+    While the provider is at work a file may still be replaced by a better one of its name, and what is not stored yet
+    may have moved, where its place tells which it is: a field of its own, or a link that is known to be `spent`.
     """
-    before = _alone((row.url_shown, row.name) for row in rows)
-    now = _alone((shown_url(source.url), source.name) for source in sources if source.url)
-    known = {name: before[url] for url, name in now.items() if url in before}
-    if all(name == kept for name, kept in known.items()):
-        return tuple(sources)
+    if not rows:
+        return record
+    sources = record.stems
+    known = dict(_known(sources, rows))
+    owners = {row.name: row for row in rows}
+    final = record.phase in (Phase.DONE, Phase.FAILED)
     taken = set(known.values())
-    names = {source.name: known.get(source.name, source.name) for source in sources}
-    left = [name for name in names if name not in taken and name in known]
-    free = sorted(left, key=lambda name: name in before.values())
-    for name in names:
-        if name not in known and name in taken:
-            names[name] = free.pop(0)
-    return tuple(replace(source, name=names[source.name]) for source in sources)
+    names: dict[int, StemName] = dict(known)
+    crowd = []
+    for at, source in enumerate(sources):
+        if at in known:
+            continue
+        owner = owners.get(source.name)
+        free = owner is None or not final or not _is_another(owner, source, links_spent=links_spent)
+        if free and source.name not in taken:
+            names[at] = source.name
+            taken.add(source.name)
+        else:
+            crowd.append(at)
+    taken |= owners.keys()
+    for at in crowd:
+        names[at] = _free_name(sources[at], taken)
+        taken.add(names[at])
+    stems = tuple(each if each.name == names[at] else replace(each, name=names[at]) for at, each in enumerate(sources))
+    return replace(record, stems=stems)
 
 
-def _alone(pairs: Iterable[tuple[str, StemName]]) -> dict[str, StemName]:
-    """Return the pairs whose URL stands there once."""
-    listed = [(url, name) for url, name in pairs if url]
-    count = Counter(url for url, _ in listed)
-    return {url: name for url, name in listed if count[url] == 1}
+def _known(sources: Sequence[StemSource], rows: Iterable[StemRow]) -> Iterator[tuple[int, StemName]]:
+    """Yield the place of each source that is known, and its name.
+
+    Of several that only their queries tell apart each keeps its own; where there are more than before, those that are
+    known by their place in a list count as new.
+    """
+    listed, before = defaultdict[str, list[int]](list), defaultdict[str, list[StemName]](list)
+    for row in rows:
+        before[_identity_of_row(row)].append(row.name)
+    for at, source in enumerate(sources):
+        listed[identity_of(source)].append(at)
+    for identity, places in listed.items():
+        if identity in before:
+            yield from _paired(sources, places, before[identity])
+
+
+def _paired(
+    sources: Sequence[StemSource], places: Sequence[int], before: Sequence[StemName]
+) -> Iterator[tuple[int, StemName]]:
+    grown = len(places) > len(before)
+    same = {at: sources[at].name for at in places if sources[at].name in before}
+    if grown:
+        same = {at: name for at, name in same.items() if not _is_by_place(sources[at])}
+    yield from same.items()
+    if not grown:
+        left = [name for name in before if name not in same.values()]
+        yield from zip((at for at in places if at not in same), left, strict=False)
+
+
+def _identity_of_row(row: StemRow) -> str:
+    if row.url_shown or row.url != "" or row.receipt is None:
+        return row.url_shown
+    return INLINE + row.receipt.sha256
+
+
+def _is_another(row: StemRow, source: StemSource, *, links_spent: bool) -> bool:
+    """Return whether a source that has not the row's address is another file than its."""
+    if row.state is StemState.STORED or (row.url == "" and not row.not_taken):
+        return True
+    return _is_by_place(source) and not links_spent and row.gone == 0
+
+
+def _is_by_place(source: StemSource) -> bool:
+    by_id = _BY_ID.search(source.field) or _TRACK.match(source.name)
+    return not by_id and _BY_PLACE.search(source.field) is not None
+
+
+def _free_name(source: StemSource, taken: Collection[StemName]) -> StemName:
+    """Return a name that nobody has: the next number in a list, else one with the hash of what the file is."""
+    numbered = _NUMBERED.fullmatch(source.name)
+    names: Iterator[str]
+    if numbered is not None:
+        names = (f"{numbered[1][:58]}-{place:02}" for place in count(1))
+    else:
+        digest = hashlib.sha256(identity_of(source).encode("utf-8", "surrogatepass")).hexdigest()[:8]
+        names = (joined(source.name, digest, str(more or "")) for more in count())
+    return next(name for each in names if (name := StemName(each)) not in taken)
+
+
+def source_of(claimed: StemRow, sources: Iterable[StemSource], rows: Iterable[StemRow]) -> StemSource | None:
+    """Return the source that holds the file of an inline stem; None where the record holds it no more."""
+    sources = [each for each in sources if each.content is not None]
+    identity = _identity_of_row(claimed)
+    found = next((each for each in sources if identity and identity_of(each) == identity), None)
+    if found is not None:
+        return found
+    others = {_identity_of_row(row) for row in rows}
+    by_name = (each for each in sources if each.name == claimed.name)
+    return next((each for each in by_name if not identity or identity_of(each) not in others), None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path as Folder
 
 import pytest
@@ -91,3 +92,13 @@ def test_file_that_is_stored_already_is_not_named_as_left_out() -> None:
     names = [each.name for each in record.stems]
     assert Exclusion(["image"]).left_out_of(record, names) == record.left_out
     assert len(Exclusion(["image"]).left_out_of(replace(record), ())) == 1 + len(record.left_out)
+
+
+def test_what_is_left_out_keeps_no_smaller_record_from_settling(world: Path) -> None:
+    cover = replace(world.serves("cover", mp3(5000)), media=Media.IMAGE)
+    world.lists(world.serves("vocal", mp3(5000)), cover)
+    process, began = world.start(exclusion=Exclusion(["image"])), world.now
+    while (outcome := process.archiver.archive(world.claim())) != Archived():
+        assert isinstance(outcome, Later)
+        world.now = outcome.at
+    assert world.now - began < timedelta(hours=1)

@@ -10,10 +10,12 @@ from pathlib import Path as Folder
 import pytest
 
 from archiver.core.errors import LinkSpent, OriginBusy
-from archiver.core.model import Archived, Claim, Later, StemName, StemSource
+from archiver.core.model import Archived, Claim, Later, Phase, RecordInfo, StemName, StemRow, StemSource
+from archiver.core.records.again import identity_of
 from archiver.core.records.kinds.names import KindName, Media
 from archiver.core.records.record import record_of
-from archiver.core.states import TaskState
+from archiver.core.states import StemState, TaskState
+from archiver.core.written import written
 from archiver.pipeline.inline import file_in
 from tests.fakes.audio import mp3
 from tests.fakes.downloader import Audio
@@ -52,8 +54,9 @@ def test_notes_of_a_record_are_stored_as_json_and_as_a_midi_file(world: Path) ->
 def test_file_is_the_same_out_of_the_answer_and_out_of_what_is_kept_of_it() -> None:
     answer = record_of(MIDI, KindName.MIDI)
     claim = Claim(TASK, "t", TaskState.LISTED, NOW, kind=KindName.MIDI, document=answer.document)
-    for name in (StemName("midi"), StemName("midi_file")):
-        assert file_in(claim, None, name) == file_in(claim, answer, name)
+    for each in answer.stems:
+        row = StemRow(each.name, StemState.WANTED, "", identity_of(each), each.field, media=Media.TEXT)
+        assert file_in(claim, None, row) == file_in(claim, answer, row) == written(each.content or "", each.written_as)
 
 
 def test_lyrics_of_a_record_are_stored_as_text(world: Path) -> None:
@@ -105,3 +108,35 @@ def test_doubt_about_a_stem_stands_in_manifest_ledger_and_an_event(world: Path) 
     assert [(each["stem"], each["doubt"]) for each in world.events.of("stem.doubtful")] == [("vocal", DOUBT)]
     [row] = world.task.stems
     assert row.reason == DOUBT
+
+
+def pair(*texts: str, phase: str = "SUCCESS") -> dict[str, object]:
+    return {**LYRICS, "status": phase, "response": {"data": [{"text": each} for each in texts]}}
+
+
+def test_text_that_replaces_a_stored_one_is_stored_beside_it(world: Path) -> None:
+    knows(world, pair("la", "na", phase="PENDING"), KindName.LYRICS)
+    later = world.go()
+    assert isinstance(later, Later)
+    world.now = later.at
+    world.api.knows(TASK, pair("oh", "la"), kind=KindName.LYRICS)
+    world.go_until(lambda outcome: outcome == Archived())
+    stored = [data for key, data in world.store.objects.items() if "/lyrics-" in key]
+    assert sorted(stored) == [b"la", b"na", b"oh"]
+    assert len(world.manifest()) == 3
+
+
+def test_file_that_replaces_a_stored_one_in_its_list_is_stored_beside_it(world: Path) -> None:
+    def listed(*names: str) -> list[StemSource]:
+        return [
+            replace(
+                world.serves(name, mp3(5000 + ord(name))), name=StemName(f"result-{at:02}"), field=f"resultUrls[{at}]"
+            )
+            for at, name in enumerate(names, 1)
+        ]
+
+    record = RecordInfo(Phase.PENDING, tuple(listed("a", "b")), created_at=NOW, document="{}")
+    world.api.knows(TASK, record, replace(record, phase=Phase.DONE, stems=tuple(listed("a", "c"))))
+    world.go_until(lambda outcome: outcome == Archived())
+    assert sorted(each.rpartition("/")[2] for each in world.downloader.opened) == ["a.mp3", "b.mp3", "c.mp3"]
+    assert sorted(world.manifest()) == ["result-01", "result-02", "result-03"]

@@ -1,56 +1,150 @@
+"""A record that is read again: no file takes the name of another, and nothing that was listed is lost for it."""
+
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archiver.core.model import StemName, StemRow, StemSource
-from archiver.core.records.again import named_as_before
+from archiver.core.model import Phase, Receipt, RecordInfo, StemName, StemRow, StemSource
+from archiver.core.records.again import identity_of, named_as_before
 from archiver.core.states import StemState
+from archiver.core.text import INLINE
+from tests.fakes.time import NOW
 
-
-def row(name: str, url: str) -> StemRow:
-    return StemRow(StemName(name), StemState.WANTED, url, url, field="f")
-
-
-def source(name: str, url: str) -> StemSource:
-    return StemSource(StemName(name), f"{url}?token=1", "f")
+PLACED = "response.resultUrls[0]"
+RECEIPT = Receipt("k", 1, "", "e", "text/plain", NOW)
 
 
 def url_of(number: int) -> str:
     return f"https://cdn.example/{number}.mp3"
 
 
+def source(name: str, url: str, field: str = PLACED) -> StemSource:
+    return StemSource(StemName(name), f"{url}?token=1", field)
+
+
+def text(name: str, content: str) -> StemSource:
+    return StemSource(StemName(name), "", "response.data[0].text", content=content, written_as="txt")
+
+
+def row(each: StemSource, state: StemState = StemState.STORED, gone: int = 0) -> StemRow:
+    shown = identity_of(each)
+    return StemRow(each.name, state, shown if each.url else "", shown, each.field, gone=gone)
+
+
+def again(
+    sources: Sequence[StemSource], rows: Sequence[StemRow], phase: Phase = Phase.DONE, *, links_spent: bool = False
+) -> list[str]:
+    record = named_as_before(RecordInfo(phase, tuple(sources)), rows, links_spent=links_spent)
+    assert [replace(each, name=before.name) for each, before in zip(record.stems, sources, strict=True)] == [*sources]
+    return [each.name for each in record.stems]
+
+
+def listed(*numbers: int) -> list[StemSource]:
+    return [source(f"result-{place:02}", url_of(number)) for place, number in enumerate(numbers, 1)]
+
+
+def rows_of(*numbers: int, state: StemState = StemState.STORED) -> list[StemRow]:
+    return [row(each, state) for each in listed(*numbers)]
+
+
 def test_list_in_another_order_renames_nothing() -> None:
-    rows = [row("result-01", url_of(1)), row("result-02", url_of(2))]
-    again = named_as_before([source("result-01", url_of(2)), source("result-02", url_of(1))], rows)
-    assert [(each.name, each.url) for each in again] == [
-        ("result-02", f"{url_of(2)}?token=1"),
-        ("result-01", f"{url_of(1)}?token=1"),
-    ]
+    assert again(listed(2, 1), rows_of(1, 2)) == ["result-02", "result-01"]
 
 
 def test_file_that_came_before_a_known_one_takes_a_name_that_is_free() -> None:
-    again = named_as_before(
-        [source("result-01", url_of(9)), source("result-02", url_of(1))], [row("result-01", url_of(1))]
-    )
-    assert [each.name for each in again] == ["result-02", "result-01"]
+    assert again(listed(9, 1), rows_of(1)) == ["result-02", "result-01"]
 
 
-def test_new_address_under_the_known_name_stays_the_same_file() -> None:
-    """The provider moved it; nothing in the record has the address it had."""
-    again = named_as_before([source("vocal", url_of(2))], [row("vocal", url_of(1))])
-    assert [each.name for each in again] == ["vocal"]
+@pytest.mark.parametrize("state", StemState)
+def test_file_in_the_place_of_another_in_a_list_has_a_name_of_its_own(state: StemState) -> None:
+    assert again(listed(1, 3), rows_of(1, 2, state=state)) == ["result-01", "result-03"]
 
 
-@given(before=st.lists(st.integers(0, 9), unique=True), now=st.lists(st.integers(0, 9)))
-def test_whatever_is_listed_again_names_are_unique_and_known_files_keep_theirs(
-    before: list[int], now: list[int]
+def test_file_at_the_end_passes_the_name_of_one_that_was_replaced() -> None:
+    names = again(listed(1, 3, 4), [*rows_of(1, 2), row(source("result-03", url_of(3)))])
+    assert names == ["result-01", "result-03", "result-04"]
+
+
+def test_new_address_of_a_field_is_another_file_once_the_first_is_stored() -> None:
+    moved = source("vocal", url_of(2), "vocalUrl")
+    before = source("vocal", url_of(1), "vocalUrl")
+    [name] = again([moved], [row(before)])
+    assert name.startswith("vocal_")
+    assert again([moved], [row(before), row(replace(moved, name=StemName(name)))]) == [name]
+
+
+@pytest.mark.parametrize("state", [StemState.WANTED, StemState.REFUSED])
+def test_new_address_of_a_field_whose_file_is_not_stored_is_where_it_moved(state: StemState) -> None:
+    before = row(source("vocal", url_of(1), "vocalUrl"), state)
+    assert again([source("vocal", url_of(2), "vocalUrl")], [before]) == ["vocal"]
+
+
+def test_new_address_in_a_list_is_where_it_moved_once_the_links_are_spent() -> None:
+    rows = rows_of(1, 2, state=StemState.WANTED)
+    assert again(listed(3, 4), rows, links_spent=True) == ["result-01", "result-02"]
+    assert again(listed(3, 4), rows) == ["result-03", "result-04"]
+
+
+def test_address_that_could_not_be_asked_for_is_had_by_its_field_once_it_can() -> None:
+    refused = StemSource(StemName("drums"), "", "drumsUrl", not_taken="a URL that names no host: /drums.mp3")
+    assert again([source("drums", url_of(1), "drumsUrl")], [row(refused, StemState.REFUSED)]) == ["drums"]
+
+
+def test_record_that_is_not_final_may_still_replace_its_files() -> None:
+    assert again(listed(1, 3), rows_of(1, 2), Phase.PENDING) == ["result-01", "result-02"]
+    assert again(listed(9, 1), rows_of(1), Phase.PENDING) == ["result-02", "result-01"]
+
+
+def test_texts_in_another_order_keep_their_names_and_another_text_has_its_own() -> None:
+    rows = [row(text("lyrics-01", "la")), row(text("lyrics-02", "na"), StemState.WANTED)]
+    assert again([text("lyrics-01", "na"), text("lyrics-02", "la")], rows) == ["lyrics-02", "lyrics-01"]
+    assert again([text("lyrics-01", "la"), text("lyrics-02", "oh")], rows) == ["lyrics-01", "lyrics-03"]
+
+
+def test_text_whose_hash_only_its_receipt_tells_is_known_by_it() -> None:
+    known = row(text("lyrics-01", "la"))
+    receipt = replace(RECEIPT, sha256=known.url_shown.removeprefix(INLINE))
+    assert again([text("lyrics-02", "la")], [replace(known, url_shown="", receipt=receipt)]) == ["lyrics-01"]
+
+
+def test_files_that_only_their_queries_tell_apart_are_fetched_again_where_they_became_more() -> None:
+    before = [row(source("result-01", url_of(1)))]
+    names = again(listed(1, 1), before)
+    assert not set(names) & {"result-01"}
+    assert again(listed(1, 1), [*before, *(row(source(name, url_of(1))) for name in names)]) == [
+        "result-01",
+        "result-02",
+    ]
+
+
+FILES = st.lists(st.integers(0, 9), unique=True, max_size=6)
+
+
+@given(answers=st.lists(st.tuples(FILES, st.booleans(), st.booleans()), min_size=1, max_size=6), stores=st.randoms())
+def test_whatever_grows_moves_or_is_replaced_each_file_ever_seen_at_last_is_stored_or_named(
+    answers: list[tuple[list[int], bool, bool]], stores: object
 ) -> None:
-    rows = [row(f"result-{place:02}", url_of(number)) for place, number in enumerate(before)]
-    again = named_as_before([source(f"result-{place:02}", url_of(number)) for place, number in enumerate(now)], rows)
-    assert [each.url for each in again] == [f"{url_of(number)}?token=1" for number in now]
-    assert len({each.name for each in again}) == len(now)
-    kept = {each.url_shown: each.name for each in rows}
-    for number, each in zip(now, again, strict=True):
-        if number in before and now.count(number) == 1:
-            assert each.name == kept[url_of(number)]
+    """As the ledger does: a name that is new becomes a row, and what is not stored follows its source."""
+    rows: dict[str, StemRow] = {}
+    seen: set[str] = set()
+    for numbers, is_text, is_final in sorted(answers, key=lambda answer: answer[2]):
+        made = [
+            text(f"x-{place:02}", str(number)) if is_text else each
+            for place, (number, each) in enumerate(zip(numbers, listed(*numbers), strict=True), 1)
+        ]
+        phase = Phase.DONE if is_final else Phase.PENDING
+        found = named_as_before(RecordInfo(phase, tuple(made)), [*rows.values()]).stems
+        assert len({each.name for each in found}) == len(made)
+        for each in found:
+            before = rows.get(each.name)
+            if before is None or before.state is not StemState.STORED:
+                state = stores.choice([StemState.WANTED, StemState.STORED])  # type: ignore[attr-defined]
+                rows[each.name] = row(each, state)
+        if is_final:
+            seen |= {identity_of(each) for each in made}
+            assert seen <= {each.url_shown for each in rows.values()}
