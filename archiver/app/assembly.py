@@ -148,11 +148,7 @@ def assembled(
     ledger on a server, `run` leaves the work to workers. Raises LedgerFault when the ledger cannot be opened,
     SettingsFault when an extra is not installed, or a worker has no server to work with.
     """
-    if role is Role.WORKER and not on_server(settings):
-        raise SettingsFault(
-            "ledger.url: workers need a PostgreSQL ledger (postgresql+psycopg://...); on SQLite `run` does all itself"
-        )
-    queues_jobs = role is not Role.BACKFILL and on_server(settings)
+    queues_jobs = _queues_jobs(settings, role)
     watch = TaskWatch(log, machine.monotonic, progress=progress)
     with opened(
         settings, queues_jobs=queues_jobs, log=log, machine=machine, answered=answered, watch=watch
@@ -172,6 +168,15 @@ def assembled(
         parts.begin(asked)
         yield parts
         presence.end()
+
+
+def _queues_jobs(settings: Settings, role: Role) -> bool:
+    """Return whether the work goes through jobs; raise SettingsFault where a worker would have none."""
+    if role is Role.WORKER and not on_server(settings):
+        raise SettingsFault(
+            "ledger.url: workers need a PostgreSQL ledger (postgresql+psycopg://...); on SQLite `run` does all itself"
+        )
+    return role is not Role.BACKFILL and on_server(settings)
 
 
 def _proof(settings: Settings, adapters: Adapters, machine: Machine, log: EventLog) -> StoreProof:
