@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
+from archiver.adapters.downloader.first_bytes import FirstBytes
 from archiver.core.records.kinds.names import Media
 
 
@@ -45,57 +45,61 @@ TS = Container("ts", "video/mp2t", Media.VIDEO)
 UNKNOWN = Container("bin", "application/octet-stream")
 """A format that has no name here: what the origin calls audio is kept all the same."""
 
-_AUDIO = {
-    re.compile(rb"(?:RIFF|RF64|BW64|RIFX)....WAVE", re.DOTALL): WAV,
-    re.compile(rb"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"): Container("w64", "audio/x-w64"),
-    re.compile(rb"FORM....AIFF", re.DOTALL): AIFF,
-    re.compile(rb"FORM....AIFC", re.DOTALL): AIFC,
-    re.compile(rb"FORM....(?:8SVX|16SV)", re.DOTALL): Container("8svx", "audio/x-8svx"),
-    re.compile(rb"OggS.{0,123}?OpusHead", re.DOTALL): OPUS,
-    re.compile(rb"OggS.{0,123}?Speex   ", re.DOTALL): SPEEX,
-    re.compile(rb"OggS.", re.DOTALL): OGG,
-    re.compile(rb"fLaC"): FLAC,
-    re.compile(rb"caff\x00\x01"): CAF,
-    re.compile(rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c"): WMA,
-    re.compile(rb"ADIF"): AAC,
-    re.compile(rb"#!AMR-WB(?:_MC1\.0)?\n"): Container("awb", "audio/amr-wb"),
-    re.compile(rb"#!AMR(?:_MC1\.0)?\n"): Container("amr", "audio/amr"),
-    re.compile(rb"wvpk"): Container("wv", "audio/x-wavpack"),
-    re.compile(rb"MAC[ F]"): Container("ape", "audio/x-ape"),
-    re.compile(rb"TTA[12]"): Container("tta", "audio/x-tta"),
-    re.compile(rb"tBaK"): Container("tak", "audio/x-tak"),
-    re.compile(rb"OFR "): Container("ofr", "audio/x-optimfrog"),
-    re.compile(rb"MP\+[\x07\x17]|MPCK"): Container("mpc", "audio/x-musepack"),
-    re.compile(rb"DSD \x1c\x00"): Container("dsf", "audio/x-dsf"),
-    re.compile(rb"FRM8.{8}DSD ", re.DOTALL): Container("dff", "audio/x-dff"),
-    re.compile(rb"\.snd\x00|dns\.", re.DOTALL): Container("au", "audio/basic"),
-    re.compile(rb"\x7f\xfe\x80\x01|\xfe\x7f\x01\x80"): Container("dts", "audio/vnd.dts"),
-    re.compile(rb"ajkg"): Container("shn", "audio/x-shn"),
-    re.compile(rb"Creative Voice File\x1a"): Container("voc", "audio/x-voc"),
-    re.compile(rb"\.ra\xfd|\.RMF\x00"): Container("ra", "audio/x-pn-realaudio"),
-    re.compile(rb"qoaf\x00"): Container("qoa", "audio/x-qoa"),
-    re.compile(rb"MThd\x00\x00\x00\x06"): MIDI,
-    re.compile(rb"\x1a\x45\xdf\xa3.{0,60}webm", re.DOTALL): WEBM,
-    re.compile(rb"\x1a\x45\xdf\xa3.{0,60}matroska", re.DOTALL): MKV,
-    re.compile(rb"RIFF....AVI ", re.DOTALL): Container("avi", "video/x-msvideo", Media.VIDEO),
-    re.compile(rb"FLV\x01"): Container("flv", "video/x-flv", Media.VIDEO),
-}
-_IMAGES = {
-    re.compile(rb"\x89PNG\r\n\x1a\n"): Container("png", "image/png", Media.IMAGE),
-    re.compile(rb"\xff\xd8\xff"): Container("jpg", "image/jpeg", Media.IMAGE),
-    re.compile(rb"GIF8[79]a"): Container("gif", "image/gif", Media.IMAGE),
-    re.compile(rb"RIFF....WEBP", re.DOTALL): Container("webp", "image/webp", Media.IMAGE),
-    re.compile(rb"....ftypavi[fs]", re.DOTALL): Container("avif", "image/avif", Media.IMAGE),
-    re.compile(rb"....ftyp(?:hei[cxms]|hev[cx]|m[is]f1)", re.DOTALL): Container("heic", "image/heic", Media.IMAGE),
-    re.compile(rb"....ftypcrx ", re.DOTALL): Container("cr3", "image/x-canon-cr3", Media.IMAGE),
-}
+_AUDIO = FirstBytes(
+    {
+        rb"(?:RIFF|RF64|BW64|RIFX)....WAVE": WAV,
+        rb"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00": Container("w64", "audio/x-w64"),
+        rb"FORM....AIFF": AIFF,
+        rb"FORM....AIFC": AIFC,
+        rb"FORM....(?:8SVX|16SV)": Container("8svx", "audio/x-8svx"),
+        rb"OggS.{0,123}?OpusHead": OPUS,
+        rb"OggS.{0,123}?Speex   ": SPEEX,
+        rb"OggS.": OGG,
+        rb"fLaC": FLAC,
+        rb"caff\x00\x01": CAF,
+        rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c": WMA,
+        rb"ADIF": AAC,
+        rb"#!AMR-WB(?:_MC1\.0)?\n": Container("awb", "audio/amr-wb"),
+        rb"#!AMR(?:_MC1\.0)?\n": Container("amr", "audio/amr"),
+        rb"wvpk": Container("wv", "audio/x-wavpack"),
+        rb"MAC[ F]": Container("ape", "audio/x-ape"),
+        rb"TTA[12]": Container("tta", "audio/x-tta"),
+        rb"tBaK": Container("tak", "audio/x-tak"),
+        rb"OFR ": Container("ofr", "audio/x-optimfrog"),
+        rb"MP\+[\x07\x17]|MPCK": Container("mpc", "audio/x-musepack"),
+        rb"DSD \x1c\x00": Container("dsf", "audio/x-dsf"),
+        rb"FRM8.{8}DSD ": Container("dff", "audio/x-dff"),
+        rb"\.snd\x00|dns\.": Container("au", "audio/basic"),
+        rb"\x7f\xfe\x80\x01|\xfe\x7f\x01\x80": Container("dts", "audio/vnd.dts"),
+        rb"ajkg": Container("shn", "audio/x-shn"),
+        rb"Creative Voice File\x1a": Container("voc", "audio/x-voc"),
+        rb"\.ra\xfd|\.RMF\x00": Container("ra", "audio/x-pn-realaudio"),
+        rb"qoaf\x00": Container("qoa", "audio/x-qoa"),
+        rb"MThd\x00\x00\x00\x06": MIDI,
+        rb"\x1a\x45\xdf\xa3.{0,60}webm": WEBM,
+        rb"\x1a\x45\xdf\xa3.{0,60}matroska": MKV,
+        rb"RIFF....AVI ": Container("avi", "video/x-msvideo", Media.VIDEO),
+        rb"FLV\x01": Container("flv", "video/x-flv", Media.VIDEO),
+    }
+)
+_IMAGES = FirstBytes(
+    {
+        rb"\x89PNG\r\n\x1a\n": Container("png", "image/png", Media.IMAGE),
+        rb"\xff\xd8\xff": Container("jpg", "image/jpeg", Media.IMAGE),
+        rb"GIF8[79]a": Container("gif", "image/gif", Media.IMAGE),
+        rb"RIFF....WEBP": Container("webp", "image/webp", Media.IMAGE),
+        rb"....ftypavi[fs]": Container("avif", "image/avif", Media.IMAGE),
+        rb"....ftyp(?:hei[cxms]|hev[cx]|m[is]f1)": Container("heic", "image/heic", Media.IMAGE),
+        rb"....ftypcrx ": Container("cr3", "image/x-canon-cr3", Media.IMAGE),
+    }
+)
 
 
 def by_magic(head: bytes) -> Container | None:
     """Return the container of audio or video that `head` begins by its name."""
-    return next((found for magic, found in _AUDIO.items() if magic.match(head)), None)
+    return _AUDIO.kind_of(head)
 
 
 def image_in(head: bytes) -> Container | None:
     """Return the image that `head` begins."""
-    return next((found for magic, found in _IMAGES.items() if magic.match(head)), None)
+    return _IMAGES.kind_of(head)

@@ -4,30 +4,33 @@ from __future__ import annotations
 
 import re
 
+from archiver.adapters.downloader.first_bytes import FirstBytes
 from archiver.core.text import printable
 
-_OTHERS = {
-    re.compile(rb"\x1f\x8b"): "a gzip stream",
-    re.compile(rb"PK(?:\x03\x04|\x05\x06|\x07\x08)"): "a ZIP archive",
-    re.compile(rb"7z\xbc\xaf\x27\x1c"): "a 7z archive",
-    re.compile(rb"Rar!\x1a\x07"): "a RAR archive",
-    re.compile(rb"\xfd7zXZ\x00"): "an xz stream",
-    re.compile(rb"BZh[1-9]1AY"): "a bzip2 stream",
-    re.compile(rb"\x28\xb5\x2f\xfd"): "a zstd stream",
-    re.compile(rb".{257}ustar", re.DOTALL): "a tar archive",
-    re.compile(rb"\x89PNG"): "a PNG image",
-    re.compile(rb"\xff\xd8\xff"): "a JPEG image",
-    re.compile(rb"GIF8[79]a"): "a GIF image",
-    re.compile(rb"RIFF....WEBP", re.DOTALL): "a WebP image",
-    re.compile(rb"....ftyp(?:avi[fs]|hei[cxms]|hev[cx]|m[is]f1|crx )", re.DOTALL): "an AVIF or HEIF image",
-    re.compile(rb"BM.{4}\x00{4}", re.DOTALL): "a BMP image",
-    re.compile(rb"II\x2a\x00|MM\x00\x2a"): "a TIFF image",
-    re.compile(rb"\x00\x00\x01\x00[\x01-\x40]\x00"): "an icon",
-    re.compile(rb"%PDF"): "a PDF document",
-    re.compile(rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"): "an Office document",
-    re.compile(rb"SQLite format 3\x00"): "a database",
-    re.compile(rb"\x7fELF"): "a program",
-}
+_OTHERS = FirstBytes(
+    {
+        rb"\x1f\x8b": "a gzip stream",
+        rb"PK(?:\x03\x04|\x05\x06|\x07\x08)": "a ZIP archive",
+        rb"7z\xbc\xaf\x27\x1c": "a 7z archive",
+        rb"Rar!\x1a\x07": "a RAR archive",
+        rb"\xfd7zXZ\x00": "an xz stream",
+        rb"BZh[1-9]1AY": "a bzip2 stream",
+        rb"\x28\xb5\x2f\xfd": "a zstd stream",
+        rb".{257}ustar": "a tar archive",
+        rb"\x89PNG": "a PNG image",
+        rb"\xff\xd8\xff": "a JPEG image",
+        rb"GIF8[79]a": "a GIF image",
+        rb"RIFF....WEBP": "a WebP image",
+        rb"....ftyp(?:avi[fs]|hei[cxms]|hev[cx]|m[is]f1|crx )": "an AVIF or HEIF image",
+        rb"BM.{4}\x00{4}": "a BMP image",
+        rb"II\x2a\x00|MM\x00\x2a": "a TIFF image",
+        rb"\x00\x00\x01\x00[\x01-\x40]\x00": "an icon",
+        rb"%PDF": "a PDF document",
+        rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "an Office document",
+        rb"SQLite format 3\x00": "a database",
+        rb"\x7fELF": "a program",
+    }
+)
 _WIDE = re.compile(rb"\xff\xfe(?:[\t\n\r -~]\x00){4}|\xfe\xff(?:\x00[\t\n\r -~]){4}")
 """UTF-16, of which a mark and four letters are no audio's."""
 _PAGE = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<[A-Za-z!?/]|\{\s*[\"}]|\[\s*[\[{\"\]])")
@@ -47,7 +50,7 @@ _EXCERPT = 80
 
 def is_page(head: bytes) -> bool:
     """Return whether `head` begins HTML, XML, JSON, an archive, an image or a document."""
-    return bool(_PAGE.match(head) or _WIDE.match(head)) or any(magic.match(head) for magic in _OTHERS)
+    return bool(_PAGE.match(head) or _WIDE.match(head)) or _OTHERS.kind_of(head) is not None
 
 
 def is_text(head: bytes) -> bool:
@@ -60,9 +63,8 @@ def is_text(head: bytes) -> bool:
 
 def looks_like(head: bytes) -> str:
     """Say in a few words what bytes that are no audio seem to be; printable, without links or long tokens."""
-    for magic, name in _OTHERS.items():
-        if magic.match(head):
-            return name
+    if (name := _OTHERS.kind_of(head)) is not None:
+        return name
     try:
         text = _decoded(head)
     except UnicodeDecodeError:

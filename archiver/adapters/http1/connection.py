@@ -98,6 +98,15 @@ class Connection:
         del self._rest[:end]
         return line
 
+    def block(self, most: int) -> bytes:
+        """Return what came already up to its first empty line, of at most `most` bytes; b"" where none came yet."""
+        end = self._rest.find(b"\r\n\r\n", 0, most)
+        return bytes(self._rest[: end + 4]) if end >= 0 else b""
+
+    def skip(self, size: int) -> None:
+        """Take so many of the bytes that came already for read."""
+        del self._rest[:size]
+
     def _fetch(self, deadline: float) -> int:
         buffer = memoryview(bytearray(RECEIVE))
         size = self._receive_by(deadline, buffer)

@@ -14,10 +14,13 @@ from archiver.core.text import printable, scrub
 
 _STATUS = re.compile(rb"HTTP/1\.([0-9])[ \t]{1,16}([1-9][0-9]{2})(?:[ \t][^\r\n]*)?\r?\n")
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\r\n\0]*)\r?\n")
+_PLAIN_FIELD = re.compile(_FIELD.pattern.replace(rb"\r?", rb"\r"))
 _ODD_FIELD = re.compile(rb"([^\x00-\x20:\x7f][^\x00-\x08\x0a-\x1f:\x7f]*):([^\r\n\0]*)\r?\n")
 """A field as browsers read it: with blanks in its name or behind it, or with characters that no name should have."""
 _FOLDED = re.compile(rb"[ \t]([^\r\n\0]*)\r?\n")
 _LENGTH = re.compile(r"[0-9]{1,18}")
+_LINE_END = len(b"\r\n")
+_AROUND = len(b":") + _LINE_END
 _FINAL = 200
 _WITHOUT_BODY = (204, 304)
 _FRAMING = frozenset((b"connection", b"transfer-encoding", b"content-length"))
@@ -123,6 +126,18 @@ class _Lines:
         self._left -= len(line)
         return line
 
+    def ordinary(self, most: int) -> Headers | None:
+        """Return the fields where all have come, each by the letter of HTTP and on a line of its own; else None."""
+        block = self._connection.block(self._left)
+        if not block or block.count(b"\n") > most:
+            return None
+        fields = _PLAIN_FIELD.findall(block)
+        if sum([len(name) + len(value) for name, value in fields]) + _AROUND * len(fields) + _LINE_END != len(block):
+            return None
+        self._connection.skip(len(block))
+        self._left -= len(block)
+        return [(name, value.strip(b" \t")) for name, value in fields]
+
 
 def _tokens(value: bytes) -> list[str]:
     if value.count(b",") >= _TOKENS_MAX:
@@ -131,6 +146,8 @@ def _tokens(value: bytes) -> list[str]:
 
 
 def _fields(lines: _Lines, most: int) -> Headers:
+    if (ordinary := lines.ordinary(most)) is not None:
+        return ordinary
     headers: Headers = []
     for _ in range(most):
         line = lines.next()
