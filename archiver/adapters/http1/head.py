@@ -14,7 +14,7 @@ from archiver.core.text import printable, scrub
 
 _STATUS = re.compile(rb"HTTP/1\.([0-9])[ \t]{1,16}([1-9][0-9]{2})(?:[ \t][^\r\n]*)?\r?\n")
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\r\n\0]*)\r?\n")
-_PLAIN_FIELD = re.compile(_FIELD.pattern.replace(rb"\r?", rb"\r"))
+_PLAIN_FIELDS = re.compile(rb"^" + _FIELD.pattern.replace(rb"\r?", rb"\r"), re.MULTILINE)
 _ODD_FIELD = re.compile(rb"([^\x00-\x20:\x7f][^\x00-\x08\x0a-\x1f:\x7f]*):([^\r\n\0]*)\r?\n")
 """A field as browsers read it: with blanks in its name or behind it, or with characters that no name should have."""
 _FOLDED = re.compile(rb"[ \t]([^\r\n\0]*)\r?\n")
@@ -131,7 +131,7 @@ class _Lines:
         block = self._connection.block(self._left)
         if not block or block.count(b"\n") > most:
             return None
-        fields = _PLAIN_FIELD.findall(block)
+        fields = _PLAIN_FIELDS.findall(block)
         if sum([len(name) + len(value) for name, value in fields]) + _AROUND * len(fields) + _LINE_END != len(block):
             return None
         self._connection.skip(len(block))
