@@ -228,6 +228,8 @@ class Breakers:
 
         Of the origin, whether `host` is; all of them are where the operator holds it.
         """
+        if not self._pauses:
+            return False
         subjects = {Subject(dependency) for dependency in dependencies}
         subjects |= {Subject.of(dependency, host=host) for dependency in dependencies}
         with self._lock:
@@ -259,6 +261,8 @@ class Breakers:
             return any(subject.dependency in dependencies and not subject.host for subject in self._pauses)
 
     def _is_usable(self, subject: Subject, *, tried: bool = False) -> bool:
+        if not self._pauses:
+            return True
         now = self._clock()
         if self._is_held(subject):
             return self._pauses[Subject(subject.dependency)].over(now)
@@ -290,12 +294,15 @@ class Breakers:
         Any answer that shows it at work does, whatever it means for the task; but not of what is paused for such
         answers, where only one counts that was `whole`.
         """
-        subject = Subject.of(dependency, account, host)
         with self._lock:
+            if whole:
+                self._note_whole(host)
+            if not (self._failures or self._pauses or self._faulty):
+                return
+            subject = Subject.of(dependency, account, host)
             self._failures.pop((subject, False), None)
             if whole:
                 self._failures.pop((subject, True), None)
-                self._note_whole(host)
             if self._is_held(subject) or (subject in self._faulty and not whole):
                 return
             paused = self._pauses.pop(subject, None)
