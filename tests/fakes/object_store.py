@@ -124,7 +124,8 @@ class FakeStore:
             self.checkpoint("multipart.created" if upload else "put.begun")
             data = self._drain(body)
             stored = self._create(key, data)
-            named = {} if multipart else {"sha256": hashlib.sha256(data).hexdigest()}
+            begin = f"{len(data[:PIECE])}:{hashlib.sha256(data[:PIECE]).hexdigest()}"
+            named = {"sha256-begin": begin} if multipart else {"sha256": hashlib.sha256(data).hexdigest()}
             self.metadata[key], self.content_types[key] = {**metadata, **named}, body.content_type
             self.checkpoint("multipart.completed" if upload else "put.done")
             self._strike("put", key, after=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urlencode
 
 from archiver.adapters.object_store.checksums import Checksum, ChecksumKind
-from archiver.adapters.object_store.content import Content
+from archiver.adapters.object_store.content import BEGIN_NAME, SHA256_NAME, Content
 from archiver.adapters.object_store.faults import Absent, NoETag, translated
 from archiver.adapters.object_store.memory_file import file_over
 from archiver.adapters.object_store.quick import QuickCalls
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 READ_BLOCK = 256 * 1024
 _CONDITIONS = {"IfNoneMatch": "If-None-Match", "IfMatch": "If-Match"}
-
-SHA256_NAME = "sha256"
-"""Of the metadata of an object that was put in one piece."""
 
 Answer = Mapping[str, Any]
 
@@ -67,6 +64,10 @@ class Labels:
     def naming(self, content: Content) -> Labels:
         """Return them with the SHA-256 of `content`: what stands under its key tells by that what it should be."""
         return replace(self, metadata={**self.metadata, SHA256_NAME: content.sha256})
+
+    def beginning(self, begin: str) -> Labels:
+        """Return them with how the bytes begin, which is all that is known of an upload in parts when it is made."""
+        return replace(self, metadata={**self.metadata, BEGIN_NAME: begin})
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,15 @@ import binascii
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 from archiver.adapters.object_store.checksums import Checksum, computed
 from archiver.core.capabilities import Capabilities
+
+SHA256_NAME = "sha256"
+"""Of the metadata of an object that was put in one piece."""
+BEGIN_NAME = "sha256-begin"
+"""Of the metadata of an object that was put in parts: see Content.begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +27,8 @@ class Content:
     """Lower-case hex."""
     data: memoryview | None = None
     checksum: Checksum | None = None
+    begin: str = ""
+    """How it begins, where it comes in parts: so many bytes, a colon, and their SHA-256."""
 
     @classmethod
     def of(cls, data: bytes) -> Content:
@@ -48,6 +56,20 @@ class Content:
         if self.data is not None and answer.get("ETag") == f'"{_md5(self.data)}"':
             return True
         return None
+
+    def is_meant_by(self, answer: Mapping[str, object]) -> bool:
+        """Return whether the object was sent as this content, whatever its bytes are now.
+
+        Its metadata has our SHA-256, or a checksum is named that is ours: be it but an echo, it was sent along.
+        """
+        metadata = cast("Mapping[str, str]", answer.get("Metadata") or {})
+        named = metadata.get(SHA256_NAME) == self.sha256 or _whole(answer, "ChecksumSHA256") == self.sha256_header
+        return named or self._named_as_whole(answer) is True
+
+    def begins_as(self, answer: Mapping[str, object]) -> bool:
+        """Return whether the object was sent in parts, of which the first was as ours."""
+        metadata = cast("Mapping[str, str]", answer.get("Metadata") or {})
+        return bool(self.begin) and metadata.get(BEGIN_NAME) == self.begin
 
     def _named_as_whole(self, answer: Mapping[str, object]) -> bool | None:
         for kind in computed():

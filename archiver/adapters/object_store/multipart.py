@@ -43,6 +43,7 @@ class Multipart:
     def put(self, pieces: Pieces, first: memoryview, labels: Labels) -> StoredObject:
         """Upload `first` and all that `pieces` still gives; see `archiver.ports.store.ObjectStore.put`."""
         self.journal.opening(self.key)
+        labels = labels.beginning(pieces.begin)
         self._upload_id = self.retries.call(lambda: self.calls.create(self.key, labels, self.kind))
         return self._send_all(pieces, first)
 

@@ -24,6 +24,8 @@ class Pieces:
         self._size = 0
         self._kind = kind
         self._whole = 0
+        self.begin = ""
+        """See Content.begin; of the first piece, and the byte after it, where that is not the last."""
         self.ended = False
 
     def go_on(self, body: Body, buffer: memoryview) -> None:
@@ -47,6 +49,8 @@ class Pieces:
         length = self._body.length
         if length is not None and self._size + self._carried > length:
             raise BodyLong(f"more bytes came than the {length} announced")
+        if not self.ended and not self.begin:
+            self.begin = f"{self._body.size}:{self._body.sha256}"
         return piece
 
     def _look_ahead(self) -> int:
@@ -68,4 +72,4 @@ class Pieces:
         if self._body.size != self._size:
             raise StoreCorrupt(f"the body counted {self._body.size} bytes, but {self._size} came through")
         whole = None if data is not None or self._kind is None else Checksum(self._kind, self._whole)
-        return Content(self._size, self._body.sha256, data, whole)
+        return Content(self._size, self._body.sha256, data, whole, self.begin)

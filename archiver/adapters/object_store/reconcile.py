@@ -7,7 +7,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from archiver.adapters.object_store.calls import SHA256_NAME, Answer, S3Calls, stored_object
+from archiver.adapters.object_store.calls import Answer, S3Calls, stored_object
 from archiver.adapters.object_store.content import Content
 from archiver.adapters.object_store.damaged import DamagedObjects
 from archiver.adapters.object_store.faults import Absent, Conflict, Damaged
@@ -129,18 +129,20 @@ class Reconciler:
         return answer, same
 
     def _trouble(self, write: _Write, answer: Answer) -> ArchiverError:
-        """Tell somebody else's object from ours that was damaged, and replace only what is ours for certain."""
-        key, etag = write.key, str(answer.get("ETag") or "")
-        theirs = f"{answer['ContentLength']} bytes, ETag {etag or 'none'}; ours has {write.content.size} bytes"
-        named = dict(answer.get("Metadata") or {}).get(SHA256_NAME) == write.content.sha256
-        ours = bool(etag) and (named or etag in write.yes or etag == self.damaged.etag(key))
-        if not ours and not write.yes:
+        """Tell somebody else's object from ours that was damaged, and replace only what is ours for certain.
+
+        One that another process sent in parts is known by how it began, which is not certain enough for that.
+        """
+        key, etag, content = write.key, str(answer.get("ETag") or ""), write.content
+        theirs = f"{answer['ContentLength']} bytes, ETag {etag or 'none'}; ours has {content.size} bytes"
+        ours = content.is_meant_by(answer) or (bool(etag) and etag in {*write.yes, self.damaged.etag(key)})
+        if not (ours or write.yes or content.begins_as(answer)):
             return KeyTaken(f"{key}: another object stands there ({theirs})")
-        if ours:
-            self.damaged.note(key, etag)
-        if ours and self._mends(write):
-            return Damaged(f"{key}: the store said yes, and shows other bytes ({theirs}); they are replaced")
-        return ObjectDamaged(f"{key}: the store said yes, and shows other bytes ({theirs})")
+        found = f"{key}: the store took our bytes, and shows others ({theirs})"
+        if not (ours and etag):
+            return ObjectDamaged(found)
+        self.damaged.note(key, etag)
+        return Damaged(f"{found}; they are replaced") if self._mends(write) else ObjectDamaged(found)
 
 
 _CREATE: Mapping[str, str] = {"IfNoneMatch": "*"}

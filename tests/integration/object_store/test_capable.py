@@ -325,6 +325,46 @@ def test_a_damaged_object_is_known_as_ours_by_a_process_that_did_not_write_it(be
         bench.put(bench.store(replaces=False), noise(SMALL))
 
 
+@pytest.mark.parametrize("damage", ["flipped", "cut"])
+@pytest.mark.parametrize("answer_lost", [True, False])
+def test_a_damaged_object_of_an_upload_in_parts_is_known_as_ours_by_a_process_that_did_not_send_it(
+    bench: Bench, answer_lost: bool, damage: str
+) -> None:
+    """The one that sent it died; with it the upload, of which no ledger knows any more."""
+    begun = bench.store()
+    if answer_lost:
+        bench.proxy.on("CompleteMultipartUpload", drop_after)
+    bench.put(begun, noise(LARGE))
+    metadata = bench.direct.head_object(Bucket=bench.bucket, Key=KEY)["Metadata"]
+    bad = noise(LARGE)[:-1] + (b"" if damage == "cut" else bytes([noise(LARGE)[-1] ^ 1]))
+    bench.direct.put_object(Bucket=bench.bucket, Key=KEY, Body=bad, Metadata=metadata)
+    for lacks in ({}, {"checks_whole": False}, {"replaces": False}):
+        with pytest.raises(ObjectDamaged, match=KEY):
+            bench.put(bench.store(**lacks), noise(LARGE))
+    assert bench.standing() == bad, "how an object begins is too little to write over it"
+    bench.direct.delete_object(Bucket=bench.bucket, Key=KEY)
+    bench.put(bench.store(), noise(LARGE))
+    assert bench.nothing_left()
+
+
+def test_an_object_in_parts_that_begins_otherwise_is_somebody_elses(bench: Bench) -> None:
+    bench.put(bench.store(), noise(LARGE, seed=2))
+    with pytest.raises(KeyTaken):
+        bench.put(bench.store(), noise(LARGE))
+    assert bench.standing() == noise(LARGE, seed=2)
+
+
+def test_a_damaged_object_of_a_store_that_echoes_our_checksum_is_ours(bench: Bench) -> None:
+    """What it names at HEAD is what was sent along with the bytes: it proves nothing of them, but whose they are."""
+    bench.careless.takes_any_checksum(echoes=True)
+    bench.careless.flips = True
+    bench.proxy.on("PutObject", drop_after)
+    with pytest.raises(ObjectDamaged):
+        bench.put(bench.store(checks_sha256=False, echoes=True, replaces=False), noise(SMALL))
+    with pytest.raises(ObjectDamaged):
+        bench.put(bench.store(checks_sha256=False, echoes=True, replaces=False), noise(SMALL))
+
+
 @pytest.mark.parametrize("named", ["0" * 64, "", "as we do"])
 def test_an_object_that_names_another_hash_is_somebody_elses(bench: Bench, named: str) -> None:
     bench.direct.put_object(Bucket=bench.bucket, Key=KEY, Body=b"theirs", Metadata={"sha256": named} if named else {})
