@@ -338,7 +338,8 @@ def test_a_damaged_object_of_an_upload_in_parts_is_known_as_ours_by_a_process_th
     metadata = bench.direct.head_object(Bucket=bench.bucket, Key=KEY)["Metadata"]
     bad = noise(LARGE)[:-1] + (b"" if damage == "cut" else bytes([noise(LARGE)[-1] ^ 1]))
     bench.direct.put_object(Bucket=bench.bucket, Key=KEY, Body=bad, Metadata=metadata)
-    for lacks in ({}, {"checks_whole": False}, {"replaces": False}):
+    each: list[dict[str, Any]] = [{}, {"checks_whole": False}, {"replaces": False}]
+    for lacks in each:
         with pytest.raises(ObjectDamaged, match=KEY):
             bench.put(bench.store(**lacks), noise(LARGE))
     assert bench.standing() == bad, "how an object begins is too little to write over it"

@@ -1,0 +1,48 @@
+"""One file that the store cannot take, among small ones: it alone is in trouble, and none of them waits for it."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from archiver.demo.records import EmulatedTask
+from tests.fakes.s3_damage import MODES
+from tests.fakes.s3_proxy import S3Proxy
+from tests.worlds.site import Site, stems_of
+
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize("proven", [True, False])
+def test_large_file_whose_upload_the_store_refuses_delays_none_of_thirty_small_ones(site: Site, proven: bool) -> None:
+    """The refusal is known from the proof already, or comes when the file is to be stored."""
+    large = EmulatedTask(
+        task_id="unstorable-1", stems=stems_of("vocal", size=12 * MIB) | stems_of("drums", size=30_000)
+    )
+    small = [
+        EmulatedTask(task_id=f"small-{number:04}", stems=stems_of("vocal", "drums", size=20_000, seed=str(number)))
+        for number in range(30)
+    ]
+    site.emulator.add(large, *small)
+    with S3Proxy(upstream=site.s3.endpoint_url) as proxy:
+        refused = MODES["no-multipart"].inflict(proxy)
+        site.configure(
+            store={"endpoint_url": proxy.url, "single_put_max": "5MiB", "part_size": "5MiB"},
+            download={"buffer_budget": "10MiB", "concurrency": 2, "tasks_in_flight": 2},
+        )
+        if not proven:
+            site.prove()  # as one that takes uploads in parts
+        done = site.run("backfill", "-", stdin="\n".join(task.task_id for task in (large, *small)))
+    assert done.code == 1, done.err
+    assert refused.hits > 0
+    assert done.named("dependency.paused") == []
+    ids = {task.task_id for task in small}
+    claimed = Counter(line["task_id"] for line in done.named("task.claimed"))
+    assert {task_id: claimed[task_id] for task_id in ids} == dict.fromkeys(ids, 1), "none was put off"
+    assert {line["task_id"] for line in done.named("task.archived")} >= ids
+    stems = {stem["name"]: stem for stem in site.show(large.task_id)["stems"]}
+    assert (stems["drums"]["state"], stems["vocal"]["state"]) == ("stored", "refused")
+    code = "store.no_multipart" if proven else "store.misfit"
+    assert stems["vocal"]["reason"].startswith(code), stems["vocal"]
+    assert site.uploads() == []
