@@ -74,6 +74,8 @@ for command in (
 app.command("list")(listing.list_tasks)
 config_app.command("show")(settings.show)
 config_app.command("validate")(settings.validate)
+ledger_app.command("backup")(ledger.backup)
+ledger_app.command("restore")(ledger.restore)
 ledger_app.command("copy")(ledger.copy)
 queue_app.command("rotate")(queue.rotate)
 

@@ -43,6 +43,14 @@ class BackupBroken(Exception):
     """A file is no backup, or not the one that was written; the message says why."""
 
 
+class BackupRefused(Exception):
+    """A backup cannot be written there, or not be taken in, for the reason that the message gives; carries a hint."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
 class Scope(StrEnum):
     """The part of a ledger that a backup holds."""
 

@@ -271,6 +271,10 @@ def exit_codes(folder: Path) -> str:
         "ledger copy sqlite:///FOLDER/ledger.db sqlite:///FOLDER/copy.db",
         "ledger copy sqlite:///FOLDER/ledger.db sqlite:///FOLDER/mine.db",
         "ledger copy FOLDER/ledger.db FOLDER/copy.db",
+        "ledger backup FOLDER/mine.db",
+        "ledger backup FOLDER/nowhere/file",
+        "ledger restore FOLDER/mine.db",
+        "ledger restore FOLDER/nowhere",
     )
 
 

@@ -1,8 +1,10 @@
 """The ledger: the service's memory, in one SQL database."""
 
+from archiver.adapters.ledger.backup_file import new_file, pieces_of
+from archiver.adapters.ledger.backups import Restoring
 from archiver.adapters.ledger.copying import copy
 from archiver.adapters.ledger.database.probe import probe
 from archiver.adapters.ledger.database.urls import database_of
 from archiver.adapters.ledger.ledger import SqlLedger
 
-__all__ = ["SqlLedger", "copy", "database_of", "probe"]
+__all__ = ["Restoring", "SqlLedger", "copy", "database_of", "new_file", "pieces_of", "probe"]

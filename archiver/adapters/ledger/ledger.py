@@ -1,10 +1,11 @@
-"""SqlLedger: the ledger's eight ports on one database, opened and closed as one."""
+"""SqlLedger: the ledger's nine ports on one database, opened and closed as one."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
 
+from archiver.adapters.ledger.backups import SqlBackups
 from archiver.adapters.ledger.claims import SqlClaims
 from archiver.adapters.ledger.database.base import Database
 from archiver.adapters.ledger.database.faults import translated
@@ -24,7 +25,7 @@ from archiver.ports.runtime import Checkpoint, unobserved
 
 @dataclass(frozen=True, slots=True)
 class SqlLedger:
-    """The ports of `ports.ledger` in one SQL database; safe for many threads and processes.
+    """The ports of `ports.ledger` and `ports.backups` in one SQL database; safe for many threads and processes.
 
     Besides LeaseLost and LedgerFault their methods raise IllegalMove for what `core.states` or the tables' own
     rules forbid: a bug. After any exception nothing of the call is written. A call that meets a server which is
@@ -40,6 +41,7 @@ class SqlLedger:
     reports: SqlReports
     processes: SqlProcesses
     proofs: SqlProofs
+    backups: SqlBackups
 
     @classmethod
     def open(
@@ -72,7 +74,7 @@ class SqlLedger:
             raise
         db = Transactions(database, Outage(outage, notify), checkpoint, longest_wait)
         parts = (SqlIntakes(db), SqlClaims(db), SqlProgress(db), SqlPauses(db), SqlUploads(db), SqlReports(db))
-        return cls(db, *parts, SqlProcesses(db), SqlProofs(db))
+        return cls(db, *parts, SqlProcesses(db), SqlProofs(db), SqlBackups(db))
 
     def close(self) -> None:
         """Close every connection; the last process to do so folds SQLite's write-ahead log into the file."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from sqlalchemy import Connection, Engine, Table
 from sqlalchemy.dialects import sqlite
 
+from archiver.adapters.ledger.schema.migrate import HEAD
 from archiver.ports.runtime import Checkpoint
 
 if TYPE_CHECKING:
@@ -37,8 +38,11 @@ class Database(Protocol):
     def stands(self) -> bool:
         """Return whether there is a ledger already; make none."""
 
-    def prepare(self, checkpoint: Checkpoint) -> None:
-        """Make it ours where it is empty, and migrate it; raise LedgerFault, touching nothing, for a foreign one."""
+    def prepare(self, checkpoint: Checkpoint, *, schema: str = HEAD) -> None:
+        """Make it ours where it is empty, and migrate it; raise LedgerFault, touching nothing, for a foreign one.
+
+        `schema` is that of another version only where a backup of its ledger is to be taken in.
+        """
 
     def close(self) -> None:
         """Close every connection."""

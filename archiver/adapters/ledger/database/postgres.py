@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from archiver.adapters.ledger.database.base import APPLICATION_ID, NUL
-from archiver.adapters.ledger.schema.migrate import migrate
+from archiver.adapters.ledger.schema.migrate import HEAD, migrate
 from archiver.adapters.ledger.schema.tables import metadata
 from archiver.core.errors import LedgerFault
 from archiver.ports.runtime import Checkpoint
@@ -85,7 +85,7 @@ class PostgresDatabase:
         with self.engine.connect() as db:
             return inspect(db).has_table("alembic_version")
 
-    def prepare(self, checkpoint: Checkpoint) -> None:
+    def prepare(self, checkpoint: Checkpoint, *, schema: str = HEAD) -> None:
         """Create or migrate the tables, one process at a time."""
 
         def adopt(db: Connection) -> None:
@@ -93,7 +93,7 @@ class PostgresDatabase:
             _refuse_foreign(db, self.where)
             checkpoint("ledger.adopted")
 
-        migrate(self.engine, self.where, checkpoint, adopt)
+        migrate(self.engine, self.where, checkpoint, adopt, to=schema)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

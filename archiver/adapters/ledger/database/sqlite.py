@@ -16,7 +16,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from archiver.adapters.ledger.database.base import APPLICATION_ID
-from archiver.adapters.ledger.schema.migrate import WRITES, migrate
+from archiver.adapters.ledger.schema.migrate import HEAD, WRITES, migrate
 from archiver.adapters.ownership import give_to_owner_of_folder, make_folder
 from archiver.core.errors import LedgerFault
 from archiver.ports.runtime import Checkpoint
@@ -52,13 +52,13 @@ class SqliteFile:
             what, hint = _OUT_OF_SIGHT
             raise LedgerFault(f"the ledger {self._path} {what}: {error.strerror}", hint) from error
 
-    def prepare(self, checkpoint: Checkpoint) -> None:
+    def prepare(self, checkpoint: Checkpoint, *, schema: str = HEAD) -> None:
         """Create the file where there is none, make it ours and migrate it, one process at a time."""
         create_file(self._path)
         with one_at_a_time(self._path, self._patience):
             adopt(self.engine, self._path)
             checkpoint("ledger.adopted")
-            migrate(self.engine, self.where, checkpoint)
+            migrate(self.engine, self.where, checkpoint, to=schema)
         self._identity = identity(self._path)
 
     def close(self) -> None:

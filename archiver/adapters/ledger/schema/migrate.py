@@ -17,7 +17,12 @@ HEAD = "0009"
 
 
 def migrate(
-    engine: Engine, where: str, checkpoint: Checkpoint, adopt: Callable[[Connection], None] = lambda _: None
+    engine: Engine,
+    where: str,
+    checkpoint: Checkpoint,
+    adopt: Callable[[Connection], None] = lambda _: None,
+    *,
+    to: str = HEAD,
 ) -> None:
     """Upgrade in one transaction; raise LedgerFault for a schema newer than this program, or a read-only file.
 
@@ -27,7 +32,7 @@ def migrate(
     with engine.connect().execution_options(**{WRITES: True}) as db, db.begin():
         adopt(db)
         current = revision(db)
-        if current == HEAD:
+        if current == to:
             # A transaction may begin on what is read-only (a file, a standby); writing tells.
             db.exec_driver_sql("UPDATE alembic_version SET version_num = version_num")
             return
@@ -38,7 +43,9 @@ def migrate(
                 f"the ledger {where} was written by a newer version (schema {current})",
                 "run that version or a later one; the file was left as it is",
             )
-        upgrade.to_head(db, checkpoint)
+        upgrade.to_revision(db, to, checkpoint)
+        if revision(db) != to:
+            raise LedgerFault(f"the ledger {where} has a newer schema than {to}", "name one that is not there yet")
     checkpoint("ledger.migrated")
 
 

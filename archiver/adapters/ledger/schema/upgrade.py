@@ -24,11 +24,11 @@ def head() -> str | None:
     return _scripts().get_current_head()
 
 
-def to_head(db: Connection, checkpoint: Checkpoint) -> None:
-    """Run every revision that is missing, inside the caller's transaction."""
+def to_revision(db: Connection, revision: str, checkpoint: Checkpoint) -> None:
+    """Run every revision that is missing up to this one, inside the caller's transaction."""
     config = _config()
     config.attributes.update(connection=db, checkpoint=checkpoint)
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)
 
 
 def _scripts() -> ScriptDirectory:
