@@ -40,6 +40,7 @@ from archiver.commands.app import app
 from archiver.commands.format import jsonable
 from archiver.core.capabilities import Capabilities, CreateOnly, Proof
 from archiver.core.exclusion import Exclusion
+from archiver.core.keys import Names
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Claim, Outcome, Policy
 from archiver.logs import configure
 from archiver.pipeline.breakers import Breakers
@@ -161,6 +162,7 @@ def archiver_on(
     steady: Callable[[], float] | None = None,
     exclusion: Exclusion | None = None,
     policy: Policy = SETTLES_AT_ONCE,
+    names: Names = Names.ID,
 ) -> Archiver:
     """Build the path of one task; without a pool its stems are moved in the calling thread."""
     return Archiver(
@@ -180,6 +182,7 @@ def archiver_on(
             cancelled=cancelled,
             checkpoint=checkpoint,
             exclusion=Exclusion() if exclusion is None else exclusion,
+            names=names,
         )
     )
 

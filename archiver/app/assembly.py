@@ -293,6 +293,7 @@ def _archiver(
         log,
         observer,
         exclusion=Exclusion(settings.download.exclude),
+        names=settings.store.names,
         look=SecondLook(machine.clock, machine.steady, policy.missing_after),
         cancelled=adapters.cancelled.is_set,
         is_best_effort=lambda: proof.is_best_effort,

@@ -16,7 +16,7 @@ from archiver.app.ledger import open_ledger
 from archiver.core.errors import ArchiverError, LedgerAbsent
 from archiver.core.exclusion import Exclusion
 from archiver.core.intake import Intake
-from archiver.core.keys import object_key
+from archiver.core.keys import Names, label_of, object_key
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Phase, RecordInfo, StemName, TaskId
 from archiver.core.records.kinds.names import KindName
 from archiver.core.reports import TaskRow
@@ -65,7 +65,9 @@ def preview(settings: Settings, intakes: Iterable[Intake], *, limit: int | None,
         with suppress(LedgerAbsent):
             ledger = stack.enter_context(closing(open_ledger(settings, create=False)))
         accounts = stack.enter_context(closing(open_accounts(settings, log, ledger=ledger)))
-        look = _Look(settings.store.prefix, ledger, accounts, Exclusion(settings.download.exclude))
+        look = _Look(
+            settings.store.prefix, settings.store.names, ledger, accounts, Exclusion(settings.download.exclude)
+        )
         yield from look.at(intakes, limit)
 
 
@@ -74,6 +76,7 @@ class _Look:
     """Looks at tasks with the ledger's eyes; None: nothing is known yet."""
 
     prefix: str
+    names: Names
     ledger: SqlLedger | None
     accounts: KieAccounts
     exclusion: Exclusion
@@ -111,7 +114,8 @@ class _Look:
 
     def _listed(self, row: TaskRow) -> Preview:
         left = [stem for stem in row.stems if stem.state is not StemState.STORED]
-        stems = tuple(self._stem(row.task_id, stem.url_shown.partition(INLINE)[0], stem.name) for stem in left)
+        label = label_of(row.title, row.stems, self.names)
+        stems = tuple(self._stem(row.task_id, stem.url_shown.partition(INLINE)[0], stem.name, label) for stem in left)
         stored = len(row.stems) - len(left)
         return Preview(row.task_id, f"listed, {stored} stored{_busy(row)}, {len(left)} to fetch", stems, Does.FETCH)
 
@@ -125,13 +129,14 @@ class _Look:
             return Preview(task_id, f"{error.code}: {error}" + (f"; {error.hint}" if error.hint else ""))
         stored = set() if row is None else {stem.name for stem in row.stems if stem.state is StemState.STORED}
         wanted = [stem for stem in self.exclusion.applied_to(record).stems if stem.name not in stored]
-        stems = tuple(self._stem(task_id, stem.not_taken or shown_url(stem.url), stem.name) for stem in wanted)
+        label = label_of((row.title if row else "") or record.facts.title, row.stems if row else (), self.names)
+        stems = tuple(self._stem(task_id, stem.not_taken or shown_url(stem.url), stem.name, label) for stem in wanted)
         says = f"{record.phase.value}, {_means(record, len(stems))}{'' if row is None else _busy(row)}"
         nothing = record.phase is Phase.FAILED and not stems
         return Preview(task_id, says, stems, Does.FETCH if stems else Does.NOTHING if nothing else Does.ASK)
 
-    def _stem(self, task_id: TaskId, url: str, name: StemName) -> PreviewedStem:
-        return PreviewedStem(url, object_key(self.prefix, task_id, name, "*"))
+    def _stem(self, task_id: TaskId, url: str, name: StemName, label: str) -> PreviewedStem:
+        return PreviewedStem(url, object_key(self.prefix, task_id, name, "*", label))
 
 
 def _means(record: RecordInfo, stems: int) -> str:

@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
-from archiver.core.model import StemName, TaskId
+import unicodedata
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Final
+
+from archiver.core.model import StemName, StemRow, TaskId
 
 PROBE_NAME = "stem-archiver-probe"
 """The name of the one object that is no task's; it stays there, since no right to delete is needed."""
+
+LONGEST_LABEL: Final = 120
+"""Bytes of a title in a key: with the longest name of a stem it fits into any file system's names."""
+
+_SAFE: Final = frozenset(" -_.()'!")
+_BETWEEN: Final = " - "
+
+
+class Names(StrEnum):
+    """What the objects of a task are called; the folder that they are in is its id, whatever they are."""
+
+    ID = "id"
+    """By the stem alone."""
+    TITLE = "title"
+    """By the task's title and the stem."""
 
 
 def probe_key(prefix: str) -> str:
@@ -18,9 +38,28 @@ def multipart_probe_key(prefix: str) -> str:
     return f"{probe_key(prefix)}-multipart"
 
 
-def object_key(prefix: str, task_id: TaskId, stem: StemName, extension: str) -> str:
-    """Return the key of a stem's object."""
-    return f"{prefix}{task_id}/{stem}.{extension}"
+def object_key(prefix: str, task_id: TaskId, stem: StemName, extension: str, label: str = "") -> str:
+    """Return the key of a stem's object; `label`: what stands before the stem, as `label_of` has it."""
+    return f"{prefix}{task_id}/{label}{_BETWEEN if label else ''}{stem}.{extension}"
+
+
+def label_of(title: str, stems: Iterable[StemRow], names: Names) -> str:
+    """Return what stands before the stem in the keys of a task; empty for nothing.
+
+    A task whose first object is stored keeps to its label, whatever its title or the setting are by then.
+    """
+    for row in stems:
+        if row.receipt is not None and row.receipt.alias_of is None:
+            name = row.receipt.key.rpartition("/")[2]
+            return name.rpartition(f"{_BETWEEN}{row.name}.")[0]
+    return _label(title) if names is Names.TITLE else ""
+
+
+def _label(title: str) -> str:
+    """Return a title as letters and digits of any script, blanks and few signs, within LONGEST_LABEL."""
+    plain = (each if each in _SAFE or unicodedata.category(each)[0] in "LMN" else " " for each in title)
+    words = " ".join(unicodedata.normalize("NFC", "".join(plain)).split())
+    return words.encode()[:LONGEST_LABEL].decode("utf-8", "ignore").strip(" -_.")
 
 
 def record_key(prefix: str, task_id: TaskId) -> str:

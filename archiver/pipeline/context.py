@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from archiver.core.exclusion import Exclusion
+from archiver.core.keys import Names
 from archiver.core.model import Policy
 from archiver.pipeline.breakers import Breakers
 from archiver.pipeline.kept import KeptTransfers
@@ -53,3 +54,4 @@ class TaskContext:
     watch: Watch = UNWATCHED
     kept: KeptTransfers = field(default_factory=KeptTransfers)
     exclusion: Exclusion = field(default_factory=Exclusion)
+    names: Names = Names.ID

@@ -10,6 +10,7 @@ from functools import partial
 from archiver.core import plan
 from archiver.core.clocks import LONG_AGO
 from archiver.core.errors import ApiBusy, ArchiverError, LinkSpent, NoLink
+from archiver.core.keys import label_of
 from archiver.core.model import (
     Claim,
     Dependency,
@@ -24,7 +25,9 @@ from archiver.core.model import (
     Yielded,
 )
 from archiver.core.records.again import named_as_before
+from archiver.core.records.facts import NO_FACTS, Facts
 from archiver.core.records.kinds.names import KindName
+from archiver.core.records.record import record_in
 from archiver.core.said import AUTOMATIC
 from archiver.core.states import StemState, TaskState
 from archiver.pipeline.asking import ask_on, kinds_to_ask
@@ -44,6 +47,8 @@ class Listing:
         self._out = context.outside
         self._lock = threading.RLock()
         self._refreshed = False
+        self._label: str | None = None
+        self._facts: Facts | None = None
         self.claim = claim
         self.neutral = NeutralProbe(context, claim.account)
         self.rows: dict[StemName, StemRow] = {row.name: row for row in claim.stems}
@@ -54,6 +59,23 @@ class Listing:
     def deadline(self) -> datetime:
         """The moment that orders the task among others."""
         return self.claim.deadline or self.claim.accepted_at
+
+    def label(self) -> str:
+        """Return what stands before the stem in the task's keys, the same for the whole attempt."""
+        with self._lock:
+            if self._label is None:
+                self._label = label_of(self.claim.title, self.rows.values(), self._context.names)
+            return self._label
+
+    def facts(self) -> Facts:
+        """Return the facts of the record: as it was just read, else of what is kept of it; a separation's has none."""
+        with self._lock:
+            if self.record is not None and self.record.document:
+                return self.record.facts
+            kind = self.claim.kind or KindName.SEPARATION
+            if self._facts is None:
+                self._facts = NO_FACTS if kind is KindName.SEPARATION else record_in(self.claim.document, kind).facts
+            return self._facts
 
     def must_ask(self) -> bool:
         """Return whether the provider must be asked before the path can go on."""

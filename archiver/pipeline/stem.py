@@ -27,11 +27,12 @@ from archiver.core.errors import (
     Verdict,
 )
 from archiver.core.keys import object_key
+from archiver.core.labels import metadata_of
 from archiver.core.model import Dependency, Receipt, StemRow, StoredObject
 from archiver.core.records.kinds.names import Media
 from archiver.core.settling import last_chance
 from archiver.core.states import StemEvent, StemState
-from archiver.core.text import header_safe, host_of
+from archiver.core.text import host_of
 from archiver.core.transfer import Transfer, time_limit
 from archiver.pipeline.context import TaskContext
 from archiver.pipeline.duplicates import Duplicate, Duplicates
@@ -209,7 +210,8 @@ class StemTransfer:
         return receipt
 
     def _flow(self, body: Download, upload: Upload | None) -> Receipt:
-        key = object_key(self._context.prefix, self._listing.claim.task_id, self._row.name, body.extension)
+        prefix, task_id = self._context.prefix, self._listing.claim.task_id
+        key = object_key(prefix, task_id, self._row.name, body.extension, self._listing.label())
         try:
             return self._put(key, body, upload)
         except Duplicate as duplicate:
@@ -234,9 +236,7 @@ class StemTransfer:
     def _put(self, key: str, body: Download, upload: Upload | None) -> Receipt:
         """Store the body, or what `upload` lacks of it; raise Duplicate where its bytes are stored already."""
         claim = self._listing.claim
-        metadata = {"task-id": claim.task_id, "stem": self._row.name}
-        if title := header_safe(claim.title):
-            metadata["title"] = title
+        metadata = metadata_of(claim.task_id, self._row.name, claim.title, self._listing.facts())
         with self._duplicates.storing(self._row):
             watched = _WatchedBody(body, self._row, self._duplicates, self._context, self._host)
             if upload is None:

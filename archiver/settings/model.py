@@ -19,6 +19,7 @@ from pydantic.fields import FieldInfo
 from archiver import __version__
 from archiver.core.bandwidth import Timetable
 from archiver.core.capabilities import CreateOnly
+from archiver.core.keys import Names
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName
 from archiver.core.profiles import PROFILES, Addressing, Profile, provider_of
 from archiver.settings import rules
@@ -145,6 +146,7 @@ class Store(Section):
 
     bucket: Annotated[str, AfterValidator(rules.bucket)] = Field("", examples=["my-stems"])
     prefix: Annotated[str, AfterValidator(rules.prefix)] = Field("", examples=["stems/"])
+    names: Names = Names.ID
     endpoint_url: Annotated[str, AfterValidator(rules.endpoint)] | None = Field(
         None, examples=["https://s3.example.com"]
     )

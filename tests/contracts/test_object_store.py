@@ -19,7 +19,8 @@ import pytest
 
 from archiver.core.capabilities import Capabilities, CreateOnly, Listing
 from archiver.core.errors import BodyEmpty, BodyLong, BodyShort, KeyTaken
-from archiver.core.model import StoredObject
+from archiver.core.keys import object_key
+from archiver.core.model import StemName, StoredObject, TaskId
 from archiver.core.refusals import ObjectDamaged
 from archiver.demo.seaweed import S3Server
 from archiver.ports.store import ObjectStore
@@ -173,6 +174,15 @@ def test_put_labels_the_object(rig: Rig, size: int) -> None:
         begin, _, hashed = labels.pop("sha256-begin").partition(":")
         assert hashed == hashlib.sha256(noise(size)[: int(begin)]).hexdigest()
         assert labels == META
+
+
+@pytest.mark.parametrize("size", [1, PART + 1], ids=["one put", "parts"])
+def test_key_with_a_title_of_any_script_in_it_is_a_key_like_others(rig: Rig, size: int) -> None:
+    for title in ("Don't stop (live)!", "Hafen über 港の光"):
+        key, data = object_key("p/", TaskId("3e63b4cc88d5"), StemName("vocal"), "mp3", title), noise(size)
+        rig.put(key, data)
+        rig.put(key, data)
+        assert rig.read(key) == data
 
 
 def test_put_of_an_empty_body_stores_nothing(rig: Rig) -> None:

@@ -36,7 +36,47 @@ if TYPE_CHECKING:
 
 PREFIX = "stems/"
 EXTENSIONS = frozenset(
-    ["mp3", "aac", "wav", "flac", "ogg", "opus", "m4a", "mp4", "aiff", "aifc", "webm", "mkv", "caf", "wma"]
+    [
+        *(
+            "mp3",
+            "aac",
+            "latm",
+            "ac3",
+            "eac3",
+            "wav",
+            "w64",
+            "flac",
+            "ogg",
+            "opus",
+            "spx",
+            "m4a",
+            "m4b",
+            "aiff",
+            "aifc",
+            "caf",
+            "wma",
+        ),
+        *(
+            "mid",
+            "8svx",
+            "awb",
+            "amr",
+            "wv",
+            "ape",
+            "tta",
+            "tak",
+            "ofr",
+            "mpc",
+            "dsf",
+            "dff",
+            "au",
+            "dts",
+            "shn",
+            "voc",
+            "ra",
+        ),
+        *("qoa", "mp4", "mov", "webm", "mkv", "3gp", "3g2", "ts", "avi", "flv"),
+    ]
 )
 KEY = re.compile(r"stems/[A-Za-z0-9_-]{8,128}/[a-z0-9]+(?:_[a-z0-9]+)*\.mp3")
 

@@ -10,13 +10,15 @@ from datetime import timedelta
 
 import pytest
 
-from archiver.core.errors import ApiBusy, LinkSpent
+from archiver.core.errors import ApiBusy, LinkSpent, OriginBusy
 from archiver.core.intake import Intake
+from archiver.core.keys import Names
 from archiver.core.misses import RouteMoved
 from archiver.core.model import Archived, Later, Lost, Missing, Phase, Policy, RecordInfo, StemName, TaskId
 from archiver.core.records.kinds.names import AUTO, KindName
 from archiver.core.said import Said
 from tests.fakes.calls import unnoticed
+from tests.fakes.downloader import Audio
 from tests.fakes.time import NOW as START
 from tests.fixtures.ledgers import accept, retry
 from tests.worlds.path import TASK, Path, path_in
@@ -222,3 +224,31 @@ def test_title_of_a_task_goes_into_its_manifest_and_into_the_metadata_of_each_ob
     manifest = json.loads(world.store.objects[f"p/{TASK}/manifest.json"])
     assert [manifest[name] for name in ("kind", "title", "parent")] == ["jobs", "Hafenlichter ♪", "parent-of-it"]
     assert world.store.metadata[f"p/{TASK}/vocal.mp3"]["title"] == "Hafenlichter %E2%99%AA"
+
+
+def test_task_whose_objects_begin_with_its_title_keeps_to_it_from_one_attempt_to_the_next(world: Path) -> None:
+    accept(world.ledger, Intake(ids=(ID,), said={ID: Said(KindName.JOBS, "My Song")}))
+    first, second = (world.serves(name, data) for name, data in (("vocal", BYTES), ("drums", BYTES[::-1])))
+    record = replace(answer(world, KindName.JOBS, Phase.PENDING), stems=(first,))
+    world.api.knows(ID, record, replace(record, phase=Phase.DONE, stems=(first, second)), kind=KindName.JOBS)
+    later = world.start(names=Names.TITLE).archiver.archive(world.claim())
+    assert isinstance(later, Later)
+    world.now = later.at
+    accept(world.ledger, Intake(ids=(ID,), said={ID: Said(None, "Another")}))
+    assert world.start(names=Names.ID).archiver.archive(world.claim()) == Archived()
+    keys = {f"p/{TASK}/My Song - {stem}.mp3" for stem in ("vocal", "drums")}
+    assert keys < set(world.store.objects)
+    assert {each["key"] for each in world.manifest().values()} == keys
+
+
+def test_tags_and_model_of_a_record_stand_in_the_metadata_whether_it_was_just_read_or_is_kept(world: Path) -> None:
+    accept(world.ledger, Intake(ids=(ID,), said={ID: Said(KindName.MUSIC)}))
+    track = {"id": "6ad3e1b4-track", "tags": "pop", "modelName": "V5", "title": "T"}
+    files = [world.serves(name, OriginBusy("503"), Audio(name.encode() * 900)) for name in ("a", "b")]
+    tracks = [{**track, "audioUrl": each.url} for each in files]
+    data = {"status": "SUCCESS", "createTime": 1764300000000, "response": {"sunoData": tracks}}
+    world.api.knows(ID, data, kind=KindName.MUSIC)
+    world.go_until(lambda outcome: outcome == Archived())
+    assert len(world.api.fetched) == 1
+    found = [each for key, each in world.store.metadata.items() if key.endswith(".mp3")]
+    assert [(each["title"], each["tags"], each["model"]) for each in found] == 2 * [("T", "pop", "V5")]
