@@ -40,7 +40,12 @@ def _parents(data: Mapping[str, object], row: Kind) -> Iterator[Parent]:
             entry = object_at(entry, step)
         named = id_of(entry.get(key))
         if _ID.fullmatch(named):
-            yield Parent(named, path, is_task=bool(_OF_TASK.search(key)))
+            yield Parent(named, path, is_task=names_task(path))
+
+
+def names_task(field: str) -> bool:
+    """Return whether the id in that place of a record is a task's; a track's otherwise."""
+    return _OF_TASK.search(field) is not None
 
 
 def object_at(entry: Mapping[str, object], key: str) -> Mapping[str, object]:
