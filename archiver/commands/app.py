@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from archiver import __version__
-from archiver.commands import backfill, control, demo, ledger, listing, queue, run, settings, tasks
+from archiver.commands import backfill, control, demo, ledger, listing, queue, retrieval, run, settings, tasks
 from archiver.commands.invocation import Exit, unforeseen
 from archiver.commands.streams import Streams
 
@@ -64,6 +64,9 @@ for command in (
     listing.show,
     tasks.retry,
     tasks.ack,
+    retrieval.get,
+    retrieval.restore,
+    retrieval.link,
     control.pause,
     control.resume,
     control.health,

@@ -57,6 +57,30 @@ class ObjectBody(Protocol):
         """Give the connection back, or close it where bytes are left."""
 
 
+class Bandwidth(Protocol):
+    """The one limit on how many bytes a second come in. Safe to share among threads."""
+
+    @property
+    def on(self) -> bool:
+        """True while `take` must be asked at all."""
+
+    def take(self, most: int) -> int:
+        """Wait until some bytes may be received, and return how many, `most` at most. Raises Interrupted."""
+
+    def give_back(self, size: int) -> None:
+        """Let others have bytes that were taken and did not come."""
+
+
+class Links(Protocol):
+    """Makes links to objects, for whoever holds no credentials."""
+
+    def link(self, key: str, *, name: str, seconds: int) -> str:
+        """Return a URL that gives the object for so many seconds, to be saved as `name`. It is a secret.
+
+        Asks the store nothing. Raises StorePaused without credentials.
+        """
+
+
 class Archive(Protocol):
     """The bucket, read only. Safe to share among threads.
 

@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 
 from archiver import __version__
 from archiver.commands.app import app
-from archiver.core import misses, refusals, states
+from archiver.core import misses, reading, refusals, states
 from archiver.core.errors import ArchiverError
 from archiver.core.records.record import record_of
 from archiver.demo import song
@@ -171,7 +171,7 @@ def errors(folder: Path) -> str:
 
 
 def _kinds(error: type[ArchiverError]) -> Iterator[type[ArchiverError]]:
-    if error.__module__ in {ArchiverError.__module__, misses.__name__, refusals.__name__}:
+    if error.__module__ in {ArchiverError.__module__, misses.__name__, reading.__name__, refusals.__name__}:
         yield error
     for kind in error.__subclasses__():
         yield from _kinds(kind)

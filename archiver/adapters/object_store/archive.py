@@ -9,12 +9,13 @@ from functools import partial
 
 from archiver.adapters.object_store.calls import S3Calls
 from archiver.adapters.object_store.faults import Absent, Conflict
+from archiver.adapters.object_store.links import presigned
 from archiver.adapters.object_store.listing import Page
 from archiver.adapters.object_store.reading import PAGE, ReadCalls
 from archiver.adapters.object_store.retries import Retries
 from archiver.core.misses import StoreStranger
 from archiver.core.reading import ObjectAbsent, ObjectChanged
-from archiver.ports.archive import Archive, FoundDocument, ListedObject, ObjectBody, ObjectHead
+from archiver.ports.archive import FoundDocument, ListedObject, ObjectBody, ObjectHead
 
 _FINAL = (Absent, Conflict)
 _BEHIND_SLASH = "0"
@@ -80,11 +81,15 @@ class S3Archive:
         except Conflict:
             raise ObjectChanged(f"{key}: another object stands there") from None
 
+    def link(self, key: str, *, name: str, seconds: int) -> str:
+        """See `archiver.ports.archive.Links`."""
+        return presigned(self.calls, key, name, seconds)
+
 
 class LateArchive:
     """An archive whose client may not be made yet: each call makes it, or raises what keeps it from being made."""
 
-    def __init__(self, made: Callable[[], Archive]) -> None:
+    def __init__(self, made: Callable[[], S3Archive]) -> None:
         self._made = made
 
     def folders(self, prefix: str, *, after: str = "") -> Iterator[str]:
@@ -106,6 +111,10 @@ class LateArchive:
     def open(self, key: str, *, offset: int = 0, etag: str = "") -> ObjectBody:
         """See S3Archive."""
         return self._made().open(key, offset=offset, etag=etag)
+
+    def link(self, key: str, *, name: str, seconds: int) -> str:
+        """See S3Archive."""
+        return self._made().link(key, name=name, seconds=seconds)
 
 
 def _below(prefix: str, key: str) -> str:
