@@ -76,6 +76,8 @@ class Parts:
 
         A silent store is not waited for once `asked()` says that the process is to end.
         """
+        if (mark := self.adapters.ledger.rebuilds.unfinished()) is not None:
+            raise mark.fault()
         self.dispatcher.renew()
         self.housekeeping.free_leases()
         notice_set_back(self.adapters.ledger.processes, self.adapters.ledger.claims, self.machine.clock, self.log)

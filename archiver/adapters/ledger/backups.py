@@ -139,10 +139,33 @@ def _refuse_unfit(head: Head) -> None:
             "`stem-archiver rebuild` reads such a one by itself from the bucket, and all that ended from the manifests",
         )
     if not upgrade.knows(head.schema):
-        raise BackupRefused(
-            f"this backup was written by a newer version ({ascii(head.archiver)[1:-1]}, schema {head.schema!a})",
-            "restore it with that version or a later one",
-        )
+        raise _newer(head)
+
+
+def fill_open(new: Connection, pieces: Pieces) -> Head:
+    """Take a backup of open tasks into a ledger that has none; return its head.
+
+    Raises BackupBroken and BackupRefused. The totals of stems are not moved.
+    """
+    from archiver.adapters.ledger.schema import upgrade  # noqa: PLC0415 - Alembic would be a fifth of every start
+
+    head = BackupReader(pieces()).check().head
+    if not upgrade.knows(head.schema):
+        raise _newer(head)
+    tables = tables_of(new)
+    if head.schema == HEAD:
+        _fill(new, tables, _rows(pieces, tables), lambda _table, _count: None)
+        return head
+    with _staged(pieces, head.schema) as staged, staged.reading() as old:
+        _fill(new, tables, rows_of(old, tables), lambda _table, _count: None)
+    return head
+
+
+def _newer(head: Head) -> BackupRefused:
+    return BackupRefused(
+        f"this backup was written by a newer version ({ascii(head.archiver)[1:-1]}, schema {head.schema!a})",
+        "restore it with that version or a later one",
+    )
 
 
 def _refuse_full(new: Connection, tables: Tables, where: str) -> None:

@@ -11,6 +11,7 @@ from archiver.adapters.ledger import attention, rejects
 from archiver.adapters.ledger.claimable import FREE, OPEN, asked
 from archiver.adapters.ledger.database.base import insert
 from archiver.adapters.ledger.database.transactions import LedgerPart, outage_retry
+from archiver.adapters.ledger.rebuilds import refuse_while_rebuilt
 from archiver.adapters.ledger.retry import retry
 from archiver.adapters.ledger.rows import chunks, kind_of
 from archiver.adapters.ledger.saying import ask_anew, hint, say
@@ -49,6 +50,8 @@ class SqlIntakes(LedgerPart):
         ids = list(dict.fromkeys(intake.ids))
         with self._db.write() as db:
             new = _accept(db, ids, source, now)
+            if new:
+                refuse_while_rebuilt(db)
             for account in sorted(set(intake.accounts.values())):
                 _assign(db, account, [task_id for task_id, named in intake.accounts.items() if named == account], now)
             if intake.accounts:

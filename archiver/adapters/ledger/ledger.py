@@ -1,4 +1,4 @@
-"""SqlLedger: the ledger's nine ports on one database, opened and closed as one."""
+"""SqlLedger: the ledger's ports on one database, opened and closed as one."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from archiver.adapters.ledger.pauses import SqlPauses
 from archiver.adapters.ledger.processes import SqlProcesses
 from archiver.adapters.ledger.progress import SqlProgress
 from archiver.adapters.ledger.proofs import SqlProofs
+from archiver.adapters.ledger.rebuilds import SqlRebuilds
 from archiver.adapters.ledger.reports import SqlReports
 from archiver.adapters.ledger.uploads import SqlUploads
 from archiver.core.errors import LedgerAbsent
@@ -25,7 +26,7 @@ from archiver.ports.runtime import Checkpoint, unobserved
 
 @dataclass(frozen=True, slots=True)
 class SqlLedger:
-    """The ports of `ports.ledger` and `ports.backups` in one SQL database; safe for many threads and processes.
+    """The ports of `ports.ledger`, `backups` and `rebuilding` in one SQL database; safe for many threads and processes.
 
     Besides LeaseLost and LedgerFault their methods raise IllegalMove for what `core.states` or the tables' own
     rules forbid: a bug. After any exception nothing of the call is written. A call that meets a server which is
@@ -42,6 +43,7 @@ class SqlLedger:
     processes: SqlProcesses
     proofs: SqlProofs
     backups: SqlBackups
+    rebuilds: SqlRebuilds
 
     @classmethod
     def open(
@@ -74,7 +76,7 @@ class SqlLedger:
             raise
         db = Transactions(database, Outage(outage, notify), checkpoint, longest_wait)
         parts = (SqlIntakes(db), SqlClaims(db), SqlProgress(db), SqlPauses(db), SqlUploads(db), SqlReports(db))
-        return cls(db, *parts, SqlProcesses(db), SqlProofs(db), SqlBackups(db))
+        return cls(db, *parts, SqlProcesses(db), SqlProofs(db), SqlBackups(db), SqlRebuilds(db))
 
     def close(self) -> None:
         """Close every connection; the last process to do so folds SQLite's write-ahead log into the file."""

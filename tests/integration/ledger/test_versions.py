@@ -30,6 +30,7 @@ FROZEN = {
     "0007": "4bae9ae73eaa07b4",
     "0008": "ea67c867819443bc",
     "0009": "bc878312e5b266c6",
+    "0010": "f11773f655be5dab",
 }
 """The first digits of each file's SHA-256."""
 

@@ -325,6 +325,19 @@ proofs = Table(
     Column("proven_at", UtcTime, nullable=False),
 )
 
+# How far the rebuild of this ledger came; no row unless one is not finished: nobody works on the ledger until then.
+rebuilds = Table(
+    "rebuilds",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("begun_at", UtcTime, nullable=False),
+    # The last folder of the bucket that was taken; empty before the first.
+    Column("after", Text, nullable=False),
+    # What was found up to there, as JSON.
+    Column("found", Text, nullable=False),
+    CheckConstraint("number = 1", name="only_one"),
+)
+
 # The last transaction of each process on a server, written within it: where the answer to a commit is lost, this tells.
 writers = Table(
     "writers",
