@@ -247,6 +247,8 @@ class Later:
     reason: str
     fault: bool = False
     """True when a try failed (the back-off grows), False when the provider is merely not ready."""
+    failed_at: Subject | None = field(default=None, compare=False)
+    """What failed it and may work again before."""
     kind = "later"
 
 

@@ -227,7 +227,7 @@ class TaskAttempt:
             if due := [row for row in wanted if plan.is_due(row.not_before, now, self._context.policy)]:
                 return self._put_off(due)
             first = min(wanted, key=lambda row: row.not_before or now)
-            return Later(first.not_before or now, first.reason, fault=True)
+            return Later(first.not_before or now, first.reason, True, self._listing.failed_at)
         if not self._listing.claim.settled:
             return plan.not_settled(self._listing.claim, now, self._context.policy, self._context.jitter())
         self._write_sidecars(now)
@@ -313,7 +313,7 @@ class TaskAttempt:
             error.retry_after,
             outage=error.down is not None,
         )
-        return Later(at, f"{error.code}: {error}", fault=True)
+        return Later(at, f"{error.code}: {error}", True, self._listing.failed_at)
 
 
 def _host(row: StemRow) -> str:

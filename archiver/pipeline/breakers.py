@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from archiver.core.errors import ArchiverError
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Dependency, Pause, Paused, Stage, Subject, TaskId
 from archiver.pipeline.evidence import Evidence
+from archiver.pipeline.failure_row import FailureRow
+from archiver.pipeline.forward import Forward
 from archiver.ports.ledger import Pauses
 from archiver.ports.runtime import Clock, EventLog
-
-FAILURES_TO_TRIP = 8
-"""Tasks that failed in a row, which make an outage; ..."""
-
-FEW_FAIL_FOR = timedelta(minutes=5)
-"""... or so many failures of fewer tasks, where the row has lasted so long."""
-
-FAULTY_FOR = timedelta(minutes=1)
-"""A row of answers that none was as it should be makes an outage after so long: they are evidence, too."""
 
 WHOLE_REMEMBERED = timedelta(seconds=15)
 """A host that gave a file whole so recently has no outage: links that share a fault fail at the same moment."""
@@ -61,27 +54,6 @@ class _Probe:
     by: TaskId | None
 
 
-@dataclass(slots=True)
-class _Row:
-    """Failures since the last evidence that the subject works."""
-
-    began: datetime
-    times: int = 0
-    by: set[object] = field(default_factory=set)
-
-    def add(self, by: object) -> None:
-        self.times += 1
-        if len(self.by) < FAILURES_TO_TRIP:
-            self.by.add(by)
-
-    def is_outage(self, now: datetime, *, faulty: bool) -> bool:
-        """Return whether they are too many; `faulty`: each of them was an answer."""
-        many, lasted = len(self.by) >= FAILURES_TO_TRIP, now - self.began
-        if faulty:
-            return many and lasted >= FAULTY_FOR
-        return many or (self.times >= FAILURES_TO_TRIP and lasted >= FEW_FAIL_FOR)
-
-
 def _fields(subject: Subject) -> dict[str, object]:
     account = {} if subject.account == DEFAULT_ACCOUNT else {"account": subject.account}
     host = {"host": subject.host} if subject.host else {}
@@ -116,6 +88,7 @@ class Breakers:
         self._lock = threading.Lock()
         # Whoever starts us has probably just mended what was paused: probe at once.
         self.evidence = Evidence(clock)
+        self._forward = Forward(pauses, self.evidence)
         self._found_at_start = {pause: replace(pause, next_probe=clock()) for pause in pauses.all() if not pause.held}
         for pause in self._found_at_start:
             pauses.wake(pause.subject)
@@ -125,7 +98,7 @@ class Breakers:
         """When the last of those that failed there looks again."""
         self._untried: dict[Subject, datetime] = {}
         """The same of those that have not."""
-        self._failures: dict[tuple[Subject, bool], _Row] = {}
+        self._failures: dict[tuple[Subject, bool], FailureRow] = {}
         """Rows of failures: of those without an answer, and (True) of answers that were not as they should be."""
         self._faulty: dict[Subject, datetime] = {}
         """What is paused for such answers, and from when on one more that never failed there may try it."""
@@ -150,6 +123,7 @@ class Breakers:
                 for subject in looks.keys() - found.keys():
                     del looks[subject]
         self._log_holds(before, found)
+        self._forward(now)
 
     def _read(self) -> dict[Subject, Pause]:
         found = [self._found_at_start.get(pause, pause) for pause in self._shared.all()]
@@ -294,6 +268,11 @@ class Breakers:
         Any answer that shows it at work does, whatever it means for the task; but not of what is paused for such
         answers, where only one counts that was `whole`.
         """
+        if whole:
+            self.evidence.works(dependency, account, host)
+        self._works(dependency, account, host, whole=whole)
+
+    def _works(self, dependency: Dependency, account: AccountName, host: str, *, whole: bool = True) -> None:
         with self._lock:
             if whole:
                 self._note_whole(host)
@@ -351,7 +330,7 @@ class Breakers:
         subject, faulty = Subject.of(dependency, account, host), error.shows is not None
         with self._lock:
             now = self._clock()
-            row = self._failures.setdefault((subject, faulty), _Row(now))
+            row = self._failures.setdefault((subject, faulty), FailureRow(now))
             row.add(object() if by is None else by)
             outage = row.is_outage(now, faulty=faulty) and not self._gave_whole(host, WHOLE_REMEMBERED)
             outage = outage or subject in self._probes
@@ -360,7 +339,7 @@ class Breakers:
             elif outage:
                 self._faulty.pop(subject, None)
         if outage and works():
-            self.worked(dependency, account, host)
+            self._works(dependency, account, host)
         elif outage:
             reason = f"{error.code}: {error}"
             self.trip(Paused(dependency, reason, error.hint, lasting=False, account=account, host=host))

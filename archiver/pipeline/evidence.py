@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 
 from archiver.core.clocks import LONG_AGO
-from archiver.core.model import AccountName, TaskId
+from archiver.core.model import AccountName, Dependency, Subject, TaskId
 from archiver.ports.runtime import Clock
 
 JUST_NOW = timedelta(seconds=10)
 """An answer about another id that is no older tells as much as a probe, and costs no request."""
+
+SUBJECTS_KNOWN = 64
+"""Subjects of which it is noted that they work, until somebody asks."""
 
 
 class Evidence:
@@ -20,6 +23,7 @@ class Evidence:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self._working: set[tuple[Dependency, AccountName, str]] = set()
         self._answered: dict[AccountName, tuple[TaskId, datetime]] = {}
         self._probed: dict[object, tuple[bool, datetime]] = {}
         self._probing: defaultdict[object, threading.Lock] = defaultdict(threading.Lock)
@@ -27,6 +31,16 @@ class Evidence:
     def answered(self, account: AccountName, task_id: TaskId) -> None:
         """Note that the provider answered about the id."""
         self._answered[account] = task_id, self._clock()
+
+    def works(self, dependency: Dependency, account: AccountName, host: str) -> None:
+        """Note that it did for a task all that it is there for."""
+        if len(self._working) < SUBJECTS_KNOWN:
+            self._working.add((dependency, account, host))
+
+    def working(self) -> Collection[Subject]:
+        """Return the subjects that did since the last time."""
+        working, self._working = self._working, set()
+        return {Subject.of(*each) for each in working}
 
     def last(self, account: AccountName) -> TaskId | None:
         """Return the last id that it answered about."""

@@ -22,6 +22,7 @@ from archiver.core.model import (
     RecordInfo,
     StemName,
     StemRow,
+    Subject,
     Yielded,
 )
 from archiver.core.records.again import named_as_before
@@ -52,6 +53,8 @@ class Listing:
         self.claim = claim
         self.neutral = NeutralProbe(context, claim.account)
         self.rows: dict[StemName, StemRow] = {row.name: row for row in claim.stems}
+        self.failed_at: Subject | None = None
+        """What failed this attempt by being busy or out of reach, if anything did."""
         self.record: RecordInfo | None = None
         """The provider's last answer, when one came."""
 
@@ -206,6 +209,8 @@ class Listing:
 
     def count_failure(self, error: ArchiverError, host: str = "") -> None:
         """Count the error against the dependency that may be down, if it says so of one."""
+        if error.down is not None and error.shows is None:
+            self.failed_at = Subject.of(error.down, self.claim.account, host)
         if error.down is not None:
             works = {
                 Dependency.PROVIDER: self.neutral.provider_works,

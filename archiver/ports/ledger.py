@@ -283,6 +283,14 @@ class Pauses(Protocol):
     def wake(self, subject: Subject) -> None:
         """Make due what waits for that subject: whoever starts anew has probably mended it."""
 
+    def bring_forward(
+        self, subjects: Collection[Subject] | None, *, now: datetime, after: datetime, each: int, but: Sequence[TaskId]
+    ) -> Sequence[TaskId]:
+        """Make due, and return, `each` of the tasks that each subject failed and whose next try is after that time.
+
+        None: of all subjects that failed some. Leaves out those of `but`; the first to be due go first.
+        """
+
     def lift(self, dependency: Dependency, *, over_at: datetime | None = None) -> bool:
         """End its pauses, held or not, or only one that is over at that time; return whether there was one."""
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Select, and_, delete, literal, not_, select, update
 
+from archiver.adapters.ledger import backed_off
 from archiver.adapters.ledger.database.base import insert
 from archiver.adapters.ledger.database.transactions import LedgerPart, outage_retry
 from archiver.adapters.ledger.schema.tables import pauses, tasks
-from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Dependency, Pause, Subject
+from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Dependency, Pause, Subject, TaskId
 
 FIRST_WAIT = timedelta(seconds=5)
 LONGEST_WAIT = timedelta(seconds=30)
@@ -76,6 +77,19 @@ class SqlPauses(LedgerPart):
         """See Pauses."""
         with self._db.write() as db:
             _wake(db, f" {subject.key} ")
+
+    @outage_retry
+    def bring_forward(
+        self, subjects: Collection[Subject] | None, *, now: datetime, after: datetime, each: int, but: Sequence[TaskId]
+    ) -> Sequence[TaskId]:
+        """See Pauses."""
+        with self._db.read() as db:
+            found = backed_off.chosen(db, subjects, after=after, each=each, but=but)
+        if found:
+            with self._db.write() as db:
+                backed_off.bring_forward(db, found, now=now)
+            self._db.checkpoint("ledger.resumed")
+        return found
 
     @outage_retry
     def lift(self, dependency: Dependency, *, over_at: datetime | None = None) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, assert_never
 from sqlalchemy import Connection, Select, bindparam, func, insert, select, update
 
 from archiver.adapters.ledger.answers import answer, first_asked, note_tracks
+from archiver.adapters.ledger.backed_off import failed_at
 from archiver.adapters.ledger.claimable import NOW, Wanted, asked, claimable
 from archiver.adapters.ledger.database.transactions import LedgerPart, Transactions, outage_retry
 from archiver.adapters.ledger.leases import LEASE_ENDS
@@ -348,6 +349,7 @@ def _postpone(db: Connection, task: AnyRow, later: Later, record: RecordInfo | N
         "not_before": later.at,
         "awaited": not later.fault,
         "reason": later.reason,
+        "waits_for": failed_at(later.failed_at),
         **LEASE_ENDS,
     }
     if task.stage is Stage.LIST and (task.state is TaskState.QUEUED or not later.fault):

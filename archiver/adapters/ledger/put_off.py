@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, and_, func, not_, select, type_coerce
+from sqlalchemy import ColumnElement, Connection, and_, func, not_, or_, select, type_coerce
 
 from archiver.adapters.ledger.attention import WITH_REFUSED
+from archiver.adapters.ledger.backed_off import FAILED_AT
 from archiver.adapters.ledger.claimable import CLEAR, OPEN
 from archiver.adapters.ledger.schema.tables import UtcTime, tasks
 from archiver.core.model import TaskId
@@ -19,7 +20,7 @@ _WHY: Mapping[Why, ColumnElement[bool]] = {
     Why.NOT_READY: and_(tasks.c.awaited, not_(_UNKNOWN)),
     Why.FAILING: and_(not_(tasks.c.awaited), not_(_UNKNOWN), not_(WITH_REFUSED)),
 }
-_PUT_OFF = and_(OPEN, CLEAR, tasks.c.reason != "", tasks.c.waits_for.is_(None))
+_PUT_OFF = and_(OPEN, CLEAR, tasks.c.reason != "", or_(tasks.c.waits_for.is_(None), FAILED_AT))
 _SINCE = type_coerce(func.coalesce(tasks.c.first_asked_at, tasks.c.accepted_at), UtcTime)
 
 # Not grouped by the reason: of a million tasks that takes three times as long.

@@ -119,7 +119,8 @@ tasks = Table(
     Column("leased_until", UtcTime),
     # NULL is DEFAULT_ACCOUNT.
     Column("account", String(32)),
-    # The pause, as Subject.key has it, whose end makes the task due at once; it may be over by now.
+    # The pause, as Subject.key has it, whose end makes the task due at once; it may be over by now. After a try that
+    # failed, what failed it: see backed_off.
     Column("waits_for", Text),
     # Processes in a row that died uncleanly while at it; a clean end makes it 0.
     Column(
