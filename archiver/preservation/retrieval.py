@@ -80,13 +80,13 @@ class Retrieval:
     filter: Filter = field(default_factory=Filter)
     whole: bool = False
     """True where the whole archive is meant: a task that has no audio to give is no fault of it then."""
-    _stopping: threading.Event = field(default_factory=threading.Event)
+    _given_up: threading.Event = field(default_factory=threading.Event)
     _large: threading.Lock = field(default_factory=threading.Lock)
     _unread: int = 0
 
     def __post_init__(self) -> None:
         asked = self.fetching.stopped
-        self.fetching = replace(self.fetching, stopped=lambda: self._stopping.is_set() or asked())
+        self.fetching = replace(self.fetching, stopped=lambda: self._given_up.is_set() or asked())
 
     def everything(self) -> Iterator[Result]:
         """Do the whole archive; see `run`."""
@@ -116,7 +116,7 @@ class Retrieval:
                 while running:
                     yield from self._end(running)
             finally:
-                self._stopping.set()
+                self._given_up.set()
                 pool.shutdown(cancel_futures=True)  # and wait: no thread may go on in a folder that is closed
                 for task in running:
                     task.held.close()
