@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from typer.testing import CliRunner, Result
@@ -20,6 +22,7 @@ from archiver.adapters.http1 import tcp_connect
 from archiver.adapters.jobs import counts
 from archiver.adapters.ledger import SqlLedger
 from archiver.adapters.ledger.database.faults import LedgerAway
+from archiver.adapters.ledger.permits import SharedPermits
 from archiver.adapters.ledger.schema.migrate import HEAD
 from archiver.adapters.ledger.schema.tables import metadata
 from archiver.adapters.object_store import ObjectOptions, PutSizes, S3Store
@@ -27,6 +30,7 @@ from archiver.adapters.object_store import s3_client as _s3_client
 from archiver.adapters.object_store.archive import S3Archive
 from archiver.adapters.object_store.buffers import BufferBudget
 from archiver.adapters.provider.client import KieApi
+from archiver.adapters.provider.file_permits import FilePermits
 from archiver.adapters.provider.limiter import LocalPermits, RateLimiter, Spread, Wait
 from archiver.adapters.provider.wire import Endpoint
 from archiver.adapters.queue_file import QueueFile
@@ -51,7 +55,7 @@ from archiver.pipeline.second_look import SecondLook
 from archiver.pipeline.task import Archiver
 from archiver.pipeline.transfers import TransferThreads
 from archiver.ports.archive import Archive
-from archiver.ports.provider import Accounts
+from archiver.ports.provider import Accounts, Permits
 from archiver.ports.runtime import Checkpoint, Clock, EventLog, Jitter, Observer, unobserved
 from archiver.ports.store import ObjectStore
 from archiver.ports.transfer import Downloader, TransferPool
@@ -274,6 +278,29 @@ def downloader(**changes: Any) -> Iterator[HttpDownloader]:  # noqa: ANN401 - an
         yield client
     finally:
         client.close()
+
+
+def local_permits(limit: int, window: float, *, clock: Callable[[], float]) -> Permits:
+    return LocalPermits(limit, window, clock=clock)
+
+
+def file_permits(
+    file: Path, limit: int, *, window: float, longest: float, clock: Callable[[], float] = time.monotonic
+) -> Permits:
+    return FilePermits(file, limit, window=window, longest=longest, clock=clock)
+
+
+def server_permits(ledger: SqlLedger, account: str, limit: int, *, window: float, longest: float) -> Permits:
+    """Build those of an account as one of its processes has them."""
+    return SharedPermits(
+        ledger.db.run,
+        account=account,
+        limit=limit,
+        window=window,
+        longest=longest,
+        jitter=middle,
+        clock=time.monotonic,
+    )
 
 
 def rate_limiter(

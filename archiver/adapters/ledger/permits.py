@@ -88,7 +88,7 @@ class SharedPermits:
         db.execute(_MEND_PERMITS, self._asked)
         db.execute(_MEND_COOL_DOWN, {**self._asked, "farthest": _microseconds(FARTHEST_COOL_DOWN)})
         rest, cooling = db.execute(_LOOK, self._asked).one()
-        seconds = max(_seconds(rest), SHORTEST_WAIT) + SPREAD * self._jitter()
+        seconds = max(_seconds(rest), _seconds(cooling), SHORTEST_WAIT) + SPREAD * self._jitter()
         return NoPermit(seconds, _seconds(cooling))
 
     def give_back(self, permit: str) -> None:

@@ -79,53 +79,6 @@ def wait_of(permits: SharedPermits) -> NoPermit:
     return found
 
 
-def test_permits_are_shared_by_those_of_an_account_and_by_no_others(make: Make) -> None:
-    one, other, another_account = make(), make(), make(account="second")
-    assert (one.left(), other.left()) == (2, 2)
-    taken(one)
-    taken(other)
-    assert (one.left(), other.left()) == (0, 0)
-    wait_of(one)
-    wait_of(other)
-    assert another_account.left() == 2
-    taken(another_account)
-
-
-def test_permit_that_is_given_back_rests_for_a_window(make: Make) -> None:
-    one, other = make(1, window=30), make(1, window=30)
-    one.give_back(taken(one))
-    assert 29 < wait_of(other).seconds < 30.1
-    short = make(1, account="second")
-    short.give_back(taken(short))
-    time.sleep(WINDOW)
-    taken(short)
-
-
-def test_permit_that_is_out_is_looked_at_again_a_window_later_at_the_latest(make: Make) -> None:
-    one, other = make(1), make(1)
-    taken(one)
-    assert wait_of(other).seconds <= WINDOW + 0.1
-
-
-def test_permit_of_a_process_that_died_is_free_when_its_lease_is_over(make: Make, url: str) -> None:
-    one, other = make(1), make(1)
-    taken(one)
-    [(left,)] = rows(url, "SELECT CAST(free_at / 1e6 - extract(epoch FROM clock_timestamp()) AS text) FROM pace_slots")
-    assert 5 + LONGEST < float(str(left)) <= 5 + LONGEST + WINDOW
-    rows(url, "UPDATE pace_slots SET free_at = 1 RETURNING 1")
-    taken(other)
-
-
-def test_permit_whose_lease_is_over_and_that_another_took_is_not_given_back_by_the_first(make: Make, url: str) -> None:
-    one, other = make(1), make(1)
-    late = taken(one)
-    rows(url, "UPDATE pace_slots SET free_at = 1 RETURNING 1")
-    taken(other)
-    [before] = rows(url, "SELECT free_at, holder FROM pace_slots")
-    one.give_back(late)
-    assert rows(url, "SELECT free_at, holder FROM pace_slots") == [before]
-
-
 def test_permit_that_came_too_late_to_be_used_is_given_back(url: str) -> None:
     with closing(ledger_at(url)) as ledger:
         late = iter([0.0, 5.1, 5.1, 10.0])
@@ -157,17 +110,6 @@ def test_cool_down_holds_for_all_who_share_the_account(make: Make) -> None:
         pass
     assert caught.value.retry_after is not None
     assert 18 < caught.value.retry_after <= 20
-
-
-def test_limit_is_that_of_whoever_said_so_last_for_all(make: Make) -> None:
-    one, other = make(1), make(3)
-    assert [each.left() for each in (one, other, one)] == [1, 3, 3]
-    for _ in range(3):
-        taken(one)
-    other.resize(4)
-    assert other.left() == 1
-    taken(one)
-    wait_of(one)
 
 
 def test_limit_that_is_lowered_counts_what_is_out_or_at_rest(make: Make, url: str) -> None:

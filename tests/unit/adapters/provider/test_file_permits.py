@@ -52,65 +52,6 @@ def wait_of(permits: FilePermits) -> NoPermit:
     return found
 
 
-def test_permits_are_shared_by_those_of_a_file_and_by_no_others(make: Make) -> None:
-    one, other, another = make(), make(), make(name="second")
-    assert (one.left(), other.left()) == (2, 2)
-    taken(one)
-    taken(other)
-    assert (one.left(), other.left(), another.left()) == (0, 0, 2)
-    wait_of(one)
-    wait_of(other)
-    taken(another)
-
-
-def test_permit_that_is_given_back_rests_for_a_window(make: Make, seconds: Seconds) -> None:
-    one, other = make(1), make(1)
-    one.give_back(taken(one))
-    seconds.now += 4
-    assert wait_of(other).seconds == pytest.approx(6)
-    seconds.now += 6
-    taken(other)
-
-
-def test_permit_that_is_out_is_looked_at_again_a_window_later_at_the_latest(make: Make) -> None:
-    one, other = make(1), make(1)
-    taken(one)
-    assert wait_of(other).seconds == WINDOW
-
-
-def test_permit_of_a_process_that_died_is_free_when_its_lease_is_over(make: Make, seconds: Seconds) -> None:
-    one, other = make(1), make(1)
-    late = taken(one)
-    seconds.now += GRACE + LONGEST + WINDOW - 0.1
-    wait_of(other)
-    seconds.now += 0.1
-    taken(other)
-    one.give_back(late)
-    assert wait_of(other).seconds == WINDOW, "what another took is not given back by the first"
-
-
-def test_cool_down_holds_for_all_who_share_the_file(make: Make, seconds: Seconds) -> None:
-    one, other = make(), make()
-    one.cool_down(7)
-    assert wait_of(other) == NoPermit(7, 7)
-    assert other.left() == 0
-    one.cool_down(3)
-    seconds.now += 7
-    taken(other)
-
-
-def test_limit_is_that_of_whoever_said_so_last_and_counts_what_is_out(make: Make, seconds: Seconds) -> None:
-    one, other = make(3), make(3)
-    for _ in range(3):
-        one.give_back(taken(one))
-    other.resize(2)
-    assert other.left() == one.left() == 0
-    seconds.now += WINDOW
-    assert one.left() == 2
-    one.resize(5)
-    assert (one.left(), other.left()) == (5, 5)
-
-
 def test_times_of_before_the_machine_was_started_anew_count_for_a_window_at_most(make: Make, seconds: Seconds) -> None:
     seconds.now = 1e9
     one = make(2)
