@@ -113,7 +113,7 @@ def print_preview(console: Console, previews: Iterable[Preview]) -> None:
         stems += len(task.stems)
         say(console, f"{task.task_id}  {task.says}")
         for stem in task.stems:
-            say(console, f"  {stem.url} -> {stem.key}")
+            say(console, f"  {stem.url or '(in the record)'} -> {stem.key}")
     say(
         console,
         f"a run would fetch {counted(stems, 'stem')} of {counted(does['fetch'], 'task')}, "

@@ -119,7 +119,9 @@ class Emulator:
     def add(self, *tasks: EmulatedTask) -> None:
         """Make the tasks known. Raises KeyError when one needs a stem for which there is no audio."""
         for given in tasks:
-            stems = given.stems or {name: self._audio[name] for name in STEMS_OF[given.kind]}
+            stems = given.stems
+            if stems is None:
+                stems = {name: self._audio[name] for name in STEMS_OF[given.kind]}
             task = replace(given, created_at=given.created_at or self._clock(), stems=stems)
             files = [_File(task, path_of(task, stem), in_pieces(audio)) for stem, audio in stems.items()]
             with self._lock:
@@ -248,8 +250,11 @@ _BANNED = text_reply(403, "error code: 1010")
 # --- what the CDN serves
 
 
+_TYPES = {"wav": "audio/wav", "png": "image/png", "mp4": "video/mp4"}
+
+
 def _served(request: Request, audio: EmulatedStem | Recorded) -> Reply:
-    media = "audio/wav" if request.path.endswith(".wav") else "audio/mpeg"
+    media = _TYPES.get(request.path.rpartition(".")[2], "audio/mpeg")
     headers = {"Content-Type": media, "ETag": audio.etag, "Accept-Ranges": "bytes"}
     size = len(audio)
     span = _range(request, audio)

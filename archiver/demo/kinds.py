@@ -1,4 +1,4 @@
-"""Records of the emulated provider's other kinds: market jobs, music, WAV.
+"""Records of the emulated provider's other kinds: market jobs, music, WAV; `others` has those without audio.
 
 Bodies and oddities follow the provider's docs and recordings of its traffic: JSON inside a string, inputs that the
 record repeats, two tracks of one title, streams that give nothing, times without a zone.
@@ -7,21 +7,26 @@ record repeats, two tracks of one title, streams that give nothing, times withou
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from typing import Final
 
 from archiver.core.records.kinds.names import AUTO, KindName
+from archiver.demo.others import DATA_OF_OTHERS, NAMES_OF_OTHERS
 from archiver.demo.records import (
     CALLBACK_URL,
     EmulatedTask,
     audio_id,
     completed_at,
     created_at,
+    error_of,
+    has_failed,
+    has_urls,
+    is_done,
     milliseconds,
+    music_of,
     path_of,
     record_data,
+    without_zone,
 )
 
 TITLE: Final = "Four Chords"
@@ -48,14 +53,14 @@ def names_of(task: EmulatedTask) -> Mapping[str, str]:
         case KindName.WAV:
             return dict.fromkeys(stems, "audio_wav")
         case _:
-            return {stem: stem for stem in stems}
+            return dict(zip(stems, NAMES_OF_OTHERS.get(task.of, stems), strict=False))
 
 
 def _job(task: EmulatedTask, cdn_url: str) -> dict[str, object]:
-    result = {f"{stem}_url": f"{cdn_url}{path_of(task, stem)}" for stem in task.stems or ()} if _has_urls(task) else {}
-    given = {"type": "separate_vocal", "task_id": _music_of(task).hex, "audio_url": _INPUT_URL}
+    result = {f"{stem}_url": f"{cdn_url}{path_of(task, stem)}" for stem in task.stems or ()} if has_urls(task) else {}
+    given = {"type": "separate_vocal", "task_id": music_of(task).hex, "audio_url": _INPUT_URL}
     model = "ai-music-api/separate-vocals"
-    done, failed = _is_done(task), _has_failed(task)
+    done, failed = is_done(task), has_failed(task)
     ended = milliseconds(completed_at(task)) if done or failed else None
     return {
         "taskId": task.task_id,
@@ -74,21 +79,21 @@ def _job(task: EmulatedTask, cdn_url: str) -> dict[str, object]:
 
 
 def _music(task: EmulatedTask, cdn_url: str) -> dict[str, object]:
-    flag = {True: "SUCCESS", False: "TEXT_SUCCESS"}[_is_done(task)]
+    flag = {True: "SUCCESS", False: "TEXT_SUCCESS"}[is_done(task)]
     return {
         "taskId": task.task_id,
         "parentMusicId": "",
         "param": json.dumps({"prompt": "four chords", "title": TITLE, "model": "V5"}),
         "response": {"taskId": task.task_id, "sunoData": [_track(task, stem, cdn_url) for stem in task.stems or ()]},
-        "status": "GENERATE_AUDIO_FAILED" if _has_failed(task) else flag,
+        "status": "GENERATE_AUDIO_FAILED" if has_failed(task) else flag,
         "type": "GENERATE",
         "operationType": "generate",
-        **_error_of(task),
+        **error_of(task),
     }
 
 
 def _track(task: EmulatedTask, stem: str, cdn_url: str) -> dict[str, object]:
-    url = f"{cdn_url}{path_of(task, stem)}" if _has_urls(task) else ""
+    url = f"{cdn_url}{path_of(task, stem)}" if has_urls(task) else ""
     return {
         "id": str(audio_id(task, stem)),
         "audioUrl": url,
@@ -106,17 +111,17 @@ def _track(task: EmulatedTask, stem: str, cdn_url: str) -> dict[str, object]:
 
 def _wav(task: EmulatedTask, cdn_url: str) -> dict[str, object]:
     urls = [f"{cdn_url}{path_of(task, stem)}" for stem in task.stems or ()]
-    done, failed = _is_done(task), _has_failed(task)
+    done, failed = is_done(task), has_failed(task)
     return {
         "taskId": task.task_id,
-        "musicId": str(_music_of(task)),
+        "musicId": str(music_of(task)),
         "callbackUrl": CALLBACK_URL,
         "musicIndex": 0,
-        "completeTime": _without_zone(completed_at(task)) if done or failed else None,
-        "response": {"audioWavUrl": urls[0] if urls else None} if _has_urls(task) else None,
+        "completeTime": without_zone(completed_at(task)) if done or failed else None,
+        "response": {"audioWavUrl": urls[0] if urls else None} if has_urls(task) else None,
         "successFlag": "SUCCESS" if done else "GENERATE_WAV_FAILED" if failed else "PENDING",
-        "createTime": _without_zone(created_at(task)),
-        **_error_of(task),
+        "createTime": without_zone(created_at(task)),
+        **error_of(task),
     }
 
 
@@ -125,31 +130,6 @@ _DATA: Final[Mapping[KindName, Callable[[EmulatedTask, str], dict[str, object]]]
     KindName.JOBS: _job,
     KindName.MUSIC: _music,
     KindName.WAV: _wav,
+    **DATA_OF_OTHERS,
 }
 KINDS_EMULATED: Final = frozenset(_DATA)
-
-
-def _has_urls(task: EmulatedTask) -> bool:
-    return task.answers in {"success", "callback_exception"}
-
-
-def _is_done(task: EmulatedTask) -> bool:
-    return task.answers.startswith(("success", "callback_exception"))
-
-
-def _has_failed(task: EmulatedTask) -> bool:
-    return task.answers in {"create_failed", "failed"}
-
-
-def _error_of(task: EmulatedTask) -> Mapping[str, object]:
-    if _has_failed(task) or task.answers == "pending_with_error":
-        return {"errorCode": 500, "errorMessage": "Internal Error - Please try again later."}
-    return {"errorCode": None, "errorMessage": None}
-
-
-def _music_of(task: EmulatedTask) -> uuid.UUID:
-    return uuid.uuid5(uuid.NAMESPACE_URL, task.task_id)
-
-
-def _without_zone(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M:%S}"

@@ -90,7 +90,10 @@ class EmulatedTask:
     pending_asks: int = 0
     """PENDING for the first so many asks."""
     stems: Mapping[str, Audio] | None = None
-    """Audio by stem; None: the stems of its kind, with the emulator's audio. `origin` is the source mix."""
+    """Audio by stem; None: the stems of its kind, with the emulator's audio. `origin` is the source mix.
+
+    What is called `picture…` or `film…` is one.
+    """
     duration: Seconds = 245.6
     """As the record claims."""
     link_status: int | None = None
@@ -171,10 +174,16 @@ def audio_id(task: EmulatedTask, stem: str) -> uuid.UUID:
 def path_of(task: EmulatedTask, stem: str) -> str:
     """Return the CDN's path, spaces and all: those of advanced tasks come raw (seen in client code)."""
     if task.of is not KindName.SEPARATION:
-        return f"/r/{audio_id(task, stem).hex}.{'wav' if task.of is KindName.WAV else 'mp3'}"
+        return f"/r/{audio_id(task, stem).hex}.{form_of(task, stem)}"
     if task.kind == "split_stem_advanced":
         return f"/r/{audio_id(task, stem)}_{_group(task, stem)}.mp3"
     return f"/s/{audio_id(task, stem)}_{_group(task, stem).replace(' ', '_')}.mp3"
+
+
+def form_of(task: EmulatedTask, stem: str) -> str:
+    """Return the ending of a file's name."""
+    picture = "png" if stem.startswith("picture") else "mp4" if stem.startswith("film") else "mp3"
+    return "wav" if task.of is KindName.WAV else picture
 
 
 def created_at(task: EmulatedTask) -> datetime:
@@ -192,3 +201,35 @@ def completed_at(task: EmulatedTask) -> datetime:
 def milliseconds(moment: datetime) -> int:
     """Return a moment as the provider writes most."""
     return int(moment.timestamp() * 1000)
+
+
+def has_urls(task: EmulatedTask) -> bool:
+    """Return whether the record names its files."""
+    return task.answers in {"success", "callback_exception"}
+
+
+def is_done(task: EmulatedTask) -> bool:
+    """Return whether the record calls the task done."""
+    return task.answers.startswith(("success", "callback_exception"))
+
+
+def has_failed(task: EmulatedTask) -> bool:
+    """Return whether the record calls the task failed."""
+    return task.answers in {"create_failed", "failed"}
+
+
+def error_of(task: EmulatedTask) -> Mapping[str, object]:
+    """Return the fields that tell of an error, or of none."""
+    if has_failed(task) or task.answers == "pending_with_error":
+        return {"errorCode": 500, "errorMessage": "Internal Error - Please try again later."}
+    return {"errorCode": None, "errorMessage": None}
+
+
+def music_of(task: EmulatedTask) -> uuid.UUID:
+    """Return the id of the track that the task is made from."""
+    return uuid.uuid5(uuid.NAMESPACE_URL, task.task_id)
+
+
+def without_zone(moment: datetime) -> str:
+    """Return a moment as some kinds write it: in UTC, and silent of that."""
+    return f"{moment:%Y-%m-%d %H:%M:%S}"

@@ -29,7 +29,8 @@ from archiver.demo import song
 from archiver.demo.audio import Audio
 from archiver.demo.emulator import Emulator
 from archiver.demo.kinds import line_of, names_of
-from archiver.demo.records import STEMS_OF, EmulatedTask
+from archiver.demo.others import files_of_others, written_of
+from archiver.demo.records import STEMS_OF, EmulatedTask, form_of
 from archiver.demo.seaweed import S3Server, seaweed
 
 BUCKET = "stem-archive"
@@ -47,6 +48,7 @@ _SETTINGS = """\
 [provider]
 base_url = "{base_url}"
 api_key_file = "kie-api-key"
+requests_per_10s = 60
 
 [queue]
 path = "queue.txt"
@@ -174,6 +176,10 @@ def demo_tasks(now: datetime, stems: Mapping[str, bytes]) -> Sequence[EmulatedTa
             duration=length,
         ),
         EmulatedTask(task_id="demo-wav", of=KindName.WAV, created_at=ago(7), stems={"chord": song.wav()}),
+        *(
+            EmulatedTask(task_id=f"demo-{kind.value}", of=kind, created_at=ago(6), ready_after=quick, stems=files)
+            for kind, files in files_of_others().items()
+        ),
     )
 
 
@@ -209,7 +215,10 @@ class _Demo:
             queue.writelines(f"{line_of(task)}\n" for task in tasks)
         with closing(self.s3.client()) as client:
             client.create_bucket(Bucket=BUCKET)
-        _say(self.console, f"Eight task ids stand in the queue file; now: [bold]{self._shown('backfill')}[/]\n")
+        command = self._shown("backfill")
+        _say(
+            self.console, f"{len(tasks)} task ids, of each kind one, stand in the queue file; now: [bold]{command}[/]\n"
+        )
         code = self._command("backfill")
         _say(self.console, "What stands in the bucket, read back and hashed again:")
         stored = list(self._read_back())
@@ -309,16 +318,16 @@ def _left(manifest: Mapping[str, str]) -> str:
 
 
 def _expected(tasks: Sequence[EmulatedTask], stems: Mapping[str, bytes]) -> Mapping[str, str | None]:
-    """Return what must stand in the bucket: the SHA-256 of each audio object, None for the JSON sidecars."""
+    """Return what must stand in the bucket: the SHA-256 of each file, None for the sidecars."""
     expected: dict[str, str | None] = {}
     for task in tasks:
         if task.task_id == FAILED:
             continue
-        files = task.stems or {name: stems[name] for name in STEMS_OF[task.kind]}
+        files = {name: stems[name] for name in STEMS_OF[task.kind]} if task.stems is None else task.stems
         names = names_of(replace(task, stems=files))
-        form = "wav" if task.of is KindName.WAV else "mp3"
         folder = f"{PREFIX}{task.task_id}"
-        expected |= {f"{folder}/{names[name]}.{form}": _sha256(audio) for name, audio in files.items()}
+        expected |= {f"{folder}/{names[name]}.{form_of(task, name)}": _sha256(data) for name, data in files.items()}
+        expected |= {f"{folder}/{name}": _sha256(data) for name, data in written_of(task).items()}
         expected |= {f"{folder}/manifest.json": None, f"{folder}/record-info.json": None}
     return expected
 
@@ -341,7 +350,7 @@ def _differences(
             yield f"{PREFIX}{task_id}/manifest.json: its seal is broken"
         claims = {stem["key"]: stem["sha256"] for stem in _stems_of(manifest)}
         audio = {key: sha256 for key, sha256 in found.items() if key.startswith(f"{PREFIX}{task_id}/")}
-        if claims != {key: sha256 for key, sha256 in audio.items() if not key.endswith(".json")}:
+        if claims != {key: sha256 for key, sha256 in audio.items() if expected.get(key) is not None}:
             yield f"{PREFIX}{task_id}/manifest.json: says other than what the bucket holds"
 
 

@@ -14,6 +14,8 @@ import pytest
 
 from archiver.core.manifest import seal_of
 from archiver.demo import show, song
+from archiver.demo.others import LYRICS
+from archiver.demo.pictures import film, picture
 from tests.worlds.site import measured
 
 DEMO = [sys.executable, "-m", "archiver", "demo"]
@@ -62,7 +64,8 @@ def test_demo_archives_the_song_and_shows_where_it_is(tmp_path: Path) -> None:
     folder = kept / "objects/stems"
     assert {path.name for path in folder.iterdir()} == {
         "demo-separate", "demo-split-stem", "demo-pending", "demo-callback",
-        "demo-market-job", "demo-music", "demo-wav",
+        "demo-market-job", "demo-music", "demo-wav", "demo-mp4", "demo-midi", "demo-cover", "demo-lyrics",
+        "demo-veo", "demo-runway", "demo-aleph", "demo-4o-image", "demo-flux",
     }  # fmt: skip
     for name in song.INSTRUMENTS:
         assert (folder / f"demo-split-stem/{name}.mp3").read_bytes() == stems[name]
@@ -71,6 +74,11 @@ def test_demo_archives_the_song_and_shows_where_it_is(tmp_path: Path) -> None:
     assert {path.read_bytes() for path in (folder / "demo-music").glob("*.mp3")} == {
         stems["origin"], stems["instrumental"],
     }  # fmt: skip
+    assert (folder / "demo-lyrics/lyrics-01.txt").read_text() == LYRICS[0]
+    assert (folder / "demo-midi/midi_file.mid").read_bytes().startswith(b"MThd")
+    assert (folder / "demo-cover/image-02.png").read_bytes() == picture(shade=120)
+    assert (folder / "demo-runway/image.png").read_bytes() == picture()
+    assert (folder / "demo-veo/result-01.mp4").read_bytes() == film(picture(shade=90))
     line = f"stems/demo-split-stem/vocal.mp3            {len(stems['vocal']):,}   "
     assert line + hashlib.sha256(stems["vocal"]).hexdigest()[:12] in demo.stdout
     assert "GENERATE_AUDIO_FAILED" in demo.stdout

@@ -26,6 +26,7 @@ from archiver.core.records.record import record_of
 from archiver.demo.audio import EmulatedStem
 from archiver.demo.emulator import API_KEY, Emulator
 from archiver.demo.kinds import KINDS_EMULATED, names_of
+from archiver.demo.others import files_of_others, written_of
 from archiver.demo.records import FLAT_STEMS, STEMS_OF, Answers, EmulatedTask, Kind
 from tests.fakes.serving import port_of
 from tests.fakes.time import Clock
@@ -111,18 +112,26 @@ def answer_of(api: httpx.Client, kind: KindName, task_id: str) -> Json:
     return dict(api.get(KINDS[kind].path, params={"taskId": task_id}).json())
 
 
+def test_every_kind_is_emulated() -> None:
+    assert set(KindName) == KINDS_EMULATED
+
+
 @pytest.mark.parametrize("kind", sorted(KINDS_EMULATED))
 def test_record_of_each_kind_is_read_as_that_kind_and_its_files_served(
     emulator: Emulator, api: httpx.Client, cdn: httpx.Client, kind: KindName
 ) -> None:
-    stems = {"vocal": b"v" * 50} if kind is KindName.WAV else {"vocal": b"v" * 50, "instrumental": b"i" * 60}
+    two = {"vocal": b"v" * 50} if kind is KindName.WAV else {"vocal": b"v" * 50, "instrumental": b"i" * 60}
+    stems = files_of_others().get(kind, two)
     task = EmulatedTask(task_id="task-of-a-kind", of=kind, stems=stems, duration=9.0)
     emulator.add(task)
     record = record_of(answer_of(api, kind, task.task_id)["data"], kind)
     assert record.phase is Phase.DONE
-    assert record.created_at == NOON
-    assert {stem.name for stem in record.stems} == set(names_of(task).values())
-    assert {cdn.get(stem.url).content for stem in record.stems} == set(stems.values())
+    assert record.created_at == (None if kind in {KindName.LYRICS, KindName.RUNWAY} else NOON)
+    served = [stem for stem in record.stems if stem.content is None]
+    assert {stem.name for stem in served} == set(names_of(task).values())
+    assert {cdn.get(stem.url).content for stem in served} == set(stems.values())
+    inline = [stem for stem in record.stems if stem.content is not None]
+    assert [f"{each.name}.{each.written_as}" for each in inline] == list(written_of(task))
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS_EMULATED))

@@ -30,8 +30,10 @@ _GENERIC: Final = re.compile(
 _WRAPPER: Final = re.compile("data|lyrics_data|response|result_json|result_object|songs|suno_data|video_info")
 _INPUT = re.compile(r"(?:^|_)(?:call_?back|web_?hook)(?:_ur[li]s?)?$|^(?:params?|param_json|inputs?|request)$")
 _URL_WORD = re.compile(r"(?:^|_)(?:ur[li]s?|links?|href|src)$")
+_A_STREAM: Final = "a stream"
+_STREAM: Final = re.compile(r"(?:^|_)stream(?:ing)?(?:_|$)")
 _KINDS: Final = (
-    (re.compile(r"(?:^|_)stream(?:ing)?(?:_|$)"), "a stream"),
+    (_STREAM, _A_STREAM),
     (re.compile(r"(?:^|_)images?(?:_|$)"), "an image"),
     (re.compile(r"(?:^|_)videos?(?:_|$)"), "a video"),
 )
@@ -95,9 +97,18 @@ class _Leaf:
 
 def what_else(words: str, url: str, *, documented: bool) -> str:
     """Return what a URL is, by the words of its key or by its ending, where it is no audio; else an empty string."""
-    suffixes = () if documented else _ENDINGS
-    named = next((kind for pattern, kind in _KINDS if pattern.search(words)), "")
-    return named or next((kind for pattern, kind in suffixes if pattern.search(shown_url(url))), "")
+    return by_key(words) or ("" if documented else by_suffix(url))
+
+
+def by_key(words: str) -> str:
+    """Return what the words of a key say that a URL is instead of audio; empty where they say nothing of it."""
+    return next((kind for pattern, kind in _KINDS if pattern.search(words)), "")
+
+
+def by_suffix(url: str) -> str:
+    """Return what the ending of a URL says that it is instead of audio; empty where it says nothing of it."""
+    shown = shown_url(url)
+    return next((kind for pattern, kind in _ENDINGS if pattern.search(shown)), "")
 
 
 def address_of(text: str) -> str | None:
@@ -192,12 +203,16 @@ class _Found:
         )
 
     def _kind(self, name: str) -> str:
+        """Return what the leaf is instead of audio: a stream by any key, all else by the innermost that tells."""
+        if any(map(_STREAM.search, self.words)):
+            return _A_STREAM
+        kind = ""
+        for word in reversed(self.words):
+            kind = by_key(word)
+            if kind or _AUDIO_WORD.search(word):
+                break
         documented = not self.rules.numbered and name in self.rules.known
-        for at, word in enumerate(dict.fromkeys(self.words)):  # the ending is the same for each
-            kind = what_else(word, self.leaf.text, documented=documented or at > 0)
-            if kind:
-                return kind
-        return ""
+        return kind or ("" if documented else by_suffix(self.leaf.text))
 
     def _group(self) -> str:
         return slug_of(text_of(first_of(self.leaf.entry, "stem_type_group_name", "stemTypeGroupName", "stem_name")))

@@ -155,6 +155,31 @@ def test_image_that_flux_was_given_is_no_result() -> None:
     assert [*urls(read("flux_kontext_success"))] == ["result_image"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "data", "media"),
+    [
+        (
+            KindName.RUNWAY,
+            {"videoInfo": {"videoUrl": "https://a.test/1", "imageUrl": "https://a.test/2"}},
+            "video image",
+        ),
+        (KindName.JOBS, {"response": {"videoInfo": {"images": [{"src": "https://a.test/1"}]}}}, "image"),
+        (KindName.JOBS, {"response": {"images": [{"audioUrl": "https://a.test/1"}]}}, "audio"),
+        (KindName.VEO, {"response": {"imageInfo": {"videos": [{"url": "https://a.test/1"}]}}}, "video"),
+    ],
+)
+def test_innermost_key_that_tells_decides_what_a_file_is(
+    kind: KindName, data: Mapping[str, object], media: str
+) -> None:
+    found = record_of({"successFlag": 1, **data}, kind).stems
+    assert " ".join(each.media for each in found) == media
+
+
+def test_stream_is_one_by_any_of_its_keys() -> None:
+    record = record_of({"state": "success", "response": {"stream": {"audioUrl": "https://a.test/1"}}}, KindName.JOBS)
+    assert (record.stems, [each.kind for each in record.left_out]) == ((), ["a stream"])
+
+
 def test_image_is_taken_by_kinds_that_bring_images_alone() -> None:
     data = {"response": {"imageUrl": "https://a.test/x"}, "successFlag": "SUCCESS"}
     assert [stem.media for stem in record_of(data, KindName.MUSIC).stems] == [Media.IMAGE]
