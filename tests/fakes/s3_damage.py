@@ -92,6 +92,23 @@ def _unlisted(exchange: Exchange) -> Reply:
     return replace(answer, body=_UPLOAD.sub(b"", answer.body))
 
 
+_ETAG = re.compile(rb"<ETag>.*?</ETag>", re.DOTALL)
+_NAMING = ("PutObject", "UploadPart", "CompleteMultipartUpload", "HeadObject", "GetObject")
+"""Operations whose answers name an ETag."""
+
+
+def without_etags(action: Action = Exchange.forward) -> Action:
+    """Take every ETag out of the answer, from head and body."""
+
+    def act(exchange: Exchange) -> Reply:
+        answer = action(exchange)
+        kept = [(name, value) for name, value in answer.headers if name.lower() != "etag"]
+        text = answer.body if exchange.request.method == "GET" else _ETAG.sub(b"", answer.body)
+        return replace(answer, body=text, headers=kept)
+
+    return act
+
+
 @dataclass
 class Echo:
     """Remembers the checksums that a PUT names, and names them at a HEAD."""
@@ -135,6 +152,7 @@ MODES: Mapping[str, Mode] = MappingProxyType(
             ("ListMultipartUploads",), lambda: _unlisted, hits_on=_asks_by_no_whole_key, of_the_store=True
         ),
         "echo": Mode(("PutObject", "HeadObject"), Echo, of_the_store=True),
+        "no-etags": Mode(_NAMING, without_etags, of_the_store=True),
     }
 )
 """By their names: first the way to a store, then the ways of a store."""

@@ -62,14 +62,12 @@ class Content:
 
         Its metadata has our SHA-256, or a checksum is named that is ours: be it but an echo, it was sent along.
         """
-        metadata = cast("Mapping[str, str]", answer.get("Metadata") or {})
-        named = metadata.get(SHA256_NAME) == self.sha256 or _whole(answer, "ChecksumSHA256") == self.sha256_header
+        named = _metadata(answer, SHA256_NAME) == self.sha256 or _whole(answer, "ChecksumSHA256") == self.sha256_header
         return named or self._named_as_whole(answer) is True
 
     def begins_as(self, answer: Mapping[str, object]) -> bool:
         """Return whether the object was sent in parts, of which the first was as ours."""
-        metadata = cast("Mapping[str, str]", answer.get("Metadata") or {})
-        return bool(self.begin) and metadata.get(BEGIN_NAME) == self.begin
+        return bool(self.begin) and _metadata(answer, BEGIN_NAME) == self.begin
 
     def _named_as_whole(self, answer: Mapping[str, object]) -> bool | None:
         for kind in computed():
@@ -79,6 +77,12 @@ class Content:
             if text and self.checksum is not None and self.checksum.kind is kind:
                 return text == self.checksum.text
         return None
+
+
+def _metadata(answer: Mapping[str, object], name: str) -> str:
+    """Return what the object's metadata says under `name`, which stores written in Go and Swift begin in capitals."""
+    said = cast("Mapping[str, str]", answer.get("Metadata") or {})
+    return next((text for each, text in said.items() if each.lower() == name), "")
 
 
 def _md5(data: memoryview) -> str:

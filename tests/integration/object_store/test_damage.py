@@ -159,6 +159,31 @@ def test_nothing_wrong_is_called_right_and_nothing_foreign_overwritten(
         assert not bench.known.replaces or not any(said.values())
 
 
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in {"moto", "rclone"} else [pytest.mark.slow, pytest.mark.timeout(300)])
+        for name in servers.ALL
+    ],
+)
+def test_object_that_was_damaged_later_is_ours_to_a_process_that_has_only_its_metadata(
+    bench_on: Callable[[str], Bench], name: str, size: int
+) -> None:
+    bench = bench_on(name)
+    bench.prove()
+    assert bench.put("t/a.mp3", noise(size)) is None
+    said = bench.direct.head_object(Bucket=bench.bucket, Key="t/a.mp3")["Metadata"]
+    kept = {each.lower(): text for each, text in said.items()}
+    bench.direct.put_object(Bucket=bench.bucket, Key="t/a.mp3", Body=noise(size)[:-1] + b"?", Metadata=kept)
+    found = bench.put("t/a.mp3", noise(size))
+    if found is None:
+        assert bench.known.replaces
+        assert bench.read("t/a.mp3") == noise(size)
+    else:
+        assert found.code == ("store.corrupt" if kept else "store.key_taken"), found
+
+
 @pytest.mark.parametrize("name", ["moto", "seaweedfs"])
 @pytest.mark.parametrize("mode", ["no-multipart", "invalid-part", "no-whole-checksum"])
 def test_store_that_takes_no_large_object_in_parts_takes_it_as_one_and_the_small_ones(

@@ -1,6 +1,8 @@
-"""One file that the store cannot take, among small ones: it alone is in trouble, and none of them waits for it."""
+"""Stores that cannot do all: a file that one cannot take delays no other, and one without ETags is an archive."""
 
 from __future__ import annotations
+
+import shutil
 
 import pytest
 
@@ -43,3 +45,22 @@ def test_large_file_whose_upload_the_store_refuses_delays_none_of_thirty_small_o
     code = "store.no_multipart" if proven else "store.misfit"
     assert stems["vocal"]["reason"].startswith(code), stems["vocal"]
     assert site.uploads() == []
+
+
+def test_store_without_etags_is_archived_to_and_a_fresh_ledger_stores_nothing_twice(site: Site) -> None:
+    task = EmulatedTask(task_id="bare-000001", stems=stems_of("vocal", size=6 * MIB) | stems_of("drums", size=30_000))
+    site.emulator.add(task)
+    with S3Proxy(upstream=site.s3.endpoint_url) as proxy:
+        taken = MODES["no-etags"].inflict(proxy)
+        site.configure(store={"endpoint_url": proxy.url, "single_put_max": "5MiB", "part_size": "5MiB"})
+        for _ in range(2):
+            done = site.run("backfill", "-", stdin=task.task_id)
+            assert done.code == 0, done.err
+            assert "ETag" in {line["subject"] for line in done.named("store.degraded")}
+            found = site.objects()
+            site.oracles(task)
+            shutil.rmtree(site.ledger.parent)
+        checked = site.run("check", timeout=120)
+    assert taken.hits > 0
+    assert "the store names none" in checked.out, checked.out
+    assert site.objects() == found
