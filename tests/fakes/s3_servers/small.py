@@ -1,9 +1,10 @@
-"""Servers that are one program: SeaweedFS, rclone, moto, localbucket."""
+"""Servers that are one program: rclone, moto, localbucket, s3rver, nanio."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from archiver.demo.seaweed import HOST, S3Server, free_ports
@@ -44,4 +45,25 @@ def localbucket(folder: Path) -> Iterator[S3Server]:
     (folder / "data").mkdir()
     command = [program("localbucket"), str(folder / "data"), "--host", HOST, "--port", port]
     with serving(folder, server, command) as running:
+        yield running
+
+
+@contextmanager
+def s3rver(folder: Path) -> Iterator[S3Server]:
+    """Run s3rver over a folder: it overwrites, and knows neither a list of uploads nor their abort."""
+    server, port = _server()
+    (folder / "data").mkdir()
+    command = [program("s3rver"), "-d", str(folder / "data"), "-a", HOST, "-p", port, "-s"]
+    with serving(folder, replace(server, access_key="S3RVER", secret_key="S3RVER"), command) as running:
+        yield running
+
+
+@contextmanager
+def nanio(folder: Path) -> Iterator[S3Server]:
+    """Run nanio over a folder: it overwrites, and looks at no checksum."""
+    server, port = _server()
+    (folder / "data").mkdir()
+    command = [program("nanio"), "serve", "--data-dir", str(folder / "data"), "--host", HOST, "--port", port]
+    known = {"NANIO_ACCESS_KEY": KEY, "NANIO_SECRET_KEY": SECRET}
+    with serving(folder, server, [*command, "--no-access-log"], env=known) as running:
         yield running

@@ -16,6 +16,7 @@ from archiver.core.keys import probe_key
 from archiver.demo.seaweed import S3Server
 from tests import ROOT
 from tests.fakes import s3_servers as servers
+from tests.fakes.s3_servers.process import program
 from tests.house import s3_client, s3_store
 
 PAGE = ROOT / "tests" / "integration" / "STORES.md"
@@ -41,6 +42,9 @@ def proven(server: S3Server) -> Capabilities:
 
 def edition(name: str) -> str:
     """Return the server with its version."""
+    if name in {"s3rver", "nanio"}:
+        said = subprocess.run([program(name), "--version"], capture_output=True, text=True, check=True)
+        return f"{name} {said.stdout.split()[-1]}"
     if name != "ceph":
         return f"{name} {version(PACKAGES.get(name, name))}"
     said = subprocess.run([str(shutil.which("radosgw")), "--version"], capture_output=True, text=True, check=True)
