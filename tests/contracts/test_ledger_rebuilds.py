@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from archiver.core.backup import BackupBroken, Scope
+from archiver.core.backup import BackupBroken, BackupReader, Scope
 from archiver.core.errors import LedgerFault
 from archiver.core.rebuilding import Found, LedgerFull, RebuildMark, Trouble
 from archiver.core.whole_task import WholeTask, differences
@@ -130,6 +130,12 @@ def test_open_tasks_of_a_backup_come_back_and_a_manifest_wins(ledger: Ledger, tm
     assert list(ledger.rebuilds.page("", 9)) == [archived, kept[1]]
     receipts = [row.receipt for row in archived.stems if row.receipt]
     assert ledger.rebuilds.end(last).stored_bytes == sum(each.size for each in receipts if each.alias_of is None)
+
+
+def test_whole_backup_of_a_ledger_that_is_half_rebuilt_keeps_the_mark(ledger: Ledger) -> None:
+    ledger.rebuilds.begin(now=NOW)
+    reader = BackupReader([backup(ledger, Scope.WHOLE)])
+    assert [table for table, _ in reader.rows() if table == "rebuilds"] == ["rebuilds"]
 
 
 def test_damaged_backup_leaves_nothing_behind(ledger: Ledger, tmp_path: Path) -> None:

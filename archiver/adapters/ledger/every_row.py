@@ -35,7 +35,6 @@ from archiver.adapters.ledger.schema.tables import (
     processes,
     proofs,
     rates,
-    rebuilds,
     writers,
 )
 from archiver.core.backup import Scope
@@ -51,7 +50,7 @@ NamedRow: TypeAlias = tuple[str, Sequence[Any]]
 OnCopied: TypeAlias = Callable[[str, int], None]
 """Called with the name of each table once its rows are copied, and their number."""
 
-_OF_PROCESSES = {writers, rates, permits, processes, proofs, enlisted, owners, rebuilds}
+_OF_PROCESSES = {writers, rates, permits, processes, proofs, enlisted, owners}
 _OF_LEASES = {"token", "owner", "leased_until"}
 _OF_TASKS = {"tasks", "stems", "tracks", "history"}
 _KEPT = tuple(table.name for table in metadata.sorted_tables if table not in _OF_PROCESSES)

@@ -330,7 +330,7 @@ proofs = Table(
 rebuilds = Table(
     "rebuilds",
     metadata,
-    Column("number", Integer, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
     Column("begun_at", UtcTime, nullable=False),
     # The last folder of the bucket that was taken; empty before the first.
     Column("after", Text, nullable=False),

@@ -15,7 +15,7 @@ def upgrade() -> None:
     """No ledger is being rebuilt so far."""
     op.create_table(
         "rebuilds",
-        sa.Column("number", sa.Integer, primary_key=True),
+        sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("begun_at", sa.BigInteger, nullable=False),
         sa.Column("after", sa.Text, nullable=False),
         sa.Column("found", sa.Text, nullable=False),
