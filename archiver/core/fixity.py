@@ -1,0 +1,332 @@
+"""Fixity: what a ledger expects in the bucket, held against what stands there. Pure."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final, Protocol, TypeVar
+
+from archiver.core.keys import manifest_key, record_key
+from archiver.core.manifest_read import Manifest
+from archiver.core.misses import StoreStranger
+from archiver.core.model import StemName, TaskId
+from archiver.core.states import StemState, TaskState
+
+
+class KeysUnsorted(StoreStranger):
+    """The keys come in another order than that of S3: what is missing cannot be told from what comes later."""
+
+    code = "store.unsorted"
+    hint = "name the tasks: `stem-archiver verify ID...` lists each folder by itself"
+
+
+class Level(StrEnum):
+    """How closely each object is looked at."""
+
+    LIST = "list"
+    """Size and ETag, as a listing has them."""
+    HEAD = "head"
+    """What the store says of its checksum."""
+    READ = "read"
+    """Its bytes."""
+
+
+class Fixity(StrEnum):
+    """The verdict on one object."""
+
+    OK = "ok"
+    MISSING = "missing"
+    MISMATCH = "mismatch"
+    """Three reads on connections of their own agree on other bytes."""
+    ALTERED = "altered"
+    """Another size; or another ETag, and its bytes were not read."""
+    MANIFEST_MISSING = "manifest_missing"
+    MANIFEST_BROKEN = "manifest_broken"
+    MANIFEST_DIFFERS = "manifest_differs"
+    RECORD_MISSING = "record_missing"
+    UNKNOWN = "unknown"
+    """Neither ledger nor manifest knows the object."""
+    COLD = "cold"
+    """It lies in an archived class: it is there, and must be thawed before it can be read."""
+    UNREAD = "unread"
+    """The store did not give it: neither whole nor damaged."""
+
+
+FAULTS: Final = frozenset(Fixity) - {Fixity.OK, Fixity.COLD, Fixity.UNREAD}
+"""Verdicts after which something is not as it should be."""
+
+SOUND: Final = frozenset({Fixity.OK, Fixity.COLD})
+
+RESERVED: Final = "_archive"
+"""The folder under the prefix that is no task's."""
+
+
+class Part(StrEnum):
+    """What an object is of its task."""
+
+    STEM = "stem"
+    RECORD = "record"
+    MANIFEST = "manifest"
+
+
+_MISSING_AS: Final = {
+    Part.STEM: Fixity.MISSING,
+    Part.RECORD: Fixity.RECORD_MISSING,
+    Part.MANIFEST: Fixity.MANIFEST_MISSING,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class KnownStem:
+    """A stem as far as its object goes."""
+
+    name: StemName
+    state: str
+    key: str = ""
+    """Empty where it is not stored."""
+    size: int = 0
+    sha256: str = ""
+    etag: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownTask:
+    """A task whose objects are known, from the ledger or from its manifest."""
+
+    task_id: TaskId
+    state: str
+    stems: tuple[KnownStem, ...] = ()
+
+    @property
+    def is_whole(self) -> bool:
+        """True where record and manifest must stand: its audio was archived, or lost."""
+        return self.state in {TaskState.ARCHIVED, TaskState.LOST}
+
+    @property
+    def is_open(self) -> bool:
+        """True while objects of it may come at any time."""
+        return self.state in {TaskState.QUEUED, TaskState.LISTED}
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """An object that should stand in the bucket, or may."""
+
+    key: str
+    task: KnownTask
+    part: Part = Part.STEM
+    size: int | None = None
+    etag: str = ""
+    sha256: str = ""
+    required: bool = True
+
+    @property
+    def missing_as(self) -> Fixity:
+        """The verdict where it is not there."""
+        return _MISSING_AS[self.part]
+
+
+class Seen(Protocol):
+    """An object as a listing or a head shows it."""
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+
+    @property
+    def etag(self) -> str:
+        """Without quotes; empty where the store names none."""
+
+
+class ListedKey(Seen, Protocol):
+    """A line of a listing."""
+
+    @property
+    def key(self) -> str:
+        """The object's key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The verdict on one object."""
+
+    key: str
+    verdict: Fixity
+    task_id: str = ""
+    expected: str = ""
+    found: str = ""
+    hint: str = ""
+
+    @property
+    def is_fault(self) -> bool:
+        """True where something is not as it should be."""
+        return self.verdict in FAULTS
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One key, of which one side or both know."""
+
+    expected: Expected | None
+    listed: ListedKey | None
+
+
+@dataclass(slots=True)
+class _Held:
+    """Tasks that are held back, since the keys of others with longer ids come before theirs."""
+
+    tasks: list[KnownTask] = field(default_factory=list)
+
+    def before(self, task_id: str | None) -> Iterator[KnownTask]:
+        """Yield those whose keys come before any of a task that is named so; all of them for None."""
+        while self.tasks:
+            held = self.tasks[-1].task_id
+            if task_id is not None and task_id.startswith(held) and task_id[len(held)] < "/":
+                return
+            yield self.tasks.pop()
+
+
+def in_key_order(tasks: Iterable[KnownTask]) -> Iterator[KnownTask]:
+    """Yield tasks that come in the order of their ids in that of their keys: `a-b/` stands before `a/`."""
+    held = _Held()
+    for task in tasks:
+        yield from held.before(task.task_id)
+        held.tasks.append(task)
+    yield from held.before(None)
+
+
+def expected_of(task: KnownTask, prefix: str) -> list[Expected]:
+    """Return the objects of a task in the order of their keys: one each, however many stems share it.
+
+    They stand where its stems do, also under another prefix; record and manifest must, or may, stand beside them.
+    """
+    found = {
+        stem.key: Expected(stem.key, task, Part.STEM, stem.size, stem.etag, stem.sha256)
+        for stem in task.stems
+        if stem.key
+    }
+    base = _prefix_of(task, prefix)
+    for part, key in ((Part.RECORD, record_key), (Part.MANIFEST, manifest_key)):
+        sidecar = Expected(key(base, task.task_id), task, part, required=task.is_whole)
+        found.setdefault(sidecar.key, sidecar)
+    return sorted(found.values(), key=_bytes_of)
+
+
+def _prefix_of(task: KnownTask, prefix: str) -> str:
+    for stem in task.stems:
+        before, folder, _ = stem.key.rpartition(f"{task.task_id}/")
+        if folder:
+            return before
+    return prefix
+
+
+def is_below(key: str, prefix: str, task: KnownTask) -> bool:
+    """Return whether a listing of the prefix shows that key where the task is due."""
+    return key.startswith(f"{prefix}{task.task_id}/")
+
+
+def known_by(manifest: Manifest, folder: str) -> KnownTask:
+    """Return the task as its manifest has it; its objects stand in `folder`, which ends in "/"."""
+    stems = (
+        KnownStem(each.name, each.state, f"{folder}{each.path}", each.size or 0, each.sha256, each.etag)
+        if each.is_stored and each.path
+        else KnownStem(each.name, each.state)
+        for each in manifest.stems
+    )
+    return KnownTask(manifest.task_id, manifest.state, tuple(stems))
+
+
+def merged(expected: Iterable[Expected], listed: Iterable[ListedKey]) -> Iterator[Pair]:
+    """Yield each key once, with what both sides know of it; both come in the order of their keys' bytes.
+
+    Raises KeysUnsorted for a side that does not.
+    """
+    left, right = _ascending(expected), _ascending(listed)
+    mine, theirs = next(left, None), next(right, None)
+    while mine is not None or theirs is not None:
+        here = None if mine is None else mine.key.encode(errors="surrogatepass")
+        there = None if theirs is None else theirs.key.encode(errors="surrogatepass")
+        takes_mine = here is not None and (there is None or here <= there)
+        takes_theirs = there is not None and (here is None or there <= here)
+        yield Pair(mine if takes_mine else None, theirs if takes_theirs else None)
+        mine = next(left, None) if takes_mine else mine
+        theirs = next(right, None) if takes_theirs else theirs
+
+
+class _Keyed(Protocol):
+    @property
+    def key(self) -> str:
+        """The object's key."""
+
+
+def _bytes_of(each: _Keyed) -> bytes:
+    return each.key.encode(errors="surrogatepass")
+
+
+Side = TypeVar("Side", Expected, ListedKey)
+
+
+def _ascending(side: Iterable[Side]) -> Iterator[Side]:
+    last = None
+    for each in side:
+        key = _bytes_of(each)
+        if last is not None and key <= last:
+            raise KeysUnsorted("a listing, or the ledger, is not in the order of its keys' bytes")
+        last = key
+        yield each
+
+
+def looks_alike(expected: Expected, seen: Seen) -> bool:
+    """Return whether size and ETag are what they should be, as far as both are told."""
+    return _size_fits(expected, seen) and (not expected.etag or not seen.etag or expected.etag == seen.etag)
+
+
+def _size_fits(expected: Expected, seen: Seen) -> bool:
+    return expected.size is None or expected.size == seen.size
+
+
+def resized(expected: Expected, seen: Seen) -> Judged | None:
+    """Return the verdict on an object of another size; None where the size is right."""
+    if _size_fits(expected, seen):
+        return None
+    found = f"{seen.size} bytes"
+    return Judged(expected.key, Fixity.ALTERED, expected.task.task_id, f"{expected.size} bytes", found)
+
+
+def store_denies(expected: Expected, checksums: Mapping[str, str], metadata: Mapping[str, str]) -> bool:
+    """Return whether the store itself says another SHA-256 of the whole object than was archived."""
+    said = checksums.get("ChecksumSHA256", "")
+    if said and "-" not in said and checksums.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT":
+        return said != base64.b64encode(bytes.fromhex(expected.sha256)).decode()
+    return metadata.get("sha256", expected.sha256) != expected.sha256
+
+
+def unlike(manifest: Manifest, task: KnownTask) -> str:
+    """Return what a manifest says differently of the objects of a task than the ledger does; empty for nothing.
+
+    Of an open task only what both have stored counts: its manifest may be of an earlier end.
+    """
+    if not task.is_open and manifest.state != task.state:
+        return f"it says {manifest.state}, the ledger {task.state}"
+    for stem in task.stems:
+        there = manifest.stem(stem.name)
+        stored = there is not None and there.is_stored
+        if stored != bool(stem.key):
+            if not task.is_open:
+                return f"{stem.name} is stored in the {'manifest' if stored else 'ledger'} alone"
+        elif stored and there is not None and (there.sha256, there.size) != (stem.sha256, stem.size):
+            return f"it tells another size or SHA-256 of {stem.name}"
+        elif stored and there is not None and there.path and there.path != stem.key.rpartition("/")[2]:
+            return f"it tells another name of the object of {stem.name}"
+    names = {stem.name for stem in task.stems}
+    more = next((each.name for each in manifest.stems if each.name not in names), None)
+    return "" if more is None or task.is_open else f"the ledger has no stem {more}"
+
+
+def may_be_under_way(key: str, task: KnownTask) -> bool:
+    """Return whether an object that the ledger does not know may be one that is just being stored."""
+    name = key.rpartition("/")[2].rpartition(".")[0]
+    waiting = (stem.name for stem in task.stems if stem.state != StemState.STORED)
+    return task.is_open and any(name == each or name.endswith(f" - {each}") for each in waiting)
