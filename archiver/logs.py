@@ -60,6 +60,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "task.lost": "audio of a task can no longer be had; what could be saved is saved",
         "task.failed": "the provider made no audio for a task",
         "task.missing": "the provider does not know the id, long after it was first asked",
+        "manifest.broken": "a broken manifest stood in the bucket; it was copied aside, and a sound one replaces it",
         "task.released": "a task was given back unfinished",
         "task.crashed": "work on a task ended in a bug worth reporting; the task is taken up again later",
         "lease.lost": "another process took a task over; what was held for it is dropped",

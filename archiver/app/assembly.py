@@ -17,6 +17,7 @@ from archiver.app.adapters import Adapters, opened
 from archiver.app.ledger import on_server
 from archiver.app.machine import THIS_MACHINE, Machine
 from archiver.app.places import store_name, store_place
+from archiver.app.schemas import read_schemas
 from archiver.core.errors import SettingsFault
 from archiver.core.exclusion import Exclusion
 from archiver.core.keys import probe_key
@@ -25,6 +26,7 @@ from archiver.pipeline.breakers import Breakers
 from archiver.pipeline.cluster import LEASE, Deferrer, JobRunner
 from archiver.pipeline.context import Outside, TaskContext
 from archiver.pipeline.dispatch import Archive, DispatchContext, Dispatcher, DispatchOptions, LocalDispatcher
+from archiver.pipeline.schemas import Schemas
 from archiver.pipeline.second_look import SecondLook
 from archiver.pipeline.task import Archiver
 from archiver.ports.runtime import EventLog, Observer
@@ -301,6 +303,7 @@ def _archiver(
         is_best_effort=lambda: proof.is_best_effort,
         checkpoint=machine.checkpoint,
         watch=watch,
+        schemas=Schemas(read_schemas),
     )
     return Archiver(context)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable
 from enum import StrEnum
 from typing import Final
 
-from archiver.core.model import StemName, StemRow, TaskId
+from archiver.core.model import ARCHIVE_FOLDER, StemName, StemRow, TaskId
+
+_PLAIN = re.compile(r"[A-Za-z0-9-]{1,128}")
 
 PROBE_NAME = "stem-archiver-probe"
 """The name of the one object that is no task's; it stays there, since no right to delete is needed."""
@@ -70,3 +73,19 @@ def record_key(prefix: str, task_id: TaskId) -> str:
 def manifest_key(prefix: str, task_id: TaskId) -> str:
     """Return the key of the manifest, which is written last."""
     return f"{prefix}{task_id}/manifest.json"
+
+
+def schema_key(prefix: str, number: int) -> str:
+    """Return the key of the JSON Schema of a manifest's format."""
+    return f"{prefix}{ARCHIVE_FOLDER}/manifest-{number}.schema.json"
+
+
+def broken_key(prefix: str, task_id: TaskId, etag: str) -> str:
+    """Return the key of the copy of a broken manifest that had this ETag, whatever the store takes for one."""
+    name = etag.strip('"')
+    return f"{prefix}{ARCHIVE_FOLDER}/broken/{task_id}/{name if _PLAIN.fullmatch(name) else 'unnamed'}.json"
+
+
+def path_in(key: str, task_id: TaskId) -> str:
+    """Return what follows the task's folder in a key, which stands beside its manifest; empty where it is not in it."""
+    return key.rpartition(f"{task_id}/")[2]

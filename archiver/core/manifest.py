@@ -8,10 +8,18 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from archiver.core.capabilities import CreateOnly
-from archiver.core.model import Claim, StemRow
+from archiver.core.chronicle import Chronicle, End, events_of
+from archiver.core.keys import path_in
+from archiver.core.model import Claim, StemRow, TaskId
 from archiver.core.records.facts import NO_FACTS, Facts
+from archiver.core.records.kinds.names import Media
 from archiver.core.records.left_out import LeftOut
 from archiver.core.states import StemState
+
+FORMAT = 2
+"""The format that is written; 1 is read for ever."""
+
+NO_CHRONICLE = Chronicle()
 
 UNKNOWN_FORMAT = "application/octet-stream"
 """The content type of a file whose format has no name here."""
@@ -20,32 +28,62 @@ UNKNOWN_FORMAT = "application/octet-stream"
 def manifest_of(
     claim: Claim,
     stems: Iterable[StemRow],
+    end: End,
     *,
     version: str,
     now: datetime,
+    chronicle: Chronicle = NO_CHRONICLE,
     best_effort: bool = False,
     left_out: Iterable[LeftOut] = (),
     facts: Facts = NO_FACTS,
 ) -> bytes:
     """Return the manifest as UTF-8 JSON, sealed with the SHA-256 of itself without the seal.
 
-    `best_effort` says that the store may have overwritten an object of another writer.
+    It is the first of its task; see `following`. `best_effort` says that the store may have overwritten an object of
+    another writer.
     """
-    document: dict[str, object] = {
-        "format": 1,
-        "task_id": claim.task_id,
-        **_about(claim, facts),
-        "stems": [_manifest_stem(row) for row in sorted(stems, key=lambda row: row.name)],
+    rows = sorted(stems, key=lambda row: row.name)
+    return _sealed(
+        {
+            "format": FORMAT,
+            "task_id": claim.task_id,
+            **_about(claim, facts),
+            "state": end.state.value,
+            "reason": end.reason,
+            "stems": [_manifest_stem(row, claim.task_id, chronicle) for row in rows],
+            **_course(claim, chronicle),
+            "ended_at": _iso(end.at),
+            "written_at": _iso(now),
+            "archiver": version,
+            "previous": None,
+            **_reserves(best_effort=best_effort, left_out=left_out),
+            "events": events_of([*chronicle.events, *end.moved(claim.state)]),
+        }
+    )
+
+
+def _course(claim: Claim, chronicle: Chronicle) -> dict[str, object]:
+    return {
+        "account": claim.account,
+        "source": chronicle.source,
+        "flag": chronicle.flag,
         "accepted_at": _iso(claim.accepted_at),
+        "first_asked_at": _iso(chronicle.first_asked_at),
         "created_at": _iso(claim.created_at),
         "completed_at": _iso(claim.completed_at),
         "deadline": _iso(claim.deadline),
-        "written_at": _iso(now),
-        "archiver": version,
-        **_reserves(best_effort=best_effort, left_out=left_out),
     }
-    document["seal"] = f"sha256:{seal_of(document)}"
-    return (json.dumps(document, indent=1, ensure_ascii=True) + "\n").encode()
+
+
+def following(manifest: bytes, previous: str) -> bytes:
+    """Return our manifest as the successor of the one with that seal."""
+    return _sealed({**json.loads(manifest), "previous": previous})
+
+
+def _sealed(document: Mapping[str, object]) -> bytes:
+    bare = {name: value for name, value in document.items() if name != "seal"}
+    sealed = {**bare, "seal": f"sha256:{seal_of(bare)}"}
+    return (json.dumps(sealed, indent=1, ensure_ascii=True) + "\n").encode()
 
 
 def _about(claim: Claim, facts: Facts) -> dict[str, object]:
@@ -78,7 +116,7 @@ def seal_of(document: Mapping[str, object]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def _manifest_stem(row: StemRow) -> dict[str, object]:
+def _manifest_stem(row: StemRow, task: TaskId, chronicle: Chronicle) -> dict[str, object]:
     stem: dict[str, object] = {
         "name": row.name,
         "state": row.state.value,
@@ -88,6 +126,7 @@ def _manifest_stem(row: StemRow) -> dict[str, object]:
     }
     if row.receipt is not None:
         stem |= {
+            "path": path_in(row.receipt.key, task),
             "key": row.receipt.key,
             "bytes": row.receipt.size,
             "sha256": row.receipt.sha256,
@@ -98,42 +137,17 @@ def _manifest_stem(row: StemRow) -> dict[str, object]:
         }
         if row.receipt.content_type == UNKNOWN_FORMAT:
             stem["format"] = "unknown"
+        if crc32 := chronicle.crc32.get(row.name):
+            stem["crc32"] = crc32
         if row.receipt.doubt:
             stem["doubt"] = row.receipt.doubt
     if row.state is not StemState.STORED:
         stem["reason"] = row.reason
-    return stem
+    if row.media is not Media.AUDIO:
+        stem["media"] = row.media.value
+    tries = {"attempts": row.attempts, "gone": row.gone, "not_before": _iso(row.not_before)}
+    return {**stem, "url_cut": row.name in chronicle.url_cut, **tries}
 
 
 def _iso(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat()
-
-
-_COMPARED = ("name", "state", "key", "bytes", "sha256", "alias_of")
-
-
-def covers(theirs: bytes, ours: bytes) -> bool:
-    """Return whether `theirs` is whole and says of each stem what `ours` says, or that it is stored after all.
-
-    Such a manifest was written by a process that took the task over from us, or from a ledger that is lost.
-    Ours must not replace it.
-    """
-    known, said = _stems_in(theirs), _stems_in(ours)
-    if known is None or said is None:
-        return False
-    return all(name in known and (known[name] == stem or _is_saved(stem, known[name])) for name, stem in said.items())
-
-
-def _is_saved(ours: Mapping[str, object], theirs: Mapping[str, object]) -> bool:
-    return theirs["state"] == StemState.STORED != ours["state"]
-
-
-def _stems_in(manifest: bytes) -> Mapping[str, Mapping[str, object]] | None:
-    """Return what is compared of each stem, by its name; None where the manifest is broken or its seal is."""
-    try:
-        document = json.loads(manifest)
-        if document["seal"] != f"sha256:{seal_of(document)}":
-            return None
-        return {stem["name"]: {name: stem.get(name) for name in _COMPARED} for stem in document["stems"]}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None

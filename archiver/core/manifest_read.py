@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
+from archiver.core.keys import path_in
 from archiver.core.manifest import seal_of
 from archiver.core.manifest_fields import Fields, ManifestBroken, is_hash, plain_name_fault
 from archiver.core.model import AccountName, StemName, TaskId, task_id
@@ -253,7 +254,7 @@ def _with_object(stem: ManifestStem, fields: Fields, task: TaskId, number: int) 
     size, sha256, key = fields.whole("bytes"), fields.text("sha256"), fields.text("key")
     if not size or not is_hash(sha256):
         raise ManifestBroken("a stored stem lacks its size or its SHA-256")
-    path = fields.text("path") if number > 1 else _path_in(key, task)
+    path = fields.text("path") if number > 1 else path_in(key, task)
     fault = plain_name_fault(path)
     return replace(
         stem,
@@ -267,11 +268,6 @@ def _with_object(stem: ManifestStem, fields: Fields, task: TaskId, number: int) 
         content_type=fields.text("content_type"),
         stored_at=fields.moment("stored_at"),
     )
-
-
-def _path_in(key: str, task: TaskId) -> str:
-    """Return what follows the task's folder in a key; empty where that is not in it."""
-    return key.rpartition(f"{task}/")[2] if f"{task}/" in key else ""
 
 
 def _state_of(stems: Sequence[ManifestStem]) -> str:

@@ -37,10 +37,13 @@ def account_name(text: object) -> AccountName:
 
 TASK_ID_RULE = "8 to 128 of the characters A-Z a-z 0-9 _ -"
 _TASK_ID = re.compile(r"[A-Za-z0-9_-]{8,128}")
+ARCHIVE_FOLDER = "_archive"
 
 
 def task_id(text: str) -> TaskId:
     """Return `text` as a task id; raise ValueError, without echoing it, when it cannot be one."""
+    if text == ARCHIVE_FOLDER:
+        raise ValueError(f"{ARCHIVE_FOLDER} is the folder of the archive itself, and no task's id")
     if not _TASK_ID.fullmatch(text):
         raise ValueError(f"not a task id (expected {TASK_ID_RULE})")
     return TaskId(text)
@@ -295,9 +298,7 @@ class Paused:
     lasting: bool
     """True when only the operator can mend it (a bad key), False when waiting may (maintenance)."""
     account: AccountName = DEFAULT_ACCOUNT
-    """The account, where the dependency is the provider."""
     host: str = ""
-    """The host, where the dependency is the origin."""
     at: datetime | None = field(default=None, compare=False)
     """The time to look again, after the others that wait; None: as before."""
     kind = "paused"
@@ -347,6 +348,7 @@ class StoredObject:
     key: str
     size: int
     etag: str
+    crc32: str = field(default="", compare=False)
 
 
 class Stage(StrEnum):

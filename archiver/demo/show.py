@@ -24,6 +24,7 @@ from rich.table import Table
 
 from archiver.core.keys import multipart_probe_key, probe_key
 from archiver.core.manifest import seal_of
+from archiver.core.model import ARCHIVE_FOLDER
 from archiver.core.records.kinds.names import KindName
 from archiver.demo import song
 from archiver.demo.audio import Audio
@@ -269,7 +270,8 @@ class _Demo:
         with closing(self.s3.client()) as client:
             for page in client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET):
                 for entry in page.get("Contents", []):
-                    if entry["Key"] in {probe_key(PREFIX), multipart_probe_key(PREFIX)}:
+                    own = entry["Key"].startswith(f"{PREFIX}{ARCHIVE_FOLDER}/")
+                    if own or entry["Key"] in {probe_key(PREFIX), multipart_probe_key(PREFIX)}:
                         continue
                     stored = _Stored(entry["Key"], client.get_object(Bucket=BUCKET, Key=entry["Key"])["Body"].read())
                     copy = self.folder / "objects" / stored.key
@@ -321,14 +323,14 @@ def _expected(tasks: Sequence[EmulatedTask], stems: Mapping[str, bytes]) -> Mapp
     """Return what must stand in the bucket: the SHA-256 of each file, None for the sidecars."""
     expected: dict[str, str | None] = {}
     for task in tasks:
+        folder = f"{PREFIX}{task.task_id}"
+        expected |= {f"{folder}/manifest.json": None, f"{folder}/record-info.json": None}
         if task.task_id == FAILED:
             continue
         files = {name: stems[name] for name in STEMS_OF[task.kind]} if task.stems is None else task.stems
         names = names_of(replace(task, stems=files))
-        folder = f"{PREFIX}{task.task_id}"
         expected |= {f"{folder}/{names[name]}.{form_of(task, name)}": _sha256(data) for name, data in files.items()}
         expected |= {f"{folder}/{name}": _sha256(data) for name, data in written_of(task).items()}
-        expected |= {f"{folder}/manifest.json": None, f"{folder}/record-info.json": None}
     return expected
 
 

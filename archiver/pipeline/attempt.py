@@ -10,8 +10,6 @@ from functools import lru_cache, partial
 from archiver.core import plan
 from archiver.core.clocks import LONG_AGO
 from archiver.core.errors import ArchiverError, Interrupted, Preempted, Verdict
-from archiver.core.keys import manifest_key, record_key
-from archiver.core.manifest import covers, manifest_of
 from archiver.core.model import (
     Archived,
     Claim,
@@ -19,6 +17,7 @@ from archiver.core.model import (
     Failed,
     Later,
     Lost,
+    Missing,
     Outcome,
     Paused,
     RecordInfo,
@@ -28,8 +27,6 @@ from archiver.core.model import (
     Subject,
     Yielded,
 )
-from archiver.core.records.kinds.names import KindName
-from archiver.core.records.record import record_in
 from archiver.core.settling import last_chance
 from archiver.core.states import StemState, TaskState
 from archiver.core.text import host_of
@@ -37,6 +34,7 @@ from archiver.core.transfer import Transfer
 from archiver.pipeline.context import TaskContext
 from archiver.pipeline.duplicates import Duplicates
 from archiver.pipeline.listing import Listing
+from archiver.pipeline.sidecars import Sidecars
 from archiver.pipeline.stem import StemTransfer
 
 
@@ -55,6 +53,8 @@ class TaskAttempt:
         self._gave_way_until: datetime | None = None
         self._pause: ArchiverError | None = None
         self._crash: BaseException | None = None
+        self.ended_at: datetime | None = None
+        """The time that the manifest tells; None until one is written that tells an end."""
 
     @property
     def record(self) -> RecordInfo | None:
@@ -69,7 +69,11 @@ class TaskAttempt:
     # --- the picture, top to bottom
 
     def run(self) -> Outcome:
-        """Return how far the task came; raise ArchiverError when the asking itself failed."""
+        """Return how far the task came; raise ArchiverError when the asking itself failed, or the store did."""
+        outcome = self._run()
+        return self._seal(outcome) if isinstance(outcome, Failed | Missing) else outcome
+
+    def _run(self) -> Outcome:
         if self._waits_for_hosts():
             return self._put_off(list(self._due()))
         if self._gives_way():
@@ -230,39 +234,35 @@ class TaskAttempt:
             return Later(first.not_before or now, first.reason, True, self._listing.failed_at)
         if not self._listing.claim.settled:
             return plan.not_settled(self._listing.claim, now, self._context.policy, self._context.jitter())
-        self._write_sidecars(now)
         if refused := groups[StemState.REFUSED]:
             again = [row.not_before for row in refused if row.not_before is not None]
-            return Refused(refused[0].reason, min(again) if again else None)
+            return self._seal(Refused(refused[0].reason, min(again) if again else None))
         if lost := groups[StemState.LOST]:
-            return Lost(", ".join(f"{row.name} ({row.reason})" for row in lost))
-        return Archived()
+            return self._seal(Lost(", ".join(f"{row.name} ({row.reason})" for row in lost)))
+        return self._seal(Archived())
 
-    def _write_sidecars(self, now: datetime) -> None:
-        context, claim, store = self._context, self._listing.claim, self._out.store
-        read = record_in(claim.document, claim.kind or KindName.SEPARATION)
-        record = claim.document.encode()
-        store.put_document(record_key(context.prefix, claim.task_id), record, same=lambda theirs: theirs == record)
-        context.checkpoint("record.put")
-        manifest = manifest_of(
-            claim,
-            self._listing.rows.values(),
-            version=context.version,
-            now=now,
-            best_effort=context.is_best_effort(),
-            left_out=context.exclusion.left_out_of(read, self._listing.rows),
-            facts=read.facts,
-        )
-        store.put_document(
-            manifest_key(context.prefix, claim.task_id),
-            manifest,
-            same=lambda theirs: covers(theirs, manifest),
-        )
-        self._out.breakers.worked(Dependency.STORE)
-        context.checkpoint("manifest.put")
+    def _seal(self, outcome: Outcome) -> Outcome:
+        """Write the sidecars that tell `outcome`, and return it; while the store is paused, no task ends."""
+        claim, breakers = self._listing.claim, self._out.breakers
+        if not (breakers.try_use(Dependency.STORE, by=claim.task_id) and self._listing.neutral.store_is_up()):
+            store = Subject.of(Dependency.STORE)
+            return Yielded(breakers.look_at(store), (store,))
+        self.ended_at = Sidecars(self._context).write(self._listing, outcome)
+        return outcome
 
     def outcome_of(self, error: ArchiverError) -> Outcome:
         """Return what an error that stopped the whole try means for the task."""
+        outcome = self._outcome_of(error)
+        if not isinstance(outcome, Failed):
+            return outcome
+        try:
+            return self._seal(outcome)
+        except Interrupted:
+            return Yielded()
+        except ArchiverError as fault:
+            return self._outcome_of(fault)
+
+    def _outcome_of(self, error: ArchiverError) -> Outcome:
         pauses = error.verdict in (Verdict.PAUSE_PROVIDER, Verdict.PAUSE_STORE)
         if pauses and not self._listing.neutral.blames(error):
             return self._in_time(self._paused(error))

@@ -10,6 +10,7 @@ from archiver.core.keys import Names
 from archiver.core.model import Policy
 from archiver.pipeline.breakers import Breakers
 from archiver.pipeline.kept import KeptTransfers
+from archiver.pipeline.schemas import Schemas
 from archiver.pipeline.second_look import SecondLook
 from archiver.ports.ledger import Progress, Uploads
 from archiver.ports.provider import Accounts
@@ -55,3 +56,4 @@ class TaskContext:
     kept: KeptTransfers = field(default_factory=KeptTransfers)
     exclusion: Exclusion = field(default_factory=Exclusion)
     names: Names = Names.ID
+    schemas: Schemas = field(default_factory=Schemas)

@@ -55,6 +55,8 @@ class Listing:
         self.rows: dict[StemName, StemRow] = {row.name: row for row in claim.stems}
         self.failed_at: Subject | None = None
         """What failed this attempt by being busy or out of reach, if anything did."""
+        self.crc32: dict[StemName, str] = {}
+        """Those of the objects that this attempt stored, where they are known."""
         self.record: RecordInfo | None = None
         """The provider's last answer, when one came."""
 
@@ -206,6 +208,12 @@ class Listing:
         """Take `row` for what its stem is from now on."""
         with self._lock:
             self.rows[row.name] = row
+
+    def note_crc32(self, stem: StemName, crc32: str) -> None:
+        """Keep the CRC-32 of the stem's object for the manifest, if it is known."""
+        if crc32:
+            with self._lock:
+                self.crc32[stem] = crc32
 
     def count_failure(self, error: ArchiverError, host: str = "") -> None:
         """Count the error against the dependency that may be down, if it says so of one."""

@@ -244,6 +244,7 @@ class StemTransfer:
             else:
                 stored = upload.go_on(watched)
             receipt = _receipt(stored, body, self._row, self._context.clock())
+            self._listing.note_crc32(self._row.name, stored.crc32)
             self._duplicates.stored(replace(self._row, receipt=receipt))
             return receipt
 

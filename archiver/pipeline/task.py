@@ -66,7 +66,7 @@ class Archiver:
             fault = ArchiverError(f"a bug: {bug!r}")
             context.observer.try_failed(fault)
             outcome = attempt.outcome_of(fault)
-        now = context.clock()
+        now = attempt.ended_at or context.clock()
         context.outside.progress.finish(claim, outcome, record=attempt.record, now=now)
         context.checkpoint("task.finished")
         context.observer.task_ended(outcome, attempt.age(now))

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from archiver.core.attention import Need, NeedyTask
 from archiver.core.capabilities import Proof
+from archiver.core.chronicle import Chronicle
 from archiver.core.intake import Cursor, Intake, Reject
 from archiver.core.model import (
     DEFAULT_ACCOUNT,
@@ -243,8 +244,11 @@ class Progress(Protocol):
         Its failures still count, so that one more refuses it again.
         """
 
+    def chronicle(self, claim: Claim) -> Chronicle:
+        """Return what a manifest tells of the task and the claim does not hold, as it stands now."""
+
     def finish(self, claim: Claim, outcome: Outcome, *, record: RecordInfo | None, now: datetime) -> None:
-        """Write the outcome and end the lease. `record` is the last answer, when one came.
+        """Write the outcome and end the lease, at `now` where it ends the task. `record` is the last answer, if any.
 
         A task that is put off until a pause ends is due at its end, or at the time that the outcome names.
         """

@@ -10,6 +10,9 @@ from archiver.core.capabilities import Capabilities, CreateOnly
 from archiver.core.model import StoredObject
 from archiver.ports.transfer import Body
 
+Successor = Callable[[bytes, str], bytes]
+"""Returns what replaces an object of these bytes and this ETag."""
+
 
 class UploadJournal(Protocol):
     """Where multipart uploads are written down before their first part."""
@@ -41,11 +44,14 @@ class ObjectStore(Protocol):
         Raises StoreBusy or StorePaused.
         """
 
-    def put_document(self, key: str, data: bytes, *, same: Callable[[bytes], bool]) -> StoredObject:
+    def put_document(
+        self, key: str, data: bytes, *, same: Callable[[bytes], bool], instead: Successor | None = None
+    ) -> StoredObject:
         """Store a JSON sidecar, create-only.
 
         Where one stands already and `same(its bytes)` is true it is left; else it is replaced under
-        If-Match. Raises StoreBusy or StorePaused.
+        If-Match, by what `instead` makes of its bytes and its ETag where that is given. Raises StoreBusy or
+        StorePaused, and what `instead` raises.
         """
 
     def try_write(self, key: str) -> None:

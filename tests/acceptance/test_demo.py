@@ -63,6 +63,7 @@ def test_demo_archives_the_song_and_shows_where_it_is(tmp_path: Path) -> None:
     stems = song.stems()
     folder = kept / "objects/stems"
     assert {path.name for path in folder.iterdir()} == {
+        "demo-failed",
         "demo-separate", "demo-split-stem", "demo-pending", "demo-callback",
         "demo-market-job", "demo-music", "demo-wav", "demo-mp4", "demo-midi", "demo-cover", "demo-lyrics",
         "demo-veo", "demo-runway", "demo-aleph", "demo-4o-image", "demo-flux",

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from archiver.core.errors import BodyEmpty, KeyTaken, StoreBusy
 from archiver.core.model import StoredObject
 from archiver.ports.runtime import Checkpoint, unobserved
-from archiver.ports.store import UploadJournal
+from archiver.ports.store import Successor, UploadJournal
 from archiver.ports.transfer import Body
 from tests.fakes.archive import FakeArchive
 from tests.fakes.calls import Calls, unnoticed
@@ -143,12 +143,16 @@ class FakeStore:
                 return None
             return self._described(key)
 
-    def put_document(self, key: str, data: bytes, *, same: Callable[[bytes], bool]) -> StoredObject:
+    def put_document(
+        self, key: str, data: bytes, *, same: Callable[[bytes], bool], instead: Successor | None = None
+    ) -> StoredObject:
         self._strike("put_document", key)
         with self._lock:
             theirs = self.objects.get(key)
-            if theirs is None or not (theirs == data or same(theirs)):
+            if theirs is None:
                 self._write(key, data)
+            elif not (theirs == data or same(theirs)):
+                self._write(key, data if instead is None else instead(theirs, self._described(key).etag))
             self.content_types[key] = "application/json"
             stored = self._described(key)
         self.checkpoint("document.put")

@@ -52,6 +52,8 @@ class Scene(StrEnum):
     """The API key was wrong, the provider is paused, and the key is right again."""
     ROTATED = "rotated"
     """The queue file was read, and another one has taken its place."""
+    FAILS = "fails"
+    """The provider says that it has failed, until the stop."""
     FAILED = "failed"
     """The provider said that it had failed; since then it has the audio."""
 
@@ -131,9 +133,12 @@ POINTS = (
     # the end
     Point("record-info object put", "document.put", nth=1),
     Point("record-info put", "record.put"),
-    Point("manifest object put", "document.put", nth=2),
+    Point("schema put", "document.put", nth=2, sizes=_SINGLE),
+    Point("manifest object put", "document.put", nth=4),
     Point("manifest put", "manifest.put"),
-    Point("manifest replaced", "document.put", nth=2, scene=Scene.REFUSED, sizes=_SINGLE),
+    Point("manifest replaced", "document.put", nth=4, scene=Scene.REFUSED, sizes=_SINGLE),
+    Point("failed one's manifest put", "manifest.put", scene=Scene.FAILS, sizes=_SINGLE),
+    Point("failed one finished in the ledger", "ledger.finished", scene=Scene.FAILS, sizes=_SINGLE),
     Point("finished in the ledger", "ledger.finished"),
     Point("task finished", "task.finished"),
     Point("leases given back", "ledger.released", on_sigterm=0),

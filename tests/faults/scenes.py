@@ -204,8 +204,12 @@ def _rotated(cast: Cast) -> None:
     assert (run.ended.code, run.reached) == (0, True), str(run)
 
 
-def _failed(cast: Cast) -> None:
+def _fails(cast: Cast) -> None:
     cast.says(answers="failed")
+
+
+def _failed(cast: Cast) -> None:
+    _fails(cast)
     cast.ended_with(1)
     cast.says()
 
@@ -224,6 +228,7 @@ _SET: dict[Scene, Callable[[Cast], None]] = {
     Scene.BAD_KEY: _bad_key,
     Scene.PAUSED: _paused,
     Scene.ROTATED: _rotated,
+    Scene.FAILS: _fails,
     Scene.FAILED: _failed,
 }
 
@@ -254,6 +259,8 @@ def stop_at(stage: Stage, point: Point, size: Size, how: How) -> None:
     else:
         assert run.ended.code in {0, 1, 3}, str(run)
     _mend(cast)
+    if point.scene is Scene.FAILS:
+        cast.says()
 
 
 @contextmanager
@@ -300,23 +307,30 @@ def finish(stage: Stage, point: Point) -> None:
             stage.site.wait_for(ids)
             assert daemon.stop() == 0, daemon.log[-6000:]
     else:
+        if point.scene is Scene.FAILS:
+            stage.run("retry", "--all-failed")
         file = stage.site.folder / "all.txt"
         file.write_text("".join(f"{each}\n" for each in ids))
         run = stage.run("backfill", str(file))
         assert run.ended.code == 0, str(run)
-    # There the manifest had to say of a stem that it was refused, and later that it was had after all.
-    check(stage, replaced=point.scene is Scene.REFUSED)
+    # There a sidecar had to say what came before, and later what came after all.
+    check(stage, replaced=_REPLACED.get(point.scene, ()))
 
 
-def check(stage: Stage, *, replaced: bool = False) -> None:
+_REPLACED = {
+    Scene.REFUSED: ("/manifest.json",),
+    Scene.FAILED: ("/manifest.json", "/record-info.json"),
+    Scene.FAILS: ("/manifest.json", "/record-info.json"),
+}
+
+
+def check(stage: Stage, *, replaced: tuple[str, ...] = ()) -> None:
     """The oracles: integrity, no extras, no second version, and every id archived in the ledger.
 
-    Only a manifest has a second version, and only where it was `replaced` for good reason.
+    Only a sidecar has a second version, and only where it was `replaced` for good reason.
     """
     stage.site.oracles(*stage.tasks)
-    assert versions(stage.site) == {
-        key: 2 if replaced and key.endswith("/manifest.json") else 1 for key in stage.site._keys()
-    }
+    assert versions(stage.site) == {key: 2 if key.endswith(replaced) else 1 for key in stage.site._keys()}
     now = datetime.now(UTC)
     with closing(stage.open_ledger()) as ledger:
         for task in stage.tasks:

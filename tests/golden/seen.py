@@ -12,7 +12,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -431,7 +431,18 @@ def objects(run: Run) -> str:
 
 
 def manifests(run: Run) -> str:
-    return _documents(run, "manifest.json")
+    """Each manifest, with what was stored in the order of the stems: they are stored side by side."""
+    objects = {
+        key: (kept, _in_order(data) if key.endswith("/manifest.json") else data)
+        for key, (kept, data) in run.objects.items()
+    }
+    return _documents(replace(run, objects=objects), "manifest.json")
+
+
+def _in_order(manifest: bytes) -> bytes:
+    document = json.loads(manifest)
+    document["events"].sort(key=lambda event: (event["before"] == "listed", event["stem"] or ""))
+    return (json.dumps(document, indent=1) + "\n").encode()
 
 
 def record_infos(run: Run) -> str:

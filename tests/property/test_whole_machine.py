@@ -40,6 +40,7 @@ from archiver.core.states import StemState, TaskState
 from tests.fakes.audio import mp3
 from tests.fakes.downloader import Answer, Audio
 from tests.fixtures.ledgers import retry
+from tests.fixtures.manifest_schemas import check_schema
 from tests.fixtures.profiles import examples
 from tests.fixtures.states import OPEN
 from tests.house import LEASE
@@ -394,7 +395,7 @@ class Machine(RuleBasedStateMachine):
             assert row.attempts + row.asks == 0 or row.reason or row.owner, "it waits without a reason"
         elif row.state != TaskState.ARCHIVED:
             assert row.reason, "it ended without a reason"
-        if row.state in (TaskState.ARCHIVED, TaskState.LOST):
+        if row.state not in OPEN:
             manifest = {entry["name"]: entry["state"] for entry in self.manifest(name).values()}
             assert manifest == {stem.name: stem.state for stem in row.stems}
         if row.state == TaskState.ARCHIVED:
@@ -418,6 +419,7 @@ class Machine(RuleBasedStateMachine):
 
     def manifest(self, name: TaskId) -> dict[str, dict[str, Any]]:
         document = json.loads(self.universe.store.objects[f"{PREFIX}{name}/manifest.json"])
+        check_schema(document)
         assert document["seal"] == f"sha256:{seal_of(document)}"
         assert document["task_id"] == name
         return {stem["name"]: stem for stem in document["stems"]}
@@ -425,7 +427,7 @@ class Machine(RuleBasedStateMachine):
     def check_objects(self, rows: Mapping[TaskId, SeenTask]) -> None:
         objects = self.universe.store.objects
         for key, data in objects.items():
-            if key in (probe_key(PREFIX), multipart_probe_key(PREFIX)):
+            if key in (probe_key(PREFIX), multipart_probe_key(PREFIX)) or key.startswith(f"{PREFIX}_archive/"):
                 continue
             folder, _, file = key.removeprefix(PREFIX).partition("/")
             name = TaskId(folder)

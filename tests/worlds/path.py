@@ -42,6 +42,7 @@ from tests.fakes.record_api import FakeApi
 from tests.fakes.time import NOW
 from tests.fakes.transfers import Inline
 from tests.fixtures.ledgers import accept, finish, relisted
+from tests.fixtures.manifest_schemas import check_schema
 from tests.house import (
     LEASE,
     Crowd,
@@ -217,6 +218,7 @@ class Path:
 
     def manifest(self, name: str = TASK) -> dict[str, dict[str, Any]]:
         document = json.loads(self.store.objects[f"{PREFIX}{name}/manifest.json"])
+        check_schema(document)
         assert document["seal"] == f"sha256:{seal_of(document)}"
         assert document["task_id"] == name
         return {stem["name"]: stem for stem in document["stems"]}

@@ -20,8 +20,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from archiver.core.keys import multipart_probe_key, probe_key
+from archiver.core.keys import multipart_probe_key, probe_key, schema_key
 from archiver.core.manifest import seal_of
+from archiver.core.model import TaskId
 from archiver.demo.audio import EmulatedStem
 from archiver.demo.emulator import API_KEY, Emulator
 from archiver.demo.records import EmulatedTask
@@ -30,6 +31,7 @@ from archiver.settings import load
 from tests import ROOT
 from tests.fakes.waiting import until
 from tests.faults.runner import Order
+from tests.fixtures.manifest_schemas import check_schema
 from tests.house import note_proof
 from tests.worlds.forks import ForkServer
 
@@ -37,8 +39,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 PREFIX = "stems/"
-OF_PROBE = {probe_key(PREFIX), multipart_probe_key(PREFIX)}
-"""The keys of objects that are no task's, and that are written over whenever a store is proven."""
+OF_PROBE = {probe_key(PREFIX), multipart_probe_key(PREFIX), schema_key(PREFIX, 1), schema_key(PREFIX, 2)}
+"""The keys of objects that are no task's: of the probes, and of the manifests' schemas."""
 
 Json = Any  # what json.loads gives; the tests say what they expect of it
 
@@ -235,6 +237,7 @@ class Site:
         for task in tasks:
             folder = f"{PREFIX}{task.task_id}/"
             manifest = json.loads(objects[f"{folder}manifest.json"])
+            check_schema(manifest)
             assert manifest["seal"] == f"sha256:{seal_of(manifest)}"
             accounted |= {f"{folder}manifest.json", f"{folder}record-info.json"}
             accounted |= {stem["key"] for stem in manifest["stems"] if "key" in stem}
@@ -242,6 +245,11 @@ class Site:
             for stem in manifest["stems"]:
                 assert hashlib.sha256(objects[stem["key"]]).hexdigest() == stem["sha256"]
                 assert len(objects[stem["key"]]) == stem["bytes"]
+        without = {TaskId(key.removeprefix(PREFIX).partition("/")[0]) for key in objects.keys() - accounted}
+        for folder in (f"{PREFIX}{task_id}/" for task_id in without):
+            ended = json.loads(objects[f"{folder}manifest.json"])
+            assert (ended["state"] in {"failed", "missing"}, ended["stems"]) == (True, [])
+            accounted |= {f"{folder}manifest.json"} | {f"{folder}record-info.json"} & set(objects)
         assert set(objects) == accounted
         assert self.uploads() == []
 

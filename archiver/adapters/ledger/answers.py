@@ -9,7 +9,8 @@ from sqlalchemy import Connection
 from archiver.adapters.ledger.database.base import insert
 from archiver.adapters.ledger.rows import AnyRow
 from archiver.adapters.ledger.schema.tables import tracks
-from archiver.core.model import Phase, RecordInfo, TaskId, task_id
+from archiver.core.answered import first_asked, is_id, parent_in
+from archiver.core.model import Phase, RecordInfo, TaskId
 from archiver.core.said import title_of
 from archiver.core.settling import saying
 
@@ -23,42 +24,23 @@ def answer(task: AnyRow, record: RecordInfo | None, now: datetime) -> dict[str, 
         return {}
     says = saying(record)
     return {
-        "first_asked_at": first_asked(task, record, now),
+        "first_asked_at": first_asked(task.first_asked_at, record, now),
         "created_at": record.created_at or task.created_at,
         "completed_at": record.completed_at or task.completed_at,
         "flag": record.flag or task.flag,
         "document": record.document or task.document,
         "kind": task.kind or (None if record.phase is Phase.ABSENT else record.kind.value),
         "title": task.title or title_of(record.facts.title) or None,
-        "parent": task.parent or _made_from(task.task_id, record, is_task=True),
-        "track": _made_from(task.task_id, record, is_task=False) or task.track,
+        "parent": task.parent or parent_in(task.task_id, record),
+        "track": parent_in(task.task_id, record, is_task=False) or task.track,
         "saying": says,
         "said_since": task.said_since if says == task.saying else now,
     }
 
 
-def _made_from(of: TaskId, record: RecordInfo, *, is_task: bool) -> str | None:
-    """Return the first task, or track, that the record says it was made from."""
-    named = (parent.id for parent in record.facts.parents if parent.is_task is is_task)
-    return next((each for each in named if _is_id(each) and each != of), None)
-
-
-def _is_id(text: str) -> bool:
-    try:
-        return bool(task_id(text))
-    except ValueError:
-        return False
-
-
-def first_asked(task: AnyRow, record: RecordInfo | None, now: datetime) -> datetime:
-    """Return when the task was first asked about; by the provider's clock where ours is behind, and never later on."""
-    at_most = max(now, (record and record.answered_at) or now)
-    return at_most if task.first_asked_at is None else min(task.first_asked_at, at_most)
-
-
 def note_tracks(db: Connection, of: TaskId, record: RecordInfo) -> None:
     """Keep the tracks that the record names: what is made from one names it, and not the task."""
-    named = {each.id: title_of(each.title) for each in record.facts.tracks if _is_id(each.id)}
+    named = {each.id: title_of(each.title) for each in record.facts.tracks if is_id(each.id)}
     if named:
         rows = [{"track": track, "task_id": of, "title": title} for track, title in named.items()]
         db.execute(insert(db, tracks).on_conflict_do_nothing(), rows)

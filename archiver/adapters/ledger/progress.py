@@ -10,7 +10,7 @@ from typing import Any, assert_never
 
 from sqlalchemy import Connection, Select, bindparam, func, insert, select, update
 
-from archiver.adapters.ledger.answers import answer, first_asked, note_tracks
+from archiver.adapters.ledger.answers import answer, note_tracks
 from archiver.adapters.ledger.backed_off import failed_at
 from archiver.adapters.ledger.claimable import NOW, Wanted, asked, claimable
 from archiver.adapters.ledger.database.transactions import LedgerPart, Transactions, outage_retry
@@ -28,9 +28,12 @@ from archiver.adapters.ledger.moves import (
     stem_of,
     tally,
 )
-from archiver.adapters.ledger.rows import AnyRow, claim_of, stem_row
+from archiver.adapters.ledger.rows import AnyRow, claim_of, history_of, stem_row
 from archiver.adapters.ledger.schema.tables import UtcTime, history, stems, tasks
 from archiver.core import plan
+from archiver.core.answered import first_asked
+from archiver.core.chronicle import Chronicle
+from archiver.core.errors import LeaseLost
 from archiver.core.model import (
     AccountName,
     Archived,
@@ -153,11 +156,27 @@ class SqlProgress(LedgerPart):
         return retried
 
     @outage_retry
+    def chronicle(self, claim: Claim) -> Chronicle:
+        """See Progress."""
+        with self._db.read() as db:
+            task = db.execute(_CHRONICLED, {"its_task": claim.task_id, "its_token": claim.token}).first()
+            if task is None:
+                raise LeaseLost(f"task {claim.task_id} was taken over or ended meanwhile")
+            cut = db.execute(_CUT, {"its_task": claim.task_id}).scalars()
+            return Chronicle(task.source, task.flag, task.first_asked_at, frozenset(cut), history_of(db, claim.task_id))
+
+    @outage_retry
     def finish(self, claim: Claim, outcome: Outcome, *, record: RecordInfo | None, now: datetime) -> None:
         """See Progress."""
         with self._db.write() as db:
             _finish(db, lock_task(db, claim), outcome, record, now)
         self._db.checkpoint("ledger.finished")
+
+
+_CHRONICLED = select(tasks.c.source, tasks.c.flag, tasks.c.first_asked_at).where(
+    tasks.c.task_id == bindparam("its_task"), tasks.c.token == bindparam("its_token")
+)
+_CUT = select(stems.c.name).where(stems.c.task_id == bindparam("its_task"), stems.c.url_cut)
 
 
 @cache
@@ -357,7 +376,7 @@ def _postpone(db: Connection, task: AnyRow, later: Later, record: RecordInfo | N
     if later.fault:
         change_task(db, task.task_id, {**values, "attempts": task.attempts + 1})
         return
-    values |= {"asks": task.asks + 1, "first_asked_at": first_asked(task, record, now)}
+    values |= {"asks": task.asks + 1, "first_asked_at": first_asked(task.first_asked_at, record, now)}
     if task.state is TaskState.QUEUED:
         move_task(db, task, TaskEvent.NOT_READY, at=now, detail={"reason": later.reason}, **values)
     else:

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urlencode
 
-from archiver.adapters.object_store.checksums import Checksum, ChecksumKind
+from archiver.adapters.object_store.checksums import CRC32, Checksum, ChecksumKind
 from archiver.adapters.object_store.content import BEGIN_NAME, SHA256_NAME, Content
 from archiver.adapters.object_store.faults import Absent, NoETag, translated
 from archiver.adapters.object_store.memory_file import file_over
@@ -81,7 +81,9 @@ class Part:
 
 def stored_object(key: str, content: Content, answer: Answer) -> StoredObject:
     """Return the proof that `content` stands under `key`, from an answer that names its ETag."""
-    return StoredObject(key, content.size, str(answer.get("ETag", "")).strip('"'))
+    checksum = content.checksum
+    crc32 = f"{checksum.value:08x}" if checksum is not None and checksum.kind is CRC32 else ""
+    return StoredObject(key, content.size, str(answer.get("ETag", "")).strip('"'), crc32)
 
 
 def _of_an_object(call: str, answer: Answer) -> Answer:

@@ -12,6 +12,7 @@ from archiver.adapters.object_store.faults import Absent, Conflict
 from archiver.adapters.object_store.reconcile import Reconciler, hidden
 from archiver.core.errors import KeyTaken, StoreBusy, StoreCorrupt
 from archiver.core.model import StoredObject
+from archiver.ports.store import Successor
 
 DOCUMENT = Labels("application/json")
 LIMIT = 4 * 1024 * 1024
@@ -31,6 +32,7 @@ class Document:
     key: str
     data: bytes
     same: Callable[[bytes], bool]
+    instead: Successor | None = None
 
     def put(self) -> StoredObject:
         """See `archiver.ports.store.ObjectStore.put_document`."""
@@ -56,6 +58,8 @@ class Document:
             raise KeyTaken(f"{self.key}: an object too large to be ours stands there")
         if theirs == self.data or self.same(theirs):
             return stored_object(self.key, Content.of(theirs), {"ETag": etag})
+        if self.instead is not None:
+            content = Content.of(self.instead(theirs, etag))
         return self._write(content, **({"IfMatch": etag} if self.writer.known.replaces else {}))
 
     def _write(self, content: Content, **condition: str) -> StoredObject:

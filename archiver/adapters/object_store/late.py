@@ -13,7 +13,7 @@ from archiver.core.capabilities import Capabilities, CreateOnly
 from archiver.core.errors import StoreBusy, StorePaused
 from archiver.core.model import StoredObject
 from archiver.core.reports import Finding
-from archiver.ports.store import UploadJournal
+from archiver.ports.store import Successor, UploadJournal
 from archiver.ports.transfer import Body
 
 if TYPE_CHECKING:
@@ -62,9 +62,11 @@ class LateStore:
         """See S3Store."""
         return self._store().find(key, size=size, sha256=sha256)
 
-    def put_document(self, key: str, data: bytes, *, same: Callable[[bytes], bool]) -> StoredObject:
+    def put_document(
+        self, key: str, data: bytes, *, same: Callable[[bytes], bool], instead: Successor | None = None
+    ) -> StoredObject:
         """See S3Store."""
-        return self._store().put_document(key, data, same=same)
+        return self._store().put_document(key, data, same=same, instead=instead)
 
     def try_write(self, key: str) -> None:
         """See S3Store."""

@@ -38,7 +38,7 @@ from archiver.core.model import StoredObject
 from archiver.core.refusals import NoMultipart
 from archiver.core.reports import Finding
 from archiver.ports.runtime import UNWATCHED, Checkpoint, Clock, EventLog, Jitter, Watch, unobserved
-from archiver.ports.store import UploadJournal
+from archiver.ports.store import Successor, UploadJournal
 from archiver.ports.transfer import Body, Buffers
 
 if TYPE_CHECKING:
@@ -153,9 +153,11 @@ class S3Store:
         except Absent:
             return None
 
-    def put_document(self, key: str, data: bytes, *, same: Callable[[bytes], bool]) -> StoredObject:
+    def put_document(
+        self, key: str, data: bytes, *, same: Callable[[bytes], bool], instead: Successor | None = None
+    ) -> StoredObject:
         """See `archiver.ports.store.ObjectStore`; raises KeyTaken for an object too large to be a sidecar."""
-        stored = Document(self._calls, self._sure(), key, data, same).put()
+        stored = Document(self._calls, self._sure(), key, data, same, instead).put()
         self._checkpoint("document.put")
         return stored
 

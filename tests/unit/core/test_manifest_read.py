@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema import ValidationError
 
 from archiver.core import manifest_read
 from archiver.core.manifest import seal_of
 from archiver.core.manifest_fields import ManifestBroken
 from archiver.core.manifest_read import Manifest, ManifestEvent, read_manifest
 from archiver.core.model import TaskId
+from tests.fixtures.manifest_schemas import check_schema
 
 SAMPLES = Path(__file__).resolve().parents[2] / "fixtures" / "manifests"
 TASK = TaskId("3e63b4cc88d5")
@@ -231,3 +233,15 @@ def test_any_field_of_any_type_is_read_or_broken(data: st.DataObject) -> None:
     assert isinstance(manifest, Manifest)
     assert all("/" not in stem.path and stem.path not in {".", ".."} for stem in manifest.stems)
     repr(manifest).encode()
+
+
+@pytest.mark.parametrize("path", sorted(SAMPLES.glob("*.json")), ids=lambda path: path.stem)
+def test_frozen_samples_are_as_their_schema_has_them(path: Path) -> None:
+    check_schema(json.loads(path.read_bytes()))
+
+
+@pytest.mark.parametrize("change", [{"state": "forgotten"}, {"events": None}, {"previous": "x"}, {"stems": [{}]}])
+def test_schema_of_format_2_refuses_what_none_of_ours_is(change: dict[str, object]) -> None:
+    sound = json.loads((SAMPLES / "format-2-lost.json").read_bytes())
+    with pytest.raises(ValidationError):
+        check_schema(sound | change)

@@ -1,0 +1,119 @@
+"""What a manifest tells beside stems and record: how the task came here, and how it ends. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from archiver.core.model import (
+    Archived,
+    Failed,
+    Lost,
+    Missing,
+    Outcome,
+    Refused,
+    StemName,
+)
+from archiver.core.reports import Moved
+from archiver.core.states import StemEvent, TaskEvent, TaskState, step_task
+
+MOST_UNFOLDED: Final = 100
+"""Events up to which each is told by itself."""
+
+PREMIS: Final = {
+    StemEvent.STORED.value: "ingestion, message digest calculation",
+}
+"""Our words by those of the PREMIS Data Dictionary, where it has one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chronicle:
+    """Columns and history of a task that its claim does not hold."""
+
+    source: str = ""
+    flag: str = ""
+    first_asked_at: datetime | None = None
+    url_cut: frozenset[StemName] = field(default_factory=frozenset)
+    """Stems whose URL had a query, which is kept nowhere."""
+    events: Sequence[Moved] = ()
+    crc32: Mapping[StemName, str] = field(default_factory=dict)
+    """Eight lower-case hex digits each, of the objects that it was computed of just now: the ledger keeps none."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The state that a manifest tells: an end and its time, or LISTED, whose refused stems are looked at again."""
+
+    state: TaskState
+    reason: str = ""
+    at: datetime | None = None
+    event: TaskEvent | None = None
+
+    @classmethod
+    def of(cls, outcome: Outcome, at: datetime) -> End | None:
+        """Return the end that an outcome is; None for one that no manifest tells."""
+        match outcome:
+            case Archived():
+                return cls(TaskState.ARCHIVED, "", at, TaskEvent.ALL_STORED)
+            case Lost(reason=reason):
+                return cls(TaskState.LOST, reason, at, TaskEvent.STEMS_LOST)
+            case Failed(reason=reason):
+                return cls(TaskState.FAILED, reason, at, TaskEvent.PROVIDER_FAILED)
+            case Missing(reason=reason):
+                return cls(TaskState.MISSING, reason, at, TaskEvent.NEVER_SEEN)
+            case Refused(reason=reason):
+                return cls(TaskState.LISTED, reason)
+            case _:
+                return None
+
+    def moved(self, before: TaskState) -> tuple[Moved, ...]:
+        """Return the line that the ledger writes at the end, once the manifest stands."""
+        if self.event is None or self.at is None:
+            return ()
+        after = step_task(before, self.event)
+        detail = {"reason": self.reason} if self.reason else {}
+        return (Moved(self.at, None, self.event.value, before.value, after.value, detail),)
+
+
+def events_of(events: Sequence[Moved]) -> list[dict[str, object]]:
+    """Return the events as a manifest tells them; of more than MOST_UNFOLDED those not ready, in a row, as one."""
+    lines = [_line(each) for each in events]
+    return lines if len(lines) <= MOST_UNFOLDED else list(_folded(lines))
+
+
+def _line(moved: Moved) -> dict[str, object]:
+    stored = moved.event == StemEvent.STORED
+    return {
+        "type": PREMIS.get(moved.event),
+        "at": moved.at.isoformat(),
+        "stem": moved.stem,
+        "event": moved.event,
+        "before": moved.before,
+        "after": moved.after,
+        # What was stored stands in the stem.
+        "detail": {} if stored else dict(moved.detail),
+    }
+
+
+def _folded(lines: Iterable[dict[str, object]]) -> Iterator[dict[str, object]]:
+    last: dict[str, object] | None = None
+    for event in lines:
+        if last is not None and _not_ready(last) and _not_ready(event):
+            times = last.get("times", 1)
+            last |= {
+                "detail": event["detail"],
+                "until": event["at"],
+                "times": (times if isinstance(times, int) else 1) + 1,
+            }
+            continue
+        if last is not None:
+            yield last
+        last = event
+    if last is not None:
+        yield last
+
+
+def _not_ready(event: dict[str, object]) -> bool:
+    return event["event"] == TaskEvent.NOT_READY
