@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 INTRODUCTION = """\
@@ -82,10 +82,9 @@ simulated time (`tests/worlds/simulated.py`). The neighbour is there a minute be
   tasks and at the end (last column)
 * **pauses**: only what is in trouble is paused, and no longer than one probe interval after its trouble has ended
 
-To write it anew, after adding a kind:
+Each row is of the run that wrote it last. To write them all anew into this file, or by `-k NAME` some:
 
-    .venv/bin/pytest -q -m slow tests/faults/test_neighbourhood.py
-    cp var/test-output/neighbourhood.md tests/faults/README.md
+    sh tests/run.sh -q -m slow --update tests/faults/test_neighbourhood.py
 
 | neighbour | archived | lag alone, s | lag beside it, s | ratio | it is seen by |
 |---|---|---|---|---|---|
@@ -98,6 +97,14 @@ def parts(readme: str) -> tuple[str, str]:
     return matrix, heading + rest
 
 
-def neighbourhood(rows: Iterable[tuple[str, ...]]) -> str:
-    """Return the neighbourhood as Markdown."""
-    return NEIGHBOURHOOD + "".join(f"| {' | '.join(map(_cell, row))} |\n" for row in rows)
+def with_row(readme: str, names: Iterable[str], row: Sequence[str]) -> str:
+    """Return the file with this row of the neighbourhood, and those of the other names as they were."""
+    matrix, table = parts(readme)
+    rows = {line.split(" | ")[0].removeprefix("| "): line for line in table.splitlines() if line.startswith("| ")}
+    rows[row[0]] = _line(row)
+    lines = [rows.get(name) or _line((name, NOT_RUN)) for name in names]
+    return matrix.rstrip() + "\n\n" + NEIGHBOURHOOD + "".join(f"{line}\n" for line in lines)
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(map(_cell, cells))} |"

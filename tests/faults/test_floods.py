@@ -154,8 +154,8 @@ def test_lag_beside_a_flood_of_any_kind_is_at_most_twice_that_without_one(site: 
         alone, _ = lag(site, f"alone-{number}")
         beside, seen = lag(site, f"beside-{number}", (f"{listener}.listening", kind))
         print(
-            f"\n{listener:8} {kind:9} p99 {alone:.2f} s, beside it {beside:.2f} s; healthz {max(seen.probes):.3f} s; "
-            f"{seen.descriptors} descriptors; {len(seen.daemon.log)} bytes of log"
+            f"\n{listener:8} {kind:9} p99 {alone:.2f} s, beside it {beside:.2f} s, ratio {beside / alone:.2f}; "
+            f"healthz {max(seen.probes):.3f} s; {seen.descriptors} descriptors; {len(seen.daemon.log)} bytes of log"
         )
         assert seen.descriptors < 300
         assert len(seen.daemon.log) < 1_000_000
