@@ -78,6 +78,8 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "callback.refused": "requests were no callback, or not signed by the provider; said once a minute at most",
         "notify.failed": "people could not be told; it is tried again with the next message",
         "heartbeat.failed": "the dead man's switch could not be pinged; said again once a ping got through",
+        "backup.taken": "the open part of the ledger was backed up into the bucket",
+        "backup.failed": "the ledger could not be backed up into the bucket; it is tried again in five minutes",
         "store.proven": "what the store can do was tried and is known, with the guarantees that it cannot give",
         "store.degraded": "the store cannot give a guarantee, and what follows; said at each start",
         "upload.aborted": "a multipart upload that nobody owned any more was aborted",

@@ -12,6 +12,7 @@ from datetime import timedelta
 from enum import StrEnum
 
 from archiver import __version__
+from archiver.adapters.ledger import SqlLedger
 from archiver.adapters.provider.client import Answered
 from archiver.app.adapters import Adapters, opened
 from archiver.app.ledger import on_server
@@ -30,6 +31,7 @@ from archiver.pipeline.schemas import Schemas
 from archiver.pipeline.second_look import SecondLook
 from archiver.pipeline.task import Archiver
 from archiver.ports.runtime import EventLog, Observer
+from archiver.ports.store import ProvableStore
 from archiver.service.housekeeping import Housekeeping, abort_strays
 from archiver.service.liveness import TaskWatch
 from archiver.service.presence import Presence, clock_off
@@ -158,7 +160,7 @@ def assembled(
         settings, queues_jobs=queues_jobs, log=log, machine=machine, answered=answered, watch=watch
     ) as adapters:
         breakers = Breakers(adapters.ledger.pauses, machine.clock, log, settings.provider.api_keys())
-        proof = _proof(settings, adapters, machine, log)
+        proof = store_proof(settings, adapters.store, adapters.ledger, machine, log)
         archiver = _archiver(
             settings, role, adapters, breakers, watch, proof, log=log, observer=observer, machine=machine
         )
@@ -183,10 +185,13 @@ def _queues_jobs(settings: Settings, role: Role) -> bool:
     return role is not Role.BACKFILL and on_server(settings)
 
 
-def _proof(settings: Settings, adapters: Adapters, machine: Machine, log: EventLog) -> StoreProof:
+def store_proof(
+    settings: Settings, store: ProvableStore, ledger: SqlLedger, machine: Machine, log: EventLog
+) -> StoreProof:
+    """Return what sees to it that the store is proven before it is written to."""
     return StoreProof(
-        adapters.store,
-        adapters.ledger.proofs,
+        store,
+        ledger.proofs,
         name=store_name(settings),
         place=store_place(settings),
         key=probe_key(settings.store.prefix),

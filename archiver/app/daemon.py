@@ -15,6 +15,7 @@ from archiver.adapters.queue_file import QueueFile
 from archiver.adapters.systemd import Systemd
 from archiver.app.adapters import only_run, open_messenger
 from archiver.app.assembly import Parts, Role, assembled
+from archiver.app.backup import backup_schedule
 from archiver.app.listeners import pages, serving_pages, taking_callbacks
 from archiver.app.machine import THIS_MACHINE, Machine
 from archiver.app.places import queue_name
@@ -23,6 +24,7 @@ from archiver.app.tunables import Reload, tunables
 from archiver.core.reports import Overview
 from archiver.pipeline.cluster import RENEW_EVERY
 from archiver.ports.runtime import EventLog
+from archiver.preservation.backup import BackupSchedule
 from archiver.service.alerts import AlertDelivery, Alerts, Heartbeat
 from archiver.service.daemon import Daemon, Job
 from archiver.service.deadlines import DeadlineWatch
@@ -59,6 +61,8 @@ class DaemonProcess:
     wakeups: Wakeups
     delivery: AlertDelivery | None
     """None where nobody is to be alerted."""
+    backups: BackupSchedule | None = None
+    """None where this process takes none."""
 
     def run(self, shutdown: Shutdown, hangup: Hangup, read: Callable[[], Settings]) -> None:
         """Run until asked to end; raise LedgerFault when the ledger ended it.
@@ -111,6 +115,8 @@ class DaemonProcess:
             yield "deadlines", self._deadlines(), _MINUTE
             yield "strays", parts.abort_strays, 10 * _MINUTE
             yield "expiry", parts.expire, 60 * _MINUTE
+        if self.backups is not None:
+            yield "backup", self.backups, _MINUTE
         if parts.role is Role.WORKER:
             yield "leases", parts.dispatcher.renew, RENEW_EVERY
         if engine is not None:
@@ -202,13 +208,20 @@ def daemon(
         ) as parts,
     ):
         liveness.tasks = parts.watch
-        metrics.watch(_sources(parts, liveness))
+        backups = _backups(parts, liveness)
+        metrics.watch(_sources(parts, liveness, backups))
         intakes, add_unknown = parts.adapters.ledger.intakes, settings.callback.add_unknown
         wakeups = Wakeups(intakes, machine.clock, log, add_unknown=add_unknown)
-        yield DaemonProcess(parts, liveness, metrics, wakeups, delivery)
+        yield DaemonProcess(parts, liveness, metrics, wakeups, delivery, backups)
 
 
-def _sources(parts: Parts, liveness: Liveness) -> Sources:
+def _backups(parts: Parts, liveness: Liveness) -> BackupSchedule | None:
+    if parts.role is not Role.RUN or not parts.settings.ledger.backup_every:
+        return None
+    return backup_schedule(parts, partial(liveness.progress, "backup"))
+
+
+def _sources(parts: Parts, liveness: Liveness, backups: BackupSchedule | None) -> Sources:
     """Return where the gauges are read from."""
     adapters, settings, clock = parts.adapters, parts.settings, parts.machine.clock
 
@@ -228,4 +241,5 @@ def _sources(parts: Parts, liveness: Liveness) -> Sources:
         clock_ahead=parts.look.ahead,
         gaps=lambda: [gap.subject for gap in parts.proof.gaps],
         clock=clock,
+        backup_age=lambda: None if backups is None else backups.age,
     )

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from datetime import timedelta
-from pathlib import Path
 
-from archiver import __version__
-from archiver.adapters.ledger import Restoring, SqlLedger, copy, database_of, new_file, pieces_of, probe
+from archiver.adapters.ledger import SqlLedger, copy, database_of, probe
 from archiver.adapters.ledger.database.urls import PATIENCE
 from archiver.app.clock import utc_now
 from archiver.app.extras import extra
-from archiver.core.backup import BackupSummary, Scope
 from archiver.core.errors import LedgerFault
 from archiver.core.plan import longest_wait
 from archiver.core.reports import Finding
@@ -73,25 +70,3 @@ def copy_ledger(source: str, target: str, progress: Callable[[str, int], None]) 
     finally:
         new.close()
         old.close()
-
-
-def back_up(ledger: SqlLedger, path: Path, checkpoint: Checkpoint = unobserved) -> BackupSummary:
-    """Write the whole ledger into a new file; raise BackupRefused or LedgerFault, with no file left."""
-    with new_file(path, checkpoint) as out:
-        return ledger.backups.write(Scope.WHOLE, out, now=utc_now(), version=__version__)
-
-
-def restore_ledger(
-    url: str,
-    path: Path,
-    progress: Callable[[str, int], None],
-    *,
-    keep_schema: bool = False,
-    checkpoint: Checkpoint = unobserved,
-) -> BackupSummary:
-    """Take a backup into the ledger at `url`, which must be empty; return what was restored.
-
-    Raises BackupBroken, BackupRefused or LedgerFault, with nothing restored, or SettingsFault without the driver.
-    """
-    with extra("ledger.url", "cluster"), closing(database_of(url)) as target:
-        return Restoring(pieces_of(path), target, progress, checkpoint).restore(keep_schema=keep_schema)

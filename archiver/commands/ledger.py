@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from archiver.commands.invocation import Exit, fail, faults, ledger_of, settings_of
+
+if TYPE_CHECKING:
+    from archiver.adapters.ledger import SqlLedger
+    from archiver.core.backup import BackupSummary
+    from archiver.settings import Loaded
 
 
 def copy(
@@ -40,27 +45,50 @@ def copy(
 
 def backup(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file, on another disk where you can.")],
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="A new file, on another disk where you can.")
+    ] = None,
 ) -> None:
-    """Back up the whole ledger into a new file, while the service works.
+    """Back up the ledger while the service works: all of it into FILE, or what is open into the bucket.
 
-    It holds one moment, without a password or key. The file can be restored into SQLite and into PostgreSQL.
+    FILE can be restored, into SQLite and into PostgreSQL. Into the bucket goes what no manifest there holds: open
+    tasks, rejected lines, your holds; `run` does that by itself (ledger.backup_every). Neither holds a password or key.
 
-    Exit codes: 0 written; 2 FILE exists or cannot be written; 3 a ledger failed: no file is left.
+    Exit codes: 0 written; 2 FILE exists or cannot be written; 3 the store or a ledger failed: nothing is written.
 
     Example: stem-archiver ledger backup /mnt/other-disk/ledger-2026-11-28.jsonl.gz
     """
     import time
 
-    from archiver.app.ledger import back_up
+    from archiver.app.backup import back_up
 
-    loaded = settings_of(context)
     began = time.monotonic()
-    with ledger_of(loaded) as ledger, _refusals(file):
-        summary = back_up(ledger, file)
-    _print_rows(summary.rows)
-    _print_file(summary.rows, summary.size, summary.sha256)
-    typer.echo(f"the whole ledger backed up in {time.monotonic() - began:.1f} s: {file}")
+    loaded = settings_of(context, *(() if file else ("store.bucket",)))
+    with ledger_of(loaded) as ledger:
+        if file is None:
+            place, summary = _into_bucket(loaded, ledger)
+        else:
+            with _refusals(file):
+                place, summary = str(file), back_up(ledger, file)
+    _print_summary(summary)
+    what = "what is open of the ledger" if file is None else "the whole ledger"
+    typer.echo(f"{what} backed up in {time.monotonic() - began:.1f} s: {place}")
+
+
+def _into_bucket(loaded: Loaded, ledger: SqlLedger) -> tuple[str, BackupSummary]:
+    """Take a backup into the bucket; return where it lies, and what it is."""
+    import structlog
+
+    from archiver.app.backup import back_up_into_bucket
+    from archiver.core.errors import ArchiverError
+    from archiver.logs import configure
+
+    configure("error", "auto")
+    try:
+        taken = back_up_into_bucket(loaded.settings, ledger, structlog.get_logger("archiver"))
+    except ArchiverError as error:
+        fail(f"{error.code}: {error}", Exit.PAUSED, error.hint)
+    return f"s3://{loaded.settings.store.bucket}/{taken.key}", taken.summary
 
 
 def restore(
@@ -82,8 +110,8 @@ def restore(
     """
     import time
 
+    from archiver.app.backup import restore_ledger
     from archiver.app.clock import utc_now
-    from archiver.app.ledger import restore_ledger
     from archiver.commands.format import counted, span
 
     loaded = settings_of(context)
@@ -110,19 +138,15 @@ def _refusals(file: Path) -> Iterator[None]:
         )
 
 
-def _print_rows(rows: Mapping[str, int]) -> None:
-    for table, count in rows.items():
-        _print_table(table, count)
-
-
 def _print_table(table: str, rows: int) -> None:
     from archiver.commands.format import counted
 
     typer.echo(f"{table}: {counted(rows, 'row')}")
 
 
-def _print_file(rows: Mapping[str, int], size: int, sha256: str) -> None:
-    from archiver.commands.format import counted
-    from archiver.commands.format import size as shown
+def _print_summary(summary: BackupSummary) -> None:
+    from archiver.commands.format import counted, size
 
-    typer.echo(f"{counted(sum(rows.values()), 'row')}, {shown(size)}, SHA-256 {sha256}")
+    for table, count in summary.rows.items():
+        _print_table(table, count)
+    typer.echo(f"{counted(sum(summary.rows.values()), 'row')}, {size(summary.size)}, SHA-256 {summary.sha256}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final
 
@@ -89,3 +90,24 @@ def broken_key(prefix: str, task_id: TaskId, etag: str) -> str:
 def path_in(key: str, task_id: TaskId) -> str:
     """Return what follows the task's folder in a key, which stands beside its manifest; empty where it is not in it."""
     return key.rpartition(f"{task_id}/")[2]
+
+
+def backups_prefix(prefix: str) -> str:
+    """Return what the keys of all backups of the ledger begin with."""
+    return f"{prefix}{ARCHIVE_FOLDER}/ledger/"
+
+
+_BACKUP_TIME = "%Y-%m-%dT%H-%M-%SZ.jsonl.gz"
+
+
+def backup_key(prefix: str, at: datetime) -> str:
+    """Return the key of a backup of the ledger: their order is that of their times."""
+    return f"{backups_prefix(prefix)}{at.astimezone(UTC):{_BACKUP_TIME}}"
+
+
+def backup_time(prefix: str, key: str) -> datetime | None:
+    """Return when a backup under that key was taken; None where it is no such key."""
+    try:
+        return datetime.strptime(key.removeprefix(backups_prefix(prefix)), _BACKUP_TIME).replace(tzinfo=UTC)
+    except ValueError:
+        return None

@@ -1,1 +1,1 @@
-"""The tenth year: audio out of the archive again, by the manifests that stand in the bucket alone."""
+"""The tenth year: what keeps the archive whole when a disk burns, and brings audio out of it again."""

@@ -38,6 +38,7 @@ from archiver.settings.units import (
     parse_tables,
     show_bandwidth,
     show_duration,
+    show_interval,
     show_size,
 )
 
@@ -55,6 +56,7 @@ class Written:
 Duration = Annotated[
     timedelta, BeforeValidator(parse_duration), AfterValidator(rules.span_of_time), Written(show_duration)
 ]
+Interval = Annotated[timedelta, BeforeValidator(rules.interval), Written(show_interval)]
 Size = Annotated[int, BeforeValidator(parse_size), AfterValidator(rules.at_least_one), Written(show_size)]
 Rate = Annotated[
     int, BeforeValidator(parse_rate), AfterValidator(rules.at_least_one), Written(lambda rate: f"{show_size(rate)}/s")
@@ -226,6 +228,7 @@ class Ledger(Section):
     url: Annotated[str, AfterValidator(rules.ledger_url)] = Field(
         "sqlite:///ledger.db", examples=["sqlite:////var/lib/stem-archiver/ledger.db"], repr=False
     )
+    backup_every: Interval = timedelta(hours=1)
 
 
 class Schedule(Section):

@@ -15,6 +15,7 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 from pydantic import SecretStr
 
 from archiver.core.model import DEFAULT_ACCOUNT, account_name
+from archiver.settings.units import parse_interval
 
 SQLITE = "sqlite:///"
 LONGEST_SPAN = timedelta(days=3650)
@@ -34,6 +35,14 @@ def span_of_time(span: timedelta) -> timedelta:
     if span > LONGEST_SPAN:
         raise ValueError(f"must be {LONGEST_SPAN.days}d at most")
     return span
+
+
+def interval(value: object) -> timedelta:
+    """Read `off`, which is a span of zero, or a span of a minute or more."""
+    span = parse_interval(value)
+    if span and span < timedelta(minutes=1):
+        raise ValueError("must be 1m or more, or off")
+    return span_of_time(span) if span else span
 
 
 def at_least_one(number: int) -> int:

@@ -52,6 +52,16 @@ def show_duration(span: timedelta) -> str:
     return text + (f"{left.microseconds / 1000:g}ms" if left else "") or "0s"
 
 
+def parse_interval(value: object) -> timedelta:
+    """Read a span, or `off`, which is a span of zero; raise ValueError for anything else."""
+    return timedelta() if isinstance(value, str) and value.strip().lower() == "off" else parse_duration(value)
+
+
+def show_interval(span: timedelta) -> str:
+    """Write a span as `parse_interval` reads it."""
+    return show_duration(span) if span else "off"
+
+
 def parse_size(value: object) -> int:
     """Read `2GiB` (1024), `64KB` (1000), or a plain number of bytes; raise ValueError for anything else."""
     if isinstance(value, int) and not isinstance(value, bool):

@@ -65,6 +65,8 @@ class Sources:
     clock: Clock
     gaps: Callable[[], Collection[str]]
     """What the store was proven not to do."""
+    backup_age: Callable[[], float | None]
+    """Seconds since the last backup of the ledger; None where this process takes none."""
 
 
 class Metrics:
@@ -191,7 +193,16 @@ class _Gauges(Collector):
             "subject",
             dict.fromkeys(self._sources.gaps(), 1),
         )
+        yield from self._of_backups()
         yield from self._seen_in_ledger(now)
+
+    def _of_backups(self) -> Iterator[Metric]:
+        if (age := self._sources.backup_age()) is not None:
+            yield _one(
+                "backup_age_seconds",
+                "Since the ledger was last backed up into the bucket, or nothing had changed; none without backups",
+                age,
+            )
 
     def _seen_in_ledger(self, now: datetime) -> Iterator[Metric]:
         overview = self._ledger.look(now)

@@ -43,7 +43,7 @@ locals {
   # Each policy takes from these what it names.
   names      = { bucket = var.bucket, prefix = var.prefix, kms_key_arn = coalesce(var.kms_key_arn, "none") }
   encryption = jsondecode(file("${path.module}/encryption.json")).Rules[0]
-  lifecycle  = jsondecode(file("${path.module}/lifecycle.json")).Rules[0]
+  lifecycle  = jsondecode(templatefile("${path.module}/lifecycle.json", { prefix = var.prefix })).Rules
   retention  = jsondecode(file("${path.module}/object-lock.json")).Rule.DefaultRetention
   closed     = jsondecode(file("${path.module}/public-access-block.json"))
   policies = concat(
@@ -102,16 +102,41 @@ resource "aws_s3_bucket_policy" "stems" {
 resource "aws_s3_bucket_lifecycle_configuration" "stems" {
   bucket = aws_s3_bucket.stems.id
 
-  rule {
-    id     = local.lifecycle.ID
-    status = local.lifecycle.Status
+  dynamic "rule" {
+    for_each = local.lifecycle
 
-    filter {
-      prefix = local.lifecycle.Filter.Prefix
-    }
+    content {
+      id     = rule.value.ID
+      status = rule.value.Status
 
-    abort_incomplete_multipart_upload {
-      days_after_initiation = local.lifecycle.AbortIncompleteMultipartUpload.DaysAfterInitiation
+      filter {
+        prefix = rule.value.Filter.Prefix
+      }
+
+      dynamic "abort_incomplete_multipart_upload" {
+        for_each = try([rule.value.AbortIncompleteMultipartUpload], [])
+
+        content {
+          days_after_initiation = abort_incomplete_multipart_upload.value.DaysAfterInitiation
+        }
+      }
+
+      dynamic "expiration" {
+        for_each = try([rule.value.Expiration], [])
+
+        content {
+          days                         = try(expiration.value.Days, null)
+          expired_object_delete_marker = try(expiration.value.ExpiredObjectDeleteMarker, null)
+        }
+      }
+
+      dynamic "noncurrent_version_expiration" {
+        for_each = try([rule.value.NoncurrentVersionExpiration], [])
+
+        content {
+          noncurrent_days = noncurrent_version_expiration.value.NoncurrentDays
+        }
+      }
     }
   }
 }

@@ -21,7 +21,7 @@ from archiver.adapters.ledger import new_file
 from archiver.adapters.ledger.backups import write_backup
 from archiver.adapters.ledger.every_row import rows_of, tables_of
 from archiver.adapters.ledger.schema.migrate import HEAD
-from archiver.app.ledger import back_up, restore_ledger
+from archiver.app.backup import back_up, restore_ledger
 from archiver.core.backup import (
     BackupBroken,
     BackupReader,
@@ -36,6 +36,7 @@ from archiver.core.errors import LedgerFault
 from archiver.core.intake import Intake, Reject
 from archiver.core.model import Archived, Dependency, Stage
 from archiver.core.states import TaskState
+from archiver.demo.seaweed import S3Server
 from archiver.ports.runtime import Checkpoint, unobserved
 from tests import FIXTURES
 from tests.fixtures.ledgers import (
@@ -57,7 +58,7 @@ from tests.fixtures.ledgers import (
     tid,
 )
 from tests.fixtures.postgres import PostgresServer
-from tests.house import Ledger, ledger_at
+from tests.house import Ledger, command, ledger_at
 
 SCHEMAS = sorted((FIXTURES / "schemas").glob("*.sql"))
 
@@ -507,3 +508,39 @@ def test_a_full_disk_leaves_no_file_and_restores_nothing(full: str, tmp_path: Pa
     assert rows(new, "SELECT count(*) FROM tasks") == [(0,)]
     whole()
     assert _content(new) == _content(full)
+
+
+# ---------------------------------------------------------------- into the bucket
+
+
+def test_the_command_backs_what_is_open_up_into_the_bucket(
+    full: str, tmp_path: Path, s3_server: S3Server, bucket: str
+) -> None:
+    settings = tmp_path / "archiver.toml"
+    settings.write_text(
+        f'[ledger]\nurl = "{full}"\n[store]\nbucket = "{bucket}"\nprefix = "stems/"\nregion = "us-east-1"\n'
+        f'endpoint_url = "{s3_server.endpoint_url}"\naddressing_style = "path"\n'
+    )
+    env = {"AWS_ACCESS_KEY_ID": s3_server.access_key, "AWS_SECRET_ACCESS_KEY": s3_server.secret_key}
+    done = command("--config", str(settings), "ledger", "backup", env=env)
+    assert done.exit_code == 0, done.output
+    with closing(s3_server.client()) as client:
+        [found] = client.list_objects_v2(Bucket=bucket, Prefix="stems/_archive/")["Contents"]
+        data = client.get_object(Bucket=bucket, Key=found["Key"])["Body"].read()
+        summary = BackupReader([data]).check()
+        client.delete_object(Bucket=bucket, Key=found["Key"])
+        client.delete_object(Bucket=bucket, Key="stems/stem-archiver-probe")
+    assert summary.rows["tasks"] == 2499
+    assert f"s3://{bucket}/{found['Key']}" in done.output
+    assert f"SHA-256 {summary.sha256}" in done.output
+
+
+def test_the_command_tells_a_bucket_that_is_missing(full: str, tmp_path: Path, s3_server: S3Server) -> None:
+    settings = tmp_path / "archiver.toml"
+    settings.write_text(
+        f'[ledger]\nurl = "{full}"\n[store]\nbucket = "nowhere-at-all"\nregion = "us-east-1"\n'
+        f'endpoint_url = "{s3_server.endpoint_url}"\naddressing_style = "path"\n'
+    )
+    env = {"AWS_ACCESS_KEY_ID": s3_server.access_key, "AWS_SECRET_ACCESS_KEY": s3_server.secret_key}
+    done = command("--config", str(settings), "ledger", "backup", env=env)
+    assert (done.exit_code, "store.no_bucket" in done.stderr) == (3, True), done.output

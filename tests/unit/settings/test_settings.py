@@ -829,3 +829,23 @@ def test_settings_are_read_again_though_the_working_folder_is_deleted(
 
 def test_ledger_whose_path_this_locale_cannot_read_is_a_fault_with_the_way_out() -> None:
     assert "PYTHONUTF8" in fault_of({"ARCHIVER_LEDGER__URL": "sqlite:////srv/\udcd0/ledger.db"})
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("off", timedelta()),
+        (" OFF ", timedelta()),
+        ("0s", timedelta()),
+        ("90m", timedelta(minutes=90)),
+        ("1m", timedelta(minutes=1)),
+    ],
+)
+def test_interval_is_off_or_a_minute_at_least(text: str, read: timedelta) -> None:
+    assert Settings.model_validate({"ledger": {"backup_every": text}}).ledger.backup_every == read
+
+
+@pytest.mark.parametrize("text", ["59s", "-1h", "never", "9999999d", ""])
+def test_interval_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="backup_every"):
+        Settings.model_validate({"ledger": {"backup_every": text}})

@@ -89,6 +89,7 @@ class Behind:
                 clock_ahead=lambda: timedelta(seconds=-90),
                 clock=lambda: self.now,
                 gaps=lambda: ("replacement",),
+                backup_age=lambda: 77.5,
             )
         )
         return metrics
@@ -124,6 +125,7 @@ def test_gauges_show_what_the_service_and_its_ledger_say() -> None:
         "transfers_allowed{dependency=store}": 16,
         "oldest_transfer_seconds": 44.5,
         "clock_ahead_seconds": -90,
+        "backup_age_seconds": 77.5,
         "store_gaps{subject=replacement}": 1,
         "ledger_up": 1,
         **{f"tasks{{state={state}}}": {"archived": 7, "lost": 1}.get(state, 0) for state in TaskState},
