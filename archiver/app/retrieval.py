@@ -10,6 +10,7 @@ from pathlib import Path
 from archiver.adapters.object_store.buffers import BufferBudget
 from archiver.app.adapters import open_store, throttle_of
 from archiver.app.machine import THIS_MACHINE, Machine
+from archiver.core.errors import SettingsFault
 from archiver.core.model import TaskId
 from archiver.ports.runtime import EventLog
 from archiver.ports.transfer import Received, uncounted
@@ -50,11 +51,15 @@ def opened(
 def retrieval(
     settings: Settings, fetching: Fetching, into: Path, selection: Selection, *, filter_: Filter | None = None
 ) -> Iterator[Retrieval]:
-    """Open the directory `into`, and be ready to write there; raises OSError. With a filter the whole archive is meant.
+    """Open the directory `into`, to be written to; raises SettingsFault. With a filter the whole archive is meant.
 
     At most `download.concurrency` files come at a time.
     """
-    with Folder.at(into) as root:
+    try:
+        opened_root = Folder.at(into)
+    except OSError as error:
+        raise SettingsFault(f"{into} cannot be used as a directory: {error.strerror}") from None
+    with opened_root as root:
         yield Retrieval(
             fetching,
             settings.store.prefix,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -141,6 +143,24 @@ def test_what_stays_wrong_with_one_object_is_named_and_the_others_come(
     assert (done.exit_code, f"{said}  {TASK}/vocal.mp3" in done.stderr) == (code, True), done.output
     assert (setting.has("vocal.mp3"), setting.has("drums.mp3")) == (None, STEMS["drums"])
     assert not any(name.endswith(".part") for name in setting.names())
+
+
+def test_a_signal_ends_it_and_leaves_nothing_unfinished(setting: Setting) -> None:
+    def interrupt(exchange: Exchange) -> Reply:
+        os.kill(os.getpid(), signal.SIGINT)
+        return replace(exchange.forward(), drip=0.01)
+
+    setting.proxy.on("GetObject", interrupt, key="vocal.mp3")
+    done = setting.get()
+    assert (done.exit_code, "run it again" in done.stderr) == (130, True), done.output
+    assert not any(name.endswith((".part", "vocal.mp3")) for name in setting.names())
+    assert setting.get().exit_code == 0
+
+
+def test_a_directory_that_cannot_be_made_is_told(setting: Setting) -> None:
+    setting.into.write_bytes(b"a file")
+    done = setting.get()
+    assert (done.exit_code, str(setting.into) in done.stderr) == (2, True), done.output
 
 
 def test_a_store_that_is_not_there_ends_with_3_and_says_so(setting: Setting) -> None:

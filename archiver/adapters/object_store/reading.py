@@ -170,7 +170,8 @@ class ReadCalls:
             answer.close()
         said = self.calls.head(key, bare=True)
         self.calls.quick.learn("HeadObject", key)
-        return _head(said["ResponseMetadata"]["HTTPHeaders"], said["ContentLength"])
+        fields = said["ResponseMetadata"]["HTTPHeaders"]
+        return _head(fields, _number(fields.get("content-length")))
 
     def page(self, prefix: str, *, delimiter: str = "", after: str = "", token: str = "") -> Page:
         """ListObjectsV2: the page that `token` names, or else the first one behind `after`."""
@@ -286,8 +287,13 @@ def _page(answer: Incoming) -> Page:
     return reader.page()
 
 
+_OF_EVERY_PAGE = frozenset({"IsTruncated", "Name", "KeyCount"})
+
+
 def _page_of(said: Answer) -> Page:
-    """Return a page as boto3 read it."""
+    """Return a page as boto3 read it, which reads any page of the web as a listing of nothing."""
+    if not _OF_EVERY_PAGE & said.keys():
+        raise StoreStranger("ListObjectsV2: no answer of S3")
     page = Page(token=said.get("NextContinuationToken", "") if said.get("IsTruncated") else "")
     for each in said.get("Contents", ()):
         etag = str(each.get("ETag", "")).strip('"')

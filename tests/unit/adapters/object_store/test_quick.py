@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -19,6 +19,9 @@ from archiver.adapters.object_store.calls import Labels, ObjectOptions, S3Calls
 from archiver.adapters.object_store.checksums import CRC32
 from archiver.adapters.object_store.content import Content
 from archiver.adapters.object_store.memory_file import file_over
+from archiver.adapters.object_store.quick import OPERATIONS
+from archiver.adapters.object_store.reading import ReadCalls
+from archiver.core.errors import ArchiverError
 from tests.house import s3_client
 
 if TYPE_CHECKING:
@@ -71,6 +74,59 @@ def put(calls: S3Calls, **more: Any) -> None:  # noqa: ANN401 - a condition
 def part(calls: S3Calls) -> None:
     assert CONTENT.data is not None
     calls.part(KEY, "upload/1==", 7, CONTENT.data, CRC32.over(CONTENT.data))
+
+
+def get(calls: S3Calls) -> None:
+    ReadCalls(calls).open(KEY, offset=7, etag="e").close()
+
+
+def ask_head(calls: S3Calls) -> None:
+    ReadCalls(calls).head(KEY)
+
+
+def list_page(calls: S3Calls) -> None:
+    ReadCalls(calls).page("a/ b+", delimiter="/", after="ä=&")
+
+
+READS: dict[str, tuple[str, Mapping[str, str], str]] = {
+    "GetObject": (quote(KEY, safe="/~"), {"Range": "bytes=7-", "If-Match": '"e"'}, ""),
+    "HeadObject": (quote(KEY, safe="/~"), {"x-amz-checksum-mode": "ENABLED"}, ""),
+    "ListObjectsV2": (
+        "",
+        {},
+        "?delimiter=%2F&encoding-type=url&list-type=2&max-keys=1000&prefix=a%2F%20b%2B&start-after=%C3%A4%3D%26",
+    ),
+}
+"""What each asks for: path, fields, query."""
+
+
+@pytest.mark.parametrize("token", [None, "session/token=="])
+@pytest.mark.parametrize(
+    ("operation", "send"), [("GetObject", get), ("HeadObject", ask_head), ("ListObjectsV2", list_page)]
+)
+@pytest.mark.parametrize(
+    ("endpoint", "style"),
+    [(None, "virtual"), ("http://127.0.0.1:9", "path"), ("https://s3.example:8443/below", "virtual")],
+)
+def test_quick_read_has_the_fields_and_the_signature_of_boto3(
+    endpoint: str | None, style: str, operation: str, send: Callable[[S3Calls], None], token: str | None
+) -> None:
+    client = s3_client(endpoint_url=endpoint, region="eu-west-1", addressing_style=style, session=session(token))
+    nowhere = Nowhere(client)
+    path, headers, query = READS[operation]
+    with closing(S3Calls.of(client, "stems", NOTHING)) as calls:
+        for _ in range(20):
+            calls.quick._routes.clear()
+            with suppress(ArchiverError):  # what the answer means is none of this
+                send(calls)
+            calls.quick.learn(operation, KEY)  # the answer was none that may be learned from
+            ours = fields_of(
+                calls.quick._signed_head(OPERATIONS[operation], calls.quick._routes[operation], path + query, headers)
+            )
+            boto3s = {name: value for name, value in nowhere.fields.items() if name not in OF_A_TRY}
+            if ours["x-amz-date"] == boto3s["x-amz-date"]:
+                break
+    assert {name: ours[name] for name in set(ours) - OF_A_CONNECTION} == boto3s
 
 
 def fields_of(head: bytes) -> Fields:
