@@ -127,6 +127,9 @@ def resolve(
     return Later(again, f"still pending, with an error: {_blame(record)}" if faulty else "the provider is not ready")
 
 
+_NOTHING_FOUND = (
+    "no notes were found: the provider is done, and an empty result is an answer of this kind; nothing is lost"
+)
 _EMPTY = "the provider reports success but lists no audio"
 
 
@@ -135,7 +138,7 @@ def _fruitless(claim: Claim, record: RecordInfo, sure: datetime, policy: Policy)
     is_old, same_for = sure - (claim.first_asked_at or sure) > policy.missing_after, said_for(claim, record, sure)
     if record.phase is Phase.DONE:
         if KINDS[record.kind].empty_is_answer:
-            return "the provider is done, and has made nothing of it: an answer that this kind may give"
+            return _NOTHING_FOUND
         return _EMPTY if is_old or same_for >= EMPTY_FOR else ""
     if record.error_code or record.error_message:
         return _blame(record) if is_old or same_for >= SAME_ERROR_FOR else ""

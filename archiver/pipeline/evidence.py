@@ -47,10 +47,13 @@ class Evidence:
         known = self._answered.get(account)
         return None if known is None else known[0]
 
-    def just_answered(self, account: AccountName) -> bool:
-        """Return whether it answered about an id a moment ago."""
-        _, at = self._answered.get(account, (None, LONG_AGO))
-        return timedelta() <= self._clock() - at <= JUST_NOW
+    def just_answered(self, account: AccountName, *, besides: TaskId) -> bool:
+        """Return whether the last that it answered about was another id, and a moment ago.
+
+        An answer about the id itself proves nothing of what came after it: its next question may have been refused.
+        """
+        of, at = self._answered.get(account, (None, LONG_AGO))
+        return of != besides and timedelta() <= self._clock() - at <= JUST_NOW
 
     def find_out(self, what: object, probe: Callable[[], bool]) -> bool:
         """Return what `probe` does, or did for another who asked the same meanwhile."""

@@ -51,7 +51,7 @@ class Listing:
         self._label: str | None = None
         self._facts: Facts | None = None
         self.claim = claim
-        self.neutral = NeutralProbe(context, claim.account)
+        self.neutral = NeutralProbe(context, claim.account, claim.task_id)
         self.rows: dict[StemName, StemRow] = {row.name: row for row in claim.stems}
         self.failed_at: Subject | None = None
         """What failed this attempt by being busy or out of reach, if anything did."""

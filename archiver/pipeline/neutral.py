@@ -8,17 +8,18 @@ from functools import partial
 from archiver.core.errors import ArchiverError, NoCredit, Verdict
 from archiver.core.keys import probe_key
 from archiver.core.misses import RouteMoved
-from archiver.core.model import AccountName, Dependency, Paused
+from archiver.core.model import AccountName, Dependency, Paused, TaskId
 from archiver.pipeline.context import TaskContext
 
 
 class NeutralProbe:
-    """The neutral probes for one account."""
+    """The neutral probes for one task, of one account."""
 
-    def __init__(self, context: TaskContext, account: AccountName) -> None:
+    def __init__(self, context: TaskContext, account: AccountName, of: TaskId) -> None:
         self._out = context.outside
         self._prefix = context.prefix
         self._account = account
+        self._of = of
 
     def blames(self, error: ArchiverError) -> bool:
         """Return whether the refusal is about this task alone: what refused it works for all else."""
@@ -37,7 +38,7 @@ class NeutralProbe:
         if known and evidence.last(self._account) is None:
             return False
         probe = partial(self._provider_works, least)
-        if not least and evidence.just_answered(self._account):
+        if not least and evidence.just_answered(self._account, besides=self._of):
             return True
         return evidence.find_out((self._account, least), probe)
 

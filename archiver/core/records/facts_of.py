@@ -15,15 +15,15 @@ _ID: Final = re.compile(r"[A-Za-z0-9_-]{4,128}")
 _OF_TASK: Final = re.compile(r"(?i)task_?id$")
 
 
-def facts_of(data: Mapping[str, object], row: Kind, tracks: tuple[Track, ...] = ()) -> Facts:
-    """Return the facts of a record of this kind; never raises."""
+def facts_of(data: Mapping[str, object], row: Kind, tracks: tuple[Track, ...] = (), of_texts: str = "") -> Facts:
+    """Return the facts of a record of this kind, whose texts have that title; never raises."""
     parents = tuple({parent.id: parent for parent in _parents(data, row)}.values())
     if not tracks and "title" not in data and "model" not in data and "param" not in data:
-        return Facts(parents=parents)
+        return Facts(title=of_texts, parents=parents)
     first = tracks[0] if tracks else Track("")
     title = first_of(data, "title") or first_of(object_at(data, "param"), "title")
     return Facts(
-        title=first.title or scrub(text_of(title)),
+        title=first.title or scrub(text_of(title)) or of_texts,
         tags=first.tags,
         model=first.model or scrub(text_of(data.get("model"))),
         duration=first.duration,

@@ -60,14 +60,14 @@ def record_in(document: str, kind: KindName = KindName.SEPARATION) -> RecordInfo
 
 
 def _separation(data: Mapping[str, object], row: Kind, phase: Phase) -> _Read:
-    audio, left_out = audio_of(data)
+    audio, left_out = audio_of(data, beside=phase is Phase.DONE)
     return named(audio, awaited=_awaited(phase)), tuple(left_out), facts_of(data, row)
 
 
 def _results(data: Mapping[str, object], row: Kind, phase: Phase) -> _Read:
     results = results_of(data, row)
     stems = named([*results.items.values()], awaited=_awaited(phase))
-    return stems, tuple(results.left_out.values()), facts_of(data, row, tuple(results.tracks.values()))
+    return stems, tuple(results.left_out.values()), facts_of(data, row, tuple(results.tracks.values()), results.title)
 
 
 def _awaited(phase: Phase) -> Collection[str]:

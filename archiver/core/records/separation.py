@@ -19,7 +19,7 @@ from archiver.core.records.fields import duration_of, first_of, id_of, object_of
 from archiver.core.records.items import Item
 from archiver.core.records.left_out import LeftOut
 from archiver.core.records.names import field_name, joined, slug_of, words_of
-from archiver.core.records.others import Rules, address_of, others_in, what_else
+from archiver.core.records.others import Rules, address_of, inputs_and, others_in, what_else
 from archiver.core.text import shown_url
 
 FLAT_STEMS: Final = (
@@ -42,26 +42,37 @@ FLAT_STEMS: Final = (
 """The names that belong to documented fields of `response` (provider's docs); `origin` is the source mix."""
 
 RULES: Final = Rules(known=FLAT_STEMS)
+_BESIDE: Final = Rules(known=FLAT_STEMS, inputs=inputs_and())
+"""What stands beside the result may be a message, too."""
+_RESULTS: Final = ("response", "vocal_separation_info", "vocal_removal_info")
 _CALLBACK = re.compile(r"(?:^|_)(?:call_?back|web_?hook)$")
 _PLACEHOLDER = re.compile(r"https?://[^/?]*/?")
 _SHORTEST_ID: Final = 16
 _AUDIO_KEYS: Final = ("audio", "")
 
 
-def audio_of(data: Mapping[str, object], rules: Rules = RULES) -> tuple[list[Item], list[LeftOut]]:
-    """Return the union of all that `data` names, documented fields first, and what of it is no audio by its name."""
+def audio_of(
+    data: Mapping[str, object], rules: Rules = RULES, *, beside: bool = False
+) -> tuple[list[Item], list[LeftOut]]:
+    """Return the union of all that `data` names, documented fields first, and what of it is no audio by its name.
+
+    `beside`: also of what stands beside the result.
+    """
     flat: dict[tuple[str, str], Item] = {}
     items: dict[str, Item] = {}
     others: dict[object, Item] = {}
     left_out: dict[LeftOut, None] = {}
     answers = [*filter(None, _answers(data))]
+    places = [(answer, rules) for answer in answers]
+    if beside:
+        places.append(({key: value for key, value in data.items() if words_of(key) not in _RESULTS}, _BESIDE))
     for answer in answers:
         for audio in _flat_audio(answer):
             flat.setdefault((audio.name, audio.url), audio)
         for audio in _origin_audio(answer):
             items.setdefault(audio.url, audio)
     taken = {audio.url for audio in (*flat.values(), *items.values())}
-    for found in chain.from_iterable(others_in(answer, taken=taken, rules=rules) for answer in answers):
+    for found in chain.from_iterable(others_in(place, taken=taken, rules=its) for place, its in places):
         if isinstance(found, Item):
             others.setdefault(found.identity, found)
         else:
@@ -71,7 +82,7 @@ def audio_of(data: Mapping[str, object], rules: Rules = RULES) -> tuple[list[Ite
 
 
 def _answers(data: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
-    """Yield the objects that may list audio: the record's `response`, and what callbacks call it."""
+    """Yield the objects that list audio as it is documented: the record's `response`, and what callbacks call it."""
     response = object_of(data.get("response"))
     yield response
     for outer in (data, response):

@@ -102,7 +102,7 @@ def test_finished_record_without_files_fails_once_it_has_been_so_for_half_an_hou
 def test_finished_record_without_files_where_that_is_an_answer_ends_at_once_and_says_so() -> None:
     ended = plan.resolve(claim(), answer(kind=KindName.MIDI), NOW, POLICY, EVEN)
     assert isinstance(ended, Failed)
-    assert "an answer that this kind may give" in ended.reason
+    assert "no notes were found" in ended.reason
 
 
 def test_running_record_with_an_error_fails_at_a_second_look_some_minutes_later() -> None:

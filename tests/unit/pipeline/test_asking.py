@@ -10,17 +10,29 @@ from datetime import timedelta
 
 import pytest
 
-from archiver.core.errors import ApiBusy, LinkSpent, OriginBusy
+from archiver.core.errors import ApiBusy, KeyRefused, LinkSpent, OriginBusy
 from archiver.core.intake import Intake
 from archiver.core.keys import Names
 from archiver.core.misses import RouteMoved
-from archiver.core.model import Archived, Later, Lost, Missing, Phase, Policy, RecordInfo, StemName, TaskId
+from archiver.core.model import (
+    Archived,
+    Dependency,
+    Later,
+    Lost,
+    Missing,
+    Paused,
+    Phase,
+    Policy,
+    RecordInfo,
+    StemName,
+    TaskId,
+)
 from archiver.core.records.kinds.names import AUTO, KindName
 from archiver.core.said import Said
 from tests.fakes.calls import unnoticed
 from tests.fakes.downloader import Audio
 from tests.fakes.time import NOW as START
-from tests.fixtures.ledgers import accept, retry
+from tests.fixtures.ledgers import accept, pauses, retry
 from tests.worlds.path import TASK, Path, path_in
 
 ID, BYTES = TaskId(TASK), b"vocal" * 9000
@@ -252,3 +264,26 @@ def test_tags_and_model_of_a_record_stand_in_the_metadata_whether_it_was_just_re
     assert len(world.api.fetched) == 1
     found = [each for key, each in world.store.metadata.items() if key.endswith(".mp3")]
     assert [(each["title"], each["tags"], each["model"]) for each in found] == 2 * [("T", "pop", "V5")]
+
+
+@pytest.mark.parametrize("refused", [KindName.JOBS, KindName.MUSIC])
+def test_key_that_is_refused_in_the_middle_of_a_round_pauses_the_account_and_blames_no_task(
+    world: Path, refused: KindName
+) -> None:
+    def revoke(call: str, *_: object) -> None:
+        if call == "fetch" and len(world.api.fetched) == AUTO.index(refused):
+            world.api.trouble = KeyRefused("401")
+
+    world.api.before = revoke
+    outcome = world.go()
+    assert isinstance(outcome, Paused)
+    assert (outcome.dependency, world.task.attempts, world.task.reason) == (Dependency.PROVIDER, 0, "")
+
+
+def test_id_that_is_refused_in_the_middle_of_a_round_while_the_key_is_good_waits_alone(world: Path) -> None:
+    world.api.kinds[ID] = KindName.JOBS
+    world.api.records[ID] = [KeyRefused("401")]
+    outcome = world.go()
+    assert isinstance(outcome, Later)
+    assert outcome.fault
+    assert pauses(world.ledger) == ()

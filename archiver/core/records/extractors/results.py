@@ -50,6 +50,8 @@ class Results:
     left_out: dict[tuple[str, str], LeftOut] = field(default_factory=dict)
     """By its address and what it is: a payload may stand twice in a record."""
     tracks: dict[str, Track] = field(default_factory=dict)
+    title: str = ""
+    """Of its texts."""
     taken: set[str] = field(default_factory=set)
 
     def add(self, finds: Finds) -> None:
@@ -59,6 +61,7 @@ class Results:
                 self.items.setdefault(item.identity, item)
         for left in finds.left_out:
             self.left_out.setdefault((left.url, left.kind), left)
+        self.title = self.title or finds.title
         for track in finds.tracks:
             self.tracks.setdefault(track.id, track)
         self.taken |= {item.url for item in finds.items if item.url} | finds.taken

@@ -38,6 +38,8 @@ class Finds:
     tracks: tuple[Track, ...] = ()
     taken: frozenset[str] = field(default_factory=frozenset)
     """Addresses that need no other look, beside those of `items`."""
+    title: str = ""
+    """Scrubbed."""
 
 
 Shape = Callable[[Value], Finds | None]

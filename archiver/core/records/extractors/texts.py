@@ -10,6 +10,7 @@ from archiver.core.records.fields import text_of
 from archiver.core.records.items import Item
 from archiver.core.records.kinds.names import Media
 from archiver.core.records.others import MOST
+from archiver.core.text import scrub
 
 _OF_LYRICS: Final = ("data", "lyrics_data", "lyrics")
 
@@ -35,11 +36,13 @@ def texts_in(value: Value) -> Finds | None:
     found = [(at, entry) for at, entry in objects_in(value)[:MOST] if text_of(entry.get("text")).strip()]
     if not found:
         return None
+    titles = (scrub(text_of(entry.get("title"))) for _, entry in found)
     return Finds(
-        tuple(
+        title=next(filter(None, titles), ""),
+        items=tuple(
             _written(f"lyrics-{at + 1:02}", "txt", text_as_kept(text_of(entry["text"])), f"{value.field_of(at)}.text")
             for at, entry in found
-        )
+        ),
     )
 
 

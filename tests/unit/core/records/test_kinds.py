@@ -319,3 +319,20 @@ def test_result_is_bounded_however_large_or_deep_it_is_and_what_is_beyond_is_nam
     assert len(record.left_out) <= 2000
     if len(record.stems) == 201:
         assert record.stems[-1].not_taken
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        (
+            KindName.LYRICS,
+            {"status": "SUCCESS", "response": {"data": [{"text": "la", "title": "Song"}, {"text": "lo"}]}},
+        ),
+        (
+            KindName.JOBS,
+            {"state": "success", "response": {"resultObject": {"lyricsData": [{"text": "l", "title": "Song"}]}}},
+        ),
+    ],
+)
+def test_title_of_lyrics_is_the_tasks(kind: KindName, data: Mapping[str, object]) -> None:
+    assert record_of(data, kind).facts.title == "Song"

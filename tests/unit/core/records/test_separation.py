@@ -310,3 +310,33 @@ def test_further_url_of_an_item_is_listed_and_marked() -> None:
         ("choir", "originData[0]", True),
         ("choir_wav", "originData[0].wav_url", False),
     ]
+
+
+BESIDE = {
+    "drumsUrl": "https://a.test/d.mp3",
+    "files": [{"url": "https://a.test/f.mp3"}],
+    "bassUrl": "/bass.mp3",
+    "vocalUrl": "https://a.test/v.mp3",
+    "callbackUrl": "https://mine.test/c",
+    "param": json.dumps({"audioUrl": "https://mine.test/in.mp3"}),
+    "input": {"audioUrl": "https://mine.test/in.mp3"},
+    "errorMessage": "https://help.test/",
+    "model": "V4.5",
+}
+
+
+def test_address_beside_the_result_of_a_finished_task_is_taken_or_named_and_inputs_are_not() -> None:
+    data = {"successFlag": "SUCCESS", "response": {"vocalUrl": "https://a.test/v.mp3"}, **BESIDE}
+    record = record_of(data)
+    assert [(stem.name, stem.url or stem.not_taken) for stem in record.stems] == [
+        ("vocal", "https://a.test/v.mp3"),
+        ("drums", "https://a.test/d.mp3"),
+        ("stem", "https://a.test/f.mp3"),
+        ("bass", "a URL that names no host: /bass.mp3"),
+    ]
+    assert record.left_out == ()
+
+
+@pytest.mark.parametrize("flag", ["PENDING", "CREATE_TASK_FAILED"])
+def test_address_beside_the_result_of_a_task_that_is_not_finished_counts_for_nothing(flag: str) -> None:
+    assert record_of({"successFlag": flag, "response": None, **BESIDE}).stems == ()
