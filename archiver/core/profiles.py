@@ -1,6 +1,7 @@
 """Profiles: how each provider of S3 wants to be spoken to, and what is written about it. Pure.
 
-A profile is a default for addressing, signing and region. Over guarantees the proof alone decides.
+A profile is a default for addressing, signing and region. Over guarantees, and over the kind of uploads in parts, the
+proof alone decides.
 """
 
 from __future__ import annotations
@@ -12,8 +13,6 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Literal
 from urllib.parse import urlsplit
-
-from archiver.core.capabilities import Multipart
 
 Addressing = Literal["auto", "path", "virtual"]
 
@@ -43,8 +42,6 @@ class Profile:
     """True where each body is to be signed, though its checksum is."""
     region: str | None = None
     """The region where neither settings, environment nor the host name one; None leaves it to boto3."""
-    multipart: Multipart = Multipart.CRC32
-    """The kind of upload in parts that is said to work."""
     equal_parts: bool = False
     """True where all parts but the last must be of one size; ours always are."""
     most_parts: int = MOST_PARTS
@@ -89,7 +86,6 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
             hosts=r"[0-9a-f]{32}(?:\.(?:eu|fedramp))?\.r2\.cloudflarestorage\.com",
             signs_payload=True,
             region="auto",
-            multipart=Multipart.CRC64NVME,
             equal_parts=True,
             works="create-only and If-Match on objects and on uploads in parts",
             degraded="no CRC-32 of a whole upload: CRC-64/NVME takes its place",
@@ -103,18 +99,17 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
             hosts=r"s3\.(?P<region>[a-z]{2}-[a-z]+-[0-9]{3})\.backblazeb2\.com",
             addressing="path",
             signs_payload=True,
-            multipart=Multipart.PLAIN,
-            degraded=f"If-None-Match was answered by NotImplemented in 2025 and 2026; {_REFUSED}; {_READ_BACK}",
-            sources=("https://www.backblaze.com/docs/cloud-storage-s3-compatible-api", _SIGNING),
+            degraded=f"If-None-Match and If-Match were answered by NotImplemented in 2026; {_REFUSED}; {_READ_BACK}, "
+            "unless a checksum of the whole is taken",
+            sources=("https://github.com/sathinduga/obsidian-s3-sync-and-backup/pull/84", _SIGNING),
         ),
         "minio": Profile(
             addressing="path",
             region="us-east-1",
-            multipart=Multipart.CRC64NVME,
             works="create-only on objects",
             degraded="a CRC-32 of a whole upload ends in InvalidPart: another kind takes its place; "
             "open uploads are listed by exact key only, and no lifecycle rule clears them",
-            sources=("https://github.com/minio/minio/issues/20944",),
+            sources=("https://github.com/minio/minio/issues/20346", "https://github.com/minio/minio/issues/20944"),
         ),
         "ceph": Profile(
             addressing="path",
@@ -129,10 +124,12 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
         "gcs": Profile(
             hosts=r"storage\.googleapis\.com",
             region="auto",
-            multipart=Multipart.PLAIN,
-            degraded=f"conditions are x-goog-if-generation-match, not If-None-Match; {_REFUSED}; no checksums of S3: "
-            "small files are proven by ETag, large ones read back",
-            sources=("https://cloud.google.com/storage/docs/interoperability",),
+            degraded=f"a write's conditions are x-goog-if-generation-match, not If-None-Match or If-Match; {_REFUSED}; "
+            "no checksums of S3: small files are proven by ETag, large ones read back",
+            sources=(
+                "https://cloud.google.com/storage/docs/request-preconditions",
+                "https://github.com/earth-mover/icechunk/issues/533",
+            ),
         ),
         "wasabi": Profile(
             hosts=r"s3(?:\.(?P<region>[a-z]{2}-[a-z]+-[0-9]))?\.wasabisys\.com",
@@ -159,15 +156,19 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
             hosts=r"s3\.(?P<region>[a-z]{2}-[a-z]{3})\.scw\.cloud",
             signs_payload=True,
             most_parts=1000,
-            works="create-only and If-Match on objects",
-            degraded="create-only on uploads in parts is not written about; 1000 parts at most",
-            sources=("https://www.scaleway.com/en/docs/storage/object/api-cli/multipart-uploads/", _SIGNING),
+            works="create-only and If-Match on objects and on uploads in parts (since July 2026)",
+            degraded="1000 parts at most; checksums are not written about",
+            sources=(
+                "https://www.scaleway.com/en/docs/object-storage/api-cli/using-conditional-writes/",
+                "https://www.scaleway.com/en/docs/storage/object/api-cli/multipart-uploads/",
+                _SIGNING,
+            ),
         ),
         "ovh": Profile(
             hosts=r"s3\.(?P<region>[a-z]+(?:-[a-z]+)*)\.(?:io\.|perf\.)?cloud\.ovh\.(?:net|us)",
-            works="create-only on objects and on uploads in parts, If-Match",
+            works="create-only and If-Match on objects and on uploads in parts (since June 2026)",
             degraded="checksums are not written about",
-            sources=("https://help.ovhcloud.com/csm/en-public-cloud-storage-s3-compliancy",),
+            sources=("https://docs.ovhcloud.com/en/guides/storage-and-backup/object-storage/s3-conditional-writes",),
         ),
         "storj": Profile(
             hosts=r"gateway(?:\.[a-z0-9]+)?\.storjshare\.io",
@@ -181,8 +182,9 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
             addressing="virtual",
             signs_payload=True,
             region="auto",
-            works="If-Match, and other conditions",
-            degraded="an older page asks for a header of its own beside conditions, which is not sent",
+            works="create-only and If-Match on objects",
+            degraded="create-only on uploads in parts is not written about; an older page asks for a header of its own "
+            "beside conditions, which is not sent",
             sources=("https://www.tigrisdata.com/docs/objects/conditionals/", _SIGNING),
         ),
         "oci": Profile(
@@ -195,10 +197,12 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
         "oss": Profile(
             hosts=r"(?:s3\.)?(?P<region>oss-[a-z]+(?:-[a-z0-9]+)*)(?<!-internal)(?:-internal)?\.aliyuncs\.com",
             addressing="virtual",
-            multipart=Multipart.PLAIN,
             degraded=f"If-None-Match and If-Match are answered by NotImplemented; {_REFUSED}; a bucket in the path is "
             "refused",
-            sources=("https://www.alibabacloud.com/help/en/oss/developer-reference/compatibility-with-amazon-s3",),
+            sources=(
+                "https://github.com/tobi/walgit/issues/67",
+                "https://github.com/cybertec-postgresql/pg_hardstorage/issues/52",
+            ),
         ),
         "seaweedfs": Profile(
             addressing="path",

@@ -17,7 +17,7 @@ from functools import cache, lru_cache
 
 import pytest
 
-from archiver.core.capabilities import Capabilities, CreateOnly, Listing
+from archiver.core.capabilities import Capabilities, CreateOnly, Listing, Multipart
 from archiver.core.errors import BodyEmpty, BodyLong, BodyShort, KeyTaken
 from archiver.core.keys import object_key
 from archiver.core.model import StemName, StoredObject, TaskId
@@ -55,6 +55,8 @@ class Rig:
     """True where of several writers at one time the store itself lets one through."""
 
     keeps_metadata: bool = True
+    shows_halves: bool = False
+    """True where an object is shown while it is being written, as far as that has come."""
 
     @property
     def keeps_parts(self) -> bool:
@@ -80,7 +82,7 @@ def fake_rig() -> Iterator[Rig]:
     )
 
 
-NOT_ATOMIC = {"swift", "rclone"}
+NOT_ATOMIC = {"swift", "rclone", "s3rver", "nanio"}
 """Servers that were seen to take two writes under If-None-Match at one time (tests/integration/STORES.md)."""
 
 
@@ -107,7 +109,8 @@ def real_rig(name: str, server: S3Server, bucket: str, known: Capabilities) -> I
         budget, sizes = BufferBudget(64 * MIB), {"single_max": SINGLE, "part": PART}
         with closing(s3_store(client, bucket, buffers=budget, known=known, demand=demand, **sizes)) as store:
             rig = Rig(store, read, open_uploads, labels, budget=budget, known=known, demand=demand)
-            yield replace(rig, is_atomic=name not in NOT_ATOMIC, keeps_metadata=name != "localbucket")
+            rig = replace(rig, is_atomic=name not in NOT_ATOMIC, keeps_metadata=name != "localbucket")
+            yield replace(rig, shows_halves=name == "s3rver")
 
 
 EACH = [
@@ -243,9 +246,17 @@ def test_put_over_a_different_object_is_refused_and_leaves_it(rig: Rig, size: in
 
 @pytest.mark.parametrize("size", [SINGLE, PART + 1])
 def test_concurrent_puts_of_equal_bytes_all_succeed(rig: Rig, size: int) -> None:
+    def put(_: int) -> str:
+        try:
+            return rig.put("a.mp3", noise(size))
+        except KeyTaken:
+            if rig.shows_halves:  # another writer's half is taken for somebody else's object
+                return ""
+            raise
+
     with ThreadPoolExecutor(6) as pool:
-        etags = list(pool.map(lambda _: rig.put("a.mp3", noise(size)), range(6)))
-    assert len(set(etags)) == 1
+        etags = list(pool.map(put, range(6)))
+    assert len(set(etags) - {""}) == 1
     assert rig.read("a.mp3") == noise(size)
     assert rig.nothing_left()
 
@@ -309,6 +320,8 @@ def test_concurrent_documents_end_with_one_of_them_whole(rig: Rig) -> None:
 
 
 def test_abort_of_an_upload_that_is_gone_is_success(rig: Rig) -> None:
+    if rig.known.multipart is Multipart.NONE:
+        pytest.skip("a store that aborts nothing is never begun an upload at")
     rig.store.abort("a.mp3", "0123456789abcdef0123456789abcdef01234567_0123456789abcdef0123456789abcdef")
 
 

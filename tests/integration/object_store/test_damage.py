@@ -151,6 +151,7 @@ def test_nothing_wrong_is_called_right_and_nothing_foreign_overwritten(
     assert not bench.unsaid()
     in_parts = mode.startswith(("flip-part", "drop-complete"))
     moot = in_parts and bench.known.large_as_one(bench.demand)  # all goes in one request
+    moot = moot or (name == "s3rver" and mode in {"invalid-part", "exact-list"})  # it aborts none, so none is begun
     assert (hits() > 0) != moot
     if mode.startswith("drop-"):
         assert not any(said.values())

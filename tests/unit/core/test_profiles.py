@@ -99,15 +99,15 @@ def test_profiles_are_frozen_named_by_the_setting_and_each_has_its_source() -> N
 
 
 def defaults() -> Iterator[str]:
-    yield "| `store.provider` | found by its host | addressing | bodies signed | region | upload in parts |"
+    yield "| `store.provider` | found by its host | addressing | bodies signed | region | parts |"
     yield "|---|---|---|---|---|---|"
     for name, each in PROFILES.items():
         region = "that of the host" if "region" in each.hosts else ""
         region = ", else ".join(part for part in (region, each.region or "") if part) or "boto3's own"
-        parts = [each.multipart.value, *(["equal parts"] if each.equal_parts else [])]
-        parts += [f"{each.most_parts} parts at most"] if each.most_parts != MOST_PARTS else []
+        parts = ["all but the last equal"] if each.equal_parts else []
+        parts += [f"{each.most_parts} at most"] if each.most_parts != MOST_PARTS else []
         signed, found = ("yes" if yes else "no" for yes in (each.signs_payload, each.hosts or name == "aws"))
-        yield f"| {name} | {found} | {each.addressing} | {signed} | {region} | {', '.join(parts)} |"
+        yield f"| {name} | {found} | {each.addressing} | {signed} | {region} | {', '.join(parts) or NOTHING} |"
 
 
 def expected() -> Iterator[str]:
