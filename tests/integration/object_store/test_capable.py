@@ -28,6 +28,7 @@ from archiver.core.errors import (
 from archiver.core.refusals import NoMultipart, ObjectDamaged
 from archiver.demo.seaweed import S3Server
 from tests.fakes.careless_s3 import CarelessS3
+from tests.fakes.events import Events
 from tests.fakes.object_store import MemoryBody, MemoryJournal
 from tests.fakes.s3_proxy import S3Proxy, drop_after, refuse
 from tests.house import BufferBudget, s3_store
@@ -63,6 +64,7 @@ class Bench:
         sizes: dict[str, Any] = {"single_max": MIB, "part": 5 * MIB}
         sizes["buffers"] = BufferBudget(lacks.pop("buffers", 32 * MIB))
         sizes["sleep"] = lacks.pop("sleep", lambda _: None)
+        sizes["log"] = lacks.pop("log", None)
         known = replace(Capabilities(), **lacks)
         self.stores.append(s3_store(self.through, self.bucket, known=known, demand=demand, **sizes))
         return self.stores[-1]
@@ -453,7 +455,9 @@ def test_open_uploads_are_listed_as_the_store_shows_them(bench: Bench, way: List
 def test_an_abort_that_says_404_after_a_lost_completion_is_success(bench: Bench) -> None:
     bench.proxy.on("CompleteMultipartUpload", drop_after)
     bench.proxy.on("AbortMultipartUpload", refuse(404, "NoSuchUpload"), times=EVER)
-    bench.put(bench.store(), noise(LARGE))
+    log = Events()
+    bench.put(bench.store(log=log), noise(LARGE))
+    assert log.of("upload.abort_deferred") == [], "nobody need look for it"
     assert bench.count("CreateMultipartUpload") == 1
     assert bench.nothing_left()
 

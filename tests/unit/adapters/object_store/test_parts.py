@@ -5,6 +5,7 @@ import hashlib
 import traceback
 import zlib
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from botocore import exceptions as boto
@@ -64,6 +65,12 @@ def translation(error: Exception) -> ArchiverError:
     with pytest.raises(ArchiverError) as caught, translated("PutObject"):
         raise error
     return caught.value
+
+
+def test_absent_message_of_the_store_is_left_out() -> None:
+    missing: Any = None
+    for message in (missing, ""):
+        assert str(translation(answered("SlowDown", 503, message))) == "PutObject: 503 SlowDown (request R1)"
 
 
 @pytest.mark.parametrize(
