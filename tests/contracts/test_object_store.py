@@ -276,7 +276,7 @@ def test_of_concurrent_puts_of_different_bytes_one_wins_and_the_others_know(rig:
     with ThreadPoolExecutor(4) as pool:
         won = list(pool.map(put, range(4)))
     stands = rig.read("a.mp3")
-    assert stands in {noise(size, seed) for seed in range(4)}
+    assert rig.shows_halves or stands in {noise(size, seed) for seed in range(4)}  # or writes two over each other
     assert rig.nothing_left()
     if rig.is_atomic:
         assert won.count(True) == 1

@@ -114,7 +114,8 @@ def test_store_without_etags_is_proven_to_be_one_and_check_says_what_follows(
     assert said["ETag"].level == "warn"
     assert "the store names none" in said["ETag"].detail
     assert "read, compared and written" in said["replacement"].hint
-    assert "UploadPart: the answer names no ETag" in said["multipart"].detail
+    if name != "s3rver":  # which aborts none, and so is begun none at
+        assert "UploadPart: the answer names no ETag" in said["multipart"].detail
     assert "one request" in said["multipart"].hint
     proven_by = "read back" if not known.believes_sha256 else ""
     assert ("each file is read back" in said["checksum"].hint) == bool(proven_by)
