@@ -202,7 +202,7 @@ def _staged(pieces: Pieces, schema: str) -> Iterator[Database]:
     """Fill a ledger of that schema in a temporary folder, and bring it to the present one."""
     with TemporaryDirectory(prefix="stem-archiver-") as folder:
         path = Path(folder, "older.db")
-        with closing(SqliteFile(path, PATIENCE)) as older:
+        with closing(SqliteFile(path, PATIENCE, keeps=False)) as older:
             with translated(older.where):
                 older.prepare(unobserved, schema=schema)
                 with older.writing() as db:

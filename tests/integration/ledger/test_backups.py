@@ -544,3 +544,51 @@ def test_the_command_tells_a_bucket_that_is_missing(full: str, tmp_path: Path, s
     env = {"AWS_ACCESS_KEY_ID": s3_server.access_key, "AWS_SECRET_ACCESS_KEY": s3_server.secret_key}
     done = command("--config", str(settings), "ledger", "backup", env=env)
     assert (done.exit_code, "store.no_bucket" in done.stderr) == (3, True), done.output
+
+
+# ---------------------------------------------------------------- before a migration
+
+
+def _copies(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("frozen.db.*.jsonl.gz*"))
+
+
+@pytest.mark.parametrize("schema", ["0001", "0009"])
+def test_a_migration_leaves_a_copy_from_which_the_older_version_goes_on(tmp_path: Path, schema: str) -> None:
+    frozen = FIXTURES / "schemas" / f"{schema}.sql"
+    url, back = _frozen(frozen, tmp_path), f"sqlite:///{tmp_path}/back.db"
+    before = _content(url)
+    ledger_at(url).close()
+    ledger_at(url).close()
+    assert _copies(tmp_path) == [f"frozen.db.schema-{schema}.jsonl.gz"]
+    restore_ledger(back, tmp_path / _copies(tmp_path)[0], _quiet, keep_schema=True)
+    assert _content(back) == before
+    assert rows(back, "SELECT version_num FROM alembic_version") == [(schema,)]
+
+
+def test_a_migration_that_is_done_again_leaves_another_copy_only_of_another_content(tmp_path: Path) -> None:
+    url = _frozen(SCHEMAS[0], tmp_path)
+    for killed in (True, True, False):
+        work = partial(ledger_at, url, checkpoint=_dying("ledger.kept")) if killed else lambda: ledger_at(url).close()
+        ended = _in_a_fork(work)
+        assert (ended == signal.SIGKILL) is killed
+        assert _copies(tmp_path) == ["frozen.db.schema-0001.jsonl.gz"]
+    (tmp_path / "frozen.db").unlink()
+    url = _frozen(SCHEMAS[0], tmp_path)
+    rows(url, "UPDATE tasks SET source = 'another day'")
+    ledger_at(url).close()
+    assert _copies(tmp_path) == ["frozen.db.schema-0001-2.jsonl.gz", "frozen.db.schema-0001.jsonl.gz"]
+
+
+def test_without_room_for_the_copy_nothing_is_migrated(tmp_path: Path) -> None:
+    url = _frozen(SCHEMAS[0], tmp_path)
+    (tmp_path / "frozen.db.schema-0001.jsonl.gz.part").mkdir()
+    with pytest.raises(LedgerFault, match=r"is not brought up to date: .*cannot be written"):
+        ledger_at(url)
+    assert rows(url, "SELECT version_num FROM alembic_version") == [("0001",)]
+
+
+def test_a_ledger_of_the_present_schema_and_a_new_one_leave_no_copy(tmp_path: Path) -> None:
+    ledger_at(_frozen(SCHEMAS[-1], tmp_path)).close()
+    ledger_at(f"sqlite:///{tmp_path}/new.db").close()
+    assert list(tmp_path.glob("*.gz*")) == []

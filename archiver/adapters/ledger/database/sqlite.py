@@ -16,7 +16,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from archiver.adapters.ledger.database.base import APPLICATION_ID
-from archiver.adapters.ledger.schema.migrate import HEAD, WRITES, migrate
+from archiver.adapters.ledger.schema.migrate import HEAD, WRITES, is_older, migrate
 from archiver.adapters.ownership import give_to_owner_of_folder, make_folder
 from archiver.core.errors import LedgerFault
 from archiver.ports.runtime import Checkpoint
@@ -29,13 +29,14 @@ _OUT_OF_SIGHT = ("cannot be looked at", "run it as the service's user, or give t
 
 
 class SqliteFile:
-    """A Database in a file on this machine's disk."""
+    """A Database in a file on this machine's disk; where it `keeps`, a migration leaves a copy of before beside it."""
 
-    def __init__(self, path: Path, patience: timedelta) -> None:
+    def __init__(self, path: Path, patience: timedelta, *, keeps: bool = True) -> None:
         self.where = str(path)
         self.engine = sqlite_engine(URL.create("sqlite", database=str(path)), patience)
         self._path = path
         self._patience = patience
+        self._keeps = keeps
         self._identity: tuple[int, int] | None = None
         self._writers: dict[bool, Connection] = {}
         """By `passing`. They are kept: to get one ready takes as long as to write a line."""
@@ -58,6 +59,10 @@ class SqliteFile:
         with one_at_a_time(self._path, self._patience):
             adopt(self.engine, self._path)
             checkpoint("ledger.adopted")
+            if self._keeps and is_older(self.engine):
+                from archiver.adapters.ledger.older import keep_copy  # noqa: PLC0415 - for a migration alone
+
+                keep_copy(self.engine, self._path, checkpoint)
             migrate(self.engine, self.where, checkpoint, to=schema)
         self._identity = identity(self._path)
 

@@ -49,6 +49,12 @@ def migrate(
     checkpoint("ledger.migrated")
 
 
+def is_older(engine: Engine) -> bool:
+    """Return whether there is a schema, and it is not this one."""
+    with engine.connect() as db, db.begin():
+        return revision(db) not in {None, HEAD}
+
+
 def revision(db: Connection) -> str | None:
     """Return the schema's revision; None where there is none."""
     if not inspect(db).has_table("alembic_version"):
