@@ -39,6 +39,7 @@ from archiver.app.backfill import backfill
 from archiver.app.daemon import DaemonProcess, daemon
 from archiver.app.machine import Machine
 from archiver.app.places import store_name
+from archiver.app.rebuild import media_of
 from archiver.app.tunables import tunables
 from archiver.commands.app import app
 from archiver.commands.format import jsonable
@@ -59,6 +60,9 @@ from archiver.ports.provider import Accounts, Permits
 from archiver.ports.runtime import Checkpoint, Clock, EventLog, Jitter, Observer, unobserved
 from archiver.ports.store import ObjectStore
 from archiver.ports.transfer import Downloader, TransferPool
+from archiver.preservation.adoption import Adoption
+from archiver.preservation.comparison import Comparison
+from archiver.preservation.rebuild import Looks, Rebuild
 from archiver.service.daemon import Job
 from archiver.settings import Settings
 from tests.fakes.events import Events
@@ -141,6 +145,19 @@ def breakers_on(
     ledger: Ledger, clock: Clock, log: EventLog, accounts: Collection[AccountName] = (DEFAULT_ACCOUNT,)
 ) -> Breakers:
     return Breakers(ledger.pauses, clock, log, accounts)
+
+
+def looks_at(archive: Archive, clock: Clock, prefix: str = "p/") -> Looks:
+    return Looks(archive, prefix, Adoption(archive, prefix, media_of, clock))
+
+
+def rebuild_on(ledger: Ledger, archive: Archive, clock: Clock, prefix: str = "p/", **more: Any) -> Rebuild:  # noqa: ANN401 - any further field of it
+    seconds = Seconds()
+    return Rebuild(looks_at(archive, clock, prefix), ledger.rebuilds, clock, seconds.clock, **more)
+
+
+def comparison_on(ledger: Ledger, archive: Archive, clock: Clock, prefix: str = "p/", **more: Any) -> Comparison:  # noqa: ANN401 - any further field of it
+    return Comparison(looks_at(archive, clock, prefix), ledger.rebuilds, **({"sleep": Seconds().sleep} | more))
 
 
 SETTLES_AT_ONCE = Policy(settled_after=timedelta(0))

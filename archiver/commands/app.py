@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from archiver import __version__
-from archiver.commands import backfill, control, demo, ledger, listing, queue, retrieval, run, settings, tasks
+from archiver.commands import backfill, control, demo, ledger, listing, queue, rebuild, retrieval, run, settings, tasks
 from archiver.commands.invocation import Exit, unforeseen
 from archiver.commands.streams import Streams
 
@@ -67,6 +67,7 @@ for command in (
     retrieval.get,
     retrieval.restore,
     retrieval.link,
+    rebuild.rebuild,
     control.pause,
     control.resume,
     control.health,
