@@ -15,20 +15,21 @@ class Exclusion:
     """The files that are left out of every task that is listed from now on; safe to share among threads."""
 
     def __init__(self, patterns: Iterable[str] = ()) -> None:
-        self._patterns: tuple[str, ...] = ()
+        self.patterns: tuple[str, ...] = ()
+        """As `change` was last told."""
         self.change(patterns)
 
     def change(self, patterns: Iterable[str]) -> None:
         """Leave out these alone from now on: a class of media, or names with `*` and `?` in them."""
-        self._patterns = tuple(patterns)
+        self.patterns = tuple(patterns)
 
     def covers(self, source: StemSource) -> bool:
         """Return whether the file is not wanted."""
-        return any(source.media == each or fnmatchcase(source.name, each) for each in self._patterns)
+        return any(source.media == each or fnmatchcase(source.name, each) for each in self.patterns)
 
     def applied_to(self, record: RecordInfo) -> RecordInfo:
         """Return the record without the files that are not wanted; each is left out by its place, and named."""
-        if not self._patterns:
+        if not self.patterns:
             return record
         wanted = tuple(source for source in record.stems if not self.covers(source))
         return replace(record, stems=wanted, left_out=self.left_out_of(record))

@@ -11,7 +11,7 @@ from archiver.core.errors import KeyTaken
 from archiver.core.keys import broken_key, manifest_key, record_key
 from archiver.core.manifest import manifest_of
 from archiver.core.manifest_read import Manifest
-from archiver.core.model import Claim, Dependency, Outcome, TaskId
+from archiver.core.model import Claim, Dependency, Outcome, RecordInfo, TaskId
 from archiver.core.records.kinds.names import KindName
 from archiver.core.records.record import record_in
 from archiver.core.succession import Succession
@@ -44,7 +44,7 @@ class Sidecars:
             asked = first_asked(chronicle.first_asked_at, record, now)
             chronicle = replace(chronicle, flag=record.flag or chronicle.flag, first_asked_at=asked)
         self._put_record(claim)
-        read = record_in(claim.document, claim.kind or KindName.SEPARATION)
+        read = self._read(claim, record)
         manifest = manifest_of(
             claim,
             rows,
@@ -59,6 +59,12 @@ class Sidecars:
         self._put_manifest(claim.task_id, manifest)
         kept = self._kept
         return kept.ended_at if kept is not None and kept.state == end.state else end.at
+
+    def _read(self, claim: Claim, record: RecordInfo | None) -> RecordInfo:
+        """Return the record as it was just read, where that says all; else read what is kept of it once more."""
+        if record is not None and record.document == claim.document and not self._context.exclusion.patterns:
+            return record
+        return record_in(claim.document, claim.kind or KindName.SEPARATION)
 
     def _put_record(self, claim: Claim) -> None:
         if claim.document:
