@@ -7,15 +7,14 @@ same path saves when it goes first in, first out.
 
 from __future__ import annotations
 
-import os
 import random
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 from sqlalchemy import update
@@ -35,11 +34,11 @@ from archiver.core.model import (
 from archiver.core.states import StemState
 from tests.fakes.calls import Calls
 from tests.fakes.downloader import Answer, Audio
-from tests.fakes.events import Silence
 from tests.fakes.time import NOW as START
 from tests.fixtures.ledgers import open_work, pauses
-from tests.house import Ledger, ledger_at
-from tests.worlds.path import CDN, Path
+from tests.house import Ledger, middle
+from tests.worlds.path import CDN
+from tests.worlds.simulated import SimulatedPath, simulated
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -85,11 +84,11 @@ class Scenario:
         return any(each.dependency is dependency and each.covers(now) for each in self.outages)
 
 
-class Simulation(Path):
+class Simulation(SimulatedPath):
     """The world of one run: every call and transfer costs its span of time, or meets an outage."""
 
-    def __init__(self, ledger: Ledger, scenario: Scenario) -> None:
-        super().__init__(ledger, events=Silence(), now=START, lease=timedelta(days=1))
+    def __init__(self, *world: Any, scenario: Scenario) -> None:  # noqa: ANN401 - what `simulated` gives
+        super().__init__(*world, lease=timedelta(days=1), jitter=middle)
         self.scenario = scenario
         self.created = scenario.created()
         for task, created in self.created.items():
@@ -97,6 +96,7 @@ class Simulation(Path):
             sources = [StemSource(stem, f"https://{CDN}/{task}/{stem}", f"{stem}Url") for stem in stems]
             self.lists(*sources, task=task, created=created)
             self.origin |= {each.url: [partial(self.audio, each.url, created)] for each in sources}
+        self.api.permit = lambda _: None
         self.api.before = self.costs(Dependency.PROVIDER, ApiBusy("down"), {"fetch": ASK, "fresh_link": ASK})
         self.downloader.before = self.costs(Dependency.ORIGIN, OriginBusy("down"), {"open": timedelta()})
         writing = {"put": scenario.transfer, "put_document": timedelta(), "try_write": timedelta()}
@@ -107,7 +107,7 @@ class Simulation(Path):
             del about
             if method not in spans:
                 return
-            if self.scenario.down(dependency, self.now):
+            if self.scenario.down(dependency, self.clock()):
                 self.forward(FAILURE)
                 raise error
             self.forward(spans[method])
@@ -115,7 +115,7 @@ class Simulation(Path):
         return before
 
     def audio(self, url: str, created: datetime) -> Answer:
-        if self.now < created + RETENTION:
+        if self.clock() < created + RETENTION:
             return Audio(url.encode())
         self.forward(FAILURE)
         return LinkSpent(status=404)
@@ -123,6 +123,25 @@ class Simulation(Path):
     @property
     def stored(self) -> int:
         return len(self.watcher.stored)
+
+    def run(self, until: datetime) -> None:
+        """Work until then, or until nothing is left, and leap over what is but waiting."""
+        self.accept(*self.created)
+        while (now := self.clock()) < until:
+            started = 0
+            while self.dispatcher.step():
+                started += 1
+            assert self.dispatcher.fault is None
+            moments = [pause.next_probe for pause in pauses(self.ledger)]
+            # A probe that failed is followed by the next; counting what is left would cost more than the probe.
+            if not (started and moments):
+                work = open_work(self.ledger)
+                if not work.tasks:
+                    return
+                moments += [moment for moment in (work.next_retry, work.next_ask) if moment is not None]
+            now = self.clock()
+            waiting = [moment for moment in moments if moment > now]
+            self.forward(min(waiting, default=now + timedelta(seconds=30)) - now)
 
 
 class ByAge(SqlProgress):
@@ -154,35 +173,13 @@ def first_in_first_out(ledger: Ledger) -> Ledger:
 
 
 @contextmanager
-def simulated(
+def simulation(
     scenario: Scenario, kind: Kind = earliest_deadline_first, *, afterwards: timedelta = timedelta()
 ) -> Iterator[Simulation]:
     """Run the scenario to the time when nothing can be saved any more, and so long afterwards."""
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    with (
-        tempfile.TemporaryDirectory(dir=memory) as folder,
-        closing(ledger_at(f"sqlite:///{folder}/ledger.db")) as ledger,
-    ):
-        world = Simulation(kind(ledger), scenario)
-        _run(world, until=max(world.created.values()) + RETENTION + afterwards)
+    with simulated(partial(Simulation, scenario=scenario), ledger_as=kind, threads=0) as world:
+        world.run(until=max(world.created.values()) + RETENTION + afterwards)
         yield world
-
-
-def _run(world: Simulation, until: datetime) -> None:
-    world.accept(*world.created)
-    while world.now < until:
-        started = world.dispatcher.pump()
-        assert world.dispatcher.wait_idle(3600)
-        assert world.dispatcher.fault is None
-        moments = [pause.next_probe for pause in pauses(world.ledger)]
-        # A probe that failed is followed by the next; counting what is left would cost more than the probe.
-        if not (started and moments):
-            work = open_work(world.ledger)
-            if not work.tasks:
-                return
-            moments += [moment for moment in (work.next_retry, work.next_ask) if moment is not None]
-        waiting = [moment for moment in moments if moment > world.now]
-        world.now = min(waiting, default=world.now + timedelta(seconds=30))
 
 
 def could_be_saved(scenario: Scenario, *, asks: bool = True, probe: timedelta = PROBE) -> int:
@@ -254,7 +251,7 @@ def check(name: str, scenario: Scenario, capsys: pytest.CaptureFixture[str], *, 
 def timed(scenario: Scenario, kind: Kind) -> tuple[int, float]:
     """How many stems are saved, and what that took of the processor, in seconds."""
     began = time.process_time()
-    with simulated(scenario, kind) as world:
+    with simulation(scenario, kind) as world:
         return world.stored, time.process_time() - began
 
 
@@ -288,7 +285,7 @@ def test_ten_thousand_tasks_through_outages_lose_nothing_that_could_be_saved(
 def test_every_task_of_a_simulation_ends_archived_or_lost_with_a_reason() -> None:
     oldest, youngest = RETENTION - hours(1), RETENTION - hours(8)
     scenario = Scenario(20, OUTAGES["store, 2 hours"], timedelta(minutes=8), youngest=youngest, oldest=oldest)
-    with simulated(scenario, afterwards=timedelta(days=4)) as world:
+    with simulation(scenario, afterwards=timedelta(days=4)) as world:
         rows = [world.row(task) for task in world.created]
     assert {row.state for row in rows} == {"archived", "lost"}
     for row in rows:

@@ -1,4 +1,4 @@
-"""The path in simulated time: real workers and transfer threads, and hours that take as long as their work."""
+"""The path in simulated time: real workers and transfer threads, or one thread for all, and hours within moments."""
 
 from __future__ import annotations
 
@@ -37,16 +37,21 @@ class Ends(Silence):
 
 
 class SimulatedPath(Path):
-    """A service as it is by default, where every call takes its time; ids arrive while it works."""
+    """A service as it is by default, where every call takes its time; ids arrive while it works.
 
-    def __init__(self, ledger: Ledger, pool: TransferThreads, time: SimulatedTime, **changes: Any) -> None:  # noqa: ANN401 - any field
+    With no `pool` all is done by the thread that leads, one thing after the other: by `dispatcher.step`.
+    """
+
+    def __init__(self, ledger: Ledger, pool: TransferThreads | None, time: SimulatedTime, **changes: Any) -> None:  # noqa: ANN401 - any field
         self.time = time
-        self.transfers = pool
         self.ends = Ends(time.monotonic)
         dice = random.Random(0)
         self.permits = spread_limiter(REQUESTS, 10, clock=time.monotonic, wait=time.wait)
-        given: dict[str, Any] = {"workers": WORKERS, "crowd": pool.crowd, "enough_wait": self._enough_wait, **changes}
-        super().__init__(ledger, pool=pool, events=self.ends, jitter=dice.random, **given)
+        given: dict[str, Any] = {"events": self.ends, "jitter": dice.random}
+        if pool is not None:
+            self.transfers = pool
+            given |= {"pool": pool, "workers": WORKERS, "crowd": pool.crowd, "enough_wait": self._enough_wait}
+        super().__init__(ledger, **given | changes)
         self.oldest = 0.0
         """Seconds that the oldest transfer was under way, at most: as the metric tells."""
         self.clock_off = 0.0
@@ -124,15 +129,22 @@ class SimulatedPath(Path):
 
 
 @contextmanager
-def simulated(kind: type[SimulatedPath] = SimulatedPath, **changes: Any) -> Iterator[Any]:  # noqa: ANN401
+def simulated(
+    kind: Callable[..., SimulatedPath] = SimulatedPath,
+    *,
+    ledger_as: Callable[[Ledger], Ledger] = lambda ledger: ledger,
+    threads: int = THREADS,
+    **changes: Any,  # noqa: ANN401
+) -> Iterator[Any]:
+    """Build a path of that kind in simulated time, with so many threads for transfers; none: one does all."""
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     time = SimulatedTime()
     with (
         tempfile.TemporaryDirectory(dir=memory) as folder,
         closing(ledger_at(f"sqlite:///{folder}/ledger.db")) as ledger,
-        closing(TransferThreads(THREADS, clock=time.monotonic, wall=time.clock)) as pool,
+        closing(TransferThreads(threads or 1, clock=time.monotonic, wall=time.clock)) as pool,
     ):
-        path = kind(ledger, pool, time, **changes)
+        path = kind(ledger_as(ledger), pool if threads else None, time, **changes)
         try:
             yield path
         finally:
