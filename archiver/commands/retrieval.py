@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -163,7 +164,7 @@ def _retrieve(settings: Settings, request: _Request) -> int:
     from archiver.service.shutdown import Shutdown
 
     log = configure("warning", settings.log.format, secrets=settings.secrets())
-    shutdown, tally, broken_off = Shutdown(), Tally(), _Break()
+    shutdown, tally, broken_off = Shutdown(_end_at_once), Tally(), _Break()
 
     def wait(seconds: float) -> None:
         shutdown.wait(seconds)
@@ -188,6 +189,13 @@ def _retrieve(settings: Settings, request: _Request) -> int:
                 typer.echo(f"stem-archiver: {broken_off.message}", err=True)
                 typer.echo(f"  {broken_off.hint}" if broken_off.hint else "", err=True, nl=bool(broken_off.hint))
         return code()
+
+
+def _end_at_once(number: int) -> None:
+    """End, whatever is waited for: unfinished files are begun anew the next time."""
+    if sys.stdout.isatty() or sys.stderr.isatty():
+        os.write(2, b"\x1b[?25h\n")  # the cursor, which the line of progress hides
+    os._exit(Exit.SIGNAL + number)
 
 
 def _results(work: Retrieval, request: _Request) -> Iterator[Result]:
