@@ -14,6 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
+from archiver.core.records.pairs import object_from
+
 _LONGEST_NUMBER: Final = 4000
 """Characters; Python refuses to read integers of a little more."""
 
@@ -43,7 +45,7 @@ _RAW_BYTE = re.compile(r"[\udc80-\udcff]")
 _RAW_BYTES = re.compile(r"[\udc80-\udcff]+")
 _URL = re.compile(r'(?i)(?<=^")\s*https?:.*|https?:(?:\\*/){2}(?:\\+/|[^\s"\\])*', re.DOTALL)
 
-_DECODER = json.JSONDecoder(strict=False)
+_DECODER = json.JSONDecoder(strict=False, object_pairs_hook=object_from)
 
 
 class NotJson(ValueError):

@@ -8,6 +8,7 @@ import re
 from typing import Final
 
 from archiver.core.records.fields import json_in
+from archiver.core.records.others import addresses_in
 from archiver.core.text import bare, scrub, shown_url, without_controls, without_urls
 
 _MAX_DEPTH: Final = 64
@@ -60,7 +61,7 @@ def _cleaned_text(text: str, key: str, depth: int) -> str:
     if _CALLBACK_KEY.search(key):
         return scrub(re.split(r"[?#]", text, maxsplit=1)[0])
     if _URL_KEY.search(key) or re.match(r"\s*[A-Za-z][A-Za-z0-9+.-]*://", text):
-        return shown_url(text)
+        return " ".join(map(shown_url, addresses_in(text)))
     return _hidden(text)
 
 

@@ -8,6 +8,7 @@ from typing import Final, NoReturn
 
 from archiver.core.records.blemished import NotJson, Reading, read_blemished
 from archiver.core.records.fields import code_of, text_of
+from archiver.core.records.pairs import object_from
 from archiver.core.text import MAX_TEXT, scrub
 
 MAX_ANSWER: Final = 1 << 20
@@ -68,4 +69,4 @@ def _refuse(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON")
 
 
-_DECODER: Final = json.JSONDecoder(parse_constant=_refuse)
+_DECODER: Final = json.JSONDecoder(parse_constant=_refuse, object_pairs_hook=object_from)

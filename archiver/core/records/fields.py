@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from archiver.core.records.blemished import NotJson, read_blemished_text
+from archiver.core.records.pairs import object_from
 from archiver.core.text import MAX_TEXT
 
 _LARGEST_CODE: Final = 1_000_000
@@ -21,7 +22,9 @@ _LATEST: Final = datetime(2100, 1, 1, tzinfo=UTC)
 _LARGEST_SECONDS: Final = 10_000_000_000
 _LONGEST_TIME: Final = 40
 
-_LENIENT: Final = json.JSONDecoder(strict=False)
+_LENIENT: Final = json.JSONDecoder(strict=False, object_pairs_hook=object_from)
+_DEEPEST: Final = 5
+"""Strings of JSON within strings of JSON."""
 
 
 def first_of(entry: Mapping[str, object], *keys: str) -> object:
@@ -39,8 +42,23 @@ def text_of(value: object) -> str:
 
 def object_of(value: object) -> Mapping[str, object]:
     """Return an object, also one that came as JSON inside a string; an empty one for all else."""
-    inner = _blemished_in(value) if isinstance(value, str) else value
+    inner = unwrapped(value)
     return inner if isinstance(inner, dict) else {}
+
+
+def unwrapped(value: object) -> object:
+    """Return JSON out of its string, be it a string of JSON again and again; all else as it is."""
+    for _ in range(_DEEPEST):
+        if not isinstance(value, str):
+            break
+        inner = _blemished_in(value)
+        if inner is None and value.lstrip().startswith('"'):
+            with suppress(ValueError):
+                inner = json.loads(value, strict=False)
+        if inner is None:
+            break
+        value = inner
+    return value
 
 
 def _blemished_in(text: str) -> object:
@@ -77,7 +95,9 @@ def id_of(value: object) -> str:
 
 
 def duration_of(value: object) -> float | None:
-    """Return a number of seconds that is finite and positive; None for all else."""
+    """Return a number of seconds that is finite and positive, also one spelled as text; None for all else."""
+    if isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,9}(?:\.[0-9]{0,9})?\s*", value):
+        value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         return None
     try:

@@ -47,6 +47,9 @@ _VIDEO_SUFFIX = re.compile(r"(?i)\.(?:mp4|m4v|mov|webm|mkv)$")
 _AUDIO_WORD = re.compile(r"(?:^|_)(?:audios?|music|songs?|tracks?|vocals?|stems?|wav|mp3)(?:_|$)")
 _AUDIO_SUFFIX = re.compile(r"(?i)\.(?:mp3|wav|flac|m4a|aac|ogg|opus|aiff?)$")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,15}):(//)?\S")
+_BETWEEN = re.compile(r"[\s,;|]+(?=https?://)", re.IGNORECASE)
+_IN_A_QUERY = re.compile(r"\?\S*[,;|]https?://", re.IGNORECASE)
+_WITHIN = re.compile(r"https?://[^\s/?#\"'<>]+[^\s\"'<>]*", re.IGNORECASE)
 _RELATIVE = re.compile(r"/[^\s/]|//|[^\s/:]+(?:/[^\s:]*)?\.[^\s.:]+$")
 
 _Path = tuple[Any, str | int]
@@ -112,8 +115,17 @@ def by_suffix(url: str) -> str:
 
 
 def address_of(text: str) -> str | None:
-    """Return `text` as `usable_url` does, also where it leaves out the scheme."""
-    return usable_url(f"https:{text.strip()}" if text.lstrip().startswith("//") else text)
+    """Return `text` as `usable_url` does, also where it leaves out the scheme or escapes its slashes once more."""
+    plain = text.strip().replace("\\/", "/") if "\\/" in text else text.strip()
+    return usable_url(f"https:{plain}" if plain.startswith("//") else plain)
+
+
+def addresses_in(text: str) -> list[str]:
+    """Return the URLs that stand one behind the other in a text; the text itself where that is not so."""
+    if text.count("://") < 2 or _IN_A_QUERY.search(text):  # noqa: PLR2004  as few as several can be
+        return [text]
+    parts = _BETWEEN.split(text.strip())
+    return parts if all(map(address_of, parts)) else [text]
 
 
 def others_in(answer: object, *, taken: Collection[str], rules: Rules) -> Iterator[Item | LeftOut]:
@@ -139,7 +151,9 @@ def _leaves(answer: object) -> Iterator[_Leaf]:
             if inner is not None:
                 todo.append((inner, path, entry))
             elif path is not None and _may_be_address(text):
-                yield _Leaf(text, path, entry)
+                parts = addresses_in(text)
+                paths = [path] if len(parts) == 1 else [(path, at) for at in range(len(parts))]
+                yield from (_Leaf(part, its, entry) for part, its in zip(parts, paths, strict=True))
         elif isinstance(value, dict):
             todo += [(inner, (path, key), value) for key, inner in reversed(value.items()) if inner]
         elif isinstance(value, list):
@@ -181,6 +195,7 @@ class _Found:
         is_address_by_key = plain in self.rules.known or any(_URL_WORD.search(word) for word in self.words[-1:])
         reason = "" if self.url else self._fault(is_address_by_key)
         if self.url is None and not reason:
+            yield from self._within(is_address_by_key)
             return
         kind = self._kind(plain)
         if not kind and not is_address_by_key and re.search(r"\s", self.leaf.text):
@@ -201,6 +216,18 @@ class _Found:
             not_taken=reason,
             media=media,
         )
+
+    def _within(self, is_address_by_key: bool) -> Iterator[Item | LeftOut]:
+        """Yield an address that stands within a text, which is named and not taken."""
+        found = _WITHIN.search(self.leaf.text)
+        if found is None:
+            return
+        shown = shown_url(found[0])[:MAX_TEXT]
+        if is_address_by_key:
+            reason = f"an address within a text: {_shown(found[0])}"
+            yield Item(joined(self._name()), "", self.field, flat=True, known=False, not_taken=reason)
+        else:
+            yield LeftOut(self.field, shown, "an address within a text")
 
     def _kind(self, name: str) -> str:
         """Return what the leaf is instead of audio: a stream by any key, all else by the innermost that tells."""

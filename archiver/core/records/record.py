@@ -13,7 +13,7 @@ from archiver.core.records.document import document_of
 from archiver.core.records.extractors.results import results_of
 from archiver.core.records.facts import Facts
 from archiver.core.records.facts_of import facts_of
-from archiver.core.records.fields import code_of, first_of, json_in, moment_of, text_of
+from archiver.core.records.fields import code_of, first_of, json_in, moment_of, text_of, unwrapped
 from archiver.core.records.items import named
 from archiver.core.records.kinds.names import KindName
 from archiver.core.records.kinds.row import Kind
@@ -33,6 +33,7 @@ def record_of(data: object, kind: KindName = KindName.SEPARATION) -> RecordInfo:
     """
     if data is None:
         return RecordInfo(Phase.ABSENT, kind=kind)
+    data = _lone(unwrapped(data))
     if not isinstance(data, dict):
         return RecordInfo(Phase.PENDING, document=document_of(data), kind=kind)
     row = KINDS[kind]
@@ -52,6 +53,11 @@ def record_of(data: object, kind: KindName = KindName.SEPARATION) -> RecordInfo:
         kind=kind,
         facts=facts,
     )
+
+
+def _lone(data: object) -> object:
+    """Return the object that a list holds alone; all else as it is."""
+    return data[0] if isinstance(data, list) and len(data) == 1 else data
 
 
 def record_in(document: str, kind: KindName = KindName.SEPARATION) -> RecordInfo:

@@ -15,11 +15,11 @@ from dataclasses import replace
 from itertools import chain
 from typing import Final
 
-from archiver.core.records.fields import duration_of, first_of, id_of, object_of, text_of
+from archiver.core.records.fields import duration_of, first_of, id_of, object_of, text_of, unwrapped
 from archiver.core.records.items import Item
 from archiver.core.records.left_out import LeftOut
 from archiver.core.records.names import field_name, joined, slug_of, words_of
-from archiver.core.records.others import Rules, address_of, inputs_and, others_in, what_else
+from archiver.core.records.others import Rules, address_of, addresses_in, inputs_and, others_in, what_else
 from archiver.core.text import shown_url
 
 FLAT_STEMS: Final = (
@@ -46,6 +46,8 @@ _BESIDE: Final = Rules(known=FLAT_STEMS, inputs=inputs_and())
 """What stands beside the result may be a message, too."""
 _RESULTS: Final = ("response", "vocal_separation_info", "vocal_removal_info")
 _CALLBACK = re.compile(r"(?:^|_)(?:call_?back|web_?hook)$")
+_MOST_LISTED: Final = 50
+"""Objects of a result that is a list; addresses beyond are found all the same."""
 _PLACEHOLDER = re.compile(r"https?://[^/?]*/?")
 _SHORTEST_ID: Final = 16
 _AUDIO_KEYS: Final = ("audio", "")
@@ -83,7 +85,11 @@ def audio_of(
 
 def _answers(data: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
     """Yield the objects that list audio as it is documented: the record's `response`, and what callbacks call it."""
-    response = object_of(data.get("response"))
+    result = unwrapped(data.get("response"))
+    if isinstance(result, list):
+        yield from (each for each in result[:_MOST_LISTED] if isinstance(each, dict))
+        yield {"response": result}
+    response = object_of(result)
     yield response
     for outer in (data, response):
         for key in ("vocal_separation_info", "vocalSeparationInfo", "vocal_removal_info", "vocalRemovalInfo"):
@@ -138,7 +144,7 @@ def _urls_in(entry: Mapping[str, object]) -> Iterator[tuple[str, str, str]]:
             continue
         words = words_of(key)
         name = words.removesuffix("url").strip("_")
-        if not words.endswith("url") or _CALLBACK.search(name):
+        if not words.endswith("url") or _CALLBACK.search(name) or len(addresses_in(value)) > 1:
             continue
         url = address_of(value)
         if url is not None and not what_else(name, url, documented=name in FLAT_STEMS or name in _AUDIO_KEYS):

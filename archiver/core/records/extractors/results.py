@@ -5,10 +5,8 @@ An address is listed once, by the first that reads it. What the user gave is no 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Final
@@ -18,7 +16,7 @@ from archiver.core.records.extractors.shape import Finds, Shape, Value
 from archiver.core.records.extractors.texts import notes_in, object_in, texts_in
 from archiver.core.records.extractors.tracks import tracks_in
 from archiver.core.records.facts import Track
-from archiver.core.records.fields import json_in
+from archiver.core.records.fields import json_in, unwrapped
 from archiver.core.records.items import Item
 from archiver.core.records.kinds.names import KindName
 from archiver.core.records.kinds.row import Extractor, Kind
@@ -71,7 +69,7 @@ def results_of(data: Mapping[str, object], kind: Kind) -> Results:
     """Read all that a record of this kind brings; never raises."""
     rules, results = _rules_of(kind.name), Results()
     first = {key: value for key, value in data.items() if words_of(key) in _FIRST}
-    read = {key: _read(value) for key, value in first.items()}
+    read = {key: unwrapped(value) for key, value in first.items()}
     record = {**read, **{key: value for key, value in data.items() if key not in first}}
     _add_shapes(results, record, kind)
     for found in others_in(record, taken=results.taken, rules=rules):
@@ -139,20 +137,6 @@ def _separation_in(value: Value, rules: Rules) -> Finds:
         tuple(replace(item, field=f"{value.field}.{item.field}") for item in items),
         tuple(replace(left, field=f"{value.field}.{left.field}") for left in left_out),
     )
-
-
-def _read(value: object) -> object:
-    """Return JSON out of its string, where it can be read, be it a string of JSON again; all else as it is."""
-    if not isinstance(value, str):
-        return value
-    inner = json_in(value)
-    with suppress(NotJson):
-        return read_blemished_text(value).value if inner is None else inner
-    if not value.lstrip().startswith('"'):
-        return value
-    with suppress(ValueError):
-        value = str(json.loads(value, strict=False))
-    return json_in(value) or value
 
 
 def _unread(key: str, text: str) -> Iterator[Item]:
