@@ -160,6 +160,7 @@ def _retrieve(settings: Settings, request: _Request) -> int:
     from archiver.app.retrieval import opened, retrieval
     from archiver.commands.progress import Tally
     from archiver.commands.retrieving import Teller
+    from archiver.core.text import visible
     from archiver.logs import configure
     from archiver.service.shutdown import Shutdown
 
@@ -186,8 +187,9 @@ def _retrieve(settings: Settings, request: _Request) -> int:
         else:
             Teller(work.totals, tally).tell(results)
             if broken_off.message:
-                typer.echo(f"stem-archiver: {broken_off.message}", err=True)
-                typer.echo(f"  {broken_off.hint}" if broken_off.hint else "", err=True, nl=bool(broken_off.hint))
+                typer.echo(f"stem-archiver: {visible(broken_off.message)}", err=True)
+                if broken_off.hint:
+                    typer.echo(f"  {broken_off.hint}", err=True)
         return code()
 
 
@@ -285,14 +287,15 @@ def _links(settings: Settings, task: TaskId, stem: str | None, seconds: int) -> 
     """Return the lines; end where there is no manifest, no such stem, or no answer."""
     from archiver.app.retrieval import links
     from archiver.core.errors import ArchiverError
+    from archiver.core.text import visible
     from archiver.logs import configure
     from archiver.preservation.linking import NoLinks
 
     log = configure("warning", settings.log.format, secrets=settings.secrets())
     try:
         with faults():
-            return [f"{name}\t{url}" for name, url in links(settings, log, task, stem, seconds)]
+            return [f"{visible(name)}\t{url}" for name, url in links(settings, log, task, stem, seconds)]
     except NoLinks as fault:
-        fail(str(fault), Exit.UNARCHIVED, fault.hint)
+        fail(visible(str(fault)), Exit.UNARCHIVED, visible(fault.hint))
     except ArchiverError as fault:
-        fail(str(fault), Exit.PAUSED, fault.hint)
+        fail(visible(str(fault)), Exit.PAUSED, fault.hint)

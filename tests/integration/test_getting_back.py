@@ -19,7 +19,7 @@ from typer.testing import Result
 from archiver.demo.seaweed import S3Server
 from tests.fakes.s3_proxy import Exchange, S3Proxy, drop_before, refuse
 from tests.fakes.scripted import Reply
-from tests.fixtures.archived import TASK, archived, noise
+from tests.fixtures.archived import TASK, archived, manifest, noise, stem_of
 from tests.house import command
 
 STEMS = {"vocal": noise(3_000_001), "drums": noise(1_000_000, 2), "bass": noise(10, 3)}
@@ -198,6 +198,20 @@ def test_a_link_gives_the_stem_as_a_file_of_its_name_until_it_ends(setting: Sett
     assert answer.content == STEMS["vocal"]
     assert 'filename="Song - vocal.mp3"' in answer.headers["Content-Disposition"]
     assert httpx.get(url.replace("vocal", "drums", 1)).status_code == 403
+
+
+def test_names_that_would_steer_a_terminal_are_shown_as_escapes(setting: Setting) -> None:
+    hostile = stem_of("\x1b[2J\tx\ny", b"1", path="x.mp3")
+    setting.put({f"p/{OTHER}/manifest.json": manifest([hostile], task=OTHER), f"p/{OTHER}/x.mp3": b"1"})
+    for words in (
+        ("link", OTHER),
+        ("link", OTHER, "--stem", "piano"),
+        ("get", OTHER, "-o", str(setting.into)),
+        ("get", OTHER, "-o", str(setting.into), "--stem", "piano"),
+    ):
+        said = setting.run(*words).output
+        assert "\x1b" not in said
+        assert "\ny" not in said
 
 
 @pytest.mark.parametrize("words", [("--expires", "8d"), ("--expires", "0s"), ("--expires", "soon")])
