@@ -12,7 +12,20 @@ from typing import Annotated
 import typer
 
 from archiver import __version__
-from archiver.commands import backfill, control, demo, ledger, listing, queue, rebuild, retrieval, run, settings, tasks
+from archiver.commands import (
+    backfill,
+    control,
+    demo,
+    ledger,
+    listing,
+    queue,
+    rebuild,
+    retrieval,
+    run,
+    settings,
+    tasks,
+    verify,
+)
 from archiver.commands.invocation import Exit, unforeseen
 from archiver.commands.streams import Streams
 
@@ -68,6 +81,7 @@ for command in (
     retrieval.restore,
     retrieval.link,
     rebuild.rebuild,
+    verify.verify,
     control.pause,
     control.resume,
     control.health,

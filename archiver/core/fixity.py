@@ -4,33 +4,17 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, Protocol, TypeVar
+from functools import partial
+from itertools import groupby
+from operator import attrgetter
+from typing import Final, Protocol
 
 from archiver.core.keys import manifest_key, record_key
 from archiver.core.manifest_read import Manifest
-from archiver.core.misses import StoreStranger
 from archiver.core.model import StemName, TaskId
 from archiver.core.states import StemState, TaskState
-
-
-class KeysUnsorted(StoreStranger):
-    """The keys come in another order than that of S3: what is missing cannot be told from what comes later."""
-
-    code = "store.unsorted"
-    hint = "name the tasks: `stem-archiver verify ID...` lists each folder by itself"
-
-
-class Level(StrEnum):
-    """How closely each object is looked at."""
-
-    LIST = "list"
-    """Size and ETag, as a listing has them."""
-    HEAD = "head"
-    """What the store says of its checksum."""
-    READ = "read"
-    """Its bytes."""
 
 
 class Fixity(StrEnum):
@@ -173,30 +157,6 @@ class Pair:
     listed: ListedKey | None
 
 
-@dataclass(slots=True)
-class _Held:
-    """Tasks that are held back, since the keys of others with longer ids come before theirs."""
-
-    tasks: list[KnownTask] = field(default_factory=list)
-
-    def before(self, task_id: str | None) -> Iterator[KnownTask]:
-        """Yield those whose keys come before any of a task that is named so; all of them for None."""
-        while self.tasks:
-            held = self.tasks[-1].task_id
-            if task_id is not None and task_id.startswith(held) and task_id[len(held)] < "/":
-                return
-            yield self.tasks.pop()
-
-
-def in_key_order(tasks: Iterable[KnownTask]) -> Iterator[KnownTask]:
-    """Yield tasks that come in the order of their ids in that of their keys: `a-b/` stands before `a/`."""
-    held = _Held()
-    for task in tasks:
-        yield from held.before(task.task_id)
-        held.tasks.append(task)
-    yield from held.before(None)
-
-
 def expected_of(task: KnownTask, prefix: str) -> list[Expected]:
     """Return the objects of a task in the order of their keys: one each, however many stems share it.
 
@@ -211,7 +171,7 @@ def expected_of(task: KnownTask, prefix: str) -> list[Expected]:
     for part, key in ((Part.RECORD, record_key), (Part.MANIFEST, manifest_key)):
         sidecar = Expected(key(base, task.task_id), task, part, required=task.is_whole)
         found.setdefault(sidecar.key, sidecar)
-    return sorted(found.values(), key=_bytes_of)
+    return sorted(found.values(), key=attrgetter("key"))
 
 
 def _prefix_of(task: KnownTask, prefix: str) -> str:
@@ -220,11 +180,6 @@ def _prefix_of(task: KnownTask, prefix: str) -> str:
         if folder:
             return before
     return prefix
-
-
-def is_below(key: str, prefix: str, task: KnownTask) -> bool:
-    """Return whether a listing of the prefix shows that key where the task is due."""
-    return key.startswith(f"{prefix}{task.task_id}/")
 
 
 def known_by(manifest: Manifest, folder: str) -> KnownTask:
@@ -238,44 +193,59 @@ def known_by(manifest: Manifest, folder: str) -> KnownTask:
     return KnownTask(manifest.task_id, manifest.state, tuple(stems))
 
 
-def merged(expected: Iterable[Expected], listed: Iterable[ListedKey]) -> Iterator[Pair]:
-    """Yield each key once, with what both sides know of it; both come in the order of their keys' bytes.
+def pairs_of(tasks: Iterable[KnownTask], listed: Iterable[ListedKey], prefix: str) -> Iterator[Pair]:
+    """Yield what should stand there and what does, key by key.
 
-    Raises KeysUnsorted for a side that does not.
+    Tasks come in the order of their ids. Folders may come in that order, as from some stores, or in that of their keys,
+    as S3 has it: `a-b/` before `a/`. In any other order a key comes twice, once of each side, and nothing is left out.
     """
-    left, right = _ascending(expected), _ascending(listed)
+    left = iter(tasks)
+    upcoming, held = next(left, None), _Held([], prefix)
+    for folder, group in groupby(listed, partial(folder_of, prefix=prefix)):
+        while upcoming is not None and upcoming.task_id <= folder:
+            yield from held.passed(upcoming.task_id)
+            held.tasks.append(upcoming)
+            upcoming = next(left, None)
+        yield from held.passed(folder)
+        its = held.tasks.pop() if held.tasks and held.tasks[-1].task_id == folder else None
+        yield from merged([] if its is None else expected_of(its, prefix), group)
+    yield from held.passed(None)
+    while upcoming is not None:
+        yield from (Pair(each, None) for each in expected_of(upcoming, prefix))
+        upcoming = next(left, None)
+
+
+def folder_of(listed: ListedKey, prefix: str) -> str:
+    """Return the name of the folder under the prefix that a key is in; empty where it is in none."""
+    return listed.key[len(prefix) :].rpartition("/")[0].partition("/")[0]
+
+
+@dataclass(slots=True)
+class _Held:
+    """Tasks whose folders were not listed yet, each within the names that the one before begins."""
+
+    tasks: list[KnownTask]
+    prefix: str
+
+    def passed(self, folder: str | None) -> Iterator[Pair]:
+        """Yield what should stand in folders that cannot come any more, once that one has; None is the end."""
+        while self.tasks:
+            held = self.tasks[-1].task_id
+            if folder is not None and (folder == held or (folder.startswith(held) and folder[len(held)] < "/")):
+                return
+            yield from (Pair(each, None) for each in expected_of(self.tasks.pop(), self.prefix))
+
+
+def merged(expected: Iterable[Expected], listed: Iterable[ListedKey]) -> Iterator[Pair]:
+    """Yield each key of both, which come in order, with what both know of it."""
+    left, right = iter(expected), iter(listed)
     mine, theirs = next(left, None), next(right, None)
     while mine is not None or theirs is not None:
-        here = None if mine is None else mine.key.encode(errors="surrogatepass")
-        there = None if theirs is None else theirs.key.encode(errors="surrogatepass")
-        takes_mine = here is not None and (there is None or here <= there)
-        takes_theirs = there is not None and (here is None or there <= here)
+        takes_mine = mine is not None and (theirs is None or mine.key <= theirs.key)
+        takes_theirs = theirs is not None and (mine is None or theirs.key <= mine.key)
         yield Pair(mine if takes_mine else None, theirs if takes_theirs else None)
         mine = next(left, None) if takes_mine else mine
         theirs = next(right, None) if takes_theirs else theirs
-
-
-class _Keyed(Protocol):
-    @property
-    def key(self) -> str:
-        """The object's key."""
-
-
-def _bytes_of(each: _Keyed) -> bytes:
-    return each.key.encode(errors="surrogatepass")
-
-
-Side = TypeVar("Side", Expected, ListedKey)
-
-
-def _ascending(side: Iterable[Side]) -> Iterator[Side]:
-    last = None
-    for each in side:
-        key = _bytes_of(each)
-        if last is not None and key <= last:
-            raise KeysUnsorted("a listing, or the ledger, is not in the order of its keys' bytes")
-        last = key
-        yield each
 
 
 def looks_alike(expected: Expected, seen: Seen) -> bool:

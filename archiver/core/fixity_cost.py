@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from archiver.core.fixity import Level
+from archiver.core.levels import Level
 
 KEYS_A_LISTING: Final = 1000
 MANIFEST_BYTES: Final = 6_700

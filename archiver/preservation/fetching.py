@@ -63,6 +63,11 @@ class Fetching:
                     return
         raise WrongBytes(f"its bytes have the SHA-256 {found}, read {READS} times")
 
+    def read(self, key: str, size: int, into: Sink) -> str:
+        """Write the object's bytes once, however often that breaks off; return their SHA-256. Raises as `fetch`."""
+        with self.buffers.buffer(BLOCK) as view:
+            return _Read(self, key, size, into, view).whole()
+
     def look(self) -> None:
         """Raise Interrupted once the command is to end."""
         if self.stopped():

@@ -11,7 +11,6 @@ from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Literal
-from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 from pydantic.fields import FieldInfo
@@ -19,10 +18,13 @@ from pydantic.fields import FieldInfo
 from archiver import __version__
 from archiver.core.bandwidth import Timetable
 from archiver.core.capabilities import CreateOnly
+from archiver.core.fixity_cost import PRESETS, Prices
 from archiver.core.keys import Names
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName
 from archiver.core.profiles import PROFILES, Addressing, Profile, provider_of
 from archiver.settings import rules
+from archiver.settings.prices import parse_prices, show_prices
+from archiver.settings.secret_parts import passwords, secret_parts
 from archiver.settings.units import (
     GIB,
     KIB,
@@ -231,6 +233,15 @@ class Ledger(Section):
     backup_every: Interval = timedelta(hours=1)
 
 
+class Verify(Section):
+    """The proof that what was archived still stands."""
+
+    max_cost: Annotated[float, AfterValidator(rules.not_negative)] | None = Field(None, examples=[10.0])
+    prices: Annotated[Prices, BeforeValidator(parse_prices), Written(show_prices)] = Field(
+        PRESETS["none"], examples=[PRESETS["aws"]]
+    )
+
+
 class Schedule(Section):
     """The spans after which things are tried again, and alarms are raised."""
 
@@ -302,36 +313,6 @@ class Log(Section):
     format: Annotated[Literal["auto", "json", "console"], BeforeValidator(rules.lower)] = "auto"
 
 
-_SHORTEST_PART = 8
-"""Characters; what is shorter in a URL is a word such as `ping` or `api`."""
-
-
-def _secret_parts(url: str) -> AbstractSet[str]:
-    """Return what may be a token or a password in a URL that is a secret as a whole: all but the name of a host."""
-    parts = urlsplit(url)
-    user, _, host = parts.netloc.rpartition("@")
-    # In some of apprise's URLs a token stands where others have the host.
-    token = "" if "." in host or host.startswith("localhost") else host
-    words = {
-        token,
-        *user.split(":"),
-        *parts.path.split("/"),
-        *(word.partition("=")[2] for word in parts.query.split("&")),
-    }
-    return {way for word in words if len(word) >= _SHORTEST_PART for way in (word, unquote(word))}
-
-
-def passwords(url: str) -> AbstractSet[str]:
-    """Return the passwords in a URL, as they are written there and as they are meant; none for what is no URL."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return frozenset()
-    query = [word.partition("=") for word in parts.query.split("&")]
-    words = {parts.password or "", *(word for name, _, word in query if name.endswith("password"))}
-    return {way for word in words - {""} for way in (word, unquote(word))}
-
-
 _AWS_SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 
@@ -347,6 +328,7 @@ class Settings(Section):
     store: Store = Store()
     download: Download = Download()
     ledger: Ledger = Ledger()
+    verify: Verify = Verify()
     schedule: Schedule = Schedule()
     http: Http = Http()
     notify: Notify = Notify()
@@ -364,7 +346,7 @@ class Settings(Section):
         keys = {self.callback.key(), *self.provider.api_keys().values()}
         found = keys | {environ.get(name, "") for name in _AWS_SECRETS}
         for url in (*self.notify.services(), self.notify.heartbeat() or ""):
-            found |= {url, *_secret_parts(url)}
+            found |= {url, *secret_parts(url)}
         for url in (self.ledger.url, self.download.proxy_url() or ""):
             found |= passwords(url)
         return frozenset(found - {""})

@@ -6,6 +6,7 @@ No message repeats a value that may hold a secret.
 from __future__ import annotations
 
 import ipaddress
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
@@ -50,6 +51,13 @@ def at_least_one(number: int) -> int:
     if number < 1:
         raise ValueError("must be 1 or more")
     return number
+
+
+def not_negative(amount: float) -> float:
+    """Let no amount through that is below zero, or none."""
+    if not 0 <= amount < math.inf:
+        raise ValueError("must be an amount, 0 or more")
+    return amount
 
 
 def file_patterns(patterns: Sequence[str]) -> Sequence[str]:

@@ -14,7 +14,8 @@ from pathlib import Path
 from pydantic.fields import FieldInfo
 
 from archiver.settings.key_file import KEYS_IN_FILES, OTHERS
-from archiver.settings.model import FIELDS, KEYS, PREFIX, SECTIONS, Written, passwords, variable
+from archiver.settings.model import FIELDS, KEYS, PREFIX, SECTIONS, Written, variable
+from archiver.settings.secret_parts import passwords
 from archiver.settings.units import shown
 
 CONFIG_VARIABLE = f"{PREFIX}CONFIG"

@@ -275,6 +275,10 @@ def exit_codes(folder: Path) -> str:
         "ledger backup FOLDER/nowhere/file",
         "ledger restore FOLDER/mine.db",
         "ledger restore FOLDER/nowhere",
+        "verify --plan",
+        "verify --plan --json new-task-1",
+        "verify --max-cost 1",
+        "verify no/id",
     )
 
 

@@ -13,6 +13,7 @@ from archiver.adapters.ledger.database.outage import Notify, Outage
 from archiver.adapters.ledger.database.transactions import DEFAULT_LONGEST_WAIT, Transactions
 from archiver.adapters.ledger.database.urls import OUTAGE, PATIENCE, database_of
 from archiver.adapters.ledger.intakes import SqlIntakes
+from archiver.adapters.ledger.objects import SqlObjects
 from archiver.adapters.ledger.pauses import SqlPauses
 from archiver.adapters.ledger.processes import SqlProcesses
 from archiver.adapters.ledger.progress import SqlProgress
@@ -26,7 +27,9 @@ from archiver.ports.runtime import Checkpoint, unobserved
 
 @dataclass(frozen=True, slots=True)
 class SqlLedger:
-    """The ports of `ports.ledger`, `backups` and `rebuilding` in one SQL database; safe for many threads and processes.
+    """The ports of `ports.ledger`, `backups`, `rebuilding` and `fixity` in one SQL database.
+
+    Safe for many threads and processes.
 
     Besides LeaseLost and LedgerFault their methods raise IllegalMove for what `core.states` or the tables' own
     rules forbid: a bug. After any exception nothing of the call is written. A call that meets a server which is
@@ -44,6 +47,7 @@ class SqlLedger:
     proofs: SqlProofs
     backups: SqlBackups
     rebuilds: SqlRebuilds
+    objects: SqlObjects
 
     @classmethod
     def open(
@@ -76,7 +80,7 @@ class SqlLedger:
             raise
         db = Transactions(database, Outage(outage, notify), checkpoint, longest_wait)
         parts = (SqlIntakes(db), SqlClaims(db), SqlProgress(db), SqlPauses(db), SqlUploads(db), SqlReports(db))
-        return cls(db, *parts, SqlProcesses(db), SqlProofs(db), SqlBackups(db), SqlRebuilds(db))
+        return cls(db, *parts, SqlProcesses(db), SqlProofs(db), SqlBackups(db), SqlRebuilds(db), SqlObjects(db))
 
     def close(self) -> None:
         """Close every connection; the last process to do so folds SQLite's write-ahead log into the file."""

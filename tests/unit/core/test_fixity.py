@@ -16,22 +16,21 @@ from archiver.core.fixity import (
     SOUND,
     Expected,
     Fixity,
-    KeysUnsorted,
     KnownStem,
     KnownTask,
-    Level,
     Part,
     expected_of,
-    in_key_order,
     known_by,
     looks_alike,
     may_be_under_way,
     merged,
+    pairs_of,
     resized,
     store_denies,
     unlike,
 )
 from archiver.core.fixity_cost import PRESETS, Holdings, Prices, Speed, plan_of
+from archiver.core.levels import Level
 from archiver.core.manifest_read import Manifest, ManifestStem
 from archiver.core.model import StemName, TaskId
 from archiver.ports.archive import ListedObject, ObjectHead
@@ -50,33 +49,40 @@ def stem(name: str = "vocal", **changes: Any) -> KnownStem:  # noqa: ANN401 - of
     return replace(KnownStem(StemName(name), "stored", f"p/{TASK}/{name}.mp3", 5, SHA, "e"), **changes)
 
 
-@given(ids=IDS)
-def test_tasks_in_the_order_of_ids_come_in_that_of_their_keys(ids: list[str]) -> None:
-    ordered = [task.task_id for task in in_key_order(known(name) for name in sorted(ids))]
-    assert ordered == sorted(ids, key=lambda name: f"{name}/".encode())
+@pytest.mark.parametrize("order", ["of keys", "of names", "at random"])
+@given(mine=IDS, theirs=IDS, data=st.data())
+def test_each_key_comes_with_what_both_sides_know_in_either_order_of_folders(
+    order: str, mine: list[str], theirs: list[str], data: st.DataObject
+) -> None:
+    folders = sorted(theirs, key=lambda name: f"{name}/") if order == "of keys" else sorted(theirs)
+    if order == "at random":
+        folders = data.draw(st.permutations(folders))
+    listed = [f"p/{name}/{each}" for name in folders for each in ("manifest.json", "x.mp3")]
+    pairs = list(pairs_of((known(name) for name in sorted(mine)), (ListedObject(key, 1, "") for key in listed), "p/"))
+    expected = [f"p/{name}/{each}" for name in mine for each in ("manifest.json", "record-info.json")]
+    assert sorted(pair.expected.key for pair in pairs if pair.expected) == sorted(expected)
+    assert [pair.listed.key for pair in pairs if pair.listed] == listed
+    both = [pair.listed.key for pair in pairs if pair.listed and pair.expected]
+    assert all(pair.expected.key == pair.listed.key for pair in pairs if pair.expected and pair.listed)
+    if order != "at random":
+        assert sorted(both) == sorted({*listed} & {*expected})
 
 
 @given(mine=KEYS, theirs=KEYS)
 def test_two_sides_merge_into_each_key_once_with_what_both_know(mine: list[str], theirs: list[str]) -> None:
-    task = known("x")
-    pairs = list(
-        merged(
-            (Expected(key, task) for key in sorted(mine, key=str.encode)),
-            (ListedObject(key, 1, "") for key in sorted(theirs, key=str.encode)),
-        )
-    )
-    keys = [(pair.expected or pair.listed).key for pair in pairs if pair.expected or pair.listed]  # type: ignore[union-attr]  # one of them is there
-    assert keys == sorted({*mine, *theirs}, key=str.encode)
+    expected = (Expected(key, known("x")) for key in sorted(mine))
+    pairs = list(merged(expected, (ListedObject(key, 1, "") for key in sorted(theirs))))
+    keys = [pair.expected.key if pair.expected else pair.listed.key for pair in pairs if pair.expected or pair.listed]  # type: ignore[union-attr]  # one of them is there
+    assert keys == sorted({*mine, *theirs})
     for key, pair in zip(keys, pairs, strict=True):
         assert (pair.expected is not None, pair.listed is not None) == (key in mine, key in theirs)
 
 
-@pytest.mark.parametrize("keys", [["b", "a"], ["a", "a"], ["é", "z"]])
-def test_a_side_out_of_order_is_refused_and_not_taken_for_a_loss(keys: list[str]) -> None:
-    with pytest.raises(KeysUnsorted):
-        list(merged((), (ListedObject(key, 1, "") for key in keys)))
-    with pytest.raises(KeysUnsorted):
-        list(merged((Expected(key, known("x")) for key in keys), ()))
+def test_keys_in_no_folder_and_of_no_task_come_alone() -> None:
+    keys = ["p/", "p/x", "p/~/y", "p/é/z/1"]
+    pairs = list(pairs_of([known("task-0001")], (ListedObject(key, 1, "") for key in keys), "p/"))
+    assert [pair.listed.key for pair in pairs if pair.listed] == keys
+    assert sum(pair.expected is not None for pair in pairs) == 2
 
 
 def test_objects_of_a_task_are_expected_once_each_beside_its_sidecars() -> None:

@@ -27,6 +27,7 @@ from archiver.settings import (
     value_of,
     variable,
 )
+from archiver.settings.prices import show_prices
 from tests import ROOT
 
 EXAMPLE = ROOT / "config" / "archiver.example.toml"
@@ -259,6 +260,30 @@ def test_accounts_are_shown_without_their_keys_and_their_keys_are_secrets() -> N
     assert rows["provider.accounts"] == '[{name = "second", requests_per_10s = 20}]'
     assert "planted-secret" in loaded.settings.secrets({})
     assert "planted" not in repr(loaded.settings)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("aws", "aws"),
+        (" B2 ", "b2"),
+        ("list=5, get=0.4,gb=90,currency=EUR", "list=5,get=0.4,gb=90,currency=EUR"),
+        ("gb=1", "list=0,get=0,gb=1,currency=USD"),
+    ],
+)
+def test_prices_are_a_preset_or_a_table(text: str, shown: str) -> None:
+    settings = from_env({"ARCHIVER_VERIFY__PRICES": text}).settings
+    assert show_prices(settings.verify.prices) == shown
+
+
+@pytest.mark.parametrize("text", ["gcs", "", "get=free", "get=-1", "get=inf", "gb=1,hdd=2", "gb=1,currency=\x1b", "gb"])
+def test_prices_that_are_none_are_a_fault_that_says_what_is_expected(text: str) -> None:
+    assert "  verify.prices: " in fault_of({"ARCHIVER_VERIFY__PRICES": text})
+
+
+@pytest.mark.parametrize("text", ["-1", "nan", "inf", "much"])
+def test_a_cost_limit_is_an_amount(text: str) -> None:
+    assert "  verify.max_cost: " in fault_of({"ARCHIVER_VERIFY__MAX_COST": text})
 
 
 # --- the example file

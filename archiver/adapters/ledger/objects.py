@@ -1,0 +1,84 @@
+"""Known objects: what should stand in the bucket, a page of tasks at a time along their key."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, collate, func, select
+
+from archiver.adapters.ledger.database.transactions import LedgerPart, outage_retry
+from archiver.adapters.ledger.rows import CHUNK, AnyRow, chunks
+from archiver.adapters.ledger.schema.tables import stems, tasks
+from archiver.core.fixity import KnownStem, KnownTask
+from archiver.core.fixity_cost import Holdings
+from archiver.core.model import StemName, TaskId
+from archiver.core.states import StemState, TaskState
+
+_STEMS = select(
+    stems.c.task_id, stems.c.name, stems.c.state, stems.c.key, stems.c.size, stems.c.sha256, stems.c.etag
+).where(stems.c.task_id.in_(bindparam("ids", expanding=True)))
+_STORED = and_(stems.c.state == StemState.STORED, stems.c.alias_of.is_(None))
+_WHOLE = tasks.c.state.in_([TaskState.ARCHIVED, TaskState.LOST])
+
+
+class SqlObjects(LedgerPart):
+    """The KnownObjects of `ports.fixity` in a SQL database."""
+
+    @outage_retry
+    def holdings(self, ids: Sequence[TaskId] | None = None) -> Holdings:
+        """See KnownObjects."""
+        with self._db.read() as db:
+            if ids is None:
+                return _holdings(db)
+            parts = [_holdings(db, chunk) for chunk in chunks(ids)]
+        return Holdings(
+            *(sum(counts) for counts in zip(*((p.tasks, p.whole, p.objects, p.bytes) for p in parts), strict=True))
+        )
+
+    @outage_retry
+    def known(self, task_id: TaskId) -> KnownTask | None:
+        """See KnownObjects."""
+        with self._db.read() as db:
+            found = db.execute(select(tasks.c.task_id, tasks.c.state).where(tasks.c.task_id == task_id)).all()
+            return next(iter(_with_stems(db, found)), None)
+
+    def all_known(self) -> Iterator[KnownTask]:
+        """See KnownObjects."""
+        after = ""
+        while page := self._page(after):
+            yield from page
+            after = page[-1].task_id
+
+    @outage_retry
+    def _page(self, after: str) -> Sequence[KnownTask]:
+        with self._db.read() as db:
+            key = _bytewise(db)
+            wanted = select(tasks.c.task_id, tasks.c.state).where(key > after).order_by(key).limit(CHUNK)
+            return _with_stems(db, db.execute(wanted).all())
+
+
+def _bytewise(db: Connection) -> ColumnElement[Any]:
+    """Return the key as it is sorted by its bytes, which SQLite does by itself."""
+    return collate(tasks.c.task_id, "C") if db.dialect.name == "postgresql" else tasks.c.task_id
+
+
+def _holdings(db: Connection, ids: Sequence[TaskId] | None = None) -> Holdings:
+    of_tasks = select(func.count(), func.count().filter(_WHOLE)).select_from(tasks)
+    of_stems = select(func.count(), func.coalesce(func.sum(stems.c.size), 0)).where(_STORED)
+    if ids is not None:
+        of_tasks, of_stems = of_tasks.where(tasks.c.task_id.in_(ids)), of_stems.where(stems.c.task_id.in_(ids))
+    counted, whole = db.execute(of_tasks).one()
+    objects, size = db.execute(of_stems).one()
+    return Holdings(counted, whole, objects, int(size))
+
+
+def _with_stems(db: Connection, found: Sequence[AnyRow]) -> Sequence[KnownTask]:
+    its: dict[str, list[KnownStem]] = defaultdict(list)
+    if found:
+        for row in db.execute(_STEMS, {"ids": [each.task_id for each in found]}):
+            its[row.task_id].append(
+                KnownStem(StemName(row.name), row.state, row.key or "", row.size or 0, row.sha256 or "", row.etag or "")
+            )
+    return [KnownTask(TaskId(row.task_id), row.state, tuple(its[row.task_id])) for row in found]

@@ -1,0 +1,187 @@
+"""`verify`: the bucket, the ledger and the manifests held against each other. Heavy imports happen inside."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from archiver.commands.invocation import Exit, JsonFlag, at_work, fail, faults, ledger_of, settings_of, task_ids
+from archiver.core.levels import Level
+
+if TYPE_CHECKING:
+    from archiver.adapters.ledger import SqlLedger
+    from archiver.core.fixity import Judged
+    from archiver.core.fixity_cost import Plan
+    from archiver.core.model import TaskId
+    from archiver.preservation.verification import Verification
+    from archiver.settings import Settings
+
+
+LevelOption = Annotated[
+    Level,
+    typer.Option(
+        "--level",
+        help="list: sizes and ETags of a listing. head: the checksums that the store tells; not the bytes. "
+        "read: every byte, by its SHA-256.",
+    ),
+]
+CostOption = Annotated[
+    float | None,
+    typer.Option("--max-cost", metavar="AMOUNT", min=0, help="Begin nothing that costs more.", show_default=False),
+]
+
+
+def verify(
+    context: typer.Context,
+    ids: Annotated[list[str] | None, typer.Argument(metavar="ID...", show_default=False)] = None,
+    level: LevelOption = Level.LIST,
+    plan: Annotated[bool, typer.Option("--plan", help="Print what it would cost. Asks the store nothing.")] = False,
+    max_cost: CostOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Hold the bucket, the ledger and the manifests against each other: the whole archive, or the tasks named.
+
+    It deletes, overwrites and mends nothing. Costs are reckoned by verify.prices.
+
+    Exit codes: 0 every object was judged, none at fault; 1 a fault, which is named; 2 usage, settings, or above the
+    cost limit; 3 something could not be read, the store or the ledger; 130, 143 signal.
+
+    Example: stem-archiver verify --level read --max-cost 10
+    """
+    loaded = settings_of(context, "store.bucket")
+    settings = loaded.settings
+    wanted = list(dict.fromkeys(task_ids(ids))) if ids else None
+    most = settings.verify.max_cost if max_cost is None else max_cost
+    if most is not None and settings.verify.prices.name == "none":
+        fail(
+            "a cost limit needs prices", Exit.USAGE, "set verify.prices to those of your store: aws, b2, r2, or a table"
+        )
+    with ledger_of(loaded) as ledger:
+        from archiver.app.verify import plan as planned
+
+        ahead = planned(settings, ledger, level, wanted)
+        if plan:
+            _print_plan(settings, ahead, as_json=as_json)
+        elif most is not None and ahead.price > most:
+            fail(
+                f"it would cost {_price(ahead)}, more than {most:.2f}: nothing was begun",
+                Exit.USAGE,
+                "`verify --plan` tells why; raise --max-cost, or name fewer tasks or a lighter --level",
+            )
+        else:
+            raise typer.Exit(_verified(settings, ledger, _Request(ahead, wanted, most, as_json)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """The options of one call."""
+
+    ahead: Plan
+    ids: list[TaskId] | None
+    most: float | None
+    as_json: bool
+
+
+def _price(ahead: Plan) -> str:
+    return f"{ahead.price:.2f} {ahead.prices.currency}"
+
+
+def _print_plan(settings: Settings, ahead: Plan, *, as_json: bool) -> None:
+    from datetime import timedelta
+
+    from archiver.commands.format import counted, print_json, size, span
+    from archiver.commands.verifying import of_plan
+
+    cold = settings.store.storage_class if settings.store.storage_class in _COLD else None
+    if as_json:
+        print_json({**of_plan(ahead), "cannot_be_read": cold}, sys.stdout)
+        return
+    holdings = ahead.holdings
+    typer.echo(f"{counted(holdings.tasks, 'task')}, {counted(holdings.objects, 'object')}, {size(holdings.bytes)}")
+    typer.echo(
+        f"level {ahead.level.value}: {counted(ahead.requests, 'request')} ({ahead.listings} LIST), "
+        f"{size(ahead.bytes)} read"
+    )
+    typer.echo(
+        f"price: {_price(ahead)} ({ahead.prices.name or 'your table'})" if ahead.prices.name != "none" else _UNTOLD
+    )
+    typer.echo(f"at least {span(timedelta(seconds=ahead.seconds))} at the settings' bandwidth and concurrency")
+    if cold:
+        typer.echo(f"objects of class {cold} cannot be read before the store has thawed them")
+
+
+_COLD = ("GLACIER", "DEEP_ARCHIVE")
+_UNTOLD = "price: not known; set verify.prices to your store's"
+
+
+@dataclass(slots=True)
+class _Break:
+    """What ended the work before its end, if anything did."""
+
+    message: str = ""
+    hint: str = ""
+
+    def guarded(self, results: Iterator[Judged]) -> Iterator[Judged]:
+        """Yield the results; note what breaks them off, in the place of raising it."""
+        from archiver.core.errors import ArchiverError, Interrupted, LedgerFault
+
+        try:
+            yield from results
+        except (ArchiverError, LedgerFault) as fault:
+            self.message, self.hint = str(fault), fault.hint
+        except Interrupted:
+            self.message, self.hint = "ended before everything was judged", "run it again"
+
+    def say(self) -> None:
+        """Say it on standard error."""
+        from archiver.core.text import visible
+
+        for line in filter(None, (self.message and f"stem-archiver: {self.message}", self.hint and f"  {self.hint}")):
+            typer.echo(visible(line), err=True)
+
+
+def _verified(settings: Settings, ledger: SqlLedger, request: _Request) -> int:
+    """Judge, tell of it, and return the exit code."""
+    from archiver.app.verify import Halts, allowance, verification
+    from archiver.commands.progress import Tally
+    from archiver.commands.verifying import FixityPrinter
+    from archiver.logs import configure
+    from archiver.service.shutdown import Shutdown
+
+    log = configure("warning", settings.log.format, secrets=settings.secrets())
+    shutdown, tally, broken_off = Shutdown(), Tally(), _Break()
+
+    def wait(seconds: float) -> None:
+        shutdown.wait(seconds)
+
+    extra = allowance(request.ahead, request.most)
+    halts = Halts(wait, lambda: shutdown.asked, tally.received)
+    opened = verification(settings, ledger, log, request.ahead.level, extra, halts)
+    with faults(), shutdown.on_signals(), opened as work:
+        at_work()
+        results = broken_off.guarded(work.run(request.ids))
+
+        def code() -> int:
+            return _exit_code(work, broken_off, shutdown.signal_number)
+
+        printer = FixityPrinter(work, request.ahead, tally)
+        if request.as_json:
+            printer.print_json(results, lambda: broken_off.message or None, code)
+        else:
+            printer.print(results)
+            broken_off.say()
+        return code()
+
+
+def _exit_code(work: Verification, broken_off: _Break, signal_number: int | None) -> int:
+    from archiver.core.fixity import Fixity
+
+    if signal_number is not None and broken_off.message:
+        return Exit.SIGNAL + signal_number
+    if work.totals.faults or work.totals.unlisted:
+        return Exit.UNARCHIVED
+    return Exit.PAUSED if broken_off.message or work.totals.verdicts[Fixity.UNREAD] else Exit.DONE

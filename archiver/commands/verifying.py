@@ -1,0 +1,145 @@
+"""What `verify` prints: a line for each fault, one that is kept up to date on a terminal, and the sum."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from archiver.commands.format import counted, print_json, size
+from archiver.commands.invocation import terminal
+from archiver.commands.printing import say
+from archiver.commands.progress import Rate, Tally
+from archiver.commands.screen import SAID_EVERY
+from archiver.core.fixity import Fixity, Judged
+from archiver.core.fixity_cost import Plan
+from archiver.core.text import visible
+from archiver.preservation.verification import Verification
+
+
+def of_plan(ahead: Plan) -> dict[str, object]:
+    """Return the work ahead as the JSON of a command holds it."""
+    known = ahead.prices.name != "none"
+    return {
+        "level": ahead.level.value,
+        "tasks": ahead.holdings.tasks,
+        "objects": ahead.holdings.objects,
+        "requests": ahead.requests,
+        "listings": ahead.listings,
+        "bytes": ahead.bytes,
+        "price": round(ahead.price, 6) if known else None,
+        "currency": ahead.prices.currency if known else None,
+        "seconds_at_least": round(ahead.seconds, 3),
+    }
+
+
+@dataclass(slots=True)
+class FixityPrinter:
+    """Prints faults on standard output, progress on standard error."""
+
+    work: Verification
+    ahead: Plan
+    tally: Tally
+    out: Console = field(default_factory=terminal)
+    err: Console = field(default_factory=lambda: terminal(err=True))
+    _rate: Rate = field(default_factory=Rate)
+    _said_at: float = field(default_factory=time.monotonic)
+
+    def print(self, results: Iterator[Judged]) -> None:
+        """Print each that is not simply ok, and the sum of all."""
+        live = Live(
+            console=self.err,
+            get_renderable=lambda: Text(self._line(), no_wrap=True, overflow="crop"),
+            refresh_per_second=4,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        if self.err.is_terminal:
+            with live:
+                for each in results:
+                    self._one(each)
+        else:
+            for each in results:
+                self._one(each)
+                self._now_and_then()
+        self._all()
+
+    def print_json(self, results: Iterator[Judged], error: Callable[[], str | None], code: Callable[[], int]) -> None:
+        """Print one object; its faults as they come."""
+        found = (
+            {
+                "key": each.key,
+                "verdict": each.verdict.value,
+                "fault": each.is_fault,
+                "task_id": each.task_id or None,
+                "expected": each.expected,
+                "found": each.found,
+                "hint": each.hint,
+            }
+            for each in results
+        )
+        print_json(
+            {"plan": of_plan(self.ahead), "found": found, "summary": self._summary, "error": error, "exit_code": code},
+            sys.stdout,
+        )
+
+    def _summary(self) -> dict[str, object]:
+        totals = self.work.totals
+        return {
+            "verdicts": {verdict.value: totals.verdicts[verdict] for verdict in Fixity},
+            "faults": totals.faults,
+            "tasks": totals.tasks,
+            "tasks_not_in_ledger": self.work.looking.unledgered,
+            "unknown_ids": list(totals.unlisted),
+            "objects_listed": totals.listed,
+            "bytes_listed": totals.bytes,
+            "bytes_read": self.tally.bytes_in,
+            "seconds": round(self.tally.seconds, 3),
+        }
+
+    def _one(self, judged: Judged) -> None:
+        said = f"  {judged.key}: expected {judged.expected}" if judged.expected else f"  {judged.key}"
+        found = f"; found {judged.found}" if judged.found else ""
+        hint = f" ({judged.hint})" if judged.hint else ""
+        say(self.out, f"{said}{found}{hint}", mark=judged.verdict.value)
+
+    def _now_and_then(self) -> None:
+        if time.monotonic() - self._said_at >= SAID_EVERY:
+            self._said_at = time.monotonic()
+            self.err.print(Text(visible(self._line())))
+
+    def _line(self) -> str:
+        totals = self.work.totals
+        judged = sum(totals.verdicts.values())
+        said = [f"{judged} of about {self.ahead.holdings.objects + 2 * self.ahead.holdings.whole} objects judged"]
+        if self.tally.bytes_in:
+            said += [f"{size(self.tally.bytes_in)} read", f"{size(self._rate.of(self.tally.bytes_in))}/s"]
+        if totals.faults:
+            said.append(counted(totals.faults, "fault"))
+        return ", ".join(said)
+
+    def _all(self) -> None:
+        totals, prices = self.work.totals, self.ahead.prices
+        for task in totals.unlisted:
+            say(self.out, f"  {task}: neither the ledger nor the bucket knows this id", mark="no such task")
+        verdicts = ", ".join(f"{totals.verdicts[each]} {each.value}" for each in Fixity if totals.verdicts[each])
+        price = "" if prices.name == "none" else f", about {self.ahead.price:.2f} {prices.currency}"
+        say(
+            self.out,
+            f"{counted(totals.tasks, 'task')}, {counted(totals.listed, 'object')} listed ({size(totals.bytes)}): "
+            f"{verdicts or 'nothing judged'}; {counted(self.ahead.requests, 'request')} planned, "
+            f"{size(self.tally.bytes_in)} read"
+            f"{price}, {self.tally.seconds:.1f} s; {counted(totals.faults, 'fault')}",
+        )
+        if self.work.looking.unledgered:
+            count = counted(self.work.looking.unledgered, "task")
+            say(
+                self.out,
+                f"  the ledger does not know {count} of the bucket: `stem-archiver rebuild --check` names them",
+            )

@@ -1,0 +1,16 @@
+"""The levels of `verify`; apart, since every start of the command line reads them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Level(StrEnum):
+    """How closely each object is looked at."""
+
+    LIST = "list"
+    """Size and ETag, as a listing has them."""
+    HEAD = "head"
+    """What the store says of its checksum."""
+    READ = "read"
+    """Its bytes."""

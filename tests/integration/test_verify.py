@@ -1,0 +1,185 @@
+"""`verify` on a real bucket and a real ledger, whatever stands between."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import Result
+
+from archiver.core.manifest_read import read_manifest
+from archiver.core.rebuilt import rebuilt
+from archiver.demo.seaweed import S3Server
+from tests.fakes.s3_proxy import Exchange, S3Proxy, drop_before, refuse
+from tests.fakes.scripted import Reply
+from tests.fixtures.archived import RECORD, manifest, noise, stem_of
+from tests.fixtures.ledgers import NOW, open_ledger
+from tests.house import command
+
+# The first two are where the order of ids is not that of keys.
+TASKS = ("task-0001", "task-0001-b", "task_0002", "zz-task-3")
+STEM = f"p/{TASKS[0]}/vocal.mp3"
+NAMES = ("vocal", "drums", "bass")
+
+
+@dataclass
+class Setting:
+    """A bucket behind a proxy, a ledger, and settings that name both."""
+
+    proxy: S3Proxy
+    client: Any
+    bucket: str
+    file: Path
+
+    def verify(self, *words: str) -> Result:
+        return command("--config", str(self.file), "verify", *words)
+
+    def found(self, *words: str) -> tuple[int, dict[str, str], dict[str, Any]]:
+        """Return the exit code, the verdicts by key, and all that was said."""
+        done = self.verify("--json", *words)
+        said = json.loads(done.stdout)
+        assert said["exit_code"] == done.exit_code
+        return done.exit_code, {each["key"]: each["verdict"] for each in said["found"]}, said
+
+    def put(self, key: str, data: bytes) -> str:
+        return str(self.client.put_object(Bucket=self.bucket, Key=key, Body=data)["ETag"]).strip('"')
+
+    def delete(self, key: str) -> None:
+        self.client.delete_object(Bucket=self.bucket, Key=key)
+
+
+def archive(setting: Setting, folder: Path) -> None:
+    wholes = []
+    for number, task in enumerate(TASKS):
+        stems = []
+        for each, name in enumerate(NAMES):
+            key, data = f"p/{task}/{name}.mp3", noise(100_000 if name == "vocal" else 50, 10 * number + each)
+            stems.append(stem_of(name, data, key=key, etag=setting.put(key, data)))
+        sealed = manifest(stems, task=task, accepted_at="2026-03-01T12:00:00+00:00")
+        setting.put(f"p/{task}/record-info.json", RECORD)
+        setting.put(f"p/{task}/manifest.json", sealed)
+        wholes.append(rebuilt(read_manifest(sealed), f"p/{task}/"))
+    with closing(open_ledger(folder)) as ledger:
+        mark = ledger.rebuilds.begin(now=NOW)
+        ledger.rebuilds.take(wholes, mark, mark)
+        ledger.rebuilds.end(mark)
+
+
+@pytest.fixture
+def setting(s3_server: S3Server, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Setting]:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", s3_server.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", s3_server.secret_key)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with closing(s3_server.client()) as client, S3Proxy(upstream=s3_server.endpoint_url) as proxy:
+        file = tmp_path / "archiver.toml"
+        file.write_text(
+            f'[store]\nbucket = "{bucket}"\nprefix = "p/"\nendpoint_url = "{proxy.url}"\nregion = "us-east-1"\n'
+            f'addressing_style = "path"\n[download]\nconcurrency = 2\n[ledger]\nurl = "sqlite:///{tmp_path}/ledger.db"\n'
+            '[verify]\nprices = {list = 5, get = 0.4, gb = 90.0, currency = "EUR"}\n'
+        )
+        made = Setting(proxy, client, bucket, file)
+        archive(made, tmp_path)
+        yield made
+
+
+def flip_answer(exchange: Exchange) -> Reply:
+    answer = exchange.forward()
+    return replace(answer, body=bytes([answer.body[0] ^ 1]) + answer.body[1:])
+
+
+@pytest.mark.parametrize("level", ["list", "head", "read"])
+def test_a_whole_archive_is_sound_and_costs_what_the_plan_says(setting: Setting, level: str) -> None:
+    planned = json.loads(setting.verify("--plan", "--json", "--level", level).stdout)
+    assert setting.proxy.requests == []
+    code, found, said = setting.found("--level", level)
+    assert (code, found, said["summary"]["verdicts"]["ok"]) == (0, {}, 20)
+    assert (said["plan"]["requests"], len(setting.proxy.requests)) == (planned["requests"], planned["requests"])
+    if level == "read":
+        assert said["summary"]["bytes_read"] == 4 * 100_100
+
+
+def test_planted_faults_are_found_each_of_its_kind(setting: Setting) -> None:
+    gone, resized, same, other = (f"p/{TASKS[1]}/{name}" for name in ("bass.mp3", "drums.mp3", "vocal.mp3", "x.mp3"))
+    setting.client.put_bucket_versioning(Bucket=setting.bucket, VersioningConfiguration={"Status": "Enabled"})
+    setting.delete(gone)  # behind a delete marker now
+    setting.put(resized, b"short")
+    setting.put(same, noise(100_000, 99))
+    setting.put(other, b"mine")
+    setting.delete(f"p/{TASKS[2]}/manifest.json")
+    setting.delete(f"p/{TASKS[2]}/record-info.json")
+    setting.put(f"p/{TASKS[3]}/manifest.json", b"{}")
+    by_list = {
+        gone: "missing",
+        resized: "altered",
+        same: "mismatch",
+        other: "unknown",
+        f"p/{TASKS[2]}/manifest.json": "manifest_missing",
+        f"p/{TASKS[2]}/record-info.json": "record_missing",
+    }
+    assert setting.found()[:2] == (1, by_list)
+    assert setting.found("--level", "read")[:2] == (1, {**by_list, f"p/{TASKS[3]}/manifest.json": "manifest_broken"})
+    assert setting.found(TASKS[0])[:2] == (0, {})
+    setting.delete(STEM)
+    done = setting.verify(TASKS[0])
+    assert done.exit_code == 1
+    assert f"missing  {STEM}: expected 100000 bytes" in done.stdout
+
+
+@pytest.mark.parametrize("action", [flip_answer, drop_before, refuse(503, "SlowDown")])
+def test_what_goes_wrong_on_the_way_once_is_no_fault(setting: Setting, action: Callable[[Exchange], Reply]) -> None:
+    rule = setting.proxy.on("GetObject", action, key="vocal.mp3")
+    assert setting.found("--level", "read", TASKS[0])[:2] == (0, {})
+    assert rule.hits == 1
+
+
+@pytest.mark.parametrize(
+    ("action", "code", "verdict"),
+    [
+        (refuse(403, "AccessDenied"), 3, "unread"),
+        (refuse(403, "InvalidObjectState"), 0, "cold"),
+    ],
+)
+def test_what_stays_wrong_has_its_verdict_and_its_exit_code(
+    setting: Setting, action: Callable[[Exchange], Reply], code: int, verdict: str
+) -> None:
+    setting.proxy.on("GetObject", action, times=1000, key=f"{TASKS[0]}/vocal.mp3")
+    assert setting.found("--level", "read")[:2] == (code, {STEM: verdict})
+
+
+def test_damage_is_proven_on_connections_of_their_own(setting: Setting) -> None:
+    setting.proxy.on("GetObject", flip_answer, times=3, key=f"{TASKS[0]}/vocal.mp3")
+    assert setting.found("--level", "read", TASKS[0])[:2] == (1, {STEM: "mismatch"})
+    reads = [each for each in setting.proxy.requests if each.target.endswith(f"{TASKS[0]}/vocal.mp3")]
+    assert len(reads) == 3
+
+
+def test_nothing_is_begun_above_the_cost_limit(setting: Setting) -> None:
+    done = setting.verify("--level", "read", "--max-cost", "0.01")
+    assert (done.exit_code, "EUR" in done.stderr, setting.proxy.requests) == (2, True, [])
+    assert setting.found("--level", "read", "--max-cost", "1")[0] == 0
+
+
+def test_an_id_that_nobody_knows_is_a_fault(setting: Setting) -> None:
+    code, found, said = setting.found("task-unknown", TASKS[0])
+    assert (code, found, said["summary"]["unknown_ids"]) == (1, {}, ["task-unknown"])
+    assert "no such task  task-unknown" in setting.verify("task-unknown").stdout
+
+
+def test_a_store_that_is_not_there_ends_with_3_and_a_fault_beside_it_with_1(setting: Setting) -> None:
+    setting.proxy.on("*", refuse(404, "NoSuchBucket"), times=1000)
+    code, _, said = setting.found()
+    assert (code, bool(said["error"])) == (3, True)
+    assert "create the bucket" in setting.verify().stderr
+
+
+def test_names_in_the_bucket_do_not_steer_the_terminal(setting: Setting) -> None:
+    setting.put(f"p/{TASKS[0]}/\u009b31m\u202ex.mp3", b"x")
+    done = setting.verify()
+    assert done.exit_code == 1
+    assert "\u009b" not in done.stdout
+    assert "\u202e" not in done.stdout
