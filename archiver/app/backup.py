@@ -97,7 +97,7 @@ def _folder(settings: Settings) -> str | None:
 
 
 class _Pace:
-    """Rests for as long as was worked, so that the work of the process goes on beside a backup."""
+    """Rests three times as long as was worked: the work of the process goes on beside a backup nearly as before."""
 
     def __init__(self, progress: Callable[[], None]) -> None:
         self._progress = progress
@@ -105,7 +105,7 @@ class _Pace:
 
     def __call__(self) -> None:
         self._progress()
-        time.sleep(min(time.monotonic() - self._since, _LONGEST_REST))
+        time.sleep(min(3 * (time.monotonic() - self._since), _LONGEST_REST))
         self._since = time.monotonic()
 
 

@@ -23,5 +23,5 @@ class Backups(Protocol):
     ) -> BackupSummary:
         """Write all of the scope as it stands at one moment, without leases, beside whoever works on the ledger.
 
-        Calls `out` with the bytes of the file as they come, and `rest` every two thousand rows. It is not tried again.
+        Calls `out` with the bytes of the file as they come, and `rest` every few hundred rows. It is not tried again.
         """

@@ -41,6 +41,8 @@ _REPLACED = ("pauses", "cursors", "tallies")
 """Rows of these in a new ledger are worth nothing beside those of a backup."""
 
 
+_BESIDE_OTHERS = 250
+"""Rows written at a time: a thread that waits for its turn waits no longer than they take, some milliseconds."""
 _OF_VALUES = ("22", "23")
 """The beginnings of PostgreSQL's SQLSTATEs that are about the values, and not about the server."""
 
@@ -76,7 +78,7 @@ def write_backup(
     tables = tables_of(db)
     columns = {name: tuple(table.c.keys()) for name, table in tables.items()}
     writer = BackupWriter(Head(scope, revision(db) or "", now, version, columns), out)
-    for name, parts in parts_of(db, tables, scope):
+    for name, parts in parts_of(db, tables, scope, _BESIDE_OTHERS):
         for part in parts:
             writer.add(name, part)
             rest()

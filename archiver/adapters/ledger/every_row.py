@@ -79,12 +79,12 @@ def rows_of(db: Connection, tables: Tables, scope: Scope | None = None) -> Itera
 
 
 def parts_of(
-    db: Connection, tables: Tables, scope: Scope | None = None
+    db: Connection, tables: Tables, scope: Scope | None = None, at_once: int = AT_ONCE
 ) -> Iterator[tuple[str, Iterator[Sequence[Sequence[Any]]]]]:
     """Yield each table's name and its rows, some at a time."""
     for name in tables:
         if (wanted := _select(db, tables, name, scope)) is not None:
-            with db.execute(wanted.execution_options(yield_per=AT_ONCE)) as found:
+            with db.execute(wanted.execution_options(yield_per=at_once)) as found:
                 yield name, found.partitions()
 
 

@@ -321,6 +321,14 @@ def test_a_ledger_on_which_a_run_has_found_nothing_yet_counts_as_empty_but_not_w
     assert _content(new) == _content(full)
 
 
+def test_a_ledger_whose_rebuild_is_not_finished_is_left_to_it(full: str, tmp_path: Path) -> None:
+    new = f"sqlite:///{tmp_path}/new.db"
+    _backed_up(full, tmp_path / "file")
+    with closing(ledger_at(new)) as ledger:
+        ledger.rebuilds.begin(now=NOW)
+    assert _refused(new, tmp_path / "file").endswith("is not empty (rebuilds)")
+
+
 def test_open_tasks_alone_a_newer_version_and_what_is_no_backup_are_refused(full: str, tmp_path: Path) -> None:
     file, new = tmp_path / "file", tmp_path / "new.db"
     url = f"sqlite:///{new}"
