@@ -130,7 +130,8 @@ class S3Calls:
             **{f"x-amz-meta-{name}": value for name, value in labels.metadata.items()},
             **{_CONDITIONS[name]: value for name, value in condition.items()},
         }
-        if quick := self.quick.send("PutObject", key, content.data, headers):
+        quick = self.quick.send("PutObject", key, content.data, headers)
+        if quick is not None:  # an answer that names nothing is one all the same
             return quick
         with translated("PutObject"), file_over(content.data, self.watch.progress) as body:
             answer = self.client.put_object(

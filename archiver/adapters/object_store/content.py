@@ -80,7 +80,7 @@ class Content:
 
 
 def _metadata(answer: Mapping[str, object], name: str) -> str:
-    """Return what the object's metadata says under `name`, which stores written in Go and Swift begin in capitals."""
+    """Return what the object's metadata says under `name`, which some stores (rclone) begin in capitals."""
     said = cast("Mapping[str, str]", answer.get("Metadata") or {})
     return next((text for each, text in said.items() if each.lower() == name), "")
 

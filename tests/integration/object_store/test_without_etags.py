@@ -20,7 +20,7 @@ from archiver.demo.seaweed import S3Server
 from tests.fakes import s3_servers as servers
 from tests.fakes.object_store import MemoryBody, MemoryJournal
 from tests.fakes.s3_damage import MODES, without_etags
-from tests.fakes.s3_proxy import Action, Rule, S3Proxy, drop_after, flip_bit
+from tests.fakes.s3_proxy import Action, Rule, S3Proxy, drop_after, flip_bit, without
 from tests.house import BufferBudget, s3_client, s3_store
 
 if TYPE_CHECKING:
@@ -131,7 +131,8 @@ def test_files_on_a_store_without_etags_are_proven_kept_and_never_written_over(
     bench.put(noise(size))
     assert bench.standing() == noise(size)
     read_back = "GetObject" in bench.proxy.operations()
-    assert read_back == (not bench.known.believes_sha256), "by its checksum, or else by its bytes"
+    by_checksum = bench.known.believes_sha256 and bench.known.names_sha256
+    assert read_back != by_checksum, "by its checksum, or else by its bytes"
     bench.put(noise(size))
     with pytest.raises(KeyTaken):
         bench.put(noise(size, seed=2))
@@ -147,6 +148,15 @@ def test_lost_answer_of_a_store_without_etags_is_reconciled_by_looking(
     bench.suffer(drop_after)
     bench.put(noise(size))
     assert bench.standing() == noise(size)
+
+
+def test_answer_that_names_nothing_at_all_is_a_yes_and_nothing_is_sent_again(
+    bench_on: Callable[[str], Bench],
+) -> None:
+    bench = bench_on("moto")
+    bench.suffer(without("x-amz-checksum-sha256", "x-amz-checksum-type"), times=EVER)
+    bench.put(noise(SMALL))
+    assert bench.proxy.operations().count("PutObject") == 1
 
 
 @pytest.mark.parametrize("name", NAMES)
