@@ -146,3 +146,14 @@ def test_stem_without_an_address_is_shown_with_its_place_in_the_record() -> None
     out = io.StringIO()
     print_task(Console(file=out, soft_wrap=True), replace(ROW, stems=(bass,)), NOW)
     assert f"bass refused record.not_taken: {fault} in the record at bassUrl" in " ".join(out.getvalue().split())
+
+
+def test_status_names_what_is_put_off_by_why_and_the_oldest_of_each_with_its_reason() -> None:
+    out, since = io.StringIO(), NOW - timedelta(hours=2)
+    unknown = PutOff(Why.UNKNOWN, 300, TaskId("task-0007"), since, "the provider does not know this id yet")
+    failing = PutOff(Why.FAILING, 1, TaskId("task-0008"), NOW - timedelta(days=3), "cdn.busy: refused")
+    print_overview(Console(file=out, width=200), replace(OVERVIEW, put_off=(unknown, failing)), NOW)
+    assert [line for line in out.getvalue().splitlines() if line.startswith("put off")] == [
+        "put off 300 tasks, task-0007 since 2h: the provider does not know this id yet",
+        "put off 1 task, task-0008 since 3d: cdn.busy: refused",
+    ]
