@@ -17,6 +17,7 @@ from archiver.core.plan import DEATHS_TO_QUARANTINE
 from archiver.pipeline.breakers import NEEDS
 from archiver.pipeline.dispatch import Archive, DispatchContext
 from archiver.pipeline.fairness import Shares, preferred
+from archiver.pipeline.places import Places
 from archiver.pipeline.quarantine import OVERDUE, Solitude
 from archiver.ports.work import Engine, Jobs
 
@@ -118,6 +119,7 @@ class JobRunner:
         self._archive = archive
         self._changed = threading.Condition()
         self._at_work: list[Stage] = []
+        self._places = Places(context.options.tasks_in_flight)
         self._shares = Shares()
         self._solitude = Solitude(context.clock)
         self._started = False
@@ -141,9 +143,10 @@ class JobRunner:
         """Start the engine, the first time; its jobs come by themselves. Look whether tasks wait."""
         if not self._started and self._accepting:
             self._started = True
-            self._engine.start(self, at_once=self._context.options.tasks_in_flight)
+            self._engine.start(self, at_once=2 * self._places.at_most)
         try:
-            self._context.look_for_crowd(self.working, self._context.options.tasks_in_flight)
+            places = self._places
+            places.slow = self._context.look_for_crowd(self.working, places.at_most, places.beside)
         except LedgerFault as fault:
             self._fault = self._fault or fault
             self.stop()
@@ -172,7 +175,7 @@ class JobRunner:
         Asking has no head start here: it would cost a look into the ledger for every job.
         """
         with self._changed:
-            if not self._accepting or self._solitude.lasts:
+            if not self._accepting or self._solitude.lasts or len(self._at_work) >= self._places.count:
                 return []
             at_it = Counter(self._at_work)
             first = preferred(at_it[Stage.LIST], at_it[Stage.STORE], ahead=self._shares.ahead, left=timedelta())
@@ -189,23 +192,26 @@ class JobRunner:
         """Claim the task and archive it as far as it goes now."""
         began = self._context.seconds()
         try:
-            self._work(task_id)
+            self._work(task_id, stage)
         except LedgerFault as fault:
             self._fault = self._fault or fault
             self.stop()
         finally:
             with self._changed:
                 self._at_work.remove(stage)
+                self._places.leaves(task_id)
                 self._solitude.ends(task_id)
                 self._shares.spend(stage, timedelta(seconds=self._context.seconds() - began))
                 self._changed.notify_all()
 
-    def _work(self, task_id: TaskId) -> None:
+    def _work(self, task_id: TaskId, stage: Stage) -> None:
         claim = self._claim(task_id)
         self._context.progress()
         if claim is None:
             self._context.log.debug("job.skipped", task_id=task_id)
             return
+        with self._changed:
+            self._places.takes(task_id, claim, stage)
         self._context.attempt(claim, self._archive)
         self._context.progress()
 

@@ -13,11 +13,11 @@ from typing import Protocol
 
 from archiver.core.errors import LeaseLost, LedgerFault
 from archiver.core.model import AccountName, Claim, Outcome, Paused, Stage
-from archiver.core.states import TaskState
 from archiver.pipeline.breakers import NEEDS, Breakers
 from archiver.pipeline.crowd import Crowd, EnoughWait, no_crowd, none_wait
 from archiver.pipeline.fairness import Shares, preferred
 from archiver.pipeline.own_leases import OwnLeases
+from archiver.pipeline.places import Places
 from archiver.pipeline.quarantine import Solitude
 from archiver.ports.ledger import Claims
 from archiver.ports.runtime import Clock, EventLog
@@ -28,8 +28,6 @@ CRASH_WAIT = timedelta(seconds=5)
 """The wait of a task whose end could not be written down, for a reason other than the ledger's; it doubles."""
 
 LONGEST_CRASH_WAIT = timedelta(hours=6)
-RETRYING = 4
-"""One worker in so many stores what a try has failed of before, while there is anything else to store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,16 +150,10 @@ class LocalDispatcher:
     def __init__(self, context: DispatchContext, archive: Archive) -> None:
         self._context = context
         self._archive = archive
-        self._at_most = context.options.tasks_in_flight
+        self._places = Places(context.options.tasks_in_flight)
         self._changed = threading.Condition()
         self._workers: dict[int, Stage | None] = {}
         """The stage each worker is at; None while it looks for work."""
-        self._slow = 0
-        """The number of them that slow hosts hold up."""
-        self._again: set[int] = set()
-        """Those at what was tried or asked about before: they may wait long for a permit."""
-        self._retrying: set[int] = set()
-        """Those of them that store what a try has failed of before."""
         self._numbers = itertools.count()
         self._shares = Shares()
         self._solitude = Solitude(context.clock)
@@ -199,14 +191,10 @@ class LocalDispatcher:
             return
         self._looked_at = now
         try:
-            self._slow = self._context.look_for_crowd(self.working, self._at_most, self._beside)
+            places = self._places
+            places.slow = self._context.look_for_crowd(self.working, places.at_most, places.beside)
         except LedgerFault as fault:
             self._break_down(fault)
-
-    @property
-    def _beside(self) -> int:
-        """The number of workers that others have beside those that slow hosts, or their turn to ask, hold up."""
-        return min(self._at_most, self._slow + len(self._again))
 
     def step(self) -> bool:
         """Claim one task and take it along the path, in the calling thread; False when none may be claimed."""
@@ -223,7 +211,7 @@ class LocalDispatcher:
     def resize(self, tasks_in_flight: int) -> None:
         """Run so many tasks at once: more from the next `pump`, fewer as those in flight end."""
         with self._changed:
-            self._at_most = tasks_in_flight
+            self._places.at_most = tasks_in_flight
 
     def renew(self) -> bool:
         """See Dispatcher."""
@@ -245,7 +233,7 @@ class LocalDispatcher:
     def _begin(self) -> tuple[int, Claim] | None:
         """Give a worker its number and its first claim; None when there is no room or nothing to claim."""
         with self._changed:
-            if not self._accepting or self._solitude.lasts or len(self._workers) >= self._at_most + self._beside:
+            if not self._accepting or self._solitude.lasts or len(self._workers) >= self._places.count:
                 return None
             worker = next(self._numbers)
             self._workers[worker] = None
@@ -276,8 +264,7 @@ class LocalDispatcher:
             if (stage := self._workers[worker]) is not None:
                 self._shares.spend(stage, spent)
             self._workers[worker] = None
-            self._retrying.discard(worker)
-            self._again.discard(worker)
+            self._places.leaves(worker)
             self._solitude.ends(worker)
         return self._next(worker)
 
@@ -300,12 +287,9 @@ class LocalDispatcher:
     def _place(self, worker: int, stage: Stage | None, claim: Claim | None = None) -> None:
         """Note the stage that the worker is at; None: it has ended."""
         with self._changed:
-            self._retrying.discard(worker)
-            self._again.discard(worker)
-            if claim is not None and stage is Stage.STORE and claim.attempts:
-                self._retrying.add(worker)
-            if claim is not None and (claim.attempts or (claim.asks and claim.state is TaskState.QUEUED)):
-                self._again.add(worker)
+            self._places.leaves(worker)
+            if claim is not None:
+                self._places.takes(worker, claim, stage)
             if stage is None:
                 del self._workers[worker]
                 self._solitude.ends(worker)
@@ -317,7 +301,7 @@ class LocalDispatcher:
 
     def _may_claim(self) -> bool:
         with self._changed:
-            return self._accepting and not self._solitude.lasts and len(self._workers) <= self._at_most + self._beside
+            return self._accepting and not self._solitude.lasts and len(self._workers) <= self._places.count
 
     def _find(self, worker: int) -> tuple[Claim | None, Stage]:
         """Claim a task: a quarantined one where no other is left, due or in flight, or once it has waited too long."""
@@ -346,7 +330,7 @@ class LocalDispatcher:
     def _preferred(self) -> Stage:
         with self._changed:
             at_it, ahead = Counter(self._workers.values()), self._shares.ahead
-        listing, storing = at_it[Stage.LIST], max(0, at_it[Stage.STORE] - self._slow)
+        listing, storing = at_it[Stage.LIST], max(0, at_it[Stage.STORE] - self._places.slow)
         left = self._left() if listing == storing else timedelta()
         return preferred(listing, storing, ahead=ahead, left=left)
 
@@ -371,8 +355,7 @@ class LocalDispatcher:
     def _take(self, stage: Stage, now: datetime, alone_from: datetime | None) -> Claim | None:
         """Claim a task of the stage; to ask about, where enough wait that do not go first, only one that does."""
         with self._changed:
-            crowded = len(self._retrying) >= max(1, self._at_most // RETRYING)
-            full = len(self._again) >= self._at_most
+            crowded, full = self._places.crowded, self._places.full
         take = partial(
             self._context.claims.claim,
             owner=self._context.options.owner,

@@ -67,8 +67,8 @@ class Half(Path):
     def deferrer(self) -> Deferrer:
         return Deferrer(self.me.context("intake"), self.engine)
 
-    def runner(self) -> JobRunner:
-        return JobRunner(self.me.context("worker", workers=2, lease=LEASE), self.engine, self.archive)
+    def runner(self, workers: int = 2) -> JobRunner:
+        return JobRunner(self.me.context("worker", workers=workers, lease=LEASE), self.engine, self.archive)
 
     def pause(self, dependency: Dependency) -> None:
         self.breakers.trip(Paused(dependency, "out", "wait", lasting=False))
@@ -255,7 +255,7 @@ def test_job_that_needs_what_is_paused_is_skipped(half: Half) -> None:
 
 
 def test_runner_wants_the_stage_that_has_fewer_tasks_first_and_nothing_once_stopped(half: Half) -> None:
-    runner = half.runner()
+    runner = half.runner(workers=4)
     runner.begins(Stage.LIST)
     assert runner.wants() == [Stage.STORE, Stage.LIST]
     runner.begins(Stage.STORE)

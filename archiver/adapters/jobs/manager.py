@@ -6,7 +6,9 @@ number. What is relied on here, `tests/unit/adapters/jobs/test_manager.py` asks 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import timedelta
 
 from procrastinate import App
@@ -36,13 +38,24 @@ class Manager(JobManager):
         self.handler: JobHandler | None = None
         self.taken: set[int] = set()
         """The jobs in our hands; the table may show one more, when the answer that gave it was lost."""
+        self._ended = asyncio.Event()
+        """Set when one of them has ended."""
 
     async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> Job | None:
         """Take the most urgent job of the stage whose turn it is, else of another."""
         del queues
         if self.handler is None:
             return None
-        for stage in self.handler.wants():
+        wanted = self.handler.wants()
+        if not wanted and self.taken:
+            # Perhaps every place is taken: the next is free when one of ours ends, and not at the next poll.
+            self._ended.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._ended.wait(), _POLL.total_seconds())
+            wanted = self.handler.wants()
+            if not wanted:
+                return None
+        for stage in wanted:
             job = await super().fetch_job([stage.value], worker_id)
             if job is not None:
                 self.taken.add(number_of(job))
@@ -58,6 +71,7 @@ class Manager(JobManager):
             await self.connector.execute_query_async(_DONE, id=job.id, worker=job.worker_id)
         finally:
             self.taken.discard(number_of(job))
+            self._ended.set()
 
 
 class StageWorker(Worker):

@@ -1,0 +1,55 @@
+"""Places of workers: those of the settings, and others beside what is held up. Each dispatcher has its own."""
+
+from __future__ import annotations
+
+from archiver.core.model import Claim, Stage
+from archiver.core.states import TaskState
+
+RETRYING = 4
+"""One worker in so many stores what a try has failed of before, while there is anything else to store."""
+
+
+class Places:
+    """How many tasks may be in flight. Needs a lock where threads share it."""
+
+    def __init__(self, at_most: int) -> None:
+        self.at_most = at_most
+        self.slow = 0
+        """The number of those in flight that slow hosts hold up."""
+        self._again: set[object] = set()
+        """Those at what was tried or asked about before: they may wait long for a permit."""
+        self._retrying: set[object] = set()
+        """Those of them that store what a try has failed of before."""
+
+    @property
+    def beside(self) -> int:
+        """The number of places that others have beside those that slow hosts, or their turn to ask, hold up."""
+        return min(self.at_most, self.slow + len(self._again))
+
+    @property
+    def count(self) -> int:
+        """The number of places."""
+        return self.at_most + self.beside
+
+    @property
+    def crowded(self) -> bool:
+        """True while enough of them store what a try has failed of before."""
+        return len(self._retrying) >= max(1, self.at_most // RETRYING)
+
+    @property
+    def full(self) -> bool:
+        """True while as many of them as there are workers are at what was tried or asked about before."""
+        return len(self._again) >= self.at_most
+
+    def takes(self, who: object, claim: Claim, stage: Stage | None) -> None:
+        """Note that a place has been taken for the claim."""
+        self.leaves(who)
+        if stage is Stage.STORE and claim.attempts:
+            self._retrying.add(who)
+        if claim.attempts or (claim.asks and claim.state is TaskState.QUEUED):
+            self._again.add(who)
+
+    def leaves(self, who: object) -> None:
+        """Note that it is free."""
+        self._retrying.discard(who)
+        self._again.discard(who)
