@@ -10,13 +10,14 @@ from pathlib import Path as Folder
 import pytest
 
 from archiver.core.errors import LinkSpent, OriginBusy
-from archiver.core.model import Archived, Claim, Later, Phase, RecordInfo, StemName, StemRow, StemSource
+from archiver.core.model import Archived, Claim, Later, Phase, RecordInfo, Refused, StemName, StemRow, StemSource
 from archiver.core.records.again import identity_of
 from archiver.core.records.kinds.names import KindName, Media
 from archiver.core.records.record import record_of
 from archiver.core.states import StemState, TaskState
 from archiver.core.written import written
 from archiver.pipeline.inline import file_in
+from tests import FIXTURES
 from tests.fakes.audio import mp3
 from tests.fakes.downloader import Audio
 from tests.fakes.time import NOW
@@ -140,3 +141,20 @@ def test_file_that_replaces_a_stored_one_in_its_list_is_stored_beside_it(world: 
     world.go_until(lambda outcome: outcome == Archived())
     assert sorted(each.rpartition("/")[2] for each in world.downloader.opened) == ["a.mp3", "b.mp3", "c.mp3"]
     assert sorted(world.manifest()) == ["result-01", "result-02", "result-03"]
+
+
+def test_shapes_that_no_rule_expects_are_each_in_bucket_or_manifest_with_the_reason(world: Path) -> None:
+    answer = json.loads((FIXTURES / "records/shapes-dropped.json").read_bytes())["data"]
+    names = ("vocal", "drums", "guitar", "piano", "strings", "synth")
+    for name in names:
+        world.serves(name, mp3(5000 + len(name)) + name.encode())
+    world.api.knows(TASK, answer)
+    outcome = world.go_until(lambda outcome: not isinstance(outcome, Later))
+    assert isinstance(outcome, Refused)
+    stems = world.manifest()
+    assert {name for name, stem in stems.items() if stem["state"] == "stored"} == {*names}
+    assert {name: stem["reason"] for name, stem in stems.items() if stem["state"] != "stored"} == {
+        "bass": "record.not_taken: a URL that names no host: /bass.mp3",
+        "fx": "record.not_taken: data inside the record: data:audio/mpeg",
+    }
+    assert len(world.events.of("record.not_taken")) == 2
