@@ -43,9 +43,6 @@ FAULTS: Final = frozenset(Fixity) - {Fixity.OK, Fixity.COLD, Fixity.UNREAD}
 
 SOUND: Final = frozenset({Fixity.OK, Fixity.COLD})
 
-RESERVED: Final = "_archive"
-"""The folder under the prefix that is no task's."""
-
 
 class Part(StrEnum):
     """What an object is of its task."""

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 from archiver.core.errors import ArchiverError, StorePaused
 from archiver.core.fixity import (
-    RESERVED,
     Fixity,
     Judged,
     KnownTask,
@@ -21,7 +20,7 @@ from archiver.core.fixity import (
 )
 from archiver.core.keys import multipart_probe_key, probe_key
 from archiver.core.levels import Level
-from archiver.core.model import TaskId
+from archiver.core.model import ARCHIVE_FOLDER, TaskId
 from archiver.core.reading import ObjectCold, ObjectUnread
 from archiver.ports.archive import Archive, ListedObject
 from archiver.ports.fixity import KnownObjects
@@ -118,7 +117,7 @@ class Verification:
         yield from pairs_of([] if task is None else [task], listed, self.prefix)
 
     def _listed(self, objects: Iterable[ListedObject]) -> Iterator[ListedObject]:
-        reserved = f"{self.prefix}{RESERVED}/"
+        reserved = f"{self.prefix}{ARCHIVE_FOLDER}/"
         probes = {probe_key(self.prefix), multipart_probe_key(self.prefix)}
         for each in objects:
             if each.key.startswith(reserved) or each.key in probes:

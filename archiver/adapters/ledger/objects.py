@@ -6,19 +6,26 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, collate, func, select
+from sqlalchemy import ColumnElement, Connection, String, and_, bindparam, collate, func, select, type_coerce
 
 from archiver.adapters.ledger.database.transactions import LedgerPart, outage_retry
 from archiver.adapters.ledger.rows import CHUNK, AnyRow, chunks
 from archiver.adapters.ledger.schema.tables import stems, tasks
 from archiver.core.fixity import KnownStem, KnownTask
 from archiver.core.fixity_cost import Holdings
-from archiver.core.model import StemName, TaskId
+from archiver.core.model import TaskId
 from archiver.core.states import StemState, TaskState
 
 _STEMS = select(
-    stems.c.task_id, stems.c.name, stems.c.state, stems.c.key, stems.c.size, stems.c.sha256, stems.c.etag
+    stems.c.task_id,
+    stems.c.name,
+    type_coerce(stems.c.state, String),
+    func.coalesce(stems.c.key, ""),
+    func.coalesce(stems.c.size, 0),
+    func.coalesce(stems.c.sha256, ""),
+    func.coalesce(stems.c.etag, ""),
 ).where(stems.c.task_id.in_(bindparam("ids", expanding=True)))
+"""A KnownStem each, behind its task's id."""
 _STORED = and_(stems.c.state == StemState.STORED, stems.c.alias_of.is_(None))
 _WHOLE = tasks.c.state.in_([TaskState.ARCHIVED, TaskState.LOST])
 
@@ -77,8 +84,6 @@ def _holdings(db: Connection, ids: Sequence[TaskId] | None = None) -> Holdings:
 def _with_stems(db: Connection, found: Sequence[AnyRow]) -> Sequence[KnownTask]:
     its: dict[str, list[KnownStem]] = defaultdict(list)
     if found:
-        for row in db.execute(_STEMS, {"ids": [each.task_id for each in found]}):
-            its[row.task_id].append(
-                KnownStem(StemName(row.name), row.state, row.key or "", row.size or 0, row.sha256 or "", row.etag or "")
-            )
+        for task_id, *columns in db.execute(_STEMS, {"ids": [each.task_id for each in found]}):
+            its[task_id].append(KnownStem(*columns))
     return [KnownTask(TaskId(row.task_id), row.state, tuple(its[row.task_id])) for row in found]
