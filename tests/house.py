@@ -49,7 +49,7 @@ from archiver.core.keys import Names
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Claim, Outcome, Policy
 from archiver.logs import configure
 from archiver.pipeline.breakers import Breakers
-from archiver.pipeline.context import Outside, TaskContext
+from archiver.pipeline.context import Bucket, Outside, TaskContext
 from archiver.pipeline.crowd import Crowd, EnoughWait, no_crowd, none_wait
 from archiver.pipeline.dispatch import DispatchContext, DispatchOptions, LocalDispatcher
 from archiver.pipeline.second_look import SecondLook
@@ -183,13 +183,21 @@ def archiver_on(
     steady: Callable[[], float] | None = None,
     exclusion: Exclusion | None = None,
     policy: Policy = SETTLES_AT_ONCE,
+    archive: Archive | None = None,
     names: Names = Names.ID,
 ) -> Archiver:
     """Build the path of one task; without a pool its stems are moved in the calling thread."""
     return Archiver(
         TaskContext(
             outside=Outside(
-                api, downloader, store, ledger.progress, ledger.uploads, breakers, Inline() if pool is None else pool
+                api,
+                downloader,
+                store,
+                ledger.progress,
+                ledger.uploads,
+                breakers,
+                Inline() if pool is None else pool,
+                None if archive is None else Bucket(archive, ledger.adoptions),
             ),
             owner=owner,
             prefix=prefix,

@@ -25,7 +25,7 @@ from archiver.core.keys import probe_key
 from archiver.core.model import Dependency, Policy, Subject
 from archiver.pipeline.breakers import Breakers
 from archiver.pipeline.cluster import LEASE, Deferrer, JobRunner
-from archiver.pipeline.context import Outside, TaskContext
+from archiver.pipeline.context import Bucket, Outside, TaskContext
 from archiver.pipeline.dispatch import Archive, DispatchContext, Dispatcher, DispatchOptions, LocalDispatcher
 from archiver.pipeline.schemas import Schemas
 from archiver.pipeline.second_look import SecondLook
@@ -289,7 +289,8 @@ def _archiver(
 ) -> Archiver:
     ledger, pool = adapters.ledger, adapters.transfers
     sides = adapters.accounts, adapters.downloader, adapters.store
-    outside = Outside(*sides, ledger.progress, ledger.uploads, breakers, pool, proof.ensure)
+    bucket = Bucket(adapters.store.archive, ledger.adoptions)
+    outside = Outside(*sides, ledger.progress, ledger.uploads, breakers, pool, bucket, proof.ensure)
     policy = policy_of(settings, called=settings.callback.enabled and role is not Role.BACKFILL)
     context = TaskContext(
         outside,

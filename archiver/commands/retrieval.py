@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -165,7 +164,7 @@ def _retrieve(settings: Settings, request: _Request) -> int:
     from archiver.service.shutdown import Shutdown
 
     log = configure("warning", settings.log.format, secrets=settings.secrets())
-    shutdown, tally, broken_off = Shutdown(_end_at_once), Tally(), _Break()
+    shutdown, tally, broken_off = Shutdown(), Tally(), _Break()
 
     def wait(seconds: float) -> None:
         shutdown.wait(seconds)
@@ -191,13 +190,6 @@ def _retrieve(settings: Settings, request: _Request) -> int:
                 if broken_off.hint:
                     typer.echo(f"  {broken_off.hint}", err=True)
         return code()
-
-
-def _end_at_once(number: int) -> None:
-    """End, whatever is waited for: unfinished files are begun anew the next time."""
-    if sys.stdout.isatty() or sys.stderr.isatty():
-        os.write(2, b"\x1b[?25h\n")  # the cursor, which the line of progress hides
-    os._exit(Exit.SIGNAL + number)
 
 
 def _results(work: Retrieval, request: _Request) -> Iterator[Result]:

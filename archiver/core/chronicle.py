@@ -24,6 +24,7 @@ MOST_UNFOLDED: Final = 100
 
 PREMIS: Final = {
     StemEvent.STORED.value: "ingestion, message digest calculation",
+    StemEvent.ADOPTED.value: "recovery",
 }
 """Our words by those of the PREMIS Data Dictionary, where it has one."""
 

@@ -45,6 +45,8 @@ class TaskEvent(StrEnum):
     PROVIDER_FAILED = "provider_failed"
     NEVER_SEEN = "never_seen"
     RETRIED = "retried"
+    ADOPTED = "adopted"
+    """Its objects, or a manifest that tells no history, were found in the bucket."""
     QUARANTINED = "quarantined"
     """Processes died while at it; it is tried last and alone."""
 
@@ -56,6 +58,8 @@ class StemEvent(StrEnum):
     REFUSED = "refused"
     RETRIED = "retried"
     GONE = "gone"
+    ADOPTED = "adopted"
+    """Its object was found in the bucket, read and hashed."""
 
 
 class IllegalMove(Exception):
@@ -65,6 +69,7 @@ class IllegalMove(Exception):
 TASK_MOVES: Mapping[tuple[TaskState, TaskEvent], TaskState] = {
     (TaskState.QUEUED, TaskEvent.NOT_READY): TaskState.QUEUED,
     (TaskState.QUEUED, TaskEvent.LISTED): TaskState.LISTED,
+    (TaskState.QUEUED, TaskEvent.ADOPTED): TaskState.LISTED,
     (TaskState.QUEUED, TaskEvent.PROVIDER_FAILED): TaskState.FAILED,
     (TaskState.QUEUED, TaskEvent.NEVER_SEEN): TaskState.MISSING,
     (TaskState.LISTED, TaskEvent.RELISTED): TaskState.LISTED,
@@ -83,6 +88,9 @@ STEM_MOVES: Mapping[tuple[StemState, StemEvent], StemState] = {
     (StemState.WANTED, StemEvent.STORED): StemState.STORED,
     (StemState.WANTED, StemEvent.REFUSED): StemState.REFUSED,
     (StemState.WANTED, StemEvent.GONE): StemState.LOST,
+    (StemState.WANTED, StemEvent.ADOPTED): StemState.STORED,
+    (StemState.REFUSED, StemEvent.ADOPTED): StemState.STORED,
+    (StemState.LOST, StemEvent.ADOPTED): StemState.STORED,
     (StemState.REFUSED, StemEvent.RETRIED): StemState.WANTED,
     (StemState.REFUSED, StemEvent.GONE): StemState.LOST,
     (StemState.LOST, StemEvent.RETRIED): StemState.WANTED,

@@ -31,6 +31,7 @@ from archiver.core.settling import last_chance
 from archiver.core.states import StemState, TaskState
 from archiver.core.text import host_of
 from archiver.core.transfer import Transfer
+from archiver.pipeline.adoption import Adopted, Adoption
 from archiver.pipeline.context import TaskContext
 from archiver.pipeline.duplicates import Duplicates
 from archiver.pipeline.listing import Listing
@@ -53,6 +54,8 @@ class TaskAttempt:
         self._gave_way_until: datetime | None = None
         self._pause: ArchiverError | None = None
         self._crash: BaseException | None = None
+        bucket = self._out.bucket
+        self._adoption = None if bucket is None else Adoption(context, self._listing, bucket)
         self.ended_at: datetime | None = None
         """The time that the manifest tells; None until one is written that tells an end."""
 
@@ -70,8 +73,11 @@ class TaskAttempt:
 
     def run(self) -> Outcome:
         """Return how far the task came; raise ArchiverError when the asking itself failed, or the store did."""
+        adopted = None if self._adoption is None else self._adoption.at_first()
+        if adopted is not None:
+            return self._adopted(adopted)
         outcome = self._run()
-        return self._seal(outcome) if isinstance(outcome, Failed | Missing) else outcome
+        return self._end_of_none(outcome) if isinstance(outcome, Failed | Missing) else outcome
 
     def _run(self) -> Outcome:
         if self._waits_for_hosts():
@@ -238,15 +244,44 @@ class TaskAttempt:
             again = [row.not_before for row in refused if row.not_before is not None]
             return self._seal(Refused(refused[0].reason, min(again) if again else None))
         if lost := groups[StemState.LOST]:
-            return self._seal(Lost(", ".join(f"{row.name} ({row.reason})" for row in lost)))
+            return self._lost(Lost(", ".join(f"{row.name} ({row.reason})" for row in lost)))
         return self._seal(Archived())
 
+    def _lost(self, outcome: Lost) -> Outcome:
+        """End the task so, unless the bucket has of it what was lost."""
+        if (waits := self._waits_for_store()) is not None:
+            return waits
+        if self._adoption is None or self._adoption.before(outcome) is not None:
+            return self._write_down(outcome)
+        return self._conclude()
+
+    def _end_of_none(self, outcome: Failed | Missing) -> Outcome:
+        """End a task that the provider has nothing of, unless the bucket has."""
+        if (waits := self._waits_for_store()) is not None:
+            return waits
+        verdict = outcome if self._adoption is None else self._adoption.before(outcome)
+        if verdict is None:
+            return self._conclude()
+        return self._adopted(verdict) if isinstance(verdict, Adopted) else self._write_down(verdict)
+
+    def _adopted(self, adopted: Adopted) -> Outcome:
+        self.ended_at = adopted.ended_at
+        return adopted.outcome
+
+    def _waits_for_store(self) -> Outcome | None:
+        """Return the outcome while the store cannot be used; while it is paused, no task ends."""
+        by, breakers, store = self._listing.claim.task_id, self._out.breakers, Subject.of(Dependency.STORE)
+        if breakers.try_use(Dependency.STORE, by=by) and self._listing.neutral.store_is_up():
+            return None
+        return Yielded(breakers.look_at(store), (store,))
+
     def _seal(self, outcome: Outcome) -> Outcome:
-        """Write the sidecars that tell `outcome`, and return it; while the store is paused, no task ends."""
-        claim, breakers = self._listing.claim, self._out.breakers
-        if not (breakers.try_use(Dependency.STORE, by=claim.task_id) and self._listing.neutral.store_is_up()):
-            store = Subject.of(Dependency.STORE)
-            return Yielded(breakers.look_at(store), (store,))
+        """Write the sidecars that tell `outcome`, and return it."""
+        if (waits := self._waits_for_store()) is not None:
+            return waits
+        return self._write_down(outcome)
+
+    def _write_down(self, outcome: Outcome) -> Outcome:
         self.ended_at = Sidecars(self._context).write(self._listing, outcome)
         return outcome
 
@@ -256,7 +291,7 @@ class TaskAttempt:
         if not isinstance(outcome, Failed):
             return outcome
         try:
-            return self._seal(outcome)
+            return self._end_of_none(outcome)
         except Interrupted:
             return Yielded()
         except ArchiverError as fault:

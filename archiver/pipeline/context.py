@@ -12,11 +12,21 @@ from archiver.pipeline.breakers import Breakers
 from archiver.pipeline.kept import KeptTransfers
 from archiver.pipeline.schemas import Schemas
 from archiver.pipeline.second_look import SecondLook
+from archiver.ports.adoption import Adoptions
+from archiver.ports.archive import Archive
 from archiver.ports.ledger import Progress, Uploads
 from archiver.ports.provider import Accounts
 from archiver.ports.runtime import UNWATCHED, Checkpoint, Clock, EventLog, Jitter, Observer, Watch, unobserved
 from archiver.ports.store import ObjectStore
 from archiver.ports.transfer import Downloader, TransferPool
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """The bucket as it is read, and the ledger's side of what is taken from there."""
+
+    archive: Archive
+    adoptions: Adoptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +40,8 @@ class Outside:
     uploads: Uploads
     breakers: Breakers
     pool: TransferPool
+    bucket: Bucket | None = None
+    """None: nothing is looked for there."""
     ensure_proof: Callable[[], None] = lambda: None
     """Sees to it that the store is known; raises StoreBusy or StorePaused."""
 

@@ -204,6 +204,12 @@ class Listing:
             if isinstance(resolution, plan.Listed):
                 self._list(record, resolution, self._context.clock(), links_spent=True)
 
+    def take(self, claim: Claim) -> None:
+        """Go on with the claim as it stands in the ledger now."""
+        with self._lock:
+            self.claim = claim
+            self.rows = {row.name: row for row in claim.stems}
+
     def note(self, row: StemRow) -> None:
         """Take `row` for what its stem is from now on."""
         with self._lock:

@@ -14,6 +14,7 @@ from archiver.core.manifest_read import Manifest
 from archiver.core.model import Claim, Dependency, Outcome, RecordInfo, TaskId
 from archiver.core.records.kinds.names import KindName
 from archiver.core.records.record import record_in
+from archiver.core.states import TaskState
 from archiver.core.succession import Succession
 from archiver.pipeline.context import TaskContext
 from archiver.pipeline.listing import Listing
@@ -38,6 +39,8 @@ class Sidecars:
         if end is None:
             return None
         record, rows = listing.record, tuple(listing.rows.values())
+        if end.state in {TaskState.FAILED, TaskState.MISSING}:
+            rows = ()
         chronicle = replace(context.outside.progress.chronicle(listing.claim), crc32=listing.crc32)
         claim = answered(listing.claim, record)
         if record is not None:
@@ -96,4 +99,4 @@ class Sidecars:
         """Copy a broken manifest before it is replaced."""
         key = broken_key(self._context.prefix, task, etag)
         self._store.put_document(key, broken, same=lambda _: True)
-        self._context.log.error("manifest.broken", task_id=task, kept_as=key)
+        self._context.log.error("manifest.broken", task_id=task, reason=f"it was copied to {key}, and is replaced")

@@ -100,7 +100,8 @@ class StemTransfer:
         receipt = self._receive()
         progress.stored(self._listing.claim, self._row.name, receipt)
         self._context.checkpoint("stem.recorded")
-        self._listing.note(replace(self._row, state=StemState.STORED, receipt=receipt, reason=receipt.doubt))
+        stored = replace(self._row, state=StemState.STORED, receipt=receipt, reason=receipt.doubt)
+        self._listing.note(replace(stored, attempts=0, not_before=None))
 
     def _receive(self) -> Receipt:
         """Try the known link, then a fresh one, then the provider's rescue link."""
@@ -271,7 +272,9 @@ class StemTransfer:
         )
         context.checkpoint("stem.failed")
         state, again = _STATE_AFTER[ruling.event], ruling.not_before
-        self._listing.note(replace(row, state=state, reason=reason, not_before=again, attempts=row.attempts + 1))
+        self._listing.note(
+            replace(row, state=state, reason=reason, not_before=again, attempts=row.attempts + 1, gone=row.gone + gone)
+        )
         report = context.log.info if ruling.event is None else context.log.error
         report(
             _EVENT_AFTER[ruling.event],

@@ -25,9 +25,7 @@ class Shutdown:
     for: to set the Event would then wait for ever. So there are no locks here, and a queue that is made for this.
     """
 
-    def __init__(self, at_once: Callable[[int], object] = lambda _: None) -> None:
-        """Call `at_once`, within the signal's handler, with the number of a second signal."""
-        self._at_once = at_once
+    def __init__(self) -> None:
         self.asked = False
         """True once a signal, or a fault, asked the process to end."""
         self.urgent = False
@@ -42,8 +40,6 @@ class Shutdown:
             self.signal_number = self.signal_number or number
         self.asked = True
         self._bell.put(None)
-        if self.urgent and number is not None:
-            self._at_once(number)
 
     def wait(self, seconds: float) -> bool:
         """Wait until asked, at most `seconds`; return whether asked."""

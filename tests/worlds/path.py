@@ -34,6 +34,7 @@ from archiver.core.reports import TaskRow
 from archiver.core.states import TaskState
 from archiver.ports.runtime import Jitter
 from archiver.ports.transfer import TransferPool
+from tests.fakes.archive import FakeArchive
 from tests.fakes.downloader import Audio, FakeDownloader, Scripted
 from tests.fakes.events import Events
 from tests.fakes.object_store import FakeStore
@@ -79,6 +80,7 @@ class Process:
         given: dict[str, Any] = {"observer": path.watcher, "pool": path.pool, "cancelled": path.cancelled.is_set}
         given |= {"jitter": path.jitter, "api": path.api, "downloader": path.downloader, "store": path.store}
         given |= {"owner": owner, "prefix": PREFIX, "steady": path.steady}
+        given["archive"] = FakeArchive(path.store)
         self.archiver = archiver_on(path.ledger, self.breakers, path.clock, path.events, **(given | changes))
         given = {"workers": path.workers, "lease": path.lease, "crowd": path.crowd, "enough_wait": path.enough_wait}
         self.dispatcher = dispatcher_on(self.context(owner, **given), self.archiver.archive)

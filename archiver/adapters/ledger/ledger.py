@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
+from archiver.adapters.ledger.adoptions import SqlAdoptions
 from archiver.adapters.ledger.backups import SqlBackups
 from archiver.adapters.ledger.claims import SqlClaims
 from archiver.adapters.ledger.database.base import Database
@@ -48,6 +49,7 @@ class SqlLedger:
     backups: SqlBackups
     rebuilds: SqlRebuilds
     objects: SqlObjects
+    adoptions: SqlAdoptions
 
     @classmethod
     def open(
@@ -80,7 +82,8 @@ class SqlLedger:
             raise
         db = Transactions(database, Outage(outage, notify), checkpoint, longest_wait)
         parts = (SqlIntakes(db), SqlClaims(db), SqlProgress(db), SqlPauses(db), SqlUploads(db), SqlReports(db))
-        return cls(db, *parts, SqlProcesses(db), SqlProofs(db), SqlBackups(db), SqlRebuilds(db), SqlObjects(db))
+        rest = SqlBackups(db), SqlRebuilds(db), SqlObjects(db), SqlAdoptions(db)
+        return cls(db, *parts, SqlProcesses(db), SqlProofs(db), *rest)
 
     def close(self) -> None:
         """Close every connection; the last process to do so folds SQLite's write-ahead log into the file."""

@@ -321,7 +321,9 @@ def _finish(db: Connection, task: AnyRow, outcome: Outcome, record: RecordInfo |
             # From here on record-info.json holds the answer.
             _end(db, task, TaskEvent.ALL_STORED, "", now, {**answer(task, record, now), "document": ""})
         case Lost(reason=reason):
-            _check_stems(db, task, only={StemState.STORED, StemState.LOST}, one_of=StemState.LOST)
+            # Of one that was adopted by its objects alone nobody knows whether there were more.
+            one_of = None if _is_adopted(db, task.task_id) else StemState.LOST
+            _check_stems(db, task, only={StemState.STORED, StemState.LOST}, one_of=one_of)
             _end(db, task, TaskEvent.STEMS_LOST, reason, now, answer(task, record, now))
         case Failed(reason=reason):
             _end(db, task, TaskEvent.PROVIDER_FAILED, reason, now, answer(task, record, now))
@@ -343,15 +345,21 @@ def _finish(db: Connection, task: AnyRow, outcome: Outcome, record: RecordInfo |
             assert_never(outcome)
 
 
-def _check_stems(db: Connection, task: AnyRow, *, only: set[StemState], one_of: StemState) -> None:
-    """Raise IllegalMove unless every stem is in one of the states `only`, and at least one in `one_of`.
+def _is_adopted(db: Connection, task_id: TaskId) -> bool:
+    its = (history.c.task_id == task_id, history.c.stem.is_(None), history.c.event == TaskEvent.ADOPTED.value)
+    return db.execute(select(history.c.id).where(*its).limit(1)).first() is not None
+
+
+def _check_stems(db: Connection, task: AnyRow, *, only: set[StemState], one_of: StemState | None) -> None:
+    """Raise IllegalMove unless every stem is in one of the states `only`, and at least one in `one_of`, if given.
 
     A settled task may have none at all: nothing of it was wanted.
     """
     query = select(stems.c.state, func.count()).where(stems.c.task_id == task.task_id).group_by(stems.c.state)
     counts = {state: count for state, count in db.execute(query)}  # noqa: C416 - dict(rows) does not type-check
     is_empty = not counts and task.settled and one_of is StemState.STORED
-    if not counts.keys() <= only or (one_of not in counts and not is_empty):
+    lacks = not counts if one_of is None else one_of not in counts
+    if not counts.keys() <= only or (lacks and not is_empty):
         standing = ", ".join(f"{count} {state}" for state, count in sorted(counts.items())) or "none"
         raise IllegalMove(f"task {task.task_id} cannot end so with these stems: {standing}")
 

@@ -133,13 +133,18 @@ def _write(db: Connection, wholes: Sequence[WholeTask]) -> None:
     rows = [(whole, row) for whole in wholes for row in whole.stems]
     for table, values in (
         (tasks, [_task_row(whole) for whole in wholes]),
-        (stems, [_stem_row(whole, row) for whole, row in rows]),
-        (tracks, [_track_row(whole, *each) for whole in wholes for each in (whole.tracks or {}).items()]),
+        (stems, [stem_values(whole.task_id, row) for whole, row in rows]),
+        (tracks, [track_values(whole, *each) for whole in wholes for each in (whole.tracks or {}).items()]),
         (history, [_line(whole, moved) for whole in wholes for moved in whole.history]),
     ):
         if values:
             db.execute(insert(table), values)
-    _tally(db, [(row.state, row.receipt and row.receipt.alias_of, _size(row)) for _, row in rows], by=1)
+    tally_stems(db, [row for _, row in rows])
+
+
+def tally_stems(db: Connection, rows: Iterable[StemRow]) -> None:
+    """Add stems to the totals."""
+    _tally(db, [(row.state, row.receipt and row.receipt.alias_of, _size(row)) for row in rows], by=1)
 
 
 def _tally(db: Connection, rows: Iterable[tuple[StemState, object, int | None]], *, by: int) -> None:
@@ -176,10 +181,11 @@ _AS_IT_IS = (
 )
 
 
-def _stem_row(whole: WholeTask, row: StemRow) -> Mapping[str, object]:
+def stem_values(task: TaskId, row: StemRow) -> Mapping[str, object]:
+    """Return the columns of a stem."""
     receipt = row.receipt
     return {
-        "task_id": whole.task_id,
+        "task_id": task,
         **{name: getattr(row, name) for name in _OF_STEM},
         "shown_url": row.url_shown,
         "url_cut": row.url is None,
@@ -191,7 +197,8 @@ _OF_STEM = ("name", "state", "field", "duration", "attempts", "gone", "not_befor
 _OF_RECEIPT = ("key", "size", "sha256", "etag", "content_type", "stored_at", "alias_of")
 
 
-def _track_row(whole: WholeTask, track: str, title: str) -> Mapping[str, object]:
+def track_values(whole: WholeTask, track: str, title: str) -> Mapping[str, object]:
+    """Return the columns of a track."""
     return {"track": track, "task_id": whole.task_id, "title": title}
 
 

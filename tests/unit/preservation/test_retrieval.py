@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -278,50 +277,6 @@ def test_a_task_that_failed_has_no_audio_to_get_and_is_no_fault_of_a_restore(ben
     results, work = bench.restore()
     assert all(each.is_proven for each in results)
     assert work.totals.without_audio == 1
-
-
-class Metered:
-    """A bandwidth that gives little at a time, and counts."""
-
-    on = True
-    taken = 0
-
-    def take(self, most: int) -> int:
-        share = min(most, 9_000)
-        self.taken += share
-        return share
-
-    def give_back(self, size: int) -> None:
-        self.taken -= size
-
-
-def test_every_byte_is_asked_of_the_bandwidth_and_what_did_not_come_is_given_back(bench: Bench) -> None:
-    bench.bandwidth = Metered()
-    bench.alter = lambda _, body: replace(body, most=4_000)
-    bench.get()
-    assert bench.bandwidth.taken == sum(map(len, STEMS.values()))
-
-
-def test_no_more_files_come_at_a_time_than_are_allowed(bench: Bench) -> None:
-    for number in range(12):
-        bench.store.objects.update(archived({"vocal": noise(100_000, number)}, task=f"task-number-{number:03}"))
-    lock, now, most = threading.Lock(), set[int](), [0]
-
-    class Watched(MemoryObject):
-        def readinto(self, view: memoryview) -> int:
-            with lock:
-                now.add(id(self))
-                most[0] = max(most[0], len(now))
-            time.sleep(0.001)
-            return MemoryObject.readinto(self, view[:30_000])
-
-        def close(self) -> None:
-            with lock:
-                now.discard(id(self))
-
-    bench.alter = lambda _, body: Watched(body.head, body.data, body.at)
-    bench.restore()
-    assert 1 < most[0] <= 4  # as the bench has it
 
 
 def test_a_restore_takes_every_task_and_no_other_folder(bench: Bench) -> None:

@@ -29,15 +29,3 @@ def test_draining_is_told_of_a_signal_alone(asked_by: signal.Signals | None, sai
     idle: Any = Idle()
     assert drain(idle, shutdown, grace=timedelta(seconds=1), cancel=lambda: None, log=log)
     assert len(log.of("daemon.draining")) == said
-
-
-def test_a_second_signal_is_handed_on_at_once_and_a_first_one_or_a_fault_is_not() -> None:
-    seen: list[int] = []
-    shutdown = Shutdown(seen.append)
-    shutdown.ask()
-    assert seen == []
-    shutdown = Shutdown(seen.append)
-    shutdown.ask(signal.SIGINT)
-    assert seen == []
-    shutdown.ask(signal.SIGTERM)
-    assert (seen, shutdown.signal_number) == ([signal.SIGTERM], signal.SIGINT)

@@ -1,0 +1,224 @@
+"""Looking first: what the bucket has of a task is taken from there, and never called lost, missing or failed."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from base64 import b64encode
+from collections.abc import Collection, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+from archiver.core.errors import ArchiverError, Interrupted
+from archiver.core.keys import manifest_key, object_key, record_key
+from archiver.core.manifest_fields import ManifestBroken, plain_name_fault
+from archiver.core.manifest_read import LARGEST, read_manifest
+from archiver.core.model import (
+    Archived,
+    Dependency,
+    Failed,
+    Lost,
+    Missing,
+    Receipt,
+    StemName,
+    StemRow,
+    Subject,
+)
+from archiver.core.reading import ObjectUnread
+from archiver.core.rebuilt import needs_record, rebuilt
+from archiver.core.states import StemEvent, StemState, TaskState
+from archiver.core.whole_task import WholeTask
+from archiver.pipeline.context import Bucket, TaskContext
+from archiver.pipeline.listing import Listing
+from archiver.ports.archive import ListedObject, ObjectHead
+
+BLOCK: Final = 256 * 1024
+MOST_OBJECTS: Final = 1000
+"""Objects of one folder that are looked at."""
+_LONGEST_NAME: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """The end of a task as its manifest tells it."""
+
+    outcome: Archived | Lost
+    ended_at: datetime | None
+
+
+class Adoption:
+    """One attempt's looks into the bucket."""
+
+    def __init__(self, context: TaskContext, listing: Listing, bucket: Bucket) -> None:
+        self._context = context
+        self._listing = listing
+        self._bucket = bucket
+        self._folder = object_key(context.prefix, listing.claim.task_id, StemName(""), "").removesuffix(".")
+
+    def at_first(self) -> Adopted | None:
+        """Look at a task that nobody asked about yet; return its end, where its manifest tells one.
+
+        A store that does not answer now is looked at again before any verdict.
+        """
+        claim = self._listing.claim
+        if claim.asks or claim.attempts or claim.first_asked_at or claim.stems:
+            return None
+        if not self._context.outside.breakers.is_usable(Subject.of(Dependency.STORE)):
+            return None
+        try:
+            return self._taken()
+        except ArchiverError as error:
+            if error.down is Dependency.STORE:
+                self._context.outside.breakers.failed(Dependency.STORE, error, by=claim.task_id)
+            return None
+
+    def before(self, outcome: Failed | Missing | Lost) -> Adopted | Failed | Missing | Lost | None:
+        """Look once more before a verdict; return what it is then, None where the task goes on with what was found.
+
+        Raises what the store raises: without its answer there is no verdict.
+        """
+        claim = self._listing.claim
+        if claim.state is TaskState.QUEUED and not claim.stems:
+            if (adopted := self._taken()) is not None:
+                return adopted
+            if self._listing.claim.state is TaskState.LISTED:
+                return None
+        found = [*self._in_manifest()] if claim.stems else []
+        if found:
+            self._adopt(found)
+        if others := [*self._missing()]:
+            self._adopt(others)
+            found += others
+        if isinstance(outcome, Lost):
+            return None if found else outcome
+        stored = [row for row in self._listing.rows.values() if row.state is StemState.STORED]
+        return self._partly(outcome, len(stored)) if stored else outcome
+
+    def _partly(self, outcome: Failed | Missing, stored: int) -> Lost | None:
+        """Return the end of a task that has audio in the bucket, and of which the provider tells nothing any more."""
+        claim, now = self._listing.claim, self._context.clock()
+        if claim.state is TaskState.QUEUED:
+            self._adopt([])
+        wanted = [row for row in self._listing.rows.values() if row.state is StemState.WANTED]
+        for row in wanted:
+            self._context.outside.progress.stem_failed(
+                claim, row.name, event=StemEvent.GONE, reason=outcome.reason, gone=False, not_before=None, now=now
+            )
+            tries = row.attempts + 1
+            self._listing.note(
+                replace(row, state=StemState.LOST, reason=outcome.reason, attempts=tries, not_before=None)
+            )
+        if len(self._listing.rows) > stored:
+            return None
+        kept = f"{stored} of its files stand in the bucket and are kept; whether there were more cannot be known"
+        return Lost(f"{outcome.reason}; {kept}")
+
+    # --- by its manifest
+
+    def _taken(self) -> Adopted | None:
+        """Take what the manifest tells; return the end that it tells, None where there is none, or the task goes on."""
+        whole = self._whole()
+        if whole is None:
+            return None
+        claim = self._bucket.adoptions.take(self._listing.claim, whole, now=self._context.clock())
+        self._listing.take(claim)
+        self._context.log.info("task.adopted", task_id=claim.task_id, state=whole.state.value, stems=len(whole.stems))
+        if whole.state is TaskState.ARCHIVED:
+            return Adopted(Archived(), whole.ended_at)
+        return Adopted(Lost(whole.reason), whole.ended_at) if whole.state is TaskState.LOST else None
+
+    def _whole(self) -> WholeTask | None:
+        """Return the task as its manifest has it; None without one that can be understood."""
+        prefix, task = self._context.prefix, self._listing.claim.task_id
+        found = self._bucket.archive.document(manifest_key(prefix, task), limit=LARGEST)
+        if found is None:
+            return None
+        try:
+            manifest = read_manifest(found.data, task)
+            needed = needs_record(manifest)
+            record = self._bucket.archive.document(record_key(prefix, task), limit=LARGEST) if needed else None
+            return rebuilt(manifest, self._folder, record.data if record else None)
+        except ManifestBroken as broken:
+            why = str(broken)
+        self._context.log.error("manifest.broken", task_id=task, reason=why)
+        return None
+
+    def _in_manifest(self) -> Iterator[StemRow]:
+        """Yield the stems that a manifest has stored, and the ledger has not."""
+        whole = self._whole()
+        for theirs in () if whole is None else whole.stems:
+            ours = self._listing.rows.get(theirs.name)
+            if theirs.receipt is not None and (ours is None or ours.state is not StemState.STORED):
+                yield replace(ours or theirs, state=StemState.STORED, receipt=theirs.receipt)
+
+    # --- by its objects
+
+    def _adopt(self, found: list[StemRow]) -> None:
+        claim = self._bucket.adoptions.adopt(self._listing.claim, found, now=self._context.clock())
+        self._listing.take(claim)
+        for row in found:
+            key = "" if row.receipt is None else row.receipt.key
+            self._context.log.info("stem.adopted", task_id=claim.task_id, stem=row.name, key=key)
+
+    def _missing(self) -> Iterator[StemRow]:
+        """Yield the stems that are not stored, and whose objects stand in the task's folder, whole."""
+        rows = self._listing.rows
+        if rows and all(row.state is StemState.STORED for row in rows.values()):
+            return
+        stored = {row.name for row in rows.values() if row.state is StemState.STORED}
+        for number, listed in enumerate(self._bucket.archive.objects(self._folder)):
+            if number >= MOST_OBJECTS:
+                return
+            row = self._stem_of(listed, stored)
+            if row is not None:
+                stored.add(row.name)
+                yield row
+
+    def _stem_of(self, listed: ListedObject, stored: Collection[StemName]) -> StemRow | None:
+        """Return the stem that the object is by its own metadata, if that is still missing."""
+        file = listed.key.removeprefix(self._folder)
+        if file in {"manifest.json", "record-info.json"} or plain_name_fault(file):
+            return None
+        head = self._bucket.archive.head(listed.key)
+        if head is None or head.metadata.get("task-id") != self._listing.claim.task_id:
+            return None
+        name = StemName(head.metadata.get("stem", ""))
+        if plain_name_fault(name) or len(name) > _LONGEST_NAME or name in stored:
+            return None
+        if not 0 < head.size <= self._context.policy.max_stem_bytes:
+            return None
+        try:
+            sha256 = self._proven(listed.key, head)
+        except ObjectUnread:
+            return None
+        if not sha256:
+            return None
+        known = self._listing.rows.get(name) or StemRow(name, StemState.WANTED, "", "", "")
+        at = head.modified or self._context.clock()
+        return replace(
+            known,
+            state=StemState.STORED,
+            receipt=Receipt(listed.key, head.size, sha256, head.etag, head.content_type, at),
+        )
+
+    def _proven(self, key: str, head: ObjectHead) -> str:
+        """Read the object whole; return its SHA-256, empty where that is not what its metadata or the store name."""
+        digest, crc, size = hashlib.sha256(), 0, 0
+        block = memoryview(bytearray(BLOCK))
+        with closing(self._bucket.archive.open(key, etag=head.etag)) as body:
+            while got := body.readinto(block):
+                if self._context.cancelled():
+                    raise Interrupted
+                digest.update(block[:got])
+                crc, size = zlib.crc32(block[:got], crc), size + got
+        named = head.metadata.get("sha256", digest.hexdigest())
+        sums = {} if head.checksums.get("ChecksumType") == "COMPOSITE" else head.checksums
+        ours = {"ChecksumSHA256": digest.digest(), "ChecksumCRC32": crc.to_bytes(4, "big")}
+        same = all(sums.get(field, own) == own for field, own in _encoded(ours))
+        return digest.hexdigest() if same and size == head.size and named == digest.hexdigest() else ""
+
+
+def _encoded(sums: dict[str, bytes]) -> Iterator[tuple[str, str]]:
+    return ((name, b64encode(value).decode()) for name, value in sums.items())
