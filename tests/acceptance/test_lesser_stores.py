@@ -14,7 +14,7 @@ from tests.worlds.site import Site, stems_of
 MIB = 1 << 20
 
 
-@pytest.mark.parametrize("proven", [True, False])
+@pytest.mark.parametrize("proven", [pytest.param(True, marks=[pytest.mark.slow, pytest.mark.timeout(300)]), False])
 def test_large_file_whose_upload_the_store_refuses_delays_none_of_thirty_small_ones(site: Site, proven: bool) -> None:
     """The refusal is known from the proof already, or comes when the file is to be stored."""
     large = EmulatedTask(
