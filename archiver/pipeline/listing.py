@@ -211,9 +211,11 @@ class Listing:
             self.rows = {row.name: row for row in claim.stems}
 
     def note(self, row: StemRow) -> None:
-        """Take `row` for what its stem is from now on."""
+        """Take `row` for what its stem is from now on; its source is as it was listed last, as in the ledger."""
         with self._lock:
-            self.rows[row.name] = row
+            listed = self.rows.get(row.name, row)
+            row = replace(row, url=listed.url, url_shown=listed.url_shown, field=listed.field)
+            self.rows[row.name] = replace(row, duration=listed.duration, media=listed.media)
 
     def note_crc32(self, stem: StemName, crc32: str) -> None:
         """Keep the CRC-32 of the stem's object for the manifest, if it is known."""

@@ -15,6 +15,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, ClassVar
@@ -37,13 +38,14 @@ from archiver.core.keys import multipart_probe_key, probe_key
 from archiver.core.manifest import seal_of
 from archiver.core.model import TaskId, task_id
 from archiver.core.states import StemState, TaskState
+from archiver.core.whole_task import differences
 from tests.fakes.audio import mp3
 from tests.fakes.downloader import Answer, Audio
 from tests.fixtures.ledgers import retry
 from tests.fixtures.manifest_schemas import check_schema
 from tests.fixtures.profiles import examples
 from tests.fixtures.states import OPEN
-from tests.house import LEASE
+from tests.house import LEASE, ledger_at, rebuild_on
 from tests.property.universe import (
     POLICY,
     READY,
@@ -179,6 +181,8 @@ class Machine(RuleBasedStateMachine):
     """See the module."""
 
     steps = 0
+    rebuilds: ClassVar[bool] = False
+    """Whether a ledger is rebuilt at the end, and compared."""
     events: ClassVar[Counter[str]] = Counter()
 
     def __init__(self) -> None:
@@ -501,6 +505,24 @@ class Machine(RuleBasedStateMachine):
         retry(universe.ledger, now=universe.now)
         self.a_fresh_song_is_archived_within_two_polls()
         self.all_end_within_days()
+        if self.rebuilds:
+            self.the_bucket_alone_is_enough()
+
+    def the_bucket_alone_is_enough(self) -> None:
+        """A ledger that is rebuilt from it is the one that there is, in every column that is no process's own."""
+        universe = self.universe
+        folder = universe.folder / "rebuilt"
+        folder.mkdir()
+        known = list(universe.ledger.rebuilds.page("", 10 * MOST_SONGS))
+        with closing(ledger_at(f"sqlite:///{folder}/ledger.db")) as ledger:
+            found, totals = rebuild_on(ledger, universe.store.archive, lambda: universe.now, PREFIX).run()
+            tasks = list(ledger.rebuilds.page("", 10 * MOST_SONGS))
+        assert found.understood, found.named
+        assert [each.task_id for each in tasks] == [each.task_id for each in known]
+        unlike = [each for mine, theirs in zip(known, tasks, strict=True) for each in differences(mine, theirs)]
+        assert not unlike, unlike
+        assert sum(totals.tasks.values()) == len(known)
+        type(self).events["task.rebuilt"] += len(tasks)
 
     def tick(self) -> None:
         for who in range(len(self.universe.processes)):
@@ -561,6 +583,15 @@ def _run(steps: int) -> None:
 
 @pytest.mark.timeout(examples(900))
 def test_whole_service_under_any_sequence_of_events_holds_every_oracle() -> None:
+    _run(examples(STEPS))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_ledger_that_is_rebuilt_after_any_sequence_of_events_is_the_one_that_there_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Machine, "rebuilds", True)
     _run(examples(STEPS))
 
 
