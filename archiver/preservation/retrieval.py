@@ -25,8 +25,6 @@ from archiver.preservation.results import Result, Totals, Verdict
 from archiver.preservation.wanted import MANIFEST, RECORD, Selection, Wanted, WantedFile, wanted
 
 RECORD_MAX = LARGEST
-RESERVED = "_archive"
-"""The folder under the prefix that is no task's."""
 UNREAD_MAX = 8
 """Files in a row that the store does not give, after which it is not asked for more."""
 _LARGE = 1024 * 1024
@@ -275,6 +273,5 @@ def _unreadable(task: str, path: str, fault: ArchiverError) -> Result:
 def tasks_under(folders: Iterable[str]) -> Iterator[TaskId]:
     """Yield the folders that are a task's."""
     for name in folders:
-        if name != RESERVED:
-            with suppress(ValueError):
-                yield task_id(name)
+        with suppress(ValueError):
+            yield task_id(name)

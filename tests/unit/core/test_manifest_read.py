@@ -163,7 +163,6 @@ def stem_with(**changes: object) -> Callable[[dict[str, Any]], object]:
         stem_with(attempts=1 << 60),
         stem_with(duration_seconds=10**400),
     ],
-    ids=str,
 )
 def test_sealed_nonsense_is_broken_and_says_why(change: Callable[[dict[str, Any]], object]) -> None:
     document = of_format_2()
