@@ -244,6 +244,8 @@ class World:
             return broken
         if request.headers.get("authorization") != f"Bearer {API_KEY}":
             return envelope(401, "You do not have access permissions")
+        if target.path.endswith("/credit"):
+            return envelope(200, data=1000)
         if target.path.endswith("/download-url"):
             self.rescues += 1
             url = json.loads(request.body)["url"].partition("?")[0]
