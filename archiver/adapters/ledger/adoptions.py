@@ -60,25 +60,37 @@ class SqlAdoptions(LedgerPart):
 
 
 def _take(db: Connection, task: AnyRow, whole: WholeTask, now: datetime) -> None:
-    of, own = whole.task_id, history_of(db, whole.task_id)
-    lines = list(whole.history)
-    if whole.state not in _WITH_AUDIO:
-        after = step_task(whole.state, TaskEvent.RETRIED)
-        lines.append(Moved(now, None, TaskEvent.RETRIED.value, whole.state.value, after.value, {"by": "adoption"}))
-    elif not lines:
-        after = step_task(TaskState.QUEUED, TaskEvent.ADOPTED)
-        lines.append(
-            Moved(now, None, TaskEvent.ADOPTED.value, task.state.value, after.value, {"stems": len(whole.stems)})
-        )
-    elif lines[-1].event in _ENDS:
-        lines.pop()  # it is written with the end
-    db.execute(delete(history).where(history.c.task_id == of))
-    db.execute(insert(history), [_line(whole, moved) for moved in (*lines, *own)])
+    of = whole.task_id
+    _take_history(db, task, whole, now)
     if whole.state in _WITH_AUDIO:
         _insert_stems(db, whole)
         change_task(db, of, _with_audio(db, task, whole))
     else:
         change_task(db, of, _without(task, whole))
+
+
+def _take_history(db: Connection, task: AnyRow, whole: WholeTask, now: datetime) -> None:
+    """Add what the ledger does not know of the manifest's history; the same once more changes nothing."""
+    own = history_of(db, whole.task_id)
+    known = {(each.at, each.stem, each.event) for each in own}
+    lines = [each for each in whole.history if (each.at, each.stem, each.event) not in known]
+    if whole.state not in _WITH_AUDIO:
+        lines += [_asked_again(whole, now)] if lines else []
+    elif not whole.history:
+        after = step_task(TaskState.QUEUED, TaskEvent.ADOPTED)
+        detail = {"stems": len(whole.stems)}
+        lines.append(Moved(now, None, TaskEvent.ADOPTED.value, task.state.value, after.value, detail))
+    elif lines and lines[-1].event in _ENDS:
+        lines.pop()  # it is written with the end
+    if lines:
+        db.execute(delete(history).where(history.c.task_id == whole.task_id))
+        told = sorted([*lines, *own], key=lambda each: each.at) if own else lines
+        db.execute(insert(history), [_line(whole, moved) for moved in told])
+
+
+def _asked_again(whole: WholeTask, now: datetime) -> Moved:
+    after = step_task(whole.state, TaskEvent.RETRIED)
+    return Moved(now, None, TaskEvent.RETRIED.value, whole.state.value, after.value, {"by": "adoption"})
 
 
 def _insert_stems(db: Connection, whole: WholeTask) -> None:

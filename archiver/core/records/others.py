@@ -47,8 +47,8 @@ _VIDEO_SUFFIX = re.compile(r"(?i)\.(?:mp4|m4v|mov|webm|mkv)$")
 _AUDIO_WORD = re.compile(r"(?:^|_)(?:audios?|music|songs?|tracks?|vocals?|stems?|wav|mp3)(?:_|$)")
 _AUDIO_SUFFIX = re.compile(r"(?i)\.(?:mp3|wav|flac|m4a|aac|ogg|opus|aiff?)$")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,15}):(//)?\S")
-_BETWEEN = re.compile(r"[\s,;|]+(?=https?://)", re.IGNORECASE)
-_IN_A_QUERY = re.compile(r"\?\S*[,;|]https?://", re.IGNORECASE)
+_BETWEEN = re.compile(r"(?<![\s,;|])[\s,;|]+(?=https?://)", re.IGNORECASE)
+_JOINED = re.compile(r"[,;|]https?://", re.IGNORECASE)
 _WITHIN = re.compile(r"https?://[^\s/?#\"'<>]+[^\s\"'<>]*", re.IGNORECASE)
 _RELATIVE = re.compile(r"/[^\s/]|//|[^\s/:]+(?:/[^\s:]*)?\.[^\s.:]+$")
 
@@ -122,10 +122,15 @@ def address_of(text: str) -> str | None:
 
 def addresses_in(text: str) -> list[str]:
     """Return the URLs that stand one behind the other in a text; the text itself where that is not so."""
-    if text.count("://") < 2 or _IN_A_QUERY.search(text):  # noqa: PLR2004  as few as several can be
+    if text.count("://") < 2 or any(map(_has_one_in_its_query, text.split())):  # noqa: PLR2004  as few as several can be
         return [text]
     parts = _BETWEEN.split(text.strip())
     return parts if all(map(address_of, parts)) else [text]
+
+
+def _has_one_in_its_query(word: str) -> bool:
+    query = word.find("?")
+    return query >= 0 and _JOINED.search(word, query) is not None
 
 
 def others_in(answer: object, *, taken: Collection[str], rules: Rules) -> Iterator[Item | LeftOut]:

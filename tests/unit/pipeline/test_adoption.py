@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import pathlib
 import tempfile
@@ -114,6 +115,20 @@ def test_refused_stem_of_a_task_is_tried_again_and_what_is_stored_is_not() -> No
         world.lists(world.serves("vocal", LinkSpent(status=404)), world.serves("drums", DRUMS))
         assert isinstance(world.go(), Refused)
         assert {row.name: row.state for row in world.task.stems} == {"vocal": "stored", "drums": "refused"}
+
+
+@pytest.mark.parametrize("phase", [Phase.FAILED, Phase.ABSENT])
+def test_history_of_a_task_that_fails_again_and_again_grows_by_what_happened_and_not_by_itself(phase: Phase) -> None:
+    with worlds() as world:
+        world.api.knows(TASK, RecordInfo(phase, flag="F", document="" if phase is Phase.ABSENT else '{"failed": 1}'))
+        lengths = []
+        for _ in range(6):
+            assert isinstance(to_its_end(world), Failed | Missing)
+            lengths.append(len(world.task.history))
+            assert list(retry(world.ledger, [TASK], now=world.now)) == [TASK]
+        grown = {after - before for before, after in itertools.pairwise(lengths[1:])}
+        assert len(grown) == 1, lengths
+        assert grown.pop() < 10, lengths
 
 
 @pytest.mark.parametrize("phase", [Phase.FAILED, Phase.ABSENT])
