@@ -84,8 +84,8 @@ def _take_history(db: Connection, task: AnyRow, whole: WholeTask, now: datetime)
         lines.pop()  # it is written with the end
     if lines:
         db.execute(delete(history).where(history.c.task_id == whole.task_id))
-        told = sorted([*lines, *own], key=lambda each: each.at) if own else lines
-        db.execute(insert(history), [_line(whole, moved) for moved in told])
+        whole_history = sorted([*lines, *own], key=lambda each: each.at) if own else lines
+        db.execute(insert(history), [_line(whole, moved) for moved in whole_history])
 
 
 def _asked_again(whole: WholeTask, now: datetime) -> Moved:
