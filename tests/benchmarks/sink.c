@@ -202,6 +202,8 @@ static void handle(struct client *c)
         answer(c, "200 OK", "Content-Length: 0\r\n", "");
     else if (!strcmp(method, "DELETE"))
         answer(c, "204 No Content", "Content-Length: 0\r\n", "");
+    else if (of_object) /* what was stored is not kept: nothing can be read */
+        answer(c, "404 Not Found", XML, "<Error><Code>NoSuchKey</Code></Error>");
     else if (strstr(query, "uploads"))
         answer(c, "200 OK", XML, "<ListMultipartUploadsResult></ListMultipartUploadsResult>");
     else

@@ -139,9 +139,13 @@ class ReadCalls:
     def _open_by_boto(self, key: str, headers: Mapping[str, str], offset: int, etag: str) -> Body:
         names = {"Range": "Range", "If-Match": "IfMatch"}
         given: dict[str, Any] = {names[name]: value for name, value in headers.items()}
-        with translated("GetObject"):
-            answer = self.calls.client.get_object(Bucket=self.calls.bucket, Key=key, **given)
-            self.calls.quick.learn("GetObject", key)
+        try:
+            with translated("GetObject"):
+                answer = self.calls.client.get_object(Bucket=self.calls.bucket, Key=key, **given)
+        except Absent:
+            self.calls.quick.learn("GetObject", key)  # it was understood; in a new archive nothing else ever comes
+            raise
+        self.calls.quick.learn("GetObject", key)
         source = _BotoBody(answer["Body"], self.calls.watch.progress)
         with _closed_on_error(source):
             about = answer["ResponseMetadata"]

@@ -74,6 +74,18 @@ def test_a_refusal_of_an_object_is_an_error_of_its_own(ready: Rig, action: Actio
         ready.archive.open(KEY)
 
 
+def test_documents_that_are_absent_show_the_way_too(rig: Rig) -> None:
+    by_boto: list[bool] = []
+
+    def absent(exchange: Exchange) -> Reply:
+        by_boto.append("amz-sdk-invocation-id" in exchange.request.headers)
+        return refuse(404, "NoSuchKey")(exchange)
+
+    rig.proxy.on("GetObject", absent, times=3)
+    assert [rig.archive.document(f"{KEY}{number}", limit=100) for number in range(3)] == [None, None, None]
+    assert by_boto == [True, False, False]
+
+
 def test_a_store_that_knows_no_ranges_gives_the_rest_all_the_same(ready: Rig) -> None:
     ready.proxy.on("GetObject", lambda _: Reply(DATA, 200, [("ETag", '"e"')]), times=10)
     assert ready.whole(60_000, "e") == DATA[60_000:]
