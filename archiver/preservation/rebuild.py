@@ -123,6 +123,8 @@ class Rebuild:
     stopped: Callable[[], bool] = lambda: False
     shown: Callable[[Found], object] = lambda _: None
     """Called with what was found so far, after each batch."""
+    batch: int = BATCH
+    """Tasks that are written down at a time."""
 
     def run(self) -> tuple[Found, Totals]:
         """Return what was found, and what the ledger holds.
@@ -140,7 +142,7 @@ class Rebuild:
             mark = self._take_backup(mark)
         folders = self.looks.archive.folders(self.looks.prefix, after=mark.after)
         looked = side_by_side(self.looks.at, (each for each in folders if each != ARCHIVE_FOLDER))
-        while batch := list(islice(looked, BATCH)):
+        while batch := list(islice(looked, self.batch)):
             mark = self._take(batch, mark, spent + self.monotonic() - began)
             self.shown(mark.found)
             if self.stopped():

@@ -195,7 +195,7 @@ def _holds(standing: IO[bytes], plan: _Plan) -> bool:
             if sizes != {name: size for name, (size, _) in expected.items()}:
                 return False
             return all(_sha256(archive, name) == sha256 for name, (_, sha256) in expected.items())
-    except (BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError):
+    except (BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError):  # packed or locked otherwise
         return False
 
 

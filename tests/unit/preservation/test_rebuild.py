@@ -18,7 +18,6 @@ from archiver.core.model import TaskId
 from archiver.core.rebuilding import Found, LedgerFull, Totals
 from archiver.core.states import StemState, TaskState
 from archiver.core.whole_task import Difference, WholeTask
-from archiver.preservation import rebuild as module
 from tests import FIXTURES
 from tests.fakes.audio import mp3
 from tests.fakes.object_store import FakeStore
@@ -208,12 +207,9 @@ def test_bucket_that_cannot_be_listed_leaves_no_mark(bench: Bench) -> None:
         assert ledger.rebuilds.unfinished() is None
 
 
-def test_killed_at_any_point_it_goes_on_to_the_same_ledger(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "BATCH", 20)
+def test_killed_at_any_point_it_goes_on_to_the_same_ledger(bench: Bench, tmp_path: Path) -> None:
     plant(bench)
-    found, totals, tasks = bench.rebuild()
+    found, totals, tasks = bench.rebuild(batch=20)
     points = list(bench.reached)
     assert {"rebuild.begun", "rebuild.taken", "rebuild.ended"} <= set(points)
     for number in range(1, len(points) + 1):
@@ -221,9 +217,9 @@ def test_killed_at_any_point_it_goes_on_to_the_same_ledger(
         folder.mkdir()
         again = Bench(folder, bench.store, dies_at=number)
         with pytest.raises(Killed):
-            again.rebuild()
+            again.rebuild(batch=20)
         if points[number - 1] != "rebuild.ended":
-            again.rebuild()
+            again.rebuild(batch=20)
         with closing(again.ledger()) as ledger:
             assert list(ledger.rebuilds.page("", 10_000)) == tasks
             assert ledger.rebuilds.unfinished() is None
@@ -231,8 +227,7 @@ def test_killed_at_any_point_it_goes_on_to_the_same_ledger(
     assert totals.tasks
 
 
-def test_store_that_fails_in_the_middle_is_gone_on_with(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BATCH", 7)
+def test_store_that_fails_in_the_middle_is_gone_on_with(bench: Bench) -> None:
     wholes = drawn(20)
     bench.put(*wholes)
     asked: list[str] = []
@@ -244,24 +239,23 @@ def test_store_that_fails_in_the_middle_is_gone_on_with(bench: Bench, monkeypatc
 
     bench.store.before = busy
     with pytest.raises(StoreBusy):
-        bench.rebuild()
+        bench.rebuild(batch=7)
     asked.append("twice")
-    found, _, tasks = bench.rebuild()
+    found, _, tasks = bench.rebuild(batch=7)
     assert tasks == wholes
     assert found.folders == len(wholes)
     assert asked[asked.index("twice") :].count(f"{PREFIX}{tid(1000)}/manifest.json") == 0, "what was done is done"
 
 
-def test_stopped_it_keeps_what_is_done(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BATCH", 5)
+def test_stopped_it_keeps_what_is_done(bench: Bench) -> None:
     bench.put(*drawn(12))
     with pytest.raises(Interrupted):
-        bench.rebuild(stopped=lambda: True)
+        bench.rebuild(batch=5, stopped=lambda: True)
     with closing(bench.ledger()) as ledger:
         mark = ledger.rebuilds.unfinished()
         assert mark is not None
         assert mark.found.folders == len(ledger.rebuilds.page("", 99)) == 5
-    assert bench.rebuild()[0].folders == 12
+    assert bench.rebuild(batch=5)[0].folders == 12
 
 
 # ---------------------------------------------------------------- compared

@@ -108,16 +108,17 @@ def test_one_stem_of_an_archive_named_by_title(bench: Bench) -> None:
     assert entries(bench, f"{name}.zip") == {f"{name}/Song - drums.mp3": STEMS["drums"]}
 
 
-def test_a_store_or_a_disk_that_ends_the_work_leaves_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_or_a_disk_that_ends_the_work_leaves_nothing(bench: Bench) -> None:
     bench.store.before = strike(BucketMissing("no bucket"))
     with pytest.raises(BucketMissing):
         bench.zip()
     bench.store.before = lambda *_: None
 
-    def full(_: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    def full(step: str) -> None:
+        if step == "sync":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(os, "fsync", full)
+    bench.step = full
     with pytest.raises(OSError, match="No space"):
         bench.zip()
     assert bench.files() == {}
