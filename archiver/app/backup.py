@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -10,21 +9,19 @@ from functools import partial
 from pathlib import Path
 
 from archiver import __version__
-from archiver.adapters.ledger import Restoring, SqlLedger, database_of, new_file, pieces_of
+from archiver.adapters.ledger import BackupsApart, Restoring, SqlLedger, database_of, new_file, pieces_of
 from archiver.app.adapters import open_store, own_lock
 from archiver.app.assembly import Parts, store_proof
 from archiver.app.clock import utc_now
 from archiver.app.extras import extra
 from archiver.app.machine import THIS_MACHINE, Machine
 from archiver.core.backup import BackupSummary, Scope
+from archiver.core.errors import Interrupted
 from archiver.core.model import Dependency, Subject
 from archiver.ports.ledger import Uploads
 from archiver.ports.runtime import Checkpoint, Clock, EventLog, unobserved
 from archiver.preservation.backup import BackupSchedule, BucketBackup, Taken, newest_backup
 from archiver.settings import Settings
-
-_LONGEST_REST = 0.2
-"""Seconds."""
 
 
 def back_up(ledger: SqlLedger, path: Path, checkpoint: Checkpoint = unobserved) -> BackupSummary:
@@ -66,12 +63,21 @@ def restore_ledger(
         return Restoring(pieces_of(path), target, progress, checkpoint).restore(keep_schema=keep_schema)
 
 
-def backup_schedule(parts: Parts, progress: Callable[[], None]) -> BackupSchedule:
-    """Return what takes the backups of a process, and calls `progress` as they move on."""
+def backup_schedule(parts: Parts, progress: Callable[[], None], asked: Callable[[], bool]) -> BackupSchedule:
+    """Return what takes the backups of a process, and calls `progress` as they move on.
+
+    One that is under way is given up once `asked()` says that the process is to end.
+    """
+
+    def rest() -> None:
+        progress()
+        if asked():
+            raise Interrupted
+
     settings, adapters, machine = parts.settings, parts.adapters, parts.machine
     journal = _Journal(adapters.ledger.uploads, adapters.owner, machine.clock)
     backup = BucketBackup(
-        adapters.ledger.backups,
+        BackupsApart(settings.ledger.url),
         adapters.store,
         journal,
         parts.proof.ensure,
@@ -79,7 +85,7 @@ def backup_schedule(parts: Parts, progress: Callable[[], None]) -> BackupSchedul
         __version__,
         machine.clock,
         _folder(settings),
-        _Pace(progress),
+        rest,
     )
     return BackupSchedule(
         backup,
@@ -94,19 +100,6 @@ def backup_schedule(parts: Parts, progress: Callable[[], None]) -> BackupSchedul
 def _folder(settings: Settings) -> str | None:
     file = settings.ledger_file()
     return None if file is None else str(file.parent)
-
-
-class _Pace:
-    """Rests three times as long as was worked: the work of the process goes on beside a backup nearly as before."""
-
-    def __init__(self, progress: Callable[[], None]) -> None:
-        self._progress = progress
-        self._since = time.monotonic()
-
-    def __call__(self) -> None:
-        self._progress()
-        time.sleep(min(3 * (time.monotonic() - self._since), _LONGEST_REST))
-        self._since = time.monotonic()
 
 
 @dataclass(frozen=True, slots=True)

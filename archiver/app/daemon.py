@@ -208,17 +208,17 @@ def daemon(
         ) as parts,
     ):
         liveness.tasks = parts.watch
-        backups = _backups(parts, liveness)
+        backups = _backups(parts, liveness, asked)
         metrics.watch(_sources(parts, liveness, backups))
         intakes, add_unknown = parts.adapters.ledger.intakes, settings.callback.add_unknown
         wakeups = Wakeups(intakes, machine.clock, log, add_unknown=add_unknown)
         yield DaemonProcess(parts, liveness, metrics, wakeups, delivery, backups)
 
 
-def _backups(parts: Parts, liveness: Liveness) -> BackupSchedule | None:
+def _backups(parts: Parts, liveness: Liveness, asked: Callable[[], bool]) -> BackupSchedule | None:
     if parts.role is not Role.RUN or not parts.settings.ledger.backup_every:
         return None
-    return backup_schedule(parts, partial(liveness.progress, "backup"))
+    return backup_schedule(parts, partial(liveness.progress, "backup"), asked)
 
 
 def _sources(parts: Parts, liveness: Liveness, backups: BackupSchedule | None) -> Sources:

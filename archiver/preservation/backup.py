@@ -10,7 +10,7 @@ from tempfile import SpooledTemporaryFile
 from typing import IO
 
 from archiver.core.backup import BackupSummary, Scope
-from archiver.core.errors import ArchiverError, KeyTaken, LedgerFault
+from archiver.core.errors import ArchiverError, Interrupted, KeyTaken, LedgerFault
 from archiver.core.keys import backup_key, backup_time, backups_prefix
 from archiver.ports.archive import Archive
 from archiver.ports.backups import Backups
@@ -52,6 +52,7 @@ class BucketBackup:
     folder: str | None = None
     """Where a backup waits to be sent; None: where the system keeps such files."""
     rest: Callable[[], object] = lambda: None
+    """Called again and again meanwhile; may raise Interrupted."""
 
     def take(self) -> Taken:
         """Take a backup; raises as `take_unless`."""
@@ -157,6 +158,8 @@ class BackupSchedule:
         try:
             self._look()
             taken = self.backup.take_unless(self._content)
+        except Interrupted:
+            return
         except (ArchiverError, LedgerFault, OSError) as error:
             code = f"{error.code}: " if isinstance(error, ArchiverError) else ""
             self.log.warning("backup.failed", reason=f"{code}{error}", hint=getattr(error, "hint", ""))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from archiver.core.backup import BackupReader, BackupSummary, Scope
-from archiver.core.errors import AccessRefused, KeyTaken, LedgerFault, StoreBusy
+from archiver.core.errors import AccessRefused, Interrupted, KeyTaken, LedgerFault, StoreBusy
 from archiver.core.keys import backup_key, backup_time
 from archiver.preservation.backup import BackupSchedule, BucketBackup, newest_backup
 from tests.fakes.events import Events
@@ -133,6 +133,14 @@ def test_backup_that_fails_is_told_and_tried_again_in_five_minutes_while_its_age
     assert len(site.after(schedule, minutes=5)) == 1
     assert schedule.age == 0
     assert len(site.after(schedule, minutes=59)) == 1
+
+
+def test_backup_that_is_given_up_as_the_process_ends_is_no_failure(site: Site) -> None:
+    backups = _Failing(site.ledger, [Interrupted()])
+    schedule = site.schedule(BucketBackup(backups, site.store, site.journal, lambda: None, PREFIX, "0.2.0", site.clock))
+    assert site.after(schedule, minutes=1) == []
+    assert site.log.of("backup.failed") == []
+    assert len(site.after(schedule, minutes=5)) == 1
 
 
 @dataclass
