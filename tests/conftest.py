@@ -16,10 +16,10 @@ from hypothesis import settings
 from archiver.demo.seaweed import S3Server, seaweed
 from tests import ROOT
 from tests.fakes import s3_servers as s3_servers_of_tests
-from tests.fixtures import profiles
+from tests.fixtures import compiled, profiles
 from tests.fixtures.ledgers import rows
 from tests.fixtures.postgres import PostgresServer, running
-from tests.house import Ledger, ledger_at, metadata
+from tests.house import Ledger, lay_ledger, ledger_at, metadata
 from tests.worlds.forks import ForkServer
 from tests.worlds.forks import fork_server as forks
 
@@ -33,6 +33,7 @@ DEAREST = (
 )
 """Files that take the longest. They begin first, or one worker would be at one of them when the others have ended."""
 
+compiled.share()
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", profiles.DEFAULT))
 
 
@@ -211,6 +212,7 @@ def postgres_ledger(postgres: PostgresServer, _postgres_ledger: str) -> Iterator
 def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """Name a fresh ledger, of either kind in turn: the contract is one."""
     if request.param == "sqlite":
+        lay_ledger(tmp_path / "ledger.db")
         yield f"sqlite:///{tmp_path}/ledger.db"
         return
     server: PostgresServer = request.getfixturevalue("postgres")

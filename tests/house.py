@@ -11,7 +11,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from typer.testing import CliRunner, Result
@@ -132,9 +134,32 @@ def ledger_at(
     return SqlLedger.open(url, checkpoint=checkpoint, patience=patience, outage=outage, notify=notify)
 
 
+@cache
+def _empty_ledger() -> bytes:
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "ledger.db"
+        ledger_at(f"sqlite:///{file}").close()
+        return file.read_bytes()
+
+
+def lay_ledger(file: Path) -> None:
+    """Put an empty ledger there: a copy, as to make one takes longer than most tests do with it."""
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file.touch(mode=0o600, exist_ok=False)
+    file.write_bytes(_empty_ledger())
+
+
+def ready_ledger_at(url: str, **more: Any) -> Ledger:  # noqa: ANN401 - what `ledger_at` takes
+    """Open the ledger at `url`; lay an empty one first where its file is missing."""
+    file = Path(url.removeprefix("sqlite:///"))
+    if url.startswith("sqlite:///") and not file.exists():
+        lay_ledger(file)
+    return ledger_at(url, **more)
+
+
 def note_proof(settings: Settings, *, now: datetime) -> None:
     """Write into the ledger that the store of these settings was proven: it then is not before the first write."""
-    with closing(ledger_at(settings.ledger.url)) as ledger:
+    with closing(ready_ledger_at(settings.ledger.url)) as ledger:
         ledger.proofs.note(store_name(settings), Proof(Capabilities(), now))
 
 

@@ -15,7 +15,7 @@ from archiver.core.backup import BackupBroken, BackupReader, Scope
 from archiver.core.errors import LedgerFault
 from archiver.core.rebuilding import Found, LedgerFull, RebuildMark, Trouble
 from archiver.core.whole_task import WholeTask, differences
-from tests.fixtures.ledgers import NOW, listed, open_ledger, stored, take_in, tid
+from tests.fixtures.ledgers import NOW, listed, ready_ledger, stored, take_in, tid
 from tests.fixtures.whole_tasks import whole_tasks
 from tests.house import Ledger
 
@@ -117,7 +117,7 @@ def test_no_id_is_taken_in_while_a_ledger_is_rebuilt(ledger: Ledger) -> None:
 
 
 def test_open_tasks_of_a_backup_come_back_and_a_manifest_wins(ledger: Ledger, tmp_path: Path) -> None:
-    with closing(open_ledger(other(tmp_path))) as old:
+    with closing(ready_ledger(other(tmp_path))) as old:
         stored(old, listed(old, 1))
         take_in(old, 2)
         kept, its = old.rebuilds.page("", 9), backup(old)
@@ -139,7 +139,7 @@ def test_whole_backup_of_a_ledger_that_is_half_rebuilt_keeps_the_mark(ledger: Le
 
 
 def test_damaged_backup_leaves_nothing_behind(ledger: Ledger, tmp_path: Path) -> None:
-    with closing(open_ledger(other(tmp_path))) as old:
+    with closing(ready_ledger(other(tmp_path))) as old:
         take_in(old, 1)
         its = bytearray(backup(old))
     its[len(its) // 2] ^= 1

@@ -20,7 +20,6 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
-from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Literal, NoReturn
@@ -43,6 +42,7 @@ from archiver.service.shutdown import Shutdown
 from archiver.service.supervision import Hangup
 from archiver.settings import Settings, load
 from tests.fixtures.ledgers import retry
+from tests.worlds.warm import warm
 
 How = Literal["SIGKILL", "SIGTERM", "exception"]
 
@@ -229,8 +229,7 @@ def _observed(argv: list[str], stop: Stop, reached: Path) -> int:
 
 def serve() -> Order | None:
     """Carry out orders until there are no more; returns an order in the child that is to carry it out."""
-    for lazy in ("archiver.adapters.ledger.schema.upgrade", "alembic.command"):
-        import_module(lazy)  # a new ledger needs them, and that is a third of a short run
+    warm()
     for line in iter(sys.stdin.readline, ""):
         order = Order.of(line)
         child = os.fork()

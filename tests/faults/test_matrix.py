@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import ssl
 import sys
 import threading
@@ -22,7 +21,7 @@ from tests.faults.host_faults import Damage, carry_out_damage
 from tests.faults.matrix import Fault, carry_out
 from tests.faults.process_faults import Limit, carry_out_limit
 from tests.faults.table import Row, document, parts, rows_of
-from tests.house import ledger_at
+from tests.house import lay_ledger
 from tests.worlds.site import Site
 from tests.worlds.world import World, certificates, world
 
@@ -76,14 +75,6 @@ def client(s3_server: S3Server) -> Iterator[S3Client]:
         yield client
 
 
-@pytest.fixture(scope="module")
-def empty_ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make one for all rows: a new one takes a tenth of a row, and that it comes to be is tested elsewhere."""
-    file = tmp_path_factory.mktemp("empty") / "ledger.db"
-    ledger_at(f"sqlite:///{file}").close()
-    return file
-
-
 @pytest.fixture
 def made(
     request: pytest.FixtureRequest,
@@ -91,15 +82,13 @@ def made(
     s3_server: S3Server,
     bucket: str,
     client: S3Client,
-    empty_ledger: Path,
     certified: tuple[Mapping[str, ssl.SSLContext | None], Path],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[World]:
     known, trusted = certified
     monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
     with world(tmp_path, s3_server, bucket, client, known, tls=request.param) as whole:
-        whole.ledger.parent.mkdir(mode=0o700)
-        shutil.copy(empty_ledger, whole.ledger)
+        lay_ledger(whole.ledger)
         whole.prove()
         yield whole
 

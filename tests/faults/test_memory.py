@@ -22,7 +22,7 @@ from archiver.demo.emulator import Emulator
 from archiver.demo.records import EmulatedTask
 from archiver.demo.seaweed import S3Server
 from tests.fixtures.ledgers import accept, tid
-from tests.house import ledger_at
+from tests.house import ready_ledger_at
 from tests.worlds.site import Site, stems_of
 
 pytestmark = pytest.mark.timeout(300)
@@ -110,7 +110,7 @@ def finished(site: Site, count: int) -> None:
     """Give the site a ledger with so many archived tasks of two stems, and a queue file that names them all."""
     site.ledger.parent.mkdir(mode=0o700, exist_ok=True)
     ids = tuple(tid(number) for number in range(count))
-    with closing(ledger_at(f"sqlite:///{site.ledger}")) as ledger:
+    with closing(ready_ledger_at(f"sqlite:///{site.ledger}")) as ledger:
         accept(ledger, Intake(ids=ids), now=datetime.now(UTC))
         with ledger.db.write() as db:  # as archiving them would have left them, without the hours it takes
             db.exec_driver_sql("UPDATE tasks SET state = 'archived', ended_at = accepted_at, not_before = NULL")
@@ -140,7 +140,7 @@ def test_restart_with_a_hundred_thousand_tasks_works_within_two_seconds(site: Si
     fresh = EmulatedTask(task_id="fresh-task-1", stems=stems_of("vocal"))
     site.emulator.add(fresh)
     assert site.run("backfill", "-", "--no-wait", stdin="").code == 0  # so that all modules are compiled
-    with closing(ledger_at(f"sqlite:///{site.ledger}")) as ledger:
+    with closing(ready_ledger_at(f"sqlite:///{site.ledger}")) as ledger:
         accept(ledger, Intake(ids=(tid(100_001),)), now=datetime.now(UTC))
     began = time.monotonic()
     with site.daemon() as process:

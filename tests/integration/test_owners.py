@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from archiver.adapters.owners import DaemonRuns, OwnerLock, Running, only_daemon
-from tests.fixtures.ledgers import LEASE, NOW, claim, open_ledger, shown, take_in, tid
+from tests.fixtures.ledgers import LEASE, NOW, claim, ready_ledger, shown, take_in, tid
 from tests.house import Ledger
 
 NOBODY = 65534
@@ -36,7 +36,7 @@ def lock(tmp_path: Path) -> Iterator[OwnerLock]:
 def _live(folder: Path, ledger_folder: Path, said: multiprocessing.connection.Connection) -> None:
     """Hold a lock and a lease until killed."""
     lock = OwnerLock(folder)
-    ledger = open_ledger(ledger_folder)
+    ledger = ready_ledger(ledger_folder)
     ledger.claims.claim(owner=lock.owner, now=NOW, lease=LEASE)
     ledger.uploads.opened(lock.owner, "key", "upload", now=NOW)
     said.send(lock.owner)
@@ -46,7 +46,7 @@ def _live(folder: Path, ledger_folder: Path, said: multiprocessing.connection.Co
 @pytest.fixture
 def other(tmp_path: Path) -> Iterator[tuple[str, multiprocessing.process.BaseProcess]]:
     """Another process at work on task 1, and its owner's name."""
-    ledger = open_ledger(tmp_path)
+    ledger = ready_ledger(tmp_path)
     take_in(ledger, 1)
     ledger.close()
     hear, say = _FORKS.Pipe(duplex=False)
@@ -170,7 +170,7 @@ def test_a_living_process_keeps_its_lease_and_a_killed_ones_is_free_at_once(
     lock: OwnerLock, tmp_path: Path, other: tuple[str, multiprocessing.process.BaseProcess]
 ) -> None:
     owner, process = other
-    ledger = open_ledger(tmp_path)
+    ledger = ready_ledger(tmp_path)
     assert lock.alive(owner)
     assert ledger.claims.release_dead(lock.alive, now=NOW) == []
     assert ledger.uploads.of_dead(lock.alive) == []

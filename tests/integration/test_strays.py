@@ -20,7 +20,7 @@ from archiver.service.housekeeping import abort_strays
 from tests.fakes.events import Events
 from tests.fakes.time import NOW
 from tests.fixtures.ledgers import accept
-from tests.house import Ledger, ledger_at, s3_store
+from tests.house import Ledger, ready_ledger_at, s3_store
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -41,7 +41,7 @@ def store(client: S3Client, bucket: str) -> S3Store:
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    ledger = ledger_at(f"sqlite:///{tmp_path}/ledger.db")
+    ledger = ready_ledger_at(f"sqlite:///{tmp_path}/ledger.db")
     accept(ledger, Intake(ids=(TASK,)), now=NOW)
     yield ledger
     ledger.close()

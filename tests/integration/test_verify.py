@@ -18,7 +18,7 @@ from archiver.demo.seaweed import S3Server
 from tests.fakes.s3_proxy import Exchange, S3Proxy, drop_before, refuse
 from tests.fakes.scripted import Reply
 from tests.fixtures.archived import RECORD, manifest, noise, stem_of
-from tests.fixtures.ledgers import NOW, open_ledger
+from tests.fixtures.ledgers import NOW, ready_ledger
 from tests.house import command
 
 # The first two are where the order of ids is not that of keys.
@@ -64,7 +64,7 @@ def archive(setting: Setting, folder: Path) -> None:
         setting.put(f"p/{task}/record-info.json", RECORD)
         setting.put(f"p/{task}/manifest.json", sealed)
         wholes.append(rebuilt(read_manifest(sealed), f"p/{task}/"))
-    with closing(open_ledger(folder)) as ledger:
+    with closing(ready_ledger(folder)) as ledger:
         mark = ledger.rebuilds.begin(now=NOW)
         ledger.rebuilds.take(wholes, mark, mark)
         ledger.rebuilds.end(mark)

@@ -21,7 +21,7 @@ from tests.fixtures.ledgers import (
     claim,
     finish,
     no_claim,
-    open_ledger,
+    ready_ledger,
     record,
     shown,
     take_in,
@@ -34,7 +34,7 @@ HOUR = timedelta(hours=1)
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    ledger = open_ledger(tmp_path)
+    ledger = ready_ledger(tmp_path)
     yield ledger
     ledger.close()
 

@@ -50,7 +50,7 @@ from archiver.service.shutdown import Shutdown
 from tests.fakes.events import Events
 from tests.fixtures.ledgers import receipt, record, tid
 from tests.fixtures.profiles import examples
-from tests.house import Ledger, breakers_on, context_on, dispatcher_on, ledger_at
+from tests.house import Ledger, breakers_on, context_on, dispatcher_on, ready_ledger_at
 
 VOCAL = StemName("vocal")
 ENDS = ("archived", "archived", "failed", "lost", "refused", "later", "paused")
@@ -159,7 +159,7 @@ class Site:
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A ledger that was made once, to be copied; ids are written down by sevens, so that ends fall between."""
     file = tmp_path_factory.mktemp("ledger") / "ledger.db"
-    ledger_at(f"sqlite:///{file}").close()
+    ready_ledger_at(f"sqlite:///{file}").close()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("archiver.service.backfill.PIECE", 7)
         yield file
@@ -230,7 +230,7 @@ def test_backfill_says_what_its_ledger_says_however_it_ends(
     with tempfile.TemporaryDirectory() as folder:
         shutil.copy(empty, f"{folder}/ledger.db")
         interrupt = Interrupt()
-        ledger = ledger_at(f"sqlite:///{folder}/ledger.db", checkpoint=interrupt)
+        ledger = ready_ledger_at(f"sqlite:///{folder}/ledger.db", checkpoint=interrupt)
         site = Site(ledger, interrupt, {tid(number): ends[number - 1] for number in range(1, 31)})
         try:
             site.prepare({tid(number): before[number - 1] for number in range(1, 31)})
@@ -256,7 +256,7 @@ def test_backfill_of_1500_ids_none_of_which_is_archived_counts_1500_not(empty: P
     shutil.copy(empty, tmp_path / "ledger.db")
     ids = [tid(number) for number in range(1500)]
     interrupt = Interrupt()
-    site = Site(ledger_at(f"sqlite:///{tmp_path}/ledger.db"), interrupt, dict.fromkeys(ids, "paused"))
+    site = Site(ready_ledger_at(f"sqlite:///{tmp_path}/ledger.db"), interrupt, dict.fromkeys(ids, "paused"))
     result = site.backfill([Intake(ids=tuple(ids))], None)
     hold_to_the_ledger(site, ids, result, 0)
     assert (result.work.tasks, result.work.archived, len(result.work.unfinished)) == (1500, 0, 1000)

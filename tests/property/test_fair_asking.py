@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from archiver.core.model import Later, Stage
 from archiver.core.states import TaskState
 from tests.fixtures.ledgers import LEASE, NOW, SECOND, finish, listed, take_in, tid
-from tests.house import ledger_at
+from tests.house import ready_ledger_at
 
 STEPS = st.lists(
     st.one_of(
@@ -27,7 +27,7 @@ STEPS = st.lists(
 @settings(max_examples=25, deadline=None)
 @given(steps=STEPS, again=st.integers(0, 90))
 def test_order_of_asking(steps: list[tuple[str, int]], again: int) -> None:
-    with tempfile.TemporaryDirectory() as folder, closing(ledger_at(f"sqlite:///{folder}/ledger.db")) as ledger:
+    with tempfile.TemporaryDirectory() as folder, closing(ready_ledger_at(f"sqlite:///{folder}/ledger.db")) as ledger:
         now, number = NOW, 0
         fresh: set[str] = set()
         known: set[str] = set()

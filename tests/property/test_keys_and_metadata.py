@@ -29,7 +29,7 @@ from tests.fakes.record_api import FakeApi
 from tests.fakes.time import NOW, Clock
 from tests.fixtures.ledgers import accept
 from tests.fixtures.profiles import examples
-from tests.house import Archiver, Ledger, archiver_on, breakers_on, ledger_at, s3_store
+from tests.house import Archiver, Ledger, archiver_on, breakers_on, ready_ledger_at, s3_store
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -165,7 +165,7 @@ def place(tmp_path: Path, s3_server: S3Server, bucket: str) -> Iterator[Place]:
     with (
         closing(s3_store(s3_server.client(), bucket)) as store,
         closing(s3_server.client()) as client,
-        closing(ledger_at(f"sqlite:///{tmp_path}/ledger.db")) as ledger,
+        closing(ready_ledger_at(f"sqlite:///{tmp_path}/ledger.db")) as ledger,
     ):
         yield Place(client, bucket, store, ledger, itertools.count())
 

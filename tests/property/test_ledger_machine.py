@@ -60,8 +60,8 @@ from tests.fixtures.ledgers import (
     NOW,
     accept,
     finish,
-    open_ledger,
     overview,
+    ready_ledger,
     receipt,
     record,
     release,
@@ -155,7 +155,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="ledger-", dir=MEMORY if MEMORY.is_dir() else None))
-        self.ledger: Ledger = open_ledger(self.folder)
+        self.ledger: Ledger = ready_ledger(self.folder)
         self.now = NOW
         self.tasks: dict[TaskId, ModelTask] = {}
         self.alive_until: dict[str, datetime] = {}
@@ -186,7 +186,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         self.ledger.close()
-        self.ledger, self.turns = open_ledger(self.folder), 0
+        self.ledger, self.turns = ready_ledger(self.folder), 0
 
     # --- leases
 

@@ -16,7 +16,7 @@ import pytest
 from archiver.core.manifest import seal_of
 from archiver.ports.archive import FoundDocument, ListedObject, ObjectBody, ObjectHead
 from tests.fixtures.ledgers import tid
-from tests.house import ledger_at, rebuild_on
+from tests.house import ready_ledger_at, rebuild_on
 
 TASKS = int(os.environ.get("ARCHIVER_REBUILD_TASKS", "20000"))
 STEMS = 12
@@ -103,7 +103,7 @@ def memory(field: str) -> float:
 @pytest.mark.timeout(60 + TASKS / 20)
 def test_rebuild_of_many_tasks_takes_what_it_is_said_to(tmp_path: Path) -> None:
     archive = MadeUp(TASKS)
-    with closing(ledger_at(f"sqlite:///{tmp_path}/ledger.db")) as ledger:
+    with closing(ready_ledger_at(f"sqlite:///{tmp_path}/ledger.db")) as ledger:
         Path("/proc/self/clear_refs").write_text("5")
         before, began, cpu = memory("VmRSS"), time.monotonic(), time.process_time()
         found, totals = rebuild_on(ledger, archive, lambda: datetime.now(UTC)).run()

@@ -45,7 +45,7 @@ from tests.fixtures.ledgers import retry
 from tests.fixtures.manifest_schemas import check_schema
 from tests.fixtures.profiles import examples
 from tests.fixtures.states import OPEN
-from tests.house import LEASE, ledger_at, rebuild_on
+from tests.house import LEASE, ready_ledger_at, rebuild_on
 from tests.property.universe import (
     POLICY,
     READY,
@@ -514,7 +514,7 @@ class Machine(RuleBasedStateMachine):
         folder = universe.folder / "rebuilt"
         folder.mkdir()
         known = list(universe.ledger.rebuilds.page("", 10 * MOST_SONGS))
-        with closing(ledger_at(f"sqlite:///{folder}/ledger.db")) as ledger:
+        with closing(ready_ledger_at(f"sqlite:///{folder}/ledger.db")) as ledger:
             found, totals = rebuild_on(ledger, universe.store.archive, lambda: universe.now, PREFIX).run()
             tasks = list(ledger.rebuilds.page("", 10 * MOST_SONGS))
         assert found.understood, found.named

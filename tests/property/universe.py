@@ -30,7 +30,7 @@ from archiver.service.intake import QueueIntake
 from tests.fakes.downloader import Answer, Audio, Scripted
 from tests.fakes.object_store import FakeStore
 from tests.fakes.observer import Watcher
-from tests.house import Ledger, QueueFile, ledger_at
+from tests.house import Ledger, QueueFile, ready_ledger_at
 from tests.worlds.path import Path
 from tests.worlds.path import Process as Service
 
@@ -284,7 +284,7 @@ class Universe(Path):
         shutil.rmtree(self.folder)
 
     def open_ledger(self) -> Ledger:
-        return ledger_at(f"sqlite:///{self.folder}/ledger.db", checkpoint=self.checkpoint)
+        return ready_ledger_at(f"sqlite:///{self.folder}/ledger.db", checkpoint=self.checkpoint)
 
     def jitter(self) -> float:
         return next(self.jitters)

@@ -54,10 +54,10 @@ from tests.house import (
     breakers_on,
     context_on,
     dispatcher_on,
-    ledger_at,
     middle,
     no_crowd,
     none_wait,
+    ready_ledger_at,
 )
 
 TASK = TaskId("task-0001")
@@ -229,5 +229,5 @@ class Path:
 @contextmanager
 def path_in(folder: pathlib.Path, **changes: Any) -> Iterator[Path]:  # noqa: ANN401 - any field of the path
     """Build a path whose ledger is in the folder."""
-    with closing(ledger_at(f"sqlite:///{folder}/ledger.db")) as ledger:
+    with closing(ready_ledger_at(f"sqlite:///{folder}/ledger.db")) as ledger:
         yield Path(ledger, **changes)

@@ -13,7 +13,7 @@ from typing import Any
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName
 from tests.fakes.events import Silence
 from tests.fakes.time import SimulatedTime
-from tests.house import Ledger, TransferThreads, ledger_at, spread_limiter
+from tests.house import Ledger, TransferThreads, ready_ledger_at, spread_limiter
 from tests.worlds.path import Path
 
 WORKERS, THREADS, REQUESTS = 8, 16, 20
@@ -141,7 +141,7 @@ def simulated(
     time = SimulatedTime()
     with (
         tempfile.TemporaryDirectory(dir=memory) as folder,
-        closing(ledger_at(f"sqlite:///{folder}/ledger.db")) as ledger,
+        closing(ready_ledger_at(f"sqlite:///{folder}/ledger.db")) as ledger,
         closing(TransferThreads(threads or 1, clock=time.monotonic, wall=time.clock)) as pool,
     ):
         path = kind(ledger_as(ledger), pool if threads else None, time, **changes)

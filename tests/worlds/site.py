@@ -139,7 +139,6 @@ class Site:
 
     def prove(self) -> None:
         """Have the store of these settings proven already, whatever it can do."""
-        self.ledger.parent.mkdir(mode=0o700, exist_ok=True)
         note_proof(load(self.folder / "archiver.toml", self.env).settings, now=datetime.now(UTC))
 
     # --- the command

@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 from archiver import __version__
 from archiver.commands import app
 from archiver.commands.invocation import Exit, unforeseen
-from tests.house import ledger_at
+from tests.house import ready_ledger_at
 
 SECRET = "k" * 32
 
@@ -36,7 +36,7 @@ bucket = "my-bucket"
 url = "sqlite:///{tmp_path}/ledger.db"
 """
     )
-    ledger_at(f"sqlite:///{tmp_path}/ledger.db").close()
+    ready_ledger_at(f"sqlite:///{tmp_path}/ledger.db").close()
     return file
 
 

@@ -15,7 +15,7 @@ from archiver.commands import app
 from archiver.commands.naming import NamedIds
 from archiver.core.intake import Intake
 from archiver.core.model import Failed
-from tests.fixtures.ledgers import claim, finish, open_ledger, take_in, tid
+from tests.fixtures.ledgers import claim, finish, ready_ledger, take_in, tid
 
 ID, OTHER = "3e63b4cc88d52611159371f6af5571e7", "e649edb7abfd759285bd41a47a634b10"
 Call = Callable[..., Result]
@@ -69,7 +69,7 @@ def test_enqueue_of_what_stands_in_the_queue_file_says_so_and_appends_nothing(ca
 
 
 def test_enqueue_of_what_the_ledger_has_not_read_yet_says_that_too(call: Call, tmp_path: Path) -> None:
-    open_ledger(tmp_path).close()
+    ready_ledger(tmp_path).close()
     call("enqueue", ID)
     assert f"{ID} stands in the queue file already, not read yet" in call("enqueue", ID).stdout
 
@@ -89,7 +89,7 @@ def test_enqueue_of_a_name_that_is_no_id_and_no_file_says_both(call: Call) -> No
 def test_enqueue_of_what_the_ledger_knows_says_its_state_and_how_to_try_it_again(
     call: Call, queue: Path, tmp_path: Path
 ) -> None:
-    ledger = open_ledger(tmp_path)
+    ledger = ready_ledger(tmp_path)
     take_in(ledger, 1, 2)
     finish(ledger, claim(ledger), Failed("it made nothing"))
     ledger.close()
@@ -143,7 +143,7 @@ def test_enqueue_of_what_cannot_be_said_appends_nothing(call: Call, queue: Path,
 def test_enqueue_appends_a_known_id_again_where_an_option_says_more_of_it(
     call: Call, queue: Path, tmp_path: Path
 ) -> None:
-    with contextlib.closing(open_ledger(tmp_path)) as ledger:
+    with contextlib.closing(ready_ledger(tmp_path)) as ledger:
         take_in(ledger, 1)
     assert call("enqueue", tid(1), "--kind", "auto").exit_code == 0
     assert not queue.exists() or queue.read_text() == ""

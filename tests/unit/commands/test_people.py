@@ -17,7 +17,7 @@ from archiver.core.attention import Need, QueueStanding, is_held_up, needs_perso
 from archiver.core.intake import Intake, Reject
 from archiver.core.model import Dependency, Failed, Lost, Missing, Refused, TaskId
 from archiver.core.states import StemEvent
-from tests.fixtures.ledgers import accept, claim, finish, hold, listed, open_ledger, pause, stem_failed, take_in, tid
+from tests.fixtures.ledgers import accept, claim, finish, hold, listed, pause, ready_ledger, stem_failed, take_in, tid
 from tests.house import Ledger
 
 Call = Callable[..., Result]
@@ -30,7 +30,7 @@ def now() -> datetime:
 
 @pytest.fixture
 def call(tmp_path: Path) -> Call:
-    open_ledger(tmp_path).close()
+    ready_ledger(tmp_path).close()
     config = tmp_path / "archiver.toml"
     config.write_text(f'[queue]\npath = "{tmp_path}/queue.txt"\n[ledger]\nurl = "sqlite:///{tmp_path}/ledger.db"\n')
 
@@ -87,7 +87,7 @@ WAYS = {
 def test_status_names_the_task_that_needs_a_person_and_ends_with_one_until_it_is_acknowledged(
     call: Call, tmp_path: Path, need: Need
 ) -> None:
-    ledger = open_ledger(tmp_path)
+    ledger = ready_ledger(tmp_path)
     WAYS[need](ledger)
     ledger.close()
     text, document = call("status"), json.loads(call("status", "--json").stdout)
@@ -106,7 +106,7 @@ def test_status_names_the_task_that_needs_a_person_and_ends_with_one_until_it_is
 
 
 def test_rejected_line_needs_a_person_until_it_is_acknowledged(call: Call, tmp_path: Path) -> None:
-    ledger = open_ledger(tmp_path)
+    ledger = ready_ledger(tmp_path)
     accept(ledger, Intake(rejects=(Reject("q.txt", 0, "bad", "why"),)))
     ledger.close()
     assert (call("status").exit_code, "1 rejected line" in call("ack", "--rejected").stdout) == (1, True)
@@ -117,7 +117,7 @@ def test_rejected_line_needs_a_person_until_it_is_acknowledged(call: Call, tmp_p
 def test_paused_dependency_ends_status_with_three_unless_something_needs_a_person(
     call: Call, tmp_path: Path, way: Callable[..., object]
 ) -> None:
-    ledger = open_ledger(tmp_path)
+    ledger = ready_ledger(tmp_path)
     way(ledger, Dependency.STORE, now=now())
     assert call("status").exit_code == 3
     _failed(ledger)
@@ -126,7 +126,7 @@ def test_paused_dependency_ends_status_with_three_unless_something_needs_a_perso
 
 
 def test_hold_whose_end_has_come_pauses_nothing(call: Call, tmp_path: Path) -> None:
-    ledger = open_ledger(tmp_path)
+    ledger = ready_ledger(tmp_path)
     hold(ledger, Dependency.STORE, until=now() - MINUTE, now=now() - 2 * MINUTE)
     ledger.close()
     assert call("status").exit_code == 0
@@ -155,7 +155,7 @@ def test_unterminated_line_that_was_taken_is_not_unread(call: Call, tmp_path: Pa
     (tmp_path / "queue.txt").write_text(tid(1))
     os.utime(tmp_path / "queue.txt", (0, 0))
     assert call("status").exit_code == 1
-    ledger = open_ledger(tmp_path)
+    ledger = ready_ledger(tmp_path)
     take_in(ledger, 1, now=now())
     ledger.close()
     assert "all taken in" in call("status").stdout
@@ -166,7 +166,7 @@ def test_lines_that_a_backfill_took_are_not_unread(call: Call, tmp_path: Path, e
     queue = tmp_path / "queue.txt"
     queue.write_text("\n".join(tid(number) for number in range(6000)) + ending)
     os.utime(queue, (0, 0))
-    ledger = open_ledger(tmp_path)
+    ledger = ready_ledger(tmp_path)
     take_in(ledger, *range(5999), now=now())
     assert "not taken in" in call("status").stdout
     take_in(ledger, 5999, now=now())
@@ -179,7 +179,7 @@ def test_bad_line_without_its_newline_is_unread_until_it_is_rejected(call: Call,
     queue = tmp_path / "queue.txt"
     queue.write_text("no id")
     assert "5 bytes, 1 line not taken in" in call("status").stdout
-    ledger = open_ledger(tmp_path)
+    ledger = ready_ledger(tmp_path)
     accept(ledger, Intake(rejects=(Reject(str(queue), 0, "no id", "why"),)))
     ledger.close()
     assert "all taken in" in call("status").stdout
@@ -192,7 +192,7 @@ def test_queue_that_cannot_be_read_needs_a_person(call: Call, tmp_path: Path) ->
 
 
 def test_status_tells_of_daemons_that_live_ended_and_died(call: Call, tmp_path: Path) -> None:
-    ledger = open_ledger(tmp_path)
+    ledger = ready_ledger(tmp_path)
     ledger.processes.begin("dead", role="run", place="studio", pid=7, now=now() - 9 * MINUTE)
     ledger.processes.note("dead", doing="", looked_at=None, fault="", now=now() - 5 * MINUTE)
     assert "the last (pid 7 on studio) died; its last sign was 5m" in call("status").stdout
@@ -254,7 +254,7 @@ def _ids(done: Result) -> list[TaskId]:
 
 
 def test_list_is_newest_first_and_narrowed_by_all_that_is_named(call: Call, tmp_path: Path) -> None:
-    ledger = open_ledger(tmp_path)
+    ledger = ready_ledger(tmp_path)
     for number, age in ((1, 50), (2, 30), (3, 10)):
         take_in(ledger, number, now=now() - timedelta(hours=age))
     finish(ledger, claim(ledger, now=now()), Failed("100% broken"), now=now())
@@ -286,7 +286,7 @@ def test_ack_says_what_it_cannot_take(call: Call, words: tuple[str, ...]) -> Non
 
 
 def test_list_shows_each_of_many_tasks_once_whatever_their_states(call: Call, tmp_path: Path) -> None:
-    ledger = open_ledger(tmp_path)
+    ledger = ready_ledger(tmp_path)
     for batch in range(4):
         take_in(ledger, *range(batch * 400, batch * 400 + 400), now=now() - timedelta(hours=9 - batch))
     with ledger.db.write() as db:

@@ -14,7 +14,7 @@ from archiver.pipeline.breakers import Breakers
 from tests.fakes.events import Events
 from tests.fakes.time import NOW, Clock
 from tests.fixtures.ledgers import hold, lift, pause, pauses
-from tests.house import Ledger, ledger_at
+from tests.house import Ledger, ready_ledger_at
 
 SECOND = AccountName("second")
 
@@ -26,7 +26,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    ledger = ledger_at(f"sqlite:///{tmp_path}/ledger.db")
+    ledger = ready_ledger_at(f"sqlite:///{tmp_path}/ledger.db")
     yield ledger
     ledger.close()
 

@@ -17,7 +17,7 @@ from archiver.pipeline.cluster import JobRunner
 from tests.fakes.events import Events
 from tests.fakes.time import NOW, Clock
 from tests.fixtures.ledgers import LEASE, finish, take_in, tid
-from tests.house import Ledger, breakers_on, context_on, ledger_at
+from tests.house import Ledger, breakers_on, context_on, ready_ledger_at
 
 WORKERS = 2
 
@@ -64,7 +64,7 @@ class Held:
 
 @pytest.fixture
 def held(tmp_path: Path) -> Iterator[Held]:
-    with closing(ledger_at(f"sqlite:///{tmp_path}/ledger.db")) as ledger:
+    with closing(ready_ledger_at(f"sqlite:///{tmp_path}/ledger.db")) as ledger:
         held = Held(ledger)
         try:
             yield held

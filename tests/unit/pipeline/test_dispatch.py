@@ -40,7 +40,16 @@ from archiver.core.states import IllegalMove, TaskState
 from tests.fakes.events import Events
 from tests.fakes.time import NOW, Clock
 from tests.fixtures.ledgers import accept, finish, hold, lift, pauses, relisted, stored
-from tests.house import LEASE, Breakers, Ledger, LocalDispatcher, breakers_on, context_on, dispatcher_on, ledger_at
+from tests.house import (
+    LEASE,
+    Breakers,
+    Ledger,
+    LocalDispatcher,
+    breakers_on,
+    context_on,
+    dispatcher_on,
+    ready_ledger_at,
+)
 
 
 @pytest.fixture
@@ -50,7 +59,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    ledger = ledger_at(f"sqlite:///{tmp_path}/ledger.db")
+    ledger = ready_ledger_at(f"sqlite:///{tmp_path}/ledger.db")
     yield ledger
     ledger.close()
 

@@ -13,7 +13,7 @@ from archiver.core.model import Claim, Later, Outcome, TaskId
 from tests.fakes.events import Events
 from tests.fakes.time import NOW
 from tests.fixtures.ledgers import accept
-from tests.house import LEASE, Ledger, LocalDispatcher, breakers_on, context_on, dispatcher_on, ledger_at
+from tests.house import LEASE, Ledger, LocalDispatcher, breakers_on, context_on, dispatcher_on, ready_ledger_at
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 STEPS = [-70 * DAY, -HOUR, HOUR, 70 * DAY]
@@ -61,7 +61,7 @@ class Machine:
 
 @pytest.fixture
 def machine(tmp_path: pathlib.Path) -> Iterator[Machine]:
-    ledger = ledger_at(f"sqlite:///{tmp_path}/ledger.db")
+    ledger = ready_ledger_at(f"sqlite:///{tmp_path}/ledger.db")
     yield Machine(ledger)
     ledger.close()
 

@@ -23,7 +23,7 @@ from tests.fakes.time import NOW, Clock
 from tests.fakes.waiting import until
 from tests.fixtures.ledgers import accept, finish, overview
 from tests.fixtures.profiles import examples
-from tests.house import Ledger, LocalDispatcher, breakers_on, context_on, dispatcher_on, ledger_at
+from tests.house import Ledger, LocalDispatcher, breakers_on, context_on, dispatcher_on, ready_ledger_at
 
 pytestmark = pytest.mark.long
 
@@ -97,7 +97,7 @@ class Neighbourhood:
 
 @contextmanager
 def neighbourhood(*, honest: int, poisons: Collection[int] = (0,), workers: int = 8) -> Iterator[Neighbourhood]:
-    with TemporaryDirectory() as folder, closing(ledger_at(f"sqlite:///{folder}/ledger.db")) as ledger:
+    with TemporaryDirectory() as folder, closing(ready_ledger_at(f"sqlite:///{folder}/ledger.db")) as ledger:
         yield Neighbourhood(ledger, honest=honest, poisons=poisons, workers=workers)
 
 
@@ -173,7 +173,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with closing(ledger_at(f"sqlite:///{tmp_path}/ledger.db")) as ledger:
+    with closing(ready_ledger_at(f"sqlite:///{tmp_path}/ledger.db")) as ledger:
         yield ledger
 
 

@@ -17,7 +17,7 @@ from archiver.preservation.backup import BackupSchedule, BucketBackup, newest_ba
 from tests.fakes.events import Events
 from tests.fakes.object_store import FakeStore, MemoryJournal
 from tests.fakes.time import Clock
-from tests.fixtures.ledgers import open_ledger, take_in, tid
+from tests.fixtures.ledgers import ready_ledger, take_in, tid
 from tests.house import Ledger
 
 HOUR = 3600.0
@@ -66,7 +66,7 @@ class Site:
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    with closing(open_ledger(tmp_path)) as ledger:
+    with closing(ready_ledger(tmp_path)) as ledger:
         take_in(ledger, 1)
         yield Site(ledger, tmp_path)
 

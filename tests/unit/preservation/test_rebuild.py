@@ -21,7 +21,7 @@ from archiver.core.whole_task import Difference, WholeTask
 from tests import FIXTURES
 from tests.fakes.audio import mp3
 from tests.fakes.object_store import FakeStore
-from tests.fixtures.ledgers import NOW, listed, open_ledger, stored, take_in, tid
+from tests.fixtures.ledgers import NOW, listed, ready_ledger, stored, take_in, tid
 from tests.fixtures.whole_tasks import manifest_in_format_2, whole_tasks
 from tests.house import Ledger, comparison_on, rebuild_on
 
@@ -57,7 +57,7 @@ class Bench:
         return key
 
     def ledger(self) -> Ledger:
-        return open_ledger(self.folder, self.at)
+        return ready_ledger(self.folder, self.at)
 
     def at(self, point: str) -> None:
         if point.startswith("rebuild."):
@@ -159,7 +159,7 @@ def test_objects_without_a_manifest_are_adopted_with_their_hash(bench: Bench) ->
 def test_open_tasks_come_from_the_newest_backup_that_is_whole(bench: Bench) -> None:
     inner = bench.folder / "old"
     inner.mkdir()
-    with closing(open_ledger(inner)) as old:
+    with closing(ready_ledger(inner)) as old:
         mine = listed(old, 1)
         take_in(old, 2, 3)
         kept = old.rebuilds.page("", 9)

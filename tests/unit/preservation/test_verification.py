@@ -19,7 +19,7 @@ from archiver.core.model import Stage
 from archiver.core.reading import ObjectCold
 from archiver.preservation.proving import ALTERED_MOST, Allowance
 from tests.fakes.archive import MemoryObject
-from tests.fixtures.ledgers import LEASE, NOW, listed, open_ledger, take_in, tid
+from tests.fixtures.ledgers import LEASE, NOW, listed, ready_ledger, take_in, tid
 from tests.unit.preservation.held import PREFIX, Held, flipped, plant
 
 STEM = f"{PREFIX}{tid(0)}/s03.mp3"
@@ -29,7 +29,7 @@ MANIFEST = f"{PREFIX}{tid(0)}/manifest.json"
 
 @pytest.fixture
 def held(tmp_path: Path) -> Iterator[Held]:
-    with closing(open_ledger(tmp_path)) as ledger:
+    with closing(ready_ledger(tmp_path)) as ledger:
         yield Held(ledger)
 
 
@@ -201,7 +201,7 @@ def test_our_own_folder_and_the_probes_are_not_unknown(held: Held) -> None:
 def test_a_task_that_the_ledger_lost_is_judged_by_its_manifest(tmp_path: Path, held: Held) -> None:
     held.archive(3)
     (tmp_path / "other").mkdir()
-    with closing(open_ledger(tmp_path / "other")) as empty:
+    with closing(ready_ledger(tmp_path / "other")) as empty:
         lost = Held(empty, held.store, held.etags)
         with lost.verification(Level.READ) as work:
             assert list(work.run()) == []

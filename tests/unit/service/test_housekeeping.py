@@ -17,7 +17,7 @@ from tests.fakes.events import Events
 from tests.fakes.object_store import FakeStore
 from tests.fakes.time import NOW, Clock
 from tests.fixtures.ledgers import accept
-from tests.house import Ledger, ledger_at
+from tests.house import Ledger, ready_ledger_at
 
 DAY = timedelta(days=1)
 
@@ -81,7 +81,7 @@ class Left:
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    ledger = ledger_at(f"sqlite:///{tmp_path}/ledger.db")
+    ledger = ready_ledger_at(f"sqlite:///{tmp_path}/ledger.db")
     yield ledger
     ledger.close()
 

@@ -14,7 +14,7 @@ from archiver.core.model import TaskId
 from archiver.core.records.kinds.names import KindName
 from archiver.service.intake import QueueIntake
 from tests.fakes.events import Events
-from tests.fixtures.ledgers import NOW, open_ledger, overview
+from tests.fixtures.ledgers import NOW, overview, ready_ledger
 from tests.house import Ledger
 
 ID = "task-00000001"
@@ -40,7 +40,7 @@ class Inbox:
 def inbox(tmp_path: Path) -> Iterator[Inbox]:
     path, events = tmp_path / "queue.txt", Events()
     path.touch()
-    with closing(open_ledger(tmp_path)) as ledger:
+    with closing(ready_ledger(tmp_path)) as ledger:
         queue = QueueFile(str(path))
         yield Inbox(path, ledger, QueueIntake(queue, str(path), ledger.intakes, lambda: NOW, events), events)
 

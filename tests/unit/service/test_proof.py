@@ -18,7 +18,7 @@ from archiver.service.proof import LASTS, FirstProof, StoreProof, renewed
 from tests.fakes.events import Events
 from tests.fakes.time import Clock
 from tests.fakes.waiting import until
-from tests.fixtures.ledgers import hold, open_ledger
+from tests.fixtures.ledgers import hold, ready_ledger
 from tests.house import Breakers, Ledger, breakers_on
 
 CARELESS = replace(Capabilities(), create_only=False)
@@ -50,7 +50,7 @@ class Rig:
     """Everything around one proof."""
 
     def __init__(self, folder: Path) -> None:
-        self.ledger: Ledger = open_ledger(folder)
+        self.ledger: Ledger = ready_ledger(folder)
         self.bucket, self.clock, self.log = Bucket(), Clock(), Events()
         self.breakers: Breakers = breakers_on(self.ledger, self.clock, self.log)
 

@@ -13,14 +13,14 @@ from archiver.service.restart import notice_set_back
 from tests.fakes.events import Events
 from tests.fakes.time import NOW, Clock
 from tests.fixtures.ledgers import LEASE, claim, finish, take_in
-from tests.house import Ledger, ledger_at
+from tests.house import Ledger, ready_ledger_at
 
 HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    ledger = ledger_at(f"sqlite:///{tmp_path}/ledger.db")
+    ledger = ready_ledger_at(f"sqlite:///{tmp_path}/ledger.db")
     yield ledger
     ledger.close()
 
