@@ -62,6 +62,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "task.missing": "the provider does not know the id, long after it was first asked",
         "task.adopted": "the bucket has the manifest of a task that was new here: what it tells was taken from there",
         "stem.adopted": "the bucket has a stem that was not known to be stored: it was taken from there",
+        "stem.not_adopted": "an object in a task's folder says that it is a stem, and is not taken for one",
         "manifest.broken": "a broken manifest stands in the bucket; it is copied aside before a sound one replaces it",
         "task.released": "a task was given back unfinished",
         "task.crashed": "work on a task ended in a bug worth reporting; the task is taken up again later",

@@ -20,6 +20,7 @@ from typer.testing import CliRunner, Result
 
 from archiver.adapters.downloader import BodyLimits, ConnectionOptions, HttpDownloader, Network, Reach
 from archiver.adapters.downloader.address import SockAddr
+from archiver.adapters.downloader.stored_file import judge
 from archiver.adapters.http1 import tcp_connect
 from archiver.adapters.jobs import counts
 from archiver.adapters.ledger import SqlLedger
@@ -41,7 +42,6 @@ from archiver.app.backfill import backfill
 from archiver.app.daemon import DaemonProcess, daemon
 from archiver.app.machine import Machine
 from archiver.app.places import store_name
-from archiver.app.rebuild import media_of
 from archiver.app.tunables import tunables
 from archiver.commands.app import app
 from archiver.commands.format import jsonable
@@ -65,6 +65,7 @@ from archiver.ports.transfer import Downloader, TransferPool
 from archiver.preservation.adoption import Adoption
 from archiver.preservation.comparison import Comparison
 from archiver.preservation.rebuild import Looks, Rebuild
+from archiver.preservation.task_folders import TaskFolders
 from archiver.service.daemon import Job
 from archiver.settings import Settings
 from tests.fakes.events import Events
@@ -172,17 +173,18 @@ def breakers_on(
     return Breakers(ledger.pauses, clock, log, accounts)
 
 
-def looks_at(archive: Archive, clock: Clock, prefix: str = "p/") -> Looks:
-    return Looks(archive, prefix, Adoption(archive, prefix, media_of, clock))
+def folders_of(archive: Archive, clock: Clock, prefix: str = "p/", policy: Policy = Policy()) -> TaskFolders:  # noqa: B008 - frozen
+    return TaskFolders(Adoption(archive, prefix, judge, clock, policy.max_stem_bytes))
 
 
 def rebuild_on(ledger: Ledger, archive: Archive, clock: Clock, prefix: str = "p/", **more: Any) -> Rebuild:  # noqa: ANN401 - any further field of it
     seconds = Seconds()
-    return Rebuild(looks_at(archive, clock, prefix), ledger.rebuilds, clock, seconds.clock, **more)
+    looks = Looks(folders_of(archive, clock, prefix), lambda task: next(iter(ledger.rebuilds.whole([task])), None))
+    return Rebuild(looks, ledger.rebuilds, clock, seconds.clock, **more)
 
 
 def comparison_on(ledger: Ledger, archive: Archive, clock: Clock, prefix: str = "p/", **more: Any) -> Comparison:  # noqa: ANN401 - any further field of it
-    return Comparison(looks_at(archive, clock, prefix), ledger.rebuilds, **({"sleep": Seconds().sleep} | more))
+    return Comparison(Looks(folders_of(archive, clock, prefix)), ledger.rebuilds, **({"sleep": Seconds().sleep} | more))
 
 
 SETTLES_AT_ONCE = Policy(settled_after=timedelta(0))
@@ -222,7 +224,7 @@ def archiver_on(
                 ledger.uploads,
                 breakers,
                 Inline() if pool is None else pool,
-                None if archive is None else Bucket(archive, ledger.adoptions),
+                None if archive is None else Bucket(folders_of(archive, clock, prefix, policy), ledger.adoptions),
             ),
             owner=owner,
             prefix=prefix,

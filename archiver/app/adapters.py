@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from archiver import __version__
 from archiver.adapters.downloader import BodyLimits, ConnectionOptions, HttpDownloader, Network, Reach, Throttle
+from archiver.adapters.downloader.stored_file import judge
 from archiver.adapters.ledger import SqlLedger
 from archiver.adapters.ledger.permits import SharedPermits
 from archiver.adapters.object_store import LateStore, ObjectOptions, PutSizes, S3Store
@@ -34,6 +35,8 @@ from archiver.pipeline.transfers import TransferThreads
 from archiver.ports.provider import Permits
 from archiver.ports.runtime import UNWATCHED, EventLog, Watch
 from archiver.ports.work import Engine
+from archiver.preservation.adoption import Adoption
+from archiver.preservation.task_folders import TaskFolders
 from archiver.service.alerts import Alerts
 from archiver.settings import Settings
 
@@ -221,6 +224,12 @@ def open_store(
         )
 
     return LateStore(made)
+
+
+def folders_in(store: LateStore, settings: Settings, machine: Machine) -> TaskFolders:
+    """Return the folders of tasks in that bucket."""
+    largest = settings.download.max_stem_bytes
+    return TaskFolders(Adoption(store.archive, settings.store.prefix, judge, machine.clock, largest))
 
 
 def throttle_of(settings: Settings, machine: Machine) -> Throttle:

@@ -14,7 +14,7 @@ from enum import StrEnum
 from archiver import __version__
 from archiver.adapters.ledger import SqlLedger
 from archiver.adapters.provider.client import Answered
-from archiver.app.adapters import Adapters, opened
+from archiver.app.adapters import Adapters, folders_in, opened
 from archiver.app.ledger import on_server
 from archiver.app.machine import THIS_MACHINE, Machine
 from archiver.app.places import store_name, store_place
@@ -289,7 +289,7 @@ def _archiver(
 ) -> Archiver:
     ledger, pool = adapters.ledger, adapters.transfers
     sides = adapters.accounts, adapters.downloader, adapters.store
-    bucket = Bucket(adapters.store.archive, ledger.adoptions)
+    bucket = Bucket(folders_in(adapters.store, settings, machine), ledger.adoptions)
     outside = Outside(*sides, ledger.progress, ledger.uploads, breakers, pool, bucket, proof.ensure)
     policy = policy_of(settings, called=settings.callback.enabled and role is not Role.BACKFILL)
     context = TaskContext(

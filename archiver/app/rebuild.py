@@ -5,23 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import partial
 
-from archiver.adapters.downloader.sniff import sniff
 from archiver.adapters.ledger import SqlLedger
-from archiver.app.adapters import only_run, open_store
+from archiver.app.adapters import folders_in, only_run, open_store
 from archiver.app.ledger import open_ledger
 from archiver.app.machine import THIS_MACHINE, Machine
 from archiver.app.standing import seen_processes
-from archiver.core.errors import LedgerFault
+from archiver.core.errors import Interrupted, LedgerFault
+from archiver.core.model import TaskId
 from archiver.core.rebuilding import Found
-from archiver.core.records.kinds.names import Media
+from archiver.core.whole_task import WholeTask
 from archiver.ports.runtime import EventLog
-from archiver.preservation.adoption import Adoption
 from archiver.preservation.comparison import Comparison
 from archiver.preservation.rebuild import Looks, Rebuild
+from archiver.preservation.task_folders import TaskFolders
 from archiver.settings import Settings
-
-_TEXTS = ("text/", "application/json")
 
 
 @contextmanager
@@ -38,9 +37,10 @@ def rebuilding(
     with (
         closing(open_ledger(settings, machine.checkpoint, machine.patience, log)) as ledger,
         only_run(settings, machine),
-        _looks(settings, log, wait, machine) as looks,
+        _folders(settings, log, wait, machine) as folders,
     ):
         _refuse_busy(settings, ledger, machine)
+        looks = Looks(folders, partial(_known, ledger), partial(_alive, stopped))
         yield Rebuild(looks, ledger.rebuilds, machine.clock, machine.monotonic, stopped, shown)
 
 
@@ -56,25 +56,25 @@ def comparing(
     machine: Machine = THIS_MACHINE,
 ) -> Iterator[Comparison]:
     """Open the bucket beside a ledger that may be worked on."""
-    with _looks(settings, log, wait, machine) as looks:
-        yield Comparison(looks, ledger.rebuilds, wait, stopped, shown)
+    with _folders(settings, log, wait, machine) as folders:
+        yield Comparison(Looks(folders, alive=partial(_alive, stopped)), ledger.rebuilds, wait, stopped, shown)
 
 
 @contextmanager
-def _looks(settings: Settings, log: EventLog, wait: Callable[[float], None], machine: Machine) -> Iterator[Looks]:
-    prefix = settings.store.prefix
+def _folders(
+    settings: Settings, log: EventLog, wait: Callable[[float], None], machine: Machine
+) -> Iterator[TaskFolders]:
     with closing(open_store(settings, log, replace(machine, sleep=wait))) as store:
-        yield Looks(store.archive, prefix, Adoption(store.archive, prefix, media_of, machine.clock))
+        yield folders_in(store, settings, machine)
 
 
-def media_of(head: bytes, whole: bool, declared: str) -> Media | None:
-    """Return what a file is by its first bytes; None where it is nothing that a task has."""
-    if declared.startswith(_TEXTS):
-        return Media.TEXT
-    for media in (Media.AUDIO, Media.IMAGE, Media.VIDEO):
-        if sniff(head, whole=whole, declared=declared, media=media) is not None:
-            return media
-    return None
+def _known(ledger: SqlLedger, task: TaskId) -> WholeTask | None:
+    return next(iter(ledger.rebuilds.whole([task])), None)
+
+
+def _alive(stopped: Callable[[], bool]) -> None:
+    if stopped():
+        raise Interrupted
 
 
 def _refuse_busy(settings: Settings, ledger: SqlLedger, machine: Machine) -> None:

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
+import re
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
+from archiver.core.manifest_fields import plain_name_fault
 from archiver.core.model import Receipt, Stage, StemName, StemRow, TaskId
 from archiver.core.records.kinds.names import Media
+from archiver.core.records.kinds.table import KINDS
 from archiver.core.reports import Moved
 from archiver.core.states import StemEvent, StemState, TaskState
 from archiver.core.whole_task import WholeTask
 
 SIDECARS: Final = frozenset({"manifest.json", "record-info.json"})
-_SHA256, _STEM, _TASK = "sha256", "stem", "task-id"
+HEAD: Final = 128 * 1024
+"""Bytes by which the format of any file is known."""
+_SHA256, _BEGIN, _STEM, _TASK = "sha256", "sha256-begin", "stem", "task-id"
+_BEGINS: Final = re.compile(r"(\d{1,12}):([0-9a-f]{64})")
+_LONGEST_NAME: Final = 100
+_UNPROVEN: Final = "nothing proves that it is whole"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,23 +38,144 @@ class AdoptedObject:
     media: Media = Media.AUDIO
 
 
-def stem_named(metadata: Mapping[str, str], task: TaskId) -> StemName | None:
-    """Return the stem that an object's metadata says it is, where it is of this task; None for a foreign object."""
-    stem = metadata.get(_STEM, "")
-    return StemName(stem) if stem and metadata.get(_TASK) == task else None
+@dataclass(frozen=True, slots=True)
+class LeftAlone:
+    """An object that says that it is a stem, and is not taken for one."""
+
+    key: str
+    reason: str
 
 
-def damage(metadata: Mapping[str, str], checksums: Mapping[str, str], sha256: str, crc32: int) -> str:
-    """Return why bytes with these sums are not those that were stored; empty where nothing says so."""
-    if metadata.get(_SHA256, sha256) != sha256:
-        return "its bytes are not those that its metadata names"
-    if checksums.get("ChecksumType") == "COMPOSITE":
+@dataclass(slots=True)
+class FolderObjects:
+    """The objects in a task's folder that no manifest names."""
+
+    adopted: list[AdoptedObject] = field(default_factory=list)
+    left: list[LeftAlone] = field(default_factory=list)
+    foreign: int = 0
+    """Objects that are not ours."""
+    has_record: bool = False
+    """True where the task's record stands there."""
+    requests: int = 0
+
+    @property
+    def is_ours(self) -> bool:
+        """True where anything in the folder is."""
+        return bool(self.adopted or self.left or self.has_record)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a task before its folder is looked at."""
+
+    kind: str | None = None
+    stems: Mapping[StemName, StemRow] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, task: WholeTask | None) -> Known:
+        """Return what a backup knows of it."""
+        return cls() if task is None else cls(task.kind, {row.name: row for row in task.stems})
+
+    @property
+    def stored(self) -> frozenset[StemName]:
+        """The stems that need no object any more."""
+        return frozenset(name for name, row in self.stems.items() if row.state is StemState.STORED)
+
+    def media(self, stem: StemName) -> tuple[Media, ...]:
+        """Return the classes of files that the stem may be of: its own, else those of the task's kind."""
+        if (row := self.stems.get(stem)) is not None:
+            return (row.media,)
+        kind = next((kind for name, kind in KINDS.items() if name == self.kind), None)
+        return tuple(Media) if kind is None else kind.media
+
+    def duration(self, stem: StemName) -> float | None:
+        """Return the seconds of sound that the record names; None where it names none."""
+        row = self.stems.get(stem)
+        return row.duration if row is not None and row.media is Media.AUDIO else None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A whole object, as far as its format and wholeness are judged by it."""
+
+    head: bytes
+    """Its first bytes, HEAD or all."""
+    size: int
+    extension: str
+    content_type: str
+    is_proven: bool = False
+    """True where its metadata names the hash that it has."""
+
+
+class Sums:
+    """The sums of one object, as its bytes go by; and whether they are those that its metadata names."""
+
+    def __init__(self, metadata: Mapping[str, str]) -> None:
+        self._named = metadata.get(_SHA256, "")
+        begins = _BEGINS.fullmatch(metadata.get(_BEGIN, ""))
+        self._begin_left, self._begin_named = (int(begins[1]), begins[2]) if begins else (0, "")
+        self._sha256, self._begin = hashlib.sha256(), hashlib.sha256()
+        self._head = bytearray()
+        self.crc32 = self.size = 0
+
+    def update(self, block: memoryview) -> None:
+        """Take the next bytes."""
+        self._sha256.update(block)
+        self.crc32, self.size = zlib.crc32(block, self.crc32), self.size + len(block)
+        if self._begin_left:
+            begin = block[: self._begin_left]
+            self._begin.update(begin)
+            self._begin_left -= len(begin)
+        if len(self._head) < HEAD:
+            self._head += block[: HEAD - len(self._head)]
+
+    @property
+    def sha256(self) -> str:
+        """Lower-case hex of all bytes."""
+        return self._sha256.hexdigest()
+
+    @property
+    def head(self) -> bytes:
+        """The first bytes, HEAD at most."""
+        return bytes(self._head)
+
+    @property
+    def is_proven(self) -> bool:
+        """True where the metadata names this very hash: of all bytes, or, of an upload in parts, of the first."""
+        if self._named:
+            return self._named == self.sha256
+        return bool(self._begin_named) and not self._begin_left and self._begin.hexdigest() == self._begin_named
+
+    def damage(self, checksums: Mapping[str, str]) -> str:
+        """Return why the bytes are not those that were stored; empty where nothing says so."""
+        if (self._named or self._begin_named) and not self.is_proven:
+            return "its bytes are not those that its metadata names"
+        if checksums.get("ChecksumType") == "COMPOSITE":
+            return ""
+        found = {"ChecksumSHA256": self._sha256.digest(), "ChecksumCRC32": self.crc32.to_bytes(4, "big")}
+        for name, value in found.items():
+            if (text := checksums.get(name)) and _decoded(text) not in (None, value):
+                return f"its bytes are not those that the store's {name.removeprefix('Checksum')} names"
         return ""
-    found = {"ChecksumSHA256": bytes.fromhex(sha256), "ChecksumCRC32": crc32.to_bytes(4, "big")}
-    for name, value in found.items():
-        if (text := checksums.get(name)) and _decoded(text) not in (None, value):
-            return f"its bytes are not those that the store's {name.removeprefix('Checksum')} names"
-    return ""
+
+
+def is_of(metadata: Mapping[str, str], task: TaskId) -> bool:
+    """Return whether an object's metadata says that it is a stem of this task."""
+    return bool(metadata.get(_STEM)) and metadata.get(_TASK) == task
+
+
+def stem_named(metadata: Mapping[str, str], file: str) -> StemName | None:
+    """Return the stem that an object's metadata says it is; None where it cannot be that one under this name."""
+    stem = metadata.get(_STEM, "")
+    if plain_name_fault(stem) or plain_name_fault(file) or len(stem) > _LONGEST_NAME:
+        return None
+    name = file.rpartition(".")[0]
+    return StemName(stem) if name == stem or name.endswith(f" - {stem}") else None
+
+
+def doubted(doubt: str, *, is_proven: bool) -> str:
+    """Return why a file that is doubtful is left alone; empty where it is known to be as it was stored."""
+    return f"{_UNPROVEN}, and it is {doubt}" if doubt and not is_proven else ""
 
 
 def _decoded(text: str) -> bytes | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -14,6 +15,7 @@ _PAUSE: Final = 2.0
 _LONGEST_LINE: Final = 12
 """Words of such a line."""
 _MINUTE: Final = 60
+_MIDI: Final = b"MThd"
 _LONGEST: Final = 1000 * _MINUTE
 """Seconds; what names a later moment tells none."""
 
@@ -31,6 +33,19 @@ def written(content: str, form: str) -> WrittenFile:
     """Return the file of what a record holds, in the form of a StemSource's `written_as`."""
     content_type, write = _FORMS.get(form, _FORMS["txt"])
     return WrittenFile(form if form in _FORMS else "txt", content_type, write(content))
+
+
+def may_be_written(extension: str, media_type: str, head: bytes) -> bool:
+    """Return whether a stored file may be one of these, by its names and first bytes."""
+    form = _FORMS.get(extension)
+    if form is None or form[0].partition(";")[0] != media_type:
+        return False
+    if extension == "mid":
+        return head.startswith(_MIDI)
+    try:
+        return "\0" not in codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return False
 
 
 def timed_lyrics(words: object) -> str:

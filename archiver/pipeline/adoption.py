@@ -2,42 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import zlib
-from base64 import b64encode
-from collections.abc import Collection, Iterator
-from contextlib import closing
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
 
+from archiver.core.adoption import Known
 from archiver.core.errors import ArchiverError, Interrupted
-from archiver.core.keys import manifest_key, object_key, record_key
-from archiver.core.manifest_fields import ManifestBroken, plain_name_fault
-from archiver.core.manifest_read import LARGEST, read_manifest
-from archiver.core.model import (
-    Archived,
-    Dependency,
-    Failed,
-    Lost,
-    Missing,
-    Receipt,
-    StemName,
-    StemRow,
-    Subject,
-)
-from archiver.core.reading import ObjectUnread
-from archiver.core.rebuilt import needs_record, rebuilt
+from archiver.core.manifest_fields import ManifestBroken
+from archiver.core.model import Archived, Dependency, Failed, Lost, Missing, StemRow, Subject
 from archiver.core.states import StemEvent, StemState, TaskState
 from archiver.core.whole_task import WholeTask
 from archiver.pipeline.context import Bucket, TaskContext
 from archiver.pipeline.listing import Listing
-from archiver.ports.archive import ListedObject, ObjectHead
-
-BLOCK: Final = 256 * 1024
-MOST_OBJECTS: Final = 1000
-"""Objects of one folder that are looked at."""
-_LONGEST_NAME: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +31,6 @@ class Adoption:
         self._context = context
         self._listing = listing
         self._bucket = bucket
-        self._folder = object_key(context.prefix, listing.claim.task_id, StemName(""), "").removesuffix(".")
 
     def at_first(self) -> Adopted | None:
         """Look at a task that nobody asked about yet; return its end, where its manifest tells one.
@@ -131,15 +106,9 @@ class Adoption:
 
     def _whole(self) -> WholeTask | None:
         """Return the task as its manifest has it; None without one that can be understood."""
-        prefix, task = self._context.prefix, self._listing.claim.task_id
-        found = self._bucket.archive.document(manifest_key(prefix, task), limit=LARGEST)
-        if found is None:
-            return None
+        task = self._listing.claim.task_id
         try:
-            manifest = read_manifest(found.data, task)
-            needed = needs_record(manifest)
-            record = self._bucket.archive.document(record_key(prefix, task), limit=LARGEST) if needed else None
-            return rebuilt(manifest, self._folder, record.data if record else None)
+            return self._bucket.folders.whole(task)
         except ManifestBroken as broken:
             why = str(broken)
         self._context.log.error("manifest.broken", task_id=task, reason=why)
@@ -164,61 +133,17 @@ class Adoption:
 
     def _missing(self) -> Iterator[StemRow]:
         """Yield the stems that are not stored, and whose objects stand in the task's folder, whole."""
-        rows = self._listing.rows
+        rows, claim = self._listing.rows, self._listing.claim
         if rows and all(row.state is StemState.STORED for row in rows.values()):
             return
-        stored = {row.name for row in rows.values() if row.state is StemState.STORED}
-        for number, listed in enumerate(self._bucket.archive.objects(self._folder)):
-            if number >= MOST_OBJECTS:
-                return
-            row = self._stem_of(listed, stored)
-            if row is not None:
-                stored.add(row.name)
-                yield row
+        found = self._bucket.folders.objects(claim.task_id, Known(claim.kind, rows), self._alive)
+        for left in found.left:
+            self._context.log.warning("stem.not_adopted", task_id=claim.task_id, key=left.key, reason=left.reason)
+        for each in found.adopted:
+            known = rows.get(each.stem) or StemRow(each.stem, StemState.WANTED, "", "", "", media=each.media)
+            yield replace(known, state=StemState.STORED, receipt=each.receipt)
 
-    def _stem_of(self, listed: ListedObject, stored: Collection[StemName]) -> StemRow | None:
-        """Return the stem that the object is by its own metadata, if that is still missing."""
-        file = listed.key.removeprefix(self._folder)
-        if file in {"manifest.json", "record-info.json"} or plain_name_fault(file):
-            return None
-        head = self._bucket.archive.head(listed.key)
-        if head is None or head.metadata.get("task-id") != self._listing.claim.task_id:
-            return None
-        name = StemName(head.metadata.get("stem", ""))
-        if plain_name_fault(name) or len(name) > _LONGEST_NAME or name in stored:
-            return None
-        if not 0 < head.size <= self._context.policy.max_stem_bytes:
-            return None
-        try:
-            sha256 = self._proven(listed.key, head)
-        except ObjectUnread:
-            return None
-        if not sha256:
-            return None
-        known = self._listing.rows.get(name) or StemRow(name, StemState.WANTED, "", "", "")
-        at = head.modified or self._context.clock()
-        return replace(
-            known,
-            state=StemState.STORED,
-            receipt=Receipt(listed.key, head.size, sha256, head.etag, head.content_type, at),
-        )
-
-    def _proven(self, key: str, head: ObjectHead) -> str:
-        """Read the object whole; return its SHA-256, empty where that is not what its metadata or the store name."""
-        digest, crc, size = hashlib.sha256(), 0, 0
-        block = memoryview(bytearray(BLOCK))
-        with closing(self._bucket.archive.open(key, etag=head.etag)) as body:
-            while got := body.readinto(block):
-                if self._context.cancelled():
-                    raise Interrupted
-                digest.update(block[:got])
-                crc, size = zlib.crc32(block[:got], crc), size + got
-        named = head.metadata.get("sha256", digest.hexdigest())
-        sums = {} if head.checksums.get("ChecksumType") == "COMPOSITE" else head.checksums
-        ours = {"ChecksumSHA256": digest.digest(), "ChecksumCRC32": crc.to_bytes(4, "big")}
-        same = all(sums.get(field, own) == own for field, own in _encoded(ours))
-        return digest.hexdigest() if same and size == head.size and named == digest.hexdigest() else ""
-
-
-def _encoded(sums: dict[str, bytes]) -> Iterator[tuple[str, str]]:
-    return ((name, b64encode(value).decode()) for name, value in sums.items())
+    def _alive(self) -> None:
+        if self._context.cancelled():
+            raise Interrupted
+        self._context.watch.progress()

@@ -12,8 +12,7 @@ from archiver.pipeline.breakers import Breakers
 from archiver.pipeline.kept import KeptTransfers
 from archiver.pipeline.schemas import Schemas
 from archiver.pipeline.second_look import SecondLook
-from archiver.ports.adoption import Adoptions
-from archiver.ports.archive import Archive
+from archiver.ports.adoption import Adoptions, Folders
 from archiver.ports.ledger import Progress, Uploads
 from archiver.ports.provider import Accounts
 from archiver.ports.runtime import UNWATCHED, Checkpoint, Clock, EventLog, Jitter, Observer, Watch, unobserved
@@ -25,7 +24,7 @@ from archiver.ports.transfer import Downloader, TransferPool
 class Bucket:
     """The bucket as it is read, and the ledger's side of what is taken from there."""
 
-    archive: Archive
+    folders: Folders
     adoptions: Adoptions
 
 

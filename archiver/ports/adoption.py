@@ -2,12 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from archiver.core.model import Claim, StemRow
+from archiver.core.adoption import FolderObjects, Known, StoredFile
+from archiver.core.model import Claim, StemRow, TaskId
+from archiver.core.records.kinds.names import Media
 from archiver.core.whole_task import WholeTask
+
+Alive = Callable[[], object]
+"""Called as bytes come in; what it raises ends the look."""
+
+
+class FileJudge(Protocol):
+    """Judges a stored file as a download of that media is judged."""
+
+    def __call__(self, file: StoredFile, media: Media, duration: float | None) -> str | None:
+        """Return why the file may not be what it should be, empty where nothing shows it; None where it is no `media`.
+
+        `duration`: seconds as the record says.
+        """
+
+
+class Folders(Protocol):
+    """The folders of tasks in the bucket. Safe to share among threads."""
+
+    def whole(self, task: TaskId) -> WholeTask | None:
+        """Return the task as its manifest has it; None where there is none.
+
+        Raises ManifestBroken for one that cannot be understood, ObjectUnread, StoreBusy and StorePaused.
+        """
+
+    def objects(self, task: TaskId, known: Known, alive: Alive) -> FolderObjects:
+        """Read the objects that are the task's and lack in what is `known`, whatever a manifest says.
+
+        Raises StoreBusy, StorePaused, and what `alive` raises.
+        """
 
 
 class Adoptions(Protocol):

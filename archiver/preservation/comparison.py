@@ -62,8 +62,7 @@ class Comparison:
         """Return what the bucket says differently of one task."""
         task = whole.task_id
         try:
-            manifest = self.looks.manifest(task)
-            bucket = None if manifest is None else self.looks.whole(manifest)[0]
+            bucket = self.looks.folders.whole(task)
         except (ManifestBroken, ObjectUnread) as broken:
             return [Difference(task, "manifest", whole.state.value, f"broken: {broken}")]
         if bucket is None:
@@ -80,7 +79,7 @@ class Comparison:
             unknown = self._unknown(batch)
             for looked in side_by_side(self.looks.at, unknown):
                 known = self._unknown([looked.folder])
-                if known and (looked.task is not None or looked.adopted is not None):
+                if known and (looked.task is not None or looked.objects is not None):
                     state = "objects without a manifest" if looked.task is None else looked.task.state.value
                     yield Difference(TaskId(looked.folder), "task", NOTHING, state)
                 elif known:

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from itertools import islice
 from typing import Final, TypeVar
 
-from archiver.core.adoption import AdoptedObject, adopting
+from archiver.core.adoption import FolderObjects, Known, adopting
 from archiver.core.backup import BackupBroken, BackupRefused
 from archiver.core.errors import Interrupted
-from archiver.core.keys import backups_prefix, manifest_key, record_key
+from archiver.core.keys import backups_prefix
 from archiver.core.manifest_fields import ManifestBroken
-from archiver.core.manifest_read import LARGEST, Manifest, read_manifest
 from archiver.core.model import ARCHIVE_FOLDER, TaskId, task_id
 from archiver.core.reading import ObjectUnread
 from archiver.core.rebuilding import Found, RebuildMark, Totals
-from archiver.core.rebuilt import needs_record, rebuilt
 from archiver.core.whole_task import WholeTask
 from archiver.ports.archive import Archive
 from archiver.ports.rebuilding import Rebuilds
-from archiver.preservation.adoption import BLOCK, Adopted, Adoption
+from archiver.preservation.adoption import BLOCK
+from archiver.preservation.task_folders import TaskFolders
 
 BATCH: Final = 500
 """Folders that are taken in one transaction."""
@@ -33,9 +31,9 @@ THREADS: Final = 6
 """GETs under way."""
 _AHEAD: Final = 8 * THREADS
 """Folders that are looked at before they are taken."""
-_LARGE: Final = 1024 * 1024
-"""Bytes of a manifest, beyond which one is read at a time: it takes many times its size of memory."""
 _PAGE: Final = 1000
+_MOST_LEFT: Final = 3
+"""Objects of one folder that are named with why they are left alone."""
 _BACKUP_SUFFIX: Final = ".jsonl.gz"
 
 T = TypeVar("T")
@@ -49,8 +47,10 @@ class Looked:
     folder: str
     task: WholeTask | None = None
     """The task of its manifest."""
-    adopted: Adopted | None = None
+    objects: FolderObjects | None = None
     """What was found where there is no manifest."""
+    known: WholeTask | None = None
+    """That task, as a backup knows it."""
     trouble: str = ""
     foreign: bool = False
     format_1: bool = False
@@ -61,55 +61,49 @@ class Looked:
 class Looks:
     """Looks at folders, a few at a time."""
 
-    archive: Archive
-    prefix: str
-    adoption: Adoption
-    _large: threading.Lock = field(default_factory=threading.Lock)
+    folders: TaskFolders
+    known: Callable[[TaskId], WholeTask | None] = lambda _: None
+    """Returns what is known of a task without a manifest."""
+    alive: Callable[[], object] = lambda: None
+    """Called as bytes come in; what it raises ends the look."""
+
+    @property
+    def archive(self) -> Archive:
+        """The bucket."""
+        return self.folders.adoption.archive
+
+    @property
+    def prefix(self) -> str:
+        """What all folders stand under."""
+        return self.folders.adoption.prefix
 
     def at(self, folder: str) -> Looked:
-        """Return what stands in the folder; raise StoreBusy, StorePaused."""
+        """Return what stands in the folder; raise StoreBusy, StorePaused, and what `alive` raises."""
         try:
             task = task_id(folder)
         except ValueError:
             return Looked(folder, trouble="its name is no task id", foreign=True)
         try:
-            manifest = self.manifest(task)
+            manifest = self.folders.manifest(task)
             if manifest is None:
                 return self._without_manifest(task)
-            whole, requests = self.whole(manifest)
+            whole, requests = self.folders.of_manifest(manifest)
         except ManifestBroken as broken:
             return Looked(folder, trouble=f"manifest.json: {broken}", requests=1)
         except ObjectUnread as unread:
             return Looked(folder, trouble=f"its documents cannot be read: {unread.code}", requests=1)
         return Looked(folder, whole, format_1=manifest.format == 1, requests=1 + requests)
 
-    def manifest(self, task: TaskId) -> Manifest | None:
-        """Read the manifest; None where there is none. Raises ManifestBroken, ObjectUnread, StoreBusy, StorePaused."""
-        found = self.archive.document(manifest_key(self.prefix, task), limit=LARGEST)
-        if found is None:
-            return None
-        if len(found.data) < _LARGE:
-            return read_manifest(found.data, task)
-        with self._large:
-            return read_manifest(found.data, task)
-
-    def whole(self, manifest: Manifest) -> tuple[WholeTask, int]:
-        """Return the task of a manifest, and how many requests that took; raises as `manifest` does."""
-        task = manifest.task_id
-        if not needs_record(manifest):
-            return rebuilt(manifest, f"{self.prefix}{task}/"), 0
-        record = self.archive.document(record_key(self.prefix, task), limit=LARGEST)
-        return rebuilt(manifest, f"{self.prefix}{task}/", None if record is None else record.data), 1
-
     def _without_manifest(self, task: TaskId) -> Looked:
-        adopted = self.adoption.of(task)
-        requests = 1 + adopted.requests
-        if not adopted.is_ours:
+        known = self.known(task)
+        found = self.folders.objects(task, Known.of(known), self.alive)
+        requests = 1 + found.requests
+        if not found.is_ours:
             return Looked(task, trouble="nothing in it is ours", foreign=True, requests=requests)
-        trouble = "; ".join(adopted.troubles[:3])
-        if adopted.foreign and not trouble:
-            trouble = f"it has no manifest, and {adopted.foreign} objects that are not ours"
-        return Looked(task, adopted=adopted, trouble=trouble, requests=requests)
+        trouble = "; ".join(f"{each.key}: {each.reason}" for each in found.left[:_MOST_LEFT])
+        if found.foreign and not trouble:
+            trouble = f"it has no manifest, and {found.foreign} objects that are not ours"
+        return Looked(task, objects=found, known=known, trouble=trouble, requests=requests)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,10 +145,12 @@ class Rebuild:
 
     def _take(self, batch: list[Looked], mark: RebuildMark, seconds: float) -> RebuildMark:
         tasks = [looked.task for looked in batch if looked.task is not None]
-        without = {TaskId(each.folder): each.adopted for each in batch if each.adopted is not None}
-        known = {whole.task_id: whole for whole in self.rebuilds.whole(without)} if without else {}
         now = self.clock()
-        tasks += [adopting(task, adopted.objects, known.get(task), now=now) for task, adopted in without.items()]
+        tasks += [
+            adopting(TaskId(each.folder), each.objects.adopted, each.known, now=now)
+            for each in batch
+            if each.objects is not None
+        ]
         after = RebuildMark(mark.begun_at, batch[-1].folder, replace(_counted(mark.found, batch), seconds=seconds))
         self.rebuilds.take(tasks, mark, after)
         return after
@@ -178,12 +174,11 @@ class Rebuild:
 
 def _counted(found: Found, batch: Iterable[Looked]) -> Found:
     for looked in batch:
-        adopted: list[AdoptedObject] = looked.adopted.objects if looked.adopted is not None else []
         found = replace(
             found,
             folders=found.folders + 1,
-            tasks=found.tasks + (looked.task is not None or looked.adopted is not None),
-            adopted=found.adopted + len(adopted),
+            tasks=found.tasks + (looked.task is not None or looked.objects is not None),
+            adopted=found.adopted + (0 if looked.objects is None else len(looked.objects.adopted)),
             format_1=found.format_1 + looked.format_1,
             requests=found.requests + looked.requests,
             pages=found.folders // _PAGE + 1,

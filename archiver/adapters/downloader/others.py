@@ -53,6 +53,12 @@ def is_page(head: bytes) -> bool:
     return bool(_PAGE.match(head) or _WIDE.match(head)) or _OTHERS.kind_of(head) is not None
 
 
+def is_html(head: bytes) -> bool:
+    """Return whether `head` begins a page of HTML."""
+    start = head[:_TEXT].lower()
+    return b"<html" in start or b"<!doctype html" in start
+
+
 def is_text(head: bytes) -> bool:
     """Return whether `head` begins with twelve letters of ASCII, or is nearly all letters for a line."""
     start = head[:_ENOUGH_TEXT]

@@ -20,12 +20,13 @@ from archiver.core.errors import LinkSpent, StoreBusy
 from archiver.core.manifest import seal_of
 from archiver.core.model import Archived, Failed, Later, Lost, Missing, Outcome, Phase, RecordInfo, Refused, TaskId
 from archiver.core.states import StemState
+from tests.fakes.audio import mp3
 from tests.fakes.object_store import FakeStore
 from tests.fakes.time import NOW as START
 from tests.fixtures.ledgers import retry
 from tests.worlds.path import PREFIX, TASK, Path, path_in
 
-VOCAL, DRUMS = b"vocal" * 900, b"drums" * 800
+VOCAL, DRUMS = mp3(4500, 1), mp3(4000, 2)
 MANIFEST, RECORD = f"{PREFIX}{TASK}/manifest.json", f"{PREFIX}{TASK}/record-info.json"
 DEAD = timedelta(days=40)
 

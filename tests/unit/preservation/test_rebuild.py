@@ -22,6 +22,7 @@ from tests import FIXTURES
 from tests.fakes.audio import mp3
 from tests.fakes.object_store import FakeStore
 from tests.fixtures.ledgers import NOW, listed, ready_ledger, stored, take_in, tid
+from tests.fixtures.planted import PLANTED
 from tests.fixtures.whole_tasks import manifest_in_format_2, whole_tasks
 from tests.house import Ledger, comparison_on, rebuild_on
 
@@ -154,6 +155,19 @@ def test_objects_without_a_manifest_are_adopted_with_their_hash(bench: Bench) ->
     assert (task.state, task.not_before) == (TaskState.QUEUED, NOW)
     assert "not ours" in found.named[0].reason
     assert found.named[0].folder == "orphaned-0001"
+
+
+def test_bodies_that_are_no_stems_are_named_and_the_others_are_adopted(bench: Bench) -> None:
+    keys = {}
+    for number, planted in enumerate(PLANTED.values()):
+        task = f"planted-{number:04}"
+        keys[task] = planted.put(bench.store, f"{PREFIX}{task}/", task)
+        bench.put_stem(task, "bass", mp3(3000, 2))
+    found, _, tasks = bench.rebuild()
+    assert found.adopted == len(PLANTED)
+    assert {whole.task_id: [row.name for row in whole.stems] for whole in tasks} == {task: ["bass"] for task in keys}
+    assert {each.folder for each in found.named} == keys.keys()
+    assert all(keys[each.folder] in each.reason for each in found.named)
 
 
 def test_open_tasks_come_from_the_newest_backup_that_is_whole(bench: Bench) -> None:
