@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
+from archiver.core.keys import path_in
 from archiver.core.manifest_fields import plain_name_fault
 from archiver.core.model import Receipt, Stage, StemName, StemRow, TaskId
 from archiver.core.records.kinds.names import Media
@@ -72,9 +73,9 @@ class Known:
     stems: Mapping[StemName, StemRow] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, task: WholeTask | None) -> Known:
-        """Return what a backup knows of it."""
-        return cls() if task is None else cls(task.kind, {row.name: row for row in task.stems})
+    def of(cls, task: WholeTask | None, folder: str) -> Known:
+        """Return what a backup knows of it; what it has stored elsewhere is looked for in this folder."""
+        return cls() if task is None else cls(task.kind, {row.name: _stored_in(row, folder) for row in task.stems})
 
     @property
     def stored(self) -> frozenset[StemName]:
@@ -159,6 +160,11 @@ class Sums:
         return ""
 
 
+def _stored_in(row: StemRow, folder: str) -> StemRow:
+    is_here = row.receipt is None or row.receipt.key.startswith(folder)
+    return row if is_here else replace(row, state=StemState.WANTED, receipt=None)
+
+
 def is_of(metadata: Mapping[str, str], task: TaskId) -> bool:
     """Return whether an object's metadata says that it is a stem of this task."""
     return bool(metadata.get(_STEM)) and metadata.get(_TASK) == task
@@ -187,8 +193,10 @@ def _decoded(text: str) -> bytes | None:
 
 def adopting(task: TaskId, objects: Iterable[AdoptedObject], known: WholeTask | None, *, now: datetime) -> WholeTask:
     """Return the task with those objects stored: the one that a backup knew, or a new one that is asked about now."""
-    whole = known or _new(task, objects := tuple(objects), now)
-    rows = {row.name: row for row in whole.stems}
+    objects = tuple(objects)
+    whole = known or _new(task, objects, now)
+    found = {path_in(each.receipt.key, task): each.receipt for each in objects}
+    rows = {row.name: _found_again(row, task, found) for row in whole.stems}
     lines: list[Moved] = []
     for each in objects:
         before = rows.get(each.stem)
@@ -197,7 +205,7 @@ def adopting(task: TaskId, objects: Iterable[AdoptedObject], known: WholeTask | 
         rows[each.stem] = _row(each, before)
         lines.append(_line(each, StemState.WANTED if before is None else before.state, now))
     stems = tuple(sorted(rows.values(), key=lambda row: row.name))
-    return _with(whole, stems, (*whole.history, *lines))
+    return _with(whole, stems, (*(_named_again(each, task, found) for each in whole.history), *lines))
 
 
 def _new(task: TaskId, objects: Sequence[AdoptedObject], now: datetime) -> WholeTask:
@@ -214,6 +222,25 @@ def _with(whole: WholeTask, stems: tuple[StemRow, ...], lines: tuple[Moved, ...]
 def _row(found: AdoptedObject, before: StemRow | None) -> StemRow:
     row = StemRow(found.stem, StemState.STORED, "", "", "", media=found.media) if before is None else before
     return replace(row, state=StemState.STORED, receipt=found.receipt, attempts=0, not_before=None, reason="")
+
+
+def _found_again(row: StemRow, task: TaskId, found: Mapping[str, Receipt]) -> StemRow:
+    """Return a stored stem as its object is found: a bucket that was copied has another prefix, or other ETags."""
+    if row.receipt is None:
+        return row
+    here = found.get(path_in(row.receipt.key, task))
+    if here is None or here.sha256 != row.receipt.sha256:
+        return row
+    return replace(row, receipt=replace(row.receipt, key=here.key, etag=here.etag))
+
+
+def _named_again(moved: Moved, task: TaskId, found: Mapping[str, Receipt]) -> Moved:
+    """Return a line of history with the key that its object has now, as a manifest would tell it."""
+    key = moved.detail.get("key")
+    here = found.get(path_in(key, task)) if isinstance(key, str) else None
+    if here is None or here.sha256 != moved.detail.get("sha256"):
+        return moved
+    return replace(moved, detail={**moved.detail, "key": here.key})
 
 
 def _line(found: AdoptedObject, before: StemState, now: datetime) -> Moved:

@@ -27,6 +27,8 @@ PREMIS: Final = {
     StemEvent.ADOPTED.value: "recovery",
 }
 """Our words by those of the PREMIS Data Dictionary, where it has one."""
+_IN_THE_STEM: Final = frozenset({"key", "bytes", "sha256"})
+"""Of what was stored, that is told by the stem."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +87,15 @@ def events_of(events: Sequence[Moved]) -> list[dict[str, object]]:
 
 
 def _line(moved: Moved) -> dict[str, object]:
-    stored = moved.event == StemEvent.STORED
+    stored, adopted = moved.event == StemEvent.STORED, moved.detail.get("by") == "recovery"
     return {
-        "type": PREMIS.get(moved.event),
+        "type": PREMIS.get(StemEvent.ADOPTED if stored and adopted else moved.event),
         "at": moved.at.isoformat(),
         "stem": moved.stem,
         "event": moved.event,
         "before": moved.before,
         "after": moved.after,
-        # What was stored stands in the stem.
-        "detail": {} if stored else dict(moved.detail),
+        "detail": {name: value for name, value in moved.detail.items() if not stored or name not in _IN_THE_STEM},
     }
 
 

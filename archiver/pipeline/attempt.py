@@ -330,10 +330,14 @@ class TaskAttempt:
         return Failed(f"the provider answers about other ids, and only this about this one: {reason}")
 
     def _refused(self, reason: str) -> Refused:
-        """Return the refusal of a listed task; for good once a second look has confirmed that its time is over."""
+        """Return the refusal of a listed task; for good once a second look has confirmed that its time is over.
+
+        Where nothing is left to fetch its time does not matter: the store has refused what it has.
+        """
         claim, look, policy = self._listing.claim, self._context.look, self._context.policy
         last = last_chance(claim, policy)
-        past = last is not None and look.sure() >= last and look.seen(f"{claim.task_id} refused")
+        fetched = all(row.state in {StemState.STORED, StemState.LOST} for row in self._listing.rows.values())
+        past = not fetched and last is not None and look.sure() >= last and look.seen(f"{claim.task_id} refused")
         sure = look.sure() if past else LONG_AGO
         return Refused(reason, plan.slow_retry(self._context.clock(), last, policy, sure=sure))
 

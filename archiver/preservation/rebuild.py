@@ -96,7 +96,7 @@ class Looks:
 
     def _without_manifest(self, task: TaskId) -> Looked:
         known = self.known(task)
-        found = self.folders.objects(task, Known.of(known), self.alive)
+        found = self.folders.objects(task, Known.of(known, f"{self.prefix}{task}/"), self.alive)
         requests = 1 + found.requests
         if not found.is_ours:
             return Looked(task, trouble="nothing in it is ours", foreign=True, requests=requests)

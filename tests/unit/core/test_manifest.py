@@ -134,6 +134,12 @@ def test_manifest_of_a_task_that_waits_for_an_operator_tells_no_end() -> None:
     assert (told.state, told.reason, told.ended_at, len(told.events)) == ("listed", "why", None, 1)
 
 
+def test_object_that_a_rebuild_adopted_is_told_as_such_and_what_stands_in_its_stem_is_not_repeated() -> None:
+    detail = {"key": "k", "bytes": 1, "sha256": "ab" * 32, "by": "recovery"}
+    [told] = events_of([Moved(NOW, StemName("vocal"), "stored", "wanted", "stored", detail)])
+    assert (told["type"], told["event"], told["detail"]) == ("recovery", "stored", {"by": "recovery"})
+
+
 def test_events_beyond_a_hundred_are_folded_where_the_provider_was_not_ready() -> None:
     waits = [Moved(NOW + at * DAY, None, "not_ready", "queued", "queued", {"reason": str(at)}) for at in range(100)]
     assert len(events_of(waits)) == 100

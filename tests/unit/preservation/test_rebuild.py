@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from archiver.core.backup import Scope
 from archiver.core.errors import BucketMissing, Interrupted, StoreBusy
-from archiver.core.model import TaskId
+from archiver.core.model import Receipt, StemName, TaskId
 from archiver.core.rebuilding import Found, LedgerFull, Totals
 from archiver.core.states import StemState, TaskState
 from archiver.core.whole_task import Difference, WholeTask
@@ -204,6 +204,32 @@ def test_open_tasks_come_from_the_newest_backup_that_is_whole(bench: Bench) -> N
     assert tasks[0].state is TaskState.LISTED
     assert {row.name: row.state for row in tasks[0].stems} == {"vocal": StemState.STORED, "bass": StemState.WANTED}
     assert totals.stems == {"stored": 1, "wanted": 1, "refused": 0, "lost": 0}
+
+
+def test_stored_stems_of_a_backup_from_another_prefix_are_where_their_objects_stand_now(bench: Bench) -> None:
+    """A copied bucket has keys and ETags of its own; an alias points at the object of another stem."""
+    inner, own, data = bench.folder / "old", tid(1), mp3(3000, 1)
+    inner.mkdir()
+    before = Receipt(f"before/{own}/vocal.mp3", len(data), hashlib.sha256(data).hexdigest(), "old-2", "audio/mpeg", NOW)
+    with closing(ready_ledger(inner)) as old:
+        mine = listed(old, 1, "bass", "drums", "vocal")
+        stored(old, mine, "vocal", before)
+        stored(old, mine, "bass", replace(before, alias_of=StemName("vocal")))
+        stored(old, mine, "drums", replace(before, key=f"before/{own}/drums.mp3"))
+        [known] = old.rebuilds.page("", 9)
+        out = bytearray()
+        old.backups.write(Scope.OPEN, out.extend, now=NOW, version="test")
+    bench.store.objects[f"{PREFIX}_archive/ledger/2026-11-21T00-00-00Z.jsonl.gz"] = bytes(out)
+    key = bench.put_stem(own, "vocal", data)
+    bench.put_stem(own, "drums", mp3(3000, 2))
+    _, _, [task] = bench.rebuild()
+    bass, drums, vocal = (row.receipt for row in task.stems)
+    assert vocal == replace(before, key=key, etag=hashlib.md5(data, usedforsecurity=False).hexdigest())
+    assert bass == replace(vocal, alias_of=StemName("vocal"))
+    assert drums == known.stems[1].receipt, "these are other bytes"
+    told = [line.detail["key"] for line in task.history if line.event == "stored"]
+    assert told == [key, key, f"before/{own}/drums.mp3"], "as a manifest beside them would tell it"
+    assert [replace(line, detail={}) for line in task.history] == [replace(line, detail={}) for line in known.history]
 
 
 def test_ledger_with_tasks_is_left_alone(bench: Bench) -> None:
