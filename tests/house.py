@@ -66,9 +66,11 @@ from archiver.preservation.adoption import Adoption
 from archiver.preservation.comparison import Comparison
 from archiver.preservation.rebuild import Looks, Rebuild
 from archiver.preservation.task_folders import TaskFolders
+from archiver.preservation.trimming import Renewing, Trim
 from archiver.service.daemon import Job
 from archiver.settings import Settings
 from tests.fakes.events import Events
+from tests.fakes.object_store import FakeStore
 from tests.fakes.observer import Watcher
 from tests.fakes.time import Seconds
 from tests.fakes.transfers import Inline
@@ -185,6 +187,14 @@ def rebuild_on(ledger: Ledger, archive: Archive, clock: Clock, prefix: str = "p/
 
 def comparison_on(ledger: Ledger, archive: Archive, clock: Clock, prefix: str = "p/", **more: Any) -> Comparison:  # noqa: ANN401 - any further field of it
     return Comparison(Looks(folders_of(archive, clock, prefix)), ledger.rebuilds, **({"sleep": Seconds().sleep} | more))
+
+
+def trim_on(ledger: Ledger, store: FakeStore, clock: Clock, prefix: str = "p/", **more: Any) -> Trim:  # noqa: ANN401 - any further field of it
+    def unneeded() -> None:
+        pass
+
+    renewing = Renewing(store, unneeded, unneeded, prefix, "test", clock)
+    return Trim(ledger.trimming, store.archive, renewing, prefix, Seconds().clock, **more)
 
 
 SETTLES_AT_ONCE = Policy(settled_after=timedelta(0))

@@ -24,6 +24,7 @@ from archiver.commands import (
     run,
     settings,
     tasks,
+    trimming,
     verify,
 )
 from archiver.commands.invocation import Exit, unforeseen
@@ -95,6 +96,7 @@ config_app.command("validate")(settings.validate)
 ledger_app.command("backup")(ledger.backup)
 ledger_app.command("restore")(ledger.restore)
 ledger_app.command("copy")(ledger.copy)
+ledger_app.command("trim")(trimming.trim)
 queue_app.command("rotate")(queue.rotate)
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from archiver.adapters.ledger import SqlLedger
     from archiver.commands.overview import StoreStanding, Surroundings
     from archiver.core.attention import Need
-    from archiver.core.reports import TaskQuery
+    from archiver.core.reports import TaskQuery, TaskRow
     from archiver.core.states import TaskState
     from archiver.settings import Loaded
 
@@ -234,7 +234,10 @@ def _moment(text: str, now: datetime) -> datetime:
 def show(context: typer.Context, task: Annotated[str, typer.Argument(metavar="ID")], as_json: JsonFlag = False) -> None:
     """Show one task: its stems, receipts, attempts, history and next try.
 
-    Exit codes: 0 shown; 1 the ledger does not know it; 2 no id, or settings; 3 the ledger failed.
+    Of a task that was trimmed (`ledger trim`) its manifest tells stems and history: the store is asked for it.
+
+    Exit codes: 0 shown; 1 the ledger does not know it, or a trimmed one's manifest is missing or broken; 2 no id, or
+    settings; 3 the ledger, or the store, failed.
 
     Example: stem-archiver show 3e63b4cc88d52611159371f6af5571e7
     """
@@ -248,7 +251,26 @@ def show(context: typer.Context, task: Annotated[str, typer.Argument(metavar="ID
         row = ledger.reports.show(task_id)
     if row is None:
         fail_unknown(loaded.settings, task_id)
+    shown, code = (row, Exit.DONE) if row.trimmed is None else _by_manifest(context, row)
     if as_json:
-        print_json(row, sys.stdout)
+        print_json(shown, sys.stdout)
     else:
-        print_task(terminal(), row, utc_now())
+        print_task(terminal(), shown, utc_now())
+    raise typer.Exit(code)
+
+
+def _by_manifest(context: typer.Context, row: TaskRow) -> tuple[TaskRow, Exit]:
+    """Return a task that was trimmed as its manifest has it, or without its stems, and the exit code."""
+    from archiver.app.trimming import by_manifest
+    from archiver.commands.halts import quiet_log
+    from archiver.core.errors import ArchiverError
+    from archiver.core.manifest_fields import ManifestBroken
+
+    settings = settings_of(context, "store.bucket").settings
+    try:
+        return by_manifest(settings, row, quiet_log(settings)), Exit.DONE
+    except (ArchiverError, ManifestBroken) as error:
+        typer.echo(
+            f"stem-archiver: its stems and history stand in its manifest, which cannot be read: {error}", err=True
+        )
+        return row, Exit.UNARCHIVED if isinstance(error, ManifestBroken) else Exit.PAUSED

@@ -20,6 +20,7 @@ from archiver.core.records.kinds.names import KindName
 from archiver.core.reports import JobCounts, ListedTask, Moved, Overview, Process, TaskRow
 from archiver.core.states import StemState, TaskState
 from archiver.core.text import is_address
+from archiver.core.trimming import Trimmed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -302,10 +303,15 @@ def _facts(row: TaskRow, now: datetime) -> Mapping[str, str | None]:
         "created": _moment(row.created_at),
         "deadline": None if row.deadline is None else f"{_moment(row.deadline)} ({span(row.deadline - now)})",
         "asked": ", ".join(filter(None, tries)),
+        "trimmed": None if row.trimmed is None else _trimmed(row.trimmed),
         "quarantined": _quarantine(row),
         "next try": None if row.not_before is None else f"{_moment(row.not_before)} ({_due(row.not_before - now)})",
         "being worked on": None if row.leased_until is None else f"lease until {row.leased_until:%H:%M:%S} UTC",
     }
+
+
+def _trimmed(kept: Trimmed) -> str:
+    return f"the ledger keeps this row alone; {counted(kept.stems, 'stem')} of {size(kept.bytes)} stand in its manifest"
 
 
 def _moment(at: datetime | None) -> str:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from archiver.commands.halts import Progress, breaks, quiet_log, waiting
 from archiver.commands.invocation import Exit, JsonFlag, at_work, fail, faults, ledger_of, settings_of, terminal
 
 if TYPE_CHECKING:
@@ -18,10 +17,8 @@ if TYPE_CHECKING:
 
     from archiver.core.rebuilding import Found, Totals
     from archiver.core.whole_task import Difference
-    from archiver.ports.runtime import EventLog
     from archiver.preservation.comparison import Comparison
-    from archiver.service.shutdown import Shutdown
-    from archiver.settings import Loaded, Settings
+    from archiver.settings import Loaded
 
 _NEEDED = "store.bucket"
 _FORMAT_1 = (
@@ -56,15 +53,15 @@ def _rebuild(loaded: Loaded, *, as_json: bool) -> int:
     from archiver.core.rebuilding import LedgerFull
     from archiver.service.shutdown import Shutdown
 
-    shutdown, progress = Shutdown(), _Progress(terminal(err=True), quiet=as_json)
-    with faults(), shutdown.on_signals(), _breaks(shutdown):
+    shutdown, progress = Shutdown(), Progress(terminal(err=True), quiet=as_json)
+    with faults(), shutdown.on_signals(), breaks(shutdown):
         try:
             with rebuilding(
                 loaded.settings,
-                _log(loaded.settings),
-                wait=_waiting(shutdown),
+                quiet_log(loaded.settings),
+                wait=waiting(shutdown),
                 stopped=lambda: shutdown.asked,
-                shown=progress.show,
+                shown=lambda found: progress.show(_line(found)),
             ) as work:
                 at_work()
                 found, totals = work.run()
@@ -83,19 +80,19 @@ def _compare(loaded: Loaded, *, as_json: bool) -> int:
     from archiver.app.rebuild import comparing
     from archiver.service.shutdown import Shutdown
 
-    shutdown, progress = Shutdown(), _Progress(terminal(err=True), quiet=as_json)
+    shutdown, progress = Shutdown(), Progress(terminal(err=True), quiet=as_json)
     with (
         faults(),
         shutdown.on_signals(),
-        _breaks(shutdown),
+        breaks(shutdown),
         ledger_of(loaded) as ledger,
         comparing(
             loaded.settings,
             ledger,
-            _log(loaded.settings),
-            wait=_waiting(shutdown),
+            quiet_log(loaded.settings),
+            wait=waiting(shutdown),
             stopped=lambda: shutdown.asked,
-            shown=progress.show,
+            shown=lambda found: progress.show(_line(found)),
         ) as work,
     ):
         at_work()
@@ -146,58 +143,8 @@ def _print_comparison(work: Comparison) -> int:
     return _code(work.found, count)
 
 
-def _log(settings: Settings) -> EventLog:
-    from archiver.logs import configure
-
-    return configure("warning", settings.log.format, secrets=settings.secrets())
-
-
-def _waiting(shutdown: Shutdown) -> Callable[[float], None]:
-    def wait(seconds: float) -> None:
-        shutdown.wait(seconds)
-
-    return wait
-
-
-@contextmanager
-def _breaks(shutdown: Shutdown) -> Iterator[None]:
-    """Turn what breaks the work off into a line and an exit code."""
-    from archiver.core.errors import ArchiverError, Interrupted
-
-    try:
-        yield
-    except Interrupted:
-        code = Exit.PAUSED if shutdown.signal_number is None else Exit.SIGNAL + shutdown.signal_number
-        typer.echo("stem-archiver: stopped; run it again to go on", err=True)
-        raise typer.Exit(code) from None
-    except ArchiverError as error:
-        fail(f"{error.code}: {error}", Exit.PAUSED, error.hint)
-
-
-@dataclass(slots=True)
-class _Progress:
-    """A line a second on a terminal, and now and then elsewhere."""
-
-    console: Console
-    quiet: bool = False
-    _at: float = 0.0
-    _open: bool = False
-
-    def show(self, found: Found) -> None:
-        """Show how far it is, if it is time to."""
-        from archiver.commands.screen import SAID_EVERY
-
-        now = time.monotonic()
-        if self.quiet or now - self._at < (1 if self.console.is_terminal else SAID_EVERY):
-            return
-        self._at, self._open = now, self.console.is_terminal
-        line = f"{found.folders} folders, {found.tasks} tasks, {found.broken + found.foreign} not understood"
-        self.console.print(line, end="\r" if self._open else "\n", highlight=False)
-
-    def end(self) -> None:
-        """Leave the line."""
-        if self._open:
-            self.console.print()
+def _line(found: Found) -> str:
+    return f"{found.folders} folders, {found.tasks} tasks, {found.broken + found.foreign} not understood"
 
 
 def _print_found(console: Console, found: Found, totals: Totals) -> None:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
-from itertools import groupby
+from itertools import groupby, islice
 from operator import attrgetter
 from typing import Final, Protocol
 
-from archiver.core.keys import manifest_key, record_key
+from archiver.core.keys import MANIFEST_NAME, RECORD_NAME, manifest_key, record_key
 from archiver.core.manifest_read import Manifest
 from archiver.core.model import StemName, TaskId
 from archiver.core.states import StemState, TaskState
+from archiver.core.trimming import FolderLine, Trimmed, folder_digest
 
 
 class Fixity(StrEnum):
@@ -79,6 +82,8 @@ class KnownTask:
     task_id: TaskId
     state: str
     stems: tuple[KnownStem, ...] = ()
+    """None of a task that was trimmed: its manifest tells them."""
+    trimmed: Trimmed | None = None
 
     @property
     def is_whole(self) -> bool:
@@ -154,6 +159,49 @@ class Pair:
     listed: ListedKey | None
 
 
+@dataclass(frozen=True, slots=True)
+class TrimmedFolder:
+    """The folder of a task that was trimmed, as a listing shows it."""
+
+    task: KnownTask
+    trimmed: Trimmed
+    listed: tuple[ListedKey, ...]
+
+    def fits(self, prefix: str) -> bool:
+        """Return whether all that stands there is what stood there once it was trimmed, and its record."""
+        base = f"{prefix}{self.task.task_id}/"
+        lines = {each.key.removeprefix(base): each for each in self.listed}
+        if lines.pop(RECORD_NAME, None) is None:
+            return False
+        digest = folder_digest((name, each.size, each.etag) for name, each in lines.items())
+        return digest == self.trimmed.digest
+
+    def unlike(self, manifest: Manifest, data: bytes, etag: str) -> str:
+        """Return what a manifest says differently than the ledger, as far as that still knows; empty for nothing.
+
+        `data` and `etag` are its own. An ETag that is no hash of the bytes may change with a copy of the bucket: by it
+        alone nothing is called different.
+        """
+        if manifest.state != self.task.state:
+            return f"it says {manifest.state}, the ledger {self.task.state}"
+        stored = [each for each in manifest.stems if each.is_stored]
+        size = sum(each.size or 0 for each in stored if each.alias_of is None)
+        if (len(stored), size) != (self.trimmed.stems, self.trimmed.bytes):
+            return f"it tells {len(stored)} stems of {size} bytes"
+        said = {(each.path, each.size or 0, each.etag) for each in stored}
+        hashed = etag == hashlib.md5(data, usedforsecurity=False).hexdigest()
+        if hashed and said <= self._lines() and self._digest(said, len(data), etag) != self.trimmed.digest:
+            return "it is not the one that stood there when the task was trimmed"
+        return ""
+
+    def _lines(self) -> AbstractSet[FolderLine]:
+        return {(each.key.rpartition("/")[2], each.size, each.etag) for each in self.listed}
+
+    @staticmethod
+    def _digest(said: AbstractSet[FolderLine], size: int, etag: str) -> str:
+        return folder_digest({*said, (MANIFEST_NAME, size, etag)})
+
+
 def expected_of(task: KnownTask, prefix: str) -> list[Expected]:
     """Return the objects of a task in the order of their keys: one each, however many stems share it.
 
@@ -190,8 +238,8 @@ def known_by(manifest: Manifest, folder: str) -> KnownTask:
     return KnownTask(manifest.task_id, manifest.state, tuple(stems))
 
 
-def pairs_of(tasks: Iterable[KnownTask], listed: Iterable[ListedKey], prefix: str) -> Iterator[Pair]:
-    """Yield what should stand there and what does, key by key.
+def pairs_of(tasks: Iterable[KnownTask], listed: Iterable[ListedKey], prefix: str) -> Iterator[Pair | TrimmedFolder]:
+    """Yield what should stand there and what does, key by key; of a task that was trimmed, its folder.
 
     Tasks come in the order of their ids. Folders may come in that order, as from some stores, or in that of their keys,
     as S3 has it: `a-b/` before `a/`. In any other order a key comes twice, once of each side, and nothing is left out.
@@ -205,11 +253,22 @@ def pairs_of(tasks: Iterable[KnownTask], listed: Iterable[ListedKey], prefix: st
             upcoming = next(left, None)
         yield from held.passed(folder)
         its = held.tasks.pop() if held.tasks and held.tasks[-1].task_id == folder else None
-        yield from merged([] if its is None else expected_of(its, prefix), group)
+        yield from _beside(its, group, prefix)
     yield from held.passed(None)
     while upcoming is not None:
-        yield from (Pair(each, None) for each in expected_of(upcoming, prefix))
+        yield from _beside(upcoming, (), prefix)
         upcoming = next(left, None)
+
+
+def _beside(its: KnownTask | None, listed: Iterable[ListedKey], prefix: str) -> Iterator[Pair | TrimmedFolder]:
+    """Yield a task, which None is none, beside what its folder holds."""
+    if its is None or its.trimmed is None:
+        yield from merged([] if its is None else expected_of(its, prefix), listed)
+        return
+    left = iter(listed)
+    # One more than may be there tells already that it does not fit, and whoever put a million there costs no memory.
+    yield TrimmedFolder(its, its.trimmed, tuple(islice(left, its.trimmed.stems + 3)))
+    yield from (Pair(None, each) for each in left)
 
 
 def folder_of(listed: ListedKey, prefix: str) -> str:
@@ -224,13 +283,13 @@ class _Held:
     tasks: list[KnownTask]
     prefix: str
 
-    def passed(self, folder: str | None) -> Iterator[Pair]:
+    def passed(self, folder: str | None) -> Iterator[Pair | TrimmedFolder]:
         """Yield what should stand in folders that cannot come any more, once that one has; None is the end."""
         while self.tasks:
             held = self.tasks[-1].task_id
             if folder is not None and (folder == held or (folder.startswith(held) and folder[len(held)] < "/")):
                 return
-            yield from (Pair(each, None) for each in expected_of(self.tasks.pop(), self.prefix))
+            yield from _beside(self.tasks.pop(), (), self.prefix)
 
 
 def merged(expected: Iterable[Expected], listed: Iterable[ListedKey]) -> Iterator[Pair]:

@@ -16,6 +16,10 @@ _PLAIN = re.compile(r"[A-Za-z0-9-]{1,128}")
 PROBE_NAME = "stem-archiver-probe"
 """The name of the one object that is no task's; it stays there, since no right to delete is needed."""
 
+MANIFEST_NAME: Final = "manifest.json"
+RECORD_NAME: Final = "record-info.json"
+"""The names of a task's sidecars, in its folder."""
+
 LONGEST_LABEL: Final = 120
 """Bytes of a title in a key: with the longest name of a stem it fits into any file system's names."""
 
@@ -68,12 +72,12 @@ def _label(title: str) -> str:
 
 def record_key(prefix: str, task_id: TaskId) -> str:
     """Return the key of the record as it came."""
-    return f"{prefix}{task_id}/record-info.json"
+    return f"{prefix}{task_id}/{RECORD_NAME}"
 
 
 def manifest_key(prefix: str, task_id: TaskId) -> str:
     """Return the key of the manifest, which is written last."""
-    return f"{prefix}{task_id}/manifest.json"
+    return f"{prefix}{task_id}/{MANIFEST_NAME}"
 
 
 def schema_key(prefix: str, number: int) -> str:

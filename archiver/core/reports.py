@@ -13,6 +13,7 @@ from archiver.core.model import AccountName, Pause, StemName, StemRow, TaskId
 from archiver.core.put_off import PutOff
 from archiver.core.records.kinds.names import KindName
 from archiver.core.states import StemState, TaskState
+from archiver.core.trimming import Trimmed
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,8 @@ class TaskRow:
     """None while it is not known."""
     title: str = ""
     family: Family = Family()
+    trimmed: Trimmed | None = None
+    """What is kept of its stems and history where they were trimmed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import Final
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Stage, StemName, StemRow, TaskId
 from archiver.core.reports import Moved
 from archiver.core.states import TaskState
+from archiver.core.trimming import Trimmed
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,8 @@ class WholeTask:
     history: tuple[Moved, ...] = ()
     tracks: Mapping[str, str] | None = None
     """Titles of the tracks of a music task, by their ids; None is none."""
+    trimmed: Trimmed | None = None
+    """What is kept of its stems and history where they were trimmed: it has none then."""
     untold: frozenset[str] = frozenset()
     """Columns that a manifest of format 1 does not tell: those of the task, `stems.NAME` those of its stems."""
 
@@ -64,23 +67,30 @@ class Difference:
 NOTHING: Final = "(nothing)"
 """Said of what one side lacks as a whole."""
 
-_APART: Final = {"task_id", "stems", "tracks", "untold"}
+_APART: Final = {"task_id", "stems", "tracks", "trimmed", "untold"}
 _COLUMNS: Final = tuple(each.name for each in fields(WholeTask) if each.name not in _APART)
+_OF_TRIMMED: Final = tuple(each for each in _COLUMNS if each != "history")
 _OF_STEMS: Final = tuple(each.name for each in fields(StemRow) if each.name not in {"name", "receipt"})
 _SPELLED: Final = {"url": "url_cut", "url_shown": "shown_url"}
 _OF_RECEIPT: Final = ("key", "size", "sha256", "etag", "content_type", "stored_at", "alias_of")
 
 
 def differences(ledger: WholeTask, bucket: WholeTask) -> Iterator[Difference]:
-    """Yield what the two, which are one task, say differently; what the bucket cannot tell is no difference."""
-    task = ledger.task_id
-    for column in _COLUMNS:
+    """Yield what the two, which are one task, say differently; what the bucket cannot tell is no difference.
+
+    Of a task that was trimmed the two are held to what is kept of it.
+    """
+    task, is_trimmed = ledger.task_id, ledger.trimmed is not None
+    for column in _COLUMNS if not is_trimmed else _OF_TRIMMED:
         mine, theirs = getattr(ledger, column), getattr(bucket, column)
         if mine != theirs and column not in bucket.untold:
             yield Difference(task, column, mine, theirs)
     if (ledger.tracks or {}) != (bucket.tracks or {}):
         yield Difference(task, "tracks", ledger.tracks, bucket.tracks)
-    yield from _of_stems(task, ledger.stems, bucket.stems, bucket.untold)
+    if not is_trimmed:
+        yield from _of_stems(task, ledger.stems, bucket.stems, bucket.untold)
+    elif ledger.trimmed != bucket.trimmed:
+        yield Difference(task, "trimmed", ledger.trimmed, bucket.trimmed)
 
 
 def stored_differently(ledger: WholeTask, bucket: WholeTask) -> Iterator[Difference]:

@@ -13,8 +13,9 @@ from archiver.core.model import ARCHIVE_FOLDER, TaskId, task_id
 from archiver.core.reading import ObjectUnread
 from archiver.core.rebuilding import Found
 from archiver.core.states import OPEN_TASK_STATES, TaskState
+from archiver.core.trimming import trimmed_of
 from archiver.core.whole_task import NOTHING, Difference, WholeTask, differences, stored_differently
-from archiver.ports.archive import Archive
+from archiver.ports.archive import Archive, FoundDocument
 from archiver.ports.rebuilding import Rebuilds
 from archiver.preservation.rebuild import Looks, side_by_side
 
@@ -62,7 +63,8 @@ class Comparison:
         """Return what the bucket says differently of one task."""
         task = whole.task_id
         try:
-            bucket = self.looks.folders.whole(task)
+            found = self.looks.folders.document(task)
+            bucket = None if found is None else self._bucket(found, whole)
         except (ManifestBroken, ObjectUnread) as broken:
             return [Difference(task, "manifest", whole.state.value, f"broken: {broken}")]
         if bucket is None:
@@ -72,6 +74,14 @@ class Comparison:
             return list(differences(whole, bucket))
         ended = [Difference(task, "state", whole.state.value, bucket.state.value)]
         return (ended if bucket.state is TaskState.ARCHIVED else []) + list(stored_differently(whole, bucket))
+
+    def _bucket(self, found: FoundDocument, ledger: WholeTask) -> WholeTask:
+        """Return the task as its manifest has it; of one that was trimmed also what would be kept of it."""
+        folders = self.looks.folders
+        bucket, _ = folders.of_manifest(folders.read(found, ledger.task_id))
+        if ledger.trimmed is None:
+            return bucket
+        return replace(bucket, trimmed=trimmed_of(bucket.stems, (len(found.data), found.head.etag)))
 
     def _of_bucket(self, archive: Archive) -> Iterator[Difference]:
         folders = (each for each in archive.folders(self.looks.prefix) if each != ARCHIVE_FOLDER)

@@ -15,10 +15,12 @@ from archiver.core.fixity import (
     ListedKey,
     Pair,
     Part,
+    TrimmedFolder,
     expected_of,
     known_by,
     looks_alike,
     may_be_under_way,
+    merged,
     resized,
     store_denies,
     unlike,
@@ -68,6 +70,28 @@ class Looking:
         if pair.listed is None:
             return [self._absent(pair.expected)]
         return [self._there(pair.expected)]
+
+    def opened(self, folder: TrimmedFolder) -> tuple[Judged, Sequence[Pair]]:
+        """Read the manifest of a task that was trimmed; return the verdict on it, and the other keys that are to judge.
+
+        Raises ArchiverError where the store gives no answer.
+        """
+        task = folder.task.task_id
+        own = Expected(manifest_key(self.prefix, task), folder.task, Part.MANIFEST)
+        beside = f"; {folder.trimmed.stems} stems of {folder.trimmed.bytes} bytes stood beside it"
+        try:
+            found = self.archive.document(own.key, limit=LARGEST)
+            if found is None:
+                return Proving.judged(own, Fixity.MANIFEST_MISSING, f"nothing stands there{beside}"), ()
+            manifest = read_manifest(found.data, task)
+        except (ManifestBroken, ObjectLong) as fault:
+            return Proving.judged(own, Fixity.MANIFEST_BROKEN, f"{fault}{beside}"), ()
+        if differs := folder.unlike(manifest, found.data, found.head.etag):
+            return Proving.judged(own, Fixity.MANIFEST_DIFFERS, differs), ()
+        judged = Proving.judged(own, Fixity.OK)
+        known = known_by(manifest, f"{self.prefix}{task}/")
+        pairs = merged(expected_of(known, self.prefix), folder.listed)
+        return judged, [each for each in pairs if (each.expected or each.listed or own).key != own.key]
 
     def _absent(self, expected: Expected) -> Judged:
         """Ask for what no listing showed: it may have come since."""
@@ -126,8 +150,8 @@ class Looking:
         if its is None:
             return [self._unknown(listed, hint="it is in no task's folder")]
         task = self.objects.known(its)
-        if task is None:
-            return self._by_manifest(listed, its)
+        if task is None or task.trimmed is not None:
+            return self._by_manifest(listed, its, ledgered=task is not None)
         known = {each.key: each for each in expected_of(task, self.prefix)}
         if listed.key in known:
             return [self._now_known(known[listed.key], listed)]
@@ -140,12 +164,12 @@ class Looking:
             return Proving.judged(expected, Fixity.OK)
         return self._there(expected)
 
-    def _by_manifest(self, listed: ListedKey, its: TaskId) -> Sequence[Judged]:
-        """Judge an object of a task that the bucket alone knows."""
+    def _by_manifest(self, listed: ListedKey, its: TaskId, *, ledgered: bool) -> Sequence[Judged]:
+        """Judge an object of a task whose objects the bucket alone knows, or that and all else of it."""
         folder = self._folder(its)
         if listed.key == manifest_key(self.prefix, its):
             with self._lock:
-                self.unledgered += 1
+                self.unledgered += not ledgered
             if folder.fault:
                 return [Judged(listed.key, Fixity.MANIFEST_BROKEN, its, "a manifest", folder.fault)]
             return [Judged(listed.key, Fixity.OK, its), *self._lacking(folder)]

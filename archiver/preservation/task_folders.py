@@ -13,6 +13,7 @@ from archiver.core.model import TaskId
 from archiver.core.rebuilt import needs_record, rebuilt
 from archiver.core.whole_task import WholeTask
 from archiver.ports.adoption import Alive
+from archiver.ports.archive import FoundDocument
 from archiver.preservation.adoption import Adoption
 
 _LARGE: Final = 1024 * 1024
@@ -37,9 +38,15 @@ class TaskFolders:
 
     def manifest(self, task: TaskId) -> Manifest | None:
         """Read the manifest; None where there is none. Raises ManifestBroken, ObjectUnread, StoreBusy, StorePaused."""
-        found = self.adoption.archive.document(manifest_key(self.adoption.prefix, task), limit=LARGEST)
-        if found is None:
-            return None
+        found = self.document(task)
+        return None if found is None else self.read(found, task)
+
+    def document(self, task: TaskId) -> FoundDocument | None:
+        """Return the manifest as it stands there; raise ObjectUnread, StoreBusy, StorePaused."""
+        return self.adoption.archive.document(manifest_key(self.adoption.prefix, task), limit=LARGEST)
+
+    def read(self, found: FoundDocument, task: TaskId) -> Manifest:
+        """Read a manifest that was found; raise ManifestBroken."""
         if len(found.data) < _LARGE:
             return read_manifest(found.data, task)
         with self._large:

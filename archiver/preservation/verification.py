@@ -15,10 +15,11 @@ from archiver.core.fixity import (
     KnownTask,
     Pair,
     Part,
+    TrimmedFolder,
     looks_alike,
     pairs_of,
 )
-from archiver.core.keys import multipart_probe_key, probe_key
+from archiver.core.keys import manifest_key, multipart_probe_key, probe_key
 from archiver.core.levels import Level
 from archiver.core.model import ARCHIVE_FOLDER, TaskId
 from archiver.core.reading import ObjectCold, ObjectUnread
@@ -106,7 +107,7 @@ class Verification:
             self.totals.tasks += 1
             yield task
 
-    def _one(self, task_id: TaskId) -> Iterator[Pair]:
+    def _one(self, task_id: TaskId) -> Iterator[Pair | TrimmedFolder]:
         """Yield the keys of one task; none where nobody knows it."""
         task = self.objects.known(task_id)
         listed = list(self._listed(self.archive.objects(f"{self.prefix}{task_id}/")))
@@ -126,19 +127,44 @@ class Verification:
             self.totals.bytes += each.size
             yield each
 
-    def _is_plain(self, pair: Pair) -> bool:
+    def _is_plain(self, pair: Pair | TrimmedFolder) -> bool:
         """Return whether a pair needs no look at all, and count it."""
+        if isinstance(pair, TrimmedFolder):
+            plain = len(pair.listed) if self.level is Level.LIST and pair.fits(self.prefix) else None
+        else:
+            plain = self._plain(pair)
+        self.totals.verdicts[Fixity.OK] += plain or 0
+        return plain is not None
+
+    def _plain(self, pair: Pair) -> int | None:
+        """Return how many objects of a pair are simply ok, which may be none; None where it needs a look."""
         expected, listed = pair.expected, pair.listed
         if listed is None:
-            return expected is not None and not expected.required
+            return 0 if expected is not None and not expected.required else None
         if expected is None or not looks_alike(expected, listed):
-            return False
-        if self.level is not Level.LIST and expected.part is not Part.RECORD:
-            return False
-        self.totals.verdicts[Fixity.OK] += 1
-        return True
+            return None
+        return 1 if self.level is Level.LIST or expected.part is Part.RECORD else None
 
-    def _judge(self, pair: Pair) -> Sequence[Judged]:
+    def _judge_folder(self, folder: TrimmedFolder) -> Sequence[Judged]:
+        """Judge what the manifest tells of a task that was trimmed."""
+        self.look()
+        task = folder.task.task_id
+        try:
+            judged, pairs = self.looking.opened(folder)
+        except ArchiverError as fault:
+            return [self._unreadable(Pair(None, None), manifest_key(self.prefix, task), fault)]
+        return [judged, *(each for pair in pairs for each in self._judge_known(pair, task))]
+
+    def _judge_known(self, pair: Pair, task: TaskId) -> Sequence[Judged]:
+        plain = self._plain(pair)
+        if plain is None:
+            return self._judge(pair)
+        key = (pair.expected or pair.listed or _NOTHING).key
+        return [Judged(key, Fixity.OK, task)] * plain
+
+    def _judge(self, pair: Pair | TrimmedFolder) -> Sequence[Judged]:
+        if isinstance(pair, TrimmedFolder):
+            return self._judge_folder(pair)
         self.look()
         key = (pair.expected or pair.listed or _NOTHING).key
         try:

@@ -14,7 +14,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, and_, bindparam, exists, func, or_
 
-from archiver.adapters.ledger.schema.tables import QUARANTINED, UtcTime, enlisted, tasks
+from archiver.adapters.ledger.schema.tables import QUARANTINED, enlisted, tasks
+from archiver.adapters.ledger.schema.types import UtcTime
 from archiver.core import plan
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Stage
 from archiver.core.plan import DEATHS_TO_QUARANTINE

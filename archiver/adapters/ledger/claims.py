@@ -15,7 +15,8 @@ from archiver.adapters.ledger import leases, owners
 from archiver.adapters.ledger.claimable import ENLISTED, NOW, Part, Quarantine, Wanted, asked, claimable
 from archiver.adapters.ledger.database.transactions import LedgerPart, Transactions, outage_retry
 from archiver.adapters.ledger.rows import AnyRow
-from archiver.adapters.ledger.schema.tables import UtcTime, tasks
+from archiver.adapters.ledger.schema.tables import tasks
+from archiver.adapters.ledger.schema.types import UtcTime
 from archiver.core import plan
 from archiver.core.model import AccountName, Claim, Due, Stage, TaskId
 from archiver.ports.ledger import IsAlive

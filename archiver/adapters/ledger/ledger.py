@@ -21,6 +21,7 @@ from archiver.adapters.ledger.progress import SqlProgress
 from archiver.adapters.ledger.proofs import SqlProofs
 from archiver.adapters.ledger.rebuilds import SqlRebuilds
 from archiver.adapters.ledger.reports import SqlReports
+from archiver.adapters.ledger.trimming import SqlTrimming
 from archiver.adapters.ledger.uploads import SqlUploads
 from archiver.core.errors import LedgerAbsent
 from archiver.ports.runtime import Checkpoint, unobserved
@@ -28,7 +29,7 @@ from archiver.ports.runtime import Checkpoint, unobserved
 
 @dataclass(frozen=True, slots=True)
 class SqlLedger:
-    """The ports of `ports.ledger`, `backups`, `rebuilding` and `fixity` in one SQL database.
+    """The ports of `ports.ledger`, `backups`, `rebuilding`, `fixity` and `trimming` in one SQL database.
 
     Safe for many threads and processes.
 
@@ -50,6 +51,7 @@ class SqlLedger:
     rebuilds: SqlRebuilds
     objects: SqlObjects
     adoptions: SqlAdoptions
+    trimming: SqlTrimming
 
     @classmethod
     def open(
@@ -82,7 +84,7 @@ class SqlLedger:
             raise
         db = Transactions(database, Outage(outage, notify), checkpoint, longest_wait)
         parts = (SqlIntakes(db), SqlClaims(db), SqlProgress(db), SqlPauses(db), SqlUploads(db), SqlReports(db))
-        rest = SqlBackups(db), SqlRebuilds(db), SqlObjects(db), SqlAdoptions(db)
+        rest = SqlBackups(db), SqlRebuilds(db), SqlObjects(db), SqlAdoptions(db), SqlTrimming(db)
         return cls(db, *parts, SqlProcesses(db), SqlProofs(db), *rest)
 
     def close(self) -> None:

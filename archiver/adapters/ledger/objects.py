@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, String, and_, bindparam, collate, func, select, type_coerce
 
 from archiver.adapters.ledger.database.transactions import LedgerPart, outage_retry
-from archiver.adapters.ledger.rows import CHUNK, AnyRow, chunks
-from archiver.adapters.ledger.schema.tables import stems, tasks
+from archiver.adapters.ledger.rows import CHUNK, AnyRow, chunks, count_tasks, trimmed_in
+from archiver.adapters.ledger.schema.tables import stems, tasks, trims
 from archiver.core.fixity import KnownStem, KnownTask
 from archiver.core.fixity_cost import Holdings
 from archiver.core.model import TaskId
@@ -26,8 +26,9 @@ _STEMS = select(
     func.coalesce(stems.c.etag, ""),
 ).where(stems.c.task_id.in_(bindparam("ids", expanding=True)))
 """A KnownStem each, behind its task's id."""
+_TASKS = select(tasks.c.task_id, tasks.c.state, tasks.c.trimmed_stems, tasks.c.trimmed_bytes, tasks.c.folder_digest)
 _STORED = and_(stems.c.state == StemState.STORED, stems.c.alias_of.is_(None))
-_WHOLE = tasks.c.state.in_([TaskState.ARCHIVED, TaskState.LOST])
+_WHOLE = (TaskState.ARCHIVED, TaskState.LOST)
 
 
 class SqlObjects(LedgerPart):
@@ -48,7 +49,7 @@ class SqlObjects(LedgerPart):
     def known(self, task_id: TaskId) -> KnownTask | None:
         """See KnownObjects."""
         with self._db.read() as db:
-            found = db.execute(select(tasks.c.task_id, tasks.c.state).where(tasks.c.task_id == task_id)).all()
+            found = db.execute(_TASKS.where(tasks.c.task_id == task_id)).all()
             return next(iter(_with_stems(db, found)), None)
 
     def all_known(self) -> Iterator[KnownTask]:
@@ -62,7 +63,7 @@ class SqlObjects(LedgerPart):
     def _page(self, after: str) -> Sequence[KnownTask]:
         with self._db.read() as db:
             key = _bytewise(db)
-            wanted = select(tasks.c.task_id, tasks.c.state).where(key > after).order_by(key).limit(CHUNK)
+            wanted = _TASKS.where(key > after).order_by(key).limit(CHUNK)
             return _with_stems(db, db.execute(wanted).all())
 
 
@@ -72,13 +73,20 @@ def _bytewise(db: Connection) -> ColumnElement[Any]:
 
 
 def _holdings(db: Connection, ids: Sequence[TaskId] | None = None) -> Holdings:
-    of_tasks = select(func.count(), func.count().filter(_WHOLE)).select_from(tasks)
+    """Count them; an alias of a task that was trimmed counts as an object where that is asked about by its id."""
     of_stems = select(func.count(), func.coalesce(func.sum(stems.c.size), 0)).where(_STORED)
-    if ids is not None:
-        of_tasks, of_stems = of_tasks.where(tasks.c.task_id.in_(ids)), of_stems.where(stems.c.task_id.in_(ids))
-    counted, whole = db.execute(of_tasks).one()
-    objects, size = db.execute(of_stems).one()
-    return Holdings(counted, whole, objects, int(size))
+    if ids is None:
+        states = count_tasks(db)
+        counted, whole = sum(states.values()), sum(states.get(each, 0) for each in _WHOLE)
+        of_trimmed = select(trims.c.objects, trims.c.bytes)
+    else:
+        of_stems, mine = of_stems.where(stems.c.task_id.in_(ids)), tasks.c.task_id.in_(ids)
+        of_tasks = select(func.count(), func.count().filter(tasks.c.state.in_(_WHOLE))).where(mine)
+        counted, whole = db.execute(of_tasks).one()
+        of_trimmed = select(func.sum(tasks.c.trimmed_stems), func.sum(tasks.c.trimmed_bytes)).where(mine)
+    trimmed = db.execute(of_trimmed).first() or (0, 0)
+    objects, size = (int(mine) + int(its or 0) for mine, its in zip(db.execute(of_stems).one(), trimmed, strict=True))
+    return Holdings(counted, whole, objects, size)
 
 
 def _with_stems(db: Connection, found: Sequence[AnyRow]) -> Sequence[KnownTask]:
@@ -86,4 +94,4 @@ def _with_stems(db: Connection, found: Sequence[AnyRow]) -> Sequence[KnownTask]:
     if found:
         for task_id, *columns in db.execute(_STEMS, {"ids": [each.task_id for each in found]}):
             its[task_id].append(KnownStem(*columns))
-    return [KnownTask(TaskId(row.task_id), row.state, tuple(its[row.task_id])) for row in found]
+    return [KnownTask(TaskId(row.task_id), row.state, tuple(its[row.task_id]), trimmed_in(row)) for row in found]

@@ -29,7 +29,8 @@ from archiver.adapters.ledger.moves import (
     tally,
 )
 from archiver.adapters.ledger.rows import AnyRow, claim_of, history_of, stem_row
-from archiver.adapters.ledger.schema.tables import UtcTime, history, stems, tasks
+from archiver.adapters.ledger.schema.tables import history, stems, tasks
+from archiver.adapters.ledger.schema.types import UtcTime
 from archiver.core import plan
 from archiver.core.answered import first_asked
 from archiver.core.chronicle import Chronicle

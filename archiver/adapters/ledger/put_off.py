@@ -10,7 +10,8 @@ from sqlalchemy import ColumnElement, Connection, and_, func, not_, or_, select,
 from archiver.adapters.ledger.attention import WITH_REFUSED
 from archiver.adapters.ledger.backed_off import FAILED_AT
 from archiver.adapters.ledger.claimable import CLEAR, OPEN
-from archiver.adapters.ledger.schema.tables import UtcTime, tasks
+from archiver.adapters.ledger.schema.tables import tasks
+from archiver.adapters.ledger.schema.types import UtcTime
 from archiver.core.model import TaskId
 from archiver.core.put_off import UNKNOWN_YET, PutOff, Why
 

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Select, delete, exists, func, 
 from archiver.adapters.ledger.backups import fill_open
 from archiver.adapters.ledger.database.transactions import LedgerPart, outage_retry
 from archiver.adapters.ledger.moves import tally
-from archiver.adapters.ledger.rows import AnyRow, chunks, stems_of
+from archiver.adapters.ledger.rows import AnyRow, chunks, count_tasks, stems_of, trimmed_in
 from archiver.adapters.ledger.schema.tables import history, rebuilds, stems, tallies, tasks, tracks
 from archiver.core import plan
 from archiver.core.backup import Head
@@ -87,13 +87,13 @@ class SqlRebuilds(LedgerPart):
     def whole(self, ids: Collection[TaskId]) -> Sequence[WholeTask]:
         """See Rebuilds."""
         with self._db.read() as db:
-            return [whole for chunk in chunks(ids) for whole in _whole(db, select(tasks).where(_among(chunk)))]
+            return [whole for chunk in chunks(ids) for whole in whole_tasks(db, select(tasks).where(_among(chunk)))]
 
     @outage_retry
     def page(self, after: str, size: int) -> Sequence[WholeTask]:
         """See Rebuilds."""
         with self._db.read() as db:
-            return _whole(db, select(tasks).where(tasks.c.task_id > after).limit(size))
+            return whole_tasks(db, select(tasks).where(tasks.c.task_id > after).limit(size))
 
 
 def mark_of(db: Connection) -> RebuildMark | None:
@@ -217,16 +217,15 @@ def _count_anew(db: Connection) -> None:
 
 
 def _totals(db: Connection) -> Totals:
-    by_state = db.execute(select(tasks.c.state, func.count()).group_by(tasks.c.state))
     of_stems = db.execute(select(tallies.c.state, tallies.c.stems, tallies.c.bytes)).all()
     return Totals(
-        {state.value: count for state, count in by_state},
+        {state.value: count for state, count in count_tasks(db).items()},
         {row.state.value: row.stems for row in of_stems},
         sum(row.bytes for row in of_stems if row.state is StemState.STORED),
     )
 
 
-def _whole(db: Connection, wanted: Select[Any]) -> Sequence[WholeTask]:
+def whole_tasks(db: Connection, wanted: Select[Any]) -> Sequence[WholeTask]:
     """Return tasks by id, with all that is theirs."""
     rows = db.execute(wanted.order_by(tasks.c.task_id)).all()
     ids = [TaskId(row.task_id) for row in rows]
@@ -256,4 +255,5 @@ def _whole_task(
         stems=tuple(sorted(its_stems, key=lambda each: each.name)),
         history=tuple(lines),
         tracks=titles,
+        trimmed=trimmed_in(row),
     )

@@ -17,8 +17,18 @@ from archiver.adapters.ledger.pauses import all_pauses
 from archiver.adapters.ledger.processes import all_processes
 from archiver.adapters.ledger.put_off import put_off
 from archiver.adapters.ledger.rejects import count_unseen
-from archiver.adapters.ledger.rows import AnyRow, history_of, stems_of, task_row
-from archiver.adapters.ledger.schema.tables import QUARANTINED, cursors, enlisted, rejects, stems, tallies, tasks
+from archiver.adapters.ledger.rows import AnyRow, count_tasks, history_of, stems_of, task_row
+from archiver.adapters.ledger.schema.tables import (
+    QUARANTINED,
+    UNTRIMMED,
+    cursors,
+    enlisted,
+    rejects,
+    stems,
+    tallies,
+    tasks,
+    trims,
+)
 from archiver.adapters.ledger.unlisted import BEGUN, Unlisted, first_unlisted, unlisted_by_minute
 from archiver.core import plan
 from archiver.core.attention import Need, NeedyTask
@@ -154,10 +164,9 @@ def _overview(
     unlisted = unlisted_by_minute(db, near.begun_before)
     needs, endangered = attention.count(db, near, unlisted)
     rejected, dropped = count_unseen(db)
-    its_tasks = dict.fromkeys(TaskState, 0) | _count_tasks(db)
+    its_tasks = dict.fromkeys(TaskState, 0) | count_tasks(db)
     totals = db.execute(select(tallies)).all()
     working, ready, next_due = db.execute(_STANDING, values).one()
-    archived = tasks.c.state == TaskState.ARCHIVED
     quarantined = db.scalar(select(func.count()).select_from(tasks).where(QUARANTINED)) or 0
     rate = _stems_an_hour(db, values, stems_stored=_stored(totals), archived=its_tasks[TaskState.ARCHIVED])
     return Overview(
@@ -174,7 +183,7 @@ def _overview(
         rejected_lines=rejected,
         dropped_rejects=dropped,
         rejects=_last_rejects(db) if rejected else (),
-        last_archived_at=db.scalar(select(func.max(tasks.c.ended_at)).where(archived)),
+        last_archived_at=_last_archived_at(db),
         stems_an_hour=rate,
         quarantined_count=quarantined,
         quarantined=_quarantined(db) if quarantined else (),
@@ -211,7 +220,7 @@ def _stems_an_hour(db: Connection, values: Mapping[str, Any], *, stems_stored: i
     None without any, unless work has been waiting for all that time: then the rate is really nought.
     """
     now = values["now"]
-    recent = and_(tasks.c.state == TaskState.ARCHIVED, tasks.c.ended_at > now - RATE_WINDOW)
+    recent = and_(UNTRIMMED, tasks.c.ended_at > now - RATE_WINDOW)
     ended = db.scalar(select(func.count()).select_from(tasks).where(recent)) or 0
     if ended:
         return ended * stems_stored / archived
@@ -231,9 +240,10 @@ def _backlog(db: Connection, unlisted: Sequence[Unlisted], retention: timedelta)
     return backlog + [(each.begun + retention, each.count) for each in unlisted]
 
 
-def _count_tasks(db: Connection) -> dict[TaskState, int]:
-    rows = db.execute(select(tasks.c.state, func.count()).group_by(tasks.c.state))
-    return {state: count for state, count in rows}  # noqa: C416 - dict(rows) does not type-check
+def _last_archived_at(db: Connection) -> datetime | None:
+    """Return when the last task ended archived: a trimmed one only where all are."""
+    latest = db.scalar(select(func.max(tasks.c.ended_at)).where(UNTRIMMED))
+    return db.scalar(select(trims.c.ended_at)) if latest is None else latest
 
 
 def _at_risk(db: Connection, near: attention.Near, unlisted: Sequence[Unlisted]) -> tuple[AtRisk, ...]:

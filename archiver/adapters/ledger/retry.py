@@ -11,7 +11,7 @@ from archiver.adapters.ledger.claimable import OPEN
 from archiver.adapters.ledger.leases import LEASE_ENDS
 from archiver.adapters.ledger.moves import move_stem, move_task, stage_of
 from archiver.adapters.ledger.rows import AnyRow, chunks
-from archiver.adapters.ledger.schema.tables import QUARANTINED, stems, tasks
+from archiver.adapters.ledger.schema.tables import NOT_ARCHIVED, QUARANTINED, stems, tasks
 from archiver.core import plan
 from archiver.core.model import TaskId
 from archiver.core.states import OPEN_TASK_STATES, StemEvent, StemState, TaskEvent, TaskState
@@ -30,7 +30,7 @@ def retry(db: Connection, ids: Sequence[TaskId] | None, *, now: datetime) -> Seq
 def _stuck(db: Connection, ids: Sequence[TaskId] | None) -> Iterable[AnyRow]:
     stuck_stem = exists().where(stems.c.task_id == tasks.c.task_id, stems.c.state.in_(_STUCK))
     # Three queries, each with its index, where one with OR would read every archived task.
-    ended = tasks.c.state.in_(set(TaskState) - OPEN_TASK_STATES - {TaskState.ARCHIVED})
+    ended = and_(NOT_ARCHIVED, tasks.c.state.in_(set(TaskState) - OPEN_TASK_STATES - {TaskState.ARCHIVED}))
     held_up = and_(OPEN, tasks.c.state == TaskState.LISTED, stuck_stem)
     for group in (ended, held_up, QUARANTINED):
         query = select(tasks).where(group).order_by(tasks.c.task_id)

@@ -8,14 +8,15 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, TypeAlias, TypeVar
 
-from sqlalchemy import Connection, Row, bindparam, select
+from sqlalchemy import Connection, Row, bindparam, func, select
 
-from archiver.adapters.ledger.schema.tables import history, stems
+from archiver.adapters.ledger.schema.tables import NOT_ARCHIVED, UNTRIMMED, history, stems, tasks, trims
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Claim, Receipt, StemName, StemRow, TaskId
 from archiver.core.records.kinds.names import KindName
 from archiver.core.reports import Moved, TaskRow
-from archiver.core.states import StemState
+from archiver.core.states import StemState, TaskState
 from archiver.core.text import is_address
+from archiver.core.trimming import Trimmed
 
 CHUNK = 500
 """Rows a statement: well under any database's limit of bound values."""
@@ -80,6 +81,11 @@ def _receipt(row: AnyRow) -> Receipt:
     )
 
 
+def trimmed_in(row: AnyRow) -> Trimmed | None:
+    """Read what is kept of a task that was trimmed; None of any other."""
+    return None if row.folder_digest is None else Trimmed(row.trimmed_stems, row.trimmed_bytes, row.folder_digest)
+
+
 def _account(row: AnyRow) -> AccountName:
     return AccountName(row.account or DEFAULT_ACCOUNT)
 
@@ -119,6 +125,15 @@ def claim_of(db: Connection, row: AnyRow) -> Claim:
     )
 
 
+def count_tasks(db: Connection) -> dict[TaskState, int]:
+    """Return how many tasks are in each state that one is in; those that were trimmed are not counted one by one."""
+    others = db.execute(select(tasks.c.state, func.count()).where(NOT_ARCHIVED).group_by(tasks.c.state))
+    found: dict[TaskState, int] = {state: count for state, count in others}  # noqa: C416 - dict(rows) does not type-check
+    archived = db.scalar(select(func.count()).select_from(tasks).where(UNTRIMMED)) or 0
+    archived += db.scalar(select(trims.c.tasks)) or 0
+    return found | ({TaskState.ARCHIVED: archived} if archived else {})
+
+
 def task_row(row: AnyRow, its_stems: tuple[StemRow, ...], its_history: tuple[Moved, ...] = ()) -> TaskRow:
     """Read one row of `tasks` for people to look at."""
     leased_until: datetime | None = row.leased_until
@@ -145,4 +160,5 @@ def task_row(row: AnyRow, its_stems: tuple[StemRow, ...], its_history: tuple[Mov
         acknowledged_at=row.acknowledged_at,
         kind=kind_of(row.kind),
         title=row.title or "",
+        trimmed=trimmed_in(row),
     )

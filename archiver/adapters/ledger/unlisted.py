@@ -11,7 +11,8 @@ from sqlalchemy import BigInteger, Connection, Select, and_, bindparam, case, fu
 
 from archiver.adapters.ledger.claimable import CLEAR, OPEN
 from archiver.adapters.ledger.rows import AnyRow
-from archiver.adapters.ledger.schema.tables import UtcTime, tasks
+from archiver.adapters.ledger.schema.tables import tasks
+from archiver.adapters.ledger.schema.types import UtcTime
 
 NO_DEADLINE = tasks.c.deadline.is_(None)
 BEGUN = type_coerce(

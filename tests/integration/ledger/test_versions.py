@@ -31,6 +31,7 @@ FROZEN = {
     "0008": "ea67c867819443bc",
     "0009": "bc878312e5b266c6",
     "0010": "f11773f655be5dab",
+    "0011": "3b357fd95792ccc7",
 }
 """The first digits of each file's SHA-256."""
 

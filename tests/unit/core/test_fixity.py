@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +19,7 @@ from archiver.core.fixity import (
     Fixity,
     KnownStem,
     KnownTask,
+    Pair,
     Part,
     expected_of,
     known_by,
@@ -49,6 +51,11 @@ def stem(name: str = "vocal", **changes: Any) -> KnownStem:  # noqa: ANN401 - of
     return replace(KnownStem(StemName(name), "stored", f"p/{TASK}/{name}.mp3", 5, SHA, "e"), **changes)
 
 
+def paired(tasks: Iterable[KnownTask], keys: Iterable[str]) -> list[Pair]:
+    found = list(pairs_of(tasks, (ListedObject(key, 1, "") for key in keys), "p/"))
+    return [pair for pair in found if isinstance(pair, Pair)]
+
+
 @pytest.mark.parametrize("order", ["of keys", "of names", "at random"])
 @given(mine=IDS, theirs=IDS, data=st.data())
 def test_each_key_comes_with_what_both_sides_know_in_either_order_of_folders(
@@ -58,7 +65,7 @@ def test_each_key_comes_with_what_both_sides_know_in_either_order_of_folders(
     if order == "at random":
         folders = data.draw(st.permutations(folders))
     listed = [f"p/{name}/{each}" for name in folders for each in ("manifest.json", "x.mp3")]
-    pairs = list(pairs_of((known(name) for name in sorted(mine)), (ListedObject(key, 1, "") for key in listed), "p/"))
+    pairs = paired((known(name) for name in sorted(mine)), listed)
     expected = [f"p/{name}/{each}" for name in mine for each in ("manifest.json", "record-info.json")]
     assert sorted(pair.expected.key for pair in pairs if pair.expected) == sorted(expected)
     assert [pair.listed.key for pair in pairs if pair.listed] == listed
@@ -80,7 +87,7 @@ def test_two_sides_merge_into_each_key_once_with_what_both_know(mine: list[str],
 
 def test_keys_in_no_folder_and_of_no_task_come_alone() -> None:
     keys = ["p/", "p/x", "p/~/y", "p/é/z/1"]
-    pairs = list(pairs_of([known("task-0001")], (ListedObject(key, 1, "") for key in keys), "p/"))
+    pairs = paired([known("task-0001")], keys)
     assert [pair.listed.key for pair in pairs if pair.listed] == keys
     assert sum(pair.expected is not None for pair in pairs) == 2
 

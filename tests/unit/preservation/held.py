@@ -24,7 +24,7 @@ from tests.fakes.archive import FakeArchive, MemoryObject, etag_of
 from tests.fakes.object_store import FakeStore
 from tests.fixtures.archived import manifest, noise, stem_of
 from tests.fixtures.ledgers import NOW, tid
-from tests.house import BufferBudget, Ledger
+from tests.house import BufferBudget, Ledger, trim_on
 from tests.unit.preservation.rig import Unlimited
 
 PREFIX = "p/"
@@ -80,6 +80,11 @@ class Held:
         for first in range(0, tasks, 500):
             self.ledger.rebuilds.take(wholes[first : first + 500], mark, mark)
         self.ledger.rebuilds.end(mark)
+        return self
+
+    def trim(self) -> Held:
+        """Trim all that was archived."""
+        assert trim_on(self.ledger, self.store, lambda: NOW, PREFIX).run(NOW).left == 0
         return self
 
     @contextmanager

@@ -50,6 +50,49 @@ def test_faults_of_twelve_kinds_are_found_each_of_its_kind_and_no_others(held: H
     assert held.verdicts(Level.HEAD) == by_head
 
 
+def test_faults_of_tasks_that_were_trimmed_are_found_by_their_manifests(held: Held) -> None:
+    held.archive(24).trim()
+    for level in Level:
+        with held.verification(level) as work:
+            assert list(work.run()) == []
+        assert work.totals.verdicts == Counter({Fixity.OK: 24 * 14})
+    by_read, by_list = plant(held, 1)
+    gone = {key.partition("/")[0] for key in by_read} - {key.split("/")[1] for key in held.objects}
+    named = {key: verdict for key, verdict in by_read.items() if key.partition("/")[0] not in gone}
+    # Which stems there were nobody knows any more: the ledger tells how many.
+    named |= {f"{task}/manifest.json": Fixity.MANIFEST_MISSING for task in gone}
+    assert held.verdicts(Level.READ) == named
+    seen = {key: verdict for key, verdict in named.items() if key in by_list or "manifest" in verdict}
+    assert held.verdicts(Level.LIST) == held.verdicts(Level.HEAD) == seen
+    [folder] = [each for each in held.verify(Level.LIST) if each.task_id in gone]
+    assert folder.found == "nothing stands there; 12 stems of 480 bytes stood beside it"
+
+
+def test_listing_of_trimmed_tasks_asks_for_no_manifest_while_their_folders_fit(held: Held) -> None:
+    held.archive(3).trim()
+    held.store.fail("document", StoreBusy("503"), times=1000)
+    assert held.verdicts(Level.LIST) == {}
+    held.objects[f"{PREFIX}{tid(1)}/notes.txt"] = b"mine"
+    assert held.verdicts(Level.LIST) == {f"{tid(1)}/manifest.json": Fixity.UNREAD}
+
+
+def test_trimmed_folder_that_somebody_filled_is_judged_object_by_object(held: Held) -> None:
+    held.archive(2, stems=2).trim()
+    mine = {f"{tid(1)}/{number:03}.txt": Fixity.UNKNOWN for number in range(200)}
+    held.objects.update({f"{PREFIX}{key}": b"mine" for key in mine})
+    with held.verification(Level.LIST) as work:
+        assert {judged.key.removeprefix(PREFIX): judged.verdict for judged in work.run()} == mine
+    assert (work.looking.unledgered, work.totals.tasks) == (0, 2)
+
+
+def test_manifest_that_was_put_again_under_another_etag_is_the_same(held: Held) -> None:
+    held.archive(2).trim()
+    held.etags[MANIFEST] = "random-1"
+    held.etags[STEM] = "random-2"
+    for level in Level:
+        assert held.verdicts(level) == {}
+
+
 def test_every_object_of_a_whole_archive_is_judged_once(held: Held) -> None:
     held.archive(20)
     for level in Level:

@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from sqlalchemy import Index, literal_column
 
-from archiver.adapters.ledger.schema.tables import QUARANTINED, UNARCHIVED, metadata, rejects, stems, tasks
+from archiver.adapters.ledger.schema.tables import (
+    NOT_ARCHIVED,
+    QUARANTINED,
+    UNARCHIVED,
+    UNTRIMMED,
+    metadata,
+    rejects,
+    stems,
+    tasks,
+)
 
 __all__ = ["metadata"]
 
@@ -45,7 +54,8 @@ Index(
     sqlite_where=QUARANTINED,
     postgresql_where=QUARANTINED,
 )
-Index("tasks_by_state", tasks.c.state, tasks.c.ended_at)
+Index("tasks_by_state", tasks.c.state, tasks.c.ended_at, sqlite_where=NOT_ARCHIVED, postgresql_where=NOT_ARCHIVED)
+Index("tasks_untrimmed", tasks.c.ended_at, sqlite_where=UNTRIMMED, postgresql_where=UNTRIMMED)
 Index("tasks_newest", tasks.c.state, tasks.c.accepted_at, tasks.c.task_id)
 Index(
     "tasks_unarchived",

@@ -6,7 +6,6 @@ stored stem without its receipt or a queued task that nobody will take up again.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from sqlalchemy import (
@@ -15,7 +14,6 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
-    Dialect,
     Enum,
     Float,
     ForeignKey,
@@ -25,50 +23,17 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    TypeDecorator,
     UniqueConstraint,
     and_,
     literal_column,
     text,
 )
 
+from archiver.adapters.ledger.schema.types import Unsigned, UtcTime
 from archiver.core.model import Dependency, Stage
 from archiver.core.plan import DEATHS_TO_QUARANTINE
 from archiver.core.records.kinds.names import Media
 from archiver.core.states import StemState, TaskState
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-
-
-class UtcTime(TypeDecorator[datetime]):
-    """An aware datetime, kept as whole microseconds since 1970 UTC."""
-
-    impl = BigInteger
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:  # noqa: ARG002 - SQLAlchemy's signature
-        """Python to column."""
-        return None if value is None else (value - _EPOCH) // _MICROSECOND
-
-    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - SQLAlchemy's signature
-        """Column to Python."""
-        return None if value is None else _EPOCH + value * _MICROSECOND
-
-
-class Unsigned(TypeDecorator[int]):
-    """An integer of any size, kept as text: inode numbers may not fit a signed 64-bit column."""
-
-    impl = String
-    cache_ok = True
-
-    def process_bind_param(self, value: int | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's signature
-        """Python to column."""
-        return None if value is None else str(value)
-
-    def process_result_value(self, value: str | None, dialect: Dialect) -> int | None:  # noqa: ARG002 - SQLAlchemy's signature
-        """Column to Python."""
-        return None if value is None else int(value)
 
 
 def _words(kind: type[StrEnum], *, checked: bool = True) -> Enum:
@@ -150,6 +115,18 @@ tasks = Table(
             name="said_is_short",
         ),
     ),
+    # What is left of its stems once it was trimmed, see core.trimming; NULL before.
+    Column("trimmed_stems", Integer),
+    Column("trimmed_bytes", BigInteger),
+    Column(
+        "folder_digest",
+        String(43),
+        CheckConstraint(
+            "(folder_digest IS NULL) = (trimmed_stems IS NULL) AND (folder_digest IS NULL) = (trimmed_bytes IS NULL)"
+            " AND (folder_digest IS NULL OR state = 'archived')",
+            name="archived_is_trimmed",
+        ),
+    ),
     CheckConstraint("(state IN ('queued', 'listed')) = (ended_at IS NULL)", name="ended_states_say_when"),
     CheckConstraint("state <> 'listed' OR deadline IS NOT NULL", name="listed_has_deadline"),
     CheckConstraint("state <> 'queued' OR not_before IS NOT NULL", name="queued_is_taken_up_again"),
@@ -169,6 +146,10 @@ UNARCHIVED = and_(
     tasks.c.acknowledged_at.is_(None),
 )
 """Tasks that ended without their audio, and that nobody acknowledged. Worded as their partial index is."""
+
+NOT_ARCHIVED = tasks.c.state != literal_column("'archived'")
+UNTRIMMED = and_(tasks.c.state == literal_column("'archived'"), tasks.c.folder_digest.is_(None))
+"""Archived tasks whose stems stand here. Both are worded as their partial indexes are."""
 
 stems = Table(
     "stems",
@@ -242,6 +223,21 @@ history = Table(
     Column("after", String(16), nullable=False),
     Column("detail", JSON, nullable=False),
     Index("history_of_task", "task_id", "id"),
+)
+
+# The sum of the tasks that were trimmed, moved with them: there may be millions, and nobody counts those.
+trims = Table(
+    "trims",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("tasks", BigInteger, nullable=False),
+    # Those of their stems; an alias has none.
+    Column("objects", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    # When the last of them ended.
+    Column("ended_at", UtcTime, nullable=False),
+    CheckConstraint("number = 1", name="only_one"),
+    CheckConstraint("tasks >= 0 AND objects >= 0 AND bytes >= 0", name="counters_count"),
 )
 
 cursors = Table(

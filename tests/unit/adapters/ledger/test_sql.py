@@ -8,7 +8,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from archiver.adapters.ledger.claimable import ENLISTED, Wanted, claimable
 from archiver.adapters.ledger.rows import chunks
-from archiver.adapters.ledger.schema.tables import Unsigned, UtcTime, tasks
+from archiver.adapters.ledger.schema.tables import tasks
+from archiver.adapters.ledger.schema.types import Unsigned, UtcTime
 
 DIALECT = sqlite.dialect()
 NOW = datetime(2026, 8, 6, 12, 0, 0, 1, tzinfo=UTC)

@@ -1,0 +1,81 @@
+"""The trimming of the ledger, composed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+
+from archiver import __version__
+from archiver.adapters.ledger import SqlLedger
+from archiver.app.adapters import open_store
+from archiver.app.assembly import store_proof
+from archiver.app.machine import THIS_MACHINE, Machine
+from archiver.app.schemas import read_schemas
+from archiver.core.keys import manifest_key
+from archiver.core.manifest_fields import ManifestBroken
+from archiver.core.manifest_read import LARGEST, read_manifest
+from archiver.core.rebuilt import rebuilt
+from archiver.core.reports import TaskRow
+from archiver.core.trimming import Trims, shortest_span
+from archiver.pipeline.schemas import Schemas
+from archiver.ports.archive import Archive
+from archiver.ports.runtime import EventLog
+from archiver.ports.store import ObjectStore
+from archiver.preservation.trimming import Renewing, Trim
+from archiver.settings import Settings
+
+
+def shortest(settings: Settings) -> timedelta:
+    """Return the least span after its end at which a task may be trimmed."""
+    return shortest_span(settings.provider.retention, settings.schedule.grace_after_deadline)
+
+
+@contextmanager
+def trimming(
+    settings: Settings,
+    ledger: SqlLedger,
+    log: EventLog,
+    *,
+    wait: Callable[[float], None],
+    stopped: Callable[[], bool],
+    shown: Callable[[Trims], object],
+    machine: Machine = THIS_MACHINE,
+) -> Iterator[Trim]:
+    """Open the bucket beside a ledger that may be worked on."""
+    with closing(open_store(settings, log, replace(machine, sleep=wait))) as store:
+        ensure = store_proof(settings, store, ledger, machine, log).ensure
+        yield trim_on(settings, ledger, (store, store.archive), ensure, machine, stopped=stopped, shown=shown)
+
+
+def trim_on(
+    settings: Settings,
+    ledger: SqlLedger,
+    bucket: tuple[ObjectStore, Archive],
+    ensure: Callable[[], None],
+    machine: Machine,
+    *,
+    stopped: Callable[[], bool] = lambda: False,
+    shown: Callable[[Trims], object] = lambda _: None,
+) -> Trim:
+    """Return what trims the ledger by the manifests of that bucket, as it is written and read."""
+    store, archive = bucket
+    prefix, schemas = settings.store.prefix, Schemas(read_schemas)
+    renewing = Renewing(store, ensure, partial(schemas.put, store, prefix), prefix, __version__, machine.clock)
+    return Trim(ledger.trimming, archive, renewing, prefix, machine.monotonic, stopped, shown, machine.checkpoint)
+
+
+def by_manifest(settings: Settings, row: TaskRow, log: EventLog, machine: Machine = THIS_MACHINE) -> TaskRow:
+    """Return a task that was trimmed with the stems and the history that its manifest has.
+
+    Raises ManifestBroken, also where there is none, and what the store raises.
+    """
+    prefix = settings.store.prefix
+    with closing(open_store(settings, log, machine)) as store:
+        found = store.archive.document(manifest_key(prefix, row.task_id), limit=LARGEST)
+    if found is None:
+        raise ManifestBroken("there is none")
+    whole = rebuilt(read_manifest(found.data, row.task_id), f"{prefix}{row.task_id}/")
+    return replace(row, stems=whole.stems, history=whole.history)
