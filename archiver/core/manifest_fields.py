@@ -33,14 +33,17 @@ class Fields:
     def text_or_none(self, name: str) -> str | None:
         """Return a text that can be encoded."""
         value = self._document.get(name)
+        if isinstance(value, str):
+            return value if value.isascii() else _SURROGATE.sub("?", value)
         if value is None:
             return None
-        if not isinstance(value, str):
-            raise ManifestBroken(f"{name} is no text")
-        return _SURROGATE.sub("?", value)
+        raise ManifestBroken(f"{name} is no text")
 
     def text(self, name: str) -> str:
         """Return the same, empty for null."""
+        value = self._document.get(name)
+        if isinstance(value, str) and value.isascii():  # nearly all: a manifest has hundreds
+            return value
         return self.text_or_none(name) or ""
 
     def whole(self, name: str) -> int | None:
@@ -77,6 +80,8 @@ class Fields:
             return None
         try:
             moment = datetime.fromisoformat(value)
+            if moment.tzinfo is UTC:
+                return moment
             return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
         except (ValueError, OverflowError):
             raise ManifestBroken(f"{name} is no time") from None

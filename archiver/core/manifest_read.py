@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from archiver.core.keys import path_in
 from archiver.core.manifest import seal_of
@@ -141,59 +141,57 @@ def read_manifest(data: bytes, task: TaskId | None = None) -> Manifest:
     state = fields.text("state") if number > 1 else _state_of(stems)
     if not state:
         raise ManifestBroken("it tells no state")
-    manifest = Manifest(number, known, state, stems, fields.text("seal"), written_at)
-    return _with_history(_with_facts(_with_times(manifest, fields), fields), fields)
+    times = _times(fields, state, written_at)
+    seal = fields.text("seal")
+    return Manifest(number, known, state, stems, seal, written_at, **times, **_facts(fields), **_history(fields))
 
 
-def _with_times(manifest: Manifest, fields: Fields) -> Manifest:
-    ended = manifest.state != TaskState.LISTED
-    return replace(
-        manifest,
-        accepted_at=fields.moment("accepted_at"),
-        created_at=fields.moment("created_at"),
-        completed_at=fields.moment("completed_at"),
-        deadline=fields.moment("deadline"),
-        first_asked_at=fields.moment("first_asked_at"),
-        ended_at=(fields.moment("ended_at") or manifest.written_at) if ended else None,
-    )
+def _times(fields: Fields, state: str, written_at: datetime) -> dict[str, Any]:
+    ended = state != TaskState.LISTED
+    return {
+        "accepted_at": fields.moment("accepted_at"),
+        "created_at": fields.moment("created_at"),
+        "completed_at": fields.moment("completed_at"),
+        "deadline": fields.moment("deadline"),
+        "first_asked_at": fields.moment("first_asked_at"),
+        "ended_at": (fields.moment("ended_at") or written_at) if ended else None,
+    }
 
 
-def _with_facts(manifest: Manifest, fields: Fields) -> Manifest:
+def _facts(fields: Fields) -> dict[str, Any]:
     parent = fields.text("parent")
-    return replace(
-        manifest,
-        kind=fields.text("kind"),
-        title=fields.text("title"),
-        tags=fields.text("tags"),
-        model=fields.text("model"),
-        duration=fields.seconds("duration_seconds"),
-        parent=_task_named(parent) if parent else None,
-        create_only=fields.text("create_only"),
-        made_from=tuple(
+    return {
+        "kind": fields.text("kind"),
+        "title": fields.text("title"),
+        "tags": fields.text("tags"),
+        "model": fields.text("model"),
+        "duration": fields.seconds("duration_seconds"),
+        "parent": _task_named(parent) if parent else None,
+        "create_only": fields.text("create_only"),
+        "made_from": tuple(
             Parent(each.text("id"), each.text("field")) for each in fields.objects("made_from", MOST_OTHERS)
         ),
-        tracks=tuple(
+        "tracks": tuple(
             Track(each.text("id"), each.text("title"), duration=each.seconds("duration_seconds"))
             for each in fields.objects("tracks", MOST_OTHERS)
         ),
-        not_taken=tuple(
+        "not_taken": tuple(
             LeftOut(each.text("field"), each.text("source_url"), each.text("reason"))
             for each in fields.objects("not_taken", MOST_OTHERS)
         ),
-    )
+    }
 
 
-def _with_history(manifest: Manifest, fields: Fields) -> Manifest:
-    return replace(
-        manifest,
-        account=fields.account("account"),
-        source=fields.text_or_none("source"),
-        flag=fields.text_or_none("flag"),
-        reason=fields.text_or_none("reason"),
-        previous=fields.text_or_none("previous"),
-        archiver=fields.text("archiver"),
-        events=tuple(_event(each) for each in fields.objects("events", MOST_EVENTS)),
-    )
+def _history(fields: Fields) -> dict[str, Any]:
+    return {
+        "account": fields.account("account"),
+        "source": fields.text_or_none("source"),
+        "flag": fields.text_or_none("flag"),
+        "reason": fields.text_or_none("reason"),
+        "previous": fields.text_or_none("previous"),
+        "archiver": fields.text("archiver"),
+        "events": tuple(_event(each) for each in fields.objects("events", MOST_EVENTS)),
+    }
 
 
 def _sealed(data: bytes) -> Fields:
@@ -232,7 +230,8 @@ def _stem(fields: Fields, task: TaskId, number: int) -> ManifestStem:
     name, state, alias_of = StemName(fields.text("name")), fields.text("state"), fields.text("alias_of")
     if not name or not state:
         raise ManifestBroken("a stem lacks its name or its state")
-    stem = ManifestStem(
+    there = _object(fields, task, number) if state == StemState.STORED else {}
+    return ManifestStem(
         name=name,
         state=state,
         field=fields.text("field"),
@@ -246,28 +245,27 @@ def _stem(fields: Fields, task: TaskId, number: int) -> ManifestStem:
         gone=fields.whole("gone") or 0,
         not_before=fields.moment("not_before"),
         media=fields.text("media") or "audio",
+        **there,
     )
-    return _with_object(stem, fields, task, number) if stem.is_stored else stem
 
 
-def _with_object(stem: ManifestStem, fields: Fields, task: TaskId, number: int) -> ManifestStem:
+def _object(fields: Fields, task: TaskId, number: int) -> dict[str, Any]:
     size, sha256, key = fields.whole("bytes"), fields.text("sha256"), fields.text("key")
     if not size or not is_hash(sha256):
         raise ManifestBroken("a stored stem lacks its size or its SHA-256")
     path = fields.text("path") if number > 1 else path_in(key, task)
     fault = plain_name_fault(path)
-    return replace(
-        stem,
-        path="" if fault else path,
-        path_fault=fault,
-        key=key,
-        size=size,
-        sha256=sha256,
-        crc32=fields.text("crc32"),
-        etag=fields.text("etag"),
-        content_type=fields.text("content_type"),
-        stored_at=fields.moment("stored_at"),
-    )
+    return {
+        "path": "" if fault else path,
+        "path_fault": fault,
+        "key": key,
+        "size": size,
+        "sha256": sha256,
+        "crc32": fields.text("crc32"),
+        "etag": fields.text("etag"),
+        "content_type": fields.text("content_type"),
+        "stored_at": fields.moment("stored_at"),
+    }
 
 
 def _state_of(stems: Sequence[ManifestStem]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -78,7 +78,7 @@ def rebuilt(manifest: Manifest, folder: str, record: bytes | None = None) -> Who
         parent=manifest.parent,
         track=_track(manifest, read),
         stems=stems,
-        history=tuple(_moved(event, stems) for event in manifest.events),
+        history=_moves(manifest.events, stems),
         tracks={each.id: title_of(each.title) for each in manifest.tracks if _is_id(each.id)} or None,
         untold=_UNTOLD if old else frozenset(),
     )
@@ -140,7 +140,12 @@ def _receipt(stem: ManifestStem, folder: str) -> Receipt:
     )
 
 
-def _moved(event: ManifestEvent, stems: Sequence[StemRow]) -> Moved:
+def _moves(events: Sequence[ManifestEvent], stems: Sequence[StemRow]) -> tuple[Moved, ...]:
+    receipts = {row.name: row.receipt for row in stems}
+    return tuple(_moved(event, receipts) for event in events)
+
+
+def _moved(event: ManifestEvent, receipts: Mapping[StemName, Receipt | None]) -> Moved:
     """Return the line of history that an event is; several that were folded are one, as the ledger folds them."""
     for word in (event.event, event.before, event.after):
         _short(word, _LONGEST_WORD)
@@ -148,12 +153,11 @@ def _moved(event: ManifestEvent, stems: Sequence[StemRow]) -> Moved:
     if event.until is not None:
         detail |= {"times": event.times, "since": event.at.isoformat()}
     if event.event == StemEvent.STORED and event.stem is not None:
-        detail = _stored(event.stem, stems) | detail
+        detail = _stored(receipts.get(event.stem)) | detail
     return Moved(event.until or event.at, event.stem, event.event, event.before, event.after, detail)
 
 
-def _stored(name: StemName, stems: Sequence[StemRow]) -> dict[str, object]:
-    receipt = next((row.receipt for row in stems if row.name == name), None)
+def _stored(receipt: Receipt | None) -> dict[str, object]:
     if receipt is None:
         raise ManifestBroken("it tells that a stem was stored, and not where")
     return {"key": receipt.key, "bytes": receipt.size, "sha256": receipt.sha256}

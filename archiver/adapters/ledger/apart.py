@@ -31,7 +31,7 @@ from archiver.core.errors import LedgerFault
 
 _NICE: Final = 10
 _TICK: Final = 500
-"""Milliseconds after which the caller is rest, though nothing came."""
+"""Milliseconds after which `rest` is called, though nothing came."""
 _PIECE: Final = 256 * 1024
 _LENGTH: Final = struct.Struct(">I")
 _PROGRAM: Final = "import sys; sys.path.append({root!r}); from archiver.adapters.ledger.apart import main; main()"

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, delete, exists, func, insert, select, text, update
 
 from archiver.adapters.ledger.backups import fill_open
 from archiver.adapters.ledger.database.transactions import LedgerPart, outage_retry
+from archiver.adapters.ledger.every_row import write
 from archiver.adapters.ledger.moves import tally
 from archiver.adapters.ledger.rows import AnyRow, chunks, count_tasks, stems_of, trimmed_in
 from archiver.adapters.ledger.schema.tables import history, rebuilds, stems, tallies, tasks, tracks
@@ -130,15 +132,16 @@ def _remove(db: Connection, ids: Sequence[TaskId]) -> None:
 
 
 def _write(db: Connection, wholes: Sequence[WholeTask]) -> None:
-    rows = [(whole, row) for whole in wholes for row in whole.stems]
-    for table, values in (
-        (tasks, [_task_row(whole) for whole in wholes]),
-        (stems, [stem_values(whole.task_id, row) for whole, row in rows]),
-        (tracks, [track_values(whole, *each) for whole in wholes for each in (whole.tracks or {}).items()]),
-        (history, [_line(whole, moved) for whole in wholes for moved in whole.history]),
+    rows = [(whole.task_id, row) for whole in wholes for row in whole.stems]
+    titles = [(track, whole.task_id, title) for whole in wholes for track, title in (whole.tracks or {}).items()]
+    for table, columns, values in (
+        (tasks, _OF_TASK, [_task_row(whole) for whole in wholes]),
+        (stems, _STEM_COLUMNS, [_stem_row(*each) for each in rows]),
+        (tracks, ("track", "task_id", "title"), titles),
+        (history, _OF_HISTORY, [_line(whole, moved) for whole in wholes for moved in whole.history]),
     ):
         if values:
-            db.execute(insert(table), values)
+            write(db, table, columns, values)
     tally_stems(db, [row for _, row in rows])
 
 
@@ -162,39 +165,36 @@ def _size(row: StemRow) -> int:
     return 0 if row.receipt is None else row.receipt.size
 
 
-def _task_row(whole: WholeTask) -> Mapping[str, object]:
-    return {
-        **{name: getattr(whole, name) for name in _AS_IT_IS},
-        "account": None if whole.account == DEFAULT_ACCOUNT else whole.account,
-        "title": whole.title or None,
-        "urgency": plan.urgency(whole.deadline, whole.accepted_at),
-        "awaited": False,
-        "asks": 0,
-        "attempts": 0,
-        "deaths": 0,
-    }
+def _task_row(whole: WholeTask) -> tuple[object, ...]:
+    account = None if whole.account == DEFAULT_ACCOUNT else whole.account
+    return (*_as_it_is(whole), account, whole.title or None, plan.urgency(whole.deadline, whole.accepted_at), *_NOT_YET)
 
 
 _AS_IT_IS = (
     *("task_id", "state", "source", "accepted_at", "first_asked_at", "created_at", "completed_at", "deadline"),
     *("ended_at", "not_before", "stage", "settled", "flag", "reason", "document", "kind", "parent", "track"),
 )
+_OF_TASK = (*_AS_IT_IS, "account", "title", "urgency", "awaited", "asks", "attempts", "deaths")
+_NOT_YET = (False, 0, 0, 0)
+
+
+def _stem_row(task: TaskId, row: StemRow) -> tuple[object, ...]:
+    receipt = row.receipt
+    return (*_of_stem(row), *(_NO_RECEIPT if receipt is None else _of_receipt(receipt)), task, row.url is None)
 
 
 def stem_values(task: TaskId, row: StemRow) -> Mapping[str, object]:
     """Return the columns of a stem."""
-    receipt = row.receipt
-    return {
-        "task_id": task,
-        **{name: getattr(row, name) for name in _OF_STEM},
-        "shown_url": row.url_shown,
-        "url_cut": row.url is None,
-        **{name: receipt and getattr(receipt, name) for name in _OF_RECEIPT},
-    }
+    return dict(zip(_STEM_COLUMNS, _stem_row(task, row), strict=True))
 
 
-_OF_STEM = ("name", "state", "field", "duration", "attempts", "gone", "not_before", "reason", "media")
+_OF_STEM = ("name", "state", "field", "duration", "attempts", "gone", "not_before", "reason", "media", "url_shown")
 _OF_RECEIPT = ("key", "size", "sha256", "etag", "content_type", "stored_at", "alias_of")
+_NO_RECEIPT = (None,) * len(_OF_RECEIPT)
+_OF_HISTORY = ("stem", "at", "event", "before", "after", "detail", "task_id")
+_STEM_COLUMNS = (*_OF_STEM[:-1], "shown_url", *_OF_RECEIPT, "task_id", "url_cut")
+_as_it_is, _of_stem, _of_receipt = attrgetter(*_AS_IT_IS), attrgetter(*_OF_STEM), attrgetter(*_OF_RECEIPT)
+_of_line = attrgetter("stem", "at", "event", "before", "after")
 
 
 def track_values(whole: WholeTask, track: str, title: str) -> Mapping[str, object]:
@@ -202,9 +202,8 @@ def track_values(whole: WholeTask, track: str, title: str) -> Mapping[str, objec
     return {"track": track, "task_id": whole.task_id, "title": title}
 
 
-def _line(whole: WholeTask, moved: Moved) -> Mapping[str, object]:
-    words = {name: getattr(moved, name) for name in ("stem", "at", "event", "before", "after")}
-    return {"task_id": whole.task_id, **words, "detail": dict(moved.detail)}
+def _line(whole: WholeTask, moved: Moved) -> tuple[object, ...]:
+    return (*_of_line(moved), dict(moved.detail), whole.task_id)
 
 
 def _count_anew(db: Connection) -> None:
