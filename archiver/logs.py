@@ -83,6 +83,14 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "heartbeat.failed": "the dead man's switch could not be pinged; said again once a ping got through",
         "backup.taken": "the open part of the ledger was backed up into the bucket",
         "backup.failed": "the ledger could not be backed up into the bucket; it is tried again in five minutes",
+        "fixity.checked": "a check of the archive ended: how closely it looked, what it judged and found; `whole` is "
+        "false where it was broken off",
+        "fixity.fault": "an object of the archive is not as it should be: what was expected there, and what was "
+        "found; said once",
+        "fixity.unknown": "an object that neither the ledger nor a manifest knows; said once",
+        "fixity.mended": "a fault was found mended by a later check",
+        "fixity.reported": "the sealed report of the day stands in the bucket",
+        "fixity.report_failed": "the report of the day could not be put; it is tried again in ten minutes",
         "store.proven": "what the store can do was tried and is known, with the guarantees that it cannot give",
         "store.degraded": "the store cannot give a guarantee, and what follows; said at each start",
         "upload.aborted": "a multipart upload that nobody owned any more was aborted",

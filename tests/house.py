@@ -25,6 +25,7 @@ from archiver.adapters.http1 import tcp_connect
 from archiver.adapters.jobs import counts
 from archiver.adapters.ledger import SqlLedger
 from archiver.adapters.ledger.database.faults import LedgerAway
+from archiver.adapters.ledger.fixity_faults import SqlFaults
 from archiver.adapters.ledger.permits import SharedPermits
 from archiver.adapters.ledger.schema.migrate import HEAD
 from archiver.adapters.ledger.schema.tables import metadata
@@ -58,6 +59,7 @@ from archiver.pipeline.second_look import SecondLook
 from archiver.pipeline.task import Archiver
 from archiver.pipeline.transfers import TransferThreads
 from archiver.ports.archive import Archive
+from archiver.ports.fixity_records import Faults
 from archiver.ports.provider import Accounts, Permits
 from archiver.ports.runtime import Checkpoint, Clock, EventLog, Jitter, Observer, unobserved
 from archiver.ports.store import ObjectStore
@@ -158,6 +160,11 @@ def ready_ledger_at(url: str, **more: Any) -> Ledger:  # noqa: ANN401 - what `le
     if url.startswith("sqlite:///") and not file.exists():
         lay_ledger(file)
     return ledger_at(url, **more)
+
+
+def faults_kept(ledger: Ledger, most: int) -> Faults:
+    """Keep the faults of the archive in that ledger, so many at most."""
+    return SqlFaults(ledger.db, most)
 
 
 def note_proof(settings: Settings, *, now: datetime) -> None:

@@ -16,10 +16,11 @@ from archiver.adapters.systemd import Systemd
 from archiver.app.adapters import only_run, open_messenger
 from archiver.app.assembly import Parts, Role, assembled
 from archiver.app.backup import backup_schedule
+from archiver.app.fixity import report_schedule
 from archiver.app.listeners import pages, serving_pages, taking_callbacks
 from archiver.app.machine import THIS_MACHINE, Machine
 from archiver.app.places import queue_name
-from archiver.app.standing import queue_standing
+from archiver.app.standing import fixity_standing, queue_standing
 from archiver.app.tunables import Reload, tunables
 from archiver.core.reports import Overview
 from archiver.pipeline.cluster import RENEW_EVERY
@@ -115,6 +116,7 @@ class DaemonProcess:
             yield "deadlines", self._deadlines(), _MINUTE
             yield "strays", parts.abort_strays, 10 * _MINUTE
             yield "expiry", parts.expire, 60 * _MINUTE
+            yield "fixity_report", report_schedule(parts), 10 * _MINUTE
         if self.backups is not None:
             yield "backup", self.backups, _MINUTE
         if parts.role is Role.WORKER:
@@ -242,4 +244,5 @@ def _sources(parts: Parts, liveness: Liveness, backups: BackupSchedule | None) -
         gaps=lambda: [gap.subject for gap in parts.proof.gaps],
         clock=clock,
         backup_age=lambda: None if backups is None else backups.age,
+        fixity=partial(fixity_standing, adapters.ledger),
     )

@@ -12,6 +12,7 @@ from archiver.adapters.queue_file import QueueFile
 from archiver.app.ledger import on_server
 from archiver.app.places import owners_folder, queue_name
 from archiver.core.attention import QueueStanding
+from archiver.core.fixity_standing import FixityStanding
 from archiver.core.intake import Cursor
 from archiver.core.reports import Process
 from archiver.ports.work import QueueUnreadable
@@ -55,6 +56,11 @@ def queue_standing(settings: Settings, ledger: SqlLedger) -> QueueStanding:
         standing = QueueStanding(str(path), exists=not missing, fault="" if missing else str(error))
     looks = [process.looked_at for process in ledger.reports.processes() if process.looked_at is not None]
     return replace(standing, moved_at=ledger.reports.moved_at(name), looked_at=max(looks, default=None))
+
+
+def fixity_standing(ledger: SqlLedger) -> FixityStanding:
+    """Return how the archive stands by all checks so far; raises LedgerFault."""
+    return FixityStanding(ledger.faults.counts())
 
 
 def _is_taken(queue: QueueFile, cursor: Cursor | None, ledger: SqlLedger) -> bool:

@@ -27,7 +27,7 @@ def status(context: typer.Context, as_json: JsonFlag = False) -> None:
 
     A person is needed by each task that is lost, failed, missing, refused, quarantined or at risk, by a rejected line,
     and by a queue file that was not read for three polls; `ack` acknowledges, and it counts no longer. The first 20 are
-    named, all with --json.
+    named, all with --json. So it is by what `verify` found lost or damaged, until it finds it mended.
 
     Exit codes: 0 all is well; 1 anything needs a person; 2 settings, no ledger; 3 a pause, or the ledger failed.
 
@@ -36,8 +36,9 @@ def status(context: typer.Context, as_json: JsonFlag = False) -> None:
     loaded = settings_of(context)
     from archiver.app.clock import utc_now
     from archiver.app.jobs import job_counts
+    from archiver.app.standing import fixity_standing
     from archiver.commands.format import print_json
-    from archiver.commands.overview import print_jobs, print_overview, print_surroundings
+    from archiver.commands.overview import print_fixity, print_jobs, print_overview, print_surroundings
     from archiver.core.attention import is_held_up, needs_person
 
     settings, now = loaded.settings, utc_now()
@@ -45,17 +46,19 @@ def status(context: typer.Context, as_json: JsonFlag = False) -> None:
     with ledger_of(loaded) as ledger:
         overview = ledger.reports.overview(now=now, at_risk=at_risk, retention=retention)
         around = _surroundings(loaded, ledger, now)
-        jobs = job_counts(settings)
+        jobs, fixity = job_counts(settings), fixity_standing(ledger)
         needed = needs_person(overview.needs, overview.rejected_lines, queue_is_overdue=around.queue_is_overdue)
+        needed = needed or fixity.needs_person
         code = Exit.UNARCHIVED if needed else Exit.PAUSED if is_held_up(overview.pauses, now) else Exit.DONE
         if as_json:
-            says = {**asdict(overview), **_as_json(around), "exit_code": int(code)}
+            says = {**asdict(overview), **_as_json(around), "fixity": fixity, "exit_code": int(code)}
             says |= {} if jobs is None else {"jobs": jobs}
             all_needing = ledger.reports.needing(now=now, at_risk=at_risk, retention=retention)
             print_json({**says, "needing": all_needing}, sys.stdout)
     if not as_json:
         print_surroundings(terminal(), around, now)
         print_overview(terminal(), overview, now)
+        print_fixity(terminal(), fixity)
         if jobs is not None:
             print_jobs(terminal(), jobs)
     raise typer.Exit(code)

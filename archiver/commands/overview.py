@@ -14,6 +14,9 @@ from archiver.commands.format import counted, size, span
 from archiver.commands.printing import say
 from archiver.core.attention import POLLS, NeedyTask, QueueStanding
 from archiver.core.capabilities import CreateOnly, Gap, Proof, gaps, is_best_effort
+from archiver.core.fixity_faults import level_for
+from archiver.core.fixity_standing import FixityStanding
+from archiver.core.levels import Level
 from archiver.core.model import DEFAULT_ACCOUNT, Pause, StemRow
 from archiver.core.plan import DEATHS_TO_QUARANTINE
 from archiver.core.records.kinds.names import KindName
@@ -153,6 +156,16 @@ def print_overview(console: Console, overview: Overview, now: datetime) -> None:
     _print_put_off(console, overview, now)
     _print_needing(console, overview, now)
     _print_rejects(console, overview)
+
+
+def print_fixity(console: Console, fixity: FixityStanding) -> None:
+    """Print what checks of the archive found and no later one found mended."""
+    if not any(fixity.faults.values()):
+        return
+    kinds = {kind: count for kind, count in fixity.faults.items() if count}
+    say(console, f" {', '.join(f'{count} {_word(kind)}' for kind, count in kinds.items())}", mark="archive at fault:")
+    level = max((level_for(kind) for kind in kinds), key=list(Level).index)
+    _hang(console, f"  `stem-archiver verify --level {level.value}` names them, and closes what is mended")
 
 
 def print_jobs(console: Console, jobs: JobCounts) -> None:

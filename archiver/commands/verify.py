@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +14,7 @@ from archiver.core.levels import Level
 
 if TYPE_CHECKING:
     from archiver.adapters.ledger import SqlLedger
+    from archiver.commands.verifying import FixityPrinter
     from archiver.core.fixity import Judged
     from archiver.core.fixity_cost import Plan
     from archiver.core.model import TaskId
@@ -34,6 +35,10 @@ CostOption = Annotated[
     typer.Option("--max-cost", metavar="AMOUNT", min=0, help="Begin nothing that costs more.", show_default=False),
 ]
 
+ReportsOption = Annotated[
+    bool, typer.Option("--reports", help="Hold the daily reports of checks against each other, and nothing else.")
+]
+
 
 def verify(
     context: typer.Context,
@@ -41,11 +46,15 @@ def verify(
     level: LevelOption = Level.LIST,
     plan: Annotated[bool, typer.Option("--plan", help="Print what it would cost. Asks the store nothing.")] = False,
     max_cost: CostOption = None,
+    reports: ReportsOption = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Hold the bucket, the ledger and the manifests against each other: the whole archive, or the tasks named.
 
     It deletes, overwrites and mends nothing. Costs are reckoned by verify.prices.
+
+    The ledger keeps each fault until a later check finds it mended; `status` counts them.
+    The bucket gets a sealed report of each day with checks.
 
     Exit codes: 0 every object was judged, none at fault; 1 a fault, which is named; 2 usage, settings, or above the
     cost limit; 3 something could not be read, the store or the ledger; 130, 143 signal.
@@ -53,14 +62,11 @@ def verify(
     Example: stem-archiver verify --level read --max-cost 10
     """
     loaded = settings_of(context, "store.bucket")
-    settings = loaded.settings
-    wanted = list(dict.fromkeys(task_ids(ids))) if ids else None
-    most = settings.verify.max_cost if max_cost is None else max_cost
-    if most is not None and settings.verify.prices.name == "none":
-        fail(
-            "a cost limit needs prices", Exit.USAGE, "set verify.prices to those of your store: aws, b2, r2, or a table"
-        )
+    settings, wanted = loaded.settings, list(dict.fromkeys(task_ids(ids))) if ids else None
+    most = _limit(settings, max_cost)
     with ledger_of(loaded) as ledger:
+        if reports:
+            raise typer.Exit(_reports_held(settings, ledger, as_json=as_json))
         from archiver.app.verify import plan as planned
 
         ahead = planned(settings, ledger, level, wanted)
@@ -74,6 +80,15 @@ def verify(
             )
         else:
             raise typer.Exit(_verified(settings, ledger, _Request(ahead, wanted, most, as_json)))
+
+
+def _limit(settings: Settings, max_cost: float | None) -> float | None:
+    most = settings.verify.max_cost if max_cost is None else max_cost
+    if most is not None and settings.verify.prices.name == "none":
+        fail(
+            "a cost limit needs prices", Exit.USAGE, "set verify.prices to those of your store: aws, b2, r2, or a table"
+        )
+    return most
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,11 +160,14 @@ class _Break:
 
 
 def _verified(settings: Settings, ledger: SqlLedger, request: _Request) -> int:
-    """Judge, tell of it, and return the exit code."""
+    """Judge, write down what is found, tell of it, and return the exit code."""
+    from archiver.app.clock import utc_now
+    from archiver.app.fixity import fault_book, write_report
     from archiver.app.verify import Halts, allowance, verification
     from archiver.commands.progress import Tally
     from archiver.commands.verifying import FixityPrinter
     from archiver.logs import configure
+    from archiver.preservation.recording import Recording
     from archiver.service.shutdown import Shutdown
 
     log = configure("warning", settings.log.format, secrets=settings.secrets())
@@ -163,18 +181,55 @@ def _verified(settings: Settings, ledger: SqlLedger, request: _Request) -> int:
     opened = verification(settings, ledger, log, request.ahead.level, extra, halts)
     with faults(), shutdown.on_signals(), opened as work:
         at_work()
-        results = broken_off.guarded(work.run(request.ids))
+        book = fault_book(ledger, request.ahead.level, request.ids)
+        recording = Recording(work, book, ledger.checks, utc_now, lambda: tally.bytes_in)
+        results = broken_off.guarded(recording.of(work.run(request.ids)))
+        printer = FixityPrinter(work, request.ahead, tally, book, lambda: write_report(settings, ledger, log))
+        return _printed(
+            printer,
+            results,
+            broken_off,
+            lambda: _exit_code(work, broken_off, shutdown.signal_number),
+            as_json=request.as_json,
+        )
 
-        def code() -> int:
-            return _exit_code(work, broken_off, shutdown.signal_number)
 
-        printer = FixityPrinter(work, request.ahead, tally)
-        if request.as_json:
-            printer.print_json(results, lambda: broken_off.message or None, code)
-        else:
-            printer.print(results)
-            broken_off.say()
-        return code()
+def _printed(
+    printer: FixityPrinter, results: Iterator[Judged], broken_off: _Break, code: Callable[[], int], *, as_json: bool
+) -> int:
+    """Print all, and return the exit code."""
+    if as_json:
+        printer.print_json(results, lambda: broken_off.message or None, code)
+    else:
+        printer.print(results, lambda: broken_off.message or None)
+        broken_off.say()
+    return code()
+
+
+def _reports_held(settings: Settings, ledger: SqlLedger, *, as_json: bool) -> int:
+    """Print the reports that are gone or changed, and return the exit code."""
+    from archiver.app.fixity import broken_reports
+    from archiver.commands.format import print_json
+    from archiver.core.errors import ArchiverError
+    from archiver.core.text import visible
+    from archiver.logs import configure
+
+    log = configure("warning", settings.log.format, secrets=settings.secrets())
+    with faults():
+        try:
+            found = list(broken_reports(settings, ledger, log))
+        except ArchiverError as fault:
+            fail(str(fault), Exit.PAUSED, fault.hint)
+    code = Exit.UNARCHIVED if found else Exit.DONE
+    if as_json:
+        said = [{"day": each.day.isoformat(), "why": each.why} for each in found]
+        print_json({"reports": said, "exit_code": int(code)}, sys.stdout)
+        return code
+    for each in found:
+        typer.echo(visible(f"report {each.day}: {each.why}"))
+    if not found:
+        typer.echo("every report is as it was sealed, and none is missing")
+    return code
 
 
 def _exit_code(work: Verification, broken_off: _Break, signal_number: int | None) -> int:

@@ -18,7 +18,9 @@ from archiver.commands.progress import Rate, Tally
 from archiver.commands.screen import SAID_EVERY
 from archiver.core.fixity import Fixity, Judged
 from archiver.core.fixity_cost import Plan
+from archiver.core.fixity_report import Sealed
 from archiver.core.text import visible
+from archiver.preservation.fault_book import FaultBook
 from archiver.preservation.verification import Verification
 
 
@@ -45,12 +47,15 @@ class FixityPrinter:
     work: Verification
     ahead: Plan
     tally: Tally
+    book: FaultBook
+    report: Callable[[], Sealed | None] = lambda: None
+    """Puts the report of the day, if it is due; called once all was judged."""
     out: Console = field(default_factory=terminal)
     err: Console = field(default_factory=lambda: terminal(err=True))
     _rate: Rate = field(default_factory=Rate)
     _said_at: float = field(default_factory=time.monotonic)
 
-    def print(self, results: Iterator[Judged]) -> None:
+    def print(self, results: Iterator[Judged], error: Callable[[], str | None]) -> None:
         """Print each that is not simply ok, and the sum of all."""
         live = Live(
             console=self.err,
@@ -69,6 +74,8 @@ class FixityPrinter:
                 self._one(each)
                 self._now_and_then()
         self._all()
+        if day := self._reported(error()):
+            say(self.out, f"  the report of {day} stands in the bucket")
 
     def print_json(self, results: Iterator[Judged], error: Callable[[], str | None], code: Callable[[], int]) -> None:
         """Print one object; its faults as they come."""
@@ -85,9 +92,21 @@ class FixityPrinter:
             for each in results
         )
         print_json(
-            {"plan": of_plan(self.ahead), "found": found, "summary": self._summary, "error": error, "exit_code": code},
+            {
+                "plan": of_plan(self.ahead),
+                "found": found,
+                "summary": self._summary,
+                "error": error,
+                "report": lambda: self._reported(error()),
+                "exit_code": code,
+            },
             sys.stdout,
         )
+
+    def _reported(self, error: str | None) -> str | None:
+        """Return the day of the report that was put now, if one was; none is where the work was broken off."""
+        sealed = None if error else self.report()
+        return None if sealed is None else sealed.day.isoformat()
 
     def _summary(self) -> dict[str, object]:
         totals = self.work.totals
@@ -101,6 +120,8 @@ class FixityPrinter:
             "bytes_listed": totals.bytes,
             "bytes_read": self.tally.bytes_in,
             "seconds": round(self.tally.seconds, 3),
+            "faults_new": self.book.noted,
+            "faults_mended": self.book.mended,
         }
 
     def _one(self, judged: Judged) -> None:
@@ -137,6 +158,8 @@ class FixityPrinter:
             f"{size(self.tally.bytes_in)} read"
             f"{price}, {self.tally.seconds:.1f} s; {counted(totals.faults, 'fault')}",
         )
+        if self.book.mended:
+            say(self.out, f"  {counted(self.book.mended, 'earlier fault')} found mended")
         if self.work.looking.unledgered:
             count = counted(self.work.looking.unledgered, "task")
             say(

@@ -144,6 +144,8 @@ class Judged:
     expected: str = ""
     found: str = ""
     hint: str = ""
+    proven: bool = False
+    """True where its bytes were read."""
 
     @property
     def is_fault(self) -> bool:

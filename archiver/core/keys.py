@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Final
 
@@ -101,6 +101,7 @@ def backups_prefix(prefix: str) -> str:
     return f"{prefix}{ARCHIVE_FOLDER}/ledger/"
 
 
+_DAY = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})\.json")
 _BACKUP_TIME = "%Y-%m-%dT%H-%M-%SZ.jsonl.gz"
 
 
@@ -115,3 +116,27 @@ def backup_time(prefix: str, key: str) -> datetime | None:
         return datetime.strptime(key.removeprefix(backups_prefix(prefix)), _BACKUP_TIME).replace(tzinfo=UTC)
     except ValueError:
         return None
+
+
+def fixity_prefix(prefix: str) -> str:
+    """Return what the keys of all reports of fixity begin with."""
+    return f"{prefix}{ARCHIVE_FOLDER}/fixity/"
+
+
+def fixity_key(prefix: str, day: date) -> str:
+    """Return the key of the report of a day: their order is that of the days."""
+    return f"{fixity_prefix(prefix)}{day.isoformat()}.json"
+
+
+def fixity_day(prefix: str, key: str) -> date | None:
+    """Return the day of a report under that key; None where it is no such key."""
+    found = _DAY.fullmatch(key.removeprefix(fixity_prefix(prefix)))
+    try:
+        return None if found is None else date.fromisoformat(found[1])
+    except ValueError:
+        return None
+
+
+def fixity_schema_key(prefix: str) -> str:
+    """Return the key of the JSON Schema of those reports."""
+    return f"{prefix}{ARCHIVE_FOLDER}/fixity-1.schema.json"

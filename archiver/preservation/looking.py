@@ -28,7 +28,6 @@ from archiver.core.fixity import (
 from archiver.core.keys import manifest_key
 from archiver.core.levels import Level
 from archiver.core.manifest_fields import ManifestBroken
-from archiver.core.manifest_read import LARGEST, read_manifest
 from archiver.core.model import TaskId, task_id
 from archiver.core.reading import ObjectAbsent, ObjectLong
 from archiver.ports.archive import Archive, ObjectHead
@@ -80,12 +79,12 @@ class Looking:
         own = Expected(manifest_key(self.prefix, task), folder.task, Part.MANIFEST)
         beside = f"; {folder.trimmed.stems} stems of {folder.trimmed.bytes} bytes stood beside it"
         try:
-            found = self.archive.document(own.key, limit=LARGEST)
-            if found is None:
-                return Proving.judged(own, Fixity.MANIFEST_MISSING, f"nothing stands there{beside}"), ()
-            manifest = read_manifest(found.data, task)
+            read = self.proving.manifest(own.key, task)
         except (ManifestBroken, ObjectLong) as fault:
             return Proving.judged(own, Fixity.MANIFEST_BROKEN, f"{fault}{beside}"), ()
+        if read is None:
+            return Proving.judged(own, Fixity.MANIFEST_MISSING, f"nothing stands there{beside}"), ()
+        manifest, found = read
         if differs := folder.unlike(manifest, found.data, found.head.etag):
             return Proving.judged(own, Fixity.MANIFEST_DIFFERS, differs), ()
         judged = Proving.judged(own, Fixity.OK)
@@ -128,12 +127,12 @@ class Looking:
     def _manifest(self, expected: Expected) -> Judged:
         task = expected.task.task_id
         try:
-            found = self.archive.document(expected.key, limit=LARGEST)
-            if found is None:
-                return Proving.judged(expected, Fixity.MANIFEST_MISSING, "nothing stands there")
-            manifest = read_manifest(found.data, task)
+            read = self.proving.manifest(expected.key, task)
         except (ManifestBroken, ObjectLong) as fault:
             return Proving.judged(expected, Fixity.MANIFEST_BROKEN, str(fault))
+        if read is None:
+            return Proving.judged(expected, Fixity.MANIFEST_MISSING, "nothing stands there")
+        manifest, _ = read
         if not unlike(manifest, expected.task):
             return Proving.judged(expected, Fixity.OK)
         differs = unlike(manifest, self.objects.known(task) or expected.task)  # the ledger may have moved on since
@@ -190,9 +189,9 @@ class Looking:
                 return self._last
         made = _Folder(its, None)
         try:
-            found = self.archive.document(manifest_key(self.prefix, its), limit=LARGEST)
-            if found is not None:
-                made.task = known_by(read_manifest(found.data, its), f"{self.prefix}{its}/")
+            read = self.proving.manifest(manifest_key(self.prefix, its), its)
+            if read is not None:
+                made.task = known_by(read[0], f"{self.prefix}{its}/")
                 made.objects = {each.key: each for each in expected_of(made.task, self.prefix)}
         except (ManifestBroken, ObjectLong) as fault:
             made.fault = str(fault)

@@ -9,8 +9,11 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from archiver.core.fixity import Expected, Fixity, Judged, resized
-from archiver.core.reading import ObjectAbsent, ObjectChanged, ObjectCold
-from archiver.ports.archive import Archive
+from archiver.core.manifest_fields import ManifestBroken
+from archiver.core.manifest_read import LARGEST, Manifest, read_manifest
+from archiver.core.model import TaskId
+from archiver.core.reading import ObjectAbsent, ObjectChanged, ObjectCold, ObjectLong
+from archiver.ports.archive import Archive, FoundDocument
 from archiver.preservation.fetching import Fetching, WrongBytes
 
 READS: Final = 3
@@ -88,10 +91,28 @@ class Proving:
                 found = self._read(replace(self.fetching, archive=archive), expected)
             seen.add(found)
         if found == expected.sha256:
-            return self.judged(expected, Fixity.OK)
+            return replace(self.judged(expected, Fixity.OK), proven=True)
         if len(seen) > 1:
             return self.judged(expected, Fixity.UNREAD, f"{READS} reads gave {len(seen)} different bodies")
         return self.judged(expected, Fixity.MISMATCH, f"sha256 {found}, read {READS} times")
+
+    def manifest(self, key: str, task: TaskId) -> tuple[Manifest, FoundDocument] | None:
+        """Return a manifest and the object that it is, None where there is none.
+
+        Raises ManifestBroken, or ObjectLong, where READS reads found it so, and ArchiverError.
+        """
+        try:
+            return _manifest(self.fetching.archive, key, task)
+        except (ManifestBroken, ObjectLong) as fault:
+            found: Exception = fault
+        for _ in range(1, READS):
+            self.fetching.sleep(PAUSE_SECONDS)
+            with self.fresh() as archive:
+                try:
+                    return _manifest(archive, key, task)
+                except (ManifestBroken, ObjectLong) as fault:
+                    found = fault
+        raise found
 
     def _read(self, fetching: Fetching, expected: Expected) -> str:
         return fetching.read(expected.key, expected.size or 0, Nowhere())
@@ -111,3 +132,8 @@ class Proving:
         """Return the verdict in words."""
         size = "" if expected.size is None else f"{expected.size} bytes, sha256 {expected.sha256}"
         return Judged(expected.key, verdict, expected.task.task_id, size or f"a {expected.part}", found)
+
+
+def _manifest(archive: Archive, key: str, task: TaskId) -> tuple[Manifest, FoundDocument] | None:
+    found = archive.document(key, limit=LARGEST)
+    return None if found is None else (read_manifest(found.data, task), found)

@@ -25,6 +25,7 @@ from archiver.core.model import ARCHIVE_FOLDER, TaskId
 from archiver.core.reading import ObjectCold, ObjectUnread
 from archiver.ports.archive import Archive, ListedObject
 from archiver.ports.fixity import KnownObjects
+from archiver.preservation.fault_book import FaultBook
 from archiver.preservation.looking import Looking
 
 UNREAD_MAX = 8
@@ -56,7 +57,7 @@ class FixityTotals:
 
 @dataclass(slots=True)
 class Verification:
-    """Judges every object of the plan. For one use; writes nothing anywhere."""
+    """Judges every object of the plan. For one use; writes nothing into the bucket."""
 
     archive: Archive
     objects: KnownObjects
@@ -67,6 +68,8 @@ class Verification:
     look: Callable[[], None] = lambda: None
     """Raises Interrupted once the command is to end."""
     totals: FixityTotals = field(default_factory=FixityTotals)
+    book: FaultBook | None = None
+    """Where verdicts are written down; whoever gave it closes it."""
     _unread: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -99,6 +102,8 @@ class Verification:
     def _counted(self, found: Sequence[Judged]) -> Iterator[Judged]:
         for judged in found:
             self.totals.add(judged)
+            if self.book is not None:
+                self.book.judged(judged)
             if judged.verdict is not Fixity.OK:
                 yield judged
 
@@ -133,8 +138,17 @@ class Verification:
             plain = len(pair.listed) if self.level is Level.LIST and pair.fits(self.prefix) else None
         else:
             plain = self._plain(pair)
-        self.totals.verdicts[Fixity.OK] += plain or 0
+        if plain:
+            self.totals.verdicts[Fixity.OK] += plain
+            if self.book is not None:
+                self._sound(pair, self.book)
         return plain is not None
+
+    @staticmethod
+    def _sound(pair: Pair | TrimmedFolder, book: FaultBook) -> None:
+        for each in pair.listed if isinstance(pair, TrimmedFolder) else (pair.listed,):
+            if each is not None:
+                book.sound(each.key)
 
     def _plain(self, pair: Pair) -> int | None:
         """Return how many objects of a pair are simply ok, which may be none; None where it needs a look."""

@@ -16,6 +16,7 @@ ALERTS: Mapping[str, str] = MappingProxyType(
         "task.lost": "audio is lost",
         "deadline.at_risk": "tasks near or past their deadline",
         "deadline.forecast": "stems that expire before they are reached, at the present pace",
+        "fixity.fault": "an object of the archive is lost or damaged",
         "task.quarantined": "the service died while at this task, more than once",
         "dependency.paused": "paused",
         "dependency.resumed": "works again",

@@ -16,6 +16,8 @@ from prometheus_client.registry import Collector
 
 from archiver.core.attention import Need, QueueStanding
 from archiver.core.errors import ArchiverError, LedgerFault
+from archiver.core.fixity import FAULTS, Fixity
+from archiver.core.fixity_standing import FixityStanding
 from archiver.core.model import Archived, Dependency, Outcome
 from archiver.core.put_off import Why
 from archiver.core.reports import Overview
@@ -67,6 +69,8 @@ class Sources:
     """What the store was proven not to do."""
     backup_age: Callable[[], float | None]
     """Seconds since the last backup of the ledger; None where this process takes none."""
+    fixity: Callable[[], FixityStanding]
+    """May raise LedgerFault."""
 
 
 class Metrics:
@@ -93,6 +97,9 @@ class Metrics:
         self._tries = count("task_tries_total", "Tries at tasks by what they came to", ["outcome"])
         self._failures = count("failed_tries_total", "Failed tries at a stem or a task, by the error's code", ["cause"])
         self._calls = count("api_calls_total", "Requests to the provider: ok, or the error's code", ["outcome"])
+        self._judged = count("fixity_objects_total", "Objects that were verified here, by the verdict", ["result"])
+        for verdict in Fixity:
+            self._judged.labels(verdict.value)
         self._unknown = count("unknown_stem_names_total", "Stems listed under a name nobody has heard of")
         for outcome in get_args(Outcome):
             self._tries.labels(outcome.kind)
@@ -112,6 +119,11 @@ class Metrics:
     def api_answered(self, outcome: str) -> None:
         """Count a request to the provider: `ok`, or the code of the error."""
         self._calls.labels(outcome).inc()
+
+    def verified(self, verdicts: Mapping[Fixity, int]) -> None:
+        """Count objects that were verified, by the verdict."""
+        for verdict, number in verdicts.items():
+            self._judged.labels(verdict.value).inc(number)
 
     # --- Observer
 
@@ -210,6 +222,22 @@ class _Gauges(Collector):
         if overview is not None:
             yield from _of_ledger(overview, now)
             yield from self._of_queue(now)
+            yield from self._of_fixity(now)
+
+    def _of_fixity(self, now: datetime) -> Iterator[Metric]:
+        try:
+            standing = self._sources.fixity()
+        except LedgerFault:
+            return
+        counts = {kind.value: standing.faults.get(kind, 0) for kind in Fixity if kind in FAULTS}
+        yield _by("fixity_faults", "Objects of the archive at fault that no later check found mended", "kind", counts)
+        yield _one("fixity_late", "1 when objects will not be read within verify.within, else 0", standing.is_late)
+        if standing.oldest_check is not None:
+            yield _one(
+                "fixity_oldest_check_seconds",
+                "Since the object that was not read for the longest time was, or was stored; none without reads",
+                max((now - standing.oldest_check).total_seconds(), 0.0),
+            )
 
     def _of_queue(self, now: datetime) -> Iterator[Metric]:
         try:

@@ -43,6 +43,7 @@ def test_table_has_at_least_24_points_for_each_size() -> None:
 
 OF_COMMANDS = {
     "integration/ledger/test_backups.py": ("backup.", "restore.", "ledger.kept"),
+    "unit/preservation/test_fixity_reports.py": ("fixity.",),
     "unit/preservation/test_rebuild.py": ("rebuild.",),
 }
 """The beginnings of steps that no task passes, and where whoever passes them is stopped."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,13 @@ from typer.testing import Result
 from archiver.core.manifest_read import read_manifest
 from archiver.core.rebuilt import rebuilt
 from archiver.demo.seaweed import S3Server
+from archiver.settings import load
 from tests.fakes.s3_proxy import Exchange, S3Proxy, drop_before, refuse
 from tests.fakes.scripted import Reply
 from tests.fixtures.archived import RECORD, manifest, noise, stem_of
+from tests.fixtures.fixity_reports import check_report
 from tests.fixtures.ledgers import NOW, ready_ledger
-from tests.house import command
+from tests.house import command, note_proof
 
 # The first two are where the order of ids is not that of keys.
 TASKS = ("task-0001", "task-0001-b", "task_0002", "zz-task-3")
@@ -130,9 +134,12 @@ def test_planted_faults_are_found_each_of_its_kind(setting: Setting) -> None:
     assert f"missing  {STEM}: expected 100000 bytes" in done.stdout
 
 
+@pytest.mark.parametrize("name", ["vocal.mp3", "manifest.json"])
 @pytest.mark.parametrize("action", [flip_answer, drop_before, refuse(503, "SlowDown")])
-def test_what_goes_wrong_on_the_way_once_is_no_fault(setting: Setting, action: Callable[[Exchange], Reply]) -> None:
-    rule = setting.proxy.on("GetObject", action, key="vocal.mp3")
+def test_what_goes_wrong_on_the_way_once_is_no_fault(
+    setting: Setting, action: Callable[[Exchange], Reply], name: str
+) -> None:
+    rule = setting.proxy.on("GetObject", action, key=name)
     assert setting.found("--level", "read", TASKS[0])[:2] == (0, {})
     assert rule.hits == 1
 
@@ -183,3 +190,55 @@ def test_names_in_the_bucket_do_not_steer_the_terminal(setting: Setting) -> None
     assert done.exit_code == 1
     assert "\u009b" not in done.stdout
     assert "\u202e" not in done.stdout
+
+
+def status(setting: Setting) -> tuple[int, dict[str, int]]:
+    done = command("--config", str(setting.file), "status", "--json")
+    return done.exit_code, json.loads(done.stdout)["fixity"]["faults"]
+
+
+def test_faults_stay_in_status_until_a_later_check_finds_them_mended(setting: Setting) -> None:
+    assert status(setting) == (0, {})
+    setting.delete(STEM)
+    setting.put(f"p/{TASKS[1]}/x.mp3", b"mine")
+    code, _, said = setting.found()
+    assert (code, said["summary"]["faults_new"], said["summary"]["faults_mended"]) == (1, 2, 0)
+    assert status(setting) == (1, {"missing": 1, "unknown": 1})
+    shown = command("--config", str(setting.file), "status").stdout
+    assert "archive at fault: 1 missing, 1 unknown" in shown
+    assert "`stem-archiver verify --level list` names them" in shown
+    setting.put(STEM, noise(100_000, 0))
+    assert "1 earlier fault found mended" in setting.verify(TASKS[0]).stdout
+    assert status(setting) == (0, {"unknown": 1})
+    setting.delete(f"p/{TASKS[1]}/x.mp3")
+    assert setting.found()[2]["summary"]["faults_mended"] == 1
+    assert status(setting) == (0, {})
+
+
+def test_report_of_the_day_stands_in_the_bucket_where_the_store_was_proven(setting: Setting) -> None:
+    assert setting.found()[2]["report"] is None
+    note_proof(load(setting.file, os.environ).settings, now=datetime.now(UTC))
+    setting.delete(STEM)
+    code, _, said = setting.found()
+    day = said["report"]
+    key = f"p/_archive/fixity/{day}.json"
+    report = json.loads(setting.client.get_object(Bucket=setting.bucket, Key=key)["Body"].read())
+    check_report(report)
+    assert (code, report["checks"][0]["checks"], report["checks"][0]["objects"]) == (1, 2, 40)
+    assert [fault["key"] for fault in report["faults"]["named"]] == [STEM]
+    schema = setting.client.get_object(Bucket=setting.bucket, Key="p/_archive/fixity-1.schema.json")["Body"].read()
+    assert json.loads(schema)["title"] == "Report of the fixity checks of a day, format 1"
+    assert setting.found()[2]["report"] is None
+    assert setting.verify("--reports").exit_code == 0
+    setting.put(key, json.dumps({**report, "archiver": "another"}).encode())
+    done = setting.verify("--reports", "--json")
+    assert (done.exit_code, json.loads(done.stdout)["reports"][0]["day"]) == (1, day)
+    setting.delete(key)
+    assert f"report {day}: it is gone" in setting.verify("--reports").stdout
+
+
+def test_report_that_cannot_be_put_changes_no_exit_code(setting: Setting) -> None:
+    note_proof(load(setting.file, os.environ).settings, now=datetime.now(UTC))
+    setting.proxy.on("PutObject", refuse(403, "AccessDenied"), times=1000)
+    code, _, said = setting.found()
+    assert (code, said["report"]) == (0, None)

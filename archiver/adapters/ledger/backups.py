@@ -37,7 +37,7 @@ from archiver.ports.runtime import Checkpoint, unobserved
 Pieces = Callable[[], Iterable[bytes]]
 """Returns a backup's bytes, from the start each time."""
 
-_REPLACED = ("pauses", "cursors", "tallies")
+_REPLACED = ("pauses", "cursors", "tallies", "faults", "fixity_checks", "fixity_reports")
 """Rows of these in a new ledger are worth nothing beside those of a backup."""
 
 
@@ -186,7 +186,7 @@ def _refuse_full(new: Connection, tables: Tables, where: str) -> None:
 
 def _fill(new: Connection, tables: Tables, rows: Iterator[NamedRow], progress: OnCopied) -> None:
     """Replace what a new ledger has; raise BackupBroken for rows that no ledger can have had."""
-    for name in _REPLACED:
+    for name in (each for each in _REPLACED if each in tables):
         new.execute(delete(tables[name]))
     try:
         fill(new, tables, rows, progress)

@@ -26,6 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 
 from archiver.adapters.ledger.database.base import NUL
+from archiver.adapters.ledger.schema import faults  # noqa: F401 - its tables are of the same metadata
 from archiver.adapters.ledger.schema.tables import (
     enlisted,
     metadata,

@@ -13,6 +13,8 @@ from archiver.adapters.ledger.database.faults import translated
 from archiver.adapters.ledger.database.outage import Notify, Outage
 from archiver.adapters.ledger.database.transactions import DEFAULT_LONGEST_WAIT, Transactions
 from archiver.adapters.ledger.database.urls import OUTAGE, PATIENCE, database_of
+from archiver.adapters.ledger.fixity_checks import SqlChecks
+from archiver.adapters.ledger.fixity_faults import SqlFaults
 from archiver.adapters.ledger.intakes import SqlIntakes
 from archiver.adapters.ledger.objects import SqlObjects
 from archiver.adapters.ledger.pauses import SqlPauses
@@ -29,7 +31,7 @@ from archiver.ports.runtime import Checkpoint, unobserved
 
 @dataclass(frozen=True, slots=True)
 class SqlLedger:
-    """The ports of `ports.ledger`, `backups`, `rebuilding`, `fixity` and `trimming` in one SQL database.
+    """The ports of `ports.ledger`, `backups`, `rebuilding`, `fixity`, `fixity_records`, `trimming` in one SQL database.
 
     Safe for many threads and processes.
 
@@ -52,6 +54,8 @@ class SqlLedger:
     objects: SqlObjects
     adoptions: SqlAdoptions
     trimming: SqlTrimming
+    faults: SqlFaults
+    checks: SqlChecks
 
     @classmethod
     def open(
@@ -84,8 +88,8 @@ class SqlLedger:
             raise
         db = Transactions(database, Outage(outage, notify), checkpoint, longest_wait)
         parts = (SqlIntakes(db), SqlClaims(db), SqlProgress(db), SqlPauses(db), SqlUploads(db), SqlReports(db))
-        rest = SqlBackups(db), SqlRebuilds(db), SqlObjects(db), SqlAdoptions(db), SqlTrimming(db)
-        return cls(db, *parts, SqlProcesses(db), SqlProofs(db), *rest)
+        rest = SqlBackups(db), SqlRebuilds(db), SqlObjects(db), SqlAdoptions(db), SqlTrimming(db), SqlFaults(db)
+        return cls(db, *parts, SqlProcesses(db), SqlProofs(db), *rest, SqlChecks(db))
 
     def close(self) -> None:
         """Close every connection; the last process to do so folds SQLite's write-ahead log into the file."""

@@ -32,6 +32,7 @@ FROZEN = {
     "0009": "bc878312e5b266c6",
     "0010": "f11773f655be5dab",
     "0011": "3b357fd95792ccc7",
+    "0012": "684131be73da019a",
 }
 """The first digits of each file's SHA-256."""
 

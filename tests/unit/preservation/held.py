@@ -15,7 +15,7 @@ from archiver.core.manifest import seal_of
 from archiver.core.manifest_read import read_manifest
 from archiver.core.model import TaskId
 from archiver.core.rebuilt import rebuilt
-from archiver.ports.archive import Archive, ListedObject, ObjectHead
+from archiver.ports.archive import Archive, FoundDocument, ListedObject, ObjectHead
 from archiver.preservation.fetching import Fetching
 from archiver.preservation.looking import Looking
 from archiver.preservation.proving import Allowance, Proving
@@ -45,6 +45,12 @@ class Aged(FakeArchive):
     def head(self, key: str) -> ObjectHead | None:
         head = super().head(key)
         return None if head is None else replace(head, etag=self.etags.get(key, head.etag))
+
+    def document(self, key: str, *, limit: int) -> FoundDocument | None:
+        found = super().document(key, limit=limit)
+        return (
+            None if found is None else replace(found, data=self.alter(key, MemoryObject(found.head, found.data)).data)
+        )
 
     def open(self, key: str, *, offset: int = 0, etag: str = "") -> MemoryObject:
         body = self.alter(key, super().open(key, offset=offset))
@@ -213,3 +219,8 @@ _KINDS: tuple[Kind, ...] = (
     _foreign,
     _gone("s05.mp3", Fixity.MISSING),  # behind a delete marker nobody can read it either; see the real bucket
 )
+
+
+def kinds_of_faults() -> tuple[Kind, ...]:
+    """All kinds but the one that is no fault."""
+    return tuple(kind for kind in _KINDS if kind is not _put_again)

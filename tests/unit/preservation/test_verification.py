@@ -103,17 +103,35 @@ def test_every_object_of_a_whole_archive_is_judged_once(held: Held) -> None:
 
 
 @pytest.mark.parametrize("times", [1, 2])
-def test_a_bit_that_flips_on_the_way_is_no_damage(held: Held, times: int) -> None:
+@pytest.mark.parametrize("at_fault", [STEM, MANIFEST])
+def test_a_bit_that_flips_on_the_way_is_no_damage(held: Held, at_fault: str, times: int) -> None:
     held.archive(2)
     opened: Counter[str] = Counter()
 
     def flip_first(key: str, body: MemoryObject) -> MemoryObject:
         opened[key] += 1
-        return replace(body, data=flipped(body.data)) if key == STEM and opened[key] <= times else body
+        return replace(body, data=flipped(body.data)) if key == at_fault and opened[key] <= times else body
 
     held.alter = flip_first
     assert held.verdicts(Level.READ) == {}
-    assert opened[STEM] == times + 1
+    assert opened[at_fault] == times + 1
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_bit_that_flips_in_the_manifest_of_a_task_that_the_ledger_lost_is_no_damage(
+    tmp_path: Path, held: Held, times: int
+) -> None:
+    held.archive(1)
+    opened: Counter[str] = Counter()
+
+    def flip_first(key: str, body: MemoryObject) -> MemoryObject:
+        opened[key] += 1
+        return replace(body, data=flipped(body.data)) if key == MANIFEST and opened[key] <= times else body
+
+    (tmp_path / "other").mkdir()
+    with closing(ready_ledger(tmp_path / "other")) as empty:
+        assert Held(empty, held.store, held.etags, flip_first).verdicts(Level.LIST) == {}
+    assert opened[MANIFEST] > times
 
 
 def test_three_reads_that_do_not_agree_with_each_other_prove_nothing(held: Held) -> None:
@@ -137,17 +155,20 @@ def test_three_reads_that_do_not_agree_with_each_other_prove_nothing(held: Held)
         (ObjectCold("GLACIER"), Fixity.COLD),
     ],
 )
-def test_what_the_store_does_not_give_is_no_fault_of_the_object(held: Held, error: Exception, verdict: Fixity) -> None:
+@pytest.mark.parametrize("at_fault", [STEM, MANIFEST])
+def test_what_the_store_does_not_give_is_no_fault_of_the_object(
+    held: Held, error: Exception, verdict: Fixity, at_fault: str
+) -> None:
     held.archive(2)
 
     def refuse(key: str, body: MemoryObject) -> MemoryObject:
-        if key == STEM:
+        if key == at_fault:
             raise error
         return body
 
     held.alter = refuse
     [judged] = held.verify(Level.READ)
-    assert (judged.key, judged.verdict, judged.is_fault) == (STEM, verdict, False)
+    assert (judged.key, judged.verdict, judged.is_fault) == (at_fault, verdict, False)
 
 
 def test_a_store_that_refuses_everything_ends_the_work(held: Held) -> None:

@@ -15,6 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from archiver.core.attention import Need, QueueStanding
 from archiver.core.errors import ArchiverError, BodyShort, LedgerFault
+from archiver.core.fixity import FAULTS, Fixity
+from archiver.core.fixity_standing import FixityStanding
 from archiver.core.model import Archived, Dependency, Later, Outcome, TaskId
 from archiver.core.put_off import UNKNOWN_YET, PutOff, Why
 from archiver.core.reports import Overview
@@ -48,6 +50,8 @@ SEEN = Overview(
     ),
 )
 
+FAULTY = FixityStanding({Fixity.MISSING: 3}, START - timedelta(days=2), is_late=True)
+
 
 @dataclass
 class Behind:
@@ -61,6 +65,7 @@ class Behind:
     look_takes: timedelta = timedelta()
     quiet: timedelta = timedelta()
     looks: int = 0
+    fixity: FixityStanding = FAULTY
 
     def overview(self) -> Overview:
         self.looks += 1
@@ -90,6 +95,7 @@ class Behind:
                 clock=lambda: self.now,
                 gaps=lambda: ("replacement",),
                 backup_age=lambda: 77.5,
+                fixity=lambda: self.fixity,
             )
         )
         return metrics
@@ -144,7 +150,17 @@ def test_gauges_show_what_the_service_and_its_ledger_say() -> None:
         "deadline_slack_seconds": 5 * 3600,
         "queue_unread_bytes": 33,
         "queue_overdue": 0,
+        **{f"fixity_faults{{kind={kind}}}": 3 * (kind is Fixity.MISSING) for kind in FAULTS},
+        "fixity_late": 1,
+        "fixity_oldest_check_seconds": 2 * 86_400,
     }
+
+
+def test_archive_of_which_no_object_is_read_by_itself_has_no_oldest_check() -> None:
+    found = samples(Behind(fixity=FixityStanding()).metrics())
+    assert found["fixity_late"] == 0
+    assert {found[f"fixity_faults{{kind={kind}}}"] for kind in FAULTS} == {0}
+    assert "fixity_oldest_check_seconds" not in found
 
 
 def test_counters_show_what_the_observer_saw() -> None:
@@ -152,6 +168,8 @@ def test_counters_show_what_the_observer_saw() -> None:
     metrics.received(10)
     metrics.stem_stored(2_000_000, 0.2)
     metrics.unknown_name()
+    metrics.verified({Fixity.OK: 12, Fixity.MISMATCH: 1})
+    metrics.verified({Fixity.OK: 1})
     metrics.try_failed(BodyShort("words of an error are no label"))
     metrics.api_answered("api.busy")
     metrics.task_ended(Later(START, "", fault=True), timedelta(hours=1))
@@ -162,6 +180,8 @@ def test_counters_show_what_the_observer_saw() -> None:
     assert found["stem_size_bytes_sum"] == 2_000_000
     assert (found["stem_transfer_seconds_bucket{le=0.1}"], found["stem_transfer_seconds_bucket{le=0.25}"]) == (0, 1)
     assert found["unknown_stem_names_total"] == 1
+    by_result = {verdict: found[f"fixity_objects_total{{result={verdict}}}"] for verdict in Fixity}
+    assert by_result == {**dict.fromkeys(Fixity, 0), Fixity.OK: 13, Fixity.MISMATCH: 1}
     assert found["failed_tries_total{cause=cdn.short_body}"] == 1
     assert (found["api_calls_total{outcome=api.busy}"], found["api_calls_total{outcome=ok}"]) == (1, 0)
     assert (found["task_tries_total{outcome=later}"], found["task_tries_total{outcome=archived}"]) == (1, 2)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import Index, literal_column
 
+from archiver.adapters.ledger.schema.faults import OPEN_FAULT, faults
 from archiver.adapters.ledger.schema.tables import (
     NOT_ARCHIVED,
     QUARANTINED,
@@ -69,3 +70,9 @@ for _name in ("parent", "track"):
 _REFUSED = stems.c.state == literal_column("'refused'")
 Index("stems_refused", stems.c.task_id, sqlite_where=_REFUSED, postgresql_where=_REFUSED)
 Index("rejects_by_file", rejects.c.path, rejects.c.acknowledged_at, rejects.c.id)
+Index(
+    "faults_open",
+    *(faults.c[name] for name in ("seen", "key", "kind")),
+    sqlite_where=OPEN_FAULT,
+    postgresql_where=OPEN_FAULT,
+)

@@ -1,0 +1,76 @@
+"""Checks that are in no report yet, and the reports that were written."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import date, datetime
+
+from sqlalchemy import delete, select
+
+from archiver.adapters.ledger.database.base import insert
+from archiver.adapters.ledger.database.transactions import LedgerPart, outage_retry
+from archiver.adapters.ledger.rows import AnyRow, chunks
+from archiver.adapters.ledger.schema.faults import checks, fixity_reports
+from archiver.core.fixity import Fixity
+from archiver.core.fixity_report import Check, Sealed
+from archiver.core.levels import Level
+
+
+class SqlChecks(LedgerPart):
+    """The Checks of `ports.fixity_records` in a SQL database."""
+
+    @outage_retry
+    def add(self, check: Check) -> None:
+        """See Checks."""
+        with self._db.write() as db:
+            db.execute(
+                insert(db, checks).values(
+                    level=check.level,
+                    begun_at=check.begun_at,
+                    ended_at=check.ended_at,
+                    slices=check.slices,
+                    tasks=check.tasks,
+                    bytes=check.bytes,
+                    whole=check.is_whole,
+                    verdicts={verdict.value: count for verdict, count in check.verdicts.items() if count},
+                )
+            )
+
+    @outage_retry
+    def unreported(self) -> Sequence[Check]:
+        """See Checks."""
+        with self._db.read() as db:
+            return [_check(row) for row in db.execute(select(checks).order_by(checks.c.id))]
+
+    @outage_retry
+    def reported(self, report: Sealed, numbers: Collection[int], *, now: datetime) -> None:
+        """See Checks."""
+        with self._db.write() as db:
+            said = {"seal": report.seal, "written_at": now}
+            statement = insert(db, fixity_reports).values(day=report.day.isoformat(), **said)
+            db.execute(statement.on_conflict_do_update(index_elements=["day"], set_=said))
+            for chunk in chunks(numbers):
+                db.execute(delete(checks).where(checks.c.id.in_(chunk)))
+
+    @outage_retry
+    def reports(self) -> Sequence[Sealed]:
+        """See Checks."""
+        with self._db.read() as db:
+            return [_sealed(row) for row in db.execute(select(fixity_reports).order_by(fixity_reports.c.day))]
+
+    @outage_retry
+    def last_report(self) -> Sealed | None:
+        """See Checks."""
+        with self._db.read() as db:
+            row = db.execute(select(fixity_reports).order_by(fixity_reports.c.day.desc()).limit(1)).first()
+        return None if row is None else _sealed(row)
+
+
+def _check(row: AnyRow) -> Check:
+    verdicts = {Fixity(word): count for word, count in row.verdicts.items()}
+    counts = row.tasks, row.bytes, row.slices, row.whole
+    return Check(Level(row.level), row.begun_at, row.ended_at, verdicts, *counts, row.id)
+
+
+def _sealed(row: AnyRow) -> Sealed:
+    return Sealed(date.fromisoformat(row.day), row.seal)

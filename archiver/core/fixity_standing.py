@@ -1,0 +1,26 @@
+"""How the archive stands by all checks so far. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from archiver.core.fixity import Fixity
+
+
+@dataclass(frozen=True, slots=True)
+class FixityStanding:
+    """The open faults, and how far back the oldest check lies."""
+
+    faults: Mapping[Fixity, int] = field(default_factory=dict)
+    """Open ones by kind."""
+    oldest_check: datetime | None = None
+    """When the object that was not read for the longest time was, or was stored; None where no reads are kept."""
+    is_late: bool = False
+    """True where objects will not be read within the span that is set."""
+
+    @property
+    def needs_person(self) -> bool:
+        """True where something is lost or damaged: an object that nobody knows needs nobody."""
+        return any(count for kind, count in self.faults.items() if kind is not Fixity.UNKNOWN)

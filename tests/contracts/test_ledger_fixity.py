@@ -1,0 +1,95 @@
+"""Faults, checks and reports of fixity, as either ledger keeps them."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+from archiver.core.fixity import Fixity, Judged
+from archiver.core.fixity_faults import LONGEST_WORDS, FaultState, FixityFault
+from archiver.core.fixity_report import Check, Sealed
+from archiver.core.levels import Level
+from tests.fixtures.ledgers import NOW, tid
+from tests.house import Ledger, faults_kept
+
+LATER = NOW + timedelta(days=1)
+DAY = date(2026, 11, 27)
+
+
+def gone(number: int, kind: Fixity = Fixity.MISSING) -> Judged:
+    return Judged(f"p/{tid(number)}/vocal.mp3", kind, tid(number), "40 bytes", "nothing")
+
+
+def keys(*found: Judged) -> set[str]:
+    return {each.key for each in found}
+
+
+def test_fault_is_kept_as_it_was_found_until_a_later_check_closes_it(ledger: Ledger) -> None:
+    assert (ledger.faults.standing(), ledger.faults.counts()) == ([], {})
+    one, other = gone(1), gone(2, Fixity.MISMATCH)
+    assert ledger.faults.note([one, other], now=NOW) == keys(one, other)
+    assert ledger.faults.standing() == [
+        FixityFault(one.key, Fixity.MISSING, tid(1), NOW, "40 bytes", "nothing"),
+        FixityFault(other.key, Fixity.MISMATCH, tid(2), NOW, "40 bytes", "nothing"),
+    ]
+    assert ledger.faults.counts() == {Fixity.MISSING: 1, Fixity.MISMATCH: 1}
+    ledger.faults.close([one.key, "p/of-nobody"], now=LATER)
+    assert [fault.key for fault in ledger.faults.standing()] == [other.key]
+    assert ledger.faults.counts() == {Fixity.MISMATCH: 1}
+    assert ledger.faults.note([], now=NOW) == set()
+    ledger.faults.close([], now=NOW)
+
+
+def test_fault_that_is_found_again_keeps_its_time_and_another_kind_of_it_is_new(ledger: Ledger) -> None:
+    ledger.faults.note([gone(1)], now=NOW)
+    assert ledger.faults.note([gone(1)], now=LATER) == set()
+    assert [fault.seen for fault in ledger.faults.standing()] == [NOW]
+    worse = gone(1, Fixity.MISMATCH)
+    assert ledger.faults.note([worse], now=LATER) == keys(worse)
+    assert [(fault.kind, fault.seen) for fault in ledger.faults.standing()] == [(Fixity.MISMATCH, LATER)]
+
+
+def test_fault_that_comes_back_after_it_was_closed_is_new(ledger: Ledger) -> None:
+    ledger.faults.note([gone(1)], now=NOW)
+    ledger.faults.close(keys(gone(1)), now=NOW)
+    assert ledger.faults.note([gone(1)], now=LATER) == keys(gone(1))
+    [fault] = ledger.faults.standing()
+    assert (fault.seen, fault.state, fault.closed_at) == (LATER, FaultState.OPEN, None)
+
+
+def test_words_of_a_fault_are_cut_and_the_oldest_come_first(ledger: Ledger) -> None:
+    long = Judged("p/\u202e odd \U0001f3b5 key", Fixity.UNKNOWN, "", "x" * 9999, "y" * 9999)
+    ledger.faults.note([gone(2)], now=LATER)
+    ledger.faults.note([long], now=NOW)
+    first, second = ledger.faults.standing()
+    assert (first.key, len(first.expected), len(first.found)) == (long.key, LONGEST_WORDS, LONGEST_WORDS)
+    assert second.key == gone(2).key
+    assert ledger.faults.standing(1) == [first]
+
+
+def test_faults_are_kept_up_to_a_bound_and_those_that_are_kept_can_still_change(ledger: Ledger) -> None:
+    faults = faults_kept(ledger, 3)
+    assert len(faults.note([gone(number) for number in range(5)], now=NOW)) == 3
+    assert faults.note([gone(9)], now=NOW) == set()
+    [first, *_] = faults.standing()
+    worse = Judged(first.key, Fixity.MISMATCH, first.task_id)
+    assert faults.note([worse], now=LATER) == keys(worse)
+    assert faults.counts() == {Fixity.MISSING: 2, Fixity.MISMATCH: 1}
+
+
+def test_checks_wait_for_their_report_and_are_then_forgotten(ledger: Ledger) -> None:
+    assert (ledger.checks.unreported(), ledger.checks.reports(), ledger.checks.last_report()) == ([], [], None)
+    read = Check(Level.READ, NOW, LATER, {Fixity.OK: 12, Fixity.MISMATCH: 1}, tasks=1, bytes=2**40, slices=1)
+    listed = Check(Level.LIST, NOW, LATER, {Fixity.OK: 14}, tasks=2, is_whole=False)
+    ledger.checks.add(read)
+    ledger.checks.add(listed)
+    first, second = ledger.checks.unreported()
+    assert (first.level, first.begun_at, first.ended_at, first.verdicts) == (Level.READ, NOW, LATER, read.verdicts)
+    assert (first.tasks, first.bytes, first.slices, first.is_whole, first.objects) == (1, 2**40, 1, True, 13)
+    assert (second.level, second.is_whole) == (Level.LIST, False)
+    ledger.checks.reported(Sealed(DAY, "sha256:ab"), [first.number], now=NOW)
+    assert ledger.checks.unreported() == [second]
+    ledger.checks.reported(Sealed(DAY, "sha256:ab"), [first.number], now=LATER)
+    ledger.checks.reported(Sealed(DAY - timedelta(days=1), "sha256:cd"), [], now=NOW)
+    assert ledger.checks.reports() == [Sealed(DAY - timedelta(days=1), "sha256:cd"), Sealed(DAY, "sha256:ab")]
+    assert ledger.checks.last_report() == Sealed(DAY, "sha256:ab")
+    assert ledger.checks.unreported() == [second]
