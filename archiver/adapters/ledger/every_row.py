@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 
 from archiver.adapters.ledger.database.base import NUL
-from archiver.adapters.ledger.schema import faults  # noqa: F401 - its tables are of the same metadata
+from archiver.adapters.ledger.schema import faults, fixity  # noqa: F401 - their tables are of the same metadata
 from archiver.adapters.ledger.schema.tables import (
     enlisted,
     metadata,
@@ -111,7 +111,7 @@ def _select_open(db: Connection, tasks: Table, table: Table, wanted: Select[Any]
 
 
 def _is_of_lease(table: str, column: str) -> bool:
-    return table == "tasks" and column in _OF_LEASES
+    return table in {"tasks", "slices"} and column in _OF_LEASES
 
 
 def _in_order(db: Connection, table: Table) -> list[Any]:

@@ -4,8 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, and_, delete, exists, func, not_, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    false,
+    func,
+    literal_column,
+    not_,
+    or_,
+    select,
+    update,
+)
 
 from archiver.adapters.ledger import attention, rejects
 from archiver.adapters.ledger.claimable import FREE, OPEN, asked
@@ -21,6 +36,7 @@ from archiver.core.attention import Need
 from archiver.core.intake import Cursor, Intake
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Dependency, Stage, TaskId
 from archiver.core.records.kinds.names import KindName
+from archiver.core.slices import slice_of
 from archiver.core.states import TaskState
 from archiver.ports.ledger import NOTHING, RETENTION
 
@@ -166,28 +182,29 @@ class SqlIntakes(LedgerPart):
             return rejects.expire(db, before)
 
 
+_FRESH: Mapping[str, ColumnElement[Any]] = {
+    "state": literal_column(f"'{TaskState.QUEUED}'"),
+    "stage": literal_column(f"'{Stage.LIST}'"),
+    **dict.fromkeys(("awaited", "settled"), false()),
+    **dict.fromkeys(("asks", "attempts", "deaths"), literal_column("0")),
+    **dict.fromkeys(("flag", "reason", "document"), literal_column("''")),
+}
+"""Of a task that was just taken in, as words of the statement: as values of each row they are a third dearer."""
+
+
 def _accept(db: Connection, ids: Sequence[TaskId], source: str, now: datetime) -> set[TaskId]:
-    fresh = {
-        "state": TaskState.QUEUED,
-        "source": source,
-        "accepted_at": now,
-        "urgency": plan.urgency(None, now),
-        "stage": Stage.LIST,
-        "not_before": now,
-        "awaited": False,
-        "asks": 0,
-        "attempts": 0,
-        "deaths": 0,
-        "settled": False,
-        "flag": "",
-        "reason": "",
-        "document": "",
-    }
-    statement = insert(db, tasks).on_conflict_do_nothing().returning(tasks.c.task_id)
+    came = {"source": source, "accepted_at": now, "urgency": plan.urgency(None, now), "not_before": now}
+    statement = (
+        insert(db, tasks)
+        .values({**_FRESH, **{name: bindparam(name) for name in ("task_id", "slice", *came)}})
+        .on_conflict_do_nothing()
+        .returning(tasks.c.task_id)
+    )
     new: set[TaskId] = set()
     for chunk in chunks(ids):
+        rows = [{"task_id": task_id, "slice": slice_of(task_id), **came} for task_id in chunk]
         # RETURNING keeps no order, so the caller sorts by its own list.
-        new.update(db.execute(statement, [{"task_id": task_id, **fresh} for task_id in chunk]).scalars())
+        new.update(db.execute(statement, rows).scalars())
     return new
 
 

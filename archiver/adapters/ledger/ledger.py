@@ -23,6 +23,7 @@ from archiver.adapters.ledger.progress import SqlProgress
 from archiver.adapters.ledger.proofs import SqlProofs
 from archiver.adapters.ledger.rebuilds import SqlRebuilds
 from archiver.adapters.ledger.reports import SqlReports
+from archiver.adapters.ledger.rounds import SqlRounds
 from archiver.adapters.ledger.trimming import SqlTrimming
 from archiver.adapters.ledger.uploads import SqlUploads
 from archiver.core.errors import LedgerAbsent
@@ -53,6 +54,7 @@ class SqlLedger:
     rebuilds: SqlRebuilds
     objects: SqlObjects
     adoptions: SqlAdoptions
+    rounds: SqlRounds
     trimming: SqlTrimming
     faults: SqlFaults
     checks: SqlChecks
@@ -88,8 +90,8 @@ class SqlLedger:
             raise
         db = Transactions(database, Outage(outage, notify), checkpoint, longest_wait)
         parts = (SqlIntakes(db), SqlClaims(db), SqlProgress(db), SqlPauses(db), SqlUploads(db), SqlReports(db))
-        rest = SqlBackups(db), SqlRebuilds(db), SqlObjects(db), SqlAdoptions(db), SqlTrimming(db), SqlFaults(db)
-        return cls(db, *parts, SqlProcesses(db), SqlProofs(db), *rest, SqlChecks(db))
+        rest = SqlBackups(db), SqlRebuilds(db), SqlObjects(db), SqlAdoptions(db), SqlRounds(db), SqlTrimming(db)
+        return cls(db, *parts, SqlProcesses(db), SqlProofs(db), *rest, SqlFaults(db), SqlChecks(db))
 
     def close(self) -> None:
         """Close every connection; the last process to do so folds SQLite's write-ahead log into the file."""

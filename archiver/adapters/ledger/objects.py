@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, String, and_, bindparam, collate, func, select, type_coerce
+from sqlalchemy import ColumnElement, Connection, String, and_, bindparam, collate, func, select, type_coerce, update
 
 from archiver.adapters.ledger.database.transactions import LedgerPart, outage_retry
 from archiver.adapters.ledger.rows import CHUNK, AnyRow, chunks, count_tasks, trimmed_in
@@ -52,9 +52,8 @@ class SqlObjects(LedgerPart):
             found = db.execute(_TASKS.where(tasks.c.task_id == task_id)).all()
             return next(iter(_with_stems(db, found)), None)
 
-    def all_known(self) -> Iterator[KnownTask]:
+    def all_known(self, *, after: str = "") -> Iterator[KnownTask]:
         """See KnownObjects."""
-        after = ""
         while page := self._page(after):
             yield from page
             after = page[-1].task_id
@@ -65,6 +64,31 @@ class SqlObjects(LedgerPart):
             key = _bytewise(db)
             wanted = _TASKS.where(key > after).order_by(key).limit(CHUNK)
             return _with_stems(db, db.execute(wanted).all())
+
+    def known_of_slice(self, number: int, *, begin: str = "") -> Iterator[KnownTask]:
+        """See KnownObjects."""
+        for chunk in chunks(self._ids_of_slice(number, begin)):
+            yield from self._these(chunk)
+
+    @outage_retry
+    def _ids_of_slice(self, number: int, begin: str) -> Sequence[TaskId]:
+        with self._db.read() as db:
+            found = db.execute(select(tasks.c.task_id).where(tasks.c.slice == number)).scalars()
+            return sorted(TaskId(each) for each in found if each >= begin)
+
+    @outage_retry
+    def _these(self, ids: Sequence[TaskId]) -> Sequence[KnownTask]:
+        with self._db.read() as db:
+            key = _bytewise(db)
+            wanted = _TASKS.where(tasks.c.task_id.in_(ids)).order_by(key)
+            return _with_stems(db, db.execute(wanted).all())
+
+    @outage_retry
+    def note_etag(self, task_id: TaskId, key: str, *, before: str, now: str) -> bool:
+        """See KnownObjects."""
+        its = (stems.c.task_id == task_id, stems.c.key == key, stems.c.etag == before)
+        with self._db.write() as db:
+            return db.execute(update(stems).where(*its).values(etag=now)).rowcount > 0
 
 
 def _bytewise(db: Connection) -> ColumnElement[Any]:

@@ -22,6 +22,7 @@ from archiver.core.errors import LedgerFault
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, StemRow, TaskId
 from archiver.core.rebuilding import Found, LedgerFull, RebuildMark, Totals
 from archiver.core.reports import Moved
+from archiver.core.slices import slice_of
 from archiver.core.states import StemState
 from archiver.core.whole_task import WholeTask
 
@@ -167,14 +168,15 @@ def _size(row: StemRow) -> int:
 
 def _task_row(whole: WholeTask) -> tuple[object, ...]:
     account = None if whole.account == DEFAULT_ACCOUNT else whole.account
-    return (*_as_it_is(whole), account, whole.title or None, plan.urgency(whole.deadline, whole.accepted_at), *_NOT_YET)
+    urgency = plan.urgency(whole.deadline, whole.accepted_at)
+    return (*_as_it_is(whole), account, whole.title or None, urgency, slice_of(whole.task_id), *_NOT_YET)
 
 
 _AS_IT_IS = (
     *("task_id", "state", "source", "accepted_at", "first_asked_at", "created_at", "completed_at", "deadline"),
     *("ended_at", "not_before", "stage", "settled", "flag", "reason", "document", "kind", "parent", "track"),
 )
-_OF_TASK = (*_AS_IT_IS, "account", "title", "urgency", "awaited", "asks", "attempts", "deaths")
+_OF_TASK = (*_AS_IT_IS, "account", "title", "urgency", "slice", "awaited", "asks", "attempts", "deaths")
 _NOT_YET = (False, 0, 0, 0)
 
 

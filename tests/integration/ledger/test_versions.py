@@ -12,9 +12,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from archiver.adapters.ledger.schema import upgrade
 from archiver.adapters.ledger.schema.migrate import HEAD
+from archiver.adapters.ledger.schema.tables import tasks
+from archiver.core.slices import slice_of
 from archiver.core.states import StemState, TaskState
 from tests import FIXTURES
 from tests.fixtures.ledgers import NOW, claim, open_ledger, overview, pauses, retry, shown, tid
@@ -33,6 +36,7 @@ FROZEN = {
     "0010": "f11773f655be5dab",
     "0011": "3b357fd95792ccc7",
     "0012": "684131be73da019a",
+    "0013": "0c95bdab7713edda",
 }
 """The first digits of each file's SHA-256."""
 
@@ -84,6 +88,12 @@ def test_ledger_of_any_version_opens_with_all_that_it_knew(folder: Path) -> None
         assert ledger.uploads.of_dead(lambda _: False) == [("k", "u")]
         seen = overview(ledger)
         assert (seen.rejected_lines, seen.bytes_stored, seen.stems[StemState.STORED]) == (1, 2000, 2)
+
+
+def test_tasks_of_any_version_are_in_the_slices_of_their_ids(folder: Path) -> None:
+    with closing(open_ledger(folder)) as ledger, ledger.db.read() as db:
+        found = {row.task_id: row.slice for row in db.execute(select(tasks.c.task_id, tasks.c.slice))}
+    assert found == {tid(number): slice_of(tid(number)) for number in range(1, 8)}
 
 
 def test_ledger_of_any_version_can_be_worked_with(folder: Path) -> None:

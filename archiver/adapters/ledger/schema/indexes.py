@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import Index, literal_column
 
+from archiver.adapters.ledger.schema import fixity  # noqa: F401 - its tables are of the same metadata
 from archiver.adapters.ledger.schema.faults import OPEN_FAULT, faults
 from archiver.adapters.ledger.schema.tables import (
     NOT_ARCHIVED,
@@ -57,6 +58,7 @@ Index(
 )
 Index("tasks_by_state", tasks.c.state, tasks.c.ended_at, sqlite_where=NOT_ARCHIVED, postgresql_where=NOT_ARCHIVED)
 Index("tasks_untrimmed", tasks.c.ended_at, sqlite_where=UNTRIMMED, postgresql_where=UNTRIMMED)
+Index("tasks_by_slice", tasks.c.slice)
 Index("tasks_newest", tasks.c.state, tasks.c.accepted_at, tasks.c.task_id)
 Index(
     "tasks_unarchived",

@@ -36,7 +36,7 @@ from archiver.core.records.kinds.names import Media
 from archiver.core.states import StemState, TaskState
 
 
-def _words(kind: type[StrEnum], *, checked: bool = True) -> Enum:
+def words(kind: type[StrEnum], *, checked: bool = True) -> Enum:
     """Return a text column that takes the words of `kind` and nothing else; if not `checked`, its column checks it."""
     return Enum(
         kind,
@@ -56,7 +56,7 @@ tasks = Table(
     "tasks",
     metadata,
     Column("task_id", String(128), primary_key=True),
-    Column("state", _words(TaskState), nullable=False),
+    Column("state", words(TaskState), nullable=False),
     Column("source", Text, nullable=False),
     Column("accepted_at", UtcTime, nullable=False),
     Column("first_asked_at", UtcTime),
@@ -66,7 +66,7 @@ tasks = Table(
     # plan.urgency() of the row, or plan.urgency_of_asked(): what claims are ordered by.
     Column("urgency", UtcTime, nullable=False),
     # Which half of the path an open task needs next.
-    Column("stage", _words(Stage), nullable=False),
+    Column("stage", words(Stage), nullable=False),
     # When an open task is due; NULL means never by itself: it has ended, or waits for an operator.
     Column("not_before", UtcTime),
     # True while not_before was set because the provider is not finished, not because a try failed.
@@ -127,6 +127,8 @@ tasks = Table(
             name="archived_is_trimmed",
         ),
     ),
+    # core.slices.slice_of the id; a row that an older version wrote is in the first, so that none is in no slice.
+    Column("slice", Integer, server_default=text("0"), nullable=False),
     CheckConstraint("(state IN ('queued', 'listed')) = (ended_at IS NULL)", name="ended_states_say_when"),
     CheckConstraint("state <> 'listed' OR deadline IS NOT NULL", name="listed_has_deadline"),
     CheckConstraint("state <> 'queued' OR not_before IS NOT NULL", name="queued_is_taken_up_again"),
@@ -156,7 +158,7 @@ stems = Table(
     metadata,
     Column("task_id", String(128), ForeignKey("tasks.task_id"), primary_key=True),
     Column("name", Text, primary_key=True),
-    Column("state", _words(StemState), nullable=False),
+    Column("state", words(StemState), nullable=False),
     Column("shown_url", Text, nullable=False),
     # True when shown_url is not all of it: the rest may be a secret and is never written down.
     Column("url_cut", Boolean, nullable=False),
@@ -175,7 +177,7 @@ stems = Table(
     Column("alias_of", Text),
     Column(
         "media",
-        _words(Media, checked=False),
+        words(Media, checked=False),
         CheckConstraint("media IN ('audio', 'image', 'video', 'text')", name="media_word"),
         server_default=text("'audio'"),
         nullable=False,
@@ -205,7 +207,7 @@ tracks = Table(
 tallies = Table(
     "tallies",
     metadata,
-    Column("state", _words(StemState), primary_key=True),
+    Column("state", words(StemState), primary_key=True),
     Column("stems", BigInteger, nullable=False),
     Column("bytes", BigInteger, nullable=False),
     CheckConstraint("stems >= 0 AND bytes >= 0", name="counters_count"),
@@ -375,7 +377,7 @@ uploads = Table(
 pauses = Table(
     "pauses",
     metadata,
-    Column("dependency", _words(Dependency), primary_key=True),
+    Column("dependency", words(Dependency), primary_key=True),
     # Of the provider, whose; always DEFAULT_ACCOUNT for the others, and for what the operator holds: that is all.
     Column("account", String(32), primary_key=True),
     # Of the origin, which; empty for the others, and for what the operator holds.
