@@ -22,6 +22,11 @@ from archiver.core.states import StemEvent, TaskEvent, TaskState, step_task
 MOST_UNFOLDED: Final = 100
 """Events up to which each is told by itself."""
 
+LEFT_OUT: Final = "left_out"
+"""Stands for events that a manifest has no room for."""
+_FIRST_EVENTS: Final = 100
+FEWEST_EVENTS: Final = 2 * _FIRST_EVENTS
+
 PREMIS: Final = {
     StemEvent.STORED.value: "ingestion, message digest calculation",
     StemEvent.ADOPTED.value: "recovery",
@@ -86,6 +91,20 @@ def events_of(events: Sequence[Moved]) -> list[dict[str, object]]:
     return lines if len(lines) <= MOST_UNFOLDED else list(_folded(lines))
 
 
+def shortened(events: Sequence[Mapping[str, object]], most: int) -> list[Mapping[str, object]]:
+    """Return at most so many of the events: of more the first few and the last, and between them how many are left out.
+
+    `most` is at least FEWEST_EVENTS.
+    """
+    if len(events) <= most:
+        return list(events)
+    left = events[_FIRST_EVENTS : len(events) - (most - _FIRST_EVENTS - 1)]
+    times = sum(_times(each) for each in left)
+    until = left[-1].get("until") or left[-1]["at"]
+    line = {"type": None, "at": left[0]["at"], "stem": None, "event": LEFT_OUT, "before": "", "after": "", "detail": {}}
+    return [*events[:_FIRST_EVENTS], {**line, "times": times, "until": until}, *events[_FIRST_EVENTS + len(left) :]]
+
+
 def _line(moved: Moved) -> dict[str, object]:
     stored, adopted = moved.event == StemEvent.STORED, moved.detail.get("by") == "recovery"
     return {
@@ -103,18 +122,18 @@ def _folded(lines: Iterable[dict[str, object]]) -> Iterator[dict[str, object]]:
     last: dict[str, object] | None = None
     for event in lines:
         if last is not None and _not_ready(last) and _not_ready(event):
-            times = last.get("times", 1)
-            last |= {
-                "detail": event["detail"],
-                "until": event["at"],
-                "times": (times if isinstance(times, int) else 1) + 1,
-            }
+            last |= {"detail": event["detail"], "until": event["at"], "times": _times(last) + 1}
             continue
         if last is not None:
             yield last
         last = event
     if last is not None:
         yield last
+
+
+def _times(event: Mapping[str, object]) -> int:
+    times = event.get("times", 1)
+    return times if isinstance(times, int) else 1
 
 
 def _not_ready(event: dict[str, object]) -> bool:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from itertools import islice
 
 from archiver.core.capabilities import CreateOnly
-from archiver.core.chronicle import Chronicle, End, events_of
+from archiver.core.chronicle import FEWEST_EVENTS, Chronicle, End, events_of, shortened
 from archiver.core.keys import path_in
+from archiver.core.manifest_bounds import LARGEST, MOST_EVENTS, MOST_OTHERS, MOST_STEMS, RESERVE
 from archiver.core.model import Claim, StemRow, TaskId
 from archiver.core.records.facts import NO_FACTS, Facts
 from archiver.core.records.kinds.names import Media
 from archiver.core.records.left_out import LeftOut
+from archiver.core.refusals import ManifestTooLong
 from archiver.core.states import StemState
 
 FORMAT = 2
@@ -40,10 +43,13 @@ def manifest_of(
     """Return the manifest as UTF-8 JSON, sealed with the SHA-256 of itself without the seal.
 
     It is the first of its task; see `following`. `best_effort` says that the store may have overwritten an object of
-    another writer.
+    another writer. Where it would be too long to be read, events are left out of its middle; raises ManifestTooLong
+    where that does not help.
     """
     rows = sorted(stems, key=lambda row: row.name)
-    return _sealed(
+    if len(rows) > MOST_STEMS:
+        raise ManifestTooLong(f"it has {len(rows)} files, and a manifest tells {MOST_STEMS} at most")
+    return _fitting(
         {
             "format": FORMAT,
             "task_id": claim.task_id,
@@ -57,8 +63,8 @@ def manifest_of(
             "archiver": version,
             "previous": None,
             **_reserves(best_effort=best_effort, left_out=left_out),
-            "events": events_of([*chronicle.events, *end.moved(claim.state)]),
-        }
+        },
+        events_of([*chronicle.events, *end.moved(claim.state)]),
     )
 
 
@@ -80,10 +86,23 @@ def following(manifest: bytes, previous: str) -> bytes:
     return _sealed({**json.loads(manifest), "previous": previous})
 
 
+def _fitting(document: Mapping[str, object], events: Sequence[Mapping[str, object]]) -> bytes:
+    """Return the document with as many events as it has room for, sealed."""
+    most = MOST_EVENTS
+    while len(sealed := _sealed({**document, "events": shortened(events, most)})) > LARGEST - RESERVE:
+        most = min(most, len(events)) // 2
+        if most < FEWEST_EVENTS:
+            raise ManifestTooLong(f"it would have {len(sealed)} bytes, and {LARGEST} are read")
+    return sealed
+
+
 def _sealed(document: Mapping[str, object]) -> bytes:
     bare = {name: value for name, value in document.items() if name != "seal"}
     sealed = {**bare, "seal": f"sha256:{seal_of(bare)}"}
-    return (json.dumps(sealed, indent=1, ensure_ascii=True) + "\n").encode()
+    text = json.dumps(sealed, indent=1, ensure_ascii=True)
+    if len(text) >= LARGEST - RESERVE:
+        text = json.dumps(sealed, separators=(",", ":"), ensure_ascii=True)
+    return f"{text}\n".encode()
 
 
 def _about(claim: Claim, facts: Facts) -> dict[str, object]:
@@ -95,8 +114,11 @@ def _about(claim: Claim, facts: Facts) -> dict[str, object]:
         "model": facts.model,
         "duration_seconds": facts.duration,
         "parent": claim.parent,
-        "made_from": [{"id": each.id, "field": each.field} for each in facts.parents],
-        "tracks": [{"id": each.id, "title": each.title, "duration_seconds": each.duration} for each in facts.tracks],
+        "made_from": [{"id": each.id, "field": each.field} for each in facts.parents[:MOST_OTHERS]],
+        "tracks": [
+            {"id": each.id, "title": each.title, "duration_seconds": each.duration}
+            for each in facts.tracks[:MOST_OTHERS]
+        ],
     }
     return {name: value for name, value in known.items() if value}
 
@@ -104,7 +126,8 @@ def _about(claim: Claim, facts: Facts) -> dict[str, object]:
 def _reserves(*, best_effort: bool, left_out: Iterable[LeftOut]) -> dict[str, object]:
     """Return what is not as it is for most tasks."""
     found: dict[str, object] = {"create_only": CreateOnly.BEST_EFFORT.value} if best_effort else {}
-    if not_taken := [{"field": each.field, "source_url": each.url, "reason": each.kind} for each in left_out]:
+    told = islice(left_out, MOST_OTHERS)
+    if not_taken := [{"field": each.field, "source_url": each.url, "reason": each.kind} for each in told]:
         found["not_taken"] = not_taken
     return found
 

@@ -6,22 +6,16 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from archiver.core.keys import path_in
 from archiver.core.manifest import seal_of
+from archiver.core.manifest_bounds import LARGEST, MOST_EVENTS, MOST_OTHERS, MOST_STEMS
 from archiver.core.manifest_fields import Fields, ManifestBroken, is_hash, plain_name_fault
 from archiver.core.model import AccountName, StemName, TaskId, task_id
 from archiver.core.records.facts import Parent, Track
 from archiver.core.records.left_out import LeftOut
 from archiver.core.states import StemState, TaskState
-
-LARGEST: Final = 16 << 20
-"""Bytes; of a task with 200 stems it is 200 KB, and reading one takes 25 times its size of memory."""
-MOST_STEMS: Final = 20_000
-MOST_EVENTS: Final = 100_000
-MOST_OTHERS: Final = 100_000
-"""Parents, tracks and addresses that were not taken, each."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
+from archiver.core.chronicle import LEFT_OUT
 from archiver.core.manifest_fields import ManifestBroken
 from archiver.core.manifest_read import Manifest, ManifestEvent, ManifestStem
 from archiver.core.model import DEFAULT_ACCOUNT, Receipt, RecordInfo, Stage, StemName, StemRow, task_id
@@ -53,9 +54,8 @@ def rebuilt(manifest: Manifest, folder: str, record: bytes | None = None) -> Who
         raise ManifestBroken(f"it says {state.value}, and not of its stems")
     if manifest.accepted_at is None or (state is TaskState.LISTED and manifest.deadline is None):
         raise ManifestBroken("it lacks a time that every task has")
-    old = manifest.format == 1
     document = "" if record is None else record.decode(errors="replace")
-    read = record_in(document, _kind(manifest)) if old and document else None
+    read = record_in(document, _kind(manifest)) if manifest.format == 1 and document else None
     return WholeTask(
         task_id=manifest.task_id,
         state=state,
@@ -80,7 +80,7 @@ def rebuilt(manifest: Manifest, folder: str, record: bytes | None = None) -> Who
         stems=stems,
         history=_moves(manifest.events, stems),
         tracks={each.id: title_of(each.title) for each in manifest.tracks if _is_id(each.id)} or None,
-        untold=_UNTOLD if old else frozenset(),
+        untold=_untold(manifest),
     )
 
 
@@ -138,6 +138,12 @@ def _receipt(stem: ManifestStem, folder: str) -> Receipt:
         alias_of=stem.alias_of,
         doubt=stem.doubt,
     )
+
+
+def _untold(manifest: Manifest) -> frozenset[str]:
+    if manifest.format == 1:
+        return _UNTOLD
+    return frozenset({"history"} if any(event.event == LEFT_OUT for event in manifest.events) else ())
 
 
 def _moves(events: Sequence[ManifestEvent], stems: Sequence[StemRow]) -> tuple[Moved, ...]:

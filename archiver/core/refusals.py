@@ -28,3 +28,11 @@ class NoMultipart(ArchiverError):
         "raise download.buffer_budget above the file's size, or use a store that takes uploads in parts "
         "(`stem-archiver check` shows what this one does); then `stem-archiver retry ID`"
     )
+
+
+class ManifestTooLong(ArchiverError):
+    """The task has more files, or more is told of them, than any version could read in one manifest."""
+
+    verdict = Verdict.REFUSE
+    code = "manifest.too_long"
+    hint = "its files are stored, and the ledger knows them: nothing is lost; please report it"

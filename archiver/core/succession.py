@@ -80,7 +80,7 @@ def _is_saved(ours: _Compared, theirs: _Compared) -> bool:
 
 
 def _moves(manifest: Manifest) -> int:
-    return sum(event.event != TaskEvent.NOT_READY for event in manifest.events)
+    return sum(event.times for event in manifest.events if event.event != TaskEvent.NOT_READY)
 
 
 def _changed(theirs: Manifest, ours: Manifest) -> str:

@@ -27,6 +27,7 @@ from archiver.core.model import (
     Subject,
     Yielded,
 )
+from archiver.core.refusals import ManifestTooLong
 from archiver.core.settling import last_chance
 from archiver.core.states import StemState, TaskState
 from archiver.core.text import host_of
@@ -282,7 +283,10 @@ class TaskAttempt:
         return self._write_down(outcome)
 
     def _write_down(self, outcome: Outcome) -> Outcome:
-        self.ended_at = Sidecars(self._context).write(self._listing, outcome)
+        try:
+            self.ended_at = Sidecars(self._context).write(self._listing, outcome)
+        except ManifestTooLong as error:
+            return Refused(f"{error.code}: {error}", self._context.clock() + plan.SLOW_RETRY)
         return outcome
 
     def outcome_of(self, error: ArchiverError) -> Outcome:

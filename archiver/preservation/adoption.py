@@ -19,7 +19,7 @@ from archiver.core.adoption import (
 )
 from archiver.core.errors import StoreBusy
 from archiver.core.keys import record_key
-from archiver.core.manifest_read import LARGEST, MOST_STEMS
+from archiver.core.manifest_bounds import LARGEST, MOST_STEMS
 from archiver.core.model import Receipt, StemName, TaskId
 from archiver.core.reading import ObjectUnread
 from archiver.core.records.kinds.names import Media

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from archiver.core.keys import manifest_key
+from archiver.core.manifest_bounds import LARGEST
 from archiver.core.manifest_fields import ManifestBroken
-from archiver.core.manifest_read import LARGEST, Manifest, read_manifest
+from archiver.core.manifest_read import Manifest, read_manifest
 from archiver.core.model import TaskId
 from archiver.core.reading import ObjectLong
 from archiver.ports.archive import Archive, Links

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from archiver.core.fixity import Expected, Fixity, Judged, resized
+from archiver.core.manifest_bounds import LARGEST
 from archiver.core.manifest_fields import ManifestBroken
-from archiver.core.manifest_read import LARGEST, Manifest, read_manifest
+from archiver.core.manifest_read import Manifest, read_manifest
 from archiver.core.model import TaskId
 from archiver.core.reading import ObjectAbsent, ObjectChanged, ObjectCold, ObjectLong
 from archiver.ports.archive import Archive, FoundDocument

@@ -15,8 +15,9 @@ from functools import partial
 
 from archiver.core.errors import ArchiverError, StoreBusy, StorePaused
 from archiver.core.keys import manifest_key, record_key
+from archiver.core.manifest_bounds import LARGEST
 from archiver.core.manifest_fields import ManifestBroken
-from archiver.core.manifest_read import LARGEST, Manifest, read_manifest
+from archiver.core.manifest_read import Manifest, read_manifest
 from archiver.core.model import AccountName, TaskId, task_id
 from archiver.core.reading import ObjectAbsent, ObjectCold, ObjectLong, ObjectUnread
 from archiver.preservation.fetching import Fetching, WrongBytes

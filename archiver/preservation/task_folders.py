@@ -8,7 +8,8 @@ from typing import Final
 
 from archiver.core.adoption import FolderObjects, Known
 from archiver.core.keys import manifest_key, record_key
-from archiver.core.manifest_read import LARGEST, Manifest, read_manifest
+from archiver.core.manifest_bounds import LARGEST
+from archiver.core.manifest_read import Manifest, read_manifest
 from archiver.core.model import TaskId
 from archiver.core.rebuilt import needs_record, rebuilt
 from archiver.core.whole_task import WholeTask

@@ -11,12 +11,11 @@ from archiver.adapters.object_store.content import Content
 from archiver.adapters.object_store.faults import Absent, Conflict
 from archiver.adapters.object_store.reconcile import Reconciler, hidden
 from archiver.core.errors import KeyTaken, StoreBusy, StoreCorrupt
+from archiver.core.manifest_bounds import LARGEST
 from archiver.core.model import StoredObject
 from archiver.ports.store import Successor
 
 DOCUMENT = Labels("application/json")
-LIMIT = 4 * 1024 * 1024
-"""Bytes; a larger object under a sidecar's key is none of ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,7 @@ class Document:
         try:
             with hidden(self.key) if create_only else nullcontext():
                 bare = not self.writer.known.names_etag
-                theirs, etag = self.calls.read(self.key, limit=LIMIT, bare=bare)
+                theirs, etag = self.calls.read(self.key, limit=LARGEST, bare=bare)
         except Absent:
             if create_only:
                 raise

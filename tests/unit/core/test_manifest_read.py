@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from jsonschema import ValidationError
 
 from archiver.core.manifest import seal_of
+from archiver.core.manifest_bounds import LARGEST, MOST_STEMS
 from archiver.core.manifest_fields import ManifestBroken
-from archiver.core.manifest_read import LARGEST, MOST_STEMS, Manifest, ManifestEvent, read_manifest
+from archiver.core.manifest_read import Manifest, ManifestEvent, read_manifest
 from archiver.core.model import TaskId
 from tests.fixtures.manifest_schemas import check_schema
 

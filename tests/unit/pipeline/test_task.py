@@ -49,7 +49,8 @@ from archiver.core.model import (
 )
 from archiver.core.records.document import document_of
 from archiver.core.records.record import record_of
-from archiver.core.states import StemState
+from archiver.core.refusals import ManifestTooLong
+from archiver.core.states import StemState, TaskState
 from archiver.core.transfer import Transfer
 from archiver.service.deadlines import DeadlineWatch
 from tests.fakes.downloader import Audio
@@ -542,6 +543,19 @@ def test_stem_that_only_an_operator_can_mend_waits_for_one(world: Path, error: A
     world.now += timedelta(days=1)
     assert no_claim(world.ledger, now=world.now)
     assert list(retry(world.ledger, [TASK], now=world.now)) == [TASK]
+    assert world.go() == Archived()
+
+
+def test_task_whose_manifest_would_be_too_long_is_shown_and_nothing_of_it_is_lost(world: Path) -> None:
+    world.lists(world.serves("vocal", VOCAL))
+    world.store.fail("put_document", ManifestTooLong("20001 files"))
+    outcome = world.go()
+    assert isinstance(outcome, Refused)
+    assert outcome.reason == "manifest.too_long: 20001 files"
+    assert outcome.at is not None
+    assert (world.task.state, [row.state for row in world.task.stems]) == (TaskState.LISTED, [StemState.STORED])
+    assert world.logged("task.")[-1] == ("error", "task.refused")
+    world.now = outcome.at
     assert world.go() == Archived()
 
 
