@@ -550,10 +550,10 @@ def test_a_document_changed_by_another_meanwhile_is_looked_at_again(bench: Bench
 
 
 def test_an_object_too_large_for_a_document_is_left(bench: Bench) -> None:
-    bench.direct.put_object(Bucket=bench.bucket, Key=KEY, Body=noise(4 * MIB + 1))
+    bench.direct.put_object(Bucket=bench.bucket, Key=KEY, Body=noise(LARGEST + 1))
     with pytest.raises(KeyTaken):
         bench.store.put_document(KEY, b"ours", same=lambda _: False)
-    assert bench.versions() == [noise(4 * MIB + 1)]
+    assert bench.versions() == [noise(LARGEST + 1)]
 
 
 @pytest.mark.parametrize("operation", ["*", "HeadObject"])
