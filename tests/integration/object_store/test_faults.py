@@ -33,6 +33,7 @@ from archiver.core.errors import (
     StoreFull,
     StoreMisfit,
 )
+from archiver.core.manifest_bounds import LARGEST
 from archiver.demo.seaweed import S3Server
 from archiver.ports.runtime import Checkpoint, EventLog, unobserved
 from tests.fakes.object_store import MemoryBody, MemoryJournal
