@@ -159,6 +159,15 @@ def usable_url(text: str) -> str | None:
     return url if len(url) <= MAX_URL else None
 
 
+_ESCAPED_AMPERSAND: Final = re.compile(r"(?i)&amp;")
+
+
+def unescaped_url(url: str) -> str:
+    """Return the address that `url` is as HTML writes it, with `&amp;` between its fields; empty where it has none."""
+    found = _ESCAPED_AMPERSAND.sub("&", url)
+    return "" if found == url else found
+
+
 INLINE: Final = "sha256:"
 """The beginning of what is shown of a stem that stands in the record: the hash of its file, in the place of a URL."""
 

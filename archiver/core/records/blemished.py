@@ -88,7 +88,8 @@ def read_blemished_text(text: str) -> Reading:
     mending = _Mending(begin)
     mended = _PIECE.sub(mending.of, whole)
     try:
-        value = _DECODER.decode(mended)
+        value, end = _DECODER.raw_decode(mended)
+        mending.end_at(end, mended)
     except json.JSONDecodeError as fault:
         raise NotJson(f"{fault.msg} at character {mending.place_of(fault.pos)} of {len(text)}") from None
     except RecursionError:
@@ -141,6 +142,17 @@ class _Mending:
                 break
             grown = by
         return self.begin + at - grown
+
+    def end_at(self, end: int, mended: str) -> None:
+        """Know that the object ends there; raise JSONDecodeError where what is behind it may be another one."""
+        behind = mended[end:]
+        if not behind.strip():
+            return
+        if "{" in behind or "[" in behind:
+            raise json.JSONDecodeError("Extra data", mended, end)
+        place = self.place_of(end)
+        self.found = {what: at for what, at in self.found.items() if at < place}
+        self.found["text behind its end"] = place
 
     def _text(self, raw: str, at: int) -> str:
         control = None if raw.isprintable() else _CONTROL.search(raw)

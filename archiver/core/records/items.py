@@ -12,7 +12,7 @@ from typing import Final
 from archiver.core.model import StemName, StemSource
 from archiver.core.records.kinds.names import Media
 from archiver.core.records.names import joined
-from archiver.core.text import shown_url
+from archiver.core.text import shown_url, unescaped_url
 
 MAX_STEMS: Final = 200
 """Stems that are taken from one record; the provider's largest separation has 12."""
@@ -84,7 +84,7 @@ def _source(name: str, item: Item) -> StemSource:
         item.content,
         item.written_as,
         item.not_taken,
-        item.fallback,
+        item.fallback or unescaped_url(item.url),
     )
 
 

@@ -143,6 +143,27 @@ def test_document_of_a_blemished_answer_holds_no_secret(inner: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "behind",
+    [
+        b"trailing",
+        b"<!-- cached -->",
+        b"\n<br />\n<b>Warning</b>: x in /a.php",
+        b"}",
+        b";",
+        b"NaN",
+        b"\xe9",
+        b"\\x",
+    ],
+)
+def test_text_behind_an_answer_s_end_costs_nothing_and_is_told(behind: bytes) -> None:
+    body = answer()
+    envelope = read_envelope(body + behind)
+    assert (envelope.code, envelope.data) == (200, read_envelope(body).data)
+    assert f"text behind its end at character {len(body)}" in envelope.blemish
+    assert "a value that is none" not in envelope.blemish
+
+
+@pytest.mark.parametrize(
     ("body", "where"),
     [
         (b'{"code": 200, "data": {"a": "b', "Unterminated string starting at at character 28 of 30"),
@@ -150,7 +171,8 @@ def test_document_of_a_blemished_answer_holds_no_secret(inner: str) -> None:
         (b'{"a": NaN, "b": undefined, "c": 1 2}', "Expecting ',' delimiter at character 34 of 36"),
         (b'\xef\xbb\xbf\n{"a": "caf\xe9", "b": NaN, "c"}', "Expecting ':' delimiter at character 28 of 29"),
         (b'{"a": "\\x\\y", b: 1}', "Expecting property name enclosed in double quotes at character 14 of 19"),
-        (b'{"code": 200} trailing', "Extra data at character 14 of 22"),
+        (b'{"code": 200} {"code": 404}', "Extra data at character 13 of 27"),
+        (b'{"code": 200}, "data": [1]}', "Extra data at character 13 of 27"),
     ],
 )
 def test_what_cannot_be_read_is_refused_with_its_place(body: bytes, where: str) -> None:

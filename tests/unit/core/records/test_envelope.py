@@ -16,7 +16,7 @@ from archiver.core.records.envelope import NotAnAnswer, read_envelope
         b"error code: 1010",
         b"<!doctype html><html><body>502 Bad Gateway</body></html>",
         b'{"code":200,"msg":"success","data":{"taskId":"3e63',
-        b'{"code":200} trailing',
+        b'{"code":200} {"code":404}',
         b"[1,2]",
         b'"text"',
         b"null",

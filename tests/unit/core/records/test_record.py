@@ -228,3 +228,12 @@ def test_data_that_is_no_record_is_pending(data: object) -> None:
 def test_error_message_is_scrubbed() -> None:
     record = record_of({"errorMessage": "cannot read https://a.test/bot1:SECRET/x\x1b[2J"})
     assert record.error_message == "cannot read https://a.test"
+
+
+@pytest.mark.parametrize("sign", ["&amp;", "&AMP;"])
+def test_address_as_html_writes_it_is_asked_for_as_it_stands_and_then_unescaped(sign: str) -> None:
+    url = f"https://cdn.example/vocal.mp3?id=1{sign}sig=2"
+    [stem] = record_of({"successFlag": "SUCCESS", "response": {"vocalUrl": url}}).stems
+    assert (stem.url, stem.fallback) == (url, "https://cdn.example/vocal.mp3?id=1&sig=2")
+    [plain] = record_of({"successFlag": "SUCCESS", "response": {"vocalUrl": stem.fallback}}).stems
+    assert plain.fallback == ""
