@@ -15,8 +15,9 @@ from archiver.app.assembly import store_proof
 from archiver.app.machine import THIS_MACHINE, Machine
 from archiver.app.schemas import read_schemas
 from archiver.core.keys import manifest_key
+from archiver.core.manifest_bounds import LARGEST
 from archiver.core.manifest_fields import ManifestBroken
-from archiver.core.manifest_read import LARGEST, read_manifest
+from archiver.core.manifest_read import read_manifest
 from archiver.core.rebuilt import rebuilt
 from archiver.core.reports import TaskRow
 from archiver.core.trimming import Trims, shortest_span

@@ -10,8 +10,9 @@ from typing import Final
 from archiver.core.errors import Interrupted, KeyTaken
 from archiver.core.keys import manifest_key, record_key
 from archiver.core.manifest import FORMAT
+from archiver.core.manifest_bounds import LARGEST
 from archiver.core.manifest_fields import ManifestBroken
-from archiver.core.manifest_read import LARGEST, Manifest, read_manifest
+from archiver.core.manifest_read import Manifest, read_manifest
 from archiver.core.model import TaskId
 from archiver.core.reading import ObjectUnread
 from archiver.core.rebuilt import rebuilt
