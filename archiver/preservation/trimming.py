@@ -16,6 +16,7 @@ from archiver.core.manifest_read import Manifest, read_manifest
 from archiver.core.model import TaskId
 from archiver.core.reading import ObjectUnread
 from archiver.core.rebuilt import rebuilt
+from archiver.core.refusals import ManifestTooLong
 from archiver.core.renewal import renewed
 from archiver.core.succession import Succession
 from archiver.core.trimming import LeftAlone, Trimmed, Trims, trimmed_of
@@ -135,7 +136,7 @@ class Trim:
         proof = _Proof(whole)
         try:
             proof.trimmed = self._proven(proof)
-        except (ManifestBroken, _Unlike, KeyTaken, ObjectUnread) as why:
+        except (ManifestBroken, ManifestTooLong, _Unlike, KeyTaken, ObjectUnread) as why:
             proof.left = LeftAlone(whole.task_id, f"manifest.json: {why}")
         return proof
 
@@ -181,7 +182,10 @@ class _Proof:
 
 def _hold(whole: WholeTask, manifest: Manifest, folder: str) -> None:
     """Raise _Unlike where a manifest says anything else than the ledger, or ManifestBroken."""
-    columns = [each.column for each in differences(whole, rebuilt(manifest, folder))]
+    told = rebuilt(manifest, folder)
+    if told.untold:
+        raise _Unlike(f"it does not tell all of: {', '.join(sorted(told.untold))}")
+    columns = [each.column for each in differences(whole, told)]
     if columns:
         more = f" and {len(columns) - _NAMED} more" if len(columns) > _NAMED else ""
         raise _Unlike(f"it and the ledger differ: {', '.join(columns[:_NAMED])}{more}")
