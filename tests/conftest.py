@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import uuid
 from collections import Counter, deque
@@ -30,6 +31,11 @@ DEAREST = (
     "faults/test_kill_points_multipart.py",
     "property/test_whole_machine.py",
     "faults/test_random_kills.py",
+    "acceptance/test_slow_neighbours.py",
+    "faults/test_neighbourhood.py",
+    "unit/pipeline/test_isolation.py",
+    "acceptance/test_daemon.py",
+    "unit/test_growth.py",
 )
 """Files that take the longest. They begin first, or one worker would be at one of them when the others have ended."""
 
@@ -55,15 +61,15 @@ TOOLS = (
 
 
 PURSES = {
-    "acceptance": 260,
-    "contracts": 80,
-    "faults": 560,
+    "acceptance": 300,
+    "contracts": 110,
+    "faults": 600,
     "golden": 30,
-    "integration": 300,
+    "integration": 330,
     "property": 180,
-    "unit": 150,
+    "unit": 270,
 }
-"""Seconds of tests, on two quiet cores, that the tests of each folder may take."""
+"""Seconds of tests that those of each folder may take where three workers share two cores that do nothing else."""
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -111,6 +117,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
             raise pytest.UsageError(f"{item.nodeid} is slow: give it a timeout of its own")
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector what stays until the end anyway: modules and tests."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -8,11 +8,10 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 
 from archiver.core.keys import multipart_probe_key, probe_key
-from archiver.core.manifest import seal_of
 from archiver.core.reports import TaskRow
 from archiver.core.states import StemState, TaskState
 from tests.fixtures.ledgers import overview
-from tests.fixtures.manifest_schemas import check_schema
+from tests.fixtures.manifest_schemas import checked
 from tests.worlds.world import (
     API_KEY,
     BOT_TOKEN,
@@ -73,10 +72,7 @@ def integrity(world: World, rows: Iterable[TaskRow], objects: Mapping[str, bytes
 
 
 def _manifest(data: bytes) -> list[Json]:
-    manifest = json.loads(data)
-    check_schema(manifest)
-    assert manifest["seal"] == f"sha256:{seal_of(manifest)}"
-    stems: list[Json] = manifest["stems"]
+    stems: list[Json] = checked(data)["stems"]
     return stems
 
 

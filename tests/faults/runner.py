@@ -9,6 +9,7 @@ order is carried out by a new interpreter in place of the child.
 from __future__ import annotations
 
 import atexit
+import gc
 import json
 import os
 import select
@@ -230,6 +231,8 @@ def _observed(argv: list[str], stop: Stop, reached: Path) -> int:
 def serve() -> Order | None:
     """Carry out orders until there are no more; returns an order in the child that is to carry it out."""
     warm()
+    gc.collect()
+    gc.freeze()  # or each child would copy it all to look at it
     for line in iter(sys.stdin.readline, ""):
         order = Order.of(line)
         child = os.fork()

@@ -10,7 +10,6 @@ called gone past its deadline.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import sys
 from collections import Counter
@@ -35,14 +34,13 @@ from hypothesis.stateful import (
 
 from archiver.core import errors
 from archiver.core.keys import multipart_probe_key, probe_key
-from archiver.core.manifest import seal_of
 from archiver.core.model import TaskId, task_id
 from archiver.core.states import StemState, TaskState
 from archiver.core.whole_task import differences
 from tests.fakes.audio import mp3
 from tests.fakes.downloader import Answer, Audio
 from tests.fixtures.ledgers import retry
-from tests.fixtures.manifest_schemas import check_schema
+from tests.fixtures.manifest_schemas import checked
 from tests.fixtures.profiles import examples
 from tests.fixtures.states import OPEN
 from tests.house import LEASE, ready_ledger_at, rebuild_on
@@ -422,9 +420,7 @@ class Machine(RuleBasedStateMachine):
             assert gone.timestamp() * 1e6 >= row.deadline, "lost before its deadline"
 
     def manifest(self, name: TaskId) -> dict[str, dict[str, Any]]:
-        document = json.loads(self.universe.store.objects[f"{PREFIX}{name}/manifest.json"])
-        check_schema(document)
-        assert document["seal"] == f"sha256:{seal_of(document)}"
+        document = checked(self.universe.store.objects[f"{PREFIX}{name}/manifest.json"])
         assert document["task_id"] == name
         return {stem["name"]: stem for stem in document["stems"]}
 

@@ -5,7 +5,6 @@ The provider, the CDN and the bucket are played by `tests/fakes`: each may be sc
 
 from __future__ import annotations
 
-import json
 import pathlib
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -15,7 +14,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from archiver.core.intake import Intake
-from archiver.core.manifest import seal_of
 from archiver.core.model import (
     DEFAULT_ACCOUNT,
     AccountName,
@@ -43,7 +41,7 @@ from tests.fakes.record_api import FakeApi
 from tests.fakes.time import NOW
 from tests.fakes.transfers import Inline
 from tests.fixtures.ledgers import accept, finish, relisted
-from tests.fixtures.manifest_schemas import check_schema
+from tests.fixtures.manifest_schemas import checked
 from tests.house import (
     LEASE,
     Crowd,
@@ -219,9 +217,7 @@ class Path:
         return [(level, event) for level, event, _ in self.events.seen if event.startswith(prefix)]
 
     def manifest(self, name: str = TASK) -> dict[str, dict[str, Any]]:
-        document = json.loads(self.store.objects[f"{PREFIX}{name}/manifest.json"])
-        check_schema(document)
-        assert document["seal"] == f"sha256:{seal_of(document)}"
+        document = checked(self.store.objects[f"{PREFIX}{name}/manifest.json"])
         assert document["task_id"] == name
         return {stem["name"]: stem for stem in document["stems"]}
 

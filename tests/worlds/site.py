@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archiver.core.keys import multipart_probe_key, probe_key, schema_key
-from archiver.core.manifest import seal_of
 from archiver.core.model import TaskId
 from archiver.demo.audio import EmulatedStem
 from archiver.demo.emulator import API_KEY, Emulator
@@ -31,7 +30,7 @@ from archiver.settings import load
 from tests import ROOT
 from tests.fakes.waiting import until
 from tests.faults.runner import Order
-from tests.fixtures.manifest_schemas import check_schema
+from tests.fixtures.manifest_schemas import checked
 from tests.house import note_proof
 from tests.worlds.forks import ForkServer
 
@@ -235,9 +234,7 @@ class Site:
         accounted: set[str] = set()
         for task in tasks:
             folder = f"{PREFIX}{task.task_id}/"
-            manifest = json.loads(objects[f"{folder}manifest.json"])
-            check_schema(manifest)
-            assert manifest["seal"] == f"sha256:{seal_of(manifest)}"
+            manifest = checked(objects[f"{folder}manifest.json"])
             accounted |= {f"{folder}manifest.json", f"{folder}record-info.json"}
             accounted |= {stem["key"] for stem in manifest["stems"] if "key" in stem}
             assert {stem["name"]: stem.get("sha256") for stem in manifest["stems"]} == sources(task), task.task_id

@@ -26,15 +26,14 @@ from archiver.core.errors import (
     Verdict,
 )
 from archiver.core.refusals import NoMultipart, ObjectDamaged
-from archiver.demo.seaweed import S3Server
-from tests.fakes.careless_s3 import CarelessS3
 from tests.fakes.events import Events
 from tests.fakes.object_store import MemoryBody, MemoryJournal
-from tests.fakes.s3_proxy import S3Proxy, drop_after, refuse
+from tests.fakes.s3_proxy import drop_after, refuse
+from tests.fakes.s3_ways import CarelessBench, Ways
 from tests.house import BufferBudget, s3_store
 
 if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
+    pass
 
 MIB = 1024 * 1024
 SMALL, LARGE = 1000, 5 * MIB + 1000
@@ -49,14 +48,9 @@ def noise(size: int, seed: int = 1) -> bytes:
 
 
 @dataclass
-class Bench:
-    """A careless store behind a proxy."""
+class Bench(CarelessBench):
+    """A careless store behind a proxy, and our stores on it."""
 
-    proxy: S3Proxy
-    direct: S3Client
-    through: S3Client
-    bucket: str
-    careless: CarelessS3
     journal: MemoryJournal = field(default_factory=MemoryJournal)
     stores: list[S3Store] = field(default_factory=list)
 
@@ -66,7 +60,7 @@ class Bench:
         sizes["sleep"] = lacks.pop("sleep", lambda _: None)
         sizes["log"] = lacks.pop("log", None)
         known = replace(Capabilities(), **lacks)
-        self.stores.append(s3_store(self.through, self.bucket, known=known, demand=demand, **sizes))
+        self.stores.append(s3_store(self.ways.through, self.bucket, known=known, demand=demand, **sizes))
         return self.stores[-1]
 
     def close(self) -> None:
@@ -87,29 +81,13 @@ class Bench:
     def theirs(self, data: bytes) -> None:
         self.direct.put_object(Bucket=self.bucket, Key=KEY, Body=data)
 
-    def count(self, operation: str) -> int:
-        return self.proxy.operations().count(operation)
-
     def nothing_left(self) -> bool:
-        listed = self.direct.list_multipart_uploads(Bucket=self.bucket)
-        return not listed.get("Uploads") and not self.journal.open
-
-
-@pytest.fixture(scope="module")
-def ways(s3_server: S3Server) -> Iterator[tuple[S3Proxy, S3Client, S3Client]]:
-    with (
-        S3Proxy(upstream=s3_server.endpoint_url) as proxy,
-        closing(s3_server.client()) as direct,
-        closing(replace(s3_server, endpoint_url=proxy.url).client(read_timeout=5)) as through,
-    ):
-        yield proxy, direct, through
+        return not self.left_open() and not self.journal.open
 
 
 @pytest.fixture
-def bench(ways: tuple[S3Proxy, S3Client, S3Client], bucket: str) -> Iterator[Bench]:
-    proxy, direct, through = ways
-    proxy.calm()
-    with closing(Bench(proxy, direct, through, bucket, CarelessS3(proxy, direct, bucket))) as bench:
+def bench(ways: Ways, bucket: str) -> Iterator[Bench]:
+    with closing(Bench(ways, bucket)) as bench:
         yield bench
 
 

@@ -54,6 +54,7 @@ from tests.fakes.s3_proxy import (
     truncate,
     without,
 )
+from tests.fakes.s3_ways import Ways, ways_to
 from tests.fakes.scripted import Reply
 from tests.house import BufferBudget, s3_client, s3_store
 
@@ -143,21 +144,10 @@ class Bench:
         return [(key, upload) for key, upload, _ in self.store.uploads("")]
 
 
-@dataclass(frozen=True)
-class Ways:
-    """Made once, since making a client takes long."""
-
-    proxy: S3Proxy
-    direct: S3Client
-    through: S3Client
-
-
 @pytest.fixture(scope="module")
 def ways(s3_server: S3Server) -> Iterator[Ways]:
-    with S3Proxy(upstream=s3_server.endpoint_url) as proxy, closing(s3_server.client()) as direct:
-        proxied = replace(s3_server, endpoint_url=proxy.url)
-        with closing(proxied.client(read_timeout=READ_SECONDS)) as through:
-            yield Ways(proxy, direct, through)
+    with ways_to(s3_server, read_timeout=READ_SECONDS) as ways:
+        yield ways
 
 
 @pytest.fixture

@@ -9,16 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from archiver.adapters.object_store import S3Store
 from archiver.core.capabilities import Capabilities, Listing, Multipart
 from archiver.core.errors import AccessRefused, BucketMissing, CredentialsRefused, StoreBusy, StoreCorrupt, StorePaused
 from archiver.core.keys import multipart_probe_key, probe_key
-from archiver.demo.seaweed import S3Server
 from tests.fakes.careless_s3 import CarelessS3
 from tests.fakes.s3_proxy import (
     Action,
     Exchange,
-    S3Proxy,
     drop_after,
     drop_before,
     flip_bit,
@@ -26,11 +23,12 @@ from tests.fakes.s3_proxy import (
     refuse,
     refuse_after,
 )
+from tests.fakes.s3_ways import CarelessBench, Ways
 from tests.fakes.scripted import Reply
 from tests.house import s3_store
 
 if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
+    pass
 
 PREFIX = "stems/"
 KEY = probe_key(PREFIX)
@@ -39,42 +37,22 @@ EVER = 1000
 
 
 @dataclass
-class Bench:
+class Bench(CarelessBench):
     """A store behind a proxy, to be proven."""
 
-    proxy: S3Proxy
-    direct: S3Client
-    store: S3Store
-    bucket: str
-    careless: CarelessS3
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.store = s3_store(self.ways.through, self.bucket)
 
     def prove(self) -> Capabilities:
         return self.store.prove(KEY)
 
-    def left_open(self) -> int:
-        return len(self.direct.list_multipart_uploads(Bucket=self.bucket).get("Uploads", []))
-
-    def count(self, operation: str) -> int:
-        return self.proxy.operations().count(operation)
-
-
-@pytest.fixture(scope="module")
-def ways(s3_server: S3Server) -> Iterator[tuple[S3Proxy, S3Client, S3Client]]:
-    """The proxy, and the clients past it and through it: made once, since making a client takes long."""
-    with (
-        S3Proxy(upstream=s3_server.endpoint_url) as proxy,
-        closing(s3_server.client()) as direct,
-        closing(replace(s3_server, endpoint_url=proxy.url).client(read_timeout=5)) as through,
-    ):
-        yield proxy, direct, through
-
 
 @pytest.fixture
-def bench(ways: tuple[S3Proxy, S3Client, S3Client], bucket: str) -> Iterator[Bench]:
-    proxy, direct, through = ways
-    proxy.calm()
-    with closing(s3_store(through, bucket)) as store:
-        yield Bench(proxy, direct, store, bucket, CarelessS3(proxy, direct, bucket))
+def bench(ways: Ways, bucket: str) -> Iterator[Bench]:
+    bench = Bench(ways, bucket)
+    with closing(bench.store):
+        yield bench
 
 
 def test_a_right_store_is_proven_to_do_all_of_it_again_and_again(bench: Bench) -> None:
