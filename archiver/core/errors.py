@@ -100,6 +100,7 @@ class AgentBlocked(ProviderPaused):
     """Cloudflare's `error code: 1010`: the User-Agent is banned."""
 
     code = "provider.agent_blocked"
+    narrow = True
     hint = "set provider.user_agent to another value"
     lasting = True
 

@@ -10,6 +10,8 @@ from email.utils import parsedate_to_datetime
 LONGEST = 366 * 24 * 3600.0
 """Seconds; a Retry-After that names more, or a date beyond any, is taken for so many."""
 
+_FIRST, _END = datetime(2020, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+
 _CODINGS = frozenset(
     (
         *("gzip", "x-gzip", "deflate", "br", "zstd", "compress", "x-compress", "dcb", "dcz"),
@@ -51,6 +53,12 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return LONGEST
     at, now = date_of(value), date_of(headers.get("date", ""))
     return None if at is None or now is None else min(max(0.0, (at - now).total_seconds()), LONGEST)
+
+
+def told_time(headers: Mapping[str, str]) -> datetime | None:
+    """Return what Date says that the time is; None where it says none, or one that no working clock shows."""
+    date = date_of(headers.get("date", ""))
+    return date if date is not None and _FIRST <= date < _END else None
 
 
 def date_of(value: str) -> datetime | None:

@@ -361,17 +361,6 @@ class Stage(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
-    """A task that is to be worked on, now or from its `not_before` on, and its urgency."""
-
-    task_id: TaskId
-    stage: Stage
-    urgency: datetime
-    deadline: datetime | None
-    not_before: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class Pause:
     """A dependency that no task uses: it refused us, or the operator holds it."""
 

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
+from archiver.core.due import Due
 from archiver.core.errors import LedgerFault
-from archiver.core.model import Claim, Due, Stage, TaskId
+from archiver.core.model import Claim, Stage, TaskId
 from archiver.core.plan import DEATHS_TO_QUARANTINE
 from archiver.pipeline.breakers import NEEDS
 from archiver.pipeline.dispatch import Archive, DispatchContext
 from archiver.pipeline.fairness import Shares, preferred
 from archiver.pipeline.places import Places
 from archiver.pipeline.quarantine import OVERDUE, Solitude
-from archiver.ports.work import Engine, Jobs
+from archiver.ports.work import Engine, JobKind, Jobs
 
 WINDOW = 1000
 """The most jobs of each stage that wait, the most urgent ones: a queue of all would slow every fetch from it."""
@@ -169,9 +170,10 @@ class JobRunner:
 
     # --- the JobHandler
 
-    def wants(self) -> Sequence[Stage]:
-        """Return the stages of which jobs may be taken now, the one whose turn it is first.
+    def wants(self) -> Sequence[Collection[JobKind]]:
+        """Return the kinds of jobs that may be taken now, those of the stage whose turn it is first.
 
+        What was tried or asked about before waits where there is no room for more of it.
         Asking has no head start here: it would cost a look into the ledger for every job.
         """
         with self._changed:
@@ -179,14 +181,15 @@ class JobRunner:
                 return []
             at_it = Counter(self._at_work)
             first = preferred(at_it[Stage.LIST], at_it[Stage.STORE], ahead=self._shares.ahead, left=timedelta())
-        return [
-            stage for stage in sorted(Stage, key=first.__ne__) if self._context.breakers.is_available(*NEEDS[stage])
-        ]
+            groups = {stage: self._places.groups(stage) for stage in sorted(Stage, key=first.__ne__)}
+        breakers = self._context.breakers
+        return [group for stage, its in groups.items() if breakers.is_available(*NEEDS[stage]) for group in its]
 
-    def begins(self, stage: Stage) -> None:
+    def begins(self, task_id: TaskId, kind: JobKind) -> None:
         """Count a task in flight."""
         with self._changed:
-            self._at_work.append(stage)
+            self._at_work.append(kind.stage)
+            self._places.promised(task_id, kind)
 
     def work(self, task_id: TaskId, stage: Stage) -> None:
         """Claim the task and archive it as far as it goes now."""

@@ -5,11 +5,21 @@ from __future__ import annotations
 from contextlib import suppress
 from functools import partial
 
-from archiver.core.errors import ArchiverError, NoCredit, Verdict
+from archiver.core.errors import (
+    ArchiverError,
+    CredentialsMissing,
+    NoCredit,
+    StoreUnfit,
+    StoreUnproven,
+    Verdict,
+)
 from archiver.core.keys import probe_key
 from archiver.core.misses import RouteMoved
 from archiver.core.model import AccountName, Dependency, Paused, TaskId
 from archiver.pipeline.context import TaskContext
+
+_OF_ALL = (CredentialsMissing, StoreUnproven, StoreUnfit)
+"""Refusals by the store that are about no key: nothing was sent, or nothing is to be."""
 
 
 class NeutralProbe:
@@ -23,11 +33,9 @@ class NeutralProbe:
 
     def blames(self, error: ArchiverError) -> bool:
         """Return whether the refusal is about this task alone: what refused it works for all else."""
-        if not error.narrow:
-            return False
         if error.verdict is Verdict.PAUSE_STORE:
-            return self.store_works()
-        return self.provider_works(least=0.001 if isinstance(error, NoCredit) else 0)
+            return not isinstance(error, _OF_ALL) and self.store_works()
+        return error.narrow and self.provider_works(least=0.001 if isinstance(error, NoCredit) else 0)
 
     def provider_works(self, *, least: float = 0, known: bool = False) -> bool:
         """Return whether it tells the credit, which is not below `least`, and answers about the last id that it did.

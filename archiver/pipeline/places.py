@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from archiver.core.model import Claim, Stage
 from archiver.core.states import TaskState
+from archiver.ports.work import JobKind
 
 RETRYING = 4
 """One worker in so many stores what a try has failed of before, while there is anything else to store."""
@@ -48,6 +49,20 @@ class Places:
             self._retrying.add(who)
         if claim.attempts or (claim.asks and claim.state is TaskState.QUEUED):
             self._again.add(who)
+
+    def promised(self, who: object, kind: JobKind) -> None:
+        """Note that a place has been taken for a job of that kind, whose claim follows."""
+        if kind.again:
+            self._again.add(who)
+        if kind.again and kind.stage is Stage.STORE:
+            self._retrying.add(who)
+
+    def groups(self, stage: Stage) -> list[list[JobKind]]:
+        """Return the kinds of jobs of the stage that there is room for, in groups, the preferred first."""
+        fresh, again = (JobKind(stage, again) for again in (False, True))
+        if self.full:
+            return [[fresh]]
+        return [[fresh], [again]] if stage is Stage.STORE and self.crowded else [[fresh, again]]
 
     def leaves(self, who: object) -> None:
         """Note that it is free."""

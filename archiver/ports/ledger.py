@@ -14,13 +14,13 @@ from typing import Protocol
 from archiver.core.attention import Need, NeedyTask
 from archiver.core.capabilities import Proof
 from archiver.core.chronicle import Chronicle
+from archiver.core.due import Due
 from archiver.core.intake import Cursor, Intake, Reject
 from archiver.core.model import (
     DEFAULT_ACCOUNT,
     AccountName,
     Claim,
     Dependency,
-    Due,
     Outcome,
     Pause,
     Policy,
@@ -173,7 +173,7 @@ class Claims(Protocol):
         blocked_accounts: Collection[AccountName] = (),
         alone_from: datetime | None = None,
     ) -> Sequence[Due]:
-        """Return the most urgent `limit` tasks that `claim` would take now, and as many that it would by `until`."""
+        """Return the `limit` most urgent tasks to claim now, untried ones for half of it, and as many by `until`."""
 
     def next_deadline(self, owner: str, *, now: datetime, enlisted_only: bool = False) -> datetime | None:
         """Return the deadline of what a claim for Stage.STORE would take; None unless that is still to come."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from archiver.core.due import Due
 from archiver.core.errors import LedgerFault
 from archiver.core.intake import Cursor, Intake
-from archiver.core.model import Due, Stage, TaskId
+from archiver.core.model import Stage, TaskId
 
 
 class QueueUnreadable(Exception):
@@ -27,6 +29,14 @@ class Queue(Protocol):
 
         A last line without its newline waits; with `final` it counts, and the cursor stays before it.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class JobKind:
+    """A kind of jobs: its stage, and whether its tasks were tried, or asked about, before."""
+
+    stage: Stage
+    again: bool
 
 
 class Jobs(Protocol):
@@ -49,10 +59,13 @@ class Jobs(Protocol):
 class JobHandler(Protocol):
     """Does the jobs that an engine takes. Its methods are called from several threads and never raise."""
 
-    def wants(self) -> Sequence[Stage]:
-        """Return the stages of which jobs may be taken now, the preferred first; none: begin nothing."""
+    def wants(self) -> Sequence[Collection[JobKind]]:
+        """Return the kinds of which jobs may be taken now, in groups, the preferred first; none: begin nothing.
 
-    def begins(self, stage: Stage) -> None:
+        Of the first group that has any the most urgent is taken.
+        """
+
+    def begins(self, task_id: TaskId, kind: JobKind) -> None:
         """Take note that a job was taken; `work` follows."""
 
     def work(self, task_id: TaskId, stage: Stage) -> None:

@@ -199,6 +199,19 @@ def test_claim_of_what_no_try_failed_of_passes_over_nearer_deadlines_of_what_one
     assert stored(untried_first=True) is None
 
 
+def test_due_tasks_are_half_untried_ones_where_tried_ones_would_fill_it(ledger: Ledger) -> None:
+    for n in range(1, 10):
+        finish(ledger, listed(ledger, n, deadline=NOW + n * DAY), Later(NOW, "busy", fault=n < 7))
+
+    def due(limit: int) -> list[tuple[TaskId, bool]]:
+        return [(task.task_id, task.again) for task in ledger.claims.due(Stage.STORE, now=NOW, until=NOW, limit=limit)]
+
+    assert due(6) == [(tid(n), n < 7) for n in (1, 2, 3, 7, 8, 9)]
+    assert due(4) == [(tid(n), n < 7) for n in (1, 2, 7, 8)]
+    assert due(8) == [(tid(n), n < 7) for n in (1, 2, 3, 4, 5, 7, 8, 9)], "none twice"
+    assert due(10) == [(tid(n), n < 7) for n in range(1, 10)]
+
+
 def test_claim_of_what_was_never_tried_alone_takes_nothing_else(ledger: Ledger) -> None:
     finish(ledger, listed(ledger, 1, deadline=NOW + DAY), Later(NOW, "busy", fault=True))
     for n, fault in ((2, True), (3, False)):

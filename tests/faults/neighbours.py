@@ -12,6 +12,7 @@ from archiver.core.attention import ENDS
 from archiver.core.errors import (
     AccessRefused,
     AddressForbidden,
+    AgentBlocked,
     ApiBusy,
     ApiThrottled,
     ArchiverError,
@@ -29,6 +30,7 @@ from archiver.core.errors import (
     OriginBusy,
     OriginFaulty,
     StoreBusy,
+    StoreFull,
 )
 from archiver.core.intake import Intake
 from archiver.core.model import AccountName, Phase, RecordInfo, Stage, TaskId
@@ -209,6 +211,7 @@ FOR_EVER = 10.0**12
 KINDS: tuple[Neighbour, ...] = (
     # the store
     Neighbour("the store refuses one key (403)", one(at_keys(AccessRefused("403"))), "refused", DAY),
+    Neighbour("the store has no room for some keys (507)", at_keys(StoreFull("507")), "refused", DAY),
     Neighbour("another object stands under the key", taken_keys, "refused"),
     Neighbour("the store answers 413 about some keys", at_keys(StoreBusy("413")), "at risk", paused=("store",)),
     Neighbour("the store answers 500 about one key", one(at_keys(StoreBusy("500"))), "at risk", paused=("store",)),
@@ -217,6 +220,7 @@ KINDS: tuple[Neighbour, ...] = (
     Neighbour("one id is answered 403", one(told(KeyRefused("code 403"))), "failed", 2 * DAY),
     Neighbour("one id is answered 500", one(told(ApiBusy("code 500"))), "failed", 2 * DAY),
     Neighbour("many ids are answered 500", told(ApiBusy("code 500")), "failed", 2 * DAY),
+    Neighbour("the API's firewall bans some ids (1010)", told(AgentBlocked("error code: 1010")), "failed", 2 * DAY),
     Neighbour("ids are answered with garbage", told(ApiBusy("the answer is not JSON")), "failed", 2 * DAY),
     Neighbour("ids are answered 402", told(NoCredit("code 402")), "failed", 2 * DAY),
     Neighbour("ids are to wait for ever", told(ApiThrottled("429", retry_after=FOR_EVER)), "failed", 2 * DAY),

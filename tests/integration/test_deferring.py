@@ -11,10 +11,11 @@ from typing import NoReturn
 import pytest
 
 from archiver.core import plan
+from archiver.core.due import Due
 from archiver.core.errors import LedgerFault
-from archiver.core.model import Claim, Dependency, Due, Later, Outcome, Paused, Stage, TaskId, Yielded
+from archiver.core.model import Claim, Dependency, Later, Outcome, Paused, Stage, TaskId, Yielded
 from archiver.pipeline.cluster import Deferrer, JobRunner
-from archiver.ports.work import JobHandler
+from archiver.ports.work import JobHandler, JobKind
 from tests.fixtures.ledgers import DAY, NOW, SECOND, claim, finish, listed, no_claim, take_in, tid
 from tests.house import Ledger
 from tests.worlds.path import Path
@@ -84,8 +85,13 @@ def store(ledger: Ledger, number: int, deadline: datetime) -> None:
     finish(ledger, listed(ledger, number, deadline=deadline), Yielded())
 
 
+def both(*stages: Stage) -> list[list[JobKind]]:
+    """Return all kinds of jobs of these stages, as they are wanted where there is room for each."""
+    return [[JobKind(stage, again=False), JobKind(stage, again=True)] for stage in stages]
+
+
 def work(runner: JobRunner, number: int, stage: Stage = Stage.LIST) -> None:
-    runner.begins(stage)
+    runner.begins(tid(number), JobKind(stage, again=False))
     runner.work(tid(number), stage)
 
 
@@ -251,16 +257,16 @@ def test_job_that_needs_what_is_paused_is_skipped(half: Half) -> None:
     runner = half.runner()
     work(runner, 1)
     assert half.tried == []
-    assert runner.wants() == [Stage.STORE]
+    assert runner.wants() == both(Stage.STORE)
 
 
 def test_runner_wants_the_stage_that_has_fewer_tasks_first_and_nothing_once_stopped(half: Half) -> None:
     runner = half.runner(workers=4)
-    runner.begins(Stage.LIST)
-    assert runner.wants() == [Stage.STORE, Stage.LIST]
-    runner.begins(Stage.STORE)
-    runner.begins(Stage.STORE)
-    assert runner.wants() == [Stage.LIST, Stage.STORE]
+    runner.begins(tid(11), JobKind(Stage.LIST, again=False))
+    assert runner.wants() == both(Stage.STORE, Stage.LIST)
+    runner.begins(tid(12), JobKind(Stage.STORE, again=False))
+    runner.begins(tid(13), JobKind(Stage.STORE, again=False))
+    assert runner.wants() == both(Stage.LIST, Stage.STORE)
     assert runner.working == 3
     runner.stop()
     assert not runner.wants()
@@ -337,7 +343,7 @@ def test_job_of_a_quarantined_task_is_skipped_beside_another_and_else_has_the_wo
     quarantined(half, 1)
     take_in(half.ledger, 2)
     runner, wanted = half.runner(), []
-    runner.begins(Stage.LIST)
+    runner.begins(tid(3), JobKind(Stage.LIST, again=False))
     work(runner, 1)
     assert half.tried == []
     runner.work(tid(3), Stage.LIST)

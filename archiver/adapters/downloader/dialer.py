@@ -99,6 +99,8 @@ class Dialer:
                 sock = secure(sock, self._ssl, host, self._connect_timeout)
             return self._connection(sock)
         except BaseException:
+            if self._proxy is None:
+                self._racer.lost(sock)
             sock.close()
             raise
 

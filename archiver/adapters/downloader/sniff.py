@@ -31,6 +31,8 @@ FURTHEST = 128 * 1024
 _ID3 = re.compile(rb"ID3[\x02-\x04][^\xff].[\x00-\x7f]{4}", re.DOTALL)
 _ID3_HEADER, _HAS_FOOTER = 10, 0x10
 _PADDING = re.compile(rb"\x00{16,}")
+_LAYERS = 8
+"""Tags and empty bytes that are looked behind, one after the other."""
 _BY_TYPE = {"audio/flac": FLAC, "audio/x-flac": FLAC, "audio/aac": AAC, "audio/aacp": AAC, "audio/x-aac": AAC}
 
 
@@ -74,10 +76,11 @@ def tag_end(head: bytes) -> int:
     return at
 
 
-def _known(head: bytes, *, whole: bool, declared: str, media: Media) -> Container | None:
-    end = tag_end(head)
-    if end:
-        return _behind_a_tag(head, end, whole=whole, declared=declared, media=media)
+def _known(head: bytes, *, whole: bool, declared: str, media: Media, layers: int = _LAYERS) -> Container | None:
+    if not layers:
+        return None
+    if end := tag_end(head):
+        return _behind_a_tag(head, end, whole=whole, declared=declared, media=media, layers=layers)
     if is_page(head):
         return None
     found = by_magic(head) or by_boxes(head, declared, media)
@@ -85,14 +88,14 @@ def _known(head: bytes, *, whole: bool, declared: str, media: Media) -> Containe
         return found
     padding = _PADDING.match(head)
     if padding is not None and padding.end() < len(head):
-        return _known(head[padding.end() :], whole=whole, declared=declared, media=media)
+        return _known(head[padding.end() :], whole=whole, declared=declared, media=media, layers=layers - 1)
     return by_frames(head, whole=whole)
 
 
-def _behind_a_tag(head: bytes, end: int, *, whole: bool, declared: str, media: Media) -> Container | None:
+def _behind_a_tag(head: bytes, end: int, *, whole: bool, declared: str, media: Media, layers: int) -> Container | None:
     """Return what the tag stands before; an MP3 where that cannot be seen, for nearly all that have one are."""
     rest = head[end:]
     if is_page(head[_ID3_HEADER:]) or is_page(rest):
         return None
-    found = _known(rest, whole=whole, declared=declared, media=media) if rest else None
+    found = _known(rest, whole=whole, declared=declared, media=media, layers=layers - 1) if rest else None
     return found or (MP3 if rest else _BY_TYPE.get(declared, MP3))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
+from weakref import WeakKeyDictionary
 
 Address = TypeVar("Address", bound=tuple[object, ...])
 """An address as the socket module takes it; its length tells the family."""
@@ -18,6 +19,8 @@ ADDRESSES_MAX = 32
 """Addresses of one name that are tried."""
 _LAME_SECONDS = 60.0
 """How long an address that lost or failed goes after all others."""
+_LOST_SECONDS = 600.0
+"""The same of one that took a connection which then came to nothing."""
 _LAME_MAX = 1000
 
 _Outcome = tuple[socket.socket | None, BaseException | None]
@@ -42,28 +45,40 @@ class Racer(Generic[Address]):
         self._connect = connect
         self._clock = clock
         self._lame: dict[Address, float] = {}
+        self._won: WeakKeyDictionary[socket.socket, Address] = WeakKeyDictionary()
 
     def first(self, addresses: Sequence[Address], seconds: float) -> socket.socket:
         """Return a connection within `seconds`; raise the last OSError when no address gives one."""
-        order = in_turn(addresses)[:ADDRESSES_MAX]
+        order = in_turn(addresses)
         if not order:
             raise OSError("no address")
         if len(order) == 1:
             return self._connect(order[0], seconds)
         now, lame = self._clock(), self._lame
         order.sort(key=lambda address: lame.get(address, now) > now)
+        del order[ADDRESSES_MAX:]
         race = _Race(self._connect, order, seconds)
         try:
-            return race.run()
+            sock = race.run()
+            if race.winner is not None:
+                self._won[sock] = race.winner
+            return sock
         finally:
             self._remember(order[: race.begun], race.winner, now + _LAME_SECONDS)
+
+    def lost(self, sock: socket.socket) -> None:
+        """Try the address of a connection last for a while: it was won, and came to nothing, in TLS say."""
+        address = self._won.get(sock)
+        if address is not None:
+            self._lame |= {address: self._clock() + _LOST_SECONDS}
 
     def _remember(self, begun: list[Address], winner: Address | None, until: float) -> None:
         if len(self._lame) > _LAME_MAX:
             self._lame = {}
-        self._lame |= {address: until for address in begun if address != winner}
-        if winner is not None:
-            self._lame.pop(winner, None)
+        lame = self._lame
+        lame |= {address: max(until, lame.get(address, until)) for address in begun if address != winner}
+        if winner is not None and lame.get(winner, until) <= until:
+            lame.pop(winner, None)
 
 
 class _Race(Generic[Address]):

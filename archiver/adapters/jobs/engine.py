@@ -18,12 +18,13 @@ from procrastinate.jobs import Job, Status
 from psycopg.rows import dict_row
 
 from archiver.adapters.jobs.database import SCHEMA, RetryingConnector, fault, parameters, prepare
-from archiver.adapters.jobs.manager import Manager, StageWorker, number_of
+from archiver.adapters.jobs.manager import Manager, StageWorker, kind_of, number_of, queue_of
 from archiver.core import plan
+from archiver.core.due import Due
 from archiver.core.errors import LedgerFault
-from archiver.core.model import Due, Stage, TaskId
+from archiver.core.model import TaskId
 from archiver.core.reports import JobCounts
-from archiver.ports.work import JobHandler
+from archiver.ports.work import JobHandler, JobKind
 
 SILENT_AFTER = timedelta(seconds=8)
 """A worker without a heartbeat for so long counts as dead: its jobs are put back."""
@@ -213,7 +214,7 @@ class Procrastinate:
 
         @self._app.task(name=_TASK, pass_context=True)
         async def archive(context: JobContext, task_id: str) -> None:
-            await _in_thread(lambda: handler.work(TaskId(task_id), Stage(context.job.queue)))
+            await _in_thread(lambda: handler.work(TaskId(task_id), kind_of(context.job).stage))
 
         async def begin() -> None:
             self._worker = StageWorker(self._app, at_once)
@@ -279,7 +280,7 @@ def _at_its_end() -> LedgerFault:
 
 def _job(task: Due, now: datetime) -> Job:
     return Job(
-        queue=task.stage.value,
+        queue=queue_of(JobKind(task.stage, task.again)),
         priority=plan.priority(task.urgency, task.deadline, now),
         lock=None,
         queueing_lock=task.task_id,

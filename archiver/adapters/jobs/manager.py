@@ -17,13 +17,18 @@ from procrastinate.manager import JobManager
 from procrastinate.worker import Worker
 
 from archiver.adapters.jobs.database import RetryingConnector
-from archiver.core.model import Stage
-from archiver.ports.work import JobHandler
+from archiver.core.model import Stage, TaskId
+from archiver.ports.work import JobHandler, JobKind
 
 HEARTBEAT = timedelta(seconds=2)
 _POLL = timedelta(seconds=0.5)
 """Between the looks of a worker without work. A notification of each job would cost all of them more, for little."""
 _FORGET_WORKERS = timedelta(days=1)
+
+_QUEUES = {
+    stage.value + suffix: JobKind(stage, again) for stage in Stage for again, suffix in ((False, ""), (True, "-again"))
+}
+"""The kinds of jobs, by the names of their queues."""
 
 _DONE = """DELETE FROM procrastinate_jobs
     WHERE id = %(id)s AND status = 'doing' AND worker_id IS NOT DISTINCT FROM %(worker)s"""
@@ -42,26 +47,30 @@ class Manager(JobManager):
         """Set when one of them has ended."""
 
     async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> Job | None:
-        """Take the most urgent job of the stage whose turn it is, else of another."""
+        """Take the most urgent job of the kinds whose turn it is, else of others."""
         del queues
         if self.handler is None:
             return None
+        self._ended.clear()
         wanted = self.handler.wants()
-        if not wanted and self.taken:
-            # Perhaps every place is taken: the next is free when one of ours ends, and not at the next poll.
-            self._ended.clear()
+        job = await self._first(wanted, worker_id)
+        if job is None and self.taken and sum(map(len, wanted)) < len(_QUEUES):
+            # Perhaps there is no room for what waits: there is when one of ours ends, and not at the next poll.
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._ended.wait(), _POLL.total_seconds())
             wanted = self.handler.wants()
-            if not wanted:
-                return None
-        for stage in wanted:
-            job = await super().fetch_job([stage.value], worker_id)
-            if job is not None:
+            job = await self._first(wanted, worker_id)
+        if job is None and (wanted or not self.taken):
+            self.handler.idles()
+        return job
+
+    async def _first(self, wanted: Iterable[Iterable[JobKind]], worker_id: int) -> Job | None:
+        for group in wanted:
+            job = await super().fetch_job([queue_of(kind) for kind in group], worker_id)
+            if job is not None and self.handler is not None:
                 self.taken.add(number_of(job))
-                self.handler.begins(stage)
+                self.handler.begins(TaskId(str(job.task_kwargs["task_id"])), kind_of(job))
                 return job
-        self.handler.idles()
         return None
 
     async def finish_job(self, job: Job, status: Status, delete_job: bool) -> None:
@@ -80,7 +89,7 @@ class StageWorker(Worker):
     def __init__(self, app: App, at_once: int) -> None:
         super().__init__(
             app,
-            queues=[stage.value for stage in Stage],
+            queues=list(_QUEUES),
             concurrency=at_once,
             fetch_job_polling_interval=_POLL.total_seconds(),
             listen_notify=False,
@@ -89,6 +98,16 @@ class StageWorker(Worker):
             update_heartbeat_interval=HEARTBEAT.total_seconds(),
             stalled_worker_timeout=_FORGET_WORKERS.total_seconds(),
         )
+
+
+def queue_of(kind: JobKind) -> str:
+    """Return the name of the queue of such jobs."""
+    return next(queue for queue, its in _QUEUES.items() if its == kind)
+
+
+def kind_of(job: Job) -> JobKind:
+    """Return what kind of job it is."""
+    return _QUEUES[job.queue]
 
 
 def number_of(job: Job) -> int:

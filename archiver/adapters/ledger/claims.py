@@ -18,7 +18,9 @@ from archiver.adapters.ledger.rows import AnyRow
 from archiver.adapters.ledger.schema.tables import tasks
 from archiver.adapters.ledger.schema.types import UtcTime
 from archiver.core import plan
-from archiver.core.model import AccountName, Claim, Due, Stage, TaskId
+from archiver.core.due import Due
+from archiver.core.model import AccountName, Claim, Stage, TaskId
+from archiver.core.states import TaskState
 from archiver.ports.ledger import IsAlive
 
 TURNS = (
@@ -134,6 +136,7 @@ class SqlClaims(LedgerPart):
             else:
                 for which in ("due in time", "due and expired") if stage is Stage.STORE else ("due",):
                     found += db.execute(_upcoming(wanted, which), {**values, "most": limit - len(found)})
+                found = _with_untried(db, wanted, values, found, limit)
             if until > now:
                 found += db.execute(_upcoming(wanted, "due soon"), {**values, "most": limit})
         return [_due(row, now) for row in found]
@@ -264,12 +267,25 @@ def _to_ask(db: Connection, wanted: Wanted, values: Mapping[str, Any]) -> list[A
     raise AssertionError("a cycle has no end")
 
 
+def _with_untried(
+    db: Connection, wanted: Wanted, values: Mapping[str, Any], found: list[AnyRow], limit: int
+) -> list[AnyRow]:
+    """Return the tasks, of which up to half are untried where there are too many for all to be in it."""
+    if len(found) < limit or not any(row.attempts for row in found):
+        return found
+    most = {**values, "most": limit // 2}
+    untried = db.execute(_upcoming(replace(wanted, untried=True), "due in time"), most).all()
+    rows = {row.task_id: row for row in (*found[: limit - len(untried)], *untried, *found)}
+    return list(rows.values())[:limit]
+
+
 def _due(row: AnyRow, now: datetime) -> Due:
     """Return the task as a job has it: jobs are done in the order of one number, and of their making."""
     urgency = row.urgency
     if row.stage is Stage.LIST and urgency < plan.ASKED_AGAIN:
         urgency = now - HEAD_START if urgency <= now + NEAR else now
-    return Due(TaskId(row.task_id), row.stage, urgency, row.deadline, row.not_before)
+    again = row.attempts > 0 or (row.asks > 0 and row.state is TaskState.QUEUED)
+    return Due(TaskId(row.task_id), row.stage, urgency, row.deadline, row.not_before, again)
 
 
 def _first(
@@ -317,8 +333,9 @@ def _upcoming(wanted: Wanted, which: str) -> Select[Any]:
         "due soon": (claimable(wanted, _SOON),),
     }
     newest = [_is_newest(*conditions[which])] if wanted.part is Part.NEWEST else []
+    columns = (tasks.c.task_id, tasks.c.stage, tasks.c.urgency, tasks.c.deadline, tasks.c.not_before)
     return (
-        select(tasks.c.task_id, tasks.c.stage, tasks.c.urgency, tasks.c.deadline, tasks.c.not_before)
+        select(*columns, tasks.c.attempts, tasks.c.asks, tasks.c.state)
         .where(*conditions[which], *newest)
         .order_by(*_in_order(wanted))
         .limit(bindparam("most", type_=Integer))

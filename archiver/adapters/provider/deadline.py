@@ -122,6 +122,8 @@ class DeadlineBoundTransport(httpx.BaseTransport):
                 sock = secure(sock, self._ssl, host, self._deadline.left())
             return self._connection(sock)
         except BaseException:
+            if way is None:
+                self._racer.lost(sock)
             sock.close()
             raise
 

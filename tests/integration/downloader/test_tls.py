@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -53,6 +56,24 @@ def test_close_delimited_over_tls_gets_its_second_look(known: Identity) -> None:
         url = cdn.script(Reply(SONG, framing="close", cut=150_000), RangedFile(SONG), host=HOST)
         with pytest.raises(OriginBusy, match="150000 bytes came, the origin has 300000"):
             fetch(client, url)
+
+
+def hang_up(listener: socket.socket) -> None:
+    with suppress(OSError):
+        while True:
+            listener.accept()[0].close()
+
+
+def test_address_that_takes_connections_and_speaks_no_tls_gives_way_to_the_names_next(known: Identity) -> None:
+    with (
+        socket.create_server(("127.0.0.2", 0)) as deaf,
+        Origin(tls=known.server) as cdn,
+        downloader(
+            ssl_context=known.client, resolve=lambda _, port: [deaf.getsockname()[:2], ("127.0.0.1", port)]
+        ) as client,
+    ):
+        threading.Thread(target=hang_up, args=(deaf,), daemon=True).start()
+        assert fetch(client, cdn.script(Reply(SONG), host=HOST)) == SONG
 
 
 def test_unknown_certificate_is_busy_and_says_so(known: Identity) -> None:

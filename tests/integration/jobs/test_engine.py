@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import LiteralString
 
@@ -19,9 +19,11 @@ from sqlalchemy import make_url
 
 from archiver.adapters.jobs import Procrastinate, counts
 from archiver.adapters.jobs.database import migrations, parameters, prepare
+from archiver.core.due import Due
 from archiver.core.errors import LedgerFault
-from archiver.core.model import Due, Stage, TaskId
+from archiver.core.model import Stage, TaskId
 from archiver.core.reports import JobCounts
+from archiver.ports.work import JobKind
 from tests import ROOT
 from tests.fakes.waiting import until
 from tests.fixtures.ledgers import tid
@@ -29,6 +31,11 @@ from tests.fixtures.postgres import PostgresServer
 
 SOON = timedelta(seconds=30)
 DAY = timedelta(days=1)
+
+
+def both(*stages: Stage) -> list[list[JobKind]]:
+    """Return all kinds of jobs of these stages."""
+    return [[JobKind(stage, again=False), JobKind(stage, again=True)] for stage in stages]
 
 
 def now() -> datetime:
@@ -43,18 +50,18 @@ def due(number: int, *, stage: Stage = Stage.LIST, urgency: timedelta = DAY, wai
 class Took:
     """A JobHandler that notes what it is given, and does nothing else until it may go on."""
 
-    stages: Sequence[Stage] = tuple(Stage)
+    wanted: Sequence[Sequence[JobKind]] = field(default_factory=lambda: both(*Stage))
     done: list[TaskId] = field(default_factory=list)
     may_go_on: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
         self.may_go_on.set()
 
-    def wants(self) -> Sequence[Stage]:
-        return self.stages
+    def wants(self) -> Sequence[Sequence[JobKind]]:
+        return self.wanted
 
-    def begins(self, stage: Stage) -> None:
-        del stage
+    def begins(self, task_id: TaskId, kind: JobKind) -> None:
+        del task_id, kind
 
     def work(self, task_id: TaskId, stage: Stage) -> None:
         del stage
@@ -221,10 +228,24 @@ def test_job_is_taken_at_its_time_and_not_before(jobs: Procrastinate) -> None:
 
 def test_only_jobs_of_wanted_stages_are_taken(jobs: Procrastinate, postgres_url: str) -> None:
     jobs.defer([due(1, stage=Stage.LIST), due(2, stage=Stage.STORE)], now=now())
-    hand = Took(stages=(Stage.STORE,))
+    hand = Took(wanted=both(Stage.STORE))
     jobs.start(hand, at_once=2)
     until(lambda: states(postgres_url) == [(tid(1), "todo")])
     assert hand.done == [tid(2)]
+
+
+def test_job_of_a_tried_task_waits_while_no_such_is_wanted_and_goes_by_urgency_where_all_are(
+    jobs: Procrastinate,
+) -> None:
+    urgent, fresh = due(1, stage=Stage.STORE, urgency=SOON), due(2, stage=Stage.STORE)
+    jobs.defer([replace(urgent, again=True), fresh, due(3, stage=Stage.STORE, urgency=2 * DAY)], now=now())
+    hand = Took(wanted=[[JobKind(Stage.STORE, again=False)]])
+    jobs.start(hand, at_once=1)
+    until(lambda: hand.done == [tid(2), tid(3)])
+    hand.wanted = ()
+    jobs.defer([fresh], now=now())
+    hand.wanted = both(Stage.STORE)
+    until(lambda: hand.done == [tid(2), tid(3), tid(1), tid(2)])
 
 
 def test_job_that_is_being_done_is_not_deferred_again(jobs: Procrastinate) -> None:
@@ -320,7 +341,7 @@ def test_job_that_the_table_gave_us_and_we_never_heard_of_waits_again(jobs: Proc
     hand = Took()
     jobs.start(hand, at_once=1)
     until(lambda: asked(postgres_url, "SELECT 1 FROM procrastinate_workers"))
-    hand.stages = ()
+    hand.wanted = ()
     time.sleep(1.5)
     jobs.defer([due(1)], now=now())
     asked(
@@ -329,7 +350,7 @@ def test_job_that_the_table_gave_us_and_we_never_heard_of_waits_again(jobs: Proc
     )
     assert jobs.rescue() == []
     assert jobs.rescue() == [tid(1)]
-    hand.stages = tuple(Stage)
+    hand.wanted = both(*Stage)
     until(lambda: hand.done == [tid(1)])
 
 

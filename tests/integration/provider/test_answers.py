@@ -308,7 +308,13 @@ def test_fetch_when_the_answer_names_no_task_is_read(api: KieApi, provider: Http
 @pytest.mark.parametrize("data", [None, {"taskId": TASK, "successFlag": "PENDING"}])
 @pytest.mark.parametrize(
     ("date", "answered_at"),
-    [("Sun, 01 Nov 2026 12:00:00 GMT", datetime(2026, 11, 1, 12, tzinfo=UTC)), ("yesterday", None), (None, None)],
+    [
+        ("Sun, 01 Nov 2026 12:00:00 GMT", datetime(2026, 11, 1, 12, tzinfo=UTC)),
+        ("yesterday", None),
+        (None, None),
+        ("Thu, 01 Jan 1970 00:00:05 GMT", None),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", None),
+    ],
 )
 def test_fetch_names_the_time_that_the_provider_says_it_is(
     api: KieApi, provider: HttpServer, data: object, date: str | None, answered_at: datetime | None

@@ -11,12 +11,15 @@ import pytest
 
 from archiver.core.errors import (
     AccessRefused,
+    AgentBlocked,
     ApiBusy,
     ArchiverError,
     BodyChanged,
     BodyLong,
     BodyShort,
     BodySlow,
+    BucketMissing,
+    ClockSkewed,
     KeyRefused,
     LinkSpent,
     NoCredit,
@@ -24,6 +27,8 @@ from archiver.core.errors import (
     OriginBusy,
     OriginFaulty,
     StoreBusy,
+    StoreFull,
+    StoreMisfit,
 )
 from archiver.core.misses import RouteMoved
 from archiver.core.model import (
@@ -287,6 +292,24 @@ def test_key_that_the_store_never_takes_pauses_nothing_and_is_refused_with_its_r
     assert street.events.of("dependency.paused") == []
 
 
+@pytest.mark.parametrize("number", [1, 30])
+@pytest.mark.parametrize("error", [StoreFull("507"), ClockSkewed("403"), BucketMissing("404"), StoreMisfit("400")])
+def test_keys_alone_that_are_refused_as_if_the_whole_store_did_keep_none_waiting(
+    street: Path, error: ArchiverError, number: int
+) -> None:
+    bad, good = [f"bad-{n:04}" for n in range(number)], [f"good-{n:04}" for n in range(20)]
+    for name in bad:
+        street.lives(name, "cdn.example", audio(name), deadline=NOW + DAY)
+    denies(street, *(f"p/{name}/vocal.mp3" for name in bad), error=error)
+    street.passes(MINUTE)
+    for name in good:
+        street.lives(name, "cdn.example", audio(name))
+    assert street.passes(5 * MINUTE, good) < MINUTE
+    leaps(street, 6)
+    assert all(refused_stem(street, name) and error.code in street.row(name).reason for name in bad)
+    assert street.events.of("dependency.paused") == []
+
+
 def test_store_that_is_busy_for_every_key_refuses_no_stem(street: Path) -> None:
     for n in range(3):
         street.lives(f"task-{n:04}", "cdn.example", audio("task"))
@@ -336,6 +359,7 @@ def good_record(street: Path, name: str) -> RecordInfo:
     [
         *((error, number) for error in (KeyRefused("403"), ApiBusy("code 500"), NoCredit("402")) for number in (1, 30)),
         (ApiBusy("code 500"), 150),
+        *((AgentBlocked("error code: 1010"), number) for number in (1, 30)),
         pytest.param(ApiBusy("code 500"), 300, marks=[pytest.mark.timeout(300), pytest.mark.slow]),
     ],
 )

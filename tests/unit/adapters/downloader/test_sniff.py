@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archiver.adapters.downloader.others import looks_like
-from archiver.adapters.downloader.sniff import sniff
+from archiver.adapters.downloader.sniff import enough_of, sniff
 from archiver.demo.song import INSTRUMENTS
 from tests.fakes.audio import FRAME, mp3
 
@@ -117,6 +117,14 @@ def test_sniff_single_frame_is_audio_only_when_it_is_all_there_is() -> None:
     assert sniff(one[:-1], whole=True) is None
     assert sniff(one + b"x", whole=True) is None
     assert sniff(b"x" + one, whole=True) is None
+
+
+@pytest.mark.parametrize("declared", ["", "audio/mpeg"])
+@pytest.mark.parametrize("first", [bytes(4096), b"ID3\x03" + bytes(6)])
+def test_sniff_thousands_of_tags_with_empty_bytes_between_them_end_somewhere(first: bytes, declared: str) -> None:
+    head = first + (b"ID3\x03" + bytes(6) + bytes(16)) * 4700
+    sniff(head[: enough_of(head[:4096])], declared=declared)
+    sniff(head, whole=True, declared=declared)
 
 
 @pytest.mark.parametrize("size", [6, 7])

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from archiver.adapters.http1.race import Racer, in_turn
+from archiver.adapters.http1.race import ADDRESSES_MAX, Racer, in_turn
 
 Address = tuple[str, int] | tuple[str, int, int, int]
 
@@ -102,6 +102,27 @@ def test_every_address_is_tried_within_the_time_of_one() -> None:
         racer(silent).first([*(v6(n) for n in range(8)), *(v4(n) for n in range(4))], 1.0)
     assert time.monotonic() - began < 2.0
     assert len(silent.begun) == 12
+
+
+def test_address_beyond_the_most_that_are_tried_has_its_turn_once_those_before_it_have_failed() -> None:
+    dead = [v4(n) for n in range(ADDRESSES_MAX + 3)]
+    net = Net({address: OSError(111, "Connection refused") for address in dead})
+    alive, race = ("8.8.9.9", 443), racer(net)
+    net.answers[alive] = 0.0
+    with pytest.raises(OSError, match="refused"):
+        race.first([*dead, alive], 10.0)
+    race.first([*dead, alive], 10.0).close()
+
+
+def test_address_whose_connection_came_to_nothing_goes_after_the_others_the_next_times() -> None:
+    now, net = [0.0], Net({v6(1): 0.0, v4(1): 0.0})
+    race = Racer(net.connect, lambda: now[0])
+    for _ in range(3):
+        with race.first([v6(1), v4(1)], 10.0) as sock:
+            if net.begun[-1][0] == v6(1):
+                race.lost(sock)
+        now[0] += 100
+    assert [address for address, _ in net.begun] == [v6(1), v4(1), v4(1)]
 
 
 def test_attempt_that_fails_is_followed_by_the_next_at_once() -> None:

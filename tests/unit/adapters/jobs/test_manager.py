@@ -12,8 +12,9 @@ from procrastinate.jobs import Job, Status
 from procrastinate.manager import JobManager
 from procrastinate.testing import InMemoryConnector
 
-from archiver.adapters.jobs.manager import Manager, StageWorker
+from archiver.adapters.jobs.manager import Manager, StageWorker, queue_of
 from archiver.core.model import Stage
+from archiver.ports.work import JobKind
 
 
 @pytest.mark.parametrize("name", ["fetch_job", "finish_job"])
@@ -59,5 +60,5 @@ def test_worker_fetches_and_ends_its_jobs_by_the_manager_that_its_app_was_given(
 
     asyncio.run(run())
     assert [worker_id for _, worker_id in manager.fetched[:1]] == numbers
-    assert manager.fetched[0][0] == [stage.value for stage in Stage]
+    assert manager.fetched[0][0] == [queue_of(JobKind(stage, again)) for stage in Stage for again in (False, True)]
     assert manager.finished == [(numbers[0], Status.SUCCEEDED, True)]
