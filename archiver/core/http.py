@@ -55,7 +55,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return None if at is None or now is None else min(max(0.0, (at - now).total_seconds()), LONGEST)
 
 
-def told_time(headers: Mapping[str, str]) -> datetime | None:
+def time_named(headers: Mapping[str, str]) -> datetime | None:
     """Return what Date says that the time is; None where it says none, or one that no working clock shows."""
     date = date_of(headers.get("date", ""))
     return date if date is not None and _FIRST <= date < _END else None

@@ -20,7 +20,7 @@ from archiver.adapters.provider.limiter import RateLimiter
 from archiver.adapters.provider.verdicts import judge, opened
 from archiver.adapters.provider.wire import Endpoint, Wire
 from archiver.core.errors import ApiBusy, ApiThrottled, ArchiverError, KeyRefused
-from archiver.core.http import told_time
+from archiver.core.http import time_named
 from archiver.core.misses import RouteMoved
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Phase, RecordInfo, TaskId
 from archiver.core.records.envelope import MAX_ANSWER, Envelope, NotAnAnswer
@@ -183,7 +183,7 @@ class KieApi:
             finally:
                 call.left -= self._clock() - began
         envelope = opened(answer, call.most)
-        call.answered_at = told_time(answer.headers)
+        call.answered_at = time_named(answer.headers)
         call.status, call.code = answer.status, None if isinstance(envelope, NotAnAnswer) else envelope.code
         try:
             with self._reported():
