@@ -244,5 +244,5 @@ def _sources(parts: Parts, liveness: Liveness, backups: BackupSchedule | None) -
         gaps=lambda: [gap.subject for gap in parts.proof.gaps],
         clock=clock,
         backup_age=lambda: None if backups is None else backups.age,
-        fixity=partial(fixity_standing, adapters.ledger),
+        fixity=lambda: fixity_standing(adapters.ledger, clock()),
     )
