@@ -182,10 +182,10 @@ class _Proof:
 
 def _hold(whole: WholeTask, manifest: Manifest, folder: str) -> None:
     """Raise _Unlike where a manifest says anything else than the ledger, or ManifestBroken."""
-    told = rebuilt(manifest, folder)
-    if told.untold:
-        raise _Unlike(f"it does not tell all of: {', '.join(sorted(told.untold))}")
-    columns = [each.column for each in differences(whole, told)]
+    theirs = rebuilt(manifest, folder)
+    if theirs.untold:
+        raise _Unlike(f"it does not tell all of: {', '.join(sorted(theirs.untold))}")
+    columns = [each.column for each in differences(whole, theirs)]
     if columns:
         more = f" and {len(columns) - _NAMED} more" if len(columns) > _NAMED else ""
         raise _Unlike(f"it and the ledger differ: {', '.join(columns[:_NAMED])}{more}")
