@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from hypothesis import strategies as st
 
 from tests import ROOT
 from tests.conftest import DEAREST
+from tests.fixtures.compiled import COMPILED
+from tests.fixtures.ledgers import listed, overview, ready_ledger
 
 pytestmark = pytest.mark.long
 
@@ -69,3 +72,13 @@ def test_profile_run_draws_the_same_examples_each_time_and_deep_ten_times_as_man
     first, second = drawn("deep"), drawn("deep")
     assert first != second
     assert len(first) == 1000
+
+
+def test_statements_are_compiled_for_the_first_ledger_and_no_further_one(tmp_path: Path) -> None:
+    known = []
+    for name in ("first", "second"):
+        with closing(ready_ledger(tmp_path / name)) as ledger:
+            listed(ledger)
+            overview(ledger)
+        known.append(len(COMPILED))
+    assert known[0] == known[1] > 20

@@ -200,7 +200,8 @@ class Site:
     def objects(self) -> dict[str, bytes]:
         """Every object in the bucket, read back, but for the two of the probe."""
         with closing(self.client()) as client:
-            return {key: client.get_object(Bucket=self.bucket, Key=key)["Body"].read() for key in self._keys()}
+            keys = self._keys_by(client)
+            return {key: client.get_object(Bucket=self.bucket, Key=key)["Body"].read() for key in keys}
 
     def uploads(self) -> list[str]:
         """Keys of the multipart uploads that are still open; one of a proof that died is for the next one to abort."""
@@ -218,15 +219,19 @@ class Site:
         """Wait until every task's manifest stands in the bucket."""
         wanted = {f"{PREFIX}{task_id}/manifest.json" for task_id in task_ids}
         give_up = time.monotonic() + seconds
-        while missing := wanted - self._keys():
-            if time.monotonic() > give_up:
-                raise AssertionError(f"not archived after {seconds} s: {sorted(missing)}")
-            time.sleep(0.2)
+        with closing(self.client()) as client:
+            while missing := wanted - self._keys_by(client):
+                if time.monotonic() > give_up:
+                    raise AssertionError(f"not archived after {seconds} s: {sorted(missing)}")
+                time.sleep(0.2)
 
     def _keys(self) -> set[str]:
         with closing(self.client()) as client:
-            pages = client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket)
-            return {entry["Key"] for page in pages for entry in page.get("Contents", ())} - OF_PROBE
+            return self._keys_by(client)
+
+    def _keys_by(self, client: S3Client) -> set[str]:
+        pages = client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket)
+        return {entry["Key"] for page in pages for entry in page.get("Contents", ())} - OF_PROBE
 
     def oracles(self, *tasks: EmulatedTask) -> None:
         """Assert integrity and no extras: every stem equals its source, every object stands in a manifest."""
