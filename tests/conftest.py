@@ -56,6 +56,7 @@ TOOLS = (
     "systemd-nspawn",
     "radosgw",
     "extended attributes",
+    "history of git",
 )
 """Programs that judge what is deployed; their tests are skipped where they are missing."""
 

@@ -47,6 +47,9 @@ MOST_CLAIMS = 60
 """More claims than that at one moment mean that something runs in circles."""
 
 
+_ACCOUNT = re.compile(rb"account\W+(default|second)\b")
+
+
 class Phase(StrEnum):
     """What the provider says of a song."""
 
@@ -271,6 +274,8 @@ class Universe(Path):
         self.songs: dict[TaskId, Song] = {}
         self.written: set[TaskId] = set()
         """Every id that ever stood on a line of the queue file; the last may lack its newline."""
+        self.named: dict[TaskId, str] = {}
+        """The account that the last line with one names, of each id."""
         self.accepted: set[TaskId] = set()
         self.troubles: dict[str, datetime] = {}
         """When each will be over."""
@@ -331,7 +336,11 @@ class Universe(Path):
     def append(self, text: bytes) -> None:
         with self.queue.open("ab") as file:
             file.write(text)
-        self.written |= self.ids_on(self.queue.read_bytes().split(b"\n"))
+        lines = self.queue.read_bytes().split(b"\n")
+        self.written |= self.ids_on(lines)
+        for line in lines:
+            if (found := _id_on(line)) is not None and (account := _ACCOUNT.search(line)) is not None:
+                self.named[found] = account[1].decode()
 
     def whole_lines(self) -> set[TaskId]:
         """The ids on the lines of the queue file that are whole."""
