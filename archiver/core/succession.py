@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from archiver.core.manifest import FORMAT, following
 from archiver.core.manifest_fields import ManifestBroken
-from archiver.core.manifest_read import Manifest, ManifestStem, read_manifest
+from archiver.core.manifest_read import Manifest, ManifestEvent, ManifestStem, read_manifest
 from archiver.core.model import StemName, TaskId
 from archiver.core.states import StemState, TaskEvent, TaskState
 
@@ -80,7 +80,13 @@ def _is_saved(ours: _Compared, theirs: _Compared) -> bool:
 
 
 def _moves(manifest: Manifest) -> int:
-    return sum(event.times for event in manifest.events if event.event != TaskEvent.NOT_READY)
+    return sum(_times(event) for event in manifest.events if event.event != TaskEvent.NOT_READY)
+
+
+def _times(event: ManifestEvent) -> int:
+    """Return how often it happened: what happens again in a row is one line of the ledger already."""
+    times = (event.detail or {}).get("times")
+    return max(event.times, times) if isinstance(times, int) else event.times
 
 
 def _changed(theirs: Manifest, ours: Manifest) -> str:

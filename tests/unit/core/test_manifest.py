@@ -140,6 +140,15 @@ def test_object_that_a_rebuild_adopted_is_told_as_such_and_what_stands_in_its_st
     assert (told["type"], told["event"], told["detail"]) == ("recovery", "stored", {"by": "recovery"})
 
 
+def test_manifest_that_tells_of_fewer_deaths_in_a_row_is_replaced() -> None:
+    """The ledger folds them into one line: a process died between manifest and ledger."""
+    once = Moved(NOW, None, "quarantined", "listed", "listed", {"deaths": 4})
+    again = replace(once, detail={"deaths": 5, "times": 2, "since": NOW.isoformat()})
+    before, after = (manifest(STORED, outcome=Archived(), events=(LISTED, each)) for each in (once, again))
+    assert not Succession(after, TASK).keeps(before)
+    assert Succession(before, TASK).keeps(after)
+
+
 def test_events_beyond_a_hundred_are_folded_where_the_provider_was_not_ready() -> None:
     waits = [Moved(NOW + at * DAY, None, "not_ready", "queued", "queued", {"reason": str(at)}) for at in range(100)]
     assert len(events_of(waits)) == 100
