@@ -49,6 +49,7 @@ def test_manifest_of_one_stem_more_than_is_read_is_refused() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(120)
 def test_manifest_of_as_many_stems_as_are_read_is_read_whole() -> None:
     stems = [stem(number) for number in range(MOST_STEMS)]
     stored = [Moved(NOW, each.name, "stored", "wanted", "stored", {}) for each in stems]
@@ -59,7 +60,7 @@ def test_manifest_of_as_many_stems_as_are_read_is_read_whole() -> None:
     assert len(rebuilt(manifest, "p/x/").stems) == MOST_STEMS
 
 
-@pytest.mark.parametrize("length", [pytest.param(100, marks=pytest.mark.slow), 8000])
+@pytest.mark.parametrize("length", [pytest.param(100, marks=[pytest.mark.slow, pytest.mark.timeout(120)]), 8000])
 def test_history_that_is_too_long_is_left_out_in_its_middle_and_that_is_told(length: int) -> None:
     events = [refused(number, f"{number} {'x' * length}") for number in range(20_000_000 // length)]
     data = written([stem(0)], events[: MOST_EVENTS + 1])
