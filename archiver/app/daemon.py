@@ -17,10 +17,12 @@ from archiver.app.adapters import only_run, open_messenger
 from archiver.app.assembly import Parts, Role, assembled
 from archiver.app.backup import backup_schedule
 from archiver.app.fixity import report_schedule
+from archiver.app.ledger import ledger_room
 from archiver.app.listeners import pages, serving_pages, taking_callbacks
 from archiver.app.machine import THIS_MACHINE, Machine
 from archiver.app.places import queue_name
 from archiver.app.standing import fixity_standing, queue_standing
+from archiver.app.trimming import trim_schedule
 from archiver.app.tunables import Reload, tunables
 from archiver.core.reports import Overview
 from archiver.pipeline.cluster import RENEW_EVERY
@@ -117,6 +119,8 @@ class DaemonProcess:
             yield "strays", parts.abort_strays, 10 * _MINUTE
             yield "expiry", parts.expire, 60 * _MINUTE
             yield "fixity_report", report_schedule(parts), 10 * _MINUTE
+            if parts.settings.ledger.trim_after:
+                yield "trim", trim_schedule(parts), 10 * _SECOND
         if self.backups is not None:
             yield "backup", self.backups, _MINUTE
         if parts.role is Role.WORKER:
@@ -244,5 +248,6 @@ def _sources(parts: Parts, liveness: Liveness, backups: BackupSchedule | None) -
         gaps=lambda: [gap.subject for gap in parts.proof.gaps],
         clock=clock,
         backup_age=lambda: None if backups is None else backups.age,
-        fixity=lambda: fixity_standing(adapters.ledger, clock()),
+        fixity=partial(fixity_standing, adapters.ledger),
+        room=lambda: ledger_room(settings, adapters.ledger),
     )

@@ -75,6 +75,5 @@ def _reports(
         __version__,
         read_fixity_schema,
         machine.clock,
-        lambda: ledger.checks.oldest(now=machine.clock()),
-        machine.checkpoint,
+        checkpoint=machine.checkpoint,
     )

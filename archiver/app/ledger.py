@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from datetime import timedelta
@@ -13,6 +14,7 @@ from archiver.app.extras import extra
 from archiver.core.errors import LedgerFault
 from archiver.core.plan import longest_wait
 from archiver.core.reports import Finding
+from archiver.core.room import LedgerRoom
 from archiver.ports.runtime import Checkpoint, EventLog, unobserved
 from archiver.settings import Settings
 from archiver.settings.rules import SQLITE
@@ -45,6 +47,17 @@ def open_ledger(
             longest_wait=longest,
             create=create,
         )
+
+
+def ledger_room(settings: Settings, ledger: SqlLedger) -> LedgerRoom | None:
+    """Return the room that a ledger in a file has; None for one on a server. Raises LedgerFault, OSError."""
+    file = settings.ledger_file()
+    if file is None:
+        return None
+    beside = file.with_name(f"{file.name}-wal")
+    size = file.stat().st_size + (beside.stat().st_size if beside.exists() else 0)
+    disk = os.statvfs(file.parent)
+    return LedgerRoom(size, disk.f_bavail * disk.f_frsize, ledger.trimming.reusable() or 0)
 
 
 def on_server(settings: Settings) -> bool:

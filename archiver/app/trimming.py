@@ -11,13 +11,14 @@ from functools import partial
 from archiver import __version__
 from archiver.adapters.ledger import SqlLedger
 from archiver.app.adapters import open_store
-from archiver.app.assembly import store_proof
+from archiver.app.assembly import Parts, store_proof
 from archiver.app.machine import THIS_MACHINE, Machine
 from archiver.app.schemas import read_schemas
 from archiver.core.keys import manifest_key
 from archiver.core.manifest_bounds import LARGEST
 from archiver.core.manifest_fields import ManifestBroken
 from archiver.core.manifest_read import read_manifest
+from archiver.core.model import Dependency, Subject
 from archiver.core.rebuilt import rebuilt
 from archiver.core.reports import TaskRow
 from archiver.core.trimming import Trims, shortest_span
@@ -25,6 +26,7 @@ from archiver.pipeline.schemas import Schemas
 from archiver.ports.archive import Archive
 from archiver.ports.runtime import EventLog
 from archiver.ports.store import ObjectStore
+from archiver.preservation.trim_schedule import TrimSchedule
 from archiver.preservation.trimming import Renewing, Trim
 from archiver.settings import Settings
 
@@ -80,3 +82,15 @@ def by_manifest(settings: Settings, row: TaskRow, log: EventLog, machine: Machin
         raise ManifestBroken("there is none")
     whole = rebuilt(read_manifest(found.data, row.task_id), f"{prefix}{row.task_id}/")
     return replace(row, stems=whole.stems, history=whole.history)
+
+
+def trim_schedule(parts: Parts) -> TrimSchedule:
+    """Return what trims the ledger of a process day by day."""
+    settings, adapters, machine = parts.settings, parts.adapters, parts.machine
+    bucket = adapters.store, adapters.store.archive
+
+    def begin() -> Trim:
+        return trim_on(settings, adapters.ledger, bucket, parts.proof.ensure, machine)
+
+    usable = partial(parts.breakers.is_usable, Subject(Dependency.STORE))
+    return TrimSchedule(begin, settings.ledger.trim_after, usable, machine.clock, parts.log)

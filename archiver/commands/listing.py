@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from archiver.core.attention import Need
     from archiver.core.reports import TaskQuery, TaskRow
     from archiver.core.states import TaskState
-    from archiver.settings import Loaded
+    from archiver.settings import Loaded, Settings
 
 
 def status(context: typer.Context, as_json: JsonFlag = False) -> None:
@@ -46,7 +46,7 @@ def status(context: typer.Context, as_json: JsonFlag = False) -> None:
     with ledger_of(loaded) as ledger:
         overview = ledger.reports.overview(now=now, at_risk=at_risk, retention=retention)
         around = _surroundings(loaded, ledger, now)
-        jobs, fixity = job_counts(settings), fixity_standing(ledger, now)
+        jobs, fixity = job_counts(settings), fixity_standing(ledger)
         needed = needs_person(overview.needs, overview.rejected_lines, queue_is_overdue=around.queue_is_overdue)
         needed = needed or fixity.needs_person
         code = Exit.UNARCHIVED if needed else Exit.PAUSED if is_held_up(overview.pauses, now) else Exit.DONE
@@ -79,13 +79,28 @@ def _surroundings(loaded: Loaded, ledger: SqlLedger, now: datetime) -> Surroundi
         queue_is_overdue=queue.is_overdue(now, settings.queue.poll_interval),
         processes=[(each.process, each.alive) for each in seen],
         store=StoreStanding(store_place(settings), settings.store.create_only, ledger.proofs.of(store_name(settings))),
+        full_in=_full_in(settings, ledger, now),
     )
+
+
+def _full_in(settings: Settings, ledger: SqlLedger, now: datetime) -> timedelta | None:
+    """Return when the ledger's disk will be full, where that is near."""
+    from archiver.app.ledger import ledger_room
+    from archiver.core.room import LOOKED_BACK, NEAR
+
+    try:
+        room = ledger_room(settings, ledger)
+    except OSError:
+        return None
+    lasts = None if room is None else room.lasts(ledger.trimming.accepted_since(now - LOOKED_BACK))
+    return lasts if lasts is not None and lasts < NEAR else None
 
 
 def _as_json(around: Surroundings) -> dict[str, object]:
     return {
         "settings_file": around.settings_file or None,
         "ledger": around.ledger,
+        "ledger_full_in_seconds": None if around.full_in is None else round(around.full_in.total_seconds()),
         "queue": {**asdict(around.queue), "overdue": around.queue_is_overdue},
         "processes": [{**asdict(process), "alive": alive} for process, alive in around.processes],
         "store": _store_as_json(around.store),

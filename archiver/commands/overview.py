@@ -45,6 +45,8 @@ class Surroundings:
     processes: Sequence[tuple[Process, bool]]
     """Each with whether it lives, the latest first."""
     store: StoreStanding
+    full_in: timedelta | None = None
+    """Until the ledger's disk is full at the pace of the last week, where that is near."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,9 @@ def print_surroundings(console: Console, around: Surroundings, now: datetime) ->
     """Print where settings, ledger and queue file are, what is unread, and who is at work."""
     say(console, f"settings  {around.settings_file or 'no file: defaults and environment'}")
     say(console, f"ledger    {around.ledger}")
+    if around.full_in is not None:
+        near = f"full in {span(around.full_in)} at the pace of the last week"
+        _hang(console, f"          {near}; `stem-archiver ledger trim --older 30d` makes room")
     say(
         console,
         f"{around.queue.path}: {_queue(around, now)}",

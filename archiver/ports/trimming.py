@@ -36,3 +36,9 @@ class Trimming(Protocol):
 
         All or nothing. One that changed meanwhile is left alone.
         """
+
+    def reusable(self) -> int | None:
+        """Return the bytes within the database's file that nothing stands in; None where it does not say."""
+
+    def accepted_since(self, since: datetime) -> int:
+        """Return how many tasks were accepted since then: by them the ledger grows."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import urlsplit
@@ -28,7 +29,7 @@ from archiver.settings.key_file import (
 from archiver.settings.model import FIELDS, KEYS, SECTIONS, Account, Callback, Settings, Store, value_of, variable
 from archiver.settings.rules import SQLITE
 from archiver.settings.sources import ACCOUNTS, CONFIG_VARIABLE, Entry, Faults, from_environ, from_file, merged
-from archiver.settings.units import GIB, MIB, parse_tables, show_size
+from archiver.settings.units import GIB, MIB, parse_tables, show_interval, show_size
 
 SEARCH: Sequence[Path] = (Path("archiver.toml"), Path("/etc/stem-archiver/archiver.toml"))
 """The places of a settings file when neither --config nor ARCHIVER_CONFIG names one; the first wins."""
@@ -252,6 +253,10 @@ def _contradictions(settings: Settings) -> Iterator[tuple[Sequence[str], str]]:
         if getattr(settings.schedule, low) > getattr(settings.schedule, high):
             yield (f"schedule.{low}", f"schedule.{high}"), f"is longer than schedule.{high}"
     store, download = settings.store, settings.download
+    least_span = settings.provider.retention + settings.schedule.grace_after_deadline
+    if timedelta() < settings.ledger.trim_after < least_span:
+        wrong = f"is less than {show_interval(least_span)}: until then a task may need what would be removed"
+        yield ("ledger.trim_after", "provider.retention", "schedule.grace_after_deadline"), wrong
     yield from _of_the_endpoint(store)
     parts, most_parts = ("store.part_size",), store.profile().most_parts
     if store.part_size < _SMALLEST_PART:

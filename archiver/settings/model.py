@@ -231,6 +231,7 @@ class Ledger(Section):
         "sqlite:///ledger.db", examples=["sqlite:////var/lib/stem-archiver/ledger.db"], repr=False
     )
     backup_every: Interval = timedelta(hours=1)
+    trim_after: Interval = timedelta()
 
 
 class Verify(Section):

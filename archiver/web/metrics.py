@@ -21,6 +21,7 @@ from archiver.core.fixity_standing import FixityStanding
 from archiver.core.model import Archived, Dependency, Outcome
 from archiver.core.put_off import Why
 from archiver.core.reports import Overview
+from archiver.core.room import LedgerRoom
 from archiver.core.states import StemState, TaskState
 from archiver.ports.runtime import Clock
 
@@ -71,6 +72,8 @@ class Sources:
     """Seconds since the last backup of the ledger; None where this process takes none."""
     fixity: Callable[[], FixityStanding]
     """May raise LedgerFault."""
+    room: Callable[[], LedgerRoom | None]
+    """The sizes of a ledger in a file; may raise LedgerFault or OSError."""
 
 
 class Metrics:
@@ -206,6 +209,7 @@ class _Gauges(Collector):
             dict.fromkeys(self._sources.gaps(), 1),
         )
         yield from self._of_backups()
+        yield from self._of_room()
         yield from self._seen_in_ledger(now)
 
     def _of_backups(self) -> Iterator[Metric]:
@@ -214,6 +218,19 @@ class _Gauges(Collector):
                 "backup_age_seconds",
                 "Since the ledger was last backed up into the bucket, or nothing had changed; none without backups",
                 age,
+            )
+
+    def _of_room(self) -> Iterator[Metric]:
+        try:
+            room = self._sources.room()
+        except (LedgerFault, OSError):
+            return
+        if room is not None:
+            yield _one("ledger_bytes", "Size of the ledger's file, with what stands beside it", room.size)
+            yield _one(
+                "ledger_room_bytes",
+                "By how much the ledger may still grow: what is free on its disk, and within its file",
+                room.room,
             )
 
     def _seen_in_ledger(self, now: datetime) -> Iterator[Metric]:
@@ -235,7 +252,7 @@ class _Gauges(Collector):
         if standing.oldest_check is not None:
             yield _one(
                 "fixity_oldest_check_seconds",
-                "Since the part that was not read for the longest time was, or was taken in; none without reads",
+                "Since the object that was not read for the longest time was, or was stored; none without reads",
                 max((now - standing.oldest_check).total_seconds(), 0.0),
             )
 

@@ -141,3 +141,19 @@ def test_overview_on_sqlite_counts_along_indexes(ledger: Ledger, filled: Claim) 
     """PostgreSQL counts by state over the whole table, of which it keeps what it read last in memory."""
     assert filled.stems
     assert _scans(_plans(ledger, lambda: overview(ledger))) == {}
+
+
+def test_tasks_that_were_trimmed_are_read_by_no_count_and_no_look_for_what_is_due(
+    ledger: Ledger, filled: Claim
+) -> None:
+    def work() -> None:
+        overview(ledger)
+        ledger.objects.holdings()
+        ledger.trimming.due(NOW, (NOW - DAY, tid(1)), 9)
+
+    plans = _plans(ledger, work)
+    assert _scans(plans) == {}
+    if ledger.db.where.endswith(".db"):
+        of_archived = {statement: plan for statement, plan in plans.items() if "folder_digest IS NULL" in statement}
+        assert len(of_archived) >= 4
+        assert all("tasks_untrimmed" in step for plan in of_archived.values() for step in plan if "SEARCH" in step)

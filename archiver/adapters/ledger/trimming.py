@@ -12,6 +12,7 @@ from archiver.adapters.ledger.database.transactions import LedgerPart, outage_re
 from archiver.adapters.ledger.rebuilds import whole_tasks
 from archiver.adapters.ledger.schema.tables import UNTRIMMED, history, stems, tasks, trims
 from archiver.core.model import TaskId
+from archiver.core.states import TaskState
 from archiver.core.trimming import Trimmed
 from archiver.core.whole_task import WholeTask
 from archiver.ports.trimming import Place, Removed
@@ -64,6 +65,20 @@ class SqlTrimming(LedgerPart):
             self._db.checkpoint("trim.removing")
         self._db.checkpoint("trim.removed")
         return Removed(len(gone), rows, None if free is None or freed is None else max(freed - free, 0))
+
+    @outage_retry
+    def reusable(self) -> int | None:
+        """See Trimming."""
+        with self._db.read() as db:
+            return _free_bytes(db)
+
+    @outage_retry
+    def accepted_since(self, since: datetime) -> int:
+        """See Trimming."""
+        # Along the index by state and time: a state after the other.
+        new = select(func.count()).where(tasks.c.state.in_(list(TaskState)), tasks.c.accepted_at >= since)
+        with self._db.read() as db:
+            return db.scalar(new) or 0
 
 
 def _take_out(db: Connection, gone: Sequence[WholeTask]) -> int:

@@ -37,6 +37,7 @@ FROZEN = {
     "0011": "3b357fd95792ccc7",
     "0012": "684131be73da019a",
     "0013": "0c95bdab7713edda",
+    "0014": "40a5b2a7d59da159",
 }
 """The first digits of each file's SHA-256."""
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from copy import copy
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,12 @@ from archiver.core.model import TaskId
 from archiver.core.states import TaskState
 from archiver.core.trimming import Trims, folder_digest, trimmed_of
 from archiver.core.whole_task import WholeTask
+from archiver.preservation.trim_schedule import TrimSchedule
+from archiver.preservation.trimming import Trim
 from tests.fakes.archive import etag_of
+from tests.fakes.events import Events
 from tests.fakes.object_store import FakeStore
+from tests.fakes.time import Clock
 from tests.fixtures.ledgers import DAY, NOW, open_ledger, overview
 from tests.fixtures.manifest_schemas import check_schema
 from tests.fixtures.whole_tasks import drawn, fill, manifest_in_format_2
@@ -333,3 +337,67 @@ def test_folder_digest_is_that_of_the_sorted_lines_whatever_their_order() -> Non
     lines = [("b.mp3", 2, "f"), ("a.mp3", 1, "e"), ("manifest.json", 3, "g")]
     assert folder_digest(lines) == folder_digest(lines[::-1]) == folder_digest([*lines, *lines])
     assert len({folder_digest(lines[:number]) for number in range(4)}) == 4
+
+
+# ---------------------------------------------------------------------- day by day
+
+
+@dataclass
+class Daily:
+    """A process that trims what ended two days ago."""
+
+    bench: Bench
+    clock: Clock = field(default_factory=lambda: Clock(NOW))
+    log: Events = field(default_factory=Events)
+    usable: bool = True
+
+    def __post_init__(self) -> None:
+        self.schedule = TrimSchedule(self.begin, 2 * DAY, lambda: self.usable, self.clock, self.log)
+
+    def begin(self) -> Trim:
+        return trim_on(self.bench.ledger, self.bench.store, self.clock, PREFIX, batch=4)
+
+    def after(self, **span: float) -> int:
+        """How many are trimmed once that time has passed, by five minutes."""
+        until = self.clock.now + timedelta(**span)
+        while self.clock.now < until:
+            self.clock.forward(minutes=5)
+            self.schedule()
+        return sum(found.trimmed is not None for found in self.bench.tasks().values())
+
+
+@pytest.fixture
+def daily(bench: Bench) -> Daily:
+    return Daily(bench)
+
+
+def test_service_trims_a_batch_at_a_time_from_five_minutes_after_its_start_and_then_day_by_day(daily: Daily) -> None:
+    daily.schedule()
+    assert daily.after() == 0
+    assert [daily.after(minutes=5) for _ in range(4)] == [4, 8, 11, 11]
+    [done] = daily.log.of("trim.done")
+    assert (done["tasks"], done["left"]) == (11, 0)
+    assert daily.after(hours=23) == 11
+    assert daily.after(hours=2) == 12
+
+
+def test_service_names_what_it_left_alone_and_looks_again_the_next_day(daily: Daily) -> None:
+    key = manifest_of(daily.bench.wholes[0])
+    manifest = daily.bench.store.objects.pop(key)
+    assert daily.after(hours=1) == 10
+    [left] = daily.log.of("trim.left_alone")
+    assert (left["task_id"], left["reason"]) == (daily.bench.wholes[0].task_id, "manifest.json: there is none")
+    daily.bench.store.objects[key] = manifest
+    assert daily.after(hours=25) == 12
+
+
+def test_service_whose_store_fails_tries_again_in_an_hour_and_one_that_is_paused_waits(daily: Daily) -> None:
+    daily.usable = False
+    assert daily.after(hours=2) == 0
+    daily.usable = True
+    daily.bench.store.fail("document", StoreBusy("503"), times=1000)
+    assert daily.after(minutes=30) == 0
+    daily.bench.store.failures.clear()
+    [failed] = daily.log.of("trim.failed")
+    assert failed["reason"] == "store.busy: 503"
+    assert daily.after(hours=1) == 11

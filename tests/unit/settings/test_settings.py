@@ -535,6 +535,8 @@ def test_file_that_cannot_be_used_is_a_fault_beside_the_others(
         ("ledger.url", "sqlite:///a.db?mode=ro", "must be sqlite:///"),
         ("schedule.pending_first", "1h", "is longer than schedule.pending_max"),
         ("schedule.retry_max", "1s", "is longer than schedule.retry_max"),
+        ("ledger.trim_after", "15d", "is less than 16d"),
+        ("ledger.trim_after", "1m", "is less than 16d"),
         ("log.format", "xml", "must be 'auto'"),
         ("shutdown_grace", "0", "must be longer than 0s"),
     ],

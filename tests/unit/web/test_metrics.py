@@ -20,6 +20,7 @@ from archiver.core.fixity_standing import FixityStanding
 from archiver.core.model import Archived, Dependency, Later, Outcome, TaskId
 from archiver.core.put_off import UNKNOWN_YET, PutOff, Why
 from archiver.core.reports import Overview
+from archiver.core.room import LedgerRoom
 from archiver.core.states import StemState, TaskState
 from archiver.web.metrics import Metrics, Sources
 from tests import ROOT
@@ -79,6 +80,11 @@ class Behind:
             return QueueStanding("queue.txt", fault="gone")
         return QueueStanding("queue.txt", 33, 1, appended_at=self.now - self.quiet)
 
+    def room(self) -> LedgerRoom | None:
+        if self.unreadable:
+            raise PermissionError
+        return LedgerRoom(5000, free=600, reusable=100)
+
     def metrics(self) -> Metrics:
         metrics = Metrics("1.2.3")
         metrics.watch(
@@ -96,6 +102,7 @@ class Behind:
                 gaps=lambda: ("replacement",),
                 backup_age=lambda: 77.5,
                 fixity=lambda: self.fixity,
+                room=self.room,
             )
         )
         return metrics
@@ -132,6 +139,8 @@ def test_gauges_show_what_the_service_and_its_ledger_say() -> None:
         "oldest_transfer_seconds": 44.5,
         "clock_ahead_seconds": -90,
         "backup_age_seconds": 77.5,
+        "ledger_bytes": 5000,
+        "ledger_room_bytes": 700,
         "store_gaps{subject=replacement}": 1,
         "ledger_up": 1,
         **{f"tasks{{state={state}}}": {"archived": 7, "lost": 1}.get(state, 0) for state in TaskState},
