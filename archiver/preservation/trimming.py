@@ -13,7 +13,7 @@ from archiver.core.manifest import FORMAT
 from archiver.core.manifest_bounds import LARGEST
 from archiver.core.manifest_fields import ManifestBroken
 from archiver.core.manifest_read import Manifest, read_manifest
-from archiver.core.model import TaskId
+from archiver.core.model import StemRow, TaskId
 from archiver.core.reading import ObjectUnread
 from archiver.core.rebuilt import rebuilt
 from archiver.core.refusals import ManifestTooLong
@@ -189,3 +189,7 @@ def _hold(whole: WholeTask, manifest: Manifest, folder: str) -> None:
     if columns:
         more = f" and {len(columns) - _NAMED} more" if len(columns) > _NAMED else ""
         raise _Unlike(f"it and the ledger differ: {', '.join(columns[:_NAMED])}{more}")
+
+
+def _etag(row: StemRow) -> str:
+    return "" if row.receipt is None else row.receipt.etag
