@@ -186,6 +186,9 @@ def _hold(whole: WholeTask, manifest: Manifest, folder: str) -> None:
     if told.untold:
         raise _Unlike(f"it does not tell all of: {', '.join(sorted(told.untold))}")
     columns = [each.column for each in differences(whole, told)]
+    # Another ETag is no difference, but the folder digest is made of them: it must be that of manifest and rows.
+    both = zip(whole.stems, told.stems, strict=False)
+    columns += [f"stems.{mine.name}.etag" for mine, its in both if _etag(mine) != _etag(its)]
     if columns:
         more = f" and {len(columns) - _NAMED} more" if len(columns) > _NAMED else ""
         raise _Unlike(f"it and the ledger differ: {', '.join(columns[:_NAMED])}{more}")
