@@ -121,6 +121,10 @@ def _without_query(url: re.Match[str]) -> str:
 # ---------------------------------------------------------------------- one URL
 
 _LONGEST_HOST: Final = 255
+_AFTER_AUTHORITY = re.compile(r"[/?#\\%]")
+_USER_IN_PATH = re.compile(r"://[^/]*@")
+_MAY_STAND = re.compile(r"[A-Za-z0-9/:?#@!$&'()*+,;=~._-]*")
+_BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5}(?!\d))?")
 _URL = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,15})://(?P<authority>[^/?#\\]*)(?P<path>[^?#]*)(?P<query>(?:\?[^#]*)?)(?:#.*)?",
@@ -136,7 +140,7 @@ def shown_url(url: str) -> str:
     parts = _URL.fullmatch(url.strip())
     if parts is None:
         return scrub(re.split(r"[?#]", url, maxsplit=1)[0])
-    path = re.sub(r"://[^/]*@", "://", _BOT_TOKEN.sub("bot", parts["path"]))
+    path = _USER_IN_PATH.sub("://", _BOT_TOKEN.sub("bot", parts["path"]))
     return f"{parts['scheme'].lower()}://{_host_in(parts['authority'])}{_encoded(path)}"[:MAX_URL]
 
 
@@ -179,7 +183,7 @@ def is_address(text: str) -> bool:
 
 def _host_in(rest: str) -> str:
     """Return the host and port of a URL's text after its `//`."""
-    authority = re.split(r"[/?#\\%]", rest, maxsplit=1)[0].rpartition("@")[2]
+    authority = _AFTER_AUTHORITY.split(rest, maxsplit=1)[0].rpartition("@")[2]
     host = _HOST.match(_ascii_host(authority))
     return host[0] if host else ""
 
@@ -208,5 +212,7 @@ def header_safe(text: str, most: int = 500) -> str:
 
 def _encoded(text: str) -> str:
     """Percent-encode what may not stand in a URL; escapes that stand there already are left."""
-    whole = re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", text)
+    if _MAY_STAND.fullmatch(text):
+        return text
+    whole = _BARE_PERCENT.sub("%25", text)
     return quote(whole, safe="%/:?#@!$&'()*+,;=~-._", errors="surrogatepass")

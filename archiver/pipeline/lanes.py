@@ -28,6 +28,8 @@ Item = TypeVar("Item")
 Kind: TypeAlias = tuple[str | None, str]
 """A kind of parties that share: hosts, accounts, tasks; of all transfers (None), or of one host's."""
 Party: TypeAlias = tuple[Kind, str]
+Whose: TypeAlias = tuple[str, str, str]
+"""Host, account and task of a transfer."""
 
 
 @dataclass(slots=True)
@@ -68,13 +70,11 @@ class Lanes(Generic[Item]):
         self._clock = clock
         self._order = itertools.count()
         self._lanes: dict[str, Lane] = {}
-        self._buckets: dict[tuple[str, str, str], list[tuple[datetime, int, Transfer, Item]]] = {}
+        self._buckets: dict[Whose, list[tuple[datetime, int, Transfer, Item]]] = {}
         self._demand: defaultdict[Kind, Counter[str]] = defaultdict(Counter)
         self._active: Counter[Party] = Counter()
         self._shares: dict[Kind, float] = {}
-        """Shares as they are now, once somebody has asked; ..."""
-        self._slow: int | None = None
-        """... and the number that run of slow hosts."""
+        """Shares as they are now, once somebody has asked."""
         self._store: Limit | None = None
         self.running: dict[Transfer, None] = {}
         self.resize(most, adapts=adapts)
@@ -134,37 +134,36 @@ class Lanes(Generic[Item]):
 
     def take(self) -> tuple[Transfer, Item] | None:
         """Begin the next transfer of those whose host has room, one within its shares first; `end` is to follow."""
-        self._forget()
-        ready = [whose for whose in self._buckets if not self._lanes[whose[0]].is_full]
+        self._shares.clear()
+        full = {host for host, lane in self._lanes.items() if lane.is_full}
+        ready = [whose for whose in self._buckets if whose[0] not in full]
         taken = None
         if ready:
-            whose = ready[0] if len(ready) == 1 else min(ready, key=self._turn)
-            taken = self._pop(whose)
+            taken = self._pop(ready[0] if len(ready) == 1 else min(ready, key=self._turns()))
             self._begin(taken[0])
         self._note_slack(idle=not ready)
         return taken
 
-    def _turn(self, whose: tuple[str, str, str]) -> tuple[object, ...]:
-        """Return the key by which the bucket's first is chosen."""
-        deadline, order, head, _ = self._buckets[whose][0]
-        slow = self._is_slow_enough(head.host)
-        tried = slow and head.first_begun is not None
-        return (head.gives_way(self._clock()), slow, *self.beyond(head), tried, deadline, order)
+    def _turns(self) -> Callable[[Whose], tuple[object, ...]]:
+        """Return the key by which a bucket is chosen, as all stands now."""
+        now, slow_hosts = self._clock(), self._slow_hosts()
 
-    def _is_slow_enough(self, host: str) -> bool:
-        """Return whether the host is slow, and half of all threads are at such hosts."""
+        def turn(whose: Whose) -> tuple[object, ...]:
+            deadline, order, head, _ = self._buckets[whose][0]
+            slow = whose[0] in slow_hosts
+            tried = slow and head.first_begun is not None
+            return (head.gives_way(now), slow, *self._beyond(whose), tried, deadline, order)
+
+        return turn
+
+    def _slow_hosts(self) -> Collection[str]:
+        """Return the hosts that are slow, once half of all threads are at such hosts."""
         now = self._clock()
-        if not self._lanes[host].is_slow(now):
-            return False
-        if self._slow is None:
-            self._slow = sum(self._lanes[each.host].is_slow(now) for each in self.running)
-        return self._slow >= self.level // 2
+        slow = {host for host, lane in self._lanes.items() if lane.is_slow(now)}
+        at_them = sum(each.host in slow for each in self.running) if slow else 0
+        return slow if at_them >= self.level // 2 else ()
 
-    def _forget(self) -> None:
-        self._shares.clear()
-        self._slow = None
-
-    def _pop(self, whose: tuple[str, str, str]) -> tuple[Transfer, Item]:
+    def _pop(self, whose: Whose) -> tuple[Transfer, Item]:
         bucket = self._buckets[whose]
         _, _, transfer, item = heapq.heappop(bucket)
         if not bucket:
@@ -210,14 +209,14 @@ class Lanes(Generic[Item]):
 
     def all_waiting(self) -> list[Transfer]:
         """Return what waits, in the order of its turns as they are now."""
-        self._forget()
-        buckets = sorted(self._buckets, key=self._turn)
+        self._shares.clear()
+        buckets = sorted(self._buckets, key=self._turns())
         return [entry[2] for whose in buckets for entry in sorted(self._buckets[whose], key=lambda each: each[:2])]
 
     # --- shares
 
     def _note_demand(self, transfer: Transfer, change: int) -> None:
-        self._forget()
+        self._shares.clear()
         for kind, name in _parties(*_whose(transfer)):
             its = self._demand[kind]
             its[name] += change
@@ -248,21 +247,23 @@ class Lanes(Generic[Item]):
 
         Everybody may have one.
         """
-        return tuple(
-            [
-                (count := self._would_have(party, others)) > 1 and count > self._share(party[0])
-                for party in _parties(*_whose(transfer))
-            ]
-        )
+        return self._beyond(_whose(transfer), others)
+
+    def _beyond(self, whose: Whose, others: Counter[Party] | None = None) -> tuple[bool, ...]:
+        # Asked of each bucket before each transfer: a call for each party would be the dearest thing of a small file.
+        active, shares, found = self._active, self._shares, []
+        for party in _parties(*whose):
+            count = active.get(party, 0) + (0 if others is None else others[party]) + 1
+            share = shares.get(party[0])
+            found.append(count > 1 and count > (self._share(party[0]) if share is None else share))
+        return tuple(found)
 
     def has_surplus(self, transfer: Transfer, others: Counter[Party]) -> tuple[bool, ...]:
         """Return for each kind whether the party of this one, which runs, has its share without it."""
         return tuple(
-            self._would_have(party, others) - 2 >= self._share(party[0]) for party in _parties(*_whose(transfer))
+            self._active.get(party, 0) + others[party] - 1 >= self._share(party[0])
+            for party in _parties(*_whose(transfer))
         )
-
-    def _would_have(self, party: Party, others: Counter[Party] | None) -> int:
-        return self._active.get(party, 0) + (0 if others is None else others[party]) + 1
 
     def counted(self, transfers: Collection[Transfer], sign: int) -> Counter[Party]:
         """Return what these add to (or take from) each party."""
@@ -309,7 +310,7 @@ class Lanes(Generic[Item]):
                 yield name, limit, active
 
 
-def _whose(transfer: Transfer) -> tuple[str, str, str]:
+def _whose(transfer: Transfer) -> Whose:
     return transfer.host, transfer.account, transfer.task
 
 

@@ -37,6 +37,7 @@ from archiver.pipeline.neutral import NeutralProbe
 from archiver.ports.provider import RecordApi
 
 _MOST_NAMED = 20
+_OF_THE_SOURCE = ("url", "url_shown", "field", "duration", "media")
 """Events about what is left out of one record; the manifest has it all."""
 
 
@@ -214,8 +215,8 @@ class Listing:
         """Take `row` for what its stem is from now on; its source is as it was listed last, as in the ledger."""
         with self._lock:
             listed = self.rows.get(row.name, row)
-            row = replace(row, url=listed.url, url_shown=listed.url_shown, field=listed.field)
-            self.rows[row.name] = replace(row, duration=listed.duration, media=listed.media)
+            source = {name: getattr(listed, name) for name in _OF_THE_SOURCE}
+            self.rows[row.name] = replace(row, **source)
 
     def note_crc32(self, stem: StemName, crc32: str) -> None:
         """Keep the CRC-32 of the stem's object for the manifest, if it is known."""

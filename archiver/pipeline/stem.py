@@ -68,7 +68,7 @@ class StemTransfer:
         self._listing = listing
         self._duplicates = duplicates
         self._row = row
-        self._host = host_of(row.url or row.url_shown)
+        self._host = transfer.host
         self._limit: timedelta | None = None
         """The time that the file may take in all."""
         self._kept = 0
@@ -100,8 +100,9 @@ class StemTransfer:
         receipt = self._receive()
         progress.stored(self._listing.claim, self._row.name, receipt)
         self._context.checkpoint("stem.recorded")
-        stored = replace(self._row, state=StemState.STORED, receipt=receipt, reason=receipt.doubt)
-        self._listing.note(replace(stored, attempts=0, not_before=None))
+        doubt, stored = receipt.doubt, StemState.STORED
+        row = replace(self._row, state=stored, receipt=receipt, reason=doubt, attempts=0, not_before=None)
+        self._listing.note(row)
 
     def _receive(self) -> Receipt:
         """Try the known link, then a fresh one, then the provider's rescue link."""
@@ -138,7 +139,7 @@ class StemTransfer:
         began = time.monotonic()
         task_id, name, log = self._listing.claim.task_id, self._row.name, self._context.log
         log.info("stem.started", task_id=task_id, stem=name, url=self._row.url_shown)
-        self._host = host_of(url)
+        self._host = self._transfer.host if url == self._row.url else host_of(url)
         try:
             receipt = self._move(url)
         except Preempted:

@@ -44,9 +44,12 @@ def stems_of(db: Connection, ids: Sequence[TaskId]) -> Mapping[TaskId, tuple[Ste
     return {task_id: tuple(found[task_id]) for task_id in ids}
 
 
+_HISTORY = select(history).where(history.c.task_id == bindparam("its_task")).order_by(history.c.id)
+
+
 def history_of(db: Connection, task_id: TaskId) -> tuple[Moved, ...]:
     """The task's moves, the oldest first."""
-    rows = db.execute(select(history).where(history.c.task_id == task_id).order_by(history.c.id))
+    rows = db.execute(_HISTORY, {"its_task": task_id})
     return tuple(Moved(row.at, row.stem, row.event, row.before, row.after, row.detail) for row in rows)
 
 

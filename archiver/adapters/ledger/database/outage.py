@@ -50,5 +50,6 @@ class Outage:
                 time.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
             else:
-                self._notified.clear()
+                if self._notified.is_set():
+                    self._notified.clear()
                 return done
