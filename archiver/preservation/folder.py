@@ -7,9 +7,10 @@ import fcntl
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Protocol, Self
 
@@ -58,12 +59,18 @@ class Folder:
 
     descriptor: int
     step: Step = _unobserved
+    fsync: Callable[[int], object] = os.fsync
+    _named: int = field(default=0, init=False)
+    _synced: int = field(default=0, init=False)
+    """How many of the names that were given are on disk."""
+    _counting: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _syncing: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     @classmethod
-    def at(cls, path: Path, step: Step = _unobserved) -> Folder:
+    def at(cls, path: Path, step: Step = _unobserved, fsync: Callable[[int], object] = os.fsync) -> Folder:
         """Open the directory that the user named, and make it where it is missing; raises OSError."""
         path.mkdir(parents=True, exist_ok=True)
-        return cls(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), step)
+        return cls(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), step, fsync)
 
     @contextmanager
     def below(self, name: str) -> Iterator[Folder]:
@@ -74,14 +81,14 @@ class Folder:
         self.step("folder")
         with suppress(FileExistsError):
             os.mkdir(name, 0o777, dir_fd=self.descriptor)
-            os.fsync(self.descriptor)
+            self.fsync(self.descriptor)
         try:
             descriptor = os.open(name, _FOLDER, dir_fd=self.descriptor)
         except OSError as error:
             if error.errno in {errno.ENOTDIR, errno.ELOOP}:
                 raise NotOurs("no folder stands there, but something else") from None
             raise
-        with Folder(descriptor, self.step) as folder:
+        with Folder(descriptor, self.step, self.fsync) as folder:
             folder.lock()
             yield folder
 
@@ -138,7 +145,7 @@ class Folder:
             try:
                 yield NewFile(descriptor)
                 self.step("sync")
-                os.fsync(descriptor)
+                self.fsync(descriptor)
             finally:
                 os.close(descriptor)
             self.step("name")
@@ -148,7 +155,18 @@ class Folder:
                 os.unlink(part, dir_fd=self.descriptor)
             raise
         self.step("folder sync")
-        os.fsync(self.descriptor)
+        self._sync()
+
+    def _sync(self) -> None:
+        """Have the names that this thread gave on disk: what others wait for meanwhile, one of them does for all."""
+        with self._counting:
+            self._named += 1
+            mine = self._named
+        with self._syncing:
+            if self._synced < mine:
+                named = self._named
+                self.fsync(self.descriptor)
+                self._synced = named
 
     def _name(self, part: str, name: str) -> None:
         with suppress(FileNotFoundError):
