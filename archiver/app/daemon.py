@@ -248,6 +248,6 @@ def _sources(parts: Parts, liveness: Liveness, backups: BackupSchedule | None) -
         gaps=lambda: [gap.subject for gap in parts.proof.gaps],
         clock=clock,
         backup_age=lambda: None if backups is None else backups.age,
-        fixity=partial(fixity_standing, adapters.ledger),
+        fixity=lambda: fixity_standing(adapters.ledger, clock()),
         room=lambda: ledger_room(settings, adapters.ledger),
     )

@@ -75,5 +75,6 @@ def _reports(
         __version__,
         read_fixity_schema,
         machine.clock,
-        checkpoint=machine.checkpoint,
+        lambda: ledger.checks.oldest(now=machine.clock()),
+        machine.checkpoint,
     )

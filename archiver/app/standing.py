@@ -58,9 +58,9 @@ def queue_standing(settings: Settings, ledger: SqlLedger) -> QueueStanding:
     return replace(standing, moved_at=ledger.reports.moved_at(name), looked_at=max(looks, default=None))
 
 
-def fixity_standing(ledger: SqlLedger) -> FixityStanding:
+def fixity_standing(ledger: SqlLedger, now: datetime) -> FixityStanding:
     """Return how the archive stands by all checks so far; raises LedgerFault."""
-    return FixityStanding(ledger.faults.counts())
+    return FixityStanding(ledger.faults.counts(), ledger.checks.oldest(now=now))
 
 
 def _is_taken(queue: QueueFile, cursor: Cursor | None, ledger: SqlLedger) -> bool:

@@ -9,6 +9,7 @@ from typing import Final
 
 from archiver.core.fixity import Fixity, Judged
 from archiver.core.levels import Level
+from archiver.core.slices import slice_of
 
 KEPT_MOST: Final = 100_000
 """Open faults that are kept by name: what is beyond is found again by the next check."""
@@ -58,6 +59,11 @@ def is_mended(fault: FixityFault, judged: Judged, level: Level) -> bool:
 def is_worse(fault: FixityFault, judged: Judged) -> bool:
     """Return whether the fault that is known says more than the one just found: bytes that were read say the most."""
     return fault.kind is Fixity.MISMATCH and judged.verdict is Fixity.ALTERED
+
+
+def is_of_slice(fault: FixityFault, number: int) -> bool:
+    """Return whether a walk through a slice has looked at the object: not what a listing alone shows, nor a record."""
+    return fault.kind not in {Fixity.UNKNOWN, Fixity.RECORD_MISSING} and slice_of(fault.task_id) == number
 
 
 def level_for(kind: Fixity) -> Level:

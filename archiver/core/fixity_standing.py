@@ -16,7 +16,7 @@ class FixityStanding:
     faults: Mapping[Fixity, int] = field(default_factory=dict)
     """Open ones by kind."""
     oldest_check: datetime | None = None
-    """When the object that was not read for the longest time was, or was stored; None where no reads are kept."""
+    """When the part that was not read for the longest time was, or was taken in; None where none was to be read."""
     is_late: bool = False
     """True where objects will not be read within the span that is set."""
 

@@ -47,3 +47,10 @@ class Checks(Protocol):
 
     def last_report(self) -> Sealed | None:
         """Return the one of the latest day."""
+
+    def oldest(self, *, now: datetime) -> datetime | None:
+        """Return when the part of the archive that was not read for the longest time was.
+
+        A slice that was never read counts from when the first of its archived tasks was accepted. None where no slice
+        was ever to be read, or there is nothing to read. Never later than `now`.
+        """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from archiver.core.fixity import Fixity, Judged
@@ -56,6 +56,12 @@ class FaultBook:
             self._closed[known.key] = known
         if len(self._found) + len(self._closed) >= _AT_ONCE:
             self.flush()
+
+    def keep(self, found: Iterable[Judged]) -> None:
+        """Take verdicts, and write down what they change: a walk may note its place behind them then."""
+        for each in found:
+            self.judged(each)
+        self.flush()
 
     def flush(self) -> None:
         """Write down what is not yet; raises LedgerFault."""

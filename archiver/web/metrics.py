@@ -252,7 +252,7 @@ class _Gauges(Collector):
         if standing.oldest_check is not None:
             yield _one(
                 "fixity_oldest_check_seconds",
-                "Since the object that was not read for the longest time was, or was stored; none without reads",
+                "Since the part that was not read for the longest time was, or was taken in; none without reads",
                 max((now - standing.oldest_check).total_seconds(), 0.0),
             )
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from archiver.core.fixity import Fixity, Judged
 from archiver.core.fixity_faults import LONGEST_WORDS, FaultState, FixityFault
 from archiver.core.fixity_report import Check, Sealed
 from archiver.core.levels import Level
-from tests.fixtures.ledgers import NOW, tid
+from archiver.core.manifest_read import read_manifest
+from archiver.core.rebuilt import rebuilt
+from archiver.core.slices import Checked, Course, slice_of
+from archiver.core.whole_task import WholeTask
+from tests.contracts.test_ledger_rounds import end_all_but
+from tests.fixtures.archived import manifest, stem_of
+from tests.fixtures.ledgers import LEASE, NOW, tid
 from tests.house import Ledger, faults_kept
 
 LATER = NOW + timedelta(days=1)
@@ -17,6 +23,16 @@ DAY = date(2026, 11, 27)
 
 def gone(number: int, kind: Fixity = Fixity.MISSING) -> Judged:
     return Judged(f"p/{tid(number)}/vocal.mp3", kind, tid(number), "40 bytes", "nothing")
+
+
+def archived(number: int, accepted_at: datetime) -> WholeTask:
+    stem = stem_of("vocal", b"bytes", key=f"p/{tid(number)}/vocal.mp3")
+    sealed = manifest([stem], task=tid(number), accepted_at=accepted_at.isoformat())
+    return rebuilt(read_manifest(sealed), f"p/{tid(number)}/")
+
+
+def micros(moment: datetime) -> int:
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 def keys(*found: Judged) -> set[str]:
@@ -74,6 +90,29 @@ def test_faults_are_kept_up_to_a_bound_and_those_that_are_kept_can_still_change(
     worse = Judged(first.key, Fixity.MISMATCH, first.task_id)
     assert faults.note([worse], now=LATER) == keys(worse)
     assert faults.counts() == {Fixity.MISSING: 2, Fixity.MISMATCH: 1}
+
+
+def test_oldest_check_is_that_of_the_slice_that_was_not_read_for_the_longest_time(ledger: Ledger) -> None:
+    accepted = {1: NOW - timedelta(days=9), 2: NOW - timedelta(days=8)}
+    mark = ledger.rebuilds.begin(now=NOW)
+    ledger.rebuilds.take([archived(number, at) for number, at in accepted.items()], mark, mark)
+    ledger.rebuilds.end(mark)
+    assert ledger.checks.oldest(now=LATER) is None
+    begun = ledger.rounds.begin(Course.READ, now=NOW)
+    assert ledger.checks.oldest(now=LATER) == accepted[1]
+    end_all_but(ledger, begun, {slice_of(tid(2))})
+    with ledger.db.write() as db:
+        db.exec_driver_sql(f"UPDATE slices SET ended_at = {micros(LATER)} WHERE ended_at IS NOT NULL")
+    assert ledger.checks.oldest(now=LATER) == accepted[2]
+    while (held := ledger.rounds.take(Course.READ, owner="us", now=NOW, lease=LEASE, round_=begun)) is not None:
+        ledger.rounds.finish(held, Checked(), now=NOW)
+    assert ledger.checks.oldest(now=LATER) == NOW
+    assert ledger.checks.oldest(now=NOW - timedelta(days=1)) == NOW - timedelta(days=1)
+
+
+def test_archive_of_nothing_has_no_oldest_check(ledger: Ledger) -> None:
+    ledger.rounds.begin(Course.READ, now=NOW)
+    assert ledger.checks.oldest(now=NOW) is None
 
 
 def test_checks_wait_for_their_report_and_are_then_forgotten(ledger: Ledger) -> None:

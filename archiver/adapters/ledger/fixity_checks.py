@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import date, datetime
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 
 from archiver.adapters.ledger.database.base import insert
 from archiver.adapters.ledger.database.transactions import LedgerPart, outage_retry
 from archiver.adapters.ledger.rows import AnyRow, chunks
 from archiver.adapters.ledger.schema.faults import checks, fixity_reports
+from archiver.adapters.ledger.schema.fixity import slices
+from archiver.adapters.ledger.schema.tables import tasks
 from archiver.core.fixity import Fixity
 from archiver.core.fixity_report import Check, Sealed
 from archiver.core.levels import Level
+from archiver.core.slices import LISTING, Course
+from archiver.core.states import TaskState
 
 
 class SqlChecks(LedgerPart):
@@ -64,6 +68,22 @@ class SqlChecks(LedgerPart):
         with self._db.read() as db:
             row = db.execute(select(fixity_reports).order_by(fixity_reports.c.day.desc()).limit(1)).first()
         return None if row is None else _sealed(row)
+
+    @outage_retry
+    def oldest(self, *, now: datetime) -> datetime | None:
+        """See Checks."""
+        never = select(slices.c.number).where(_READ, slices.c.ended_at.is_(None))
+        archived = tasks.c.state == TaskState.ARCHIVED
+        unread = select(tasks.c.accepted_at).where(archived, tasks.c.slice.in_(never))
+        any_task = select(tasks.c.task_id).where(archived).limit(1)
+        with self._db.read() as db:
+            read: datetime | None = db.scalar(select(func.min(slices.c.ended_at)).where(_READ))
+            stood = db.scalar(unread.order_by(tasks.c.accepted_at).limit(1))
+            known = [each for each in (read, stood) if each is not None]
+            return min(*known, now) if known and db.scalar(any_task) is not None else None
+
+
+_READ = (slices.c.course == Course.READ) & (slices.c.number != LISTING)
 
 
 def _check(row: AnyRow) -> Check:

@@ -7,8 +7,9 @@ from itertools import product
 import pytest
 
 from archiver.core.fixity import FAULTS, Fixity, Judged
-from archiver.core.fixity_faults import FixityFault, is_mended, is_worse, level_for
+from archiver.core.fixity_faults import FixityFault, is_mended, is_of_slice, is_worse, level_for
 from archiver.core.levels import Level
+from archiver.core.slices import slice_of
 from tests.fixtures.ledgers import NOW
 
 
@@ -36,6 +37,12 @@ def test_cold_object_is_there_and_no_more_is_known_of_it() -> None:
 
 def test_bytes_that_were_read_close_damage_also_where_a_listing_led_to_them() -> None:
     assert is_mended(fault(Fixity.MISMATCH), Judged("k", Fixity.OK, proven=True), Level.LIST)
+
+
+def test_walk_through_a_slice_covers_its_own_tasks_but_for_what_only_a_listing_shows() -> None:
+    covered = {kind for kind in FAULTS if is_of_slice(fault(kind), slice_of("t"))}
+    assert covered == FAULTS - {Fixity.UNKNOWN, Fixity.RECORD_MISSING}
+    assert not any(is_of_slice(fault(kind), slice_of("t") + 1) for kind in FAULTS)
 
 
 def test_damage_that_was_read_is_not_made_less_of_by_another_etag() -> None:

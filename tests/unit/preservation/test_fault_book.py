@@ -176,6 +176,8 @@ def test_what_was_flushed_is_in_the_ledger_before_the_check_ends(held: Held) -> 
     assert held.ledger.faults.standing() == []
     made.flush()
     assert [fault.key for fault in held.ledger.faults.standing()] == ["p/x"]
+    made.keep([Judged("p/x", Fixity.OK), Judged("p/y", Fixity.MISSING, "t")])
+    assert {fault.key for fault in held.ledger.faults.standing()} == {"p/x", "p/y"}
     for number in range(100):
         made.judged(Judged(f"p/{number}", Fixity.MISSING, "t"))
-    assert len(held.ledger.faults.standing()) == 101
+    assert len(held.ledger.faults.standing()) == 102
