@@ -21,7 +21,6 @@ from archiver.core.reports import Moved
 from archiver.core.states import StemEvent, StemState, TaskState
 from archiver.core.whole_task import WholeTask
 
-SIDECARS: Final = frozenset({"manifest.json", "record-info.json"})
 HEAD: Final = 128 * 1024
 """Bytes by which the format of any file is known."""
 _SHA256, _BEGIN, _STEM, _TASK = "sha256", "sha256-begin", "stem", "task-id"

@@ -18,6 +18,7 @@ PROBE_NAME = "stem-archiver-probe"
 
 MANIFEST_NAME: Final = "manifest.json"
 RECORD_NAME: Final = "record-info.json"
+SIDECARS: Final = (MANIFEST_NAME, RECORD_NAME)
 """The names of a task's sidecars, in its folder."""
 
 LONGEST_LABEL: Final = 120
@@ -46,6 +47,11 @@ def multipart_probe_key(prefix: str) -> str:
     return f"{probe_key(prefix)}-multipart"
 
 
+def folder_of(prefix: str, task_id: TaskId) -> str:
+    """Return what the keys of a task's objects begin with."""
+    return f"{prefix}{task_id}/"
+
+
 def object_key(prefix: str, task_id: TaskId, stem: StemName, extension: str, label: str = "") -> str:
     """Return the key of a stem's object; `label`: what stands before the stem, as `label_of` has it."""
     return f"{prefix}{task_id}/{label}{_BETWEEN if label else ''}{stem}.{extension}"
@@ -72,12 +78,12 @@ def _label(title: str) -> str:
 
 def record_key(prefix: str, task_id: TaskId) -> str:
     """Return the key of the record as it came."""
-    return f"{prefix}{task_id}/{RECORD_NAME}"
+    return f"{folder_of(prefix, task_id)}{RECORD_NAME}"
 
 
 def manifest_key(prefix: str, task_id: TaskId) -> str:
     """Return the key of the manifest, which is written last."""
-    return f"{prefix}{task_id}/{MANIFEST_NAME}"
+    return f"{folder_of(prefix, task_id)}{MANIFEST_NAME}"
 
 
 def schema_key(prefix: str, number: int) -> str:

@@ -327,22 +327,28 @@ class Breakers:
         `by` is whose failures count as one: a task's stems, and its tries, may be all that a host does not give.
         Unless it `works` all the same, which is asked then: only some tasks meet the trouble.
         """
-        subject, faulty = Subject.of(dependency, account, host), error.shows is not None
+        if not self._is_outage(Subject.of(dependency, account, host), error, by):
+            return
+        if works():
+            self._works(dependency, account, host)
+            return
+        reason = f"{error.code}: {error}"
+        self.trip(Paused(dependency, reason, error.hint, lasting=False, account=account, host=host))
+
+    def _is_outage(self, subject: Subject, error: ArchiverError, by: object) -> bool:
+        """Count the failure; return whether it was of a probe, or one too many."""
+        faulty = error.shows is not None
         with self._lock:
             now = self._clock()
             row = self._failures.setdefault((subject, faulty), FailureRow(now))
             row.add(object() if by is None else by)
-            outage = row.is_outage(now, faulty=faulty) and not self._gave_whole(host, WHOLE_REMEMBERED)
+            outage = row.is_outage(now, faulty=faulty) and not self._gave_whole(subject.host, WHOLE_REMEMBERED)
             outage = outage or subject in self._probes
             if outage and faulty:
                 self._faulty[subject] = now + LOOK_SPACING
             elif outage:
                 self._faulty.pop(subject, None)
-        if outage and works():
-            self._works(dependency, account, host)
-        elif outage:
-            reason = f"{error.code}: {error}"
-            self.trip(Paused(dependency, reason, error.hint, lasting=False, account=account, host=host))
+        return outage
 
     def trip(self, refusal: Paused) -> datetime | None:
         """Begin the pause, or prolong it once a probe was due; a hold, and a pause that waits, stay as they are.

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from archiver.core.answered import answered, first_asked
-from archiver.core.chronicle import End
+from archiver.core.chronicle import Chronicle, End
 from archiver.core.errors import KeyTaken
 from archiver.core.keys import broken_key, manifest_key, record_key
 from archiver.core.manifest import manifest_of
@@ -38,14 +38,9 @@ class Sidecars:
         end = End.of(outcome, now)
         if end is None:
             return None
-        record, rows = listing.record, tuple(listing.rows.values())
-        if end.state in {TaskState.FAILED, TaskState.MISSING}:
-            rows = ()
-        chronicle = replace(context.outside.progress.chronicle(listing.claim), crc32=listing.crc32)
-        claim = answered(listing.claim, record)
-        if record is not None:
-            asked = first_asked(chronicle.first_asked_at, record, now)
-            chronicle = replace(chronicle, flag=record.flag or chronicle.flag, first_asked_at=asked)
+        record = listing.record
+        rows = () if end.state in {TaskState.FAILED, TaskState.MISSING} else tuple(listing.rows.values())
+        chronicle, claim = self._chronicle(listing, now), answered(listing.claim, record)
         self._put_record(claim)
         read = self._read(claim, record)
         manifest = manifest_of(
@@ -62,6 +57,15 @@ class Sidecars:
         self._put_manifest(claim.task_id, manifest)
         kept = self._kept
         return kept.ended_at if kept is not None and kept.state == end.state else end.at
+
+    def _chronicle(self, listing: Listing, now: datetime) -> Chronicle:
+        """Return what the ledger tells of the task, and the answer that was just read."""
+        known = self._context.outside.progress.chronicle(listing.claim)
+        record = listing.record
+        if record is None:
+            return replace(known, crc32=listing.crc32)
+        asked = first_asked(known.first_asked_at, record, now)
+        return replace(known, crc32=listing.crc32, flag=record.flag or known.flag, first_asked_at=asked)
 
     def _read(self, claim: Claim, record: RecordInfo | None) -> RecordInfo:
         """Return the record as it was just read, where that says all; else read what is kept of it once more."""

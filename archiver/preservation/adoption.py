@@ -6,7 +6,6 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from archiver.core.adoption import (
-    SIDECARS,
     AdoptedObject,
     FolderObjects,
     Known,
@@ -18,7 +17,7 @@ from archiver.core.adoption import (
     stem_named,
 )
 from archiver.core.errors import StoreBusy
-from archiver.core.keys import record_key
+from archiver.core.keys import RECORD_NAME, SIDECARS, folder_of, record_key
 from archiver.core.manifest_bounds import LARGEST, MOST_STEMS
 from archiver.core.model import Receipt, StemName, TaskId
 from archiver.core.reading import ObjectUnread
@@ -26,9 +25,8 @@ from archiver.core.records.kinds.names import Media
 from archiver.ports.adoption import Alive, FileJudge
 from archiver.ports.archive import Archive, ListedObject, ObjectBody
 from archiver.ports.runtime import Clock
+from archiver.preservation.fetching import BLOCK
 
-BLOCK = 256 * 1024
-"""Bytes that are read and hashed at a time."""
 _TRIES = 3
 
 
@@ -48,7 +46,7 @@ class Adoption:
 
         Calls `alive` as it moves on, and raises what that raises.
         """
-        folder = f"{self.prefix}{task}/"
+        folder = folder_of(self.prefix, task)
         look, found = _Look(self, task, folder, known, alive), FolderObjects(requests=1)
         for number, listed in enumerate(self.archive.objects(folder)):
             name = listed.key.removeprefix(folder)
@@ -57,19 +55,16 @@ class Adoption:
                 break
             alive()
             if name in SIDECARS:
-                found.has_record = found.has_record or self._is_record(task, name, found)
+                found.has_record = found.has_record or (name == RECORD_NAME and self._is_record(task, found))
             elif "/" in name or not listed.size:
                 found.foreign += 1
             else:
                 look.at(listed, found)
         return found
 
-    def _is_record(self, task: TaskId, name: str, found: FolderObjects) -> bool:
-        key = record_key(self.prefix, task)
-        if not key.endswith(name):
-            return False
+    def _is_record(self, task: TaskId, found: FolderObjects) -> bool:
         found.requests += 1
-        document = self.archive.document(key, limit=LARGEST)
+        document = self.archive.document(record_key(self.prefix, task), limit=LARGEST)
         return document is not None and task.encode() in document.data
 
 

@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 from archiver.core.adoption import FolderObjects, Known, adopting
 from archiver.core.backup import BackupBroken, BackupRefused
 from archiver.core.errors import Interrupted
-from archiver.core.keys import backups_prefix
+from archiver.core.keys import backups_prefix, folder_of
 from archiver.core.manifest_fields import ManifestBroken
 from archiver.core.model import ARCHIVE_FOLDER, TaskId, task_id
 from archiver.core.reading import ObjectUnread
@@ -22,7 +22,7 @@ from archiver.core.rebuilding import Found, RebuildMark, Totals
 from archiver.core.whole_task import WholeTask
 from archiver.ports.archive import Archive
 from archiver.ports.rebuilding import Rebuilds
-from archiver.preservation.adoption import BLOCK
+from archiver.preservation.fetching import BLOCK
 from archiver.preservation.task_folders import TaskFolders
 
 BATCH: Final = 500
@@ -96,7 +96,7 @@ class Looks:
 
     def _without_manifest(self, task: TaskId) -> Looked:
         known = self.known(task)
-        found = self.folders.objects(task, Known.of(known, f"{self.prefix}{task}/"), self.alive)
+        found = self.folders.objects(task, Known.of(known, folder_of(self.prefix, task)), self.alive)
         requests = 1 + found.requests
         if not found.is_ours:
             return Looked(task, trouble="nothing in it is ours", foreign=True, requests=requests)

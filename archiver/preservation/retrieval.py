@@ -14,7 +14,7 @@ from datetime import datetime
 from functools import partial
 
 from archiver.core.errors import ArchiverError, StoreBusy, StorePaused
-from archiver.core.keys import manifest_key, record_key
+from archiver.core.keys import MANIFEST_NAME, RECORD_NAME, manifest_key, record_key
 from archiver.core.manifest_bounds import LARGEST
 from archiver.core.manifest_fields import ManifestBroken
 from archiver.core.manifest_read import Manifest, read_manifest
@@ -23,7 +23,7 @@ from archiver.core.reading import ObjectAbsent, ObjectCold, ObjectLong, ObjectUn
 from archiver.preservation.fetching import Fetching, WrongBytes
 from archiver.preservation.folder import Folder, NotOurs
 from archiver.preservation.results import Result, Totals, Verdict
-from archiver.preservation.wanted import MANIFEST, RECORD, Selection, Wanted, WantedFile, wanted
+from archiver.preservation.wanted import Selection, Wanted, WantedFile, wanted
 
 RECORD_MAX = LARGEST
 UNREAD_MAX = 8
@@ -158,8 +158,8 @@ class Retrieval:
         made.files = [pool.submit(self._file, folder, task, asked.folder, each) for each in asked.files]
         if self.selection.stem is None:
             made.files.append(pool.submit(self._record, folder, found, asked.folder))
-            path = f"{asked.folder}/{MANIFEST}"
-            made.files.append(pool.submit(self._document, folder, task, path, MANIFEST, data))
+            path = f"{asked.folder}/{MANIFEST_NAME}"
+            made.files.append(pool.submit(self._document, folder, task, path, MANIFEST_NAME, data))
         return made
 
     def without(self, manifest: Manifest, asked: Wanted) -> Iterator[Result]:
@@ -205,7 +205,7 @@ class Retrieval:
 
     def _record(self, folder: Folder, manifest: Manifest, into: str) -> Result:
         """Write the record as the provider gave it: nothing tells its hash, so its length alone is proven."""
-        task, path = manifest.task_id, f"{into}/{RECORD}"
+        task, path = manifest.task_id, f"{into}/{RECORD_NAME}"
         try:
             found = self.fetching.archive.document(record_key(self.prefix, task), limit=RECORD_MAX)
         except ArchiverError as fault:
@@ -214,7 +214,7 @@ class Retrieval:
             if manifest.stems:
                 return Result(task, path, Verdict.ABSENT, detail="the store has no such object")
             return Result(task, path, Verdict.EQUAL, detail="the task has none")
-        return self._document(folder, task, path, RECORD, found.data)
+        return self._document(folder, task, path, RECORD_NAME, found.data)
 
     def _document(self, folder: Folder, task: TaskId, path: str, name: str, data: bytes) -> Result:
         result = Result(task, path, Verdict.WRITTEN, len(data), hashlib.sha256(data).hexdigest())

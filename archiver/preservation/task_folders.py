@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from archiver.core.adoption import FolderObjects, Known
-from archiver.core.keys import manifest_key, record_key
+from archiver.core.keys import folder_of, manifest_key, record_key
 from archiver.core.manifest_bounds import LARGEST
 from archiver.core.manifest_read import Manifest, read_manifest
 from archiver.core.model import TaskId
@@ -57,6 +57,6 @@ class TaskFolders:
         """Return the task of a manifest, and how many requests that took; raises as `manifest` does."""
         prefix, task = self.adoption.prefix, manifest.task_id
         if not needs_record(manifest):
-            return rebuilt(manifest, f"{prefix}{task}/"), 0
+            return rebuilt(manifest, folder_of(prefix, task)), 0
         record = self.adoption.archive.document(record_key(prefix, task), limit=LARGEST)
-        return rebuilt(manifest, f"{prefix}{task}/", None if record is None else record.data), 1
+        return rebuilt(manifest, folder_of(prefix, task), None if record is None else record.data), 1

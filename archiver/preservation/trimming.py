@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from archiver.core.errors import Interrupted, KeyTaken
-from archiver.core.keys import manifest_key, record_key
+from archiver.core.keys import folder_of, manifest_key, record_key
 from archiver.core.manifest import FORMAT
 from archiver.core.manifest_bounds import LARGEST
 from archiver.core.manifest_fields import ManifestBroken
@@ -56,7 +56,7 @@ class Renewing:
         """Put the successor, if it says what the ledger says; raise _Unlike, KeyTaken, and what the store raises."""
         succession = renewed(whole, standing, record, version=self.version, now=self.clock())
         key = manifest_key(self.prefix, whole.task_id)
-        _hold(whole, read_manifest(succession.ours), f"{self.prefix}{whole.task_id}/")
+        _hold(whole, read_manifest(succession.ours), folder_of(self.prefix, whole.task_id))
         self.ensure()
         self.put_schemas()
         instead = _Instead(succession, standing)
@@ -148,7 +148,7 @@ class Trim:
             found, manifest = self._read(proof)
         if manifest.format != FORMAT:
             raise _Unlike("a later version wrote it")
-        _hold(whole, manifest, f"{self.prefix}{whole.task_id}/")
+        _hold(whole, manifest, folder_of(self.prefix, whole.task_id))
         return trimmed_of(whole.stems, (len(found.data), found.head.etag))
 
     def _read(self, proof: _Proof) -> tuple[FoundDocument, Manifest]:
@@ -161,7 +161,7 @@ class Trim:
 
     def _renew(self, proof: _Proof, standing: Manifest) -> None:
         whole = proof.whole
-        _hold(whole, standing, f"{self.prefix}{whole.task_id}/")
+        _hold(whole, standing, folder_of(self.prefix, whole.task_id))
         proof.requests += 2
         record = self.archive.document(record_key(self.prefix, whole.task_id), limit=LARGEST)
         self.renewing.put(whole, standing, "" if record is None else record.data.decode(errors="replace"))

@@ -8,12 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from archiver.core.keys import SIDECARS
 from archiver.core.manifest_fields import LONGEST_PATH, plain_name_fault
 from archiver.core.manifest_read import Manifest, ManifestStem
 
-MANIFEST = "manifest.json"
-RECORD = "record-info.json"
-SIDECARS = (MANIFEST, RECORD)
 _TITLE_MAX = 80
 """Bytes of a title within a name: with the id of a task behind it, it still is one."""
 _FORBIDDEN = re.compile(r'[/\\:*?"<>|]')

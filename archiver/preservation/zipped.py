@@ -10,14 +10,14 @@ from typing import IO
 from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from archiver.core.errors import ArchiverError
-from archiver.core.keys import record_key
+from archiver.core.keys import MANIFEST_NAME, RECORD_NAME, record_key
 from archiver.core.manifest_read import Manifest
 from archiver.core.model import TaskId
 from archiver.preservation.fetching import READS, WrongBytes
 from archiver.preservation.folder import NewFile, NotOurs
 from archiver.preservation.results import Result, Verdict
 from archiver.preservation.retrieval import RECORD_MAX, Retrieval
-from archiver.preservation.wanted import MANIFEST, RECORD, Wanted, WantedFile, wanted
+from archiver.preservation.wanted import Wanted, WantedFile, wanted
 
 _MODE = 0o644 << 16
 _LARGE = 1 << 31
@@ -113,17 +113,17 @@ class Zips:
 
     def _documents(self, plan: _Plan, manifest: bytes) -> Iterator[Result]:
         """Add the sidecars to the plan; yield that the record is not to be had, where it is so."""
-        plan.documents[MANIFEST] = manifest
+        plan.documents[MANIFEST_NAME] = manifest
         key = record_key(self.by.prefix, plan.manifest.task_id)
         try:
             record = self.by.fetching.archive.document(key, limit=RECORD_MAX)
         except ArchiverError as fault:
-            yield self.by.refused(plan.result(RECORD, Verdict.UNREAD), fault)
+            yield self.by.refused(plan.result(RECORD_NAME, Verdict.UNREAD), fault)
             return
         if record is None:
-            yield plan.result(RECORD, Verdict.ABSENT, "the store has no such object")
+            yield plan.result(RECORD_NAME, Verdict.ABSENT, "the store has no such object")
         else:
-            plan.documents[RECORD] = record.data
+            plan.documents[RECORD_NAME] = record.data
 
     def _archive(self, plan: _Plan) -> Iterator[Result]:
         """Yield the entries of the archive, once it stands or stood already; else what keeps it from standing."""

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from archiver.core.keys import SIDECARS
 from archiver.core.manifest_read import read_manifest
-from archiver.preservation.wanted import SIDECARS, Selection, Wanted, fits, safe_title, wanted
+from archiver.preservation.wanted import Selection, Wanted, fits, safe_title, wanted
 from tests.fixtures.archived import TASK, manifest, stem_of
 
 
