@@ -126,8 +126,8 @@ def _about(claim: Claim, facts: Facts) -> dict[str, object]:
 def _reserves(*, best_effort: bool, left_out: Iterable[LeftOut]) -> dict[str, object]:
     """Return what is not as it is for most tasks."""
     found: dict[str, object] = {"create_only": CreateOnly.BEST_EFFORT.value} if best_effort else {}
-    told = islice(left_out, MOST_OTHERS)
-    if not_taken := [{"field": each.field, "source_url": each.url, "reason": each.kind} for each in told]:
+    most = islice(left_out, MOST_OTHERS)
+    if not_taken := [{"field": each.field, "source_url": each.url, "reason": each.kind} for each in most]:
         found["not_taken"] = not_taken
     return found
 

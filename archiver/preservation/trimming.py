@@ -182,12 +182,12 @@ class _Proof:
 
 def _hold(whole: WholeTask, manifest: Manifest, folder: str) -> None:
     """Raise _Unlike where a manifest says anything else than the ledger, or ManifestBroken."""
-    told = rebuilt(manifest, folder)
-    if told.untold and manifest.format >= FORMAT:
-        raise _Unlike(f"it does not tell all of: {', '.join(sorted(told.untold))}")
-    columns = [each.column for each in differences(whole, told)]
+    theirs = rebuilt(manifest, folder)
+    if theirs.untold and manifest.format >= FORMAT:
+        raise _Unlike(f"it does not tell all of: {', '.join(sorted(theirs.untold))}")
+    columns = [each.column for each in differences(whole, theirs)]
     # Another ETag is no difference, but the folder digest is made of them: it must be that of manifest and rows.
-    both = zip(whole.stems, told.stems, strict=False)
+    both = zip(whole.stems, theirs.stems, strict=False)
     columns += [f"stems.{mine.name}.etag" for mine, its in both if _etag(mine) != _etag(its)]
     if columns:
         more = f" and {len(columns) - _NAMED} more" if len(columns) > _NAMED else ""

@@ -14,6 +14,7 @@ FREE = ("__version__", "core", "ports", "settings", "logs", "demo")
 
 OWN = {
     "faults/test_floods.py": ("web",),
+    "faults/test_kill_points_of_commands.py": ("app.backup", "preservation.backup"),
     "integration/test_floods.py": ("web",),
     "property/test_backfill_counts.py": ("app", "commands", "service", "pipeline.dispatch"),
     "property/test_http1.py": ("adapters.http1",),

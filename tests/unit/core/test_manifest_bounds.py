@@ -66,8 +66,8 @@ def test_history_that_is_too_long_is_left_out_in_its_middle_and_that_is_told(len
     data = written([stem(0)], events[: MOST_EVENTS + 1])
     manifest = read_manifest(following(data, SEAL))
     check_schema(json.loads(data))
-    told = sum(each.times for each in manifest.events)
-    assert told == min(len(events), MOST_EVENTS + 1) + 1
+    counted = sum(each.times for each in manifest.events)
+    assert counted == min(len(events), MOST_EVENTS + 1) + 1
     [left] = [each for each in manifest.events if each.event == LEFT_OUT]
     assert left.until is not None
     assert left.at < left.until < manifest.events[-1].at
