@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -158,6 +159,14 @@ def test_what_stays_wrong_has_its_verdict_and_its_exit_code(
     assert setting.found("--level", "read")[:2] == (code, {STEM: verdict})
 
 
+def test_fault_beside_what_could_not_be_read_decides_the_exit_code(setting: Setting) -> None:
+    setting.proxy.on("GetObject", refuse(403, "AccessDenied"), times=1000, key=f"{TASKS[0]}/vocal.mp3")
+    gone = f"p/{TASKS[1]}/bass.mp3"
+    setting.delete(gone)
+    code, found, said = setting.found("--level", "read")
+    assert (code, found, said["summary"]["faults"]) == (1, {STEM: "unread", gone: "missing"}, 1)
+
+
 def test_damage_is_proven_on_connections_of_their_own(setting: Setting) -> None:
     setting.proxy.on("GetObject", flip_answer, times=3, key=f"{TASKS[0]}/vocal.mp3")
     assert setting.found("--level", "read", TASKS[0])[:2] == (1, {STEM: "mismatch"})
@@ -242,3 +251,19 @@ def test_report_that_cannot_be_put_changes_no_exit_code(setting: Setting) -> Non
     setting.proxy.on("PutObject", refuse(403, "AccessDenied"), times=1000)
     code, _, said = setting.found()
     assert (code, said["report"]) == (0, None)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_ends_the_work_with_its_exit_code_and_what_was_found_is_kept(
+    setting: Setting, number: signal.Signals
+) -> None:
+    def ask_to_end(exchange: Exchange) -> Reply:
+        os.kill(os.getpid(), number)
+        return exchange.forward()
+
+    setting.delete(STEM)
+    setting.proxy.on("GetObject", ask_to_end, key=f"{TASKS[3]}/vocal.mp3")
+    code, found, said = setting.found("--level", "read")
+    assert (code, found) == (128 + number, {STEM: "missing"})
+    assert (said["error"], said["report"]) == ("ended before everything was judged", None)
+    assert status(setting) == (1, {"missing": 1})
