@@ -68,7 +68,14 @@ class Looking:
             return [] if pair.listed is None else self._stray(pair.listed)
         if pair.listed is None:
             return [self._absent(pair.expected)]
-        return [self._there(pair.expected)]
+        judged = self._there(pair.expected)
+        self._note(judged, pair.expected, pair.listed)
+        return [judged]
+
+    def _note(self, judged: Judged, expected: Expected, listed: ListedKey) -> None:
+        """Write down another ETag of bytes that were just read, and are those that were archived."""
+        if judged.proven and judged.verdict is Fixity.OK and expected.etag and not looks_alike(expected, listed):
+            self.objects.note_etag(expected.task.task_id, expected.key, before=expected.etag, now=listed.etag)
 
     def opened(self, folder: TrimmedFolder) -> tuple[Judged, Sequence[Pair]]:
         """Read the manifest of a task that was trimmed; return the verdict on it, and the other keys that are to judge.

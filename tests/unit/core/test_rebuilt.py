@@ -87,6 +87,17 @@ def test_each_column_that_differs_is_named(whole: WholeTask, data: st.DataObject
 
 
 @given(whole_tasks(TASK))
+def test_another_etag_of_the_same_bytes_is_no_difference_and_of_others_is_one(whole: WholeTask) -> None:
+    copied = [replace(row, receipt=row.receipt and replace(row.receipt, etag="copied-2")) for row in whole.stems]
+    assert list(differences(replace(whole, stems=tuple(copied)), whole)) == []
+    others = [replace(row, receipt=row.receipt and replace(row.receipt, sha256="cd" * 32)) for row in copied]
+    found = {each.column for each in differences(replace(whole, stems=tuple(others)), whole)}
+    assert found == {
+        f"stems.{row.name}.{column}" for row in whole.stems if row.receipt for column in ("etag", "sha256")
+    }
+
+
+@given(whole_tasks(TASK))
 def test_stem_that_one_side_lacks_is_named(whole: WholeTask) -> None:
     for row in whole.stems:
         fewer = replace(whole, stems=tuple(each for each in whole.stems if each is not row))

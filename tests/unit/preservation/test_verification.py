@@ -195,6 +195,42 @@ def test_another_etag_over_equal_bytes_is_read_and_found_well(held: Held) -> Non
     assert held.verdicts(Level.LIST) == {}
 
 
+@pytest.mark.parametrize("level", Level)
+def test_another_etag_over_equal_bytes_is_noted_and_not_read_for_again(held: Held, level: Level) -> None:
+    held.archive(1)
+    held.etags[STEM] = "copied-2"
+    opened: Counter[str] = Counter()
+
+    def count(key: str, body: MemoryObject) -> MemoryObject:
+        opened[key] += 1
+        return body
+
+    held.alter = count
+    assert held.verdicts(level) == {}
+    assert etag_in_ledger(held) == "copied-2"
+    first = opened[STEM]
+    assert first == 1
+    assert held.verdicts(Level.LIST) == {}
+    assert opened[STEM] == first
+
+
+@pytest.mark.parametrize("level", Level)
+def test_another_etag_over_other_bytes_is_never_noted(held: Held, level: Level) -> None:
+    held.archive(1)
+    before = etag_in_ledger(held)
+    held.rot(STEM)
+    held.etags[STEM] = "another-2"
+    assert held.verdicts(level) == {NAME: Fixity.MISMATCH}
+    assert etag_in_ledger(held) == before
+
+
+def etag_in_ledger(held: Held) -> str:
+    known = held.ledger.objects.known(tid(0))
+    assert known is not None
+    [etag] = [stem.etag for stem in known.stems if stem.key == STEM]
+    return etag
+
+
 def test_a_copied_bucket_is_said_and_not_read_as_a_whole(held: Held) -> None:
     held.archive(2)
     held.etags |= {key: "copied" for key in held.objects if key.endswith(".mp3")}
