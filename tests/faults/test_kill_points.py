@@ -45,6 +45,7 @@ OF_COMMANDS = {
     "integration/ledger/test_backups.py": ("backup.", "restore.", "ledger.kept"),
     "unit/preservation/test_fixity_reports.py": ("fixity.",),
     "unit/preservation/test_rebuild.py": ("rebuild.",),
+    "unit/preservation/test_trimming.py": ("trim.",),
 }
 """The beginnings of steps that no task passes, and where whoever passes them is stopped."""
 
