@@ -160,12 +160,12 @@ def _records() -> Iterator[Fault]:
         "does not know",
         record(lambda _: None),
         lasts=25 * DAY / 24,
-        step=HOUR,
+        step=5 * HOUR,
     )
     yield _api("404 in both layers: no such record", End.WAITED, "does not know", _http(404))
     yield _api("422 in the body: no such record", End.WAITED, "does not know", _body(422))
     yield _api("PENDING, then SUCCESS", End.WAITED, "not ready", with_fields(**_PENDING))
-    yield _api("PENDING for 17 days", End.FAILED, "never finished", _pending_since_now, lasts=17 * DAY, step=12 * HOUR)
+    yield _api("PENDING for 17 days", End.FAILED, "never finished", _pending_since_now, lasts=17 * DAY, step=72 * HOUR)
     yield _api("PENDING with an error, then SUCCESS", End.WAITED, "413", with_fields(**_PENDING_ERROR))
     yield _api(
         "PENDING with an error for 25 hours",
@@ -173,7 +173,7 @@ def _records() -> Iterator[Fault]:
         "413",
         with_fields(**_PENDING_ERROR),
         lasts=25 * DAY / 24,
-        step=HOUR,
+        step=5 * HOUR,
     )
     yield _api("SUCCESS without URLs, then with", End.WAITED, "lists no audio", with_fields(response=None))
     yield _api(
@@ -182,7 +182,7 @@ def _records() -> Iterator[Fault]:
         "lists no audio",
         with_fields(response={}),
         lasts=25 * DAY / 24,
-        step=HOUR,
+        step=5 * HOUR,
     )
     yield _api("SUCCESS with stems still missing", End.WAITED, "more stems", with_fields(successFlag="FIRST_SUCCESS"))
     yield _api("CALLBACK_EXCEPTION with URLs", End.ARCHIVED, "", with_fields(successFlag="CALLBACK_EXCEPTION"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -259,6 +260,7 @@ def test_signal_ends_the_work_with_its_exit_code_and_what_was_found_is_kept(
 ) -> None:
     def ask_to_end(exchange: Exchange) -> Reply:
         os.kill(os.getpid(), number)
+        time.sleep(0.5)  # the main thread hears of it before this object is judged, which may be the last
         return exchange.forward()
 
     setting.delete(STEM)
