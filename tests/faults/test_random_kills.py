@@ -42,10 +42,10 @@ def emulator() -> Iterator[Emulator]:
 
 
 @pytest.mark.timeout(600)
-def test_50_kills_at_random_moments_lose_corrupt_and_double_nothing(
+def test_25_kills_at_random_moments_lose_corrupt_and_double_nothing(
     tmp_path: Path, s3_server: S3Server, emulator: Emulator
 ) -> None:
-    _kill(50, tmp_path, s3_server, emulator, seed=1)
+    _kill(25, tmp_path, s3_server, emulator, seed=1)
 
 
 @pytest.mark.slow
