@@ -1,4 +1,4 @@
-"""What becomes of checks, composed: their faults, and the reports of them in the bucket."""
+"""Results of checks, composed: their faults, and the reports of them in the bucket."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ from archiver.settings import Settings
 
 
 class Does(StrEnum):
-    """What a backfill would do about a task."""
+    """An action of a backfill on a task."""
 
     FETCH = "fetch"
     ASK = "ask again"
@@ -47,7 +47,7 @@ class PreviewedStem:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What a backfill would do about one task, and the stems that it would store."""
+    """The action of a backfill on one task, and the stems that it would store."""
 
     task_id: TaskId
     says: str

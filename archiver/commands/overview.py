@@ -1,4 +1,4 @@
-"""What `status`, `list` and `show` print. Reads, never decides."""
+"""Output of `status`, `list` and `show`. Reads, never decides."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ RED, YELLOW = "bold red", "yellow"
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a status is about: the places, and who works there."""
+    """Subjects of a status: the places, and who works there."""
 
     settings_file: str
     """Empty where none was read."""
@@ -51,7 +51,7 @@ class Surroundings:
 
 @dataclass(frozen=True, slots=True)
 class StoreStanding:
-    """What is known of the store."""
+    """Facts about the store."""
 
     place: str
     """Endpoint and bucket."""
@@ -61,7 +61,7 @@ class StoreStanding:
 
     @property
     def gaps(self) -> Sequence[Gap]:
-        """What it was proven not to do."""
+        """Its gaps, by its proof."""
         return () if self.proof is None else gaps(self.proof.known, self.demand)
 
 

@@ -1,4 +1,4 @@
-"""What a backfill has moved, and the stream that its events go to."""
+"""Progress of a backfill, and the stream that its events go to."""
 
 from __future__ import annotations
 

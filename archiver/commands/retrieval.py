@@ -134,7 +134,7 @@ class _Request:
 
 @dataclass(slots=True)
 class _Break:
-    """What ended the work before its end, if anything did."""
+    """The fault that ended the work before its end, if any did."""
 
     message: str = ""
     hint: str = ""

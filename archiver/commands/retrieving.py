@@ -1,4 +1,4 @@
-"""What `get` and `restore` print: a line for each file, one that is kept up to date on a terminal, and the sum."""
+"""Output of `get` and `restore`: a line for each file, one that is kept up to date on a terminal, and the sum."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ _ENDED_BADLY = (TaskState.FAILED, TaskState.LOST, TaskState.MISSING)
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What there is to see at one moment."""
+    """The picture of one moment."""
 
     now: datetime
     seconds: float
@@ -76,7 +76,7 @@ class View:
 
     @property
     def flow(self) -> str:
-        """What came, how fast, and until when it takes."""
+        """Bytes that came, how fast, and until when the rest takes."""
         said = [f"{counted(self.stems, 'stem')} stored", f"{size(self.came)} in", f"{size(self.rate)}/s"]
         if self.seconds_left is not None:
             said.append(f"about {_rough(self.seconds_left)} left")
@@ -117,7 +117,7 @@ class View:
 
     @property
     def end(self) -> str | None:
-        """What a process that was asked to end still does."""
+        """Work that a process still does once it was asked to end."""
         if not self.stopping:
             return None
         busy = counted(len(self.moving), "transfer") if self.moving else counted(self.working, "task")

@@ -135,7 +135,7 @@ _UNTOLD = "price: not known; set verify.prices to your store's"
 
 @dataclass(slots=True)
 class _Break:
-    """What ended the work before its end, if anything did."""
+    """The fault that ended the work before its end, if any did."""
 
     message: str = ""
     hint: str = ""

@@ -1,4 +1,4 @@
-"""What `verify` prints: a line for each fault, one that is kept up to date on a terminal, and the sum."""
+"""Output of `verify`: a line for each fault, one that is kept up to date on a terminal, and the sum."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class FolderObjects:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of a task before its folder is looked at."""
+    """Facts about a task before its folder is looked at."""
 
     kind: str | None = None
     stems: Mapping[StemName, StemRow] = field(default_factory=dict)

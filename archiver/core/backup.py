@@ -55,7 +55,7 @@ class Scope(StrEnum):
     """The part of a ledger that a backup holds."""
 
     OPEN = "open"
-    """What no manifest holds: open tasks, rejected lines, the operator's holds."""
+    """Rows that no manifest holds: open tasks, rejected lines, the operator's holds."""
     WHOLE = "whole"
     """All but what belongs to processes."""
 

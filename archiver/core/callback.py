@@ -22,7 +22,7 @@ _TIMESTAMP = re.compile(r"[0-9]{1,11}", re.ASCII)
 
 
 class Called(NamedTuple):
-    """What a callback says."""
+    """The message of a callback."""
 
     task_id: TaskId
     kind: KindName | None

@@ -48,7 +48,7 @@ class Listing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a bucket was proven to do; the defaults are those of Amazon S3."""
+    """Capabilities that a bucket was proven to have; the defaults are those of Amazon S3."""
 
     create_only: bool = True
     """PutObject under If-None-Match over an object was refused, and left it as it was."""
@@ -159,7 +159,7 @@ def _in_clearing(known: Capabilities) -> Iterator[Gap]:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What a bucket was proven to do, and when."""
+    """Capabilities that a bucket was proven to have, and when."""
 
     known: Capabilities
     at: datetime

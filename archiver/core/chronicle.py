@@ -1,4 +1,4 @@
-"""What a manifest tells beside stems and record: how the task came here, and how it ends. Pure."""
+"""The course of a task, as its manifest tells it beside stems and record: how it came here, and how it ends. Pure."""
 
 from __future__ import annotations
 

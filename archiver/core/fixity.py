@@ -48,7 +48,7 @@ SOUND: Final = frozenset({Fixity.OK, Fixity.COLD})
 
 
 class Part(StrEnum):
-    """What an object is of its task."""
+    """The role of an object in its task."""
 
     STEM = "stem"
     RECORD = "record"

@@ -1,4 +1,4 @@
-"""What it takes to verify, before anything is asked of the store: requests, bytes, price and time. Pure."""
+"""The cost of a check, before anything is asked of the store: requests, bytes, price and time. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _THOUSAND: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """What a store asks for, in one currency."""
+    """Prices of a store, in one currency."""
 
     listing: float = 0.0
     """A thousand requests that list."""
@@ -45,7 +45,7 @@ PRESETS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """What the ledger says that the bucket holds."""
+    """Contents of the bucket by the ledger."""
 
     tasks: int = 0
     whole: int = 0

@@ -30,7 +30,7 @@ class FaultState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FixityFault:
-    """What was wrong with an object when it was last looked at."""
+    """The fault of an object when it was last looked at."""
 
     key: str
     kind: Fixity

@@ -63,13 +63,13 @@ class Intake:
     restarted: str = ""
     """The reason for reading the file from its start again (`replaced`, `truncated`), else empty."""
     old: str = ""
-    """What became of the file of before, where this one is read from its start."""
+    """The fate of the file of before, where this one is read from its start."""
     unfinished: int = 0
     """Bytes of a last line without its newline."""
     accounts: Mapping[TaskId, AccountName] = field(default_factory=dict)
     """The accounts of those ids that came with one; the last one counts."""
     said: Mapping[TaskId, Said] = field(default_factory=dict)
-    """What else was said of those ids of which anything was; the first kind counts, and the last of all else."""
+    """Other things said of those ids of which any was; the first kind counts, and the last of all else."""
     kind_lines: tuple[KindLine, ...] = ()
     """All lines that name a kind, in turn."""
 

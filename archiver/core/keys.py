@@ -29,7 +29,7 @@ _BETWEEN: Final = " - "
 
 
 class Names(StrEnum):
-    """What the objects of a task are called; the folder that they are in is its id, whatever they are."""
+    """Names of a task's objects; the folder that they are in is its id, whatever they are."""
 
     ID = "id"
     """By the stem alone."""

@@ -1,4 +1,4 @@
-"""What an object says of itself: its metadata, printable ASCII within the 2 KB that S3 gives it. Pure."""
+"""Labels of an object: its metadata, printable ASCII within the 2 KB that S3 gives it. Pure."""
 
 from __future__ import annotations
 

@@ -11,6 +11,6 @@ class Level(StrEnum):
     LIST = "list"
     """Size and ETag, as a listing has them."""
     HEAD = "head"
-    """What the store says of its checksum."""
+    """The store's word on its checksum."""
     READ = "read"
     """Its bytes."""

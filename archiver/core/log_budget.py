@@ -23,7 +23,7 @@ ALL = 1_000_000
 """Bytes in any minute; the ceilings below are for all that was written in it."""
 
 ALERTED = 980_000
-"""What is left above it is for the events that say what was left out."""
+"""The rest above it is for the events that say what was left out."""
 
 ERRORS = 650_000
 STEMS_ERRORS = 620_000
@@ -43,7 +43,7 @@ _OTHERS = "others"
 
 
 class Line(NamedTuple):
-    """What is to be logged, as far as it decides whether it is."""
+    """The part of an event that decides whether it is logged."""
 
     name: str
     """Of the event, or of the library's logger."""

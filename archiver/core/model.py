@@ -108,7 +108,7 @@ class RecordInfo:
     answered_at: datetime | None = field(default=None, compare=False)
     """The provider's own time when it answered; None where it told none."""
     blemish: str = field(default="", compare=False)
-    """What was wrong with the answer's JSON, and where; empty for sound JSON."""
+    """The fault of the answer's JSON, and its place; empty for sound JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +251,7 @@ class Later:
     fault: bool = False
     """True when a try failed (the back-off grows), False when the provider is merely not ready."""
     failed_at: Subject | None = field(default=None, compare=False)
-    """What failed it and may work again before."""
+    """Subjects that failed it and may work again before."""
     kind = "later"
 
 

@@ -47,7 +47,7 @@ class Profile:
     most_parts: int = MOST_PARTS
     works: str = ""
     degraded: str = ""
-    """What is known not to work, and what this service does instead."""
+    """Things known not to work, and what this service does instead."""
     evidence: Evidence = Evidence.DOCUMENTED
     sources: Sequence[str] = ()
 

@@ -28,7 +28,7 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What was found in the bucket."""
+    """Findings in the bucket."""
 
     folders: int = 0
     tasks: int = 0
@@ -92,7 +92,7 @@ class RebuildMark:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What a ledger holds."""
+    """Contents of a ledger."""
 
     tasks: dict[str, int]
     """By state."""

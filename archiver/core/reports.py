@@ -79,7 +79,7 @@ class TaskRow:
     title: str = ""
     family: Family = Family()
     trimmed: Trimmed | None = None
-    """What is kept of its stems and history where they were trimmed."""
+    """The remains of its stems and history where they were trimmed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ NO_PARENT = f"the parent it names is no task id (expected {TASK_ID_RULE}); {_AGA
 
 
 class Said(NamedTuple):
-    """What a line, or a command, says of a task."""
+    """Words of a line, or a command, about a task."""
 
     kind: KindName | None = None
     """None where it is to be found out."""

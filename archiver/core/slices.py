@@ -47,7 +47,7 @@ class Round:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What was judged last; empty before the first."""
+    """The object judged last; empty before the first."""
 
     task: str = ""
     key: str = ""
@@ -55,7 +55,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What was judged so far."""
+    """Counts of the objects judged so far."""
 
     objects: int = 0
     bytes: int = 0

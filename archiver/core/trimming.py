@@ -21,7 +21,7 @@ FolderLine = tuple[str, int, str]
 
 @dataclass(frozen=True, slots=True)
 class Trimmed:
-    """What a ledger keeps in the place of a task's stems and history."""
+    """The remains that a ledger keeps in the place of a task's stems and history."""
 
     stems: int
     bytes: int

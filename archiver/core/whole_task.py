@@ -48,7 +48,7 @@ class WholeTask:
     tracks: Mapping[str, str] | None = None
     """Titles of the tracks of a music task, by their ids; None is none."""
     trimmed: Trimmed | None = None
-    """What is kept of its stems and history where they were trimmed: it has none then."""
+    """The remains of its stems and history where they were trimmed: it has none then."""
     untold: frozenset[str] = frozenset()
     """Columns that a manifest of format 1 does not tell: those of the task, `stems.NAME` those of its stems."""
 

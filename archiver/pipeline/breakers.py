@@ -101,7 +101,7 @@ class Breakers:
         self._failures: dict[tuple[Subject, bool], FailureRow] = {}
         """Rows of failures: of those without an answer, and (True) of answers that were not as they should be."""
         self._faulty: dict[Subject, datetime] = {}
-        """What is paused for such answers, and from when on one more that never failed there may try it."""
+        """Subjects paused for such answers, and from when on one more that never failed there may try it."""
         self._whole: dict[str, datetime] = {}
         """When each host last gave a file whole."""
         self._log_holds({}, self._pauses)

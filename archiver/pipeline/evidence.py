@@ -1,4 +1,4 @@
-"""What is known of the provider at work: its answers about other ids, and probes that one makes for all."""
+"""Evidence that the provider works: its answers about other ids, and probes that one makes for all."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class Kept:
 
 
 class KeptTransfers:
-    """What is kept, by task and stem, also from one attempt at a task to the next. Safe for many threads."""
+    """Transfers kept by task and stem, also from one attempt at a task to the next. Safe for many threads."""
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most

@@ -55,7 +55,7 @@ class Listing:
         self.neutral = NeutralProbe(context, claim.account, claim.task_id)
         self.rows: dict[StemName, StemRow] = {row.name: row for row in claim.stems}
         self.failed_at: Subject | None = None
-        """What failed this attempt by being busy or out of reach, if anything did."""
+        """The subject that failed this attempt by being busy or out of reach, if any did."""
         self.crc32: dict[StemName, str] = {}
         """Those of the objects that this attempt stored, where they are known."""
         self.record: RecordInfo | None = None

@@ -19,7 +19,7 @@ REMEMBERED = 10_000
 
 
 class SecondLook:
-    """What this process knows of the time beside its wall clock. Safe to share between threads.
+    """Knowledge of the time beside this process's wall clock. Safe to share between threads.
 
     `steady` gives seconds and never jumps, not even over a suspend, which it counts.
     """

@@ -21,7 +21,7 @@ class ListedObject:
 
 @dataclass(frozen=True, slots=True)
 class ObjectHead:
-    """What the store says of one object, before any byte of it."""
+    """The store's description of one object, before any byte of it."""
 
     size: int
     etag: str

@@ -10,7 +10,7 @@ from archiver.core.backup import BackupSummary, Scope
 
 
 class Backups(Protocol):
-    """What becomes of the ledger when its disk burns."""
+    """Copies of the ledger for the day when its disk burns."""
 
     def write(
         self,

@@ -1,4 +1,4 @@
-"""What becomes of checks: the faults that they found, and what the report of a day is made from."""
+"""Records of checks: the faults that they found, and the parts of a day's report."""
 
 from __future__ import annotations
 

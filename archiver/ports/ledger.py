@@ -347,7 +347,7 @@ class Processes(Protocol):
 
 
 class Proofs(Protocol):
-    """What buckets were proven to do. A store is named by endpoint, bucket and the settings that a proof holds for."""
+    """Proofs of what buckets do. A store is named by endpoint, bucket and the settings that a proof holds for."""
 
     def of(self, store: str) -> Proof | None:
         """Return what this version of the probe found last; None where it never looked."""

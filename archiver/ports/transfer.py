@@ -32,7 +32,7 @@ class Suspended(Preempted):
         self.resume: Callable[[Received], AbstractContextManager[Download]] | None = None
         """Hands out the body again, as Downloader.open does; its next readinto asks for the rest. By the downloader."""
         self.upload: Upload | None = None
-        """What has reached the bucket. By the store."""
+        """The part that has reached the bucket. By the store."""
 
 
 class Upload(Protocol):

@@ -17,7 +17,7 @@ Place = tuple[datetime, TaskId]
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """What one transaction took out of the ledger."""
+    """Rows that one transaction took out of the ledger."""
 
     tasks: int = 0
     rows: int = 0

@@ -34,7 +34,7 @@ class Comparison:
     stopped: Callable[[], bool] = lambda: False
     shown: Callable[[Found], object] = lambda _: None
     found: Found = field(default_factory=Found)
-    """What was compared so far."""
+    """Counts of the comparison so far."""
 
     def run(self) -> Iterator[Difference]:
         """Yield each difference; raise LedgerFault, StoreBusy, StorePaused, and Interrupted once stopped."""

@@ -1,4 +1,4 @@
-"""What a check finds, written down: faults as it goes on, and those that it finds mended closed."""
+"""Findings of a check, written down: faults as it goes on, and those that it finds mended closed."""
 
 from __future__ import annotations
 

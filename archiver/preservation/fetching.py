@@ -38,7 +38,7 @@ class WrongBytes(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Fetching:
-    """What every transfer of one command shares."""
+    """Parts that all transfers of one command share."""
 
     archive: Archive
     buffers: Buffers

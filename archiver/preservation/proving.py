@@ -42,7 +42,7 @@ class Nowhere:
 
 @dataclass(slots=True)
 class Allowance:
-    """What may still be read beyond the plan; safe to share among threads."""
+    """Bytes that may still be read beyond the plan; safe to share among threads."""
 
     bytes: float = float("inf")
     objects: int = ALTERED_MOST

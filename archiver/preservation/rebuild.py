@@ -42,13 +42,13 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """What stands in one folder."""
+    """Contents of one folder."""
 
     folder: str
     task: WholeTask | None = None
     """The task of its manifest."""
     objects: FolderObjects | None = None
-    """What was found where there is no manifest."""
+    """Findings in a folder without a manifest."""
     known: WholeTask | None = None
     """That task, as a backup knows it."""
     trouble: str = ""
@@ -74,7 +74,7 @@ class Looks:
 
     @property
     def prefix(self) -> str:
-        """What all folders stand under."""
+        """The prefix of all folders."""
         return self.folders.adoption.prefix
 
     def at(self, folder: str) -> Looked:

@@ -1,4 +1,4 @@
-"""What became of each file that was asked for."""
+"""Results of files that were asked for."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ PROVEN = frozenset({Verdict.WRITTEN, Verdict.EQUAL})
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one file; `path` is the one below the directory, or the task's id where it is about the task."""
+    """The result of one file; `path` is the one below the directory, or the task's id where it is about the task."""
 
     task_id: str
     path: str

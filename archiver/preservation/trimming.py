@@ -171,7 +171,7 @@ class Trim:
 
 @dataclass(slots=True)
 class _Proof:
-    """What came of looking at one task."""
+    """The result of looking at one task."""
 
     whole: WholeTask
     trimmed: Trimmed | None = None

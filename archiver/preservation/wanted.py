@@ -1,4 +1,4 @@
-"""What of a task is to be had, and the names that it gets here: no name of the bucket's is taken on trust. Pure."""
+"""Files of a task that can be had, and the names they get here: no name of the bucket's is taken on trust. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from archiver.core.manifest_read import Manifest, ManifestStem
 _TITLE_MAX = 80
 """Bytes of a title within a name: with the id of a task behind it, it still is one."""
 _FORBIDDEN = re.compile(r'[/\\:*?"<>|]')
-"""What some file systems take in no name."""
+"""Characters that some file systems take in no name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Unusable:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is to be had of one task."""
+    """Files of one task that can be had."""
 
     folder: str
     """One plain name."""
@@ -53,7 +53,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What is asked for of each task."""
+    """Files that are asked for of each task."""
 
     stem: str | None = None
     """One stem alone, and no sidecar; None for all there is."""

@@ -29,7 +29,7 @@ _WITHOUT_ZIP = "without --zip every file that can be had is written"
 
 
 class _Spoilt(Exception):
-    """What was written of the archive cannot be gone on with."""
+    """The part of the archive that is written cannot be continued."""
 
 
 @dataclass(slots=True)
@@ -50,7 +50,7 @@ class _Entry:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What one archive is made of."""
+    """Parts of one archive."""
 
     manifest: Manifest
     asked: Wanted

@@ -75,7 +75,7 @@ class BackfillResult:
     verdict: Verdict
     counts: BackfillCounts
     work: EnlistedWork
-    """What the ledger says of its tasks once nothing of them is under way here any more."""
+    """States of its tasks in the ledger once none of them is under way here any more."""
     pauses: tuple[Pause, ...]
 
 

@@ -62,7 +62,7 @@ class StoreProof:
 
     @property
     def gaps(self) -> Collection[Gap]:
-        """What the store cannot do; nothing where that is not known yet."""
+        """Gaps of the store; none where they are not known yet."""
         proof = self._proof
         return () if proof is None else gaps(proof.known, self.demand)
 

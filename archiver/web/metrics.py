@@ -67,7 +67,7 @@ class Sources:
     """By how much the wall clock is ahead of the provider's; zero where it told no time yet."""
     clock: Clock
     gaps: Callable[[], Collection[str]]
-    """What the store was proven not to do."""
+    """Gaps of the store, by its proof."""
     backup_age: Callable[[], float | None]
     """Seconds since the last backup of the ledger; None where this process takes none."""
     fixity: Callable[[], FixityStanding]

@@ -163,3 +163,9 @@ def test_no_name_has_a_word_that_the_glossary_gives_up(word: str) -> None:
         if name not in NAMES_OF_OTHERS and word in [part.lower() for part in words_of(name)]
     ]
     assert not found, f"say {UNUSED_WORDS[word]}"
+
+
+def test_docstrings_begin_with_the_thing_or_the_verb_and_not_with_a_question() -> None:
+    question = re.compile(r'^\s*"""(?:What|Whether)\b.*$', re.MULTILINE)
+    texts = {str(file.relative_to(ROOT)): file.read_text() for file in FILES}
+    assert [(name, line[0].strip()) for name, text in texts.items() for line in question.finditer(text)] == []

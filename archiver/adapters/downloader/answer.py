@@ -16,7 +16,7 @@ from archiver.core.http import content_codings, date_of, retry_after
 EXCERPT = 4096
 """Bytes of an error page that are looked at."""
 EXCERPT_SECONDS = 2.0
-"""What came of them by then is all there is to judge by."""
+"""The bytes that came by then are all there is to judge by."""
 
 _BLOCK = re.compile(rb"error code: (1[0-9]{3})\b")
 _STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]*"')

@@ -10,7 +10,7 @@ Kind = TypeVar("Kind")
 
 
 class FirstBytes(Generic[Kind]):
-    """What the beginning of a file says that it is: one regular expression for all, as every file is asked about."""
+    """Formats by the beginning of a file: one regular expression for all, as every file is asked about."""
 
     def __init__(self, kinds: Mapping[bytes, Kind]) -> None:
         """Take a pattern without groups for each kind, in which a point is any byte; the first that fits counts."""

@@ -103,7 +103,7 @@ def _started(python: str, asked: bytes) -> Iterator[IO[bytes]]:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What the process says, as it comes."""
+    """Lines of the process, as they come."""
 
     pipe: IO[bytes]
     rest: Callable[[], object]

@@ -43,7 +43,7 @@ _RIGHT: Mapping[str, str] = {
     "checksum of parts": "parts that do not match the checksum of the whole were refused",
     "open uploads": "an open upload was listed",
 }
-"""What is said of a store that gives the guarantee."""
+"""The words about a store that gives the guarantee."""
 _OF_PARTS = ("create-only in parts", "checksum of parts", "open uploads")
 
 Look = Callable[[], Finding]

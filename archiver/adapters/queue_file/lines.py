@@ -61,7 +61,7 @@ def read_ids(stream: BinaryIO, name: str, *, limits: SizeLimits = DEFAULT_SIZE_L
 
 @dataclass(frozen=True, slots=True)
 class Junk:
-    """What is known of the lines of a file that are no text."""
+    """Facts about the lines of a file that are no text."""
 
     rejected: bool = False
     """True once one was rejected."""

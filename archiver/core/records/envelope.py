@@ -30,7 +30,7 @@ class Envelope:
     data: object
     """As it came; None when null or absent."""
     blemish: str = ""
-    """What was wrong with its JSON, and where; empty for sound JSON. Repeats nothing of it."""
+    """The fault of its JSON, and its place; empty for sound JSON. Repeats nothing of it."""
 
 
 def read_envelope(body: bytes, charset: str = "", most: int = MAX_ANSWER) -> Envelope:

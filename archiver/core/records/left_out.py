@@ -1,4 +1,4 @@
-"""What a record names that is no audio."""
+"""Things that a record names and that are no audio."""
 
 from __future__ import annotations
 
@@ -14,4 +14,4 @@ class LeftOut:
     url: str
     """Without its query: fit for logs and manifests."""
     kind: str
-    """What it is instead, with its article."""
+    """The thing that it is instead, with its article."""

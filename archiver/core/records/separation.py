@@ -43,7 +43,7 @@ FLAT_STEMS: Final = (
 
 RULES: Final = Rules(known=FLAT_STEMS)
 _BESIDE: Final = Rules(known=FLAT_STEMS, inputs=inputs_and())
-"""What stands beside the result may be a message, too."""
+"""Text beside the result may be a message, too."""
 _RESULTS: Final = ("response", "vocal_separation_info", "vocal_removal_info")
 _CALLBACK = re.compile(r"(?:^|_)(?:call_?back|web_?hook)$")
 _MOST_LISTED: Final = 50

@@ -1,4 +1,4 @@
-"""What people must know: what is acknowledged, who works on the ledger, and when the queue file was read."""
+"""Facts for people: what is acknowledged, who works on the ledger, and when the queue file was read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What buckets were proven to do."""
+"""Proofs of what buckets do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is left of an archived task whose stems were trimmed; and no index counts those that were any more."""
+"""Remains of archived tasks whose stems were trimmed; and no index counts those any more."""
 
 from __future__ import annotations
 
