@@ -4,8 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum, auto
 
 from archiver.core.model import Stage, TaskId
+
+
+class First(Enum):
+    """What is taken first of what is to be stored."""
+
+    URGENT = auto()
+    """The nearest deadline."""
+    UNTRIED = auto()
+    """The same of those of which no try has failed, while there are such."""
+    LATEST = auto()
+    """The farthest of these."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,8 @@ SOON_TIMES = 8
 """... or so many times what the quickest takes for a whole file."""
 CRAWL = 300.0
 """Seconds that are still to go for one that crawls: it may keep a worker only while none is wanted elsewhere."""
+HANGS = 2.0
+"""Seconds without an answer after which a transfer only holds a thread: others may have one beside it."""
 GIVES_WAY = 600.0
 """Seconds for which one that was broken off because it is slow goes last."""
 LEAST_LIMIT = timedelta(minutes=10)
@@ -39,6 +41,8 @@ class Transfer:
     first_begun: float | None = None
     begun: float | None = None
     """None while it waits."""
+    answered: bool = False
+    """True once its origin has answered with a body."""
     broken_off: bool = False
     """True: it is to end with its next block, and to wait again for its turn."""
     dropped: bool = False
@@ -54,10 +58,11 @@ class Transfer:
         self.first_begun = now if self.first_begun is None else self.first_begun
         self.broken_off = False
         self.announce(None, now)
+        self.answered = False
 
     def announce(self, length: int | None, now: float) -> None:
         """Note how many bytes are to come from now on."""
-        self.length, self.size = length, 0
+        self.length, self.size, self.answered = length, 0, True
         self._before = self._mark = (now, 0)
 
     def count(self, size: int, now: float) -> None:
@@ -65,6 +70,10 @@ class Transfer:
         self.size += size
         if now - self._mark[0] >= SLICE:
             self._before, self._mark = self._mark, (now, self.size)
+
+    def hangs(self, now: float) -> bool:
+        """Return whether it waits for its origin, or for a fresh link, and nothing has come yet."""
+        return self.begun is not None and not self.answered and now - self.begun >= HANGS
 
     def gives_way(self, now: float) -> bool:
         """Return whether others go first, however urgent it is."""

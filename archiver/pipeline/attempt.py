@@ -154,13 +154,23 @@ class TaskAttempt:
         if host not in self._usable:
             by = self._listing.claim.task_id
             tried = self._has_failed(host)
-            self._usable[host] = self._out.breakers.try_use(Dependency.ORIGIN, host=host, by=by, tried=tried)
+            self._usable[host] = self._out.breakers.try_use(
+                Dependency.ORIGIN, host=host, by=by, tried=tried, newcomer=self._is_new and not tried
+            )
         return self._usable[host]
 
     def _waits_for_hosts(self) -> bool:
         """Return whether all stems that could be tried now are on hosts that are to be left alone."""
         hosts = {_host(row) for row in self._due()}
-        return bool(hosts) and not any(map(self._is_usable, hosts))
+        return bool(hosts) and not any(map(self._may_try, hosts))
+
+    def _may_try(self, host: str) -> bool:
+        tried = self._has_failed(host)
+        return self._out.breakers.is_usable(_origin(host), tried=tried, newcomer=self._is_new and not tried)
+
+    @property
+    def _is_new(self) -> bool:
+        return self._context.clock() - self._listing.claim.accepted_at <= plan.YOUNG
 
     def _is_usable(self, host: str) -> bool:
         return self._out.breakers.is_usable(_origin(host), tried=self._has_failed(host))

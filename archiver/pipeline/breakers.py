@@ -12,6 +12,7 @@ from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Dependency, Pause,
 from archiver.pipeline.evidence import Evidence
 from archiver.pipeline.failure_row import FailureRow
 from archiver.pipeline.forward import Forward
+from archiver.pipeline.newcomers import Newcomers
 from archiver.ports.ledger import Pauses
 from archiver.ports.runtime import Clock, EventLog
 
@@ -94,6 +95,7 @@ class Breakers:
             pauses.wake(pause.subject)
         self._pauses = self._read()
         self._probes: dict[Subject, _Probe] = {}
+        self._newcomers = Newcomers(clock)
         self._looks: dict[Subject, datetime] = {}
         """When the last of those that failed there looks again."""
         self._untried: dict[Subject, datetime] = {}
@@ -122,6 +124,7 @@ class Breakers:
             for looks in (self._looks, self._untried, self._faulty):
                 for subject in looks.keys() - found.keys():
                     del looks[subject]
+            self._newcomers.forget(self._newcomers.known() - found.keys())
         self._log_holds(before, found)
         self._forward(now)
 
@@ -150,31 +153,36 @@ class Breakers:
         host: str = "",
         by: TaskId | None = None,
         tried: bool = False,
+        newcomer: bool = False,
     ) -> bool:
         """Return whether all of them may be used now; if so, the caller's use is the probe of each that is due for one.
 
         The provider is asked about for `account` alone, the origin for `host`. A probe that `by` took stays its own
-        until a verdict comes, or `give_back`. One that has `tried` before lets those probe that have not.
+        until a verdict comes, or `give_back`. One that has `tried` before lets those probe that have not. A `newcomer`
+        to a host may try beside the probes: those whose turn it is may share a trouble that is not the host's.
         """
         subjects = [Subject.of(dependency, account, host) for dependency in dependencies]
         with self._lock:
-            if not all(self._is_usable(subject, tried=tried) for subject in subjects):
+            beside = {subject for subject in subjects if not self._is_usable(subject, tried=tried)}
+            if not all(newcomer and self._lets_in(subject) for subject in beside):
                 return False
             probe = _Probe(self._clock(), by)
+            self._newcomers.tries(beside, by)
             for subject in self._faulty.keys() & subjects:
                 self._faulty[subject] = probe.at + LOOK_SPACING
-            self._probes |= {subject: probe for subject in subjects if subject in self._pauses}
+            self._probes |= {subject: probe for subject in subjects if subject in self._pauses.keys() - beside}
             return True
 
     def give_back(self, by: TaskId) -> None:
         """Let another probe at once what `by` was to probe and brought no verdict on."""
         with self._lock:
             self._probes = {subject: probe for subject, probe in self._probes.items() if probe.by != by}
+            self._newcomers.ends(by)
 
-    def is_usable(self, subject: Subject, *, tried: bool = False) -> bool:
+    def is_usable(self, subject: Subject, *, tried: bool = False, newcomer: bool = False) -> bool:
         """Return whether `try_use` would say yes; takes no probe."""
         with self._lock:
-            return self._is_usable(subject, tried=tried)
+            return self._is_usable(subject, tried=tried) or (newcomer and self._lets_in(subject))
 
     def look_at(self, subject: Subject, *, tried: bool = False) -> datetime:
         """Return when a task that waits for the subject is to look again, one after the other; now once it works."""
@@ -207,7 +215,8 @@ class Breakers:
         subjects = {Subject(dependency) for dependency in dependencies}
         subjects |= {Subject.of(dependency, host=host) for dependency in dependencies}
         with self._lock:
-            return any(subject in self._pauses and not self._is_probed(subject) for subject in subjects)
+            paused = [each for each in subjects if each in self._pauses and not self._newcomers.is_at(each)]
+            return not all(map(self._is_probed, paused))
 
     def blocked_accounts(self) -> Collection[AccountName]:
         """Return the accounts for which the provider may not be asked now."""
@@ -250,6 +259,9 @@ class Breakers:
         waits = now < max(pause.next_probe, others) <= now + FARTHEST_PROBE
         return not waits and not self._is_probed(subject)
 
+    def _lets_in(self, subject: Subject) -> bool:
+        return not self._is_held(subject) and self._newcomers.may_try(subject)
+
     def _is_held(self, subject: Subject) -> bool:
         whole = self._pauses.get(Subject(subject.dependency))
         return whole is not None and whole.held
@@ -289,6 +301,7 @@ class Breakers:
             self._probes.pop(subject, None)
             self._looks.pop(subject, None)
             self._untried.pop(subject, None)
+            self._newcomers.forget([subject])
         if paused is not None:
             self._resume(subject)
 
@@ -309,6 +322,7 @@ class Breakers:
         return at is not None and abs(self._clock() - at) <= within
 
     def _resume(self, subject: Subject) -> None:
+        self.evidence.resumed(subject.host)
         if self._shared.resume(subject.dependency, subject.account, subject.host):
             self._log.info("dependency.resumed", **_fields(subject))
 

@@ -182,6 +182,8 @@ class JobRunner:
             at_it = Counter(self._at_work)
             first = preferred(at_it[Stage.LIST], at_it[Stage.STORE], ahead=self._shares.ahead, left=timedelta())
             groups = {stage: self._places.groups(stage) for stage in sorted(Stage, key=first.__ne__)}
+            if not self._places.may_store(at_it[Stage.STORE]):
+                del groups[Stage.STORE]
         breakers = self._context.breakers
         return [group for stage, its in groups.items() if breakers.is_available(*NEEDS[stage]) for group in its]
 

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Protocol
 
+from archiver.core.due import First
 from archiver.core.errors import LeaseLost, LedgerFault
 from archiver.core.model import AccountName, Claim, Outcome, Paused, Stage
 from archiver.pipeline.breakers import NEEDS, Breakers
@@ -330,7 +331,7 @@ class LocalDispatcher:
     def _preferred(self) -> Stage:
         with self._changed:
             at_it, ahead = Counter(self._workers.values()), self._shares.ahead
-        listing, storing = at_it[Stage.LIST], max(0, at_it[Stage.STORE] - self._places.slow)
+        listing, storing = at_it[Stage.LIST], max(0, at_it[Stage.STORE] - self._places.held_up)
         left = self._left() if listing == storing else timedelta()
         return preferred(listing, storing, ahead=ahead, left=left)
 
@@ -344,6 +345,8 @@ class LocalDispatcher:
         if not self._context.own.may_claim(now):
             return None, wanted
         for stage in (wanted, other):
+            if stage is Stage.STORE and alone_from is None and not self._may_store():
+                continue
             if self._context.breakers.is_available(*NEEDS[stage]):
                 claim = self._take(stage, now, alone_from)
                 if claim is not None:
@@ -352,10 +355,16 @@ class LocalDispatcher:
                 self._shares.forfeit(stage)
         return None, wanted
 
+    def _may_store(self) -> bool:
+        with self._changed:
+            return self._places.may_store(sum(stage is Stage.STORE for stage in self._workers.values()))
+
     def _take(self, stage: Stage, now: datetime, alone_from: datetime | None) -> Claim | None:
         """Claim a task of the stage; to ask about, where enough wait that do not go first, only one that does."""
         with self._changed:
             crowded, full = self._places.crowded, self._places.full
+            eases = self._context.breakers.evidence.eases()
+            latest = stage is Stage.STORE and alone_from is None and self._places.takes_latest(eases=eases)
         take = partial(
             self._context.claims.claim,
             owner=self._context.options.owner,
@@ -365,7 +374,7 @@ class LocalDispatcher:
             enlisted_only=self._context.options.enlisted_only,
             fresh_only=self._context.breakers.fresh_only,
             alone_from=alone_from,
-            untried_first=crowded,
+            first=First.LATEST if latest else First.UNTRIED if crowded else First.URGENT,
         )
         if stage is Stage.STORE:
             # What a try has failed of may ask for links anew, and would hold a thread while it waits for a permit.

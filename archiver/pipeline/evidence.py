@@ -14,6 +14,12 @@ from archiver.ports.runtime import Clock
 JUST_NOW = timedelta(seconds=10)
 """An answer about another id that is no older tells as much as a probe, and costs no request."""
 
+HOSTS_KNOWN = 64
+"""Hosts of which a file is known that they gave whole."""
+
+EASED_FOR = timedelta(minutes=1)
+"""The time after a host's pause in which not all that waited longest goes first: it may fail there still."""
+
 SUBJECTS_KNOWN = 64
 """Subjects of which it is noted that they work, until somebody asks."""
 
@@ -24,6 +30,8 @@ class Evidence:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._working: set[tuple[Dependency, AccountName, str]] = set()
+        self._resumed_at = LONG_AGO
+        self._gave: dict[str, str] = {}
         self._answered: dict[AccountName, tuple[TaskId, datetime]] = {}
         self._probed: dict[object, tuple[bool, datetime]] = {}
         self._probing: defaultdict[object, threading.Lock] = defaultdict(threading.Lock)
@@ -31,6 +39,23 @@ class Evidence:
     def answered(self, account: AccountName, task_id: TaskId) -> None:
         """Note that the provider answered about the id."""
         self._answered[account] = task_id, self._clock()
+
+    def gave(self, host: str, url: str) -> None:
+        """Note that the host gave this file whole."""
+        if host in self._gave or len(self._gave) < HOSTS_KNOWN:
+            self._gave[host] = url
+
+    def given(self, host: str) -> str | None:
+        """Return the last file that the host gave whole; None where none is known."""
+        return self._gave.get(host)
+
+    def resumed(self, host: str) -> None:
+        """Note that the pause of a host has ended, if it is one."""
+        self._resumed_at = self._clock() if host else self._resumed_at
+
+    def eases(self) -> bool:
+        """Return whether one has a moment ago."""
+        return timedelta() <= self._clock() - self._resumed_at < EASED_FOR
 
     def works(self, dependency: Dependency, account: AccountName, host: str) -> None:
         """Note that it did for a task all that it is there for."""

@@ -15,6 +15,12 @@ FAULTY_FOR = timedelta(minutes=1)
 """A row of answers that none was as it should be makes an outage after so long: they are evidence, too."""
 
 
+MANY_FAILURES = 4 * FAILURES_TO_TRIP
+"""So many of FEW_TASKS, without any answer, make one after FAULTY_FOR: a few tasks may have many stems."""
+
+FEW_TASKS = 3
+
+
 @dataclass(slots=True)
 class FailureRow:
     """Failures since the last evidence that the subject works."""
@@ -34,4 +40,6 @@ class FailureRow:
         many, lasted = len(self.by) >= FAILURES_TO_TRIP, now - self.began
         if faulty:
             return many and lasted >= FAULTY_FOR
+        if self.times >= MANY_FAILURES and len(self.by) >= FEW_TASKS and lasted >= FAULTY_FOR:
+            return True
         return many or (self.times >= FAILURES_TO_TRIP and lasted >= FEW_FAIL_FOR)

@@ -77,6 +77,10 @@ class Lanes(Generic[Item]):
         """Shares as they are now, once somebody has asked."""
         self._store: Limit | None = None
         self.running: dict[Transfer, None] = {}
+        self.hanging: Collection[Transfer] = ()
+        """Those that run and have no answer, as of the last look."""
+        self.beside = 0
+        """The number that may run beside them."""
         self.resize(most, adapts=adapts)
 
     def resize(self, most: int, *, adapts: bool) -> None:
@@ -136,13 +140,27 @@ class Lanes(Generic[Item]):
         """Begin the next transfer of those whose host has room, one within its shares first; `end` is to follow."""
         self._shares.clear()
         full = {host for host, lane in self._lanes.items() if lane.is_full}
+        if full and self.hanging:
+            full -= self._with_room(Counter(transfer.host for transfer in self.hanging))
         ready = [whose for whose in self._buckets if whose[0] not in full]
+        if len(self.running) >= self.level:
+            tasks = {transfer.task for transfer in self.hanging}
+            ready = [whose for whose in ready if whose[2] not in tasks]
         taken = None
         if ready:
             taken = self._pop(ready[0] if len(ready) == 1 else min(ready, key=self._turns()))
             self._begin(taken[0])
         self._note_slack(idle=not ready)
         return taken
+
+    def _with_room(self, hanging: Counter[str]) -> set[str]:
+        """Return the hosts that have room beside those that hang, at most as many again."""
+        limits = {host: self._lanes[host].limit for host in hanging if host in self._lanes}
+        return {
+            host
+            for host, limit in limits.items()
+            if limit is not None and self._lanes[host].active - min(hanging[host], limit.level) < limit.level
+        }
 
     def _turns(self) -> Callable[[Whose], tuple[object, ...]]:
         """Return the key by which a bucket is chosen, as all stands now."""

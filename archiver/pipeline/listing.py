@@ -121,6 +121,9 @@ class Listing:
         return aged if look.seen(key) else young
 
     def _more_urgent_waits(self, now: datetime) -> bool:
+        """Return whether such does that is to have this worker first; not while the urgent may hold up all of them."""
+        if self._out.pool.held_up():
+            return False
         blocked = self._out.breakers.blocked_accounts()
         return self._out.progress.more_urgent_waits(self.claim, self.deadline, now, blocked)
 
@@ -232,7 +235,7 @@ class Listing:
             works = {
                 Dependency.PROVIDER: self.neutral.provider_works,
                 Dependency.STORE: self.neutral.store_works,
-                Dependency.ORIGIN: lambda: False,
+                Dependency.ORIGIN: lambda: error.shows is None and self.neutral.host_works(host),
             }
             self._out.breakers.failed(
                 error.down, error, self.claim.account, host, by=self.claim.task_id, works=works[error.down]

@@ -62,6 +62,22 @@ class NeutralProbe:
                 return True
         return False
 
+    def host_works(self, host: str) -> bool:
+        """Return whether the host answers about the last file that it gave whole; False where none is known.
+
+        What it answers does not matter: that link may be spent by now.
+        """
+        evidence = self._out.breakers.evidence
+        url = evidence.given(host)
+        return url is not None and evidence.find_out(host, partial(self._answers, url))
+
+    def _answers(self, url: str) -> bool:
+        try:
+            with self._out.downloader.open(url):
+                return True
+        except ArchiverError as error:
+            return error.shows is Dependency.ORIGIN and error.down is None
+
     def works_for_others(self, error: ArchiverError) -> bool:
         """Return whether what was busy, or refused us, proves at work for what is not this task's."""
         if error.down is Dependency.STORE:

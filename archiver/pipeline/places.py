@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from archiver.core.model import Claim, Stage
 from archiver.core.states import TaskState
 from archiver.ports.work import JobKind
@@ -16,7 +18,8 @@ class Places:
     def __init__(self, at_most: int) -> None:
         self.at_most = at_most
         self.slow = 0
-        """The number of those in flight that slow hosts hold up."""
+        """The number of those in flight that slow hosts hold up, or such as do not answer."""
+        self._turns = itertools.cycle((False, True))
         self._again: set[object] = set()
         """Those at what was tried or asked about before: they may wait long for a permit."""
         self._retrying: set[object] = set()
@@ -31,6 +34,22 @@ class Places:
     def count(self) -> int:
         """The number of places."""
         return self.at_most + self.beside
+
+    @property
+    def held_up(self) -> int:
+        """The number of those in flight beside which others have places."""
+        return min(self.at_most, self.slow)
+
+    def takes_latest(self, *, eases: bool) -> bool:
+        """Return whether the next to store is the least urgent: now and then, where the urgent hold up so many places.
+
+        `eases`: they may do so soon.
+        """
+        return (eases or 2 * self.slow >= self.at_most) and next(self._turns)
+
+    def may_store(self, storing: int) -> bool:
+        """Return whether one more may; half the places beside what is held up are for what is to be asked about."""
+        return storing < self.count - self.held_up // 2
 
     @property
     def crowded(self) -> bool:

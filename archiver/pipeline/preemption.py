@@ -84,7 +84,7 @@ class Preemption:
     def _make_room(self, now: float) -> None:
         lanes = self._lanes
         stopping = [transfer for transfer in lanes.running if transfer.broken_off]
-        free = lanes.level - len(lanes.running) + len(stopping)
+        free = lanes.level + lanes.beside - len(lanes.running) + len(stopping)
         changes = lanes.counted(stopping, -1)
         self._explored = False
         for waiting in lanes.all_waiting()[: lanes.level]:
@@ -181,14 +181,17 @@ class Preemption:
         return dropped
 
     def slow_tasks(self, workers: int) -> int:
-        """Return how many tasks are at slow hosts alone; they may have `workers` places, which others go past."""
-        self._places = workers
-        return self._slow_tasks(self._clock())
+        """Return how many tasks are at slow or silent hosts alone; they may have `workers` places beside others."""
+        self._places, now = workers, self._clock()
+        self._lanes.hanging = [transfer for transfer in self._lanes.running if transfer.hangs(now)]
+        self._lanes.beside = min(self._lanes.level, len(self._lanes.hanging))
+        return self._slow_tasks(now)
 
     def _slow_tasks(self, now: float) -> int:
         quick: dict[str, bool] = {}
         for transfer in self._lanes.running:
-            quick[transfer.task] = quick.get(transfer.task, False) or not self._lanes.lane(transfer.host).is_slow(now)
+            held_up = transfer.hangs(now) or self._lanes.lane(transfer.host).is_slow(now)
+            quick[transfer.task] = quick.get(transfer.task, False) or not held_up
         return sum(not its for its in quick.values())
 
     def came_quickly(self) -> None:

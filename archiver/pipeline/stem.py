@@ -191,6 +191,7 @@ class StemTransfer:
             self._out.breakers.worked(Dependency.ORIGIN, host=self._host, whole=False)
             self._announce(body.length)
             receipt = self._flow(body, None)
+        self._out.breakers.evidence.gave(self._host, url)
         self._out.breakers.worked(Dependency.ORIGIN, host=self._host)
         return receipt
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
+from math import inf
 
 from archiver.core.concurrency import Change
 from archiver.core.errors import Preempted
@@ -16,6 +17,9 @@ from archiver.core.transfer import Moving, Transfer
 from archiver.pipeline.lanes import STORE, Lanes
 from archiver.pipeline.preemption import Preemption
 from archiver.ports.runtime import EventLog
+
+HELD_UP_REMEMBERED = 60.0
+"""Seconds: what does not answer ends all at once, and as much again begins."""
 
 _Work = tuple[Callable[[], None], "Future[None]"]
 
@@ -46,6 +50,7 @@ class TransferThreads:
         self._log = log
         self._changed = threading.Condition()
         self._closed = False
+        self._held_up_at = -inf
         self._numbers = itertools.count()
         self._threads: list[threading.Thread] = []
         self._staff()
@@ -61,12 +66,15 @@ class TransferThreads:
         with self._changed:
             fresh = [
                 threading.Thread(target=self._serve, name=f"stem-{next(self._numbers)}", daemon=True)
-                for _ in range(self._lanes.level - len(self._threads))
+                for _ in range(self._room() - len(self._threads))
             ]
             self._threads += fresh
             self._changed.notify_all()
         for thread in fresh:
             thread.start()
+
+    def _room(self) -> int:
+        return self._lanes.level + self._lanes.beside
 
     def submit(self, transfer: Transfer, work: Callable[[], None]) -> Future[None]:
         """Run `work`, which moves `transfer`, when its turn has come. Raises RuntimeError once closed.
@@ -104,6 +112,11 @@ class TransferThreads:
             for task in {transfer.task for transfer in self._preemption.crowd(workers if wait else 0)}:
                 withdrawn += [work for _, work in self._lanes.withdraw(task)]
             slow = self._preemption.slow_tasks(workers)
+            if 0 < workers <= 2 * slow:
+                self._held_up_at = self._clock()
+            short = self._lanes.waiting and len(self._threads) < self._room()
+        if short:
+            self._staff()
         for _, future in withdrawn:
             future.set_exception(Preempted())
         return slow
@@ -125,6 +138,10 @@ class TransferThreads:
         with self._changed:
             begun = [each.first_begun for each in self._lanes.running if each.first_begun is not None]
         return self._clock() - min(begun) if begun else 0.0
+
+    def held_up(self) -> bool:
+        """Return whether half of the workers were held up so within the last minute."""
+        return self._clock() - self._held_up_at < HELD_UP_REMEMBERED
 
     def moved(self, host: str, size: int) -> None:
         """Note that `size` bytes came from `host`: the pool finds out by this how many at a time are worth it."""
@@ -188,7 +205,7 @@ class TransferThreads:
                 self._preemption.came_quickly()
             if done is not None and again is not None:
                 self._lanes.put(done, again)
-            while len(self._threads) <= self._lanes.level:
+            while len(self._threads) <= self._room():
                 if taken := self._lanes.take():
                     return taken
                 if self._closed and not self._lanes.waiting:

@@ -14,7 +14,7 @@ from typing import Protocol
 from archiver.core.attention import Need, NeedyTask
 from archiver.core.capabilities import Proof
 from archiver.core.chronicle import Chronicle
-from archiver.core.due import Due
+from archiver.core.due import Due, First
 from archiver.core.intake import Cursor, Intake, Reject
 from archiver.core.model import (
     DEFAULT_ACCOUNT,
@@ -125,13 +125,13 @@ class Claims(Protocol):
         fresh_only: bool = False,
         blocked_accounts: Collection[AccountName] = (),
         alone_from: datetime | None = None,
-        untried_first: bool = False,
+        first: First = First.URGENT,
         untried_only: bool = False,
     ) -> Claim | None:
         """Lease the most urgent due task, or None.
 
-        LISTED tasks go by deadline, those past it last; `untried_first` takes those of which no try has failed first,
-        `untried_only` no others, and none that was asked about or that came more than `plan.YOUNG` ago.
+        LISTED tasks go by deadline, those past it last, or as `first` says; `untried_only` takes none of which a try
+        has failed, and none that was asked about or that came more than `plan.YOUNG` ago.
         Asked about are links needed by a deadline, then QUEUED tasks that nobody asked about yet (these have every
         second turn: by age, the latest, by age of those that came within `plan.YOUNG`), then those not ready, by
         their last ask.

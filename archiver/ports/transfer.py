@@ -73,6 +73,9 @@ class TransferPool(Protocol):
     def put_off(self, hosts: Collection[str], *, dropped: bool = False) -> timedelta | None:
         """Return how long a task with stems on these hosts is to wait; None: not at all. `dropped`: it was given up."""
 
+    def held_up(self) -> bool:
+        """Return whether half of the workers are, or were of late, at what slow hosts or silent ones hold up."""
+
     def moved(self, host: str, size: int) -> None:
         """Note that `size` bytes came from `host`: the pool may find out by this how many at a time are worth it."""
 

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from archiver.core import plan
+from archiver.core.due import First
 from archiver.core.model import Claim, Later, Stage, TaskId
 from archiver.core.states import TaskState
 from tests.fixtures.ledgers import DAY, LEASE, NOW, SECOND, finish, listed, overview, release, take_in, tid
@@ -189,14 +190,25 @@ def test_claim_of_what_no_try_failed_of_passes_over_nearer_deadlines_of_what_one
         finish(ledger, listed(ledger, n, deadline=NOW + n * DAY), Later(NOW, "busy", fault=n < 3))
     take_in(ledger, 9)
 
-    def stored(*, untried_first: bool) -> TaskId | None:
-        claim = ledger.claims.claim(owner="us", now=NOW, lease=LEASE, stage=Stage.STORE, untried_first=untried_first)
+    def stored(first: First) -> TaskId | None:
+        claim = ledger.claims.claim(owner="us", now=NOW, lease=LEASE, stage=Stage.STORE, first=first)
         return None if claim is None else claim.task_id
 
-    assert stored(untried_first=False) == tid(1)
-    assert stored(untried_first=True) == tid(3)
-    assert stored(untried_first=True) == tid(2), "where no other is left"
-    assert stored(untried_first=True) is None
+    assert stored(First.URGENT) == tid(1)
+    assert stored(First.UNTRIED) == tid(3)
+    assert stored(First.UNTRIED) == tid(2), "where no other is left"
+    assert stored(First.UNTRIED) is None
+
+
+def test_claim_of_the_latest_takes_the_farthest_deadline_of_what_no_try_failed_of(ledger: Ledger) -> None:
+    for n in range(1, 5):
+        finish(ledger, listed(ledger, n, deadline=NOW + n * DAY), Later(NOW, "busy", fault=n in {2, 4}))
+
+    def stored() -> TaskId | None:
+        claim = ledger.claims.claim(owner="us", now=NOW, lease=LEASE, stage=Stage.STORE, first=First.LATEST)
+        return None if claim is None else claim.task_id
+
+    assert [stored() for _ in range(5)] == [tid(3), tid(1), tid(4), tid(2), None]
 
 
 def test_due_tasks_are_half_untried_ones_where_tried_ones_would_fill_it(ledger: Ledger) -> None:

@@ -24,6 +24,9 @@ class Inline:
     def put_off(self, hosts: Collection[str], *, dropped: bool = False) -> timedelta | None:
         return None
 
+    def held_up(self) -> bool:
+        return False
+
     def submit(self, transfer: Transfer, work: Callable[[], None]) -> Future[None]:
         work()
         future: Future[None] = Future()

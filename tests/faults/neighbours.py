@@ -196,6 +196,15 @@ def sixteen_stems(path: SimulatedPath, ids: Sequence[str]) -> None:
     path.accept(ids[0])
 
 
+def many_stems(path: SimulatedPath, ids: Sequence[str]) -> None:
+    """Five tasks of sixty stems on a host that is away."""
+    for name in ids[:5]:
+        sources = [path.serves(f"{name}-{n}", stem=f"stem{n}", host=BAD) for n in range(60)]
+        path.lists(*sources, task=name, created=NOW - 9 * DAY)
+    path.accept(*ids[:5])
+    fails(path, f"open https://{BAD}/bad-", OriginBusy("timeout"), 4)
+
+
 def poison(path: SimulatedPath, ids: Sequence[str]) -> None:
     """A task at which two processes died, and a third would: it is lost to it as it asks."""
     path.accept(ids[0])
@@ -261,6 +270,8 @@ KINDS: tuple[Neighbour, ...] = (
     Neighbour("bodies end early", answering(BodyShort("cut")), "at risk"),
     Neighbour("bodies are too long", answering(BodyLong("more")), "at risk"),
     Neighbour("bodies change on the way", answering(BodyChanged("another ETag")), "at risk"),
+    Neighbour("links of the good host time out", on_host(OriginBusy("timeout"), 10, host=CDN), "at risk", many=3),
+    Neighbour("a few tasks of many stems on a dead host", many_stems, "paused", paused=(AT_BAD,)),
     # ourselves
     Neighbour("a bug ends each attempt", on_host(ZeroDivisionError("a bug")), "at risk"),  # type: ignore[arg-type]
     Neighbour("two processes died at one task", poison, "quarantined"),

@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from archiver.core.due import First
 from archiver.core.intake import Intake
 from archiver.core.model import AccountName, Stage
 from tests.fakes.audio import mp3
@@ -53,8 +54,8 @@ def _begins(ledger: Ledger) -> None:
     ledger.intakes.known([TASK])
     ledger.intakes.take_in(Intake(ids=(TASK,)), source="queue", now=NOW)
     ledger.intakes.enlist(OWNER, [TASK])
-    for enlisted, untried, stage in itertools.product((True, False), (True, False), Stage):
-        claims = {"owner": OWNER, "stage": stage, "enlisted_only": enlisted, "untried_first": untried}
+    for enlisted, first, stage in itertools.product((True, False), First, Stage):
+        claims = {"owner": OWNER, "stage": stage, "enlisted_only": enlisted, "first": first}
         if ledger.claims.claim(now=NOW, lease=LEASE, **claims) is not None:  # type: ignore[arg-type]  # as named
             ledger.claims.release(OWNER)
 

@@ -95,6 +95,8 @@ class Wanted:
     """Leaves those out of which a try has failed."""
     or_tried: bool = True
     """Takes them after all, where no other is left."""
+    latest: bool = False
+    """Begins with the least urgent."""
     part: Part | None = None
     """Takes quarantined ones that are due since `alone_from`."""
 

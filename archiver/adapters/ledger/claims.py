@@ -18,7 +18,7 @@ from archiver.adapters.ledger.rows import AnyRow
 from archiver.adapters.ledger.schema.tables import tasks
 from archiver.adapters.ledger.schema.types import UtcTime
 from archiver.core import plan
-from archiver.core.due import Due
+from archiver.core.due import Due, First
 from archiver.core.model import AccountName, Claim, Stage, TaskId
 from archiver.core.states import TaskState
 from archiver.ports.ledger import IsAlive
@@ -60,13 +60,13 @@ class SqlClaims(LedgerPart):
         fresh_only: bool = False,
         blocked_accounts: Collection[AccountName] = (),
         alone_from: datetime | None = None,
-        untried_first: bool = False,
+        first: First = First.URGENT,
         untried_only: bool = False,
     ) -> Claim | None:
         """See Claims."""
         quarantine = Quarantine.OUT if alone_from is None else Quarantine.ONLY
         wanted = [
-            _wanted(each, fresh_only, bool(blocked_accounts), quarantine, first=untried_first, only=untried_only)
+            _wanted(each, fresh_only, bool(blocked_accounts), quarantine, first=first, only=untried_only)
             for each in Stage
             if stage in {None, each}
         ]
@@ -213,11 +213,12 @@ def _search(wanted: Wanted, *, enlisted_only: bool, in_time: bool, lock: bool) -
 
 
 def _wanted(
-    stage: Stage, fresh_only: bool, some_blocked: bool, quarantine: Quarantine, *, first: bool, only: bool
+    stage: Stage, fresh_only: bool, some_blocked: bool, quarantine: Quarantine, *, first: First, only: bool
 ) -> Wanted:
-    """Return what a claim wants: what was never tried `first` to store, or `only` such."""
-    untried = only or (first and stage is Stage.STORE)
-    return Wanted(stage, fresh_only, some_blocked, quarantine, untried=untried, or_tried=not only)
+    """Return what a claim wants: what goes `first` to store, or what was never tried `only`."""
+    first = first if stage is Stage.STORE else First.URGENT
+    untried, latest = only or first is not First.URGENT, first is First.LATEST
+    return Wanted(stage, fresh_only, some_blocked, quarantine, untried=untried, or_tried=not only, latest=latest)
 
 
 def _is_newest(*its: ColumnElement[bool]) -> ColumnElement[bool]:
@@ -227,7 +228,7 @@ def _is_newest(*its: ColumnElement[bool]) -> ColumnElement[bool]:
 
 
 def _in_order(wanted: Wanted) -> tuple[ColumnElement[Any], ...]:
-    order = (tasks.c.urgency, tasks.c.task_id)
+    order = (tasks.c.urgency.desc() if wanted.latest else tasks.c.urgency, tasks.c.task_id)
     return (tasks.c.deaths, *order) if wanted.quarantine is Quarantine.ONLY else order
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from archiver.core.errors import ApiBusy, OriginBusy
-from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Dependency, Paused
+from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Dependency, Paused, TaskId
 from archiver.pipeline.breakers import Breakers
 from tests.fakes.events import Events
 from tests.fakes.time import NOW, Clock
@@ -117,6 +117,45 @@ def test_breaker_counts_the_failures_of_one_task_once_unless_they_last(ledger: L
     clock.forward(minutes=3)
     breakers.failed(Dependency.ORIGIN, OriginBusy("refused"), by=0)
     assert pauses(ledger)
+
+
+def test_breaker_counts_many_failures_of_a_few_tasks_sooner(ledger: Ledger, clock: Clock) -> None:
+    breakers = Breakers(ledger.pauses, clock, Events())
+    for host, tasks in (("one.example", 2), ("few.example", 5)):
+        for n in range(40):
+            clock.forward(seconds=2)
+            breakers.failed(Dependency.ORIGIN, OriginBusy("refused"), host=host, by=n % tasks)
+    assert [pause.host for pause in pauses(ledger)] == ["few.example"]
+
+
+def test_newcomers_try_a_paused_host_beside_its_probes_one_at_a_time_and_seldom(ledger: Ledger, clock: Clock) -> None:
+    breakers = Breakers(ledger.pauses, clock, Events())
+    for n in range(8):
+        breakers.failed(Dependency.ORIGIN, OriginBusy("timeout"), host="cdn.example", by=n)
+    [pause] = pauses(ledger)
+
+    def may(name: str, *, newcomer: bool = True) -> bool:
+        return breakers.try_use(Dependency.ORIGIN, host="cdn.example", by=TaskId(name), newcomer=newcomer)
+
+    assert not may("waits", newcomer=False)
+    assert breakers.is_blocked(Dependency.ORIGIN, host="cdn.example")
+    assert may("new-1")
+    assert not breakers.is_blocked(Dependency.ORIGIN, host="cdn.example"), "it may begin"
+    clock.forward(seconds=4)
+    assert not may("new-2"), "the first is at it"
+    breakers.failed(Dependency.ORIGIN, OriginBusy("timeout"), host="cdn.example", by=TaskId("new-1"))
+    breakers.give_back(TaskId("new-1"))
+    assert not may("new-2"), "the first was a moment ago"
+    assert pauses(ledger) == (pause,), "it was no probe"
+    clock.forward(seconds=1)
+    assert may("probe", newcomer=False)
+    assert may("new-2")
+    breakers.worked(Dependency.ORIGIN, host="cdn.example")
+    assert pauses(ledger) == ()
+    assert breakers.evidence.eases()
+    hold(ledger, Dependency.ORIGIN)
+    breakers.reload()
+    assert not may("new-3"), "what the operator holds is not tried"
 
 
 def test_breaker_of_a_host_that_has_just_given_a_file_whole_does_not_trip(ledger: Ledger, clock: Clock) -> None:

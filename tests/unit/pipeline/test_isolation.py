@@ -174,6 +174,31 @@ def test_stems_of_one_task_pause_no_host_that_serves_others(street: Path, stems:
     assert street.events.of("dependency.paused") == []
 
 
+@pytest.mark.parametrize("spent", [False, True])
+def test_links_that_get_no_answer_pause_no_host_that_answers_about_the_last_file_it_gave(
+    street: Path, *, spent: bool
+) -> None:
+    street.lives("good-0001", "cdn.example", audio("good"), *([LinkSpent(status=403)] if spent else []))
+    street.passes(MINUTE, ["good-0001"])
+    street.forward(10 * MINUTE)
+    for n in range(20):
+        street.lives(f"bad-{n:04}", "cdn.example", dead(), deadline=NOW + DAY)
+    street.passes(MINUTE)
+    assert len(set(tried(street))) == 21
+    assert street.events.of("dependency.paused") == []
+
+
+def test_file_that_is_listed_just_now_ends_the_pause_of_its_host_at_once(street: Path) -> None:
+    for n in range(60):
+        street.lives(f"bad-{n:04}", "cdn.example", dead(), deadline=NOW + DAY)
+    street.passes(2 * MINUTE)
+    assert pauses(street.ledger)
+    for n in range(5):
+        street.lists(street.serves(f"good-{n}", audio("good"), stem="vocal", host="cdn.example"), task=f"good-{n:04}")
+        street.accept(f"good-{n:04}")
+    assert street.passes(10 * MINUTE, [f"good-{n:04}" for n in range(5)]) < MINUTE
+
+
 def test_stems_of_eight_tasks_do_pause_it(street: Path) -> None:
     for n in range(8):
         bad = [street.serves(f"bad-{n}-{m}", dead(), stem=f"bad{m}", host="dead.example") for m in range(3)]

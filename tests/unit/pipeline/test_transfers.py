@@ -111,9 +111,6 @@ class Most:
             self.now -= 1
 
 
-# --- a limit for each host
-
-
 class Gated:
     """Work that waits to be let go, and is counted while it runs."""
 
@@ -133,6 +130,51 @@ class Gated:
         for _ in range(number):
             assert self.begun.acquire(timeout=30)
         return sorted(self.names)
+
+
+# --- those that hang
+
+
+@pytest.mark.parametrize("adapts", [False, True])
+def test_transfers_that_get_no_answer_leave_threads_to_others_and_not_to_their_own_tasks(*, adapts: bool) -> None:
+    now = [0.0]
+    pool = TransferThreads(4, adapts=adapts, clock=lambda: now[0])
+    level, work = pool._lanes.level, Gated()  # white box: how many there are at first is of no interest
+    silent = [Transfer(NOW, "cdn.example", task="bad", stem=str(n)) for n in range(3 * level)]
+    futures = [pool.submit(each, work.of("bad")) for each in silent]
+    work.wait_for(level)
+    futures.append(pool.submit(Transfer(NOW + timedelta(days=1), "cdn.example", task="good"), work.of("good")))
+    assert pool.crowd(8, wait=False) == 0, "they may have an answer soon"
+    now[0] += 3
+    assert pool.crowd(8, wait=False) == 1, "one task is held up"
+    assert work.wait_for(1) == ["bad"] * level + ["good"]
+    pool.announced(silent[0], 10)
+    assert pool.crowd(2, wait=False) == 0, "it has an answer"
+    work.gate.set()
+    for future in futures:
+        future.result(30)
+    pool.close()
+
+
+def test_pool_tells_for_a_while_that_half_of_the_workers_were_held_up() -> None:
+    now = [0.0]
+    pool = TransferThreads(2, clock=lambda: now[0])
+    work = Gated()
+    future = pool.submit(Transfer(NOW, "dead.example", task="bad"), work.of("bad"))
+    work.wait_for(1)
+    now[0] += 3
+    assert (pool.crowd(3, wait=False), pool.held_up()) == (1, False)
+    assert (pool.crowd(2, wait=False), pool.held_up()) == (1, True)
+    work.gate.set()
+    future.result(30)
+    now[0] += 50
+    assert (pool.crowd(2, wait=False), pool.held_up()) == (0, True)
+    now[0] += 20
+    assert not pool.held_up()
+    pool.close()
+
+
+# --- a limit for each host
 
 
 def refused_to_one(pool: TransferThreads, host: str) -> None:
