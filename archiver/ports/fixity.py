@@ -68,7 +68,10 @@ class Rounds(Protocol):
         """Write down how far it is, and return the lease as it is now. No crash of ours undoes it; a power cut may."""
 
     def finish(self, held: SliceLease, checked: Checked, *, now: datetime) -> None:
-        """Write down that a slice was gone through to its end, which ends the lease."""
+        """Write down that a slice was gone through to its end, which ends the lease.
+
+        It does not count as checked anew where an object of it was not read.
+        """
 
     def renew(self, owner: str, *, now: datetime, lease: timedelta) -> None:
         """Prolong all leases of `owner`."""

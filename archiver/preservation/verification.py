@@ -90,7 +90,7 @@ class Verification:
                     self.look()
                     if self._is_plain(pair):
                         continue
-                    waiting.append(pool.submit(self._judge, pair))
+                    waiting.append(pool.submit(self.judge, pair))
                     if len(waiting) >= 2 * self.concurrency:
                         yield from self._counted(waiting.popleft().result())
                 while waiting:
@@ -172,11 +172,12 @@ class Verification:
     def _judge_known(self, pair: Pair, task: TaskId) -> Sequence[Judged]:
         plain = self._plain(pair)
         if plain is None:
-            return self._judge(pair)
+            return self.judge(pair)
         key = (pair.expected or pair.listed or _NOTHING).key
         return [Judged(key, Fixity.OK, task)] * plain
 
-    def _judge(self, pair: Pair | TrimmedFolder) -> Sequence[Judged]:
+    def judge(self, pair: Pair | TrimmedFolder) -> Sequence[Judged]:
+        """Return the verdicts on one key, or on what stands in a folder; raises as `run`. Counts nothing."""
         if isinstance(pair, TrimmedFolder):
             return self._judge_folder(pair)
         self.look()

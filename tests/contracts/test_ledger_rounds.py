@@ -178,6 +178,18 @@ def test_end_of_a_slice_is_never_later_than_now(ledger: Ledger) -> None:
     assert ended == NOW
 
 
+def test_slice_with_an_object_that_was_not_read_is_done_but_not_checked(ledger: Ledger) -> None:
+    round_ = ledger.rounds.begin(Course.READ, now=NOW)
+    ledger.rounds.finish(held := taken(ledger, round_), SOME, now=NOW)
+    later = ledger.rounds.take(Course.READ, owner="us", now=NOW + DAY, lease=LEASE)
+    assert later is not None
+    ledger.rounds.finish(later, Checked(1, 9, {Fixity.UNREAD: 1}), now=NOW + DAY)
+    found = {each.number: each for each in ledger.rounds.standings(Course.READ, now=NOW + DAY)}
+    assert (found[held.number].ended_at, found[later.number].ended_at) == (NOW, None)
+    assert (later.number, found[later.number].is_under_way) == (held.number + 1, False)
+    assert ledger.rounds.left(round_) == SLICES + 1 - 2
+
+
 def test_standings_tell_of_every_slice(ledger: Ledger) -> None:
     assert ledger.rounds.standings(Course.READ, now=NOW) == []
     ledger.rounds.finish(taken(ledger), SOME, now=NOW)

@@ -94,7 +94,9 @@ class SqlRounds(LedgerPart):
     @outage_retry
     def finish(self, held: SliceLease, checked: Checked, *, now: datetime) -> None:
         """See Rounds."""
-        done = {"after_task": "", "after_key": "", "begun_at": None, "ended_at": now}
+        done: dict[str, Any] = {"after_task": "", "after_key": "", "begun_at": None}
+        if not checked.verdicts.get(Fixity.UNREAD):
+            done["ended_at"] = now
         with self._db.write() as db:
             _move(db, held, {**done, **_counts(checked), **_NO_LEASE})
         self._db.checkpoint("fixity.slice_ended")
