@@ -85,6 +85,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "backup.failed": "the ledger could not be backed up into the bucket; it is tried again in five minutes",
         "fixity.checked": "a check of the archive ended: how closely it looked, what it judged and found; `whole` is "
         "false where it was broken off",
+        "fixity.broken_off": "a check that the service makes by itself could not go on; it does so later",
         "fixity.fault": "an object of the archive is not as it should be: what was expected there, and what was "
         "found; said once",
         "fixity.unknown": "an object that neither the ledger nor a manifest knows; said once",

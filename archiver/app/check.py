@@ -12,9 +12,12 @@ from archiver.app.adapters import open_accounts, open_store
 from archiver.app.clock import utc_now
 from archiver.app.ledger import on_server, open_ledger, probe_ledger
 from archiver.app.places import store_name
+from archiver.app.verify import plan
 from archiver.core.capabilities import Capabilities, Proof
 from archiver.core.errors import ApiBusy, ArchiverError, LedgerFault
+from archiver.core.fixity_cost import Plan
 from archiver.core.keys import probe_key
+from archiver.core.levels import Level
 from archiver.core.model import DEFAULT_ACCOUNT
 from archiver.core.reports import Finding
 from archiver.core.text import scrub
@@ -35,6 +38,7 @@ def findings(loaded: Loaded, log: EventLog, *, race: bool = False) -> Iterator[F
     yield from _looked("ledger", lambda: probe_ledger(settings) if on_server(settings) else _ledger(settings))
     yield from _looked("provider", lambda: _accounts(settings, log))
     yield from _looked("bucket", lambda: _store(settings, log, race=race))
+    yield from _looked("archive", lambda: _reading(settings))
 
 
 def _looked(subject: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
@@ -66,6 +70,24 @@ def _store(settings: Settings, log: EventLog, *, race: bool) -> Iterator[Finding
         yield from store.probe(key, settings.store.create_only, proven)
         if race and is_proven:
             yield store.race(key)
+
+
+def _reading(settings: Settings) -> Iterator[Finding]:
+    """Look at whether what was archived is read again; say what that costs while it is not."""
+    if settings.verify.within:
+        yield Finding("ok", "archive", f"every object is read within {settings.verify.within.days} days", "")
+        return
+    said = "what was archived is never read again by itself"
+    with suppress(LedgerFault, OSError), closing(open_ledger(settings, create=False)) as ledger:
+        said = f"{said}; within 90 days that is {_cost(plan(settings, ledger, Level.READ, None))}"
+    hint = 'set verify.within to "90d"; where reading costs too much, `verify --level read` from time to time'
+    yield Finding("warn", "archive", said, hint)
+
+
+def _cost(ahead: Plan) -> str:
+    gigabytes = ahead.bytes / 10**9
+    price = "" if ahead.prices.name == "none" else f", {ahead.price:.2f} {ahead.prices.currency}"
+    return f"{ahead.requests} requests, {gigabytes:.1f} GB{price or ' (set verify.prices to know the price)'}"
 
 
 def _note(settings: Settings, known: Capabilities) -> None:

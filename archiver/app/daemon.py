@@ -21,6 +21,7 @@ from archiver.app.ledger import ledger_room
 from archiver.app.listeners import pages, serving_pages, taking_callbacks
 from archiver.app.machine import THIS_MACHINE, Machine
 from archiver.app.places import queue_name
+from archiver.app.rolling import Watching, daily_list, rolling_read
 from archiver.app.standing import fixity_standing, queue_standing
 from archiver.app.trimming import trim_schedule
 from archiver.app.tunables import Reload, tunables
@@ -66,6 +67,8 @@ class DaemonProcess:
     """None where nobody is to be alerted."""
     backups: BackupSchedule | None = None
     """None where this process takes none."""
+    asked: Callable[[], bool] = lambda: False
+    """Returns whether the process is to end."""
 
     def run(self, shutdown: Shutdown, hangup: Hangup, read: Callable[[], Settings]) -> None:
         """Run until asked to end; raise LedgerFault when the ledger ended it.
@@ -119,6 +122,9 @@ class DaemonProcess:
             yield "strays", parts.abort_strays, 10 * _MINUTE
             yield "expiry", parts.expire, 60 * _MINUTE
             yield "fixity_report", report_schedule(parts), 10 * _MINUTE
+            if parts.settings.verify.list_every:
+                yield "fixity_list", daily_list(parts, self._watching("fixity_list")), _MINUTE
+            yield "fixity_read", rolling_read(parts, self._watching("fixity_read")), 5 * _SECOND
             if parts.settings.ledger.trim_after:
                 yield "trim", trim_schedule(parts), 10 * _SECOND
         if self.backups is not None:
@@ -129,6 +135,9 @@ class DaemonProcess:
             yield "rescue", Rescue(engine, parts.log), 2 * _SECOND
         if self.delivery is not None:
             yield "notices", self.delivery.flush, _SECOND
+
+    def _watching(self, job: str) -> Watching:
+        return Watching(partial(self.liveness.progress, job), self.asked, self.metrics.verified)
 
     def _dispatch(self) -> None:
         self.parts.breakers.reload()
@@ -218,7 +227,7 @@ def daemon(
         metrics.watch(_sources(parts, liveness, backups))
         intakes, add_unknown = parts.adapters.ledger.intakes, settings.callback.add_unknown
         wakeups = Wakeups(intakes, machine.clock, log, add_unknown=add_unknown)
-        yield DaemonProcess(parts, liveness, metrics, wakeups, delivery, backups)
+        yield DaemonProcess(parts, liveness, metrics, wakeups, delivery, backups, asked)
 
 
 def _backups(parts: Parts, liveness: Liveness, asked: Callable[[], bool]) -> BackupSchedule | None:
@@ -248,6 +257,6 @@ def _sources(parts: Parts, liveness: Liveness, backups: BackupSchedule | None) -
         gaps=lambda: [gap.subject for gap in parts.proof.gaps],
         clock=clock,
         backup_age=lambda: None if backups is None else backups.age,
-        fixity=lambda: fixity_standing(adapters.ledger, clock()),
+        fixity=lambda: fixity_standing(settings, adapters.ledger, clock()),
         room=lambda: ledger_room(settings, adapters.ledger),
     )

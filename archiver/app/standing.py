@@ -12,9 +12,11 @@ from archiver.adapters.queue_file import QueueFile
 from archiver.app.ledger import on_server
 from archiver.app.places import owners_folder, queue_name
 from archiver.core.attention import QueueStanding
+from archiver.core.fixity_pace import due_slices, fixity_late, total_of
 from archiver.core.fixity_standing import FixityStanding
 from archiver.core.intake import Cursor
 from archiver.core.reports import Process
+from archiver.core.slices import Course
 from archiver.ports.work import QueueUnreadable
 from archiver.settings import Settings
 
@@ -58,9 +60,22 @@ def queue_standing(settings: Settings, ledger: SqlLedger) -> QueueStanding:
     return replace(standing, moved_at=ledger.reports.moved_at(name), looked_at=max(looks, default=None))
 
 
-def fixity_standing(ledger: SqlLedger, now: datetime) -> FixityStanding:
+def fixity_standing(settings: Settings, ledger: SqlLedger, now: datetime) -> FixityStanding:
     """Return how the archive stands by all checks so far; raises LedgerFault."""
-    return FixityStanding(ledger.faults.counts(), ledger.checks.oldest(now=now))
+    is_late = _is_late(settings, ledger, now)
+    return FixityStanding(ledger.faults.counts(), ledger.checks.oldest(now=now), is_late=is_late)
+
+
+def _is_late(settings: Settings, ledger: SqlLedger, now: datetime) -> bool:
+    """Return whether something will not be read within `verify.within`, even at all the bandwidth that may be used."""
+    within = settings.verify.within
+    standings = ledger.rounds.standings(Course.READ, now=now) if within else ()
+    if not standings:
+        return False
+    since = ledger.rounds.keep_since(now) or now
+    dues = due_slices(standings, total=total_of(standings), since=since, within=within, now=now)
+    rate = min(settings.verify.bandwidth.mean_rate(), settings.download.bandwidth.mean_rate())
+    return fixity_late(dues, now, rate)
 
 
 def _is_taken(queue: QueueFile, cursor: Cursor | None, ledger: SqlLedger) -> bool:

@@ -46,7 +46,7 @@ def status(context: typer.Context, as_json: JsonFlag = False) -> None:
     with ledger_of(loaded) as ledger:
         overview = ledger.reports.overview(now=now, at_risk=at_risk, retention=retention)
         around = _surroundings(loaded, ledger, now)
-        jobs, fixity = job_counts(settings), fixity_standing(ledger, now)
+        jobs, fixity = job_counts(settings), fixity_standing(settings, ledger, now)
         needed = needs_person(overview.needs, overview.rejected_lines, queue_is_overdue=around.queue_is_overdue)
         needed = needed or fixity.needs_person
         code = Exit.UNARCHIVED if needed else Exit.PAUSED if is_held_up(overview.pauses, now) else Exit.DONE

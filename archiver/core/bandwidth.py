@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 DAY = 24 * 60
@@ -41,6 +41,22 @@ class Timetable:
         """
         now = local.weekday() * DAY + local.hour * 60 + local.minute
         return min(self.windows, key=lambda window: (_since(window, now), window.day is None)).rate
+
+    def mean_rate(self) -> float:
+        """Return the bytes a second over a whole week; infinity where there is no limit at some time."""
+        if any(window.rate is None for window in self.windows):
+            return float("inf")
+        days = range(len(DAYS))
+        begins = sorted(
+            {day * DAY + each.minute for each in self.windows for day in (days if each.day is None else [each.day])}
+        )
+        ends = [*begins[1:], begins[0] + len(DAYS) * DAY]
+        spans = zip(begins, ends, strict=True)
+        rates = ((end - begin) * (self.rate_at(_MONDAY + timedelta(minutes=begin)) or 0) for begin, end in spans)
+        return sum(rates) / (len(DAYS) * DAY)
+
+
+_MONDAY = datetime(2024, 1, 1)  # noqa: DTZ001 - by whatever clock hangs on the wall
 
 
 def _since(window: Window, now: int) -> int:

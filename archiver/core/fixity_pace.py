@@ -39,7 +39,7 @@ def due_slices(
 def _due(standing: Standing, share: int, since: datetime, within: timedelta, now: datetime) -> DueSlice:
     checked = min(max(standing.ended_at or since, since), now)
     read = standing.checked.bytes if standing.is_under_way else 0
-    return DueSlice(checked + within, max(share - read, 0))
+    return DueSlice(checked + within, max(share - read, 1))
 
 
 def needed_rate(dues: Sequence[DueSlice], now: datetime) -> float:
@@ -50,6 +50,15 @@ def needed_rate(dues: Sequence[DueSlice], now: datetime) -> float:
 def pace_of(dues: Sequence[DueSlice], now: datetime, bandwidth: float) -> float:
     """Return the bytes a second at which to read: what is left by the time left, with headroom, within `bandwidth`."""
     return min(HEADROOM * needed_rate(dues, now), bandwidth)
+
+
+def unhurried(dues: Iterable[DueSlice], within: timedelta, now: datetime) -> Sequence[DueSlice]:
+    """Return them with what is overdue put off by a sixteenth of the span.
+
+    A slice that cannot be read must not make all else be read in haste, again and again.
+    """
+    soon = now + within / 16
+    return sorted((DueSlice(soon, due.bytes) if due.at <= now else due for due in dues), key=lambda due: due.at)
 
 
 def late_by(dues: Sequence[DueSlice], now: datetime, bandwidth: float) -> timedelta:
@@ -66,11 +75,25 @@ def fixity_late(dues: Sequence[DueSlice], now: datetime, bandwidth: float) -> bo
     return late_by(dues, now, bandwidth) > timedelta()
 
 
-def readers(connections: int, *, beside_deadlines: bool) -> int:
-    """Return how many connections may read what is archived."""
-    return max(1, connections // SHARE_BESIDE_DEADLINES) if beside_deadlines else max(1, connections)
+def readers(connections: int) -> int:
+    """Return how many connections may read what is archived, beside tasks that have deadlines."""
+    return max(1, connections // SHARE_BESIDE_DEADLINES)
 
 
+def total_of(standings: Iterable[Standing]) -> int:
+    """Return about how many bytes all slices hold, by those that were read; the least where those are too few."""
+    read = [each.checked.bytes for each in standings if each.ended_at is not None and not each.is_under_way]
+    return max(SLICES, SLICES * sum(read) // len(read)) if len(read) >= _SAMPLE else SLICES
+
+
+def is_any_due(standings: Iterable[Standing], within: timedelta, now: datetime) -> bool:
+    """Return whether a slice is to be read at all yet: none is twice in half the span, however little it holds."""
+    before = now - within / 2
+    return any(each.is_under_way or each.ended_at is None or each.ended_at <= before for each in standings)
+
+
+_SAMPLE: Final = 64
+"""Slices that tell about how much the others hold."""
 _NEVER: Final = timedelta(days=36500).total_seconds()
 
 

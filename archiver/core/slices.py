@@ -109,3 +109,8 @@ class Standing:
     is_under_way: bool
     checked: Checked
     """Of the walk that is under way, else of the last one."""
+
+    @property
+    def was_unread(self) -> bool:
+        """True where the last walk to its end could not read an object."""
+        return not self.is_under_way and bool(self.checked.verdicts.get(Fixity.UNREAD))

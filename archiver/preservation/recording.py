@@ -42,7 +42,7 @@ class Recording:
 
     def _say(self, check: Check) -> None:
         if self.log is not None:
-            facts = {"level": check.level.value, "whole": check.is_whole, "objects": check.objects}
+            facts = {"check": check.level.value, "whole": check.is_whole, "objects": check.objects}
             seconds = (check.ended_at - check.begun_at).total_seconds()
             found = {"faults": self.work.totals.faults, "bytes": check.bytes, "seconds": round(seconds, 3)}
             self.log.info("fixity.checked", **facts, **found)

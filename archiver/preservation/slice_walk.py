@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from archiver.core.fixity import Fixity, Judged, KnownTask, Pair, Part, TrimmedFolder, expected_of, pairs_of
-from archiver.core.slices import Place, SliceLease
+from archiver.core.model import TaskId
+from archiver.core.slices import Checked, Place, SliceLease
 from archiver.ports.archive import ListedObject
 from archiver.ports.fixity import Rounds
 from archiver.ports.runtime import Clock
@@ -18,6 +19,18 @@ _BEHIND_ALL: Final = "\U0010ffff"
 
 Keep = Callable[[Sequence[Judged]], object]
 """Writes verdicts down; what it was given is kept once it returns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One object, or the folder of a task that was trimmed."""
+
+    task_id: TaskId
+    found: Sequence[Judged]
+    bytes: int
+    """As the ledger has them."""
+    checked: Checked
+    """The sum of the slice with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +45,11 @@ class SliceWalk:
     rounds: Rounds
     keep: Keep
     clock: Clock
+    close: Callable[[], object] = lambda: None
+    """Called once all was judged, before the slice ends."""
 
-    def through(self, held: SliceLease) -> Iterator[Judged]:
-        """Yield the verdict on each object that is not simply ok, and end the lease with the slice.
+    def through(self, held: SliceLease) -> Iterator[Step]:
+        """Yield each step once it is written down, and end the lease with the slice.
 
         Raises LeaseLost when another took the slice over, and as Verification.run.
         """
@@ -48,7 +63,8 @@ class SliceWalk:
                 self.keep(found)
                 verdicts, size = (each.verdict for each in found), _size_of(pair)
                 held = self.rounds.note(held, Place(task.task_id, key), held.checked.plus(verdicts, size))
-                yield from (each for each in found if each.verdict is not Fixity.OK)
+                yield Step(task.task_id, found, size, held.checked)
+        self.close()
         self.rounds.finish(held, held.checked, now=self.clock())
 
     def _pairs(self, task: KnownTask) -> Iterator[Pair | TrimmedFolder]:

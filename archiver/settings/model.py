@@ -237,6 +237,9 @@ class Ledger(Section):
 class Verify(Section):
     """The proof that what was archived still stands."""
 
+    list_every: Interval = timedelta(days=1)
+    within: Annotated[Interval, AfterValidator(rules.days)] = timedelta()
+    bandwidth: Bandwidth = Field(Timetable(), examples=[parse_bandwidth("08:00,1MiB 23:00,off")])
     max_cost: Annotated[float, AfterValidator(rules.not_negative)] | None = Field(None, examples=[10.0])
     prices: Annotated[Prices, BeforeValidator(parse_prices), Written(show_prices)] = Field(
         PRESETS["none"], examples=[PRESETS["aws"]]

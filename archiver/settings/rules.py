@@ -46,6 +46,13 @@ def interval(value: object) -> timedelta:
     return span_of_time(span) if span else span
 
 
+def days(span: timedelta) -> timedelta:
+    """Let no span through that is shorter than a day, but for `off`."""
+    if span and span < timedelta(days=1):
+        raise ValueError("must be 1d or more, or off")
+    return span
+
+
 def at_least_one(number: int) -> int:
     """Let no number through that is zero or negative."""
     if number < 1:

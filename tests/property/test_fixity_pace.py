@@ -13,10 +13,13 @@ from archiver.core.fixity_pace import (
     DueSlice,
     due_slices,
     fixity_late,
+    is_any_due,
     late_by,
     needed_rate,
     pace_of,
     readers,
+    total_of,
+    unhurried,
 )
 from archiver.core.slices import SLICES, Checked, Standing
 from tests.fixtures.ledgers import DAY, NOW
@@ -105,10 +108,35 @@ def test_what_was_checked_before_the_promise_or_in_a_future_counts_from_the_prom
         (-3 * DAY, 100),
         (timedelta(), 100),
         (-3 * DAY, 60),
-        (-3 * DAY, 0),
+        (-3 * DAY, 1),
     ]
 
 
 def test_a_fifth_of_the_connections_reads_while_tasks_have_deadlines() -> None:
-    assert [readers(many, beside_deadlines=True) for many in (1, 4, 5, 16, 64)] == [1, 1, 1, 3, 12]
-    assert readers(16, beside_deadlines=False) == 16
+    assert [readers(many) for many in (1, 4, 5, 16, 64)] == [1, 1, 1, 3, 12]
+
+
+def test_bytes_of_all_slices_are_reckoned_by_those_that_were_read_once_they_are_enough() -> None:
+    def read(many: int) -> list[Standing]:
+        ended = [Standing(each, 1, NOW, is_under_way=False, checked=Checked(1, 1000)) for each in range(many)]
+        others = [Standing(each, 0, None, is_under_way=False, checked=Checked()) for each in range(many, SLICES)]
+        return [*ended, *others]
+
+    assert [total_of(read(many)) for many in (0, 63, 64, SLICES)] == [SLICES, SLICES, SLICES * 1000, SLICES * 1000]
+
+
+def test_no_slice_is_read_twice_in_half_the_span() -> None:
+    def due(ended: timedelta | None, *, under_way: bool = False) -> bool:
+        at = None if ended is None else NOW - ended
+        return is_any_due([Standing(0, 1, at, is_under_way=under_way, checked=Checked())], WITHIN, NOW)
+
+    assert [due(None), due(DAY), due(DAY, under_way=True), due(45 * DAY)] == [True, False, True, True]
+
+
+@given(dues_)
+def test_what_is_overdue_makes_no_haste_and_what_is_not_keeps_its_time(dues: list[DueSlice]) -> None:
+    found = unhurried(dues, WITHIN, NOW)
+    assert needed_rate(found, NOW) < float("inf")
+    assert sum(due.bytes for due in found) == sum(due.bytes for due in dues)
+    assert [due for due in dues if due.at > NOW] == [due for due in found if due in dues and due.at > NOW]
+    assert list(found) == sorted(found, key=lambda due: due.at)

@@ -328,6 +328,7 @@ class World:
             },
             "download": {"allow_http": not self.tls, "read_timeout": "5s", "concurrency": 4, "tasks_in_flight": 2},
             "ledger": {"url": f"sqlite:///{self.ledger}"},
+            "verify": {},
         }
         merged = {name: section | self.settings.get(name, {}) for name, section in base.items()}
         return Settings.model_validate(merged)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
 import pytest
 
 from archiver.app.check import findings
+from archiver.core.reports import Finding
 from archiver.settings import load
 from tests.fakes.events import Events
+from tests.fixtures.ledgers import open_ledger
+from tests.unit.preservation.held import Held
 
 NOWHERE = {
     "ARCHIVER_PROVIDER__BASE_URL": "http://127.0.0.1:1",
@@ -58,6 +62,7 @@ def test_place_that_cannot_be_looked_at_is_a_failure_and_all_else_is_looked_at(c
         "ledger": "fail",
         "provider": "fail",
         "bucket": "fail",
+        "archive": "warn",
     }
     assert "File name too long" in found["queue file"].detail
     assert ("http://127.0.0.1:1" in found["provider"].detail, "base_url" in found["provider"].hint) == (True, True)
@@ -68,3 +73,18 @@ def test_broken_aws_configuration_is_a_failure_of_the_bucket(config: Path, monke
     found = {each.subject: each for each in findings(load(config, NOWHERE), Events())}
     assert (found["bucket"].level, "(nope)" in found["bucket"].detail) == ("fail", True)
     assert "AWS_PROFILE" in found["bucket"].hint
+
+
+def archive(config: Path) -> Finding:
+    [found] = [each for each in findings(load(config, NOWHERE), Events()) if each.subject == "archive"]
+    return found
+
+
+def test_archive_that_is_never_read_again_is_warned_about_with_what_ninety_days_cost(config: Path) -> None:
+    assert (archive(config).level, "verify.within" in archive(config).hint) == ("warn", True)
+    with closing(open_ledger(config.parent)) as ledger:
+        Held(ledger).archive(3, stems=2, size=10**6)
+    config.write_text(config.read_text() + '[verify]\nprices = "aws"\n')
+    assert "10 requests, 0.0 GB, 0.00 USD" in archive(config).detail
+    config.write_text(config.read_text() + 'within = "90d"\n')
+    assert (archive(config).level, archive(config).detail) == ("ok", "every object is read within 90 days")

@@ -85,6 +85,20 @@ WINDOWS = st.builds(
 )
 
 
+@pytest.mark.parametrize(
+    ("text", "mean"),
+    [
+        ("off", float("inf")),
+        ("2KiB", 2 * KIB),
+        ("06:00,1KiB 18:00,3KiB", 2 * KIB),
+        ("Mon-00:00,8KiB Tue-00:00,1KiB", 2 * KIB),
+        ("06:00,1KiB 18:00,off", float("inf")),
+    ],
+)
+def test_mean_rate_is_that_of_a_whole_week(text: str, mean: float) -> None:
+    assert parse_bandwidth(text).mean_rate() == mean
+
+
 @given(st.lists(WINDOWS, min_size=1, unique_by=lambda window: (window.day, window.minute)))
 def test_bandwidth_shown_reads_back_the_same(windows: list[Window]) -> None:
     timetable = Timetable(tuple(windows))
