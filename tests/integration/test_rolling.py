@@ -30,6 +30,7 @@ def whole(tmp_path: Path, s3_server: S3Server, bucket: str) -> Iterator[World]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_service_lists_and_reads_what_it_archived_and_tells_of_damage_within_the_span(whole: World) -> None:
     whole.settings["verify"] = {"within": "1d"}
     whole.publish(VICTIM)
