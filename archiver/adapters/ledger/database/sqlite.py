@@ -13,6 +13,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from archiver.adapters.ledger.database.base import APPLICATION_ID
@@ -75,8 +76,14 @@ class SqliteFile:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Read what was committed before, beside whoever writes."""
-        with self.engine.connect() as db, db.begin():
-            yield db
+        try:
+            with self.engine.connect() as db, db.begin():
+                yield db
+        except DBAPIError:
+            # Of a file that took the place of ours it would be said that a table is missing.
+            if self._identity is not None:
+                self._refuse_if_gone()
+            raise
 
     @contextmanager
     def writing(self, *, passing: bool = False) -> Iterator[Connection]:
