@@ -36,7 +36,7 @@ Count = Callable[[Mapping[Fixity, int]], None]
 
 @dataclass(frozen=True, slots=True)
 class Watching:
-    """What a job of the daemon tells, and asks, while it goes on."""
+    """Words and questions of a job of the daemon while it goes on."""
 
     progress: Callable[[], None]
     asked: Callable[[], bool]

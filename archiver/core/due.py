@@ -10,7 +10,7 @@ from archiver.core.model import Stage, TaskId
 
 
 class First(Enum):
-    """What is taken first of what is to be stored."""
+    """The tasks that are taken first of those to be stored."""
 
     URGENT = auto()
     """The nearest deadline."""
