@@ -10,7 +10,8 @@ import itertools
 import os
 import resource
 import signal
-from collections.abc import Callable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,7 +92,7 @@ def in_a_fork(work: Callable[[], object]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-class Case:
+class Case(ABC):
     """One command on a small world, in a folder of its own each time."""
 
     def __init__(self, folder: Path) -> None:
@@ -104,17 +105,17 @@ class Case:
         place.mkdir()
         return place
 
+    @abstractmethod
     def run(self, place: Path, steps: Steps) -> None:
         """Give the command."""
-        raise NotImplementedError
 
+    @abstractmethod
     def seen(self, place: Path) -> object:
         """What stands there now, by which it is told whether all, or nothing, was done."""
-        raise NotImplementedError
 
+    @abstractmethod
     def begun(self, place: Path) -> bool:
-        """Whether what stands there is what a command that was stopped may leave."""
-        raise NotImplementedError
+        """Return whether a command that was stopped may leave what stands there."""
 
 
 class ToFile(Case):
@@ -231,7 +232,12 @@ def tasks_in(place: Path) -> list[WholeTask]:
         return list(ledger.rebuilds.page(TaskId(""), 100))
 
 
-COMMANDS = {"backup to a file": ToFile, "backup into the bucket": ToBucket, "restore": FromFile, "rebuild": Rebuilding}
+COMMANDS: Mapping[str, Callable[[Path], Case]] = {
+    "backup to a file": ToFile,
+    "backup into the bucket": ToBucket,
+    "restore": FromFile,
+    "rebuild": Rebuilding,
+}
 CHECKPOINTS = {
     "backup to a file": {"backup.begun", "backup.written", "backup.synced", "backup.named"},
     "backup into the bucket": {"store put", "put.begun", "put.done"},

@@ -18,8 +18,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, event, text
 
+from archiver.adapters.ledger.database.sqlite import SqliteFile
 from archiver.adapters.ledger.schema import upgrade
 from archiver.adapters.ledger.schema.indexes import metadata
 from archiver.adapters.ledger.schema.migrate import HEAD
@@ -27,6 +28,7 @@ from archiver.core.errors import LedgerFault
 from archiver.core.intake import Cursor, Intake
 from archiver.core.model import Archived, Dependency, Yielded
 from archiver.core.states import TaskState
+from archiver.ports.runtime import unobserved
 from tests import FIXTURES
 from tests.fixtures.ledgers import (
     DAY,
@@ -607,3 +609,22 @@ def test_ledger_whose_file_is_deleted_or_replaced_under_it_writes_no_more(tmp_pa
             ledger_at(f"sqlite:///{file}").close()
         with pytest.raises(LedgerFault, match="deleted or replaced"):
             renew(ledger, "owner", lease=timedelta(minutes=1))
+
+
+@pytest.mark.parametrize("instead", ["nothing", "text", "another program's", "a folder"])
+def test_ledger_whose_file_is_gone_says_so_to_whoever_reads_by_a_new_connection(tmp_path: Path, instead: str) -> None:
+    file = SqliteFile(tmp_path / "ledger.db", timedelta(seconds=1))
+    file.prepare(unobserved)
+    with (tmp_path / "ledger.db").open("rb"):  # as every service has it: its number is nobody else's meanwhile
+        file.engine.dispose()
+        (tmp_path / "ledger.db").rename(tmp_path / "moved.db")
+        if instead == "text":
+            (tmp_path / "ledger.db").write_text("no database " * 500)
+        elif instead == "another program's":
+            with closing(sqlite3.connect(tmp_path / "ledger.db")) as other:
+                other.execute("CREATE TABLE theirs (a)")
+        elif instead == "a folder":
+            (tmp_path / "ledger.db").mkdir()
+        with pytest.raises(LedgerFault, match="deleted or replaced"), file.reading() as db:
+            db.execute(text("SELECT count(*) FROM tasks"))
+    file.close()
