@@ -122,6 +122,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "http.listening": "metrics and health are served at this address",
         "http.unavailable": "metrics and health cannot be served: http.listen cannot be used; archiving goes on",
         "http.failed": "a request for a page, or a callback, could not be answered: a bug worth reporting",
+        "page.without_ledger": "the page could not read the ledger: it says so, and tries again at the next request",
         "backfill.started": "a backfill took its ids in",
         "backfill.progress": "where a backfill stands and what it waits for; every ten seconds, where no terminal is",
         "backfill.finished": "a backfill ended, with what it left unfinished",

@@ -37,6 +37,8 @@ SEARCH: Sequence[Path] = (Path("archiver.toml"), Path("/etc/stem-archiver/archiv
 _SMALLEST_PART = 5 * MIB
 """Amazon S3's limit for all parts but the last."""
 _LARGEST_SINGLE_PUT = 5 * GIB
+_PATHS = frozenset({"queue.path", "page.token_file", *(each.file_setting for each in KEYS_IN_FILES)})
+"""The settings that name a file, beside the accounts' and the ledger's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +165,11 @@ def _prepared(key: str, entry: Entry) -> object:
     value = entry.value
     if value == "" and FIELDS[key].default is None:
         return None
-    if isinstance(value, str) and value and key in {"queue.path", *(each.file_setting for each in KEYS_IN_FILES)}:
+    if (
+        isinstance(value, str)
+        and value
+        and key in {"queue.path", "page.token_file", *(each.file_setting for each in KEYS_IN_FILES)}
+    ):
         return str(_anchored(entry.folder, value))
     if key == ACCOUNTS:
         with suppress(ValueError):

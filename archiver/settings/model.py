@@ -310,6 +310,18 @@ class Callback(Listener):
         return _revealed(self.hmac_key)
 
 
+class Page(Listener):
+    """The page to see and hear the archive."""
+
+    listen: Annotated[str, AfterValidator(rules.listen)] = "127.0.0.1:9466"
+    hosts: Annotated[tuple[Host, ...], BeforeValidator(parse_list)] = Field((), examples=[["archive.example.com"]])
+    token_file: Path | None = Field(None, examples=["/etc/stem-archiver/page-token"])
+    actions: Literal["operate", "none"] | None = Field(None, examples=["none"])
+    audio: Literal["proxy", "presigned"] = "proxy"
+    cache: Size = 256 * MIB
+    with_run: bool = False
+
+
 class Log(Section):
     """The level and the form of the log."""
 
@@ -337,6 +349,7 @@ class Settings(Section):
     http: Http = Http()
     notify: Notify = Notify()
     callback: Callback = Callback()
+    page: Page = Page()
     log: Log = Log()
     shutdown_grace: Duration = timedelta(seconds=30)
 

@@ -18,7 +18,7 @@ from functools import partial
 from http import HTTPStatus
 
 from archiver.ports.runtime import EventLog
-from archiver.web.messages import Refused, Request, RequestReader
+from archiver.web.messages import BODY_MAX, Refused, Request, RequestReader
 
 _BACKLOG = 1024
 _BATCH = 32
@@ -40,27 +40,35 @@ class Limits:
     request_within: float = 10.0
     """From the begin of a connection until its request is whole."""
     answer_within: float = 10.0
-    """From the first byte of an answer until all of it is taken."""
+    """From the first byte of an answer, or of a block of a long one, until all of it is taken."""
+    body: int = BODY_MAX
+    """The most bytes of a request's body."""
 
 
 class Connection:
     """A connection that was accepted."""
 
-    def __init__(self, listener: Listener, accepted: socket.socket, now: float, within: float) -> None:
+    def __init__(self, listener: Listener, accepted: socket.socket, now: float, limits: Limits) -> None:
         self.socket = accepted
-        self.reader = RequestReader()
+        self.reader = RequestReader(limits.body)
         self.begun_at = now
-        self.due: float | None = now + within
+        self.due: float | None = now + limits.head_within
         """The time when it is hung up on; None while its answer is being made."""
         self.path = ""
         """The path that is asked for, once it is known."""
         self.rest = memoryview(b"")
         """The bytes that are still to be sent."""
+        self.hang_up: Callable[[], None] = accepted.close
+        """Ends the connection, called once in the listener's thread, at the latest when it closes."""
         self._listener = listener
 
     def answer(self, data: bytes) -> None:
         """Send an answer and end the connection; from any thread, returns at once."""
         self._listener.call(partial(self._listener.send, self, data))
+
+    def end(self) -> None:
+        """Have the connection ended; from any thread, returns at once."""
+        self._listener.call(partial(self._listener.end, self))
 
 
 Serve = Callable[[Connection, Request], None]
@@ -140,6 +148,11 @@ class Listener:
             if connection.rest:
                 self._selector.register(connection.socket, selectors.EVENT_WRITE, partial(self._write, connection))
 
+    def end(self, connection: Connection) -> None:
+        """Hang up, where that was not done yet; in the listener's thread alone."""
+        if connection in self._waiting or connection in self._answering:
+            self._close(connection)
+
     # --- the thread
 
     def _run(self) -> None:
@@ -177,7 +190,7 @@ class Listener:
             self._admit(accepted)
 
     def _admit(self, accepted: socket.socket) -> None:
-        connection = Connection(self, accepted, time.monotonic(), self._limits.head_within)
+        connection = Connection(self, accepted, time.monotonic(), self._limits)
         self._waiting[connection] = None
         self._read(connection)
         if connection in self._waiting and not connection.rest:
@@ -266,7 +279,7 @@ class Listener:
         self._waiting.pop(connection, None)
         self._answering.pop(connection, None)
         connection.rest = memoryview(b"")
-        connection.socket.close()
+        connection.hang_up()
 
     def _unwatch(self, connection: Connection) -> None:
         with suppress(KeyError, ValueError):

@@ -22,7 +22,7 @@ _TOKEN = f"!#$%&'*+-.^_`|~{digits}{ascii_letters}".encode()
 _HEX = hexdigits.encode()
 _CONTROLS = bytes({*range(32), 127} - {9})
 _SIZE_DIGITS = 9
-_ONCE = frozenset({"content-length", "transfer-encoding"})
+_ONCE = frozenset({"content-length", "host", "transfer-encoding"})
 
 Wanting = Generator[None, None, bytes]
 """Waits for more bytes at each step."""
@@ -38,6 +38,8 @@ class Request:
     fields: Mapping[str, str]
     """The first value of each field, by its name in lower case."""
     body: bytes
+    query: str = ""
+    """All after the first question mark of the target."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +74,14 @@ class Refused(Exception):
 class RequestReader:
     """Reads one request; what follows it is left alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, body_max: int = BODY_MAX) -> None:
         self.has_head = False
         """True once line and fields have come."""
         self.awaits_continue = False
         """True when the client sends the body once it is told to."""
         self._buffer = bytearray()
         self._left = HEAD_MAX
+        self._body_max = body_max
         self._steps = self._request()
         self._steps.send(None)
 
@@ -100,7 +103,8 @@ class RequestReader:
         self.has_head = True
         self.awaits_continue = fields.get("expect", "").lower() == "100-continue"
         body = yield from self._body(fields)
-        return Request(method, target.partition("?")[0], fields, body)
+        path, _, query = target.partition("?")
+        return Request(method, path, fields, body, query)
 
     def _fields(self) -> Generator[None, None, dict[str, str]]:
         fields: dict[str, str] = {}
@@ -145,7 +149,7 @@ class RequestReader:
         return self._taken(end + 1).removesuffix(b"\n").removesuffix(b"\r")
 
     def _exactly(self, size: int, before: int = 0) -> Wanting:
-        if before + size > BODY_MAX:
+        if before + size > self._body_max:
             raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         while len(self._buffer) < size:
             yield

@@ -12,7 +12,7 @@ from archiver.adapters.ledger.database.base import Database
 from archiver.adapters.ledger.database.faults import translated
 from archiver.adapters.ledger.database.outage import Notify, Outage
 from archiver.adapters.ledger.database.transactions import DEFAULT_LONGEST_WAIT, Transactions
-from archiver.adapters.ledger.database.urls import OUTAGE, PATIENCE, database_of
+from archiver.adapters.ledger.database.urls import OUTAGE, PATIENCE, database_of, reading_database_of
 from archiver.adapters.ledger.fixity_checks import SqlChecks
 from archiver.adapters.ledger.fixity_faults import SqlFaults
 from archiver.adapters.ledger.intakes import SqlIntakes
@@ -88,7 +88,34 @@ class SqlLedger:
         except BaseException:
             database.close()
             raise
-        db = Transactions(database, Outage(outage, notify), checkpoint, longest_wait)
+        return cls._of(Transactions(database, Outage(outage, notify), checkpoint, longest_wait))
+
+    @classmethod
+    def open_for_reading(
+        cls,
+        url: str,
+        *,
+        patience: timedelta,
+        connections: int,
+        longest_wait: timedelta = DEFAULT_LONGEST_WAIT,
+    ) -> SqlLedger:
+        """Open the ledger at `url` for readers alone; whatever writes raises LedgerFault.
+
+        It takes so many connections at most, and gives a statement, and a wait for a server, up after `patience`.
+        Raises LedgerAbsent where there is none, and LedgerFault also for one of another schema.
+        """
+        database = reading_database_of(url, patience, connections)
+        try:
+            with translated(database.where):
+                _require(database)
+                database.prepare(unobserved)
+        except BaseException:
+            database.close()
+            raise
+        return cls._of(Transactions(database, Outage(timedelta(), lambda _: None), unobserved, longest_wait))
+
+    @classmethod
+    def _of(cls, db: Transactions) -> SqlLedger:
         parts = (SqlIntakes(db), SqlClaims(db), SqlProgress(db), SqlPauses(db), SqlUploads(db), SqlReports(db))
         rest = SqlBackups(db), SqlRebuilds(db), SqlObjects(db), SqlAdoptions(db), SqlRounds(db), SqlTrimming(db)
         return cls(db, *parts, SqlProcesses(db), SqlProofs(db), *rest, SqlFaults(db), SqlChecks(db))

@@ -35,7 +35,7 @@ def taken(*pieces: bytes) -> Request:
 
 def test_request_is_read_with_its_first_value_of_each_field_and_its_body() -> None:
     request = taken(HEAD + b"X-A:  one \r\nx-a: two\r\nContent-Length: 3\r\n\r\nabcmore")
-    assert request == Request("POST", "/a/b", {"host": "h", "x-a": "one", "content-length": "3"}, b"abc")
+    assert request == Request("POST", "/a/b", {"host": "h", "x-a": "one", "content-length": "3"}, b"abc", "c=d")
 
 
 def test_request_with_bare_line_ends_and_one_empty_line_before_it_is_read() -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
@@ -17,7 +18,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from archiver.adapters.ledger.database.base import APPLICATION_ID, NUL
-from archiver.adapters.ledger.schema.migrate import HEAD, migrate
+from archiver.adapters.ledger.schema.migrate import HEAD, migrate, require_current
 from archiver.adapters.ledger.schema.tables import metadata
 from archiver.core.errors import LedgerFault
 from archiver.ports.runtime import Checkpoint
@@ -71,13 +72,14 @@ class PostgresDatabase:
     way, that is looked at over another: a transaction counts as written if it is, and never else.
     """
 
-    def __init__(self, url: URL, patience: timedelta, outage: timedelta) -> None:
+    def __init__(self, url: URL, patience: timedelta, outage: timedelta, *, readers: int = 0) -> None:
         self.where = place(url)
         self._outage = outage.total_seconds()
         self._writer = secrets.token_hex(16)
         self._serials = itertools.count(1)
         self._has_written = False
-        self.engine = _engine(url, patience)
+        self._reads_only = bool(readers)
+        self.engine = _reading_engine(url, patience, readers) if readers else _engine(url, patience)
         self._reader = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
     def stands(self) -> bool:
@@ -86,7 +88,11 @@ class PostgresDatabase:
             return inspect(db).has_table("alembic_version")
 
     def prepare(self, checkpoint: Checkpoint, *, schema: str = HEAD) -> None:
-        """Create or migrate the tables, one process at a time."""
+        """Create or migrate the tables, one process at a time; by readers they are looked at."""
+        if self._reads_only:
+            with self.engine.connect() as db:
+                require_current(db, self.where)
+            return
 
         def adopt(db: Connection) -> None:
             db.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": APPLICATION_ID})
@@ -148,15 +154,29 @@ def place(url: URL) -> str:
     return f"postgresql://{','.join(hosts)}{port}/{url.database}"
 
 
-def _engine(url: URL, patience: timedelta) -> Engine:
+def _reading_engine(url: URL, patience: timedelta, readers: int) -> Engine:
+    """An engine of so many connections that write nothing, and give a statement up after `patience`."""
+    milliseconds = patience // timedelta(milliseconds=1)
+    given = url.query.get("options", "")
+    options = f"{given} -c default_transaction_read_only=on -c statement_timeout={milliseconds}".strip()
+    return _engine(url.difference_update_query(["options"]), patience, readers, 0, {"options": options})
+
+
+def _engine(
+    url: URL,
+    patience: timedelta,
+    idle: int = _IDLE_CONNECTIONS,
+    more: int = _MORE_CONNECTIONS,
+    options: Mapping[str, object] = MappingProxyType({}),
+) -> Engine:
     engine = create_engine(
         url.set(drivername="postgresql+psycopg"),
         hide_parameters=True,
-        pool_size=_IDLE_CONNECTIONS,
-        max_overflow=_MORE_CONNECTIONS,
+        pool_size=idle,
+        max_overflow=more,
         pool_timeout=patience.total_seconds(),
         pool_use_lifo=True,
-        connect_args={name: value for name, value in _CONNECTION.items() if name not in url.query},
+        connect_args={name: value for name, value in _CONNECTION.items() if name not in url.query} | {**options},
     )
     milliseconds = str(patience // timedelta(milliseconds=1))
 

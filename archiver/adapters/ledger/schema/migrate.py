@@ -49,6 +49,16 @@ def migrate(
     checkpoint("ledger.migrated")
 
 
+def require_current(db: Connection, where: str) -> None:
+    """Raise LedgerFault where the schema is not this one: who only reads cannot bring it up to date."""
+    found = revision(db)
+    if found != HEAD:
+        raise LedgerFault(
+            f"the ledger {where} has schema {found or 'none'}, and this version reads {HEAD}",
+            "start `stem-archiver run` of this version, which brings it up to date; of a newer ledger, a newer version",
+        )
+
+
 def is_older(engine: Engine) -> bool:
     """Return whether there is a schema, and it is not this one."""
     with engine.connect() as db, db.begin():

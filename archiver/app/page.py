@@ -1,0 +1,152 @@
+"""The page, composed: a ledger that is only read, a bucket that is opened when it is asked for, and the door."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from ipaddress import ip_address
+
+from archiver.adapters.ledger import SqlLedger
+from archiver.app.clock import utc_now
+from archiver.app.extras import extra
+from archiver.core.errors import SettingsFault
+from archiver.core.plan import longest_wait
+from archiver.ports.archive import Archive
+from archiver.ports.runtime import EventLog
+from archiver.settings import Settings
+from archiver.settings.key_file import read_key
+from archiver.web.asgi import AsgiServer
+from archiver.web.listener import Limits
+
+with extra("the page", "page"):
+    from archiver.web.page.addresses import LOOPBACK, Hosts
+    from archiver.web.page.application import application, links
+    from archiver.web.page.parts import Parts, Words
+    from archiver.web.page.rendering import Pages
+    from archiver.web.page.safety import Door, Guarded
+    from archiver.web.page.sessions import Sessions
+
+CONNECTIONS = 2
+"""To the ledger, at most."""
+
+PATIENCE = timedelta(seconds=2)
+"""The time that a statement may take."""
+
+LIMITS = Limits(body=1 << 20)
+_TOKEN_MIN = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """The page at work."""
+
+    url: str
+    """Where it is, as a browser on this machine asks for it; ends in a slash."""
+    link: str
+    """The link that lets one browser in, once. A secret."""
+
+
+@contextmanager
+def serving(settings: Settings, log: EventLog, *, ledger: SqlLedger) -> Iterator[Served]:
+    """Serve the page while this lasts; raise SettingsFault where it may not, or cannot, listen."""
+    address = settings.page.address()
+    if address is None:
+        raise SettingsFault("page.listen is empty: name an address of this machine, such as 127.0.0.1:9466")
+    sessions = Sessions(utc_now, _token(settings))
+    with ExitStack() as stack:
+        parts = _parts(settings, log, ledger, _opens_archive(settings, log, stack))
+        hosts = Hosts(settings.page.hosts)
+        door = Door(hosts, sessions, parts.pages)
+        try:
+            server = AsgiServer(Guarded(application(parts), door), *address, log=log, limits=LIMITS)
+        except OSError as error:
+            raise SettingsFault(
+                f"page.listen: {settings.page.listen} cannot be listened on: {error.strerror}"
+            ) from None
+        stack.enter_context(closing(server))
+        hosts.port = int(server.address.rpartition(":")[2])
+        url = _url(settings, hosts.port)
+        yield Served(url, f"{url}enter#{sessions.link_token()}")
+
+
+def _parts(settings: Settings, log: EventLog, ledger: SqlLedger, archive: Callable[[], Archive]) -> Parts:
+    words = Words(
+        bucket=settings.store.bucket,
+        prefix=settings.store.prefix,
+        at_risk=settings.schedule.at_risk,
+        retention=settings.provider.retention,
+        poll=settings.queue.poll_interval,
+        audio=settings.page.audio,
+        operates=operates(settings),
+    )
+    place = f"{words.bucket} / {words.prefix}" if words.prefix else words.bucket
+    pages = Pages(links(), {"place": place, "operates": words.operates})
+    return Parts(utc_now, log, words, pages, ledger.reports, archive)
+
+
+def open_for_reading(settings: Settings) -> SqlLedger:
+    """Open the ledger for the page; raise LedgerAbsent, LedgerFault, or SettingsFault without its driver."""
+    with extra("ledger.url", "cluster"):
+        return SqlLedger.open_for_reading(
+            settings.ledger.url,
+            patience=PATIENCE,
+            connections=CONNECTIONS,
+            longest_wait=longest_wait(settings.schedule.pending_max, settings.schedule.retry_max),
+        )
+
+
+def operates(settings: Settings) -> bool:
+    """Return whether the page has actions: as set, else on loopback alone."""
+    return settings.page.actions == "operate" if settings.page.actions else _is_on_loopback(settings)
+
+
+def _is_on_loopback(settings: Settings) -> bool:
+    host = (settings.page.address() or ("", 0))[0]
+    try:
+        return host in LOOPBACK or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _token(settings: Settings) -> str:
+    """Return the token of page.token_file, empty without one; raise SettingsFault where it is needed or faulty."""
+    file = settings.page.token_file
+    if not _is_on_loopback(settings) and not (file and settings.page.hosts):
+        raise SettingsFault(
+            f"page.listen: {settings.page.listen} is not loopback: put a proxy with TLS before the page, "
+            "name it in page.hosts, and set page.token_file"
+        )
+    if file is None:
+        return ""
+    try:
+        token = read_key(file, guarded=False)
+    except ValueError as error:
+        raise SettingsFault(f"page.token_file: {error}") from None
+    if len(token) < _TOKEN_MIN:
+        raise SettingsFault(f"page.token_file: names a file whose token is shorter than {_TOKEN_MIN} characters")
+    return token
+
+
+def _url(settings: Settings, port: int) -> str:
+    if not _is_on_loopback(settings):
+        return f"https://{settings.page.hosts[0]}/"
+    host = (settings.page.address() or ("127.0.0.1", 0))[0]
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+
+def _opens_archive(settings: Settings, log: EventLog, stack: ExitStack) -> Callable[[], Archive]:
+    """Return what opens the bucket at its first call: its libraries take more memory than all the rest."""
+    lock, opened = threading.Lock(), list[Archive]()
+
+    def archive() -> Archive:
+        from archiver.app.adapters import open_store  # noqa: PLC0415 - loads the store's libraries
+
+        with lock:
+            if not opened:
+                opened.append(stack.enter_context(closing(open_store(settings, log))).archive)
+            return opened[0]
+
+    return archive

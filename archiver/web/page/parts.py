@@ -1,0 +1,57 @@
+"""The parts that views are made of: ports, the clock, words of the settings. No view knows more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+from starlette.routing import Route
+
+from archiver.ports.archive import Archive
+from archiver.ports.ledger import Reports
+from archiver.ports.runtime import Clock, EventLog
+from archiver.web.page.rendering import Pages
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Facts of the settings that views need; none is secret."""
+
+    bucket: str
+    prefix: str
+    at_risk: timedelta
+    retention: timedelta
+    poll: timedelta
+    """From one look at the queue file to the next."""
+    audio: Literal["proxy", "presigned"] = "proxy"
+    operates: bool = False
+    """True where the page has actions at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """All that views are made of."""
+
+    clock: Clock
+    log: EventLog
+    words: Words
+    pages: Pages
+    reports: Reports
+    """The ledger's, read-only."""
+    archive: Callable[[], Archive]
+    """Opens the bucket at its first call."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One view: a module of this package has it as VIEW, and `application.VIEWS` names the module."""
+
+    path: str
+    """The path that the navigation links to."""
+    title: str
+    """The navigation's word for it; empty for a view without a link."""
+    routes: Callable[[Parts], Sequence[Route]]
+    key: str = ""
+    """The key that opens it after `g`."""

@@ -1,0 +1,81 @@
+"""Documents: templates filled in, and the files beside them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+STATIC = "/static/"
+_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_FOR_EVER = "private, max-age=31536000, immutable"
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A view in the navigation."""
+
+    path: str
+    title: str
+    key: str
+
+
+class Assets:
+    """The files of `static/`, each by an address that has its hash in it."""
+
+    def __init__(self, folder: Traversable) -> None:
+        self._files = {each.name: each.read_bytes() for each in folder.iterdir() if _type_of(each.name)}
+        self._marks = {name: hashlib.sha256(data).hexdigest()[:12] for name, data in self._files.items()}
+
+    def url(self, name: str) -> str:
+        """Return the address of a file; raise KeyError where there is none."""
+        return f"{STATIC}{name}?v={self._marks[name]}"
+
+    def answer(self, request: Request) -> Response:
+        """Give the file that the path names."""
+        name = request.path_params["name"]
+        if (data := self._files.get(name)) is None:
+            return Response("Not Found\n", status_code=404, media_type="text/plain")
+        current = request.query_params.get("v") == self._marks[name]
+        headers = {"Cache-Control": _FOR_EVER if current else "no-cache"}
+        return Response(data, media_type=_type_of(name), headers=headers)
+
+
+def _type_of(name: str) -> str | None:
+    return next((kind for suffix, kind in _TYPES.items() if name.endswith(suffix)), None)
+
+
+class Pages:
+    """Fills in templates, which know what all views share, with autoescape always on."""
+
+    def __init__(
+        self,
+        links: Sequence[Link],
+        shared: Mapping[str, object],
+        filters: Mapping[str, Callable[..., object]] | None = None,
+    ) -> None:
+        self.assets = Assets(files("archiver.web.page") / "static")
+        self._templates = Environment(
+            loader=PackageLoader("archiver.web.page"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._templates.globals |= {"asset": self.assets.url, "links": links, **shared}
+        self._templates.filters |= dict(filters or {})
+
+    def text(self, template: str, **facts: object) -> str:
+        """Return a template of `templates/` filled in."""
+        return self._templates.get_template(template).render(**facts)
+
+    def page(self, request: Request, template: str, *, status: int = 200, **facts: object) -> Response:
+        """Return a document that answers the request; its template extends base.html."""
+        facts = {"path": request.url.path, "form_token": getattr(request.state, "form_token", ""), **facts}
+        return HTMLResponse(self.text(template, **facts), status_code=status)
