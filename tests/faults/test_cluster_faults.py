@@ -79,7 +79,7 @@ class Cluster:
         file.write_bytes((site.folder / "archiver.toml").read_bytes())
         env = {"HOME": str(home), "ARCHIVER_CONFIG": str(file)}
         machine = replace(site, extra_env={**site.extra_env, **env})
-        self.processes.append(self.stack.enter_context(machine.daemon(argv=machine.command(command))))
+        self.processes.append(self.stack.enter_context(machine.daemon(argv=machine.command(command), apart=True)))
         return self.processes[-1]
 
     def elsewhere(self, name: str, *, ledger: Relay, store: Relay) -> Site:

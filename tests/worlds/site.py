@@ -178,11 +178,21 @@ class Site:
             return Finished(ended.code, out.read_text(), err.read_text())
 
     @contextmanager
-    def daemon(self, *, argv: Sequence[str] | None = None) -> Iterator[Process]:
-        """Run the daemon as a process; it is killed at the end, if it still lives."""
+    def daemon(self, *, argv: Sequence[str] | None = None, apart: bool = False) -> Iterator[Process]:
+        """Run the daemon as a process; it is killed at the end, if it still lives.
+
+        One that is to be frozen stands `apart`, in a process group of its own: the kernel wakes whoever is stopped in a
+        group (by SIGHUP and SIGCONT) when the shell ends that the group was started from.
+        """
         log = (self.folder / f"daemon-{time.monotonic_ns()}.log").open("wb+")
         process = subprocess.Popen(
-            argv or self.command("run"), env=self.env, cwd=self.folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            argv or self.command("run"),
+            env=self.env,
+            cwd=self.folder,
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            process_group=0 if apart else None,
         )
         with closing(log):
             try:
