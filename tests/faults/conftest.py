@@ -25,4 +25,6 @@ def kill_emulator() -> Iterator[Emulator]:
 def stage(tmp_path: Path, s3_server: S3Server, bucket: str, kill_emulator: Emulator, fork_server: ForkServer) -> Stage:
     with closing(s3_server.client()) as client:
         versioning(client, bucket)
-    return Stage(Site(tmp_path, s3_server, bucket, kill_emulator), fork_server)
+    stage = Stage(Site(tmp_path, s3_server, bucket, kill_emulator), fork_server)
+    stage.site.prove()  # and so has a ledger: making one and proving the store took half of a first run
+    return stage

@@ -168,13 +168,14 @@ def points_of(size: Size) -> list[Point]:
 
 
 def hows_of(point: Point, size: Size) -> tuple[How, ...]:
-    """The ways in which a run of the tests stops there: by SIGTERM only at the first point of each kind.
+    """The ways in which a run of the tests stops there: by SIGKILL everywhere, in every way at the first of each kind.
 
-    A signal is heard between two steps, whichever they are: that is worth a case for what each kind of step is about
-    (`put`, `ledger` ...), for each command, and for each exit code; the others are slow tests.
+    An exception passes the same hands wherever it begins, and a signal is heard between two steps, whichever they are:
+    that is worth a case for what each kind of step is about (`put`, `ledger` ...), for each command, and for each exit
+    code, in one size; the others are slow tests.
     """
-    alike = [each for each in points_of(size) if _kind(each) == _kind(point)]
-    return HOWS if point == alike[0] else tuple(how for how in HOWS if how != "SIGTERM")
+    first = next(each for each in POINTS if _kind(each) == _kind(point))
+    return HOWS if (point, size) == (first, first.sizes[0]) else ("SIGKILL",)
 
 
 def _kind(point: Point) -> tuple[str, str, int]:

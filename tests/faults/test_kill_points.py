@@ -1,4 +1,4 @@
-"""Every durable step of a put in one piece, stopped by exception and SIGKILL, by SIGTERM one of a kind; and the table.
+"""Every durable step of a put in one piece, stopped by SIGKILL, by exception and SIGTERM one of a kind; and the table.
 
 Those in parts stand in test_kill_points_multipart.py, so that two workers can share the table.
 """
@@ -21,9 +21,23 @@ def test_run_stopped_at_a_durable_step_is_finished_by_the_next_start(stage: Stag
     finish(stage, point)
 
 
+CASES = [(point, size) for size in Size for point in points_of(size)]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("point", "size"), [(point, size) for size in Size for point in points_of(size)], ids=str)
+@pytest.mark.parametrize(("point", "size"), CASES, ids=str)
+def test_run_stopped_in_every_way_at_a_durable_step_is_finished_by_the_next_start(
+    stage: Stage, point: Point, size: Size
+) -> None:
+    for how in HOWS:
+        stop_at(stage, point, size, how)
+    finish(stage, point)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("point", "size"), CASES, ids=str)
 def test_fresh_interpreter_stopped_at_a_durable_step_is_finished_by_the_next_start(
     stage: Stage, point: Point, size: Size
 ) -> None:

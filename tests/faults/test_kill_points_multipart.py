@@ -1,4 +1,4 @@
-"""Every durable step of a multipart upload, stopped by exception and SIGKILL, by SIGTERM one of a kind."""
+"""Every durable step of a multipart upload, stopped by SIGKILL, and by exception and SIGTERM one of a kind."""
 
 from __future__ import annotations
 
