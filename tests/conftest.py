@@ -63,6 +63,7 @@ TOOLS = (
 
 PURSES = {
     "acceptance": 300,
+    "browser": 40,
     "contracts": 110,
     "faults": 600,
     "golden": 30,

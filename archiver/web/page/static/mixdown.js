@@ -1,0 +1,61 @@
+// The mix as it is heard, as a WAV file: rendered in windows, so that no song is too long.
+
+import { Mixer, heard, latency } from "./mixer.js";
+import { laid } from "./player.js";
+
+const PIECE = 20; // seconds that are rendered at a time
+const BEFORE = 1; // seconds that the limiter hears before
+const CHANNELS = 2;
+const HEAD = 44;
+
+/** The head of a WAV file: PCM, 16 bits. */
+export function head(samples, rate) {
+  const size = samples * CHANNELS * 2;
+  const view = new DataView(new ArrayBuffer(HEAD));
+  const word = (at, text) => [...text].forEach((letter, place) => view.setUint8(at + place, letter.charCodeAt(0)));
+  word(0, "RIFF");
+  view.setUint32(4, HEAD - 8 + size, true);
+  word(8, "WAVEfmt ");
+  for (const [at, value] of [[16, 16], [24, rate], [28, rate * CHANNELS * 2], [40, size]]) view.setUint32(at, value, true);
+  for (const [at, value] of [[20, 1], [22, CHANNELS], [32, CHANNELS * 2], [34, 16]]) view.setUint16(at, value, true);
+  word(36, "data");
+  return view.buffer;
+}
+
+function packed(buffer, from, count) {
+  const out = new Int16Array(count * CHANNELS);
+  for (let channel = 0; channel < CHANNELS; channel += 1) {
+    const plane = buffer.getChannelData(channel);
+    for (let at = 0; at < count; at += 1) {
+      const value = Math.max(-1, Math.min(1, plane[from + at]));
+      out[at * CHANNELS + channel] = Math.round(value * 32767);
+    }
+  }
+  return out;
+}
+
+/** Render samples [from, from + count) of the mix. */
+async function piece({ stems, mix, rate }, from, count, signal) {
+  const begin = Math.max(0, from - BEFORE * rate);
+  const length = from - begin + count + latency(rate);
+  const context = new OfflineAudioContext(CHANNELS, length, rate);
+  const mixer = new Mixer(context, mix);
+  const work = Object.entries(stems).map(async ([name, stem]) => {
+    if (!heard(mix.stems, name)) return;
+    const planes = await stem.samples(begin + stem.delay, length, signal);
+    laid(context, planes, { when: 0, count: length, into: mixer.inputs[name].gain, rate });
+  });
+  await Promise.all(work);
+  return packed(await context.startRendering(), from - begin + latency(rate), count);
+}
+
+/** Resolves to a Blob; `told` gets the share that is done. */
+export async function rendered(player, told = () => {}, signal = undefined) {
+  const { length, rate } = player;
+  const parts = [head(length, rate)];
+  for (let from = 0; from < length; from += PIECE * rate) {
+    parts.push(await piece(player, from, Math.min(PIECE * rate, length - from), signal));
+    told(Math.min(1, (from + PIECE * rate) / length));
+  }
+  return new Blob(parts, { type: "audio/wav" });
+}

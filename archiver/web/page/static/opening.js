@@ -1,0 +1,88 @@
+// How the stems of a task can be played here: by windows, whole, or one at a time.
+
+import { Track, Unplayable, ranged } from "./track.js";
+
+const MOST = 400e6; // bytes of decoded audio
+const SAMPLE = 4;
+const PACKED = 22; // bytes decoded of one that is stored, where nothing better is known: MP3 at 128 kbit/s
+const FALLBACK_RATE = 44100;
+
+/** A stem that was decoded whole. */
+export class Whole {
+  constructor(buffer) {
+    this.buffer = buffer;
+    this.delay = 0;
+    this.damaged = false;
+  }
+
+  get length() {
+    return this.buffer.length;
+  }
+
+  samples(from, count) {
+    const planes = [];
+    for (let channel = 0; channel < Math.min(2, this.buffer.numberOfChannels); channel += 1) {
+      const plane = new Float32Array(count);
+      const begin = Math.max(0, from);
+      const part = this.buffer.getChannelData(channel).subarray(begin, Math.max(begin, from + count));
+      plane.set(part, begin - from);
+      planes.push(plane);
+    }
+    return Promise.resolve(planes);
+  }
+}
+
+async function decodable(rate, channels) {
+  if (typeof AudioDecoder === "undefined") return false;
+  const asked = { codec: "mp3", sampleRate: rate, numberOfChannels: channels };
+  return (await AudioDecoder.isConfigSupported(asked).catch(() => ({}))).supported === true;
+}
+
+/** Open each stem's first bytes. Resolves to those that are MP3, and the faults of those that are not. */
+async function opened(stems, signal) {
+  const tracks = {};
+  const faults = {};
+  await Promise.all(
+    stems.map(async (stem) => {
+      const track = new Track(stem);
+      try {
+        await track.open(signal);
+        tracks[stem.name] = track;
+      } catch (fault) {
+        if (!(fault instanceof Unplayable)) throw fault;
+        faults[stem.name] = fault.message;
+      }
+    }),
+  );
+  return { tracks, faults };
+}
+
+const estimated = (stem, track) => (track ? track.length * track.head.channels * SAMPLE : stem.size * PACKED);
+
+/** Decode a file whole; the context makes its rate that of all. */
+export async function whole(context, stem, signal) {
+  const bytes = await ranged(stem.url, 0, stem.size, signal);
+  try {
+    return new Whole(await context.decodeAudioData(bytes.buffer));
+  } catch {
+    throw new Unplayable("it is no audio that this browser can play");
+  }
+}
+
+/** Resolves to {mode, rate, samples, stems, faults}; `mode` is "windows", "whole" or "single".
+ *
+ * With "single" there is nothing in `stems` yet: one is decoded when it is chosen.
+ */
+export async function open(stems, signal, most = MOST) {
+  const { tracks, faults } = await opened(stems, signal);
+  const heads = Object.values(tracks).map((track) => track.head);
+  const rate = heads[0]?.rate ?? FALLBACK_RATE;
+  const alike = heads.length > 0 && heads.every((head) => head.rate === rate);
+  const strange = Object.values(faults).some((fault) => fault.includes("no MP3 frame"));
+  if (alike && !strange && (await decodable(rate, Math.max(...heads.map((head) => head.channels))))) {
+    return { mode: "windows", rate, samples: heads[0].samples, stems: tracks, faults };
+  }
+  const size = stems.reduce((sum, stem) => sum + estimated(stem, tracks[stem.name]), 0);
+  const mode = size <= most ? "whole" : "single";
+  return { mode, rate, samples: 1152, stems: {}, faults: {} };
+}

@@ -1,0 +1,234 @@
+// All stems of a task together, sample by sample: one clock, windows laid end to end.
+
+import { Mixer } from "./mixer.js";
+
+export const FRAMES = 190; // of a window
+const AHEAD = 10; // seconds that are decoded
+const LEAD = 0.1; // seconds between the first window's decoding and its sound
+const TICK = 50;
+const EDGE = 0.03; // seconds before an empty schedule at which the context is suspended
+const STEPS = 20; // speeds are twentieths
+const SHORTEST = 0.5; // seconds of a loop
+
+/** Lay a window into a context: it sounds from the sample `when` on, at `speed` twentieths. */
+export function laid(context, planes, { when, count, speed = STEPS, into, rate }) {
+  const buffer = new AudioBuffer({ numberOfChannels: planes.length, length: planes[0].length, sampleRate: rate });
+  for (const [channel, plane] of planes.entries()) buffer.copyToChannel(plane, channel);
+  const source = new AudioBufferSourceNode(context, { buffer, playbackRate: speed / STEPS });
+  source.connect(into);
+  if (speed === STEPS) source.start(when / rate);
+  else source.start(when / rate, 0, count / rate);
+  return source;
+}
+
+export class Player extends EventTarget {
+  #run = null; // what is scheduled, from one seek to the next
+  #at = 0; // the sample that was sought while nothing plays
+
+  /** `stems`: name to a track with `samples`, `delay` and `length`, all of one rate. */
+  constructor({ stems, rate, samples = 1152, mix, context }) {
+    super();
+    Object.assign(this, { stems, rate, mix, context, late: 0, loop: null, speed: STEPS, state: "paused" });
+    this.mixer = new Mixer(context, mix);
+    this.window = FRAMES * samples;
+    this.timer = setInterval(() => this.#tick(), TICK);
+    this.look = () => this.#tick();
+    document.addEventListener("visibilitychange", this.look);
+  }
+
+  /** Let go of all that sounds and waits. */
+  close() {
+    this.#stop();
+    clearInterval(this.timer);
+    document.removeEventListener("visibilitychange", this.look);
+  }
+
+  get length() {
+    return Math.max(1, ...Object.values(this.stems).map((stem) => stem.length - stem.delay));
+  }
+
+  get duration() {
+    return this.length / this.rate;
+  }
+
+  /** The sample that sounds now. */
+  get sample() {
+    const run = this.#run;
+    if (run === null || run.segments.length === 0) return this.#at;
+    const now = this.context.currentTime * this.rate;
+    const segment = run.segments.findLast((each) => each.when <= now) ?? run.segments[0];
+    const passed = Math.max(0, Math.min(segment.span, now - segment.when));
+    return Math.min(this.length, segment.music + (passed * this.speed) / STEPS);
+  }
+
+  /** Seconds that are decoded and laid. */
+  get ahead() {
+    const run = this.#run;
+    if (run === null || run.when === null) return 0;
+    return run.next >= this.length ? AHEAD : run.when / this.rate - this.context.currentTime;
+  }
+
+  get position() {
+    return this.sample / this.rate;
+  }
+
+  play() {
+    if (this.state !== "paused") return Promise.resolve();
+    return this.#begin(this.sample >= this.length - 1 ? 0 : this.sample);
+  }
+
+  pause() {
+    this.#at = this.sample;
+    this.#stop();
+    this.#say("paused");
+  }
+
+  seek(seconds) {
+    const at = Math.max(0, Math.min(this.length - 1, Math.round(seconds * this.rate)));
+    if (this.state !== "paused") return this.#begin(at);
+    this.#stop();
+    this.#at = at;
+    this.#say("paused");
+    return Promise.resolve();
+  }
+
+  /** Play [from, to) seconds over and over; null: no more. */
+  repeat(span) {
+    const long = span !== null && span[1] - span[0] >= SHORTEST;
+    this.loop = long ? span.map((each) => Math.round(each * this.rate)) : null;
+    return this.#again();
+  }
+
+  /** Set the speed in twentieths. */
+  pace(speed) {
+    this.#at = this.sample;
+    this.speed = Math.max(STEPS / 2, Math.min(STEPS * 1.5, Math.round(speed)));
+    return this.state === "paused" ? this.seek(this.#at / this.rate) : this.#begin(this.#at);
+  }
+
+  remix() {
+    this.mixer.apply(this.mix);
+  }
+
+  /** Begin again where it is: what was scheduled is no longer what is wanted. */
+  #again() {
+    return this.state === "paused" ? Promise.resolve() : this.#begin(this.sample);
+  }
+
+  #say(state, fault = null) {
+    this.state = state;
+    this.dispatchEvent(new CustomEvent("state", { detail: { state, fault } }));
+  }
+
+  #stop() {
+    const run = this.#run;
+    this.#run = null;
+    if (run === null) return;
+    run.abort.abort();
+    if (run.stalled) this.context.resume();
+    for (const { sources } of run.segments) for (const source of sources) source.stop();
+  }
+
+  async #begin(at) {
+    this.#stop();
+    const samples = this.window / FRAMES;
+    const skip = Math.round(at) % samples;
+    const run = { abort: new AbortController(), next: Math.round(at), skip, when: null, segments: [], busy: true };
+    this.#run = run;
+    this.#at = at;
+    this.#say("loading");
+    try {
+      const window = await this.#decoded(run);
+      await this.context.resume();
+      if (this.#run !== run) return;
+      run.when = Math.ceil((this.context.currentTime + LEAD) * this.rate);
+      this.#schedule(run, window);
+      this.#say("playing");
+    } catch (fault) {
+      this.#failed(run, fault);
+    }
+  }
+
+  #failed(run, fault) {
+    if (this.#run !== run) return;
+    this.#at = this.sample;
+    this.#stop();
+    this.#say("paused", fault);
+  }
+
+  /** The next window of every stem, all from the same sample. */
+  async #decoded(run) {
+    const from = run.next;
+    let count = this.window - run.skip;
+    if (this.loop && from < this.loop[1]) count = Math.min(count, this.loop[1] - from);
+    else if (this.speed !== STEPS) count = Math.max(this.speed, count - (count % this.speed));
+    const more = this.speed === STEPS ? 0 : 1; // for the step to the next window
+    const work = Object.entries(this.stems).map(async ([name, stem]) => [
+      name,
+      await stem.samples(from + stem.delay, count + more, run.abort.signal),
+    ]);
+    return { from, count, planes: await Promise.all(work) };
+  }
+
+  #schedule(run, { from, count, planes }) {
+    const { context, rate, speed } = this;
+    const span = Math.round((count * STEPS) / speed);
+    const sources = planes.map(([name, each]) =>
+      laid(context, each, { when: run.when, count, speed, into: this.mixer.inputs[name].gain, rate }),
+    );
+    const now = context.currentTime * rate;
+    run.segments = run.segments.filter((each) => each.when + each.span > now - rate);
+    run.segments.push({ when: run.when, music: from, count, span, sources });
+    run.when += span;
+    run.next = this.loop && from + count === this.loop[1] ? this.loop[0] : from + count;
+    run.skip = 0;
+    run.busy = false;
+  }
+
+  #tick() {
+    const run = this.#run;
+    if (run === null || run.when === null) return;
+    const ahead = run.when / this.rate - this.context.currentTime;
+    if (run.next >= this.length) {
+      if (ahead <= 0) this.#ended();
+      return;
+    }
+    if (ahead < AHEAD && !run.busy) this.#more(run);
+    if (run.busy && ahead < EDGE && !run.stalled) this.#stall(run);
+  }
+
+  #ended() {
+    this.#stop();
+    this.#at = 0;
+    this.#say("paused");
+  }
+
+  async #more(run) {
+    run.busy = true;
+    try {
+      const window = await this.#decoded(run);
+      if (this.#run !== run) return;
+      await run.stalled;
+      const soonest = Math.ceil((this.context.currentTime + (run.stalled ? 0 : EDGE / 2)) * this.rate);
+      if (run.when < soonest) {
+        if (!run.stalled) this.late += 1;
+        run.when = Math.ceil((this.context.currentTime + LEAD) * this.rate); // of every stem: none lags
+      }
+      this.#schedule(run, window);
+      if (!run.stalled) return;
+      run.stalled = null;
+      await this.context.resume();
+      this.#say("playing");
+    } catch (fault) {
+      if (run.stalled) await this.context.resume();
+      this.#failed(run, fault);
+    }
+  }
+
+  /** Nothing is left to play: stand still rather than let one stem lag. */
+  #stall(run) {
+    this.late += 1;
+    run.stalled = this.context.suspend();
+    this.#say("loading");
+  }
+}

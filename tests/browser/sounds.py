@@ -1,0 +1,99 @@
+"""MP3s of every kind that a player meets, made by LAME, and a reference reader of their frames."""
+
+from __future__ import annotations
+
+import math
+import random
+import struct
+from array import array
+from dataclasses import dataclass
+from functools import cache
+
+import lameenc
+
+KBITS = {
+    3: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    2: (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """How an MP3 is made."""
+
+    seconds: float = 3.0
+    rate: int = 44_100
+    channels: int = 2
+    kbits: int = 128
+    variable: int | None = None
+    """LAME's quality of a variable bit rate, 0 to 9."""
+    seed: int = 1
+    level: float = 0.3
+
+
+@cache
+def pcm(sound: Sound) -> array[int]:
+    """Return 16-bit samples, interleaved: noise, in tenths of a second that are loud, quiet and silent in turn."""
+    chance = random.Random(sound.seed)
+    block = sound.rate // 10
+    data = bytearray()
+    for at in range(math.ceil(sound.seconds * 10)):
+        noise = bytearray(chance.randbytes(2 * block * sound.channels))
+        noise[1::2] = noise[1::2].translate(_levels(sound.level / (1, 8, 2, 64)[at % 4]))
+        data += noise
+    samples = array("h")
+    samples.frombytes(bytes(data[: 2 * sound.channels * int(sound.seconds * sound.rate)]))
+    return samples
+
+
+def _levels(level: float) -> bytes:
+    """Return what the upper byte of a sample becomes, so that noise is as loud as this."""
+    return bytes(round((byte - 256 * (byte > 127)) * level) & 255 for byte in range(256))
+
+
+def mp3(sound: Sound, samples: array[int] | None = None) -> bytes:
+    """Encode; without `samples` those of `pcm`."""
+    encoder = lameenc.Encoder()
+    encoder.silence()
+    encoder.set_channels(sound.channels)
+    encoder.set_in_sample_rate(sound.rate)
+    encoder.set_quality(7)
+    if sound.variable is None:
+        encoder.set_bit_rate(sound.kbits)
+    else:
+        encoder.set_vbr(4)
+        encoder.set_vbr_quality(sound.variable)
+    encoded = encoder.encode((pcm(sound) if samples is None else samples).tobytes())
+    return bytes(encoded + encoder.flush())
+
+
+def id3(size: int) -> bytes:
+    """Return an ID3v2 tag with a body of so many bytes."""
+    parts = bytes((size >> shift) & 127 for shift in (21, 14, 7, 0))
+    return b"ID3\x04\x00\x00" + parts + bytes(size)
+
+
+def frame_at(data: bytes, at: int) -> tuple[int, int, int] | None:
+    """Return version, sample rate and length of the layer III frame whose header stands at `at`."""
+    if at + 4 > len(data):
+        return None
+    (word,) = struct.unpack_from(">I", data, at)
+    version, layer, bits, rated = (word >> 19) & 3, (word >> 17) & 3, (word >> 12) & 15, (word >> 10) & 3
+    if word >> 21 != 0x7FF or version == 1 or layer != 1 or bits in {0, 15} or rated == 3:
+        return None
+    rate = (44_100, 48_000, 32_000)[rated] // {3: 1, 2: 2, 0: 4}[version]
+    kbits = KBITS[3 if version == 3 else 2][bits]
+    return version, rate, (144_000 if version == 3 else 72_000) * kbits // rate + ((word >> 9) & 1)
+
+
+def frames_of(data: bytes) -> list[tuple[int, int]]:
+    """Return offset and length of every frame of an undamaged MP3, also of one that holds no audio."""
+    at = 0
+    while data[at : at + 3] == b"ID3":
+        one, two, three, four = data[at + 6 : at + 10]
+        at += 10 + (one << 21 | two << 14 | three << 7 | four)
+    found = []
+    while (frame := frame_at(data, at)) and at + frame[2] <= len(data):
+        found.append((at, frame[2]))
+        at += frame[2]
+    return found
