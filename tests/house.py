@@ -53,7 +53,7 @@ from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Claim, Outcome, Po
 from archiver.logs import configure
 from archiver.pipeline.breakers import Breakers
 from archiver.pipeline.context import Bucket, Outside, TaskContext
-from archiver.pipeline.crowd import Crowd, EnoughWait, no_crowd, none_wait
+from archiver.pipeline.crowd import Crowd, EnoughWait, WholeCrowd, no_crowd, none_wait
 from archiver.pipeline.dispatch import DispatchContext, DispatchOptions, LocalDispatcher
 from archiver.pipeline.second_look import SecondLook
 from archiver.pipeline.task import Archiver
@@ -61,7 +61,7 @@ from archiver.pipeline.transfers import TransferThreads
 from archiver.ports.archive import Archive
 from archiver.ports.fixity_records import Faults
 from archiver.ports.provider import Accounts, Permits
-from archiver.ports.runtime import Checkpoint, Clock, EventLog, Jitter, Observer, unobserved
+from archiver.ports.runtime import UNWATCHED, Checkpoint, Clock, EventLog, Jitter, Observer, Watch, unobserved
 from archiver.ports.store import ObjectStore
 from archiver.ports.transfer import Downloader, TransferPool
 from archiver.preservation.adoption import Adoption
@@ -95,6 +95,7 @@ __all__ = [
     "Role",
     "SockAddr",
     "TransferThreads",
+    "WholeCrowd",
     "assembled",
     "backfill",
     "configure",
@@ -229,6 +230,7 @@ def archiver_on(
     policy: Policy = SETTLES_AT_ONCE,
     archive: Archive | None = None,
     names: Names = Names.ID,
+    watch: Watch = UNWATCHED,
 ) -> Archiver:
     """Build the path of one task; without a pool its stems are moved in the calling thread."""
     return Archiver(
@@ -256,6 +258,7 @@ def archiver_on(
             checkpoint=checkpoint,
             exclusion=Exclusion() if exclusion is None else exclusion,
             names=names,
+            watch=watch,
         )
     )
 

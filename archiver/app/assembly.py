@@ -26,6 +26,7 @@ from archiver.core.model import Dependency, Policy, Subject
 from archiver.pipeline.breakers import Breakers
 from archiver.pipeline.cluster import LEASE, Deferrer, JobRunner
 from archiver.pipeline.context import Bucket, Outside, TaskContext
+from archiver.pipeline.crowd import WholeCrowd
 from archiver.pipeline.dispatch import Archive, DispatchContext, Dispatcher, DispatchOptions, LocalDispatcher
 from archiver.pipeline.schemas import Schemas
 from archiver.pipeline.second_look import SecondLook
@@ -164,7 +165,9 @@ def assembled(
         archiver = _archiver(
             settings, role, adapters, breakers, watch, proof, log=log, observer=observer, machine=machine
         )
-        context = _dispatch_context(settings, role, adapters, breakers, log=log, progress=progress, machine=machine)
+        context = _dispatch_context(
+            settings, role, adapters, breakers, watch, log=log, progress=progress, machine=machine
+        )
         dispatcher = _dispatcher(role, adapters, context, archiver.archive)
         look, exclusion = archiver.context.look, archiver.context.exclusion
         presence = _presence(role, adapters, breakers, dispatcher, look, machine)
@@ -206,6 +209,7 @@ def _dispatch_context(
     role: Role,
     adapters: Adapters,
     breakers: Breakers,
+    watch: TaskWatch,
     *,
     log: EventLog,
     progress: Callable[[], None],
@@ -213,7 +217,7 @@ def _dispatch_context(
 ) -> DispatchContext:
     in_flight = settings.download.tasks_in_flight
     options = DispatchOptions(adapters.owner, in_flight, enlisted_only=role is Role.BACKFILL)
-    accounts, crowd = adapters.accounts, adapters.transfers.crowd
+    accounts, crowd = adapters.accounts, WholeCrowd(adapters.transfers, watch.held_up)
     return DispatchContext(
         adapters.ledger.claims,
         breakers,

@@ -252,7 +252,7 @@ def _sources(parts: Parts, liveness: Liveness, backups: BackupSchedule | None) -
         late=liveness.late,
         budget=adapters.accounts.budget,
         limits=adapters.transfers.limits,
-        oldest_transfer=adapters.transfers.oldest,
+        oldest_transfer=lambda: max(adapters.transfers.oldest(), parts.watch.oldest_writing()),
         clock_ahead=parts.look.ahead,
         gaps=lambda: [gap.subject for gap in parts.proof.gaps],
         clock=clock,

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from math import inf
+from typing import Protocol
 
 SLICE = 5.0
 """Seconds that a transfer runs before its rate is judged; the rate is that of the last SLICE, or of twice as long."""
@@ -23,6 +24,16 @@ GIVES_WAY = 600.0
 """Seconds for which one that was broken off because it is slow goes last."""
 LEAST_LIMIT = timedelta(minutes=10)
 """The time that every file may take, however near its deadline is."""
+
+
+class Activity(Protocol):
+    """The work of one thread at a transfer."""
+
+    def silence(self) -> float:
+        """Return the seconds without a byte, in or out; 0 while it waits for what is watched itself."""
+
+    def give_up(self) -> None:
+        """Have what it waits for end, and a failed try with it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -47,6 +58,10 @@ class Transfer:
     """True: it is to end with its next block, and to wait again for its turn."""
     dropped: bool = False
     """True: it is to end with its next block, and its task with it."""
+    tried: bool = False
+    """True where a try at it failed before."""
+    activity: Activity | None = None
+    """The work at it, while there is any."""
     gave_way_at: float = -inf
     """When it was last broken off because it is slow, be it within its share."""
     _before: tuple[float, int] = field(default=(0.0, 0), repr=False)
@@ -72,8 +87,25 @@ class Transfer:
             self._before, self._mark = self._mark, (now, self.size)
 
     def hangs(self, now: float) -> bool:
-        """Return whether it waits for its origin, or for a fresh link, and nothing has come yet."""
-        return self.begun is not None and not self.answered and now - self.begun >= HANGS
+        """Return whether it waits for its origin, for a fresh link or for the store, and nothing moves."""
+        if self.begun is None:
+            return False
+        return self.silence() >= HANGS or (not self.answered and now - self.begun >= HANGS)
+
+    def is_whole(self) -> bool:
+        """Return whether all its bytes have come: only the store keeps it."""
+        return self.answered and self.length is not None and self.size >= self.length
+
+    def silence(self) -> float:
+        """Return the seconds for which no byte of it has come or left."""
+        activity = self.activity
+        return 0.0 if activity is None else activity.silence()
+
+    def give_up(self) -> None:
+        """Have it end as a failed try."""
+        activity = self.activity
+        if activity is not None:
+            activity.give_up()
 
     def gives_way(self, now: float) -> bool:
         """Return whether others go first, however urgent it is."""

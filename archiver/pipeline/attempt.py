@@ -197,6 +197,7 @@ class TaskAttempt:
             self._tried.add(row.name)
             claim = self._listing.claim
             transfer = Transfer(self._listing.deadline, _host(row), claim.account, claim.task_id, row.name)
+            transfer.tried = row.attempts > 0
             futures.append(self._out.pool.submit(transfer, partial(self._store_one, row, transfer)))
         dropped = False
         with self._context.watch.waiting():
@@ -294,7 +295,8 @@ class TaskAttempt:
 
     def _write_down(self, outcome: Outcome) -> Outcome:
         try:
-            self.ended_at = Sidecars(self._context).write(self._listing, outcome)
+            with self._context.watch.writing(tried=self._listing.claim.attempts > 0):
+                self.ended_at = Sidecars(self._context).write(self._listing, outcome)
         except ManifestTooLong as error:
             return Refused(f"{error.code}: {error}", self._context.clock() + plan.SLOW_RETRY)
         return outcome

@@ -147,7 +147,7 @@ class JobRunner:
             self._engine.start(self, at_once=2 * self._places.at_most)
         try:
             places = self._places
-            places.slow = self._context.look_for_crowd(self.working, places.at_most, places.beside)
+            places.slow = self._context.look_for_crowd(self.working, places)
         except LedgerFault as fault:
             self._fault = self._fault or fault
             self.stop()

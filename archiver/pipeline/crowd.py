@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import Protocol
 
 from archiver.core.model import AccountName
+from archiver.pipeline.transfers import TransferThreads
 
 
 class Crowd(Protocol):
@@ -13,6 +15,24 @@ class Crowd(Protocol):
 
     def __call__(self, workers: int, *, wait: bool) -> int:
         """Note whether tasks wait while all `workers` are busy; return how many of these slow hosts hold up."""
+
+
+SMALLER = 2
+"""A document ends so many times sooner than a file does."""
+
+
+@dataclass(frozen=True, slots=True)
+class WholeCrowd:
+    """A Crowd that counts what slow hosts hold up, and what the store does by keeping silent about documents."""
+
+    transfers: TransferThreads
+    documents: Callable[[int | None, float], int]
+    """Returns how many tasks it holds up; see archiver.service.liveness.TaskWatch.held_up."""
+
+    def __call__(self, workers: int, *, wait: bool) -> int:
+        """See Crowd."""
+        slow = self.transfers.crowd(workers, wait=wait)
+        return slow + self.documents(workers // 2 if wait else None, self.transfers.soon() / SMALLER)
 
 
 def no_crowd(workers: int, *, wait: bool) -> int:  # noqa: ARG001 - Crowd

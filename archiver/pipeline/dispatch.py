@@ -69,12 +69,12 @@ class DispatchContext:
         """Return a time by which to measure how long something takes."""
         return self.clock().timestamp() if self.monotonic is None else self.monotonic()
 
-    def look_for_crowd(self, working: int, workers: int, beside: int = 0) -> int:
-        """Tell whether tasks wait for a worker, of whom there are `beside` more; to be called every second.
+    def look_for_crowd(self, working: int, places: Places) -> int:
+        """Tell whether tasks wait for a worker; to be called every second.
 
         Returns how many tasks in flight slow hosts hold up.
         """
-        return self.crowd(workers, wait=working >= workers + beside and self._any_waits())
+        return self.crowd(places.at_most, wait=not places.may_store(working) and self._any_waits())
 
     def _any_waits(self) -> bool:
         now = self.clock()
@@ -193,7 +193,7 @@ class LocalDispatcher:
         self._looked_at = now
         try:
             places = self._places
-            places.slow = self._context.look_for_crowd(self.working, places.at_most, places.beside)
+            places.slow = self._context.look_for_crowd(self.working, places)
         except LedgerFault as fault:
             self._break_down(fault)
 

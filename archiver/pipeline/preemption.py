@@ -185,7 +185,21 @@ class Preemption:
         self._places, now = workers, self._clock()
         self._lanes.hanging = [transfer for transfer in self._lanes.running if transfer.hangs(now)]
         self._lanes.beside = min(self._lanes.level, len(self._lanes.hanging))
+        self._give_up_silent(now)
         return self._slow_tasks(now)
+
+    def _give_up_silent(self, now: float) -> None:
+        """Give up those about which the store keeps silent, while others wait and more than half of the threads hang.
+
+        Each once: tried again, it may take its time, beside others.
+        """
+        spare = len(self._lanes.hanging) - self._lanes.level // 2
+        if spare <= 0 or not self._lanes.waiting:
+            return
+        soon = self._lanes.soon(now)
+        silent = [each for each in self._lanes.hanging if each.is_whole() and not each.tried and each.silence() > soon]
+        for transfer in sorted(silent, key=Transfer.silence, reverse=True)[:spare]:
+            transfer.give_up()
 
     def _slow_tasks(self, now: float) -> int:
         quick: dict[str, bool] = {}

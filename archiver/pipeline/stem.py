@@ -79,8 +79,12 @@ class StemTransfer:
 
         Raises LeaseLost, LedgerFault, Interrupted or Preempted.
         """
-        with self._context.watch.at_work(self._listing.claim.task_id, self._row.name):
-            return self._run()
+        with self._context.watch.at_work(self._listing.claim.task_id, self._row.name) as activity:
+            self._transfer.activity = activity
+            try:
+                return self._run()
+            finally:
+                self._transfer.activity = None
 
     def _run(self) -> ArchiverError | None:
         try:

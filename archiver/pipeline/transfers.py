@@ -121,6 +121,11 @@ class TransferThreads:
             future.set_exception(Preempted())
         return slow
 
+    def soon(self) -> float:
+        """Return within how many seconds what is not slow ends, by what the quickest took of late."""
+        with self._changed:
+            return self._lanes.soon(self._clock())
+
     def put_off(self, hosts: Collection[str], *, dropped: bool = False) -> timedelta | None:
         """Return how long a task with stems on these hosts is to wait; None: not at all. `dropped`: it was given up."""
         with self._changed:

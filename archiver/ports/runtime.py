@@ -9,6 +9,7 @@ from typing import Protocol
 
 from archiver.core.errors import ArchiverError
 from archiver.core.model import Outcome, StemName, TaskId
+from archiver.core.transfer import Activity
 
 Clock = Callable[[], datetime]
 """Now, as an aware UTC datetime."""
@@ -70,11 +71,14 @@ class Watch(Protocol):
     def progress(self) -> None:
         """Note that this thread's work has just moved; cheap enough for every block. Raises Stuck once given up."""
 
-    def at_work(self, task_id: TaskId, stem: StemName | None = None) -> AbstractContextManager[None]:
-        """Watch what this thread does for the task, or for a stem of it, while this lasts."""
+    def at_work(self, task_id: TaskId, stem: StemName | None = None) -> AbstractContextManager[Activity | None]:
+        """Watch what this thread does for the task, or for a stem of it, while this lasts; hand it out."""
 
     def waiting(self) -> AbstractContextManager[None]:
         """Count no silence while this lasts: the thread waits for others, which are watched themselves."""
+
+    def writing(self, *, tried: bool) -> AbstractContextManager[None]:
+        """Note that this thread writes documents while this lasts; `tried`: a try at the task failed."""
 
     def interruptible(self, stop: Callable[[], object]) -> AbstractContextManager[None]:
         """Have `stop` called, by another thread, should this thread's work be given up while this lasts."""
@@ -86,12 +90,20 @@ class Unwatched:
     def progress(self) -> None:
         """Do nothing."""
 
-    def at_work(self, task_id: TaskId, stem: StemName | None = None) -> AbstractContextManager[None]:  # noqa: ARG002 - Watch
+    def at_work(
+        self,
+        task_id: TaskId,  # noqa: ARG002 - Watch
+        stem: StemName | None = None,  # noqa: ARG002 - Watch
+    ) -> AbstractContextManager[Activity | None]:
         """Watch nothing."""
         return nullcontext()
 
     def waiting(self) -> AbstractContextManager[None]:
         """Count nothing."""
+        return nullcontext()
+
+    def writing(self, *, tried: bool) -> AbstractContextManager[None]:  # noqa: ARG002 - Watch
+        """Note nothing."""
         return nullcontext()
 
     def interruptible(self, stop: Callable[[], object]) -> AbstractContextManager[None]:  # noqa: ARG002 - Watch

@@ -11,6 +11,7 @@ from datetime import timedelta
 
 from archiver.core.errors import Stuck
 from archiver.core.model import StemName, TaskId
+from archiver.core.transfer import HANGS, Activity
 from archiver.ports.runtime import EventLog
 
 SILENT_AT_MOST = timedelta(minutes=5)
@@ -72,10 +73,24 @@ class _Activity:
 
     task_id: TaskId
     stem: StemName | None
+    clock: Callable[[], float]
     moved: float
     waits: int = 0
     stops: list[Callable[[], object]] = field(default_factory=list)
     given_up: bool = False
+    writes_since: float | None = None
+    """When it began to write a task's documents, while it does."""
+    tried: bool = False
+    """True where a try at them failed before."""
+
+    def silence(self) -> float:
+        return 0.0 if self.waits else self.clock() - self.moved
+
+    def give_up(self) -> None:
+        self.given_up = True
+        for stop in tuple(self.stops):
+            with suppress(OSError):
+                stop()
 
     @property
     def name(self) -> str:
@@ -124,14 +139,14 @@ class TaskWatch:
             activity.moved = now
 
     @contextmanager
-    def at_work(self, task_id: TaskId, stem: StemName | None = None) -> Iterator[None]:
+    def at_work(self, task_id: TaskId, stem: StemName | None = None) -> Iterator[Activity]:
         """See Watch."""
-        outer, activity = self._here.activity, _Activity(task_id, stem, self._clock())
+        outer, activity = self._here.activity, _Activity(task_id, stem, self._clock, self._clock())
         with self._lock:
             self._activities.add(activity)
         self._here.activity = activity
         try:
-            yield
+            yield activity
         finally:
             self._here.activity = outer
             with self._lock:
@@ -152,6 +167,19 @@ class TaskWatch:
             activity.waits -= 1
 
     @contextmanager
+    def writing(self, *, tried: bool) -> Iterator[None]:
+        """See Watch."""
+        activity = self._here.activity
+        if activity is None:
+            yield
+            return
+        activity.writes_since, activity.tried = self._clock(), tried
+        try:
+            yield
+        finally:
+            activity.writes_since = None
+
+    @contextmanager
     def interruptible(self, stop: Callable[[], object]) -> Iterator[None]:
         """See Watch."""
         activity = self._here.activity
@@ -164,20 +192,36 @@ class TaskWatch:
         finally:
             activity.stops.remove(stop)
 
+    # --- the dispatcher's side
+
+    def held_up(self, room: int | None, soon: float) -> int:
+        """Return how many tasks the store holds up by keeping silent about their documents.
+
+        Where others wait, all but `room` of these that were silent for longer than `soon` (seconds) are given up, the
+        longest first. Each once: tried again, it may take its time, beside others.
+        """
+        silent = [each for each in self._at_work() if each.writes_since is not None and each.silence() >= HANGS]
+        if room is not None and len(silent) > room:
+            late = [each for each in silent if not each.tried and each.silence() > soon]
+            for activity in sorted(late, key=_Activity.silence, reverse=True)[: len(silent) - room]:
+                activity.give_up()
+        return len(silent)
+
+    def oldest_writing(self) -> float:
+        """Return the seconds for which the documents of a task are being written, of those that take longest."""
+        since = [each.writes_since for each in self._at_work() if each.writes_since is not None]
+        return self._clock() - min(since) if since else 0.0
+
     # --- the supervisor's side
 
     def give_up(self) -> None:
         """Give up every task and transfer that was silent for too long; call this every few seconds."""
-        now = self._clock()
         for activity in self._at_work():
-            silent = now - activity.moved
-            if activity.given_up or activity.waits or silent <= self._within:
+            silent = activity.silence()
+            if activity.given_up or silent <= self._within:
                 continue
-            activity.given_up = True
             self._log.error("task.stuck", task_id=activity.task_id, stem=activity.stem, silent_seconds=round(silent))
-            for stop in tuple(activity.stops):
-                with suppress(OSError):
-                    stop()
+            activity.give_up()
 
     def stuck(self) -> Mapping[str, float]:
         """Return what was given up and has not ended yet, each with the seconds since it last moved."""

@@ -85,7 +85,7 @@ def fails(path: SimulatedPath, begins: str, error: BaseException, seconds: float
 
 
 def takes(path: SimulatedPath, begins: str, seconds: float) -> None:
-    path.on.append((begins, lambda _: path.time.sleep(seconds)))
+    path.on.append((begins, lambda _: path.hangs(seconds)))
 
 
 def live(path: SimulatedPath, ids: Sequence[str], host: str, *answers: Scripted, age: timedelta = 9 * DAY) -> None:
@@ -157,8 +157,13 @@ def taken_keys(path: SimulatedPath, ids: Sequence[str]) -> None:
 
 
 def slow_keys(path: SimulatedPath, ids: Sequence[str]) -> None:
-    live(path, ids[:4], CDN)
+    live(path, ids, CDN)
     takes(path, f"put {PREFIX}bad-", 120)
+
+
+def slow_documents(path: SimulatedPath, ids: Sequence[str]) -> None:
+    live(path, ids, CDN)
+    takes(path, f"put_document {PREFIX}bad-", 120)
 
 
 def unknown(path: SimulatedPath, ids: Sequence[str]) -> None:
@@ -225,6 +230,7 @@ KINDS: tuple[Neighbour, ...] = (
     Neighbour("the store answers 413 about some keys", at_keys(StoreBusy("413")), "at risk", paused=("store",)),
     Neighbour("the store answers 500 about one key", one(at_keys(StoreBusy("500"))), "at risk", paused=("store",)),
     Neighbour("the store takes two minutes for some keys", slow_keys, "slow"),
+    Neighbour("the store takes two minutes for some documents", slow_documents, "slow"),
     # the provider
     Neighbour("one id is answered 403", one(told(KeyRefused("code 403"))), "failed", 2 * DAY),
     Neighbour("one id is answered 500", one(told(ApiBusy("code 500"))), "failed", 2 * DAY),

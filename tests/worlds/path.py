@@ -30,7 +30,7 @@ from archiver.core.model import (
 )
 from archiver.core.reports import TaskRow
 from archiver.core.states import TaskState
-from archiver.ports.runtime import Jitter
+from archiver.ports.runtime import UNWATCHED, Jitter, Watch
 from archiver.ports.transfer import TransferPool
 from tests.fakes.archive import FakeArchive
 from tests.fakes.downloader import Audio, FakeDownloader, Scripted
@@ -77,7 +77,7 @@ class Process:
         self.breakers = breakers_on(path.ledger, path.clock, path.events, path.accounts)
         given: dict[str, Any] = {"observer": path.watcher, "pool": path.pool, "cancelled": path.cancelled.is_set}
         given |= {"jitter": path.jitter, "api": path.api, "downloader": path.downloader, "store": path.store}
-        given |= {"owner": owner, "prefix": PREFIX, "steady": path.steady}
+        given |= {"owner": owner, "prefix": PREFIX, "steady": path.steady, "watch": path.watch}
         given["archive"] = FakeArchive(path.store)
         self.archiver = archiver_on(path.ledger, self.breakers, path.clock, path.events, **(given | changes))
         given = {"workers": path.workers, "lease": path.lease, "crowd": path.crowd, "enough_wait": path.enough_wait}
@@ -111,6 +111,7 @@ class Path:
     events: Events = field(default_factory=Events)
     watcher: Watcher = field(default_factory=Watcher)
     cancelled: threading.Event = field(default_factory=threading.Event)
+    watch: Watch = UNWATCHED
 
     def __post_init__(self) -> None:
         self.api.date = lambda: self.now

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import random
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName
+from archiver.service.liveness import TaskWatch
 from tests.fakes.events import Silence
 from tests.fakes.time import SimulatedTime
-from tests.house import Ledger, TransferThreads, ready_ledger_at, spread_limiter
+from tests.house import Ledger, TransferThreads, WholeCrowd, ready_ledger_at, spread_limiter
 from tests.worlds.path import Path
 
 WORKERS, THREADS, REQUESTS = 8, 16, 20
@@ -48,9 +50,16 @@ class SimulatedPath(Path):
         dice = random.Random(0)
         self.permits = spread_limiter(REQUESTS, 10, clock=time.monotonic, wait=time.wait)
         given: dict[str, Any] = {"events": self.ends, "jitter": dice.random}
+        watch = TaskWatch(self.ends, time.monotonic)
+        given["watch"] = self.writings = watch
         if pool is not None:
             self.transfers = pool
-            given |= {"pool": pool, "workers": WORKERS, "crowd": pool.crowd, "enough_wait": self._enough_wait}
+            given |= {
+                "pool": pool,
+                "workers": WORKERS,
+                "crowd": WholeCrowd(pool, watch.held_up),
+                "enough_wait": self._enough_wait,
+            }
         super().__init__(ledger, **given | changes)
         self.oldest = 0.0
         """Seconds that the oldest transfer was under way, at most: as the metric tells."""
@@ -87,11 +96,20 @@ class SimulatedPath(Path):
     def _connect(self, method: str, about: str) -> None:
         self.time.sleep(CONNECTING)
         self._meet(f"{method} {about}")
+        self.watch.progress()
 
     def _put(self, method: str, about: str) -> None:
         if method != "find":
             self.time.sleep(PUTTING)
         self._meet(f"{method} {about}")
+
+    def hangs(self, seconds: float) -> None:
+        """Keep silent for so long, unless the thread's work is given up."""
+        until, given_up = self.time.monotonic() + seconds, threading.Event()
+        with self.watch.interruptible(given_up.set):
+            while self.time.monotonic() < until and not given_up.is_set():
+                self.time.sleep(min(1, until - self.time.monotonic()))
+        self.watch.progress()
 
     def _meet(self, call: str) -> None:
         for begins, happens in self.on:
@@ -100,7 +118,12 @@ class SimulatedPath(Path):
 
     def flows(self, seconds: float = TRANSFER) -> Callable[[int], None]:
         """Return what makes each piece of a body come so slowly."""
-        return lambda _: self.time.sleep(seconds)
+
+        def comes(_: int) -> None:
+            self.time.sleep(seconds)
+            self.watch.progress()
+
+        return comes
 
     # --- the daemon
 
@@ -115,7 +138,7 @@ class SimulatedPath(Path):
                 self.dispatcher.renew()
             self.breakers.reload()
             self.dispatcher.pump()
-            self.oldest = max(self.oldest, self.transfers.oldest())
+            self.oldest = max(self.oldest, self.transfers.oldest(), self.writings.oldest_writing())
             self.clock_off = max(self.clock_off, abs(self.archiver.context.look.ahead().total_seconds()))
             self.time.run_to(second + 1)
         assert self.dispatcher.fault is None

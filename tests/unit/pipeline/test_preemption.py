@@ -200,6 +200,71 @@ def test_tasks_at_slow_hosts_are_at_most_as_many_as_there_are_workers() -> None:
     assert yard.preemption.put_off(["slow", "cdn"], dropped=False) is None
 
 
+@dataclass
+class AtStore:
+    """The work at a transfer of which all has come, and about which the store keeps silent."""
+
+    silent: float
+    given_up: bool = False
+
+    def silence(self) -> float:
+        return self.silent
+
+    def give_up(self) -> None:
+        self.given_up = True
+
+
+def silent_at_store(yard: Yard, silences: list[float], *, tried: bool = False) -> list[AtStore]:
+    yard.puts_many(len(silences), "cdn", "t", 0, 1)
+    yard.take()
+    works = [AtStore(silent) for silent in silences]
+    for transfer, work in zip(yard.lanes.running, works, strict=True):
+        transfer.activity, transfer.tried = work, tried
+    return works
+
+
+def given_up(works: list[AtStore]) -> list[float]:
+    return [work.silent for work in works if work.given_up]
+
+
+def test_of_what_the_store_keeps_silent_about_half_of_the_threads_are_freed_for_what_waits() -> None:
+    yard = Yard(threads=8)
+    works = silent_at_store(yard, [59, *range(61, 68)])
+    yard.preemption.slow_tasks(8)
+    assert yard.lanes.beside == 8, "others have as many beside"
+    assert given_up(works) == [], "nothing waits"
+    yard.puts_many(1, "cdn", "other", SONG, SONG)
+    yard.preemption.slow_tasks(8)
+    assert given_up(works) == [64, 65, 66, 67], "the longest"
+
+
+@pytest.mark.parametrize("silences", [[59] * 8, [61] * 4], ids=["not for long", "half of the threads"])
+def test_what_the_store_keeps_silent_about_may_go_on(silences: list[float]) -> None:
+    yard = Yard(threads=8)
+    works = silent_at_store(yard, silences)
+    yard.puts_many(1, "cdn", "other", SONG, SONG)
+    yard.preemption.slow_tasks(8)
+    assert given_up(works) == []
+
+
+def test_what_is_tried_again_is_waited_for_though_the_store_keeps_silent() -> None:
+    yard = Yard(threads=8)
+    works = silent_at_store(yard, [600] * 8, tried=True)
+    yard.puts_many(1, "cdn", "other", SONG, SONG)
+    yard.preemption.slow_tasks(8)
+    assert given_up(works) == []
+
+
+def test_body_that_stopped_on_its_way_is_left_to_its_own_limit() -> None:
+    yard = Yard(threads=8)
+    works = silent_at_store(yard, [600] * 8)
+    for transfer in yard.lanes.running:
+        transfer.length = SONG
+    yard.puts_many(1, "cdn", "other", SONG, SONG)
+    yard.preemption.slow_tasks(8)
+    assert given_up(works) == []
+
+
 @pytest.mark.parametrize(("seconds", "slow"), [(9, 0), (40, 8), (70, 8)])
 def test_host_is_slow_by_what_the_quickest_takes(seconds: int, slow: int) -> None:
     yard = Yard()

@@ -124,3 +124,31 @@ def test_block_of_a_thread_without_a_task_is_progress_of_the_whole() -> None:
     with bench.watch.waiting(), bench.watch.interruptible(lambda: None):
         bench.watch.progress()
     assert len(bench.told) == 2
+
+
+@pytest.mark.parametrize(
+    ("silent", "tried", "room", "expected"),
+    [
+        (11, False, 0, (1, True)),
+        (11, False, 1, (1, False)),
+        (11, False, None, (1, False)),
+        (11, True, 0, (1, False)),
+        (9, False, 0, (1, False)),
+        (1, False, 0, (0, False)),
+    ],
+    ids=["silent for long", "room for it", "nobody waits", "tried before", "not for long", "at work"],
+)
+def test_silence_of_the_store_about_documents_ends_for_others(
+    silent: float, tried: bool, room: int | None, expected: tuple[int, bool]
+) -> None:
+    bench = Bench()
+    stopped: list[bool] = []
+    with bench.watch.at_work(ONE), bench.watch.writing(tried=tried):
+        bench.clock.now += silent
+        with bench.watch.interruptible(lambda: stopped.append(True)):
+            assert (bench.watch.held_up(room, 10), bool(stopped)) == expected
+        assert bench.watch.oldest_writing() == silent
+        if stopped:
+            with pytest.raises(Stuck):
+                bench.watch.progress()
+    assert bench.watch.held_up(0, 10) == bench.watch.oldest_writing() == 0
