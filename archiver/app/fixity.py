@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
 
@@ -14,26 +14,19 @@ from archiver.app.assembly import Parts, store_proof
 from archiver.app.machine import THIS_MACHINE, Machine
 from archiver.app.places import store_name
 from archiver.app.schemas import read_fixity_schema
-from archiver.core.fixity_faults import FixityFault
 from archiver.core.fixity_report import ChainFault, Sealed
-from archiver.core.levels import Level
-from archiver.core.model import Dependency, Subject, TaskId
+from archiver.core.model import Dependency, Subject
 from archiver.ports.runtime import EventLog
 from archiver.preservation.fault_book import FaultBook
 from archiver.preservation.fixity_reports import FixityReports, ReportSchedule, chain_faults
+from archiver.preservation.walking import Walking
 from archiver.service.proof import StoreProof
 from archiver.settings import Settings
 
 
-def fault_book(
-    ledger: SqlLedger, level: Level, ids: Collection[TaskId] | None, machine: Machine = THIS_MACHINE
-) -> FaultBook:
-    """Return where a check of these tasks, or of all, writes down what it finds."""
-    return FaultBook(ledger.faults, level, machine.clock, covers=partial(_is_among, None if ids is None else set(ids)))
-
-
-def _is_among(ids: Collection[str] | None, fault: FixityFault) -> bool:
-    return ids is None or fault.task_id in ids
+def fault_book(ledger: SqlLedger, walking: Walking, machine: Machine = THIS_MACHINE) -> FaultBook:
+    """Return where a check writes down what it finds on its walk."""
+    return FaultBook(ledger.faults, walking.walk.level, machine.clock, covers=walking.comes_to)
 
 
 def report_schedule(parts: Parts) -> ReportSchedule:

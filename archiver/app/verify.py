@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -9,16 +11,19 @@ from dataclasses import dataclass, replace
 from archiver.adapters.ledger import SqlLedger
 from archiver.app.adapters import open_store
 from archiver.app.machine import THIS_MACHINE, Machine
+from archiver.app.places import store_place
 from archiver.app.retrieval import opened
 from archiver.core.fixity_cost import Plan, Speed, plan_of
 from archiver.core.levels import Level
 from archiver.core.model import TaskId
+from archiver.core.walks import WITHIN
 from archiver.ports.archive import Archive
 from archiver.ports.runtime import EventLog
 from archiver.ports.transfer import Received
 from archiver.preservation.looking import Looking
 from archiver.preservation.proving import Allowance, Proving
 from archiver.preservation.verification import Verification
+from archiver.preservation.walking import Walking
 from archiver.settings import Settings
 
 
@@ -47,6 +52,22 @@ def allowance(ahead: Plan, most: float | None) -> Allowance:
     if most is None or not ahead.prices.gigabyte:
         return Allowance()
     return Allowance((most - ahead.price) / ahead.prices.of(0, 0, 1))
+
+
+def walking(
+    settings: Settings,
+    ledger: SqlLedger,
+    level: Level,
+    ids: Sequence[TaskId] | None,
+    *,
+    anew: bool,
+    machine: Machine = THIS_MACHINE,
+) -> Walking:
+    """Return the walk of the same level and selection that broke off lately, or a new one."""
+    prefix = settings.store.prefix
+    selection = hashlib.sha256(json.dumps([store_place(settings), prefix, ids]).encode()).hexdigest()
+    walk = ledger.walks.take(level, selection, now=machine.clock(), within=WITHIN, anew=anew)
+    return Walking(ledger.walks, walk, ids, prefix, machine.clock, machine.monotonic)
 
 
 @contextmanager

@@ -35,6 +35,7 @@ CostOption = Annotated[
     typer.Option("--max-cost", metavar="AMOUNT", min=0, help="Begin nothing that costs more.", show_default=False),
 ]
 
+AnewOption = Annotated[bool, typer.Option("--anew", help="Go on with no check that broke off: begin from the start.")]
 ReportsOption = Annotated[
     bool, typer.Option("--reports", help="Hold the daily reports of checks against each other, and nothing else.")
 ]
@@ -46,12 +47,15 @@ def verify(
     level: LevelOption = Level.LIST,
     plan: Annotated[bool, typer.Option("--plan", help="Print what it would cost. Asks the store nothing.")] = False,
     max_cost: CostOption = None,
+    anew: AnewOption = False,
     reports: ReportsOption = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Hold the bucket, the ledger and the manifests against each other: the whole archive, or the tasks named.
 
     It deletes, overwrites and mends nothing. Costs are reckoned by verify.prices.
+
+    One that broke off less than a day ago, of the same level and tasks, is gone on with where it was.
 
     The ledger keeps each fault until a later check finds it mended; `status` counts them.
     The bucket gets a sealed report of each day with checks.
@@ -72,14 +76,18 @@ def verify(
         ahead = planned(settings, ledger, level, wanted)
         if plan:
             _print_plan(settings, ahead, as_json=as_json)
-        elif most is not None and ahead.price > most:
-            fail(
-                f"it would cost {_price(ahead)}, more than {most:.2f}: nothing was begun",
-                Exit.USAGE,
-                "`verify --plan` tells why; raise --max-cost, or name fewer tasks or a lighter --level",
-            )
         else:
-            raise typer.Exit(_verified(settings, ledger, _Request(ahead, wanted, most, as_json)))
+            _refuse_dear(ahead, most)
+            raise typer.Exit(_verified(settings, ledger, _Request(ahead, wanted, most, anew, as_json)))
+
+
+def _refuse_dear(ahead: Plan, most: float | None) -> None:
+    if most is not None and ahead.price > most:
+        fail(
+            f"it would cost {_price(ahead)}, more than {most:.2f}: nothing was begun",
+            Exit.USAGE,
+            "`verify --plan` tells why; raise --max-cost, or name fewer tasks or a lighter --level",
+        )
 
 
 def _limit(settings: Settings, max_cost: float | None) -> float | None:
@@ -98,6 +106,7 @@ class _Request:
     ahead: Plan
     ids: list[TaskId] | None
     most: float | None
+    anew: bool
     as_json: bool
 
 
@@ -149,7 +158,7 @@ class _Break:
         except (ArchiverError, LedgerFault) as fault:
             self.message, self.hint = str(fault), fault.hint
         except Interrupted:
-            self.message, self.hint = "ended before everything was judged", "run it again"
+            self.message, self.hint = "ended before everything was judged", "run it again: it goes on from there"
 
     def say(self) -> None:
         """Say it on standard error."""
@@ -163,7 +172,7 @@ def _verified(settings: Settings, ledger: SqlLedger, request: _Request) -> int:
     """Judge, write down what is found, tell of it, and return the exit code."""
     from archiver.app.clock import utc_now
     from archiver.app.fixity import fault_book, write_report
-    from archiver.app.verify import Halts, allowance, verification
+    from archiver.app.verify import Halts, allowance, verification, walking
     from archiver.commands.progress import Tally
     from archiver.commands.verifying import FixityPrinter
     from archiver.logs import configure
@@ -181,10 +190,13 @@ def _verified(settings: Settings, ledger: SqlLedger, request: _Request) -> int:
     opened = verification(settings, ledger, log, request.ahead.level, extra, halts)
     with faults(), shutdown.on_signals(), opened as work:
         at_work()
-        book = fault_book(ledger, request.ahead.level, request.ids)
+        walk = walking(settings, ledger, request.ahead.level, request.ids, anew=request.anew)
+        work.go_on(walk)
+        book = fault_book(ledger, walk)
         recording = Recording(work, book, ledger.checks, utc_now, lambda: tally.bytes_in)
         results = broken_off.guarded(recording.of(work.run(request.ids)))
         printer = FixityPrinter(work, request.ahead, tally, book, lambda: write_report(settings, ledger, log))
+        printer.continued = walk.walk if walk.walk.place else None
         return _printed(
             printer,
             results,

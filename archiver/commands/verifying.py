@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -16,10 +17,11 @@ from archiver.commands.invocation import terminal
 from archiver.commands.printing import say
 from archiver.commands.progress import Rate, Tally
 from archiver.commands.screen import SAID_EVERY
-from archiver.core.fixity import Fixity, Judged
+from archiver.core.fixity import FAULTS, Fixity, Judged
 from archiver.core.fixity_cost import Plan
 from archiver.core.fixity_report import Sealed
 from archiver.core.text import visible
+from archiver.core.walks import Walk
 from archiver.preservation.fault_book import FaultBook
 from archiver.preservation.verification import Verification
 
@@ -52,11 +54,15 @@ class FixityPrinter:
     """Puts the report of the day, if it is due; called once all was judged."""
     out: Console = field(default_factory=terminal)
     err: Console = field(default_factory=lambda: terminal(err=True))
+    continued: Walk | None = None
+    """The walk that broke off, as it was then; None where this one is anew."""
     _rate: Rate = field(default_factory=Rate)
     _said_at: float = field(default_factory=time.monotonic)
 
     def print(self, results: Iterator[Judged], error: Callable[[], str | None]) -> None:
         """Print each that is not simply ok, and the sum of all."""
+        if self.continued is not None:
+            say(self.err, self._said_continued(self.continued), mark="goes on")
         live = Live(
             console=self.err,
             get_renderable=lambda: Text(self._line(), no_wrap=True, overflow="crop"),
@@ -103,6 +109,14 @@ class FixityPrinter:
             sys.stdout,
         )
 
+    @staticmethod
+    def _said_continued(walk: Walk) -> str:
+        verdicts = Counter(walk.sums.verdicts)
+        faults = sum(count for verdict, count in verdicts.items() if verdict in FAULTS)
+        said = f"with the check of {walk.begun_at:%Y-%m-%d %H:%M:%S} UTC that broke off, behind "
+        found = f" and {counted(faults, 'fault')} that it named then" if faults else ""
+        return f"{said}{counted(verdicts.total(), 'object')}{found}; --anew begins another"
+
     def _reported(self, error: str | None) -> str | None:
         """Return the day of the report that was put now, if one was; none is where the work was broken off."""
         sealed = None if error else self.report()
@@ -122,6 +136,7 @@ class FixityPrinter:
             "seconds": round(self.tally.seconds, 3),
             "faults_new": self.book.noted,
             "faults_mended": self.book.mended,
+            "objects_judged_before": sum(self.continued.sums.verdicts.values()) if self.continued else 0,
         }
 
     def _one(self, judged: Judged) -> None:

@@ -246,20 +246,49 @@ def pairs_of(tasks: Iterable[KnownTask], listed: Iterable[ListedKey], prefix: st
     Tasks come in the order of their ids. Folders may come in that order, as from some stores, or in that of their keys,
     as S3 has it: `a-b/` before `a/`. In any other order a key comes twice, once of each side, and nothing is left out.
     """
+    return (each for each in walk_of(tasks, listed, prefix) if not isinstance(each, Boundary))
+
+
+@dataclass(frozen=True, slots=True)
+class Boundary:
+    """A folder before which a walk may be gone on with: all that came earlier is no part of the rest, in any order."""
+
+    folder: str
+    tasks: int
+    """Tasks that came before it."""
+
+
+def walk_of(
+    tasks: Iterable[KnownTask], listed: Iterable[ListedKey], prefix: str
+) -> Iterator[Pair | TrimmedFolder | Boundary]:
+    """Yield as `pairs_of`, and each boundary.
+
+    The rest of a walk is what comes of the tasks from a boundary's id on, and of the keys behind prefix and id.
+    """
     left = iter(tasks)
-    upcoming, held = next(left, None), _Held([], prefix)
+    upcoming, held, before, passed = next(left, None), _Held([], prefix), "", 0
     for folder, group in groupby(listed, partial(folder_of, prefix=prefix)):
         while upcoming is not None and upcoming.task_id <= folder:
             yield from held.passed(upcoming.task_id)
             held.tasks.append(upcoming)
-            upcoming = next(left, None)
+            passed, upcoming = passed + 1, next(left, None)
         yield from held.passed(folder)
         its = held.tasks.pop() if held.tasks and held.tasks[-1].task_id == folder else None
+        if not held.tasks and _are_apart(before, folder):
+            yield Boundary(folder, passed - (its is not None))
+        before = folder
         yield from _beside(its, group, prefix)
     yield from held.passed(None)
     while upcoming is not None:
+        if _are_apart(before, upcoming.task_id):
+            yield Boundary(upcoming.task_id, passed)
         yield from _beside(upcoming, (), prefix)
-        upcoming = next(left, None)
+        passed, upcoming = passed + 1, next(left, None)
+
+
+def _are_apart(one: str, other: str) -> bool:
+    """Return whether neither name begins the other, so that all that begins with either comes on one side of it."""
+    return not one.startswith(other) and not other.startswith(one)
 
 
 def _beside(its: KnownTask | None, listed: Iterable[ListedKey], prefix: str) -> Iterator[Pair | TrimmedFolder]:

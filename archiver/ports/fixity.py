@@ -8,8 +8,10 @@ from typing import Protocol
 
 from archiver.core.fixity import KnownTask
 from archiver.core.fixity_cost import Holdings
+from archiver.core.levels import Level
 from archiver.core.model import TaskId
 from archiver.core.slices import Checked, Course, Place, Round, SliceLease, Standing
+from archiver.core.walks import Walk, WalkSums
 from archiver.ports.ledger import IsAlive
 
 
@@ -96,3 +98,25 @@ class Rounds(Protocol):
 
         None ends it.
         """
+
+
+class Walks(Protocol):
+    """Checks by hand that are under way, or broke off: one for each level and selection.
+
+    Methods that take a Walk raise LeaseLost where another process goes on with it; nothing is written then.
+    """
+
+    def take(self, level: Level, selection: str, *, now: datetime, within: timedelta, anew: bool = False) -> Walk:
+        """Return the walk that broke off within that time, or begin one; it is the caller's from now on.
+
+        `anew` begins one in any case. Those of whatever kind that broke off earlier are forgotten.
+        """
+
+    def note(self, walk: Walk, place: str, sums: WalkSums, *, now: datetime) -> Walk:
+        """Write down how far it is, and return it so. No crash of ours undoes it; a power cut may."""
+
+    def report(self, walk: Walk) -> None:
+        """Write down that a check of all up to its place stands in the ledger. Does nothing where it is another's."""
+
+    def end(self, walk: Walk) -> None:
+        """Forget it: it came to its end. Does nothing where it is another's."""

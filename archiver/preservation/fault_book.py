@@ -63,6 +63,14 @@ class FaultBook:
             self.judged(each)
         self.flush()
 
+    def passed(self, is_behind: Callable[[FixityFault], bool]) -> None:
+        """Write down all; what lies behind the check, which covers it and did not come to it, is no more."""
+        gone = {key: fault for key, fault in self._left.items() if self.covers(fault) and is_behind(fault)}
+        for key in gone:
+            del self._left[key]
+        self._closed |= gone
+        self.flush()
+
     def flush(self) -> None:
         """Write down what is not yet; raises LedgerFault."""
         now = self.clock()

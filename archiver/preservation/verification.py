@@ -7,9 +7,11 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain
 
 from archiver.core.errors import ArchiverError, StorePaused
 from archiver.core.fixity import (
+    Boundary,
     Fixity,
     Judged,
     KnownTask,
@@ -18,15 +20,18 @@ from archiver.core.fixity import (
     TrimmedFolder,
     looks_alike,
     pairs_of,
+    walk_of,
 )
 from archiver.core.keys import manifest_key, multipart_probe_key, probe_key
 from archiver.core.levels import Level
 from archiver.core.model import ARCHIVE_FOLDER, TaskId
 from archiver.core.reading import ObjectCold, ObjectUnread
+from archiver.core.walks import WalkSums
 from archiver.ports.archive import Archive, ListedObject
 from archiver.ports.fixity import KnownObjects
 from archiver.preservation.fault_book import FaultBook
 from archiver.preservation.looking import Looking
+from archiver.preservation.walking import Walking
 
 UNREAD_MAX = 8
 """Answers in a row that the store does not give, after which it is not asked for more."""
@@ -70,6 +75,8 @@ class Verification:
     totals: FixityTotals = field(default_factory=FixityTotals)
     book: FaultBook | None = None
     """Where verdicts are written down; whoever gave it closes it."""
+    walking: Walking | None = None
+    """Where its place is noted, and from where it goes on; see `go_on`."""
     _unread: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -78,26 +85,88 @@ class Verification:
 
         Raises StorePaused, StoreBusy where the store gives nothing any more, LedgerFault, and Interrupted.
         """
-        pairs = (
-            pairs_of(self._all_known(), self._listed(self.archive.objects(self.prefix)), self.prefix)
-            if ids is None
-            else (pair for each in ids for pair in self._one(each))
-        )
+        place = "" if self.walking is None else self.walking.walk.place
+        steps = self._through_all(place) if ids is None else self._through(ids, int(place or 0))
         waiting: deque[Future[Sequence[Judged]]] = deque()
         with ThreadPoolExecutor(self.concurrency, thread_name_prefix="verify") as pool:
             try:
-                for pair in pairs:
+                for step in steps:
                     self.look()
-                    if self._is_plain(pair):
-                        continue
-                    waiting.append(pool.submit(self.judge, pair))
-                    if len(waiting) >= 2 * self.concurrency:
-                        yield from self._counted(waiting.popleft().result())
-                while waiting:
-                    yield from self._counted(waiting.popleft().result())
+                    if isinstance(step, Boundary):
+                        if self.walking is not None and self.walking.is_due:
+                            yield from self._drained(waiting)
+                            self._note(step, self.walking)
+                    elif not self._is_plain(step):
+                        waiting.append(pool.submit(self.judge, step))
+                        if len(waiting) >= 2 * self.concurrency:
+                            yield from self._counted(waiting.popleft().result())
+                yield from self._drained(waiting)
             finally:
                 for each in waiting:
                     each.cancel()
+
+    def go_on(self, walking: Walking) -> None:
+        """Begin where that walk was left, with what it counted up to there, and note its place from now on."""
+        self.walking, sums = walking, walking.walk.sums
+        ids = [TaskId(each) for each in sums.unlisted]
+        self.totals = FixityTotals(Counter(sums.verdicts), sums.tasks, sums.listed, sums.bytes, ids)
+        self.looking.unledgered = sums.unledgered
+
+    def sums(self, tasks: int | None = None) -> WalkSums:
+        """Return what was judged so far, with so many tasks."""
+        totals = self.totals
+        counts = totals.tasks if tasks is None else tasks, totals.listed, totals.bytes, self.looking.unledgered
+        return WalkSums(dict(totals.verdicts), *counts, tuple(totals.unlisted))
+
+    def _note(self, boundary: Boundary, walking: Walking) -> None:
+        """Note a place, all before which was judged; none while the store gives nothing: that is to be asked for again.
+
+        What is found is kept first.
+        """
+        if self._unread:
+            return
+        if self.book is not None:
+            self.book.passed(lambda fault: walking.is_behind(fault, boundary.folder))
+        walking.note(boundary.folder, self.sums(boundary.tasks))
+
+    def _drained(self, waiting: deque[Future[Sequence[Judged]]]) -> Iterator[Judged]:
+        while waiting:
+            yield from self._counted(waiting.popleft().result())
+
+    def _through_all(self, place: str) -> Iterator[Pair | TrimmedFolder | Boundary]:
+        """Yield all keys from a place on, and the places between them."""
+        before = self.totals.tasks
+        for step in walk_of(self._all_known(place), self._listed(self._objects_from(place)), self.prefix):
+            if isinstance(step, Boundary):
+                yield Boundary(step.folder, before + step.tasks)
+            else:
+                self._count_listed(step)
+                yield step
+
+    def _objects_from(self, place: str) -> Iterator[ListedObject]:
+        """Yield the objects from a folder on.
+
+        Some stores leave out a folder that is named as what to begin behind; of one letter less there are few others.
+        """
+        if not place:
+            return self.archive.objects(self.prefix)
+        begin = f"{self.prefix}{place}"
+        return (each for each in self.archive.objects(self.prefix, after=begin[:-1]) if each.key > begin)
+
+    def _through(self, ids: Sequence[TaskId], begin: int) -> Iterator[Pair | TrimmedFolder | Boundary]:
+        """Yield the keys of these tasks, and the places between them, which are their numbers."""
+        for number in range(begin, len(ids)):
+            yield Boundary(str(number), self.totals.tasks)
+            for pair in self._one(ids[number]):
+                self._count_listed(pair)
+                yield pair
+
+    def _count_listed(self, pair: Pair | TrimmedFolder) -> None:
+        totals = self.totals
+        for each in pair.listed if isinstance(pair, TrimmedFolder) else (pair.listed,):
+            if each is not None:
+                totals.listed += 1
+                totals.bytes += each.size
 
     def _counted(self, found: Sequence[Judged]) -> Iterator[Judged]:
         for judged in found:
@@ -107,8 +176,9 @@ class Verification:
             if judged.verdict is not Fixity.OK:
                 yield judged
 
-    def _all_known(self) -> Iterator[KnownTask]:
-        for task in self.objects.all_known():
+    def _all_known(self, begin: str) -> Iterator[KnownTask]:
+        first = self.objects.known(TaskId(begin)) if begin else None
+        for task in chain(() if first is None else (first,), self.objects.all_known(after=begin)):
             self.totals.tasks += 1
             yield task
 
@@ -128,8 +198,6 @@ class Verification:
         for each in objects:
             if each.key.startswith(reserved) or each.key in probes:
                 continue
-            self.totals.listed += 1
-            self.totals.bytes += each.size
             yield each
 
     def _is_plain(self, pair: Pair | TrimmedFolder) -> bool:

@@ -8,8 +8,10 @@ import pytest
 
 from archiver.core.errors import LeaseLost
 from archiver.core.fixity import Fixity
+from archiver.core.levels import Level
 from archiver.core.model import TaskId
 from archiver.core.slices import LISTING, SLICES, Checked, Course, Place, Round, SliceLease, slice_of
+from archiver.core.walks import WalkSums
 from tests.contracts.test_ledger_rebuilds import drawn
 from tests.fixtures.ledgers import DAY, LEASE, NOW, SECOND, listed, receipt, stored, take_in, tid
 from tests.house import Ledger
@@ -221,3 +223,35 @@ def test_etag_that_an_object_has_now_is_noted_unless_another_came_meanwhile(ledg
     known = ledger.objects.known(task)
     assert known is not None
     assert [stem.etag for stem in known.stems] == ["new"]
+
+
+SUMS = WalkSums({Fixity.OK: 3, Fixity.MISSING: 1}, 2, 5, 900, 1, ("task-nobody",))
+
+
+def test_walk_that_was_noted_is_taken_from_there_by_whoever_comes_next(ledger: Ledger) -> None:
+    walk = ledger.walks.take(Level.READ, "s", now=NOW, within=DAY)
+    assert (walk.place, walk.sums, walk.reported, walk.begun_at) == ("", WalkSums(), WalkSums(), NOW)
+    assert ledger.walks.note(walk, tid(7), SUMS, now=NOW + SECOND).place == tid(7)
+    again = ledger.walks.take(Level.READ, "s", now=NOW + DAY, within=DAY)
+    assert (again.place, again.sums, again.reported, again.begun_at) == (tid(7), SUMS, WalkSums(), NOW)
+    with pytest.raises(LeaseLost):
+        ledger.walks.note(walk, tid(9), SUMS, now=NOW)
+    ledger.walks.end(walk)
+    ledger.walks.report(walk)
+    ledger.walks.report(again)
+    third = ledger.walks.take(Level.READ, "s", now=NOW + DAY, within=DAY)
+    assert (third.place, third.reported) == (tid(7), SUMS)
+    ledger.walks.end(third)
+    assert ledger.walks.take(Level.READ, "s", now=NOW, within=DAY).place == ""
+
+
+def test_walk_is_of_its_level_and_selection_and_forgotten_once_it_is_old_or_to_begin_anew(ledger: Ledger) -> None:
+    for level in Level:
+        ledger.walks.note(ledger.walks.take(level, "s", now=NOW, within=DAY), level.value, SUMS, now=NOW)
+    assert ledger.walks.take(Level.LIST, "other", now=NOW, within=DAY).place == ""
+    assert [ledger.walks.take(level, "s", now=NOW, within=DAY).place for level in Level] == [*Level]
+    anew = ledger.walks.take(Level.HEAD, "s", now=NOW + SECOND, within=DAY, anew=True)
+    assert (anew.place, anew.sums, anew.begun_at) == ("", WalkSums(), NOW + SECOND)
+    assert ledger.walks.take(Level.READ, "s", now=NOW + DAY, within=DAY).place == ""
+    with ledger.db.read() as db:
+        assert db.exec_driver_sql("SELECT count(*) FROM walks").scalar() == 2

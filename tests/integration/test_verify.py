@@ -269,3 +269,25 @@ def test_signal_ends_the_work_with_its_exit_code_and_what_was_found_is_kept(
     assert (code, found) == (128 + number, {STEM: "missing"})
     assert (said["error"], said["report"]) == ("ended before everything was judged", None)
     assert status(setting) == (1, {"missing": 1})
+
+
+def test_check_that_a_signal_ended_is_gone_on_with_by_the_same_command_unless_it_is_to_begin_anew(
+    setting: Setting,
+) -> None:
+    def ask_to_end(exchange: Exchange) -> Reply:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.5)
+        return exchange.forward()
+
+    setting.delete(STEM)
+    setting.proxy.on("GetObject", ask_to_end, key=f"{TASKS[3]}/vocal.mp3")
+    assert setting.found("--level", "read")[:2] == (130, {STEM: "missing"})
+    goes_on = setting.verify("--level", "read")
+    assert goes_on.exit_code == 1
+    assert "behind 10 objects and 1 fault that it named then; --anew begins another" in goes_on.stderr
+    assert "4 tasks, 19 objects listed" in goes_on.stdout
+    assert "19 ok, 1 missing" in goes_on.stdout
+    assert status(setting) == (1, {"missing": 1})
+    for words, before in (((), 0), (("--anew",), 0)):
+        code, found, said = setting.found("--level", "read", *words)
+        assert (code, found, said["summary"]["objects_judged_before"]) == (1, {STEM: "missing"}, before)

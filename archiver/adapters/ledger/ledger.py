@@ -26,6 +26,7 @@ from archiver.adapters.ledger.reports import SqlReports
 from archiver.adapters.ledger.rounds import SqlRounds
 from archiver.adapters.ledger.trimming import SqlTrimming
 from archiver.adapters.ledger.uploads import SqlUploads
+from archiver.adapters.ledger.walks import SqlWalks
 from archiver.core.errors import LedgerAbsent
 from archiver.ports.runtime import Checkpoint, unobserved
 
@@ -58,6 +59,7 @@ class SqlLedger:
     trimming: SqlTrimming
     faults: SqlFaults
     checks: SqlChecks
+    walks: SqlWalks
 
     @classmethod
     def open(
@@ -118,11 +120,15 @@ class SqlLedger:
     def _of(cls, db: Transactions) -> SqlLedger:
         parts = (SqlIntakes(db), SqlClaims(db), SqlProgress(db), SqlPauses(db), SqlUploads(db), SqlReports(db))
         rest = SqlBackups(db), SqlRebuilds(db), SqlObjects(db), SqlAdoptions(db), SqlRounds(db), SqlTrimming(db)
-        return cls(db, *parts, SqlProcesses(db), SqlProofs(db), *rest, SqlFaults(db), SqlChecks(db))
+        return cls(db, *parts, SqlProcesses(db), SqlProofs(db), *rest, *_of_checks(db))
 
     def close(self) -> None:
         """Close every connection; the last process to do so folds SQLite's write-ahead log into the file."""
         self.db.close()
+
+
+def _of_checks(db: Transactions) -> tuple[SqlFaults, SqlChecks, SqlWalks]:
+    return SqlFaults(db), SqlChecks(db), SqlWalks(db)
 
 
 def _require(database: Database) -> None:

@@ -38,6 +38,7 @@ FROZEN = {
     "0012": "684131be73da019a",
     "0013": "0c95bdab7713edda",
     "0014": "40a5b2a7d59da159",
+    "0015": "5cad3bf2394b5edf",
 }
 """The first digits of each file's SHA-256."""
 

@@ -15,12 +15,14 @@ from hypothesis import strategies as st
 from archiver.core.fixity import (
     FAULTS,
     SOUND,
+    Boundary,
     Expected,
     Fixity,
     KnownStem,
     KnownTask,
     Pair,
     Part,
+    TrimmedFolder,
     expected_of,
     known_by,
     looks_alike,
@@ -30,6 +32,7 @@ from archiver.core.fixity import (
     resized,
     store_denies,
     unlike,
+    walk_of,
 )
 from archiver.core.fixity_cost import PRESETS, Holdings, Prices, Speed, plan_of
 from archiver.core.levels import Level
@@ -54,6 +57,29 @@ def stem(name: str = "vocal", **changes: Any) -> KnownStem:  # noqa: ANN401 - of
 def paired(tasks: Iterable[KnownTask], keys: Iterable[str]) -> list[Pair]:
     found = list(pairs_of(tasks, (ListedObject(key, 1, "") for key in keys), "p/"))
     return [pair for pair in found if isinstance(pair, Pair)]
+
+
+@pytest.mark.parametrize("order", ["of keys", "of names"])
+@given(mine=IDS, theirs=IDS)
+def test_the_rest_of_a_walk_from_any_boundary_is_what_came_behind_it(
+    order: str, mine: list[str], theirs: list[str]
+) -> None:
+    folders = sorted(theirs, key=lambda name: f"{name}/") if order == "of keys" else sorted(theirs)
+    listed = [f"p/{name}/{each}" for name in folders for each in ("manifest.json", "x.mp3")]
+
+    def walk(begin: str) -> list[Pair | TrimmedFolder | Boundary]:
+        tasks = (known(name) for name in sorted(mine) if name >= begin)
+        behind = [key for key in listed if key.split("/")[1] >= begin] if order == "of names" else listed
+        keys = (key for key in behind if order == "of names" or key > f"p/{begin}")
+        return list(walk_of(tasks, (ListedObject(key, 1, "") for key in keys), "p/"))
+
+    whole = walk("")
+    for number, boundary in enumerate(whole):
+        if isinstance(boundary, Boundary):
+            rest = [each for each in whole[number:] if not isinstance(each, Boundary)]
+            assert [each for each in walk(boundary.folder) if not isinstance(each, Boundary)] == rest
+            before = {each.expected.task.task_id for each in whole[:number] if isinstance(each, Pair) and each.expected}
+            assert boundary.tasks == len(before)
 
 
 @pytest.mark.parametrize("order", ["of keys", "of names", "at random"])

@@ -22,6 +22,8 @@ faults = Table(
     Column("found", Text, nullable=False),
     Column("state", String(8), nullable=False),
     Column("closed_at", UtcTime),
+    # When an operator acknowledged that it will not be mended; NULL again once it is found otherwise.
+    Column("acknowledged_at", UtcTime),
     CheckConstraint("state IN ('open', 'closed')", name="fault_state_word"),
     CheckConstraint("(state = 'closed') = (closed_at IS NOT NULL)", name="closed_says_when"),
 )

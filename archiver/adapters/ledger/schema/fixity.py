@@ -6,6 +6,7 @@ from sqlalchemy import BigInteger, CheckConstraint, Column, Integer, String, Tab
 
 from archiver.adapters.ledger.schema.tables import metadata, words
 from archiver.adapters.ledger.schema.types import UtcTime
+from archiver.core.levels import Level
 from archiver.core.slices import Course
 
 # The newest round of each course.
@@ -52,4 +53,22 @@ slices = Table(
     ),
     CheckConstraint("begun_at IS NOT NULL OR token IS NULL", name="only_begun_is_leased"),
     CheckConstraint("objects >= 0 AND bytes >= 0", name="counters_count"),
+)
+
+# Checks by hand that are under way, or broke off.
+walks = Table(
+    "walks",
+    metadata,
+    Column("level", words(Level), primary_key=True),
+    # A mark of the bucket, and of the ids if it is not the whole archive.
+    Column("selection", String(64), primary_key=True),
+    Column("token", String(32), nullable=False),
+    Column("begun_at", UtcTime, nullable=False),
+    Column("noted_at", UtcTime, nullable=False),
+    # The folder, or the number of the id, that comes next; empty at the start.
+    Column("place", Text, nullable=False),
+    # What was judged before that place, as JSON.
+    Column("sums", Text, nullable=False),
+    # The part of it that a check in the ledger holds already.
+    Column("reported", Text, nullable=False),
 )
