@@ -7,7 +7,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-_AUTHORITY = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?)(?::([0-9]{1,5}))?", re.ASCII)
+_NAME = r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?"
+_AUTHORITY = re.compile(rf"(\[[0-9a-f:.]{{2,45}}\]|{_NAME})(?::(0|[1-9][0-9]{{0,4}}))?", re.ASCII)
 _ORIGIN = re.compile(r"(https?)://([!-~]{1,300})", re.ASCII)
 _PORTS = {"http": 80, "https": 443}
 
