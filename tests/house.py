@@ -79,6 +79,8 @@ from tests.fakes.transfers import Inline
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+    from archiver.app.page import Served
 __all__ = [
     "HEAD",
     "Archiver",
@@ -138,6 +140,11 @@ def ledger_at(
 ) -> Ledger:
     """Open the ledger at `url`, or make it; raise LedgerFault."""
     return SqlLedger.open(url, checkpoint=checkpoint, patience=patience, outage=outage, notify=notify)
+
+
+def ledger_for_reading(url: str, patience: timedelta) -> Ledger:
+    """Open the ledger at `url` as the page does; raise LedgerFault."""
+    return SqlLedger.open_for_reading(url, patience=patience, connections=2)
 
 
 @cache
@@ -403,3 +410,12 @@ def kie_api(base_url: str, **changes: Any) -> KieApi:  # noqa: ANN401 - any argu
 def command(*words: str, env: Mapping[str, str | None] | None = None, stdin: str | None = None) -> Result:
     """Run the command line in this process."""
     return CliRunner().invoke(app, words, env=env, input=stdin)
+
+
+@contextmanager
+def page_on(settings: Settings, log: EventLog | None = None) -> Iterator[Served]:
+    """Serve the page of these settings in this process."""
+    from archiver.app.page import open_for_reading, serving
+
+    with closing(open_for_reading(settings)) as ledger, serving(settings, log or Events(), ledger=ledger) as served:
+        yield served

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from ipaddress import ip_address
 
 from archiver.adapters.ledger import SqlLedger
 from archiver.app.clock import utc_now
 from archiver.app.extras import extra
+from archiver.app.standing import fixity_standing, queue_standing, seen_processes
+from archiver.core.attention import QueueStanding
 from archiver.core.errors import SettingsFault
+from archiver.core.fixity_standing import FixityStanding
 from archiver.core.plan import longest_wait
+from archiver.core.reports import Process
+from archiver.core.slices import Course, Standing
 from archiver.ports.archive import Archive
 from archiver.ports.runtime import EventLog
 from archiver.settings import Settings
@@ -24,6 +29,7 @@ from archiver.web.listener import Limits
 with extra("the page", "page"):
     from archiver.web.page.addresses import LOOPBACK, Hosts
     from archiver.web.page.application import application, links
+    from archiver.web.page.figures import Source
     from archiver.web.page.parts import Parts, Words
     from archiver.web.page.rendering import Pages
     from archiver.web.page.safety import Door, Guarded
@@ -79,12 +85,50 @@ def _parts(settings: Settings, log: EventLog, ledger: SqlLedger, archive: Callab
         at_risk=settings.schedule.at_risk,
         retention=settings.provider.retention,
         poll=settings.queue.poll_interval,
+        within=settings.verify.within,
         audio=settings.page.audio,
         operates=operates(settings),
     )
     place = f"{words.bucket} / {words.prefix}" if words.prefix else words.bucket
     pages = Pages(links(), {"place": place, "operates": words.operates})
-    return Parts(utc_now, log, words, pages, ledger.reports, archive)
+    return Parts(utc_now, log, words, pages, ledger.reports, archive, _figures(settings, ledger))
+
+
+def _figures(settings: Settings, ledger: SqlLedger) -> Source:
+    at_risk, retention = settings.schedule.at_risk, settings.provider.retention
+    return Source(
+        overview=lambda now: ledger.reports.overview(now=now, at_risk=at_risk, retention=retention),
+        plots=ledger.plots,
+        around=LedgerSurroundings(settings, ledger),
+        retention=retention,
+        poll=settings.queue.poll_interval,
+        accounts=list(settings.provider.request_rates()),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerSurroundings:
+    """An Around of these settings."""
+
+    settings: Settings
+    ledger: SqlLedger
+
+    def queue(self) -> QueueStanding:
+        """See Around."""
+        return queue_standing(self.settings, self.ledger)
+
+    def fixity(self, now: datetime) -> FixityStanding:
+        """See Around."""
+        return fixity_standing(self.settings, self.ledger, now)
+
+    def slices(self, now: datetime) -> Sequence[Standing]:
+        """See Around."""
+        return self.ledger.rounds.standings(Course.READ, now=now)
+
+    def processes(self, now: datetime) -> Sequence[tuple[Process, bool]]:
+        """See Around."""
+        seen = seen_processes(self.settings, self.ledger.reports.processes(), now)
+        return [(each.process, each.alive) for each in seen]
 
 
 def open_for_reading(settings: Settings) -> SqlLedger:

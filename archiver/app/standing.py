@@ -72,7 +72,7 @@ def _is_late(settings: Settings, ledger: SqlLedger, now: datetime) -> bool:
     standings = ledger.rounds.standings(Course.READ, now=now) if within else ()
     if not standings:
         return False
-    since = ledger.rounds.keep_since(now) or now
+    since = ledger.rounds.kept_since() or now
     dues = due_slices(standings, total=total_of(standings), since=since, within=within, now=now)
     rate = min(settings.verify.bandwidth.mean_rate(), settings.download.bandwidth.mean_rate())
     return fixity_late(dues, now, rate)

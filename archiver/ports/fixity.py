@@ -93,6 +93,9 @@ class Rounds(Protocol):
     def left(self, round_: Round) -> int:
         """Return how many slices of a round are not done yet, the listing among them."""
 
+    def kept_since(self) -> datetime | None:
+        """Return since when every object is to be read within a span; None where none is."""
+
     def keep_since(self, now: datetime | None) -> datetime | None:
         """Note that every object is to be read within a span from now on, unless it is so already; return since when.
 

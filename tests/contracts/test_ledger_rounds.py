@@ -210,7 +210,9 @@ def test_since_when_all_is_to_be_read_is_kept_until_it_is_no_more(ledger: Ledger
     assert ledger.rounds.keep_since(NOW) == ledger.rounds.keep_since(NOW + DAY) == NOW
     assert ledger.rounds.keep_since(NOW - DAY) == NOW - DAY  # the clock was ahead
     assert ledger.rounds.keep_since(None) is None
+    assert ledger.rounds.kept_since() is None
     assert ledger.rounds.keep_since(NOW + DAY) == NOW + DAY
+    assert ledger.rounds.kept_since() == NOW + DAY
 
 
 def test_etag_that_an_object_has_now_is_noted_unless_another_came_meanwhile(ledger: Ledger) -> None:

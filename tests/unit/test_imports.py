@@ -26,6 +26,7 @@ OWN = {
     "integration/test_deferring.py": ("pipeline.cluster",),
     "integration/test_notify.py": ("adapters.notify", "app.adapters"),
     "integration/test_owners.py": ("adapters.owners",),
+    "integration/test_page.py": ("web",),
     "integration/test_pages.py": ("web",),
     "integration/test_queue_file.py": ("adapters.queue_file",),
     "integration/test_service_manager.py": ("adapters.systemd",),

@@ -18,6 +18,7 @@ from archiver.adapters.ledger.fixity_faults import SqlFaults
 from archiver.adapters.ledger.intakes import SqlIntakes
 from archiver.adapters.ledger.objects import SqlObjects
 from archiver.adapters.ledger.pauses import SqlPauses
+from archiver.adapters.ledger.plots import SqlPlots
 from archiver.adapters.ledger.processes import SqlProcesses
 from archiver.adapters.ledger.progress import SqlProgress
 from archiver.adapters.ledger.proofs import SqlProofs
@@ -33,7 +34,7 @@ from archiver.ports.runtime import Checkpoint, unobserved
 
 @dataclass(frozen=True, slots=True)
 class SqlLedger:
-    """The ports of `ports.ledger`, `backups`, `rebuilding`, `fixity`, `fixity_records`, `trimming` in one SQL database.
+    """The ports of `ports.ledger`, `backups`, `rebuilding`, `fixity`, `fixity_records`, `trimming`, `plots` in SQL.
 
     Safe for many threads and processes.
 
@@ -60,6 +61,7 @@ class SqlLedger:
     faults: SqlFaults
     checks: SqlChecks
     walks: SqlWalks
+    plots: SqlPlots
 
     @classmethod
     def open(
@@ -120,7 +122,7 @@ class SqlLedger:
     def _of(cls, db: Transactions) -> SqlLedger:
         parts = (SqlIntakes(db), SqlClaims(db), SqlProgress(db), SqlPauses(db), SqlUploads(db), SqlReports(db))
         rest = SqlBackups(db), SqlRebuilds(db), SqlObjects(db), SqlAdoptions(db), SqlRounds(db), SqlTrimming(db)
-        return cls(db, *parts, SqlProcesses(db), SqlProofs(db), *rest, *_of_checks(db))
+        return cls(db, *parts, SqlProcesses(db), SqlProofs(db), *rest, *_of_checks(db), SqlPlots(db))
 
     def close(self) -> None:
         """Close every connection; the last process to do so folds SQLite's write-ahead log into the file."""

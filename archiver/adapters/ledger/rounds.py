@@ -143,10 +143,16 @@ class SqlRounds(LedgerPart):
             return _left(db, round_)
 
     @outage_retry
-    def keep_since(self, now: datetime | None) -> datetime | None:
+    def kept_since(self) -> datetime | None:
         """See Rounds."""
         with self._db.read() as db:
             known: datetime | None = db.scalar(select(rounds.c.kept_since).where(rounds.c.course == Course.READ))
+        return known
+
+    @outage_retry
+    def keep_since(self, now: datetime | None) -> datetime | None:
+        """See Rounds."""
+        known = self.kept_since()
         if (known is None) == (now is None) and (known is None or now is None or known <= now):
             return known
         with self._db.write() as db:

@@ -1,25 +1,66 @@
-"""The overview: what is safe, what is not, and what will be lost and when."""
+"""The overview: what is safe, what is not, what will be lost and when, and what needs a person."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from archiver.web.page.figures import Figures, Kept
+from archiver.web.page.fixity_map import fixity_map
 from archiver.web.page.parts import Parts, View
+from archiver.web.page.plot import day_plot, deadline_plot
+
+_MINUTE = timedelta(minutes=1)
+_ADVISED = timedelta(days=90)
+LIVE = "/overview/live"
 
 
 def routes(parts: Parts) -> Sequence[Route]:
     """Return the routes of this view."""
+    kept = Kept(lambda: parts.figures.look(parts.clock()))
+
+    def mark() -> str:
+        """Return what stands for the figures: the ledger's changes, and the minute, as spans move."""
+        return f"{parts.figures.plots.changes()}-{int(parts.clock().timestamp() / _MINUTE.total_seconds()):x}"
 
     def show(request: Request) -> Response:
-        now, words = parts.clock(), parts.words
-        overview = parts.reports.overview(now=now, at_risk=words.at_risk, retention=words.retention)
-        return parts.pages.page(request, "overview.html", overview=overview)
+        return parts.pages.page(request, "overview.html", **_drawn(parts, kept.of(mark())))
 
-    return [Route("/", show)]
+    def live(request: Request) -> Response:
+        now_mark = f'"{mark()}"'
+        fields = {"ETag": now_mark, "Cache-Control": "private, no-cache"}
+        if request.headers.get("if-none-match") == now_mark:
+            return Response(status_code=304, headers=fields)
+        answer = parts.pages.page(request, "figures.html", **_drawn(parts, kept.of(now_mark.strip('"'))))
+        answer.headers.update(fields)
+        return answer
+
+    return [Route("/", show), Route(LIVE, live)]
+
+
+def _drawn(parts: Parts, figures: Figures) -> dict[str, Any]:
+    now, at_risk = figures.now, parts.words.at_risk
+    within = parts.words.within or _ADVISED
+    return {
+        "figures": figures,
+        "overview": figures.overview,
+        "outlook": figures.outlook,
+        "now": now,
+        "at_risk": at_risk,
+        "within": parts.words.within,
+        "live": LIVE,
+        "plots": [
+            (name, deadline_plot(figures.outlook, now, at_risk, width, height))
+            for name, width, height in (("wide", 1100, 260), ("narrow", 340, 240))
+        ],
+        "day": day_plot(figures.archived, now),
+        "map": fixity_map(figures.slices, now, within),
+    }
 
 
 VIEW = View("/", "Overview", routes, key="o")

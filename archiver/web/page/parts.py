@@ -12,6 +12,7 @@ from starlette.routing import Route
 from archiver.ports.archive import Archive
 from archiver.ports.ledger import Reports
 from archiver.ports.runtime import Clock, EventLog
+from archiver.web.page.figures import Source
 from archiver.web.page.rendering import Pages
 
 
@@ -25,6 +26,8 @@ class Words:
     retention: timedelta
     poll: timedelta
     """From one look at the queue file to the next."""
+    within: timedelta = timedelta()
+    """The span in which every object is read again; zero where none is."""
     audio: Literal["proxy", "presigned"] = "proxy"
     operates: bool = False
     """True where the page has actions at all."""
@@ -42,6 +45,8 @@ class Parts:
     """The ledger's, read-only."""
     archive: Callable[[], Archive]
     """Opens the bucket at its first call."""
+    figures: Source
+    """The figures of `status` and of the metrics."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -11,6 +11,8 @@ from importlib.resources.abc import Traversable
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
+
+from archiver.web.page.words import FILTERS
 
 STATIC = "/static/"
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -43,7 +45,9 @@ class Assets:
         if (data := self._files.get(name)) is None:
             return Response("Not Found\n", status_code=404, media_type="text/plain")
         current = request.query_params.get("v") == self._marks[name]
-        headers = {"Cache-Control": _FOR_EVER if current else "no-cache"}
+        headers = {"Cache-Control": _FOR_EVER if current else "no-cache", "ETag": f'"{self._marks[name]}"'}
+        if request.headers.get("if-none-match") == headers["ETag"]:
+            return Response(status_code=304, headers=headers)
         return Response(data, media_type=_type_of(name), headers=headers)
 
 
@@ -54,12 +58,7 @@ def _type_of(name: str) -> str | None:
 class Pages:
     """Fills in templates, which know what all views share, with autoescape always on."""
 
-    def __init__(
-        self,
-        links: Sequence[Link],
-        shared: Mapping[str, object],
-        filters: Mapping[str, Callable[..., object]] | None = None,
-    ) -> None:
+    def __init__(self, links: Sequence[Link], shared: Mapping[str, object]) -> None:
         self.assets = Assets(files("archiver.web.page") / "static")
         self._templates = Environment(
             loader=PackageLoader("archiver.web.page"),
@@ -69,7 +68,7 @@ class Pages:
             lstrip_blocks=True,
         )
         self._templates.globals |= {"asset": self.assets.url, "links": links, **shared}
-        self._templates.filters |= dict(filters or {})
+        self._templates.filters |= FILTERS
 
     def text(self, template: str, **facts: object) -> str:
         """Return a template of `templates/` filled in."""

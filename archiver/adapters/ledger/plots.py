@@ -1,0 +1,67 @@
+"""Series over time: what the page draws."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import BigInteger, ColumnElement, func, select, text, type_coerce
+
+from archiver.adapters.ledger.claimable import OPEN
+from archiver.adapters.ledger.database.transactions import LedgerPart, outage_retry
+from archiver.adapters.ledger.schema.tables import UNTRIMMED, stems, tasks
+from archiver.adapters.ledger.unlisted import unlisted_by_minute
+from archiver.core.states import StemState, TaskState
+from archiver.ports.plots import Series
+
+_QUARTER = 15 * 60 * 1_000_000
+_HOUR = 4 * _QUARTER
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class SqlPlots(LedgerPart):
+    """The Plots of `ports.plots` in a SQL database."""
+
+    @outage_retry
+    def backlog(self, *, retention: timedelta) -> Series:
+        """See Plots."""
+        query = (
+            select(func.min(tasks.c.deadline), func.count())
+            .join(stems, stems.c.task_id == tasks.c.task_id)
+            .where(OPEN, tasks.c.deadline.is_not(None), stems.c.state == StemState.WANTED)
+            .group_by(_by(tasks.c.deadline, _QUARTER))
+        )
+        with self._db.read() as db:
+            found = [(deadline, count) for deadline, count in db.execute(query)]
+            unlisted = unlisted_by_minute(db, _NEVER)
+        return sorted(found + [(each.begun + retention, each.count) for each in unlisted])
+
+    @outage_retry
+    def archived(self, *, since: datetime) -> Series:
+        """See Plots."""
+        recent = (UNTRIMMED, tasks.c.ended_at > since, tasks.c.state == TaskState.ARCHIVED)
+        query = select(func.min(tasks.c.ended_at), func.count()).where(*recent).group_by(_by(tasks.c.ended_at, _HOUR))
+        with self._db.read() as db:
+            return sorted((at, count) for at, count in db.execute(query))
+
+    @outage_retry
+    def changes(self) -> str:
+        """See Plots."""
+        with self._db.read() as db:
+            if db.dialect.name == "postgresql":
+                return str(db.scalar(text("SELECT pg_current_wal_lsn()")))
+        return "-".join(_marks(self._db.where))
+
+
+def _by(moment: ColumnElement[datetime | None], span: int) -> ColumnElement[int]:
+    return type_coerce(moment, BigInteger) // span
+
+
+def _marks(path: str) -> Iterator[str]:
+    for name in (path, f"{path}-wal"):
+        try:
+            found = os.stat(name)  # noqa: PTH116 - a name, as SQLite makes it
+        except FileNotFoundError:
+            continue
+        yield f"{found.st_mtime_ns:x}.{found.st_size:x}"

@@ -1,0 +1,26 @@
+"""The ledger, as it is drawn: series over time, for people to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+Series = Sequence[tuple[datetime, int]]
+"""Moments, the earliest first, each with its number."""
+
+
+class Plots(Protocol):
+    """Series over time."""
+
+    def backlog(self, *, retention: timedelta) -> Series:
+        """Return the stems that are not stored yet by deadline, to a quarter of an hour.
+
+        A task of which no stem is known counts as one; of which no deadline is known, `retention` counts as it.
+        """
+
+    def archived(self, *, since: datetime) -> Series:
+        """Return the tasks that were archived since then, by the hour in which they were."""
+
+    def changes(self) -> str:
+        """Return a mark that is another once anything was written into the ledger."""

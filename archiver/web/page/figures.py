@@ -1,0 +1,151 @@
+"""The figures of the overview: those of `status` and of the metrics, from the same questions to the ledger."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Generic, Protocol, TypeVar
+
+from archiver.core.attention import QueueStanding
+from archiver.core.fixity_standing import FixityStanding
+from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Dependency, Pause, Subject
+from archiver.core.outlook import Outlook, outlook
+from archiver.core.reports import Overview, Process
+from archiver.core.slices import Standing
+from archiver.core.states import StemState, TaskState
+from archiver.ports.plots import Plots
+
+DAY = timedelta(days=1)
+
+T = TypeVar("T")
+
+
+class Around(Protocol):
+    """All that stands around the ledger's own figures."""
+
+    def queue(self) -> QueueStanding:
+        """Return how the queue file stands."""
+
+    def fixity(self, now: datetime) -> FixityStanding:
+        """Return how the archive stands by all checks so far."""
+
+    def slices(self, now: datetime) -> Sequence[Standing]:
+        """Return how each slice stands that is read again; none where none is."""
+
+    def processes(self, now: datetime) -> Sequence[tuple[Process, bool]]:
+        """Return who works on the ledger, each with whether it lives."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """All that the overview shows, of one moment."""
+
+    now: datetime
+    overview: Overview
+    outlook: Outlook
+    queue: QueueStanding
+    is_queue_overdue: bool
+    fixity: FixityStanding
+    slices: Sequence[Standing]
+    processes: Sequence[tuple[Process, bool]]
+    archived: Sequence[tuple[datetime, int]]
+    """Tasks by the hour, of the last day."""
+    accounts: Sequence[AccountName]
+
+    @property
+    def total(self) -> int:
+        """All tasks."""
+        return sum(self.overview.tasks.values())
+
+    @property
+    def safe(self) -> int:
+        """Tasks that are archived."""
+        return self.overview.tasks.get(TaskState.ARCHIVED, 0)
+
+    @property
+    def open(self) -> int:
+        """Tasks that have not ended."""
+        return self.overview.tasks.get(TaskState.QUEUED, 0) + self.overview.tasks.get(TaskState.LISTED, 0)
+
+    @property
+    def lost(self) -> int:
+        """Tasks that ended without all of their audio, for whatever cause."""
+        ends = (TaskState.LOST, TaskState.FAILED, TaskState.MISSING)
+        return sum(self.overview.tasks.get(state, 0) for state in ends)
+
+    @property
+    def stored(self) -> int:
+        """Stems in the store."""
+        return self.overview.stems.get(StemState.STORED, 0)
+
+    @property
+    def need(self) -> int:
+        """Tasks that need a person."""
+        return sum(self.overview.needs.values())
+
+    @property
+    def alive(self) -> Sequence[Process]:
+        """The processes that work on the ledger now."""
+        return [process for process, lives in self.processes if lives]
+
+    @property
+    def dependencies(self) -> Sequence[tuple[str, str, Pause | None]]:
+        """Each dependency's name, which account or host it is, and its pause; those that work have none."""
+        paused = {pause.subject: pause for pause in self.overview.pauses if not pause.over(self.now)}
+        rows: list[tuple[str, str, Pause | None]] = []
+        held = next((each for each in paused.values() if each.held and each.dependency is Dependency.PROVIDER), None)
+        rows += [
+            ("Provider", f"account {name}", held or paused.get(Subject(Dependency.PROVIDER, name)))
+            for name in self.accounts or (DEFAULT_ACCOUNT,)
+        ]
+        origins = [(each.host or "all", each) for each in paused.values() if each.dependency is Dependency.ORIGIN]
+        rows += [("Audio host", name, pause) for name, pause in origins] or [("Audio hosts", "", None)]
+        rows.append(("Store", "", paused.get(Subject(Dependency.STORE))))
+        return rows
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The places that figures come from."""
+
+    overview: Callable[[datetime], Overview]
+    plots: Plots
+    around: Around
+    retention: timedelta
+    poll: timedelta
+    accounts: Sequence[AccountName]
+
+    def look(self, now: datetime) -> Figures:
+        """Return the figures of this moment; raise LedgerFault."""
+        overview = self.overview(now)
+        queue = self.around.queue()
+        return Figures(
+            now=now,
+            overview=overview,
+            outlook=outlook(self.plots.backlog(retention=self.retention), overview.stems_an_hour, now),
+            queue=queue,
+            is_queue_overdue=queue.is_overdue(now, self.poll),
+            fixity=self.around.fixity(now),
+            slices=self.around.slices(now),
+            processes=self.around.processes(now),
+            archived=self.plots.archived(since=now - DAY),
+            accounts=self.accounts,
+        )
+
+
+class Kept(Generic[T]):
+    """Keeps what was made last, by its mark: who asks while it is made waits for it. Safe for many threads."""
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._made: Mapping[str, T] = {}
+
+    def of(self, mark: str) -> T:
+        """Return what was made at this mark, or make it."""
+        with self._lock:
+            if mark not in self._made:
+                self._made = {mark: self._make()}
+            return self._made[mark]
