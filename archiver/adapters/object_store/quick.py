@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import IO, TYPE_CHECKING, Any, cast
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urlsplit
 
 import httpx
-from botocore.awsrequest import AWSPreparedRequest, AWSRequest
+from botocore.awsrequest import AWSPreparedRequest
 from botocore.exceptions import BotoCoreError
 from botocore.utils import get_environ_proxies
 from urllib3.exceptions import HTTPError
@@ -18,7 +19,7 @@ from urllib3.exceptions import HTTPError
 from archiver.adapters.http1 import Origin
 from archiver.adapters.object_store.exchange import Incoming, StoreConnections
 from archiver.adapters.object_store.faults import Conflict
-from archiver.adapters.object_store.memory_file import file_over
+from archiver.adapters.object_store.signature import Signature
 from archiver.core.errors import StoreBusy
 from archiver.ports.runtime import UNWATCHED, Watch
 
@@ -53,23 +54,28 @@ _ANSWERS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Route:
     """The client's settings for this bucket as boto3 read them: where to send, with which fields, signed for whom."""
 
     base: str
     """The URL, as far as the key; of a listing the whole, without its query."""
     headers: Mapping[str, str]
-    region: str
-    service: str
-    signer: RequestSigner
+    credentials: Callable[[], Any]
+    """Returns those of the moment; None where there are none."""
+    signature: Signature
 
-    @property
+    @cached_property
     def host(self) -> str:
         """The value of the field Host."""
         return urlsplit(self.base).netloc
 
-    @property
+    @cached_property
+    def path(self) -> str:
+        """The URL's path."""
+        return urlsplit(self.base).path
+
+    @cached_property
     def origin(self) -> Origin:
         """Scheme, host and port to connect to."""
         url = urlsplit(self.base)
@@ -81,7 +87,7 @@ class QuickCalls:
 
     For every call boto3 finds endpoint, region, addressing and signature anew, and copies header fields through
     five layers: most of what a small PutObject costs. Here all that is taken over from a call of its own that
-    worked, and signed by botocore's S3SigV4Auth with the credentials of the moment. Only a plain 200 or 412 counts.
+    worked, and signed in the same way with the credentials of the moment. Only a plain 200 or 412 counts.
     After any other answer, and after none, boto3 is to be asked, with its retries, redirects and errors; it then
     shows the way anew. Behind a proxy, and where another kind of signature is asked for, every call is boto3's.
     What the answer to a read means, `reading.py` tells.
@@ -116,8 +122,7 @@ class QuickCalls:
             return None
         try:
             sized = {**headers, "Content-Length": str(len(data))}
-            with file_over(data) as body:
-                head = self._signed_head("PUT", route, _quoted(key) + query, sized, body)
+            head = _signed_head("PUT", route, _quoted(key) + query, sized, data)
             answer = self._connections.put(route.origin, head, data)
         except httpx.TimeoutException:
             raise StoreBusy(f"{operation}: no answer (TimeoutError)") from None
@@ -141,24 +146,13 @@ class QuickCalls:
             return None
         method = OPERATIONS[operation]
         try:
-            head = self._signed_head(method, route, _quoted(key) + query, headers)
+            head = _signed_head(method, route, _quoted(key) + query, headers)
             return self._connections.ask(route.origin, head, bodiless=method == "HEAD")
         except httpx.TimeoutException:
             raise StoreBusy(f"{operation}: no answer (TimeoutError)") from None
         except (BotoCoreError, HTTPError, OSError, httpx.TransportError):
             self._watch.progress()
             return None
-
-    def _signed_head(
-        self, method: str, route: Route, path: str, headers: Mapping[str, str], body: IO[bytes] | None = None
-    ) -> bytes:
-        request: Any = AWSRequest(method, route.base + path, {"Host": route.host, **route.headers, **headers}, body)
-        request.context = {"client_config": self._config}  # which says whether the body is signed too
-        route.signer.get_auth_instance(route.service, route.region, "s3v4").add_auth(request)
-        url = urlsplit(route.base + path)
-        target = f"{url.path or '/'}?{url.query}" if url.query else url.path or "/"
-        lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {_text(value)}" for name, value in request.headers.items())]
-        return "\r\n".join([*lines, "Accept-Encoding: identity\r\n\r\n"]).encode("latin-1")
 
     def learn(self, operation: str, key: str) -> None:
         """Take over what boto3 sent in this thread last, for the object `key`: it worked."""
@@ -177,11 +171,28 @@ class QuickCalls:
         if found is None or "x-amz-s3session-token" in request.headers or self._proxies.get(urlsplit(base).scheme):
             return
         headers = {name: _text(request.headers[name]) for name in OF_EVERY_OBJECT if name in request.headers}
-        self._sent.route = Route(base, headers, found[1], found[2], self._sent.signer)
+        signs_payload = (self._config.s3 or {}).get("payload_signing_enabled", True) is not False
+        signature = Signature(found[1], found[2], signs_payload=signs_payload)
+        self._sent.route = Route(base, headers, partial(_credentials, self._sent.signer), signature)
 
     def close(self) -> None:
         """Close the idle connections."""
         self._connections.close()
+
+
+def _signed_head(
+    method: str, route: Route, path: str, headers: Mapping[str, str], data: memoryview | None = None
+) -> bytes:
+    target = route.path + path
+    target = target if target.startswith("/") else f"/{target}"
+    named = {"Host": route.host, **route.headers, **headers}
+    signed = route.signature.signed(route.credentials(), method, target, named, data)
+    lines = [f"{method} {target} HTTP/1.1", *[f"{name}: {value}" for name, value in signed.items()]]
+    return "\r\n".join([*lines, "Accept-Encoding: identity\r\n\r\n"]).encode("latin-1")
+
+
+def _credentials(signer: RequestSigner) -> Any:  # noqa: ANN401 - botocore's, which has no type
+    return signer.get_auth_instance("s3", signer.region_name, "s3v4").credentials
 
 
 def _quoted(key: str) -> str:

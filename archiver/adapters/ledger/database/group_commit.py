@@ -16,7 +16,9 @@ class _Write(Generic[T]):
         self.item = item
         self.ended = False
         self.error: BaseException | None = None
-        self.woken = threading.Event()
+        # Held until another thread wakes this one: an Event is a lock, too, and three objects around it.
+        self.sleep = threading.Lock()
+        self.sleep.acquire()
 
 
 class GroupCommit(Generic[T]):
@@ -49,13 +51,13 @@ class GroupCommit(Generic[T]):
             self._waiting.append(write)
             follows, self._led = self._led, True
         if follows:
-            write.woken.wait()
+            write.sleep.acquire()
         if not write.ended:
-            self._lead()
+            self._lead(write)
         if write.error is not None:
             raise write.error
 
-    def _lead(self) -> None:
+    def _lead(self, mine: _Write[T]) -> None:
         writes: list[_Write[T]] = []
         try:
             with self._turn:
@@ -63,7 +65,7 @@ class GroupCommit(Generic[T]):
                     writes, self._waiting = self._waiting, []
                 self._try(writes)
         finally:
-            self._pass_on(writes)
+            self._pass_on(writes, mine)
 
     def _try(self, writes: Sequence[_Write[T]]) -> None:
         try:
@@ -76,12 +78,13 @@ class GroupCommit(Generic[T]):
                 for write in writes:
                     write.error = error
 
-    def _pass_on(self, writes: Sequence[_Write[T]]) -> None:
+    def _pass_on(self, writes: Sequence[_Write[T]], mine: _Write[T]) -> None:
         with self._lock:
             heir = self._waiting[0] if self._waiting else None
             self._led = heir is not None
         for write in writes:
             write.ended = True
-            write.woken.set()
+            if write is not mine:
+                write.sleep.release()
         if heir is not None:
-            heir.woken.set()
+            heir.sleep.release()

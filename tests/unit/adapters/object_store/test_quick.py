@@ -18,8 +18,7 @@ from botocore.config import Config
 from archiver.adapters.object_store.calls import Labels, ObjectOptions, S3Calls
 from archiver.adapters.object_store.checksums import CRC32
 from archiver.adapters.object_store.content import Content
-from archiver.adapters.object_store.memory_file import file_over
-from archiver.adapters.object_store.quick import OPERATIONS
+from archiver.adapters.object_store.quick import OPERATIONS, _signed_head
 from archiver.adapters.object_store.reading import ReadCalls
 from archiver.core.errors import ArchiverError
 from tests.house import s3_client
@@ -121,7 +120,7 @@ def test_quick_read_has_the_fields_and_the_signature_of_boto3(
                 send(calls)
             calls.quick.learn(operation, KEY)  # the answer was none that may be learned from
             ours = fields_of(
-                calls.quick._signed_head(OPERATIONS[operation], calls.quick._routes[operation], path + query, headers)
+                _signed_head(OPERATIONS[operation], calls.quick._routes[operation], path + query, headers)
             )
             boto3s = {name: value for name, value in nowhere.fields.items() if name not in OF_A_TRY}
             if ours["x-amz-date"] == boto3s["x-amz-date"]:
@@ -173,8 +172,7 @@ def _signed_as(calls: S3Calls, operation: str, boto3s: Fields) -> Fields:
     query = f"?partNumber=7&uploadId={quote('upload/1==', safe='')}" if operation == "UploadPart" else ""
     assert CONTENT.data is not None
     headers["Content-Length"] = str(CONTENT.size)
-    with file_over(CONTENT.data) as body:
-        return fields_of(calls.quick._signed_head("PUT", route, quote(KEY, safe="/~") + query, headers, body))
+    return fields_of(_signed_head("PUT", route, quote(KEY, safe="/~") + query, headers, CONTENT.data))
 
 
 def routes_after_a_put(client: S3Client) -> Mapping[str, object]:
