@@ -13,8 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
-import httpx
-
+from archiver.adapters.downloader.url import Url
 from archiver.core.errors import AddressForbidden, AddressPrivate, OriginBusy
 
 SockAddr = tuple[str, int] | tuple[str, int, int, int]
@@ -60,7 +59,6 @@ _NOT_PUBLIC_V6 = tuple(
 
 _NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\Z")
 _NUMBER = re.compile(r"(0x[0-9a-f]*|[0-9]+)\Z")
-_PORTS = {"https": 443, "http": 80}
 _PORT_MAX = 65535
 
 
@@ -123,15 +121,15 @@ class Guard:
         """Admit only these hosts and their subdomains from now on; any, when there are none."""
         self._hosts = tuple(host.lower().removeprefix("*").strip(".") for host in hosts)
 
-    def admit(self, url: httpx.URL) -> None:
+    def admit(self, url: Url) -> None:
         """Raise AddressForbidden when the URL alone shows that we do not go there."""
         if url.scheme not in self._schemes:
             raise AddressForbidden(f"scheme {url.scheme[:16]!r}: only {' and '.join(sorted(self._schemes))} is fetched")
-        if url.userinfo:
+        if url.has_userinfo:
             raise AddressForbidden("the URL holds a user name or password")
-        if not 0 < port_of(url) <= _PORT_MAX:
+        if not 0 < url.port_used <= _PORT_MAX:
             raise AddressForbidden(f"no such port: {url.port}")
-        self._admit_host(url.raw_host.decode("ascii"))
+        self._admit_host(url.host)
 
     def _admit_host(self, host: str) -> None:
         try:
@@ -166,8 +164,3 @@ class Guard:
             if not is_public(address[0]) or address[3:] not in {(), (0,)}:
                 raise AddressPrivate(f"{host} leads to {address[0][:64]}, not a public address")
         return found
-
-
-def port_of(url: httpx.URL) -> int:
-    """Return the port that is connected to."""
-    return _PORTS[url.scheme] if url.port is None else url.port

@@ -9,7 +9,7 @@ from typing import cast
 
 import httpx
 
-from archiver.adapters.downloader.transport import stream_of
+from archiver.adapters.downloader.transport import Response
 from archiver.core.errors import ArchiverError, BodyChanged, BodyShort, BodySlow, LinkSpent, OriginBusy, OriginFaulty
 from archiver.core.http import content_codings, date_of, retry_after
 
@@ -48,7 +48,7 @@ class ClientBlocked(OriginBusy):
     hint = "set provider.user_agent to another value (error code 1010), or download.proxy to another way out"
 
 
-def expect_audio(response: httpx.Response) -> None:
+def expect_audio(response: Response) -> None:
     """Raise what is wrong with the answer to a GET without a range, as far as its head shows it."""
     error = refusal(response)
     if error is not None:
@@ -58,19 +58,19 @@ def expect_audio(response: httpx.Response) -> None:
         raise OriginFaulty(f"the origin sent {coding!r} though identity was asked for")
 
 
-def location_of(response: httpx.Response) -> str:
+def location_of(response: Response) -> str:
     """Return where a redirect leads, percent-encoded from its bytes as they came; its host is read as UTF-8.
 
     Raises OriginFaulty where it names two places.
     """
-    place, *more = {value for name, value in response.headers.raw if name.lower() == b"location"}
+    place, *more = {value for name, value in response.fields if name.lower() == b"location"}
     if more:
         raise OriginFaulty("a redirect to two places")
     authority, path = cast("re.Match[bytes]", _PLACE.fullmatch(place)).groups()
     return authority.decode(errors="replace") + _UNSAFE.sub(lambda byte: b"%%%02X" % ord(byte[0]), path).decode()
 
 
-def refusal(response: httpx.Response) -> ArchiverError | None:
+def refusal(response: Response) -> ArchiverError | None:
     """Return what is wrong with the answer to a GET without a range; None when it is a 200, or a 206 with all of it."""
     status = response.status_code
     if status == httpx.codes.OK:
@@ -88,7 +88,7 @@ def refusal(response: httpx.Response) -> ArchiverError | None:
     return kind(f"the origin answered {status}", retry_after=wait)
 
 
-def _blocked(response: httpx.Response) -> ClientBlocked | None:
+def _blocked(response: Response) -> ClientBlocked | None:
     if response.status_code != httpx.codes.FORBIDDEN:
         return None
     if response.headers.get("cf-mitigated", "").lower() == "challenge":
@@ -97,8 +97,8 @@ def _blocked(response: httpx.Response) -> ClientBlocked | None:
     return ClientBlocked(f"the CDN blocks this client: error code {found[1].decode()}") if found else None
 
 
-def _excerpt(response: httpx.Response) -> bytes:
-    stream, view, got = stream_of(response), memoryview(bytearray(EXCERPT)), 0
+def _excerpt(response: Response) -> bytes:
+    stream, view, got = response.stream, memoryview(bytearray(EXCERPT)), 0
     stream.finish_within(EXCERPT_SECONDS)
     try:
         while got < EXCERPT and (size := stream.reader.receive(view[got:])):
@@ -151,13 +151,13 @@ def content_range(headers: Mapping[str, str]) -> tuple[int | None, int | None, i
     return (None if first is None else int(first), None if last is None else int(last), int(whole))
 
 
-def is_all(response: httpx.Response) -> bool:
+def is_all(response: Response) -> bool:
     """Return whether a 206 holds the whole resource, by its range and its length."""
     span = content_range(response.headers)
-    return span is not None and span[:2] == (0, span[2] - 1) and stream_of(response).reader.length in {None, span[2]}
+    return span is not None and span[:2] == (0, span[2] - 1) and response.stream.reader.length in {None, span[2]}
 
 
-def rest_of(first: httpx.Response, later: httpx.Response, *, at: int, length: int | None) -> int:
+def rest_of(first: Response, later: Response, *, at: int, length: int | None) -> int:
     """Return the whole length when `later` holds exactly what `first` lacks from position `at` on.
 
     Raises BodyChanged when it holds anything else, and what `refusal` says of other statuses.
@@ -169,17 +169,17 @@ def rest_of(first: httpx.Response, later: httpx.Response, *, at: int, length: in
     span = content_range(later.headers)
     if span is None or span[:2] != (at, span[2] - 1) or length not in {None, span[2]}:
         raise BodyChanged("on resume the origin offered another range than was asked for")
-    if stream_of(later).reader.length not in {None, span[2] - at}:
+    if later.stream.reader.length not in {None, span[2] - at}:
         raise BodyChanged("on resume the origin announced another length than its range has")
     lost_tag = "etag" in first.headers and "etag" not in later.headers
     if lost_tag or not same_version(first.headers, later.headers) or foreign_coding(later.headers):
         raise BodyChanged("on resume the origin offered another version")
-    if later.url.copy_with(query=None) != first.url.copy_with(query=None):
+    if later.url.place != first.url.place:
         raise BodyChanged("on resume the origin sent us elsewhere")
     return span[2]
 
 
-def whole_length(response: httpx.Response) -> int | None:
+def whole_length(response: Response) -> int | None:
     """Return the resource's whole length, if the answer to a GET with or without a range names it.
 
     Raises what `refusal` says of a status that is about no range.
@@ -190,7 +190,7 @@ def whole_length(response: httpx.Response) -> int | None:
     error = refusal(response)
     if error is not None:
         raise error
-    return stream_of(response).reader.length
+    return response.stream.reader.length
 
 
 def fault(error: httpx.TransportError) -> ArchiverError:

@@ -23,7 +23,7 @@ from archiver.adapters.downloader.others import looks_like
 from archiver.adapters.downloader.sniff import ENOUGH, enough_of, sniff
 from archiver.adapters.downloader.sound import Sound, doubt_of, sound_in
 from archiver.adapters.downloader.throttle import Throttle
-from archiver.adapters.downloader.transport import stream_of
+from archiver.adapters.downloader.transport import Response
 from archiver.adapters.http1 import Reader
 from archiver.core.errors import (
     AddressForbidden,
@@ -42,7 +42,7 @@ from archiver.core.records.kinds.names import Media
 from archiver.ports.runtime import UNWATCHED, Checkpoint, Watch
 from archiver.ports.transfer import Received, Suspended, uncounted
 
-Reopen = Callable[[Mapping[str, str]], httpx.Response]
+Reopen = Callable[[Mapping[str, str]], Response]
 """Asks for the same URL again with more header fields; follows redirects, judges no status."""
 
 RESUMES = 5
@@ -75,7 +75,7 @@ class VerifyingBody:
 
     def __init__(
         self,
-        response: httpx.Response,
+        response: Response,
         *,
         reopen: Reopen,
         limits: BodyLimits,
@@ -89,7 +89,7 @@ class VerifyingBody:
     ) -> None:
         self._media = media
         self._first = self._response = response
-        self._reader: Reader = stream_of(response).reader
+        self._reader: Reader = response.stream.reader
         self._length = self._whole = whole_length(response)
         self._reopen = reopen
         self._limits = limits
@@ -332,7 +332,7 @@ class VerifyingBody:
             response.close()
             raise
         self._framing += self._reader.framing
-        self._response, self._reader = response, stream_of(response).reader
+        self._response, self._reader = response, response.stream.reader
 
     def _verify_end(self) -> None:
         if self._whole is None and not self._reader.framed:
@@ -340,7 +340,7 @@ class VerifyingBody:
         if self._whole is not None and self._size != self._whole:
             kind = BodyShort if self._size < self._whole else BodyLong
             raise kind(f"{self._size} bytes came, the origin has {self._whole}")
-        if self._reader.length is not None and stream_of(self._response).overruns():
+        if self._reader.length is not None and self._response.stream.overruns():
             raise BodyLong(f"more bytes came than the {self._whole} announced")
         self._verified = True
         self._checkpoint("download.body_done")
@@ -353,7 +353,7 @@ class VerifyingBody:
                     raise BodyChanged("the origin offers another version by now")
                 whole = whole_length(response)
                 if whole is None and response.status_code == httpx.codes.OK:
-                    whole = self._compare(stream_of(response).reader)
+                    whole = self._compare(response.stream.reader)
                 if whole is not None:
                     return whole
             finally:
@@ -375,7 +375,7 @@ class VerifyingBody:
 
     def interrupt(self) -> None:
         """Have what is waited for now end at once; may be called from another thread."""
-        stream_of(self._response).interrupt()
+        self._response.stream.interrupt()
 
     def close(self) -> None:
         """End the transfer; the connection is kept when the whole body was read."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from functools import partial
 
 import httpx
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, stop_before_delay
 
 from archiver.adapters.downloader.address import Guard, Reach
 from archiver.adapters.downloader.answer import CookieAsked, Hiccup, expect_audio, fault, location_of
@@ -17,11 +16,12 @@ from archiver.adapters.downloader.body import VerifyingBody
 from archiver.adapters.downloader.dialer import ConnectionOptions, Dialer, Network, Proxy
 from archiver.adapters.downloader.limits import BodyLimits
 from archiver.adapters.downloader.throttle import Throttle
-from archiver.adapters.downloader.transport import IDLE_SECONDS, SocketTransport
-from archiver.adapters.http1 import Pool
+from archiver.adapters.downloader.transport import IDLE_SECONDS, Response, SocketTransport
+from archiver.adapters.downloader.url import Url
+from archiver.adapters.http1 import Headers, Pool
 from archiver.core.errors import AddressForbidden, ArchiverError, BodyShort, OriginBusy, OriginFaulty
 from archiver.core.records.kinds.names import Media
-from archiver.core.text import MAX_URL, host_of
+from archiver.core.text import host_of
 from archiver.ports.runtime import UNWATCHED, Checkpoint, Jitter, Watch, unobserved
 from archiver.ports.transfer import Download, Received, Suspended, uncounted
 
@@ -75,7 +75,7 @@ class HttpDownloader:
         """
         if not user_agent or not (user_agent.isascii() and user_agent.isprintable()):
             raise ValueError("user_agent must be printable ASCII")
-        self._headers = {"User-Agent": user_agent, "Accept": "*/*", "Accept-Encoding": "identity"}
+        self._headers = _fields({"User-Agent": user_agent, "Accept": "*/*", "Accept-Encoding": "identity"})
         self._limits = limits
         self._throttle = throttle or Throttle()
         self._clock = clock
@@ -84,7 +84,6 @@ class HttpDownloader:
         self._on_failure = on_failure
         self._checkpoint = checkpoint
         self._watch = watch
-        self._retrying = self._retries()
         self._guard = Guard(reach, resolve=network.resolve)
         self._transport = self._reaching(network, connections)
 
@@ -92,18 +91,7 @@ class HttpDownloader:
         proxy = Proxy(connections.proxy) if connections.proxy is not None else None
         dialer = Dialer(guard=self._guard, network=network, proxy=proxy, options=connections, clock=self._clock)
         pool = Pool(most=connections.most_idle, clock=self._clock, idle_seconds=IDLE_SECONDS)
-        # Without an httpx.Client around it: no cookies, no environment, no redirect and no URL in a log by its doing.
         return SocketTransport(guard=self._guard, dialer=dialer, pool=pool, proxy=proxy)
-
-    def _retries(self) -> Retrying:
-        return Retrying(
-            stop=stop_after_attempt(TRIES) | stop_before_delay(TRY_SECONDS),
-            wait=self._wait,
-            retry=retry_if_exception_type((Hiccup, BodyShort)),
-            sleep=self._sleep,
-            before_sleep=lambda state: self._on_failure(host_of(state.args[0])),
-            reraise=True,
-        )
 
     @contextmanager
     def open(self, url: str, received: Received = uncounted, *, media: Media = Media.AUDIO) -> Iterator[Download]:
@@ -114,7 +102,7 @@ class HttpDownloader:
         Raises OriginBusy, LinkSpent, BodyNotAudio, BodyEmpty, BodyTooLarge or AddressForbidden.
         """
         try:
-            body = self._retrying(self._begin, url, received, media)
+            body = self._begun(url, received, media)
             with self._handed_out(url, body):
                 yield body
         except OriginBusy:
@@ -140,11 +128,22 @@ class HttpDownloader:
             self._on_failure(host_of(url))
             raise
 
-    def _wait(self, state: RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome is not None else None
-        named = error.retry_after if isinstance(error, ArchiverError) else None
-        spread: float = TRY_FIRST * 2 ** (state.attempt_number - 1) * (0.5 + self._jitter())
-        return max(spread, named or 0.0)
+    def _begun(self, url: str, received: Received, media: Media) -> VerifyingBody:
+        """Begin; after a failure that this may mend again, TRIES times within TRY_SECONDS."""
+        began, tries = self._clock(), 0
+        while True:
+            try:
+                return self._begin(url, received, media)
+            except (Hiccup, BodyShort) as error:
+                tries, wait = tries + 1, self._wait(error, tries)
+                if tries == TRIES or self._clock() - began + wait >= TRY_SECONDS:
+                    raise
+            self._on_failure(host_of(url))
+            self._sleep(wait)
+
+    def _wait(self, error: ArchiverError, before: int) -> float:
+        spread: float = TRY_FIRST * 2**before * (0.5 + self._jitter())
+        return max(spread, error.retry_after or 0.0)
 
     def _begin(self, url: str, received: Received, media: Media) -> VerifyingBody:
         response = self._get(url, {})
@@ -169,29 +168,26 @@ class HttpDownloader:
             raise
         return body
 
-    def _get(self, url: str, extra: Mapping[str, str]) -> httpx.Response:
+    def _get(self, url: str, extra: Mapping[str, str]) -> Response:
         """Return the first answer that is no redirect; its status is not judged."""
-        at, seen, cookie = _parsed(None, url), set[httpx.URL](), False
+        at, seen, cookie, headers = _parsed(url), set[Url](), False, self._headers + _fields(extra)
         for _ in range(REDIRECTS_MAX + 1):
-            response = self._send(at, extra)
+            response = self._send(at, headers)
             if response.status_code not in _REDIRECTS or "location" not in response.headers:
                 return response
             response.close()
             seen.add(at)
             cookie = cookie or "set-cookie" in response.headers
-            at = _parsed(at, location_of(response))
+            at = _redirected(at, location_of(response))
             if cookie and at in seen:
                 raise CookieAsked("a redirect to where it came from, with a cookie that is to be sent back")
         raise OriginFaulty(f"more than {REDIRECTS_MAX} redirects")
 
-    def _send(self, url: httpx.URL, extra: Mapping[str, str]) -> httpx.Response:
-        request = httpx.Request("GET", url, headers={**self._headers, **extra})
+    def _send(self, url: Url, headers: Headers) -> Response:
         try:
-            response = self._transport.handle_request(request)
+            return self._transport.get(url, headers)
         except httpx.TransportError as error:
             raise fault(error) from error
-        response.request = request
-        return response
 
     def allow_hosts(self, hosts: Sequence[str]) -> None:
         """Go to these hosts alone from now on (see `Reach`); bodies that are open are read on."""
@@ -202,10 +198,19 @@ class HttpDownloader:
         self._transport.close()
 
 
-def _parsed(base: httpx.URL | None, url: str) -> httpx.URL:
-    with suppress(httpx.InvalidURL, ValueError):
-        if len(url) <= MAX_URL:
-            return httpx.URL(url) if base is None else base.join(url)
-    if base is None:
-        raise AddressForbidden("not a URL")
-    raise OriginFaulty("a redirect to what is no URL")
+def _parsed(url: str) -> Url:
+    try:
+        return Url.of(url)
+    except ValueError:
+        raise AddressForbidden("not a URL") from None
+
+
+def _redirected(base: Url, place: str) -> Url:
+    try:
+        return base.joined(place)
+    except ValueError:
+        raise OriginFaulty("a redirect to what is no URL") from None
+
+
+def _fields(named: Mapping[str, str]) -> Headers:
+    return [(name.encode(), value.encode()) for name, value in named.items()]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import httpx
 import pytest
 
 from archiver.adapters.downloader.address import Guard, Reach, SockAddr, is_public, literal, system_resolve
+from archiver.adapters.downloader.url import Url
 from archiver.core.errors import AddressForbidden, AddressPrivate, OriginBusy
 
 PUBLIC_V4 = (
@@ -164,7 +164,7 @@ def guard(
     ],
 )
 def test_admit_public_https_passes(url: str) -> None:
-    guard().admit(httpx.URL(url))
+    guard().admit(Url.of(url))
 
 
 @pytest.mark.parametrize(
@@ -195,31 +195,31 @@ def test_admit_public_https_passes(url: str) -> None:
 )
 def test_admit_anything_else_is_forbidden(url: str) -> None:
     with pytest.raises(AddressForbidden):
-        guard().admit(httpx.URL(url))
+        guard().admit(Url.of(url))
 
 
 def test_admit_http_when_allowed_still_knows_two_schemes_only() -> None:
-    guard(allow_http=True).admit(httpx.URL("http://cdn.example/"))
+    guard(allow_http=True).admit(Url.of("http://cdn.example/"))
     with pytest.raises(AddressForbidden, match="http and https"):
-        guard(allow_http=True).admit(httpx.URL("ws://cdn.example/"))
+        guard(allow_http=True).admit(Url.of("ws://cdn.example/"))
 
 
 def test_admit_private_when_allowed_still_refuses_odd_spellings() -> None:
     lax = guard(allow_private_addresses=True)
-    lax.admit(httpx.URL("https://127.0.0.1/"))
-    lax.admit(httpx.URL("https://localhost/"))
+    lax.admit(Url.of("https://127.0.0.1/"))
+    lax.admit(Url.of("https://localhost/"))
     with pytest.raises(AddressForbidden):
-        lax.admit(httpx.URL("https://127.1/"))
+        lax.admit(Url.of("https://127.1/"))
 
 
 @pytest.mark.parametrize("allowed", ["cdn.example", ".cdn.example", "*.cdn.example", "CDN.Example."])
 def test_allowed_host_covers_itself_and_its_subdomains(allowed: str) -> None:
     narrow = guard(allowed_hosts=("other.example", allowed))
     for host in ("cdn.example", "a.cdn.example", "a.b.CDN.example", "cdn.example."):
-        narrow.admit(httpx.URL(f"https://{host}/"))
+        narrow.admit(Url.of(f"https://{host}/"))
     for host in ("notcdn.example", "cdn.example.evil", "example", "8.8.8.8"):
         with pytest.raises(AddressForbidden, match="allowed_hosts"):
-            narrow.admit(httpx.URL(f"https://{host}/"))
+            narrow.admit(Url.of(f"https://{host}/"))
 
 
 def test_addresses_all_public_are_handed_on_as_they_came() -> None:
@@ -258,10 +258,10 @@ def test_system_resolve_gives_socket_addresses() -> None:
 
 def test_hosts_that_are_allowed_later_are_the_only_ones_from_then_on() -> None:
     guard = Guard(Reach(), resolve=lambda _host, _port: [])
-    guard.admit(httpx.URL("https://anywhere.example/a.mp3"))
+    guard.admit(Url.of("https://anywhere.example/a.mp3"))
     guard.allow(["*.Example.com"])
-    guard.admit(httpx.URL("https://cdn.example.com/a.mp3"))
+    guard.admit(Url.of("https://cdn.example.com/a.mp3"))
     with pytest.raises(AddressForbidden, match="allowed_hosts"):
-        guard.admit(httpx.URL("https://anywhere.example/a.mp3"))
+        guard.admit(Url.of("https://anywhere.example/a.mp3"))
     guard.allow([])
-    guard.admit(httpx.URL("https://anywhere.example/a.mp3"))
+    guard.admit(Url.of("https://anywhere.example/a.mp3"))

@@ -119,9 +119,7 @@ def test_quick_read_has_the_fields_and_the_signature_of_boto3(
             with suppress(ArchiverError):  # what the answer means is none of this
                 send(calls)
             calls.quick.learn(operation, KEY)  # the answer was none that may be learned from
-            ours = fields_of(
-                _signed_head(OPERATIONS[operation], calls.quick._routes[operation], path + query, headers)
-            )
+            ours = fields_of(_signed_head(OPERATIONS[operation], calls.quick._routes[operation], path + query, headers))
             boto3s = {name: value for name, value in nowhere.fields.items() if name not in OF_A_TRY}
             if ours["x-amz-date"] == boto3s["x-amz-date"]:
                 break
