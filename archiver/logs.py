@@ -88,6 +88,8 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "fixity.broken_off": "a check that the service makes by itself could not go on; it does so later",
         "fixity.fault": "an object of the archive is not as it should be: what was expected there, and what was "
         "found; said once",
+        "fixity.doubted": "an object that the page read whole for somebody had other bytes than its receipt tells: "
+        "`verify` judges it",
         "fixity.unknown": "an object that neither the ledger nor a manifest knows; said once",
         "fixity.mended": "a fault was found mended by a later check",
         "fixity.reported": "the sealed report of the day stands in the bucket",
@@ -122,6 +124,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "http.listening": "metrics and health are served at this address",
         "http.unavailable": "metrics and health cannot be served: http.listen cannot be used; archiving goes on",
         "http.failed": "a request for a page, or a callback, could not be answered: a bug worth reporting",
+        "page.broke_off": "audio on its way to a browser broke off, or did not begin: the store did not give it",
         "page.without_ledger": "the page could not read the ledger: it says so, and tries again at the next request",
         "backfill.started": "a backfill took its ids in",
         "backfill.progress": "where a backfill stands and what it waits for; every ten seconds, where no terminal is",

@@ -58,7 +58,7 @@ from archiver.pipeline.dispatch import DispatchContext, DispatchOptions, LocalDi
 from archiver.pipeline.second_look import SecondLook
 from archiver.pipeline.task import Archiver
 from archiver.pipeline.transfers import TransferThreads
-from archiver.ports.archive import Archive
+from archiver.ports.archive import Archive, BrowsedArchive
 from archiver.ports.fixity_records import Faults
 from archiver.ports.provider import Accounts, Permits
 from archiver.ports.runtime import UNWATCHED, Checkpoint, Clock, EventLog, Jitter, Observer, Watch, unobserved
@@ -81,6 +81,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
     from archiver.app.page import Served
+
 __all__ = [
     "HEAD",
     "Archiver",
@@ -413,9 +414,15 @@ def command(*words: str, env: Mapping[str, str | None] | None = None, stdin: str
 
 
 @contextmanager
-def page_on(settings: Settings, log: EventLog | None = None) -> Iterator[Served]:
-    """Serve the page of these settings in this process."""
+def page_on(
+    settings: Settings, log: EventLog | None = None, archive: BrowsedArchive | None = None
+) -> Iterator[Served]:
+    """Serve the page of these settings in this process; with an `archive` in the place of their bucket."""
     from archiver.app.page import open_for_reading, serving
 
-    with closing(open_for_reading(settings)) as ledger, serving(settings, log or Events(), ledger=ledger) as served:
+    opens = None if archive is None else lambda: archive
+    with (
+        closing(open_for_reading(settings)) as ledger,
+        serving(settings, log or Events(), ledger=ledger, archive=opens) as served,
+    ):
         yield served

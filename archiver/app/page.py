@@ -19,8 +19,9 @@ from archiver.core.fixity_standing import FixityStanding
 from archiver.core.plan import longest_wait
 from archiver.core.reports import Process
 from archiver.core.slices import Course, Standing
-from archiver.ports.archive import Archive
+from archiver.ports.archive import BrowsedArchive
 from archiver.ports.runtime import EventLog
+from archiver.preservation.fetching import Fetching
 from archiver.settings import Settings
 from archiver.settings.key_file import read_key
 from archiver.web.asgi import AsgiServer
@@ -56,14 +57,19 @@ class Served:
 
 
 @contextmanager
-def serving(settings: Settings, log: EventLog, *, ledger: SqlLedger) -> Iterator[Served]:
-    """Serve the page while this lasts; raise SettingsFault where it may not, or cannot, listen."""
+def serving(
+    settings: Settings, log: EventLog, *, ledger: SqlLedger, archive: Callable[[], BrowsedArchive] | None = None
+) -> Iterator[Served]:
+    """Serve the page while this lasts; raise SettingsFault where it may not, or cannot, listen.
+
+    Without an `archive` the bucket of the settings is opened once it is asked for.
+    """
     address = settings.page.address()
     if address is None:
         raise SettingsFault("page.listen is empty: name an address of this machine, such as 127.0.0.1:9466")
     sessions = Sessions(utc_now, _token(settings))
     with ExitStack() as stack:
-        parts = _parts(settings, log, ledger, _opens_archive(settings, log, stack))
+        parts = _parts(settings, log, ledger, archive or _opens_archive(settings, log, stack), stack)
         hosts = Hosts(settings.page.hosts)
         door = Door(hosts, sessions, parts.pages)
         try:
@@ -78,7 +84,9 @@ def serving(settings: Settings, log: EventLog, *, ledger: SqlLedger) -> Iterator
         yield Served(url, f"{url}enter#{sessions.link_token()}")
 
 
-def _parts(settings: Settings, log: EventLog, ledger: SqlLedger, archive: Callable[[], Archive]) -> Parts:
+def _parts(
+    settings: Settings, log: EventLog, ledger: SqlLedger, archive: Callable[[], BrowsedArchive], stack: ExitStack
+) -> Parts:
     words = Words(
         bucket=settings.store.bucket,
         prefix=settings.store.prefix,
@@ -90,8 +98,9 @@ def _parts(settings: Settings, log: EventLog, ledger: SqlLedger, archive: Callab
         operates=operates(settings),
     )
     place = f"{words.bucket} / {words.prefix}" if words.prefix else words.bucket
+    fetches = _fetches(settings, ledger, archive, stack)
     pages = Pages(links(), {"place": place, "operates": words.operates})
-    return Parts(utc_now, log, words, pages, ledger.reports, archive, _figures(settings, ledger))
+    return Parts(utc_now, log, words, pages, ledger.reports, archive, _figures(settings, ledger), fetches)
 
 
 def _figures(settings: Settings, ledger: SqlLedger) -> Source:
@@ -181,11 +190,11 @@ def _url(settings: Settings, port: int) -> str:
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
 
-def _opens_archive(settings: Settings, log: EventLog, stack: ExitStack) -> Callable[[], Archive]:
+def _opens_archive(settings: Settings, log: EventLog, stack: ExitStack) -> Callable[[], BrowsedArchive]:
     """Return what opens the bucket at its first call: its libraries take more memory than all the rest."""
-    lock, opened = threading.Lock(), list[Archive]()
+    lock, opened = threading.Lock(), list[BrowsedArchive]()
 
-    def archive() -> Archive:
+    def archive() -> BrowsedArchive:
         from archiver.app.adapters import open_store  # noqa: PLC0415 - loads the store's libraries
 
         with lock:
@@ -194,3 +203,23 @@ def _opens_archive(settings: Settings, log: EventLog, stack: ExitStack) -> Calla
             return opened[0]
 
     return archive
+
+
+def _fetches(
+    settings: Settings, ledger: SqlLedger, archive: Callable[[], BrowsedArchive], stack: ExitStack
+) -> Callable[[], Fetching]:
+    """Return what opens the way for whole reads at its first call."""
+    lock, opened = threading.Lock(), list[Fetching]()
+
+    def fetches() -> Fetching:
+        from archiver.adapters.downloader.throttle import Throttle  # noqa: PLC0415 - loads the downloader
+        from archiver.app.listening import Leftover, fetching  # noqa: PLC0415 - and the store's libraries
+
+        with lock:
+            if not opened:
+                throttle = Throttle(Leftover(settings.download.bandwidth, ledger.objects.stored_bytes))
+                stack.callback(throttle.stop)
+                opened.append(fetching(archive(), throttle))
+            return opened[0]
+
+    return fetches

@@ -14,18 +14,14 @@ from archiver.app.adapters import open_store
 from archiver.app.assembly import Parts, store_proof
 from archiver.app.machine import THIS_MACHINE, Machine
 from archiver.app.schemas import read_schemas
-from archiver.core.keys import manifest_key
-from archiver.core.manifest_bounds import LARGEST
-from archiver.core.manifest_fields import ManifestBroken
-from archiver.core.manifest_read import read_manifest
 from archiver.core.model import Dependency, Subject
-from archiver.core.rebuilt import rebuilt
 from archiver.core.reports import TaskRow
 from archiver.core.trimming import Trims, shortest_span
 from archiver.pipeline.schemas import Schemas
 from archiver.ports.archive import Archive
 from archiver.ports.runtime import EventLog
 from archiver.ports.store import ObjectStore
+from archiver.preservation import trimmed_task
 from archiver.preservation.trim_schedule import TrimSchedule
 from archiver.preservation.trimming import Renewing, Trim
 from archiver.settings import Settings
@@ -75,13 +71,8 @@ def by_manifest(settings: Settings, row: TaskRow, log: EventLog, machine: Machin
 
     Raises ManifestBroken, also where there is none, and what the store raises.
     """
-    prefix = settings.store.prefix
     with closing(open_store(settings, log, machine)) as store:
-        found = store.archive.document(manifest_key(prefix, row.task_id), limit=LARGEST)
-    if found is None:
-        raise ManifestBroken("there is none")
-    whole = rebuilt(read_manifest(found.data, row.task_id), f"{prefix}{row.task_id}/")
-    return replace(row, stems=whole.stems, history=whole.history)
+        return trimmed_task.by_manifest(store.archive, settings.store.prefix, row)
 
 
 def trim_schedule(parts: Parts) -> TrimSchedule:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Protocol
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 DAY = 24 * 60
@@ -20,6 +21,17 @@ class Window:
     """Bytes a second; None for no limit."""
     day: int | None = None
     """0 is Monday; None for every day."""
+
+
+class Rates(Protocol):
+    """What tells how many bytes a second may come in."""
+
+    @property
+    def is_limited(self) -> bool:
+        """True when there is a limit at any time."""
+
+    def rate_at(self, local: datetime) -> int | None:
+        """Return the rate that holds at a time by the local clock, in bytes a second; None for no limit."""
 
 
 @dataclass(frozen=True, slots=True)

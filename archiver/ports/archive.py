@@ -109,3 +109,14 @@ class Archive(Protocol):
         With an `etag` only that very object is read. Raises ObjectAbsent, ObjectChanged where another stands there or
         it ends before `offset`, ObjectCold, and otherwise as above.
         """
+
+
+class Spans(Protocol):
+    """Reads parts of objects, for those who need no more: the connection is fit for use again after each."""
+
+    def span(self, key: str, begin: int, end: int, *, etag: str) -> ObjectBody:
+        """Begin to read the bytes [begin, end) of that very object; otherwise as `Archive.open`."""
+
+
+class BrowsedArchive(Archive, Links, Spans, Protocol):
+    """The bucket, as people browse it."""

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import IO
 from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
@@ -177,10 +178,13 @@ class Zips:
 
 
 def _about(plan: _Plan, name: str) -> ZipInfo:
-    """Return what the archive says of an entry: the same each time that it is written."""
-    when = plan.manifest.written_at
+    return entry_about(plan.entry(name), plan.manifest.written_at)
+
+
+def entry_about(name: str, when: datetime) -> ZipInfo:
+    """Return what an archive says of an entry: the same each time that it is written."""
     moment = (max(when.year, _FIRST_YEAR), when.month, when.day, when.hour, when.minute, when.second)
-    about = ZipInfo(plan.entry(name), moment)
+    about = ZipInfo(name, moment)
     about.external_attr = _MODE
     about.create_system = 3
     return about

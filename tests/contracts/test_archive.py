@@ -12,7 +12,7 @@ import pytest
 
 from archiver.core.reading import ObjectAbsent, ObjectChanged, ObjectLong
 from archiver.demo.seaweed import S3Server
-from archiver.ports.archive import Archive, ObjectBody
+from archiver.ports.archive import BrowsedArchive, ObjectBody
 from tests.fakes.object_store import FakeStore
 from tests.house import paged_by, s3_store
 
@@ -24,7 +24,7 @@ META = {"task-id": "0123456789abcdef", "stem": "vocal"}
 class Rig:
     """An archive, and a way to put what it reads."""
 
-    archive: Archive
+    archive: BrowsedArchive
     put: Callable[[str, bytes], object]
     keeps_metadata: bool = True
     names: list[str] = field(default_factory=list)
@@ -165,6 +165,23 @@ def test_a_body_comes_from_the_offset_on_of_that_very_object(rig: Rig, offset: i
         body = rig.archive.open("p/a/vocal.mp3", offset=offset, etag=etag)
         assert body.head.size == len(AUDIO)
         assert drained(body) == AUDIO[offset:]
+
+
+@pytest.mark.parametrize(("begin", "end"), [(0, 1), (0, 131_072), (131_072, 262_144), (299_990, 400_000)])
+def test_a_span_has_just_its_bytes_of_that_very_object_each_time(rig: Rig, begin: int, end: int) -> None:
+    rig.fill("p/a/vocal.mp3", data=AUDIO)
+    etag = etag_at(rig, "p/a/vocal.mp3")
+    for _ in range(3):
+        body = rig.archive.span("p/a/vocal.mp3", begin, end, etag=etag)
+        assert body.head.size == len(AUDIO)
+        assert drained(body) == AUDIO[begin:end]
+
+
+def test_a_span_of_another_object_than_is_meant_is_refused(rig: Rig) -> None:
+    rig.fill("p/a/vocal.mp3", data=AUDIO)
+    for _ in range(2):
+        with pytest.raises(ObjectChanged):
+            rig.archive.span("p/a/vocal.mp3", 0, 10, etag="0" * 32)
 
 
 def test_a_body_of_another_object_than_is_meant_is_refused(rig: Rig) -> None:

@@ -97,6 +97,13 @@ class FakeArchive:
             raise ObjectChanged(f"{key}: another object stands there")
         return MemoryObject(head, self.bucket.objects[key], offset)
 
+    def span(self, key: str, begin: int, end: int, *, etag: str) -> MemoryObject:
+        body = self.open(key, offset=begin, etag=etag)
+        return MemoryObject(body.head, body.data[:end], begin)
+
+    def link(self, key: str, *, name: str, seconds: int) -> str:
+        return f"https://store.example/{key}?X-Amz-Expires={seconds}&X-Amz-Signature=secret"
+
 
 def etag_of(data: bytes) -> str:
     return hashlib.md5(data, usedforsecurity=False).hexdigest()

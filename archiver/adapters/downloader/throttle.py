@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from archiver.core.bandwidth import Allowance, Timetable
+from archiver.core.bandwidth import Allowance, Rates, Timetable
 from archiver.core.errors import Interrupted
 
 Wait = Callable[[threading.Condition, float], object]
@@ -33,7 +33,7 @@ class Throttle:
 
     def __init__(
         self,
-        timetable: Timetable = Timetable(),  # noqa: B008 - it is frozen
+        timetable: Rates = Timetable(),  # noqa: B008 - it is frozen
         *,
         clock: Callable[[], float] = time.monotonic,
         local: Callable[[], datetime] = local_now,
@@ -56,7 +56,7 @@ class Throttle:
         self._allowance = Allowance(None, self._look_at)
         self.change(timetable)
 
-    def change(self, timetable: Timetable) -> None:
+    def change(self, timetable: Rates) -> None:
         """Go by another timetable from now on; those who wait look again at once."""
         with self._changed:
             self._timetable = timetable

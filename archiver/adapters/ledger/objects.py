@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, String, and_, bindparam, colla
 
 from archiver.adapters.ledger.database.transactions import LedgerPart, outage_retry
 from archiver.adapters.ledger.rows import CHUNK, AnyRow, chunks, count_tasks, trimmed_in
-from archiver.adapters.ledger.schema.tables import stems, tasks, trims
+from archiver.adapters.ledger.schema.tables import stems, tallies, tasks, trims
 from archiver.core.fixity import KnownStem, KnownTask
 from archiver.core.fixity_cost import Holdings
 from archiver.core.model import TaskId
@@ -44,6 +44,12 @@ class SqlObjects(LedgerPart):
         return Holdings(
             *(sum(counts) for counts in zip(*((p.tasks, p.whole, p.objects, p.bytes) for p in parts), strict=True))
         )
+
+    @outage_retry
+    def stored_bytes(self) -> int:
+        """Return the bytes of all stored stems, by the running totals."""
+        with self._db.read() as db:
+            return int(db.scalar(select(tallies.c.bytes).where(tallies.c.state == StemState.STORED)) or 0)
 
     @outage_retry
     def known(self, task_id: TaskId) -> KnownTask | None:

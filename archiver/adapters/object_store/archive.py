@@ -74,8 +74,16 @@ class S3Archive:
 
     def open(self, key: str, *, offset: int = 0, etag: str = "") -> ObjectBody:
         """See `archiver.ports.archive.Archive`."""
+        return self._opened(key, offset, None, etag)
+
+    def span(self, key: str, begin: int, end: int, *, etag: str) -> ObjectBody:
+        """See `archiver.ports.archive.Spans`."""
+        return self._opened(key, begin, end, etag)
+
+    def _opened(self, key: str, begin: int, end: int | None, etag: str) -> ObjectBody:
+        reads = ReadCalls(self.calls)
         try:
-            return self.retries.call(lambda: ReadCalls(self.calls).open(key, offset=offset, etag=etag), final=_FINAL)
+            return self.retries.call(lambda: reads.open(key, offset=begin, end=end, etag=etag), final=_FINAL)
         except Absent:
             raise ObjectAbsent(f"{key}: nothing stands there") from None
         except Conflict:
@@ -111,6 +119,10 @@ class LateArchive:
     def open(self, key: str, *, offset: int = 0, etag: str = "") -> ObjectBody:
         """See S3Archive."""
         return self._made().open(key, offset=offset, etag=etag)
+
+    def span(self, key: str, begin: int, end: int, *, etag: str) -> ObjectBody:
+        """See S3Archive."""
+        return self._made().span(key, begin, end, etag=etag)
 
     def link(self, key: str, *, name: str, seconds: int) -> str:
         """See S3Archive."""

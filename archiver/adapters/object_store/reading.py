@@ -112,6 +112,26 @@ class _BotoBody:
 
 
 @dataclass(frozen=True, slots=True)
+class _Part:
+    """The bytes that are asked for, and of which object."""
+
+    begin: int
+    end: int | None
+    """None for all that follow."""
+    etag: str
+
+    @property
+    def range(self) -> str:
+        """The field of that name; empty where the whole object is meant."""
+        last = "" if self.end is None else self.end - 1
+        return f"bytes={self.begin}-{last}" if self.begin or self.end is not None else ""
+
+    def stop(self, whole: int) -> int:
+        """Return where the part ends in an object of so many bytes."""
+        return whole if self.end is None else min(self.end, whole)
+
+
+@dataclass(frozen=True, slots=True)
 class ReadCalls:
     """GetObject, HeadObject and ListObjectsV2 of one bucket, once each.
 
@@ -122,21 +142,22 @@ class ReadCalls:
     most: int = PAGE
     """Entries of a listing that one request asks for."""
 
-    def open(self, key: str, *, offset: int = 0, etag: str = "") -> Body:
-        """GetObject from `offset` on; see `archiver.ports.archive.Archive.open`."""
-        headers = {"Range": f"bytes={offset}-"} if offset else {}
+    def open(self, key: str, *, offset: int = 0, end: int | None = None, etag: str = "") -> Body:
+        """GetObject from `offset` on, to before `end`; see `archiver.ports.archive.Archive.open` and `Spans`."""
+        part = _Part(offset, end, etag)
+        headers = {"Range": part.range} if part.range else {}
         if etag:
             headers["If-Match"] = f'"{etag}"'
         answer = self.calls.quick.ask("GetObject", key, headers)
         if answer is not None:
             with _closed_on_error(answer):
                 if answer.status in {_OK, _PARTIAL}:
-                    return _body(answer.headers, answer.status, answer, offset, etag)
+                    return _body(answer.headers, answer.status, answer, part)
                 _refuse(answer)
             answer.close()
-        return self._open_by_boto(key, headers, offset, etag)
+        return self._open_by_boto(key, headers, part)
 
-    def _open_by_boto(self, key: str, headers: Mapping[str, str], offset: int, etag: str) -> Body:
+    def _open_by_boto(self, key: str, headers: Mapping[str, str], part: _Part) -> Body:
         names = {"Range": "Range", "If-Match": "IfMatch"}
         given: dict[str, Any] = {names[name]: value for name, value in headers.items()}
         try:
@@ -149,7 +170,7 @@ class ReadCalls:
         source = _BotoBody(answer["Body"], self.calls.watch.progress)
         with _closed_on_error(source):
             about = answer["ResponseMetadata"]
-            return _body(about["HTTPHeaders"], about["HTTPStatusCode"], source, offset, etag)
+            return _body(about["HTTPHeaders"], about["HTTPStatusCode"], source, part)
 
     def document(self, key: str, limit: int) -> FoundDocument:
         """GetObject of at most `limit` bytes, read whole; raises ObjectLong."""
@@ -237,23 +258,23 @@ def _read_away(answer: Incoming) -> bytes:
     return bytes(data)
 
 
-def _body(fields: Mapping[str, str], status: int, source: _Source, offset: int, etag: str) -> Body:
-    """Return the body from `offset` on, once the answer's own fields agree with what was asked."""
+def _body(fields: Mapping[str, str], status: int, source: _Source, part: _Part) -> Body:
+    """Return the body of that part, once the answer's own fields agree with what was asked."""
     length = _number(fields.get("content-length"))
     whole, begins = length, 0
-    if status == _PARTIAL or (offset and "content-range" in fields):  # rclone calls a part 200
+    if status == _PARTIAL or (part.range and "content-range" in fields):  # rclone calls a part 200
         found = _RANGE.fullmatch(fields.get("content-range", "").strip())
         if found is None:
             raise StoreBusy("GetObject: a part of the object that does not say which")
         begins, last, whole = int(found[1]), int(found[2]), int(found[3])
-        if begins != offset or last + 1 != whole or length != whole - begins:
+        if begins != part.begin or last + 1 != part.stop(whole) or length != last + 1 - begins:
             raise StoreBusy("GetObject: another part of the object than was asked for")
-    elif offset > whole:
+    elif part.begin > whole:
         raise Conflict("GetObject: the object ends before the offset")
     head = _head(fields, whole)
-    if etag and head.etag and head.etag != etag:
+    if part.etag and head.etag and head.etag != part.etag:
         raise Conflict("GetObject: another object stands there, in spite of If-Match")
-    return Body(head, source, whole - offset, offset - begins)
+    return Body(head, source, part.stop(whole) - part.begin, part.begin - begins)
 
 
 def _number(text: str | None) -> int:

@@ -9,9 +9,10 @@ from typing import Literal
 
 from starlette.routing import Route
 
-from archiver.ports.archive import Archive
+from archiver.ports.archive import BrowsedArchive
 from archiver.ports.ledger import Reports
 from archiver.ports.runtime import Clock, EventLog
+from archiver.preservation.fetching import Fetching
 from archiver.web.page.figures import Source
 from archiver.web.page.rendering import Pages
 
@@ -43,10 +44,12 @@ class Parts:
     pages: Pages
     reports: Reports
     """The ledger's, read-only."""
-    archive: Callable[[], Archive]
+    archive: Callable[[], BrowsedArchive]
     """Opens the bucket at its first call."""
     figures: Source
     """The figures of `status` and of the metrics."""
+    fetching: Callable[[], Fetching]
+    """What reads objects within the bandwidth that the archiver leaves."""
 
 
 @dataclass(frozen=True, slots=True)
