@@ -24,7 +24,7 @@ class Window:
 
 
 class Rates(Protocol):
-    """What tells how many bytes a second may come in."""
+    """Tells how many bytes a second may come in."""
 
     @property
     def is_limited(self) -> bool:

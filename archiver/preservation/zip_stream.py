@@ -90,7 +90,7 @@ class _open:  # noqa: N801 - reads as the function that it is
 
     def __exit__(self, kind: object, *_: object) -> None:
         if kind is not None:
-            self._pipe.shut()
+            self._pipe.stop()
         with suppress(ValueError):  # an entry is unfinished, and nothing of it goes out
             self._archive.close()
         self._pipe.close()
@@ -102,20 +102,20 @@ class _Pipe(RawIOBase):
     def __init__(self, put: Callable[[bytes], None]) -> None:
         super().__init__()
         self._put = put
-        self._is_shut = False
+        self._is_over = False
 
     def writable(self) -> bool:
         """See io.RawIOBase."""
         return True
 
-    def shut(self) -> None:
+    def stop(self) -> None:
         """Let nothing more out."""
-        self._is_shut = True
+        self._is_over = True
 
     def write(self, data: object, /) -> int:
         """See io.RawIOBase."""
         block = bytes(cast("bytes", data))
-        if block and not self._is_shut:
+        if block and not self._is_over:
             self._put(block)
         return len(block)
 

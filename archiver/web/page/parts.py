@@ -49,7 +49,7 @@ class Parts:
     figures: Source
     """The figures of `status` and of the metrics."""
     fetching: Callable[[], Fetching]
-    """What reads objects within the bandwidth that the archiver leaves."""
+    """Gives the reader of whole objects within the bandwidth that the archiver leaves."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What of a task is stored, for those who listen: by the ledger, or by the manifest where the ledger was trimmed."""
+"""Looks up the stored stems of tasks: by the ledger, or by the manifest where the ledger was trimmed."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class ShownStem:
     """The name that it is saved as."""
     size: str
     words: str
-    """What is said in the place of its waveform."""
+    """Words in the place of its waveform."""
     is_lost: bool
 
 
@@ -74,7 +74,7 @@ class TaskView:
             return self._absent(request)
         stems = [self._shown(row, each) for each in row.stems]
         stored = [each.receipt for each in stems if each.receipt is not None]
-        told, left_out = moves(row, HISTORY)
+        lines, left_out = moves(row, HISTORY)
         return self._parts.pages.page(
             request,
             "task.html",
@@ -85,7 +85,7 @@ class TaskView:
             stems=stems,
             stored=stored,
             whole=size(sum(each.size for each in stored if each.alias_of is None)),
-            moves=told,
+            moves=lines,
             left_out=left_out,
             unread=unread,
         )

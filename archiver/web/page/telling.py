@@ -1,4 +1,4 @@
-"""A task told in words. Pure."""
+"""A task in words. Pure."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def span(of: timedelta) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Line:
     """A move, or several alike in a row, in words."""
 
     at: datetime
@@ -131,24 +131,24 @@ _WORDS = {
 _BAD = frozenset({"stems_lost", "provider_failed", "never_seen", "gone", "refused", "quarantined"})
 
 
-def moves(row: TaskRow, most: int) -> tuple[Sequence[Told], int]:
+def moves(row: TaskRow, most: int) -> tuple[Sequence[Line], int]:
     """Return the history in words, at most so many lines of it, the middle left out; and how many were."""
-    told = [Told(row.accepted_at, f"accepted from {in_words(row.source) or 'the queue file'}", is_bad=False)]
-    told += _folded(row.history)
-    if len(told) <= most:
-        return told, 0
+    lines = [Line(row.accepted_at, f"accepted from {in_words(row.source) or 'the queue file'}", is_bad=False)]
+    lines += _folded(row.history)
+    if len(lines) <= most:
+        return lines, 0
     half = most // 2
-    return [*told[:half], *told[-half:]], len(told) - 2 * half
+    return [*lines[:half], *lines[-half:]], len(lines) - 2 * half
 
 
-def _folded(history: Sequence[Moved]) -> Iterator[Told]:
+def _folded(history: Sequence[Moved]) -> Iterator[Line]:
     """Yield each move; those of stems that are alike and follow each other as one."""
     at = 0
     while at < len(history):
         end = at + 1
         while end < len(history) and history[at].stem and history[end].stem and _alike(history[at], history[end]):
             end += 1
-        yield _told(history[at:end])
+        yield _line(history[at:end])
         at = end
 
 
@@ -156,11 +156,11 @@ def _alike(one: Moved, other: Moved) -> bool:
     return one.event == other.event and one.detail.get("reason") == other.detail.get("reason")
 
 
-def _told(group: Sequence[Moved]) -> Told:
+def _line(group: Sequence[Moved]) -> Line:
     first, last = group[0], group[-1]
     words = _WORDS.get(first.event, first.event.replace("_", " "))
     why = in_words(str(first.detail.get("reason", "")))
     if first.stem is not None:
         names = in_words(first.stem) if len(group) == 1 else f"{len(group)} stems"
         words = f"{names}: {words}"
-    return Told(last.at, f"{words} ({why})" if why else words, first.event in _BAD)
+    return Line(last.at, f"{words} ({why})" if why else words, first.event in _BAD)
