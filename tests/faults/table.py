@@ -26,7 +26,7 @@ row hold, or it fails:
 "Seen" is what the run saw that wrote this file. To write it anew, after adding a row to `api_faults.py`,
 `cdn_faults.py`, `s3_faults.py`, `host_faults.py` or `process_faults.py`:
 
-    .venv/bin/pytest -q tests/faults/test_matrix.py
+    .venv/bin/pytest -q -m "slow or not slow" tests/faults/test_matrix.py
     cp var/test-output/fault-matrix.md tests/faults/README.md
 
 A test holds the rows of this file to those of the matrix.

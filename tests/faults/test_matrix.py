@@ -20,6 +20,7 @@ from tests.faults import api_faults, cdn_faults, host_faults, process_faults, s3
 from tests.faults.host_faults import Damage, carry_out_damage
 from tests.faults.matrix import Fault, carry_out
 from tests.faults.process_faults import Limit, carry_out_limit
+from tests.faults.seldom import SELDOM
 from tests.faults.table import Row, document, parts, rows_of
 from tests.house import lay_ledger
 from tests.worlds.site import Site
@@ -93,10 +94,12 @@ def made(
         yield whole
 
 
+_SLOW = (pytest.mark.slow, pytest.mark.timeout(120))
+
+
 @pytest.mark.parametrize(
     ("fault", "made"),
-    [(fault, fault.tls) for fault in FAULTS],
-    ids=[fault.title for fault in FAULTS],
+    [pytest.param(each, each.tls, id=each.title, marks=_SLOW if each.title in SELDOM else ()) for each in FAULTS],
     indirect=["made"],
 )
 def test_fault(fault: Fault | Damage, made: World, seen: dict[str, str]) -> None:
@@ -114,6 +117,12 @@ def test_matrix_has_rows_of_every_hop_and_no_two_of_one_name() -> None:
     titles = [row.title for row in ROWS]
     assert len(set(titles)) == len(titles) >= 60
     assert {row.hop for row in ROWS} == {"API", "CDN", "S3", "host"}
+
+
+def test_row_that_the_slow_run_alone_carries_out_ends_like_the_one_that_every_run_does_in_its_place() -> None:
+    faults = {fault.title: (fault.end, fault.reason) for fault in FAULTS if isinstance(fault, Fault)}
+    assert SELDOM.keys().isdisjoint(SELDOM.values())
+    assert {seldom: faults[seldom] for seldom in SELDOM} == {seldom: faults[often] for seldom, often in SELDOM.items()}
 
 
 def test_readme_lists_every_fault_and_what_is_expected_of_it() -> None:

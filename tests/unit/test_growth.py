@@ -43,6 +43,12 @@ def test_cost_of_each_pattern_of_the_package_grows_with_its_input_alone() -> Non
     assert int(said.splitlines()[-1].split()[0]) > 75
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_cost_of_each_pattern_grows_with_inputs_of_a_mebibyte_alone() -> None:
+    assert measured("--large", "archiver")[1] == []
+
+
 @pytest.mark.parametrize("bad", [pattern.decode() for pattern in QUADRATIC])
 def test_pattern_whose_cost_grows_faster_is_found(bad: str) -> None:
     assert measured("--", bad)[1]

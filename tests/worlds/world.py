@@ -70,6 +70,8 @@ PUBLIC = "93.184.216.34"
 
 POLL = timedelta(seconds=30)
 LIVENESS = 2 * POLL
+WATCHED = timedelta(minutes=15)
+"""So long each minute is looked at; what waits for hours is looked for each ten minutes."""
 RECOVERY = timedelta(hours=7)
 """Longer than any wait of a task that will be tried again by itself."""
 
@@ -474,7 +476,7 @@ class Running:
             waited = self.world.time.at - began
             if waited > within:
                 raise AssertionError(f"{task_id} is not archived {within} after the fault: {self.show(task_id)}")
-            self.step(3 if waited < LIVENESS else 60)
+            self.step(3 if waited < LIVENESS else 60 if waited < WATCHED else 600)
         return self.world.time.at - began
 
     def show(self, task_id: str) -> TaskRow | None:
