@@ -91,6 +91,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "fixity.doubted": "an object that the page read whole for somebody had other bytes than its receipt tells: "
         "`verify` judges it",
         "fixity.unknown": "an object that neither the ledger nor a manifest knows; said once",
+        "fixity.acknowledged": "an operator acknowledged a fault: it counts apart until it is found otherwise",
         "fixity.mended": "a fault was found mended by a later check",
         "fixity.reported": "the sealed report of the day stands in the bucket",
         "fixity.report_failed": "the report of the day could not be put; it is tried again in ten minutes",

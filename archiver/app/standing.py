@@ -62,8 +62,10 @@ def queue_standing(settings: Settings, ledger: SqlLedger) -> QueueStanding:
 
 def fixity_standing(settings: Settings, ledger: SqlLedger, now: datetime) -> FixityStanding:
     """Return how the archive stands by all checks so far; raises LedgerFault."""
-    is_late = _is_late(settings, ledger, now)
-    return FixityStanding(ledger.faults.counts(), ledger.checks.oldest(now=now), is_late=is_late)
+    is_late, acknowledged = _is_late(settings, ledger, now), ledger.faults.acknowledged()
+    counts = {kind: count - acknowledged.get(kind, 0) for kind, count in ledger.faults.counts().items()}
+    faults = {kind: count for kind, count in counts.items() if count > 0}
+    return FixityStanding(faults, ledger.checks.oldest(now=now), is_late=is_late, acknowledged=acknowledged)
 
 
 def _is_late(settings: Settings, ledger: SqlLedger, now: datetime) -> bool:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from archiver.commands.format import counted, size, span
-from archiver.commands.printing import say
+from archiver.commands.printing import hang, say
 from archiver.core.attention import POLLS, NeedyTask, QueueStanding
 from archiver.core.capabilities import CreateOnly, Gap, Proof, gaps, is_best_effort
+from archiver.core.fixity import Fixity
 from archiver.core.fixity_faults import level_for
 from archiver.core.fixity_standing import FixityStanding
 from archiver.core.levels import Level
@@ -74,7 +75,7 @@ def print_surroundings(console: Console, around: Surroundings, now: datetime) ->
     say(console, f"ledger    {around.ledger}")
     if around.full_in is not None:
         near = f"full in {span(around.full_in)} at the pace of the last week"
-        _hang(console, f"          {near}; `stem-archiver ledger trim --older 30d` makes room")
+        hang(console, f"          {near}; `stem-archiver ledger trim --older 30d` makes room")
     say(
         console,
         f"{around.queue.path}: {_queue(around, now)}",
@@ -100,7 +101,7 @@ def _print_store(console: Console, store: StoreStanding, now: datetime) -> None:
     best_effort = f"{CreateOnly.BEST_EFFORT}, " if is_best_effort(store.proof.known, store.demand) else ""
     say(console, f"store     {store.place}: {best_effort}proven {span(now - store.proof.at)} ago")
     for gap in store.gaps:
-        _hang(console, f"          {gap.subject}: {gap.found}; {gap.follows}")
+        hang(console, f"          {gap.subject}: {gap.found}; {gap.follows}")
 
 
 def _queue(around: Surroundings, now: datetime) -> str:
@@ -165,12 +166,23 @@ def print_overview(console: Console, overview: Overview, now: datetime) -> None:
 
 def print_fixity(console: Console, fixity: FixityStanding) -> None:
     """Print what checks of the archive found and no later one found mended."""
+    if fixity.acknowledged:
+        say(
+            console,
+            f" {_kinds(fixity.acknowledged)}: acknowledged; one that is found otherwise counts again",
+            mark="archive:",
+        )
     if not any(fixity.faults.values()):
         return
     kinds = {kind: count for kind, count in fixity.faults.items() if count}
-    say(console, f" {', '.join(f'{count} {_word(kind)}' for kind, count in kinds.items())}", mark="archive at fault:")
+    say(console, f" {_kinds(kinds)}", mark="archive at fault:")
     level = max((level_for(kind) for kind in kinds), key=list(Level).index)
-    _hang(console, f"  `stem-archiver verify --level {level.value}` names them, and closes what is mended")
+    hang(console, f"  `stem-archiver verify --level {level.value}` names them, and closes what is mended")
+    hang(console, "  `stem-archiver ack --fault KEY` acknowledges one that nobody can mend")
+
+
+def _kinds(counts: Mapping[Fixity, int]) -> str:
+    return ", ".join(f"{count} {_word(kind)}" for kind, count in counts.items())
 
 
 def print_jobs(console: Console, jobs: JobCounts) -> None:
@@ -220,10 +232,10 @@ def _print_needing(console: Console, overview: Overview, now: datetime) -> None:
     are = "task needs" if sum(overview.needs.values()) == 1 else "tasks need"
     say(console, f" {', '.join(counts)}", mark=f"{are} a person:")
     for task in overview.needing:
-        _hang(console, f"  {task.task_id}  {_needing(task, now)}")
+        hang(console, f"  {task.task_id}  {_needing(task, now)}")
     if (further := sum(overview.needs.values()) - len(overview.needing)) > 0:
         say(console, f"  and {further} more: `stem-archiver status --json` names all")
-    _hang(console, "  `stem-archiver show ID` tells more; then `retry ID`, or `ack ID` once you have seen to it")
+    hang(console, "  `stem-archiver show ID` tells more; then `retry ID`, or `ack ID` once you have seen to it")
 
 
 def _print_put_off(console: Console, overview: Overview, now: datetime) -> None:
@@ -254,7 +266,7 @@ def _print_rejects(console: Console, overview: Overview) -> None:
     are = "line is no task id" if overview.rejected_lines == 1 else "lines are no task ids"
     say(console, f" {overview.rejected_lines} {are}; `stem-archiver ack --rejected` once seen to", mark="rejected")
     for reject in overview.rejects:
-        _hang(console, f"  {reject.path} {reject.place}: {reject.excerpt!r}: {reject.reason}")
+        hang(console, f"  {reject.path} {reject.place}: {reject.excerpt!r}: {reject.reason}")
     if overview.dropped_rejects:
         say(console, f"  {overview.dropped_rejects} of them were too many to keep, and are only counted")
 
@@ -265,7 +277,7 @@ def _print_rejects(console: Console, overview: Overview) -> None:
 def print_list(console: Console, tasks: Iterable[ListedTask], now: datetime) -> None:
     """Print a line for each task, as they come."""
     for task in tasks:
-        _hang(console, _listed(task, now))
+        hang(console, _listed(task, now))
 
 
 def _listed(task: ListedTask, now: datetime) -> str:
@@ -382,16 +394,3 @@ def _fold(console: Console, head: str, text: str) -> None:
     """Print `text` behind `head`, on as many lines as WIDTH needs."""
     for line, part in enumerate(textwrap.wrap(text, WIDTH - len(head), break_on_hyphens=False) or [""]):
         say(console, f"{head if line == 0 else ' ' * len(head)}{part}".rstrip())
-
-
-def _hang(console: Console, line: str) -> None:
-    """Print a line; on a terminal that is narrower it goes on below, indented, and no word is cut."""
-    if not console.is_terminal or len(line) <= console.width:
-        say(console, line)
-        return
-    indent = " " * (len(line) - len(line.lstrip()))
-    further = f"{indent}    "
-    for part in textwrap.wrap(
-        line, console.width, subsequent_indent=further, break_on_hyphens=False, replace_whitespace=False
-    ):
-        say(console, part)

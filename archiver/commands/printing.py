@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -130,3 +131,16 @@ def print_findings(console: Console, findings: Iterable[Finding]) -> bool:
             say(console, f"     {finding.hint}")
         passed = passed and finding.level != "fail"
     return passed
+
+
+def hang(console: Console, line: str) -> None:
+    """Print a line; on a terminal that is narrower it goes on below, indented, and no word is cut."""
+    if not console.is_terminal or len(line) <= console.width:
+        say(console, line)
+        return
+    indent = " " * (len(line) - len(line.lstrip()))
+    further = f"{indent}    "
+    for part in textwrap.wrap(
+        line, console.width, subsequent_indent=further, break_on_hyphens=False, replace_whitespace=False
+    ):
+        say(console, part)

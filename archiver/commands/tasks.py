@@ -126,6 +126,10 @@ def ack(
     context: typer.Context,
     ids: Annotated[list[str] | None, typer.Argument(metavar="ID")] = None,
     rejected: Annotated[bool, typer.Option("--rejected", help="All rejected lines of queue files.")] = False,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option("--fault", metavar="KEY|ID", help="Faults that `verify` found: an object's, or all of a task."),
+    ] = None,
     state: Annotated[
         str | None,
         typer.Option("--state", metavar="STATE", help="All that are lost, failed, missing, refused, ..., or at_risk."),
@@ -134,14 +138,17 @@ def ack(
     """Acknowledge what needs a person: it no longer counts in `status`, exit codes and alerts.
 
     Nothing else changes: an open task is still worked on, and `list --all` shows what is acknowledged. A task that is
-    retried, ends so again, has another stem refused or lost, or takes a process down once more counts again.
+    retried, ends so again, has another stem refused or lost, or takes a process down once more counts again; a fault
+    of the archive does once it is found otherwise. Its acknowledgement is logged.
 
     Exit codes: 0 all that were named; 1 some needed nobody; 2 usage or settings; 3 the ledger failed.
 
     Example: stem-archiver ack --state missing
     """
-    if sum((bool(ids), rejected, state is not None)) != 1:
-        fail("name task ids, or say --rejected, or --state STATE", Exit.USAGE)
+    if sum((bool(ids), rejected, bool(fault), state is not None)) != 1:
+        fail("name task ids, or say --rejected, --fault KEY, or --state STATE", Exit.USAGE)
+    if fault:
+        raise typer.Exit(_acknowledge_faults(settings_of(context), fault))
     from archiver.commands.listing import need_named
 
     need, wanted = None if state is None else need_named(state), task_ids(ids) if ids else []
@@ -166,3 +173,23 @@ def _acknowledge(loaded: Loaded, ids: list[TaskId], need: Need | None) -> tuple[
             tasks = ledger.intakes.acknowledge_all([need], now=now, at_risk=at_risk, retention=retention)
             return counted(tasks, "task"), []
         return counted(ledger.intakes.acknowledge_rejects(now=now), "rejected line"), []
+
+
+def _acknowledge_faults(loaded: Loaded, names: list[str]) -> int:
+    """Acknowledge the faults of those objects and tasks, log each, and return the exit code."""
+    from archiver.app.clock import utc_now
+    from archiver.commands.format import counted
+    from archiver.core.text import visible
+    from archiver.logs import configure
+
+    log = configure("info", loaded.settings.log.format, secrets=loaded.settings.secrets())
+    with ledger_of(loaded) as ledger:
+        found = ledger.faults.acknowledge(names, now=utc_now())
+    for each in found:
+        log.info("fixity.acknowledged", key=each.key, kind=each.kind.value, task_id=each.task_id or None)
+    typer.echo(f"{counted(len(found), 'fault')} acknowledged")
+    known = {name for each in found for name in (each.key, each.task_id)}
+    others = [name for name in dict.fromkeys(names) if name not in known]
+    for name in others:
+        typer.echo(visible(f"{name} has no open fault, or it was acknowledged before"), err=True)
+    return Exit.UNARCHIVED if others else Exit.DONE

@@ -57,7 +57,8 @@ def verify(
 
     One that broke off less than a day ago, of the same level and tasks, is gone on with where it was.
 
-    The ledger keeps each fault until a later check finds it mended; `status` counts them.
+    The ledger keeps each fault until a later check finds it mended; `status` counts them. One that `ack --fault`
+    acknowledged is named, and changes no exit code.
     The bucket gets a sealed report of each day with checks.
 
     Exit codes: 0 every object was judged, none at fault; 1 a fault, which is named; 2 usage, settings, or above the
@@ -249,6 +250,6 @@ def _exit_code(work: Verification, broken_off: _Break, signal_number: int | None
 
     if signal_number is not None and broken_off.message:
         return Exit.SIGNAL + signal_number
-    if work.totals.faults or work.totals.unlisted:
+    if work.totals.faults > work.totals.acknowledged or work.totals.unlisted:
         return Exit.UNARCHIVED
     return Exit.PAUSED if broken_off.message or work.totals.verdicts[Fixity.UNREAD] else Exit.DONE

@@ -127,6 +127,7 @@ class FixityPrinter:
         return {
             "verdicts": {verdict.value: totals.verdicts[verdict] for verdict in Fixity},
             "faults": totals.faults,
+            "faults_acknowledged": totals.acknowledged,
             "tasks": totals.tasks,
             "tasks_not_in_ledger": self.work.looking.unledgered,
             "unknown_ids": list(totals.unlisted),
@@ -173,6 +174,8 @@ class FixityPrinter:
             f"{size(self.tally.bytes_in)} read"
             f"{price}, {self.tally.seconds:.1f} s; {counted(totals.faults, 'fault')}",
         )
+        if totals.acknowledged:
+            say(self.out, f"  {counted(totals.acknowledged, 'fault')} of them acknowledged")
         if self.book.mended:
             say(self.out, f"  {counted(self.book.mended, 'earlier fault')} found mended")
         if self.work.looking.unledgered:

@@ -43,6 +43,8 @@ class FixityFault:
     found: str
     state: FaultState = FaultState.OPEN
     closed_at: datetime | None = None
+    acknowledged_at: datetime | None = None
+    """When an operator acknowledged that it will not be mended; None again once it is found otherwise."""
 
 
 def is_mended(fault: FixityFault, judged: Judged, level: Level) -> bool:
@@ -59,6 +61,12 @@ def is_mended(fault: FixityFault, judged: Judged, level: Level) -> bool:
 def is_worse(fault: FixityFault, judged: Judged) -> bool:
     """Return whether the fault that is known says more than the one just found: bytes that were read say the most."""
     return fault.kind is Fixity.MISMATCH and judged.verdict is Fixity.ALTERED
+
+
+def is_acknowledged(fault: FixityFault, judged: Judged) -> bool:
+    """Return whether an operator has acknowledged what was just found."""
+    is_same = fault.kind is judged.verdict and fault.found == judged.found[:LONGEST_WORDS]
+    return fault.acknowledged_at is not None and (is_same or is_worse(fault, judged))
 
 
 def is_of_slice(fault: FixityFault, number: int) -> bool:

@@ -29,11 +29,14 @@ class WalkSums:
     """Tasks that the bucket alone knows."""
     unlisted: tuple[str, ...] = ()
     """Ids that neither side knows."""
+    acknowledged: int = 0
+    """Faults that an operator has acknowledged."""
 
     def as_json(self) -> str:
         """Return it as JSON."""
         counts = {verdict.value: count for verdict, count in self.verdicts.items() if count}
         numbers = {"tasks": self.tasks, "listed": self.listed, "bytes": self.bytes, "unledgered": self.unledgered}
+        numbers["acknowledged"] = self.acknowledged
         return json.dumps({"verdicts": counts, **numbers, "unlisted": self.unlisted})
 
     @classmethod

@@ -17,7 +17,8 @@ class Faults(Protocol):
     def note(self, found: Sequence[Judged], *, now: datetime) -> Collection[str]:
         """Write down what was found wrong; return the keys of which that was not known. Beyond KEPT_MOST none is kept.
 
-        A fault that is known keeps the time at which it was first seen.
+        A fault that is known keeps the time at which it was first seen. One that was acknowledged, and is found
+        otherwise, is so no longer, and counts as not known.
         """
 
     def close(self, keys: Collection[str], *, now: datetime) -> None:
@@ -26,8 +27,14 @@ class Faults(Protocol):
     def standing(self, most: int | None = None) -> Sequence[FixityFault]:
         """Return the open faults, or so many, the oldest first."""
 
+    def acknowledge(self, names: Collection[str], *, now: datetime) -> Sequence[FixityFault]:
+        """Acknowledge the open faults of these objects, and of these tasks; return those that were not so before."""
+
+    def acknowledged(self) -> Mapping[Fixity, int]:
+        """Return the number of open faults that are acknowledged, by kind."""
+
     def counts(self) -> Mapping[Fixity, int]:
-        """Return the number of open faults by kind, without the kinds of which there are none."""
+        """Return the number of open faults by kind, acknowledged or not, without the kinds of which there are none."""
 
 
 class Checks(Protocol):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from archiver.core.fixity import Fixity, Judged
-from archiver.core.fixity_faults import FixityFault, is_mended, is_worse
+from archiver.core.fixity_faults import FixityFault, is_acknowledged, is_mended, is_worse
 from archiver.core.levels import Level
 from archiver.ports.fixity_records import Faults
 from archiver.ports.runtime import Clock, EventLog
@@ -46,8 +46,8 @@ class FaultBook:
         if key in self._left:
             self.judged(Judged(key, Fixity.OK))
 
-    def judged(self, judged: Judged) -> None:
-        """Take a verdict; raises LedgerFault."""
+    def judged(self, judged: Judged) -> bool:
+        """Take a verdict, and return whether an operator has acknowledged that fault; raises LedgerFault."""
         known = self._left.pop(judged.key, None)
         if judged.is_fault:
             if known is None or not is_worse(known, judged):
@@ -56,6 +56,7 @@ class FaultBook:
             self._closed[known.key] = known
         if len(self._found) + len(self._closed) >= _AT_ONCE:
             self.flush()
+        return judged.is_fault and known is not None and is_acknowledged(known, judged)
 
     def keep(self, found: Iterable[Judged]) -> None:
         """Take verdicts, and write down what they change: a walk may note its place behind them then."""

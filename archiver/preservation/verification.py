@@ -49,6 +49,8 @@ class FixityTotals:
     """Of objects that were listed."""
     unlisted: list[TaskId] = field(default_factory=list)
     """Ids that neither side knows."""
+    acknowledged: int = 0
+    """Faults that an operator has acknowledged."""
 
     def add(self, judged: Judged) -> None:
         """Count one more."""
@@ -109,14 +111,14 @@ class Verification:
         """Begin where that walk was left, with what it counted up to there, and note its place from now on."""
         self.walking, sums = walking, walking.walk.sums
         ids = [TaskId(each) for each in sums.unlisted]
-        self.totals = FixityTotals(Counter(sums.verdicts), sums.tasks, sums.listed, sums.bytes, ids)
+        self.totals = FixityTotals(Counter(sums.verdicts), sums.tasks, sums.listed, sums.bytes, ids, sums.acknowledged)
         self.looking.unledgered = sums.unledgered
 
     def sums(self, tasks: int | None = None) -> WalkSums:
         """Return what was judged so far, with so many tasks."""
         totals = self.totals
         counts = totals.tasks if tasks is None else tasks, totals.listed, totals.bytes, self.looking.unledgered
-        return WalkSums(dict(totals.verdicts), *counts, tuple(totals.unlisted))
+        return WalkSums(dict(totals.verdicts), *counts, tuple(totals.unlisted), totals.acknowledged)
 
     def _note(self, boundary: Boundary, walking: Walking) -> None:
         """Note a place, all before which was judged; none while the store gives nothing: that is to be asked for again.
@@ -172,7 +174,7 @@ class Verification:
         for judged in found:
             self.totals.add(judged)
             if self.book is not None:
-                self.book.judged(judged)
+                self.totals.acknowledged += self.book.judged(judged)
             if judged.verdict is not Fixity.OK:
                 yield judged
 

@@ -248,6 +248,8 @@ class _Gauges(Collector):
             return
         counts = {kind.value: standing.faults.get(kind, 0) for kind in Fixity if kind in FAULTS}
         yield _by("fixity_faults", "Objects of the archive at fault that no later check found mended", "kind", counts)
+        seen = {kind.value: standing.acknowledged.get(kind, 0) for kind in Fixity if kind in FAULTS}
+        yield _by("fixity_faults_acknowledged", "Those beside them that an operator acknowledged", "kind", seen)
         yield _one("fixity_late", "1 when objects will not be read within verify.within, else 0", standing.is_late)
         if standing.oldest_check is not None:
             yield _one(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 from archiver.core.fixity import Fixity, Judged
@@ -132,3 +133,28 @@ def test_checks_wait_for_their_report_and_are_then_forgotten(ledger: Ledger) -> 
     assert ledger.checks.reports() == [Sealed(DAY - timedelta(days=1), "sha256:cd"), Sealed(DAY, "sha256:ab")]
     assert ledger.checks.last_report() == Sealed(DAY, "sha256:ab")
     assert ledger.checks.unreported() == [second]
+
+
+def test_acknowledged_fault_counts_apart_until_it_is_found_otherwise(ledger: Ledger) -> None:
+    one, other = gone(1), gone(2)
+    ledger.faults.note([one, other], now=NOW)
+    assert ledger.faults.acknowledge(["p/of-nobody", ""], now=LATER) == []
+    assert [each.key for each in ledger.faults.acknowledge([one.key, other.task_id], now=LATER)] == [one.key, other.key]
+    assert ledger.faults.acknowledge([one.key], now=LATER) == []
+    assert ledger.faults.acknowledged() == ledger.faults.counts() == {Fixity.MISSING: 2}
+    assert [fault.acknowledged_at for fault in ledger.faults.standing()] == [LATER, LATER]
+    assert ledger.faults.note([one, other], now=LATER) == set()
+    assert ledger.faults.acknowledged() == {Fixity.MISSING: 2}
+    worse, otherwise = replace(one, verdict=Fixity.MISMATCH), replace(other, found="something else")
+    assert ledger.faults.note([worse, otherwise], now=LATER) == keys(worse, otherwise)
+    assert (ledger.faults.acknowledged(), len(ledger.faults.standing())) == ({}, 2)
+
+
+def test_acknowledged_fault_that_was_mended_and_comes_again_is_news(ledger: Ledger) -> None:
+    ledger.faults.note([gone(1)], now=NOW)
+    ledger.faults.acknowledge(keys(gone(1)), now=NOW)
+    ledger.faults.close(keys(gone(1)), now=NOW)
+    assert ledger.faults.acknowledged() == {}
+    assert ledger.faults.acknowledge(keys(gone(1)), now=NOW) == []
+    assert ledger.faults.note([gone(1)], now=LATER) == keys(gone(1))
+    assert (ledger.faults.acknowledged(), ledger.faults.counts()) == ({}, {Fixity.MISSING: 1})

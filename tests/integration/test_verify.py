@@ -271,6 +271,26 @@ def test_signal_ends_the_work_with_its_exit_code_and_what_was_found_is_kept(
     assert status(setting) == (1, {"missing": 1})
 
 
+def test_acknowledged_fault_counts_apart_until_the_object_is_found_otherwise(setting: Setting) -> None:
+    setting.delete(STEM)
+    setting.delete(f"p/{TASKS[1]}/bass.mp3")
+    assert setting.found()[0] == 1
+    done = command("--config", str(setting.file), "ack", "--fault", STEM, "--fault", TASKS[1], "--fault", "p/other")
+    assert (done.exit_code, done.stdout) == (1, "2 faults acknowledged\n")
+    assert "p/other has no open fault, or it was acknowledged before" in done.stderr
+    assert done.stderr.count("fixity.acknowledged") == 2
+    assert STEM in done.stderr
+    assert command("--config", str(setting.file), "ack", "--fault", STEM).exit_code == 1
+    assert status(setting) == (0, {})
+    assert "archive: 2 missing: acknowledged" in command("--config", str(setting.file), "status").stdout
+    for level in ("list", "read"):
+        code, found, said = setting.found("--level", level)
+        assert (code, set(found.values()), said["summary"]["faults_acknowledged"]) == (0, {"missing"}, 2)
+    setting.put(STEM, b"other")
+    assert setting.found()[:2] == (1, {STEM: "altered", f"p/{TASKS[1]}/bass.mp3": "missing"})
+    assert status(setting) == (1, {"altered": 1})
+
+
 def test_check_that_a_signal_ended_is_gone_on_with_by_the_same_command_unless_it_is_to_begin_anew(
     setting: Setting,
 ) -> None:

@@ -51,7 +51,7 @@ SEEN = Overview(
     ),
 )
 
-FAULTY = FixityStanding({Fixity.MISSING: 3}, START - timedelta(days=2), is_late=True)
+FAULTY = FixityStanding({Fixity.MISSING: 3}, START - timedelta(days=2), is_late=True, acknowledged={Fixity.MISMATCH: 2})
 
 
 @dataclass
@@ -160,6 +160,7 @@ def test_gauges_show_what_the_service_and_its_ledger_say() -> None:
         "queue_unread_bytes": 33,
         "queue_overdue": 0,
         **{f"fixity_faults{{kind={kind}}}": 3 * (kind is Fixity.MISSING) for kind in FAULTS},
+        **{f"fixity_faults_acknowledged{{kind={kind}}}": 2 * (kind is Fixity.MISMATCH) for kind in FAULTS},
         "fixity_late": 1,
         "fixity_oldest_check_seconds": 2 * 86_400,
     }
