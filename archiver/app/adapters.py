@@ -9,13 +9,11 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from archiver import __version__
 from archiver.adapters.downloader import BodyLimits, ConnectionOptions, HttpDownloader, Network, Reach, Throttle
 from archiver.adapters.downloader.stored_file import judge
 from archiver.adapters.ledger import SqlLedger
 from archiver.adapters.ledger.permits import SharedPermits
-from archiver.adapters.object_store import LateStore, ObjectOptions, PutSizes, S3Store
-from archiver.adapters.object_store.buffers import BufferBudget
+from archiver.adapters.object_store import LateStore
 from archiver.adapters.owners import DaemonRuns, OwnerLock, only_daemon
 from archiver.adapters.provider.accounts import KieAccounts
 from archiver.adapters.provider.client import WINDOW, Answered, KieApi
@@ -28,6 +26,7 @@ from archiver.app.jobs import open_jobs
 from archiver.app.ledger import on_server, open_ledger
 from archiver.app.machine import THIS_MACHINE, Machine
 from archiver.app.places import owners_folder
+from archiver.app.store import open_store, throttle_of
 from archiver.core.errors import LedgerFault, SettingsFault
 from archiver.core.model import AccountName
 from archiver.core.redaction import Cleaner
@@ -42,9 +41,6 @@ from archiver.settings import Settings
 
 if TYPE_CHECKING:
     from archiver.adapters.notify.messenger import Messenger
-
-_S3_CONNECTIONS = 256
-"""The least number of idle ones that the store's client may keep, so that a reload can raise the concurrency."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,59 +183,10 @@ def _permits_on_disk(settings: Settings, account: AccountName, limit: int, machi
     return LocalPermits(limit, WINDOW, clock=machine.monotonic)
 
 
-def open_store(
-    settings: Settings,
-    log: EventLog,
-    machine: Machine = THIS_MACHINE,
-    on_busy: Callable[[], None] = lambda: None,
-    watch: Watch = UNWATCHED,
-) -> LateStore:
-    """Return the bucket, with credentials from boto3's own chain; where those are broken its calls say so."""
-    store = settings.store
-    connections = max(settings.download.most_transfers + settings.download.tasks_in_flight, _S3_CONNECTIONS)
-
-    def made() -> S3Store:
-        client = machine.s3_client(
-            endpoint_url=store.endpoint_url,
-            region=store.region,
-            default_region=store.profile().region_at(store.endpoint_url),
-            addressing_style=store.addressing(),
-            signs_payload=store.signs_payload(),
-            max_connections=connections,
-            user_agent_extra=f"stem-archiver/{__version__}",
-        )
-        return S3Store(
-            client,
-            bucket=store.bucket,
-            options=ObjectOptions(store.storage_class, store.sse, store.kms_key_id, store.tags),
-            sizes=PutSizes(store.single_put_max, store.part_size),
-            buffers=BufferBudget(settings.download.buffer_budget, waiting=watch.waiting),
-            jitter=random.random,
-            clock=machine.clock,
-            sleep=machine.sleep,
-            log=log,
-            on_busy=on_busy,
-            checkpoint=machine.checkpoint,
-            watch=watch,
-        )
-
-    return LateStore(made)
-
-
 def folders_in(store: LateStore, settings: Settings, machine: Machine) -> TaskFolders:
     """Return the folders of tasks in that bucket."""
     largest = settings.download.max_stem_bytes
     return TaskFolders(Adoption(store.archive, settings.store.prefix, judge, machine.clock, largest))
-
-
-def throttle_of(settings: Settings, machine: Machine) -> Throttle:
-    """Return the limit on what comes in."""
-    return Throttle(
-        settings.download.bandwidth,
-        clock=machine.monotonic,
-        local=machine.local,
-        wait=machine.wait,
-    )
 
 
 def open_downloader(

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from archiver import __version__
 from archiver.adapters.ledger import BackupsApart, Restoring, SqlLedger, database_of, new_file, pieces_of
-from archiver.app.adapters import open_store, own_lock
+from archiver.app.adapters import own_lock
 from archiver.app.assembly import Parts, store_proof
 from archiver.app.clock import utc_now
 from archiver.app.extras import extra
 from archiver.app.machine import THIS_MACHINE, Machine
+from archiver.app.store import open_store
 from archiver.core.backup import BackupSummary, Scope
 from archiver.core.errors import Interrupted
 from archiver.core.model import Dependency, Subject

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
-from archiver.app.adapters import open_accounts, open_store
+from archiver.app.adapters import open_accounts
 from archiver.app.clock import utc_now
 from archiver.app.ledger import on_server, open_ledger, probe_ledger
 from archiver.app.places import store_name
+from archiver.app.store import open_store
 from archiver.app.verify import plan
 from archiver.core.capabilities import Capabilities, Proof
 from archiver.core.errors import ApiBusy, ArchiverError, LedgerFault

@@ -9,11 +9,11 @@ from functools import partial
 from archiver import __version__
 from archiver.adapters.ledger import SqlLedger
 from archiver.adapters.object_store.late import LateStore
-from archiver.app.adapters import open_store
 from archiver.app.assembly import Parts, store_proof
 from archiver.app.machine import THIS_MACHINE, Machine
 from archiver.app.places import store_name
 from archiver.app.schemas import read_fixity_schema
+from archiver.app.store import open_store
 from archiver.core.fixity_report import ChainFault, Sealed
 from archiver.core.model import Dependency, Subject
 from archiver.ports.runtime import EventLog

@@ -8,14 +8,13 @@ from contextlib import closing
 from datetime import timedelta
 
 from archiver.adapters.ledger import SqlLedger, copy, database_of, probe
-from archiver.adapters.ledger.database.urls import PATIENCE
 from archiver.app.clock import utc_now
 from archiver.app.extras import extra
 from archiver.core.errors import LedgerFault
 from archiver.core.plan import longest_wait
 from archiver.core.reports import Finding
 from archiver.core.room import LedgerRoom
-from archiver.ports.runtime import Checkpoint, EventLog, unobserved
+from archiver.ports.runtime import PATIENCE, Checkpoint, EventLog, unobserved
 from archiver.settings import Settings
 from archiver.settings.rules import SQLITE
 

@@ -13,14 +13,14 @@ from archiver.adapters.downloader.address import Resolve, system_resolve
 from archiver.adapters.downloader.dialer import Connect
 from archiver.adapters.downloader.throttle import local_now
 from archiver.adapters.http1 import tcp_connect
-from archiver.adapters.ledger.database.urls import PATIENCE
 from archiver.adapters.object_store import s3_client
-from archiver.adapters.provider.limiter import Wait
 from archiver.app.clock import boot_seconds, utc_now
-from archiver.ports.runtime import Checkpoint, Clock, unobserved
+from archiver.ports.runtime import PATIENCE, Checkpoint, Clock, unobserved
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+    from archiver.adapters.provider.limiter import Wait
 
 
 @dataclass(frozen=True, slots=True)

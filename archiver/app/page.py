@@ -195,7 +195,7 @@ def _opens_archive(settings: Settings, log: EventLog, stack: ExitStack) -> Calla
     lock, opened = threading.Lock(), list[BrowsedArchive]()
 
     def archive() -> BrowsedArchive:
-        from archiver.app.adapters import open_store  # noqa: PLC0415 - loads the store's libraries
+        from archiver.app.store import open_store  # noqa: PLC0415 - loads the store's libraries
 
         with lock:
             if not opened:

@@ -8,10 +8,11 @@ from dataclasses import replace
 from functools import partial
 
 from archiver.adapters.ledger import SqlLedger
-from archiver.app.adapters import folders_in, only_run, open_store
+from archiver.app.adapters import folders_in, only_run
 from archiver.app.ledger import open_ledger
 from archiver.app.machine import THIS_MACHINE, Machine
 from archiver.app.standing import seen_processes
+from archiver.app.store import open_store
 from archiver.core.errors import Interrupted, LedgerFault
 from archiver.core.model import TaskId
 from archiver.core.rebuilding import Found

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from archiver.adapters.object_store.buffers import BufferBudget
-from archiver.app.adapters import open_store, throttle_of
 from archiver.app.machine import THIS_MACHINE, Machine
+from archiver.app.store import open_store, throttle_of
 from archiver.core.errors import SettingsFault
 from archiver.core.model import TaskId
 from archiver.ports.runtime import EventLog

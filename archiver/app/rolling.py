@@ -9,8 +9,8 @@ from functools import partial
 
 from archiver.adapters.downloader.throttle import Throttle
 from archiver.adapters.object_store.buffers import BufferBudget
-from archiver.app.adapters import open_store
 from archiver.app.assembly import Parts
+from archiver.app.store import open_store
 from archiver.core.errors import Interrupted
 from archiver.core.fixity import Fixity
 from archiver.core.fixity_faults import FixityFault, is_of_slice

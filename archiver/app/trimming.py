@@ -10,10 +10,10 @@ from functools import partial
 
 from archiver import __version__
 from archiver.adapters.ledger import SqlLedger
-from archiver.app.adapters import open_store
 from archiver.app.assembly import Parts, store_proof
 from archiver.app.machine import THIS_MACHINE, Machine
 from archiver.app.schemas import read_schemas
+from archiver.app.store import open_store
 from archiver.core.model import Dependency, Subject
 from archiver.core.reports import TaskRow
 from archiver.core.trimming import Trims, shortest_span

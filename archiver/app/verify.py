@@ -9,10 +9,10 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 
 from archiver.adapters.ledger import SqlLedger
-from archiver.app.adapters import open_store
 from archiver.app.machine import THIS_MACHINE, Machine
 from archiver.app.places import store_place
 from archiver.app.retrieval import opened
+from archiver.app.store import open_store
 from archiver.core.fixity_cost import Plan, Speed, plan_of
 from archiver.core.levels import Level
 from archiver.core.model import TaskId

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from math import ceil
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -21,7 +21,9 @@ from archiver.core.states import TaskState
 from archiver.core.text import visible
 from archiver.core.transfer import Moving
 from archiver.ports.runtime import Clock, EventLog
-from archiver.service.backfill import Standing
+
+if TYPE_CHECKING:
+    from archiver.service.backfill import Standing
 
 SAID_EVERY = 10.0
 """Seconds between lines, or events, where nothing can be kept up to date."""

@@ -14,6 +14,9 @@ from archiver.core.transfer import Activity
 Clock = Callable[[], datetime]
 """Now, as an aware UTC datetime."""
 
+PATIENCE = timedelta(seconds=30)
+"""The time that a transaction waits for another process's."""
+
 
 Jitter = Callable[[], float]
 """A number from 0 up to 1."""

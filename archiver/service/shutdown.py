@@ -10,9 +10,12 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from queue import Empty, SimpleQueue
 from types import FrameType
+from typing import TYPE_CHECKING
 
-from archiver.pipeline.dispatch import Dispatcher
 from archiver.ports.runtime import EventLog
+
+if TYPE_CHECKING:
+    from archiver.pipeline.dispatch import Dispatcher
 
 CANCEL_PATIENCE = timedelta(seconds=5)
 """The time that transfers get to notice that the grace is over and to abort what they had begun."""

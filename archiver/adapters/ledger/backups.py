@@ -17,7 +17,6 @@ from archiver.adapters.ledger.database.base import Database
 from archiver.adapters.ledger.database.faults import translated
 from archiver.adapters.ledger.database.sqlite import SqliteFile
 from archiver.adapters.ledger.database.transactions import LedgerPart
-from archiver.adapters.ledger.database.urls import PATIENCE
 from archiver.adapters.ledger.every_row import (
     NamedRow,
     OnCopied,
@@ -32,7 +31,7 @@ from archiver.adapters.ledger.every_row import (
 )
 from archiver.adapters.ledger.schema.migrate import HEAD, revision
 from archiver.core.backup import BackupBroken, BackupReader, BackupRefused, BackupSummary, BackupWriter, Head, Scope
-from archiver.ports.runtime import Checkpoint, unobserved
+from archiver.ports.runtime import PATIENCE, Checkpoint, unobserved
 
 Pieces = Callable[[], Iterable[bytes]]
 """Returns a backup's bytes, from the start each time."""

@@ -12,7 +12,7 @@ from archiver.adapters.ledger.database.base import Database
 from archiver.adapters.ledger.database.faults import translated
 from archiver.adapters.ledger.database.outage import Notify, Outage
 from archiver.adapters.ledger.database.transactions import DEFAULT_LONGEST_WAIT, Transactions
-from archiver.adapters.ledger.database.urls import OUTAGE, PATIENCE, database_of, reading_database_of
+from archiver.adapters.ledger.database.urls import OUTAGE, database_of, reading_database_of
 from archiver.adapters.ledger.fixity_checks import SqlChecks
 from archiver.adapters.ledger.fixity_faults import SqlFaults
 from archiver.adapters.ledger.intakes import SqlIntakes
@@ -29,7 +29,7 @@ from archiver.adapters.ledger.trimming import SqlTrimming
 from archiver.adapters.ledger.uploads import SqlUploads
 from archiver.adapters.ledger.walks import SqlWalks
 from archiver.core.errors import LedgerAbsent
-from archiver.ports.runtime import Checkpoint, unobserved
+from archiver.ports.runtime import PATIENCE, Checkpoint, unobserved
 
 
 @dataclass(frozen=True, slots=True)

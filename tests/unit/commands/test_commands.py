@@ -100,6 +100,17 @@ def test_command_loads_nothing_that_it_does_not_need(config: Path, words: list[s
     assert loaded.isdisjoint(heavy)
 
 
+def test_get_and_restore_load_neither_the_ledger_nor_what_a_task_travels_by() -> None:
+    rooms = ("app.retrieval", "commands.retrieval", "commands.retrieving", "service.shutdown", "logs")
+    code = f"import {', '.join(f'archiver.{room}' for room in rooms)}"
+    command = [sys.executable, "-X", "importtime", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert {f"archiver.{room}" for room in rooms} <= loaded
+    assert loaded.isdisjoint(["sqlalchemy", "tenacity", "archiver.adapters.ledger", "archiver.adapters.provider"])
+    assert loaded.isdisjoint(["archiver.pipeline.dispatch", "archiver.service.backfill"])
+
+
 def test_config_show_ends_as_run_would_where_a_setting_is_lacking(config: Path) -> None:
     config.write_text('[store]\nbucket = "my-bucket"\n')
     for words in (["config", "show"], ["config", "show", "--json"]):

@@ -12,9 +12,7 @@ from archiver.adapters.ledger.database.base import Database
 from archiver.adapters.ledger.database.postgres import PostgresDatabase
 from archiver.adapters.ledger.database.sqlite import SqliteFile
 from archiver.core.errors import LedgerFault
-
-PATIENCE = timedelta(seconds=30)
-"""The time that a transaction waits for another process's."""
+from archiver.ports.runtime import PATIENCE
 
 OUTAGE = timedelta(minutes=1)
 """The time that a server may be away: it is restarted, or another takes its place."""
