@@ -14,6 +14,7 @@ from typing import Protocol
 from archiver.core.due import First
 from archiver.core.errors import LeaseLost, LedgerFault
 from archiver.core.model import AccountName, Claim, Outcome, Paused, Stage
+from archiver.core.plan import YOUNG
 from archiver.pipeline.breakers import NEEDS, Breakers
 from archiver.pipeline.crowd import Crowd, EnoughWait, no_crowd, none_wait
 from archiver.pipeline.fairness import Shares, preferred
@@ -94,6 +95,10 @@ class DispatchContext:
     def blocked_accounts(self) -> Collection[AccountName]:
         """Return the accounts of which nothing is to be asked about now."""
         return {*self.breakers.blocked_accounts(), *self.crowded()}
+
+    def is_young(self, claim: Claim) -> bool:
+        """Return whether its id came a moment ago."""
+        return self.clock() - claim.accepted_at <= YOUNG
 
     def renew(self) -> bool:
         """See Dispatcher."""
@@ -290,7 +295,7 @@ class LocalDispatcher:
         with self._changed:
             self._places.leaves(worker)
             if claim is not None:
-                self._places.takes(worker, claim, stage)
+                self._places.takes(worker, claim, stage, is_young=self._context.is_young(claim))
             if stage is None:
                 del self._workers[worker]
                 self._solitude.ends(worker)
@@ -362,7 +367,7 @@ class LocalDispatcher:
     def _take(self, stage: Stage, now: datetime, alone_from: datetime | None) -> Claim | None:
         """Claim a task of the stage; to ask about, where enough wait that do not go first, only one that does."""
         with self._changed:
-            crowded, full = self._places.crowded, self._places.full
+            crowded, full, full_of_asks = self._places.crowded, self._places.full, self._places.full_of_asks
             eases = self._context.breakers.evidence.eases()
             latest = stage is Stage.STORE and alone_from is None and self._places.takes_latest(eases=eases)
         take = partial(
@@ -381,8 +386,8 @@ class LocalDispatcher:
             return take(untried_only=full or (crowded and bool(self._context.enough_wait(first=False))))
         blocked, enough_wait = set(self._context.breakers.blocked_accounts()), self._context.enough_wait
         if alone_from is not None:
-            return take(blocked_accounts=blocked, untried_only=full)
+            return take(blocked_accounts=blocked, untried_only=full_of_asks)
         blocked |= set(enough_wait(first=True))
         late = set(enough_wait(first=False))
         claim = take(blocked_accounts=blocked, untried_only=True) if late else None
-        return claim or take(blocked_accounts=blocked | late, untried_only=full)
+        return claim or take(blocked_accounts=blocked | late, untried_only=full_of_asks)

@@ -80,12 +80,15 @@ class Evidence:
         of, at = self._answered.get(account, (None, LONG_AGO))
         return of != besides and timedelta() <= self._clock() - at <= JUST_NOW
 
-    def find_out(self, what: object, probe: Callable[[], bool]) -> bool:
-        """Return what `probe` does, or did for another who asked the same meanwhile."""
+    def find_out(self, what: object, probe: Callable[[], bool], *, holds: timedelta = timedelta()) -> bool:
+        """Return what `probe` does, or did for another who asked the same meanwhile.
+
+        That it works holds for a while where `holds` says so.
+        """
         began = self._clock()
         with self._probing[what]:
             verdict, at = self._probed.get(what, (False, LONG_AGO))
-            if not began <= at <= self._clock():
+            if not began - (holds if verdict else timedelta()) <= at <= self._clock():
                 verdict = probe()
                 self._probed[what] = verdict, self._clock()
             return verdict

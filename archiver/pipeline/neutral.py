@@ -17,6 +17,7 @@ from archiver.core.keys import probe_key
 from archiver.core.misses import RouteMoved
 from archiver.core.model import AccountName, Dependency, Paused, TaskId
 from archiver.pipeline.context import TaskContext
+from archiver.pipeline.evidence import JUST_NOW
 
 _OF_ALL = (CredentialsMissing, StoreUnproven, StoreUnfit)
 """Refusals by the store that are about no key: nothing was sent, or nothing is to be."""
@@ -48,7 +49,7 @@ class NeutralProbe:
         probe = partial(self._provider_works, least)
         if not least and evidence.just_answered(self._account, besides=self._of):
             return True
-        return evidence.find_out((self._account, least), probe)
+        return evidence.find_out((self._account, least), probe, holds=JUST_NOW)
 
     def _provider_works(self, least: float) -> bool:
         other = self._out.breakers.evidence.last(self._account)

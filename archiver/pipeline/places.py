@@ -22,13 +22,15 @@ class Places:
         self._turns = itertools.cycle((False, True))
         self._again: set[object] = set()
         """Those at what was tried or asked about before: they may wait long for a permit."""
+        self._late: set[object] = set()
+        """Those at what has waited for its first question for a while, which may do so as well."""
         self._retrying: set[object] = set()
         """Those of them that store what a try has failed of before."""
 
     @property
     def beside(self) -> int:
         """The number of places that others have beside those that slow hosts, or their turn to ask, hold up."""
-        return min(self.at_most, self.slow + len(self._again))
+        return min(self.at_most, self.slow + len(self._again) + len(self._late))
 
     @property
     def count(self) -> int:
@@ -61,13 +63,20 @@ class Places:
         """True while as many of them as there are workers are at what was tried or asked about before."""
         return len(self._again) >= self.at_most
 
-    def takes(self, who: object, claim: Claim, stage: Stage | None) -> None:
-        """Note that a place has been taken for the claim."""
+    @property
+    def full_of_asks(self) -> bool:
+        """True while only what goes first at the provider is to be asked about."""
+        return len(self._again) + len(self._late) >= self.at_most
+
+    def takes(self, who: object, claim: Claim, stage: Stage | None, *, is_young: bool = True) -> None:
+        """Note that a place has been taken for the claim; `is_young`: its id came a moment ago."""
         self.leaves(who)
         if stage is Stage.STORE and claim.attempts:
             self._retrying.add(who)
         if claim.attempts or (claim.asks and claim.state is TaskState.QUEUED):
             self._again.add(who)
+        elif claim.state is TaskState.QUEUED and not is_young:
+            self._late.add(who)
 
     def promised(self, who: object, kind: JobKind) -> None:
         """Note that a place has been taken for a job of that kind, whose claim follows."""
@@ -87,3 +96,4 @@ class Places:
         """Note that it is free."""
         self._retrying.discard(who)
         self._again.discard(who)
+        self._late.discard(who)
