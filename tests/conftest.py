@@ -217,8 +217,10 @@ def _postgres_ledger(postgres: PostgresServer) -> Iterator[str]:
 def postgres_ledger(postgres: PostgresServer, _postgres_ledger: str) -> Iterator[str]:
     """Name a database on `postgres` with an empty ledger. It is emptied after the test: quicker than a new one."""
     yield _postgres_ledger
-    tables = [table.name for table in reversed(metadata.sorted_tables) if table.name != "tallies"]
-    statements = [*(f"DELETE FROM {name}" for name in tables), "UPDATE tallies SET stems = 0, bytes = 0"]
+    counted = {"tallies": "stems = 0, bytes = 0", "task_counts": "tasks = 0"}
+    tables = [table.name for table in reversed(metadata.sorted_tables) if table.name not in counted]
+    statements = [f"DELETE FROM {name}" for name in tables]
+    statements += [f"UPDATE {name} SET {nothing}" for name, nothing in counted.items()]
     rows(postgres.url(_postgres_ledger), "; ".join(statements))
 
 

@@ -26,6 +26,7 @@ from archiver.adapters.jobs import counts
 from archiver.adapters.ledger import SqlLedger
 from archiver.adapters.ledger.database.faults import LedgerAway
 from archiver.adapters.ledger.fixity_faults import SqlFaults
+from archiver.adapters.ledger.listings import SqlListings
 from archiver.adapters.ledger.permits import SharedPermits
 from archiver.adapters.ledger.schema.migrate import HEAD
 from archiver.adapters.ledger.schema.tables import metadata
@@ -60,6 +61,7 @@ from archiver.pipeline.task import Archiver
 from archiver.pipeline.transfers import TransferThreads
 from archiver.ports.archive import Archive, BrowsedArchive
 from archiver.ports.fixity_records import Faults
+from archiver.ports.listing import Listings
 from archiver.ports.provider import Accounts, Permits
 from archiver.ports.runtime import UNWATCHED, Checkpoint, Clock, EventLog, Jitter, Observer, Watch, unobserved
 from archiver.ports.store import ObjectStore
@@ -174,6 +176,11 @@ def ready_ledger_at(url: str, **more: Any) -> Ledger:  # noqa: ANN401 - what `le
 def faults_kept(ledger: Ledger, most: int) -> Faults:
     """Keep the faults of the archive in that ledger, so many at most."""
     return SqlFaults(ledger.db, most)
+
+
+def listings_of(ledger: Ledger, *, looked_at: int, narrow: int) -> Listings:
+    """Return the listings of a ledger that look at so few tasks."""
+    return SqlListings(ledger.db, looked_at=looked_at, narrow=narrow)
 
 
 def note_proof(settings: Settings, *, now: datetime) -> None:

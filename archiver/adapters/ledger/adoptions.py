@@ -9,7 +9,16 @@ from datetime import datetime
 from sqlalchemy import Connection, delete, insert, select
 
 from archiver.adapters.ledger.database.transactions import LedgerPart, outage_retry
-from archiver.adapters.ledger.moves import change_task, lock_task, move_stem, move_task, stage_of, stem_of, tally
+from archiver.adapters.ledger.moves import (
+    change_task,
+    lock_task,
+    move_stem,
+    move_task,
+    recount,
+    stage_of,
+    stem_of,
+    tally,
+)
 from archiver.adapters.ledger.rebuilds import stem_values, tally_stems, track_values
 from archiver.adapters.ledger.rows import AnyRow, claim_of, history_of
 from archiver.adapters.ledger.schema.tables import history, stems, tracks
@@ -65,6 +74,7 @@ def _take(db: Connection, task: AnyRow, whole: WholeTask, now: datetime) -> None
     if whole.state in _WITH_AUDIO:
         _insert_stems(db, whole)
         change_task(db, of, _with_audio(db, task, whole))
+        recount(db, {task.state: -1, TaskState.LISTED: 1})
     else:
         change_task(db, of, _without(task, whole))
 

@@ -89,6 +89,11 @@ def _group(need: Need, near: Near) -> ColumnElement[bool]:
     return groups[need]
 
 
+def each_need(near: Near) -> list[ColumnElement[bool]]:
+    """Return the condition of each reason why a task needs a person; each has its index."""
+    return [_group(need, near) for need in Need]
+
+
 def stands_so(need: Need, near: Near) -> ColumnElement[bool]:
     """Return the condition that it would be a reason why a task needs a person, acknowledged or not."""
     if need in ENDS:

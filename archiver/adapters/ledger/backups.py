@@ -36,7 +36,10 @@ from archiver.ports.runtime import PATIENCE, Checkpoint, unobserved
 Pieces = Callable[[], Iterable[bytes]]
 """Returns a backup's bytes, from the start each time."""
 
-_REPLACED = ("pauses", "cursors", "tallies", "faults", "fixity_checks", "fixity_reports", "rounds", "slices", "walks")
+_REPLACED = (
+    *("pauses", "cursors", "tallies", "task_counts"),
+    *("faults", "fixity_checks", "fixity_reports", "rounds", "slices", "walks"),
+)
 """Rows of these in a new ledger are worth nothing beside those of a backup."""
 
 

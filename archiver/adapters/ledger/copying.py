@@ -10,6 +10,7 @@ from sqlalchemy import Connection, delete, exists, func, or_, select
 from archiver.adapters.ledger.database.base import Database
 from archiver.adapters.ledger.database.faults import translated
 from archiver.adapters.ledger.every_row import OnCopied, compare, fill, lock, rows_of, take_time
+from archiver.adapters.ledger.schema.standing import task_counts
 from archiver.adapters.ledger.schema.tables import (
     metadata,
     owners,
@@ -26,6 +27,8 @@ from archiver.ports.runtime import unobserved
 
 TABLES = tuple(table for table in metadata.sorted_tables if table not in {writers, rates, permits, processes, proofs})
 """All that a ledger knows, what is referred to first. The others are of processes only, or found out anew."""
+_COUNTED = (tallies, task_counts)
+"""Those that are in an empty ledger, too."""
 
 
 def copy(source: Database, target: Database, *, now: datetime, progress: OnCopied) -> Mapping[str, int]:
@@ -47,7 +50,8 @@ def copy(source: Database, target: Database, *, now: datetime, progress: OnCopie
         _refuse_busy(old, source.where, now)
         lock(new, [table.name for table in TABLES])
         _refuse_full(new, target.where)
-        new.execute(delete(tallies))
+        for counted in _COUNTED:
+            new.execute(delete(counted))
         tables = {table.name: table for table in TABLES}
         counts = fill(new, tables, rows_of(old, tables), progress)
         compare(rows_of(old, tables), rows_of(new, tables), target.where)
@@ -70,7 +74,7 @@ def _refuse_busy(old: Connection, where: str, now: datetime) -> None:
 
 
 def _refuse_full(new: Connection, where: str) -> None:
-    filled = [table.name for table in TABLES if table is not tallies and new.scalar(select(exists(table.select())))]
+    filled = [table.name for table in TABLES if table not in _COUNTED and new.scalar(select(exists(table.select())))]
     if filled or new.scalar(select(exists().where(tallies.c.stems > 0))):
         raise LedgerFault(
             f"the ledger {where} is not empty ({', '.join(filled or ['tallies'])})",

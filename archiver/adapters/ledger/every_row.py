@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 
 from archiver.adapters.ledger.database.base import NUL
-from archiver.adapters.ledger.schema import faults, fixity  # noqa: F401 - their tables are of the same metadata
+from archiver.adapters.ledger.schema import faults, fixity, standing  # noqa: F401 - their tables are of the same metadata
 from archiver.adapters.ledger.schema.tables import (
     enlisted,
     metadata,

@@ -26,6 +26,7 @@ from archiver.adapters.ledger import attention, rejects
 from archiver.adapters.ledger.claimable import FREE, OPEN, asked
 from archiver.adapters.ledger.database.base import insert
 from archiver.adapters.ledger.database.transactions import LedgerPart, outage_retry
+from archiver.adapters.ledger.moves import recount
 from archiver.adapters.ledger.rebuilds import refuse_while_rebuilt
 from archiver.adapters.ledger.retry import retry
 from archiver.adapters.ledger.rows import chunks, kind_of
@@ -72,6 +73,7 @@ class SqlIntakes(LedgerPart):
                 _assign(db, account, [task_id for task_id, named in intake.accounts.items() if named == account], now)
             if intake.accounts:
                 _forget_pauses(db)
+            recount(db, {TaskState.QUEUED: len(new)})
             say(db, intake.said, now)
             rejects.keep(db, intake.rejects, now)
             if intake.cursor is not None:

@@ -16,6 +16,7 @@ from archiver.adapters.ledger.database.urls import OUTAGE, database_of, reading_
 from archiver.adapters.ledger.fixity_checks import SqlChecks
 from archiver.adapters.ledger.fixity_faults import SqlFaults
 from archiver.adapters.ledger.intakes import SqlIntakes
+from archiver.adapters.ledger.listings import SqlListings
 from archiver.adapters.ledger.objects import SqlObjects
 from archiver.adapters.ledger.pauses import SqlPauses
 from archiver.adapters.ledger.plots import SqlPlots
@@ -34,7 +35,7 @@ from archiver.ports.runtime import PATIENCE, Checkpoint, unobserved
 
 @dataclass(frozen=True, slots=True)
 class SqlLedger:
-    """The ports of `ports.ledger`, `backups`, `rebuilding`, `fixity`, `fixity_records`, `trimming`, `plots` in SQL.
+    """The ports of `ports.ledger`, backups, rebuilds, fixity, trimming, plots, listings in one SQL database.
 
     Safe for many threads and processes.
 
@@ -62,6 +63,7 @@ class SqlLedger:
     checks: SqlChecks
     walks: SqlWalks
     plots: SqlPlots
+    listings: SqlListings
 
     @classmethod
     def open(
@@ -122,7 +124,7 @@ class SqlLedger:
     def _of(cls, db: Transactions) -> SqlLedger:
         parts = (SqlIntakes(db), SqlClaims(db), SqlProgress(db), SqlPauses(db), SqlUploads(db), SqlReports(db))
         rest = SqlBackups(db), SqlRebuilds(db), SqlObjects(db), SqlAdoptions(db), SqlRounds(db), SqlTrimming(db)
-        return cls(db, *parts, SqlProcesses(db), SqlProofs(db), *rest, *_of_checks(db), SqlPlots(db))
+        return cls(db, *parts, SqlProcesses(db), SqlProofs(db), *rest, *_of_checks(db), SqlPlots(db), SqlListings(db))
 
     def close(self) -> None:
         """Close every connection; the last process to do so folds SQLite's write-ahead log into the file."""

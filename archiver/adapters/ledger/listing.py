@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, exists, or_, select, tuple_, union_all
 
@@ -20,7 +21,7 @@ PAGE = 2_000
 Place = tuple[datetime, str]
 """When the last task that was shown was accepted, and its id."""
 
-_COLUMNS = [
+COLUMNS = [
     tasks.c[name]
     for name in (
         *("task_id", "state", "account", "accepted_at", "source", "deadline", "not_before", "ended_at", "reason"),
@@ -34,30 +35,33 @@ def newest(db: Connection, query: TaskQuery, near: Near, after: Place | None, li
     parts = [_of_state(state, query, near, after).limit(limit).subquery() for state in query.states]
     both = union_all(*(select(part) for part in parts)).subquery()
     rows = db.execute(select(both).order_by(both.c.accepted_at.desc(), both.c.task_id.desc()).limit(limit)).mappings()
-    return [
-        ListedTask(
-            **{
-                **row,
-                "task_id": TaskId(row["task_id"]),
-                "account": AccountName(row["account"] or DEFAULT_ACCOUNT),
-                "kind": kind_of(row["kind"]),
-                "title": row["title"] or "",
-            }
-        )
-        for row in rows
-    ]
+    return [listed_task(row) for row in rows]
+
+
+def listed_task(row: Mapping[Any, Any]) -> ListedTask:
+    """Read the COLUMNS of a row."""
+    return ListedTask(
+        **{
+            **{column.name: row[column.name] for column in COLUMNS},
+            "task_id": TaskId(row["task_id"]),
+            "account": AccountName(row["account"] or DEFAULT_ACCOUNT),
+            "kind": kind_of(row["kind"]),
+            "title": row["title"] or "",
+        }
+    )
 
 
 def _of_state(state: TaskState, query: TaskQuery, near: Near, after: Place | None) -> Select[tuple[object, ...]]:
     newest_first = (tasks.c.accepted_at.desc(), tasks.c.task_id.desc())
-    search = select(*_COLUMNS).where(tasks.c.state == state, *_conditions(query, near)).order_by(*newest_first)
+    search = select(*COLUMNS).where(tasks.c.state == state, *conditions(query, near)).order_by(*newest_first)
     if after is None:
         return search
     types = (tasks.c.accepted_at.type, tasks.c.task_id.type)
     return search.where(tuple_(tasks.c.accepted_at, tasks.c.task_id) < tuple_(*after, types=types))
 
 
-def _conditions(query: TaskQuery, near: Near) -> list[ColumnElement[bool]]:
+def conditions(query: TaskQuery, near: Near) -> list[ColumnElement[bool]]:
+    """Return what is asked of a task beside its state."""
     found: list[ColumnElement[bool]] = []
     if query.need is not None:
         found.append(stands_so(query.need, near))

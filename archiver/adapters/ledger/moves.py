@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from archiver.adapters.ledger.rows import AnyRow
+from archiver.adapters.ledger.schema.standing import task_counts
 from archiver.adapters.ledger.schema.tables import history, stems, tallies, tasks
 from archiver.core.errors import LeaseLost
 from archiver.core.model import Claim, Stage, StemName, TaskId
@@ -47,7 +48,11 @@ _TALLY = (
     .where(tallies.c.state == bindparam("its_state"))
     .values(stems=tallies.c.stems + bindparam("count"), bytes=tallies.c.bytes + bindparam("size"))
 )
-
+_RECOUNT = (
+    update(task_counts)
+    .where(task_counts.c.state == bindparam("its_state"))
+    .values(tasks=task_counts.c.tasks + bindparam("count"))
+)
 
 _NO_NEWS = (TaskEvent.NOT_READY, TaskEvent.LISTED, TaskEvent.RELISTED)
 """Events of which an operator who acknowledged a task need not know."""
@@ -88,12 +93,47 @@ def move_task(
     db: Connection, row: AnyRow, event: TaskEvent, *, at: datetime, detail: Mapping[str, object], **values: object
 ) -> None:
     """Let `event` happen to the task and write its other columns with it; raise IllegalMove."""
+    recount(db, _move_task(db, row, event, at, detail, values))
+
+
+def move_tasks(
+    db: Connection,
+    moves: Iterable[tuple[AnyRow, Mapping[str, object]]],
+    event: TaskEvent,
+    *,
+    at: datetime,
+    detail: Mapping[str, object],
+) -> None:
+    """Let `event` happen to many tasks, each with its other columns; raise IllegalMove."""
+    counts: Counter[TaskState] = Counter()
+    for row, values in moves:
+        counts.update(_move_task(db, row, event, at, detail, values))
+    recount(db, counts)
+
+
+def _move_task(
+    db: Connection,
+    row: AnyRow,
+    event: TaskEvent,
+    at: datetime,
+    detail: Mapping[str, object],
+    values: Mapping[str, object],
+) -> Mapping[TaskState, int]:
+    """Return by how many the count of each state changes."""
     after = step_task(row.state, event)
     news: dict[str, object] = {} if event in _NO_NEWS else {"acknowledged_at": None}
     change_task(db, row.task_id, {"state": after, **news, **values})
     if after is row.state and _repeated(db, row.task_id, event, at, detail):
-        return
+        return {}
     db.execute(_NEW_LINE, [_line(row.task_id, None, (event, row.state, after), at, detail)])
+    return {} if after is row.state else {row.state: -1, after: 1}
+
+
+def recount(db: Connection, changes: Mapping[TaskState, int]) -> None:
+    """Move the running counts of tasks by so many of each state; always after those of stems, see `tally`."""
+    in_order = [{"its_state": state, "count": count} for state, count in sorted(changes.items()) if count]
+    if in_order:
+        db.execute(_RECOUNT, in_order)
 
 
 @dataclass(frozen=True, slots=True)

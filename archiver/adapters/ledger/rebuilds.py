@@ -13,8 +13,9 @@ from sqlalchemy import ColumnElement, Connection, Select, delete, exists, func, 
 from archiver.adapters.ledger.backups import fill_open
 from archiver.adapters.ledger.database.transactions import LedgerPart, outage_retry
 from archiver.adapters.ledger.every_row import write
-from archiver.adapters.ledger.moves import tally
+from archiver.adapters.ledger.moves import recount, tally
 from archiver.adapters.ledger.rows import AnyRow, chunks, count_tasks, stems_of, trimmed_in
+from archiver.adapters.ledger.schema.standing import task_counts
 from archiver.adapters.ledger.schema.tables import history, rebuilds, stems, tallies, tasks, tracks
 from archiver.core import plan
 from archiver.core.backup import Head
@@ -128,8 +129,10 @@ def _remove(db: Connection, ids: Sequence[TaskId]) -> None:
         return
     its = select(stems.c.state, stems.c.size, stems.c.alias_of).where(stems.c.task_id.in_(known))
     _tally(db, [(row.state, row.alias_of, row.size) for row in db.execute(its)], by=-1)
+    gone = Counter(db.execute(select(tasks.c.state).where(_among(known))).scalars())
     for table in (*_ITS_TABLES, tasks):
         db.execute(delete(table).where(table.c.task_id.in_(known)))
+    recount(db, {state: -count for state, count in gone.items()})
 
 
 def _write(db: Connection, wholes: Sequence[WholeTask]) -> None:
@@ -144,6 +147,7 @@ def _write(db: Connection, wholes: Sequence[WholeTask]) -> None:
         if values:
             write(db, table, columns, values)
     tally_stems(db, [row for _, row in rows])
+    recount(db, Counter(whole.state for whole in wholes))
 
 
 def tally_stems(db: Connection, rows: Iterable[StemRow]) -> None:
@@ -215,6 +219,9 @@ def _count_anew(db: Connection) -> None:
     found = [(state, count, int(size or 0)) for state, count, size in db.execute(counted.group_by(stems.c.state))]
     if found:
         tally(db, *found)
+    db.execute(update(task_counts).values(tasks=0))
+    by_state = db.execute(select(tasks.c.state, func.count()).group_by(tasks.c.state)).all()
+    recount(db, {state: count for state, count in by_state})  # noqa: C416 - dict(rows) does not type-check
 
 
 def _totals(db: Connection) -> Totals:

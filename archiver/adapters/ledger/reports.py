@@ -222,7 +222,7 @@ def _stems_an_hour(db: Connection, values: Mapping[str, Any], *, stems_stored: i
     now = values["now"]
     recent = and_(UNTRIMMED, tasks.c.ended_at > now - RATE_WINDOW)
     ended = db.scalar(select(func.count()).select_from(tasks).where(recent)) or 0
-    if ended:
+    if ended and archived:
         return ended * stems_stored / archived
     waiting = and_(OPEN, tasks.c.accepted_at < now - RATE_WINDOW, DUE)
     return 0.0 if db.scalar(select(exists().where(waiting)), values) else None

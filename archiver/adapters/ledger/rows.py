@@ -8,9 +8,10 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, TypeAlias, TypeVar
 
-from sqlalchemy import Connection, Row, bindparam, func, select
+from sqlalchemy import Connection, Row, bindparam, select
 
-from archiver.adapters.ledger.schema.tables import NOT_ARCHIVED, UNTRIMMED, history, stems, tasks, trims
+from archiver.adapters.ledger.schema.standing import task_counts
+from archiver.adapters.ledger.schema.tables import history, stems
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Claim, Receipt, StemName, StemRow, TaskId
 from archiver.core.records.kinds.names import KindName
 from archiver.core.reports import Moved, TaskRow
@@ -129,12 +130,9 @@ def claim_of(db: Connection, row: AnyRow) -> Claim:
 
 
 def count_tasks(db: Connection) -> dict[TaskState, int]:
-    """Return how many tasks are in each state that one is in; those that were trimmed are not counted one by one."""
-    others = db.execute(select(tasks.c.state, func.count()).where(NOT_ARCHIVED).group_by(tasks.c.state))
-    found: dict[TaskState, int] = {state: count for state, count in others}  # noqa: C416 - dict(rows) does not type-check
-    archived = db.scalar(select(func.count()).select_from(tasks).where(UNTRIMMED)) or 0
-    archived += db.scalar(select(trims.c.tasks)) or 0
-    return found | ({TaskState.ARCHIVED: archived} if archived else {})
+    """Return how many tasks are in each state that one is in, trimmed ones among them."""
+    rows = db.execute(select(task_counts.c.state, task_counts.c.tasks).where(task_counts.c.tasks > 0))
+    return {state: count for state, count in rows}  # noqa: C416 - dict(rows) does not type-check
 
 
 def task_row(row: AnyRow, its_stems: tuple[StemRow, ...], its_history: tuple[Moved, ...] = ()) -> TaskRow:

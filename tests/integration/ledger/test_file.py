@@ -385,8 +385,11 @@ def test_checkpoint_comes_after_the_commit_and_outside_the_lock(tmp_path: Path) 
 
 
 def _tables(file: Path) -> dict[str, list[str]]:
-    """The parts of each statement, sorted: a column that a migration adds stands behind the constraints."""
-    rows = _sql(file, "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
+    """The parts of each statement, sorted: a column that a migration adds stands behind the constraints.
+
+    Without the words of titles, which each kind of database keeps in its own way; tests/golden has them.
+    """
+    rows = _sql(file, "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'title%'")
     return {str(name): _parts(str(sql)) for name, sql in rows if name != "alembic_version"}
 
 
@@ -447,6 +450,7 @@ _STORED = "key = 'k', size = 1, etag = 'e', content_type = 'c', stored_at = 1"
         "UPDATE stems SET gone = -1",
         "UPDATE stems SET task_id = 'nobody-knows'",
         "UPDATE tallies SET stems = -1",
+        "UPDATE task_counts SET tasks = -1",
         "DELETE FROM tasks",
     ],
 )

@@ -39,6 +39,7 @@ FROZEN = {
     "0013": "0c95bdab7713edda",
     "0014": "40a5b2a7d59da159",
     "0015": "5cad3bf2394b5edf",
+    "0016": "c669292c6c1e0ec4",
 }
 """The first digits of each file's SHA-256."""
 

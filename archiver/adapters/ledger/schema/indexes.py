@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import Index, literal_column
 
-from archiver.adapters.ledger.schema import fixity  # noqa: F401 - its tables are of the same metadata
+from archiver.adapters.ledger.schema import fixity, standing  # noqa: F401 - its tables are of the same metadata
 from archiver.adapters.ledger.schema.faults import OPEN_FAULT, faults
 from archiver.adapters.ledger.schema.tables import (
     NOT_ARCHIVED,
@@ -56,11 +56,22 @@ Index(
     sqlite_where=QUARANTINED,
     postgresql_where=QUARANTINED,
 )
-Index("tasks_by_state", tasks.c.state, tasks.c.ended_at, sqlite_where=NOT_ARCHIVED, postgresql_where=NOT_ARCHIVED)
+Index(
+    "tasks_by_state",
+    *(tasks.c[name] for name in ("state", "ended_at", "task_id")),
+    sqlite_where=NOT_ARCHIVED,
+    postgresql_where=NOT_ARCHIVED,
+)
+Index(
+    "tasks_by_account",
+    *(tasks.c[name] for name in ("account", "accepted_at", "task_id")),
+    sqlite_where=tasks.c.account.is_not(None),
+    postgresql_where=tasks.c.account.is_not(None),
+)
 # Its columns are all that its rows are counted by, else SQLite takes `tasks_newest`, and reads each row.
 Index(
     "tasks_untrimmed",
-    *(tasks.c[name] for name in ("state", "ended_at", "folder_digest")),
+    *(tasks.c[name] for name in ("state", "ended_at", "task_id", "folder_digest")),
     sqlite_where=UNTRIMMED,
     postgresql_where=UNTRIMMED,
 )

@@ -1,0 +1,256 @@
+"""Ways: the tasks of a listing in its order, along an index, with whether each is what is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    FromClause,
+    Select,
+    String,
+    Subquery,
+    and_,
+    bindparam,
+    exists,
+    false,
+    func,
+    literal,
+    or_,
+    select,
+    text,
+    true,
+    tuple_,
+    type_coerce,
+    union,
+    union_all,
+)
+
+from archiver.adapters.ledger.attention import Near, each_need
+from archiver.adapters.ledger.claimable import OPEN
+from archiver.adapters.ledger.listing import conditions
+from archiver.adapters.ledger.schema.tables import NOT_ARCHIVED, UNTRIMMED, stems, tasks
+from archiver.adapters.ledger.schema.titles import WORDS, title_words, titles
+from archiver.core.listing import ANY, Span, TaskFilter, TaskOrder, TaskPlace
+from archiver.core.model import DEFAULT_ACCOUNT
+from archiver.core.states import OPEN_TASK_STATES, TaskState
+
+NARROW = 2_000
+"""Tasks that are sorted, where an index finds them that knows no order."""
+
+Condition = ColumnElement[bool]
+
+
+class Met(NamedTuple):
+    """A task on the way."""
+
+    key: int
+    task_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Tasks that one index has in the order of `key`."""
+
+    source: FromClause
+    key: ColumnElement[int]
+    task_id: ColumnElement[str]
+    of: tuple[Condition, ...]
+    is_unique: bool = False
+    """True where no two have the same key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Parts that are gone along together."""
+
+    parts: Sequence[_Part]
+    rises: bool
+    fits: Condition | None
+    """The condition that is asked of a task beside what the indexes know."""
+
+    def next(self, db: Connection, behind: TaskPlace | None, most: int, wanted: int) -> Sequence[Met]:
+        """Return at most `wanted` of the next `most` tasks: those that fit."""
+        found, key, task_id = self._fitting(behind, most)
+        rows = db.execute(found.order_by(*self._in_order(key, task_id)).limit(wanted))
+        return [Met(key, task_id) for key, task_id in rows]
+
+    def end(self, db: Connection, behind: TaskPlace | None, most: int) -> Met | None:
+        """Return the last of the next `most` tasks, whether it fits or not; None where there are fewer."""
+        keys = self._keys(behind, most)
+        in_order = select(keys).order_by(*self._in_order(keys.c.key, keys.c.task_id))
+        last = db.execute(in_order.limit(1).offset(most - 1)).first()
+        return None if last is None else Met(*last)
+
+    def count(self, db: Connection, most: int) -> tuple[int, bool]:
+        """Return how many of the first `most` tasks fit, and whether these are all."""
+        found, _, _ = self._fitting(None, most)
+        return db.scalar(select(func.count()).select_from(found.subquery())) or 0, self.end(db, None, most + 1) is None
+
+    def _fitting(
+        self, behind: TaskPlace | None, most: int
+    ) -> tuple[Select[Any], ColumnElement[Any], ColumnElement[Any]]:
+        keys = self._keys(behind, most)
+        if self.fits is None:
+            return select(keys.c.key, keys.c.task_id), keys.c.key, keys.c.task_id
+        # In their order and so many, before any is looked at.
+        first = select(keys).order_by(*self._in_order(keys.c.key, keys.c.task_id)).limit(most).subquery()
+        found = select(first.c.key, first.c.task_id).join(tasks, tasks.c.task_id == first.c.task_id).where(self.fits)
+        return found, first.c.key, first.c.task_id
+
+    def _in_order(self, *by: ColumnElement[Any]) -> list[ColumnElement[Any]]:
+        return [column if self.rises else column.desc() for column in by]
+
+    def _keys(self, behind: TaskPlace | None, most: int) -> Subquery:
+        each = [self._keys_of(part, behind, most).subquery() for part in self.parts]
+        return union_all(*(select(one) for one in each)).subquery()
+
+    def _keys_of(self, part: _Part, behind: TaskPlace | None, most: int) -> Select[Any]:
+        both = (part.key,) if part.is_unique else (part.key, part.task_id)
+        columns = part.key.label("key"), part.task_id.label("task_id")
+        found: Select[Any] = select(*columns).select_from(part.source).where(*part.of)  # type: ignore[assignment]  # Any is for both
+        if behind is not None:
+            here = (literal(behind.key, BigInteger), literal(behind.task_id, String))
+            place = tuple_(*here[: len(both)])
+            found = found.where(tuple_(*both) > place if self.rises else tuple_(*both) < place)
+        return found.order_by(*self._in_order(*both)).limit(most)
+
+
+def way_of(
+    db: Connection, wanted: TaskFilter, order: TaskOrder, near: Near, *, back: bool, narrow: int = NARROW
+) -> Way:
+    """Return the way along the index that knows most of what is asked for; `back` is against the order."""
+    rises = (order is TaskOrder.DEADLINE and not wanted.words) is not back
+    if wanted.words and db.dialect.name == "sqlite":
+        asked = _asked(db, wanted, near)
+        return Way([_of_words(wanted.words)], rises=back, fits=_all([*asked, *_of_states(wanted)]))
+    order = TaskOrder.NEWEST if wanted.words else order
+    if (few := _few(db, wanted, near, narrow)) is not None:
+        return Way([_of_few(few.subquery(), wanted, order, _asked(db, wanted, near))], rises=rises, fits=None)
+    its_span = {TaskOrder.NEWEST: "accepted", TaskOrder.DEADLINE: "deadline", TaskOrder.ENDED: "ended"}[order]
+    rest = replace(wanted, **{its_span: Span()})  # type: ignore[arg-type]  # a span each
+    if order is TaskOrder.NEWEST and wanted.account not in {None, DEFAULT_ACCOUNT}:
+        came = tasks.c.accepted_at
+        part = _part(came, tasks.c.account == wanted.account, *_within(came, wanted.accepted))
+        asked = _asked(db, replace(rest, account=None), near)
+        return Way([part], rises=rises, fits=_all([*asked, *_of_states(wanted)]))
+    return Way(_parts(wanted, order), rises=rises, fits=_all(_asked(db, rest, near)))
+
+
+def _all(asked: Sequence[Condition]) -> Condition | None:
+    return and_(*asked) if asked else None
+
+
+def _of_states(wanted: TaskFilter) -> list[Condition]:
+    return [] if set(wanted.states) == set(TaskState) else [tasks.c.state.in_(wanted.states)]
+
+
+def _part(key: ColumnElement[Any], *of: Condition) -> _Part:
+    # As the integer that it is in the database.
+    return _Part(tasks, type_coerce(key, BigInteger), tasks.c.task_id, of)
+
+
+_NOTHING = [_part(tasks.c.accepted_at, false())]
+
+
+def _parts(wanted: TaskFilter, order: TaskOrder) -> list[_Part]:
+    """Return the parts of an order, a state after the other: each is a range of an index."""
+    its = tasks.c
+    states = [state for state in TaskState if state in wanted.states]
+    if wanted.needs_person:
+        states = [state for state in states if state is not TaskState.ARCHIVED]
+    if order is TaskOrder.NEWEST:
+        came = _within(its.accepted_at, wanted.accepted)
+        return [_part(its.accepted_at, its.state == state, *came) for state in states] or _NOTHING
+    if order is TaskOrder.DEADLINE:
+        open_ones = [state for state in states if state in OPEN_TASK_STATES]
+        few = [] if len(open_ones) == len(OPEN_TASK_STATES) else [its.state.in_(open_ones)]
+        deadline = (OPEN, its.deadline.is_not(None), *few, *_within(its.deadline, wanted.deadline))
+        return [_part(its.deadline, *deadline)] if open_ones else _NOTHING
+    ended = [state for state in states if state not in OPEN_TASK_STATES]
+    span = (its.ended_at.is_not(None), *_within(its.ended_at, wanted.ended))
+    of = {state: UNTRIMMED if state is TaskState.ARCHIVED else NOT_ARCHIVED for state in ended}
+    return [_part(its.ended_at, of[state], its.state == state, *span) for state in ended] or _NOTHING
+
+
+def _of_words(words: Sequence[str]) -> _Part:
+    phrase = " ".join(f'"{word.rstrip(ANY)}"{ANY if word.endswith(ANY) else ""}' for word in words)
+    both = title_words.join(titles, titles.c.number == title_words.c.rowid)
+    matches = text("title_words MATCH :phrase").bindparams(bindparam("phrase", phrase, unique=True))
+    key, task_id = type_coerce(title_words.c.rowid, BigInteger), type_coerce(titles.c.task_id, String)
+    return _Part(both, key, task_id, (matches,), is_unique=True)  # type: ignore[arg-type]  # a text is a condition
+
+
+def _of_few(few: FromClause, wanted: TaskFilter, order: TaskOrder, asked: Sequence[Condition]) -> _Part:
+    """Return the few tasks all together, which are sorted."""
+    its = tasks.c
+    key, of = {
+        TaskOrder.NEWEST: (its.accepted_at, true()),
+        TaskOrder.DEADLINE: (its.deadline, and_(OPEN, its.deadline.is_not(None))),
+        TaskOrder.ENDED: (its.ended_at, and_(its.ended_at.is_not(None), its.folder_digest.is_(None))),
+    }[order]
+    source = few.join(tasks, its.task_id == few.c.task_id)
+    return _Part(source, type_coerce(key, BigInteger), its.task_id, (of, *_of_states(wanted), *asked))
+
+
+def _asked(db: Connection, wanted: TaskFilter, near: Near) -> list[Condition]:
+    """Return what is asked of a task beside its state."""
+    its = tasks.c
+    found = conditions(wanted, near)
+    if wanted.source:
+        found.append(its.source == wanted.source)
+    if wanted.stem:
+        found.append(exists().where(stems.c.task_id == its.task_id, stems.c.name == wanted.stem))
+    if wanted.needs_person:
+        found.append(or_(*each_need(near)))
+    if wanted.prefix:
+        found.append(_begins(db, wanted.prefix))
+    if wanted.words and db.dialect.name != "sqlite":
+        found.append(_has_words(wanted.words))
+    for column, span in (
+        (its.accepted_at, wanted.accepted),
+        (its.created_at, wanted.created),
+        (its.deadline, wanted.deadline),
+        (its.ended_at, wanted.ended),
+    ):
+        found += _within(column, span)
+    return found
+
+
+def _within(column: ColumnElement[Any], span: Span) -> list[Condition]:
+    found = [] if span.since is None else [column >= span.since]
+    return found if span.until is None else [*found, column < span.until]
+
+
+def _begins(db: Connection, prefix: str) -> Condition:
+    """Return the condition that an id begins so, by its bytes: as the index of either database sorts them."""
+    if db.dialect.name == "sqlite":
+        return and_(tasks.c.task_id >= prefix, tasks.c.task_id < prefix + chr(0x10FFFF))
+    behind = prefix[:-1] + chr(ord(prefix[-1]) + 1)
+    return and_(tasks.c.task_id.op("~>=~")(prefix), tasks.c.task_id.op("~<~")(behind))
+
+
+def _has_words(words: Sequence[str]) -> Condition:
+    query = " & ".join(f"'{word.rstrip(ANY)}'{':*' if word.endswith(ANY) else ''}" for word in words)
+    matches = text(f"{WORDS} @@ to_tsquery('simple', :phrase)").bindparams(bindparam("phrase", query, unique=True))
+    return and_(tasks.c.title.is_not(None), matches)
+
+
+def _few(db: Connection, wanted: TaskFilter, near: Near, narrow: int) -> Select[Any] | None:
+    """Return what selects the tasks that an index without an order finds; None where those are many, or none does."""
+    if wanted.needs_person:
+        groups = [select(tasks.c.task_id).where(group).limit(narrow + 1).subquery() for group in each_need(near)]
+        found = select(union(*(select(group) for group in groups)).subquery())
+    elif wanted.prefix:
+        found = select(tasks.c.task_id).where(_begins(db, wanted.prefix))
+    elif wanted.words:
+        found = select(tasks.c.task_id).where(_has_words(wanted.words))
+    else:
+        return None
+    found = found.limit(narrow + 1)
+    count = db.scalar(select(func.count()).select_from(found.subquery())) or 0
+    return None if count > narrow else found
