@@ -8,6 +8,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from ipaddress import ip_address
+from pathlib import Path
 
 from archiver.adapters.ledger import SqlLedger
 from archiver.app.clock import utc_now
@@ -28,8 +29,10 @@ from archiver.web.asgi import AsgiServer
 from archiver.web.listener import Limits
 
 with extra("the page", "page"):
+    from archiver.app.operations import CommandOperations
     from archiver.web.page.addresses import LOOPBACK, Hosts
     from archiver.web.page.application import application, links
+    from archiver.web.page.doings import Doings
     from archiver.web.page.figures import Source
     from archiver.web.page.parts import Parts, Words
     from archiver.web.page.rendering import Pages
@@ -58,18 +61,25 @@ class Served:
 
 @contextmanager
 def serving(
-    settings: Settings, log: EventLog, *, ledger: SqlLedger, archive: Callable[[], BrowsedArchive] | None = None
+    settings: Settings,
+    log: EventLog,
+    *,
+    ledger: SqlLedger,
+    archive: Callable[[], BrowsedArchive] | None = None,
+    config: Path | None = None,
 ) -> Iterator[Served]:
-    """Serve the page while this lasts; raise SettingsFault where it may not, or cannot, listen.
+    """Serve the page of these settings, which stand in `config`, while this lasts.
 
-    Without an `archive` the bucket of the settings is opened once it is asked for.
+    Raises SettingsFault where it may not, or cannot, listen. Without an `archive` the bucket of the settings is opened
+    once it is asked for.
     """
     address = settings.page.address()
     if address is None:
         raise SettingsFault("page.listen is empty: name an address of this machine, such as 127.0.0.1:9466")
     sessions = Sessions(utc_now, _token(settings))
     with ExitStack() as stack:
-        parts = _parts(settings, log, ledger, archive or _opens_archive(settings, log, stack), stack)
+        opens = archive or _opens_archive(settings, log, stack)
+        parts = _parts(settings, config, log, ledger, opens, stack)
         hosts = Hosts(settings.page.hosts)
         door = Door(hosts, sessions, parts.pages)
         try:
@@ -85,7 +95,12 @@ def serving(
 
 
 def _parts(
-    settings: Settings, log: EventLog, ledger: SqlLedger, archive: Callable[[], BrowsedArchive], stack: ExitStack
+    settings: Settings,
+    config: Path | None,
+    log: EventLog,
+    ledger: SqlLedger,
+    archive: Callable[[], BrowsedArchive],
+    stack: ExitStack,
 ) -> Parts:
     words = Words(
         bucket=settings.store.bucket,
@@ -98,9 +113,19 @@ def _parts(
         operates=operates(settings),
     )
     place = f"{words.bucket} / {words.prefix}" if words.prefix else words.bucket
-    fetches = _fetches(settings, ledger, archive, stack)
-    pages = Pages(links(), {"place": place, "operates": words.operates})
-    return Parts(utc_now, log, words, pages, ledger.reports, archive, _figures(settings, ledger), fetches)
+    pages = Pages(links(operates=words.operates), {"place": place, "operates": words.operates})
+    return Parts(
+        utc_now,
+        log,
+        words,
+        pages,
+        ledger.reports,
+        archive,
+        _figures(settings, ledger),
+        _fetches(settings, ledger, archive, stack),
+        Doings(utc_now, log),
+        CommandOperations(settings, config) if words.operates else None,
+    )
 
 
 def _figures(settings: Settings, ledger: SqlLedger) -> Source:

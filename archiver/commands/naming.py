@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -15,37 +14,12 @@ from archiver.commands.invocation import Exit, fail
 
 if TYPE_CHECKING:
     from archiver.adapters.queue_file import QueueFile
-    from archiver.core.intake import Intake, Reject
-    from archiver.core.model import AccountName, TaskId
-    from archiver.core.said import Said
+    from archiver.core.model import TaskId
+    from archiver.core.named_ids import NamedIds
     from archiver.settings import Settings
 
 SHOWN = 20
 """Lines that are told one by one."""
-
-
-@dataclass(slots=True)
-class NamedIds:
-    """The ids that were named, each once, and what else was found."""
-
-    ids: dict[TaskId, None] = field(default_factory=dict)
-    accounts: dict[TaskId, AccountName] = field(default_factory=dict)
-    said: dict[TaskId, Said] = field(default_factory=dict)
-    rejects: list[Reject] = field(default_factory=list)
-
-    def take(self, intake: Intake) -> None:
-        """Add the finds of one batch of lines."""
-        self.ids |= dict.fromkeys(intake.ids)
-        self.accounts |= intake.accounts
-        self.said |= intake.said
-        self.rejects += intake.rejects
-
-    def line_of(self, task_id: TaskId, account: AccountName | None, said: Said) -> str:
-        """Return the line that hands the task in, with account and `said` where its own line left them open."""
-        from archiver.core.said import UNSAID, line_of
-
-        its_own = self.said.get(task_id, UNSAID)
-        return line_of(task_id, self.accounts.get(task_id, account), its_own.or_else(said))
 
 
 def named_in(words: Sequence[str]) -> NamedIds:
@@ -56,6 +30,7 @@ def named_in(words: Sequence[str]) -> NamedIds:
     """
     from archiver.core.intake import Intake
     from archiver.core.model import TASK_ID_RULE
+    from archiver.core.named_ids import NamedIds
     from archiver.core.queue_lines import parse_entry
     from archiver.core.said import UNSAID
 

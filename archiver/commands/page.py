@@ -35,7 +35,7 @@ def page(context: typer.Context) -> None:
         except LedgerAbsent as absent:
             fail(str(absent), Exit.USAGE, "run it as the service's user and with its settings (--config FILE)")
         try:
-            with serving(settings, log, ledger=ledger) as served:
+            with serving(settings, log, ledger=ledger, config=loaded.config) as served:
                 at_work()
                 typer.echo(f"the archive's page: {served.url}\nlets one browser in, once: {served.link}")
                 while not shutdown.wait(3600):

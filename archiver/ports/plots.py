@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from archiver.core.model import TaskId
+from archiver.core.reports import Moved
+
 Series = Sequence[tuple[datetime, int]]
 """Moments, the earliest first, each with its number."""
 
@@ -21,6 +24,9 @@ class Plots(Protocol):
 
     def archived(self, *, since: datetime) -> Series:
         """Return the tasks that were archived since then, by the hour in which they were."""
+
+    def moves(self, *, most: int) -> Sequence[tuple[TaskId, Moved]]:
+        """Return the last moves of all tasks, the latest first."""
 
     def changes(self) -> str:
         """Return a mark that is another once anything was written into the ledger."""

@@ -1,4 +1,4 @@
-"""Fixtures of all tests in a real browser: one Chromium a run, and a context of its own for each test."""
+"""Fixtures of all tests in a real browser: one Chromium a worker, and a context of its own for each test."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CHROMIUM = shutil.which("chromium")
 FLAGS = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required", "--mute-audio"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
     """Give Debian's Chromium, without a window."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from tests.fixtures.page_site import PageSite
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, StorageState
 
@@ -24,6 +26,18 @@ class Found:
     scrolls_by: int = 0
     """Pixels by which the document is wider than the window."""
     small_targets: list[str] = field(default_factory=list)
+
+
+def let_in(chromium: Browser, page: PageSite) -> StorageState:
+    """Return what a browser keeps that was let in by the link."""
+    context = chromium.new_context()
+    tab = context.new_page()
+    tab.goto(page.link)
+    tab.wait_for_selector("#sentence")
+    assert tab.url == page.url  # no token in the address
+    kept = context.storage_state()
+    context.close()
+    return kept
 
 
 def judged(

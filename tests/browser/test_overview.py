@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import pytest
 
-from tests.browser.judging import judged
+from tests.browser.judging import judged, let_in
 from tests.fixtures.ledgers import take_in
 from tests.fixtures.page_site import PageSite, page_site
 
@@ -27,15 +27,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageSite]:
 
 @pytest.fixture(scope="module")
 def state(chromium: Browser, page: PageSite) -> StorageState:
-    """What a browser keeps that was let in by the link."""
-    context = chromium.new_context()
-    tab = context.new_page()
-    tab.goto(page.link)
-    tab.wait_for_selector("#sentence")
-    assert tab.url == page.url  # no token in the address
-    kept = context.storage_state()
-    context.close()
-    return kept
+    return let_in(chromium, page)
 
 
 @pytest.mark.parametrize("width", [1280, 390])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,4 +70,6 @@ def asked_in_turn(application: Application, requests: Sequence[Asked]) -> list[S
     async def all_of_them() -> list[Said]:
         return [await ask(application, each) for each in requests]
 
-    return asyncio.run(all_of_them())
+    # In a thread of its own: in this one the loop of a browser's driver may be at work.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, all_of_them()).result()

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import BigInteger, ColumnElement, func, select, text, type_coerce
 
 from archiver.adapters.ledger.claimable import OPEN
 from archiver.adapters.ledger.database.transactions import LedgerPart, outage_retry
-from archiver.adapters.ledger.schema.tables import UNTRIMMED, stems, tasks
+from archiver.adapters.ledger.schema.tables import UNTRIMMED, history, stems, tasks
 from archiver.adapters.ledger.unlisted import unlisted_by_minute
+from archiver.core.model import TaskId
+from archiver.core.reports import Moved
 from archiver.core.states import StemState, TaskState
 from archiver.ports.plots import Series
 
@@ -44,6 +46,16 @@ class SqlPlots(LedgerPart):
         query = select(func.min(tasks.c.ended_at), func.count()).where(*recent).group_by(_by(tasks.c.ended_at, _HOUR))
         with self._db.read() as db:
             return sorted((at, count) for at, count in db.execute(query))
+
+    @outage_retry
+    def moves(self, *, most: int) -> Sequence[tuple[TaskId, Moved]]:
+        """See Plots."""
+        with self._db.read() as db:
+            found = db.execute(select(history).order_by(history.c.id.desc()).limit(most)).all()
+        return [
+            (TaskId(row.task_id), Moved(row.at, row.stem, row.event, row.before, row.after, row.detail))
+            for row in found
+        ]
 
     @outage_retry
     def changes(self) -> str:

@@ -11,19 +11,19 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from archiver.core.errors import LedgerFault
-from archiver.web.page import overview, task
+from archiver.web.page import add, events, operations, overview, task
 from archiver.web.page.parts import Parts, View
 from archiver.web.page.rendering import STATIC, Link
 
-VIEWS: tuple[View, ...] = (overview.VIEW, task.VIEW)
+VIEWS: tuple[View, ...] = (overview.VIEW, add.VIEW, events.VIEW, operations.VIEW, task.VIEW)
 """All views, in the order of the navigation."""
 
 Handler = Callable[[Request, Exception], Awaitable[Response]]
 
 
-def links() -> list[Link]:
-    """Return the views that the navigation names."""
-    return [Link(view.path, view.title, view.key) for view in VIEWS if view.title]
+def links(*, operates: bool) -> list[Link]:
+    """Return the views that the navigation names; with those that change something, where it `operates`."""
+    return [Link(view.path, view.title, view.key) for view in VIEWS if view.title and (operates or not view.is_action)]
 
 
 def application(parts: Parts) -> Starlette:

@@ -32,11 +32,12 @@ def routes(parts: Parts) -> Sequence[Route]:
         return parts.pages.page(request, "overview.html", **_drawn(parts, kept.of(mark())))
 
     def live(request: Request) -> Response:
-        now_mark = f'"{mark()}"'
+        now = mark()
+        now_mark = f'"{now}-{request.state.form_token[:8]}"'  # forms are another browser's with another token
         fields = {"ETag": now_mark, "Cache-Control": "private, no-cache"}
         if request.headers.get("if-none-match") == now_mark:
             return Response(status_code=304, headers=fields)
-        answer = parts.pages.page(request, "figures.html", **_drawn(parts, kept.of(now_mark.strip('"'))))
+        answer = parts.pages.page(request, "figures.html", **_drawn(parts, kept.of(now)))
         answer.headers.update(fields)
         return answer
 

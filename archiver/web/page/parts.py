@@ -13,7 +13,9 @@ from archiver.ports.archive import BrowsedArchive
 from archiver.ports.ledger import Reports
 from archiver.ports.runtime import Clock, EventLog
 from archiver.preservation.fetching import Fetching
+from archiver.web.page.doings import Doings
 from archiver.web.page.figures import Source
+from archiver.web.page.operating import Operations
 from archiver.web.page.rendering import Pages
 
 
@@ -50,6 +52,9 @@ class Parts:
     """The figures of `status` and of the metrics."""
     fetching: Callable[[], Fetching]
     """Gives the reader of whole objects within the bandwidth that the archiver leaves."""
+    doings: Doings
+    operations: Operations | None = None
+    """None where the page has no actions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,3 +68,5 @@ class View:
     routes: Callable[[Parts], Sequence[Route]]
     key: str = ""
     """The key that opens it after `g`."""
+    is_action: bool = False
+    """True for a view that is there only where the page has actions."""

@@ -74,6 +74,10 @@ class Pages:
         """Return a template of `templates/` filled in."""
         return self._templates.get_template(template).render(**facts)
 
+    def show(self, request: Request, template: str, facts: Mapping[str, object]) -> Response:
+        """Return a document of these facts."""
+        return self.page(request, template, **facts)  # type: ignore[arg-type]  # no fact is named `status`
+
     def page(self, request: Request, template: str, *, status: int = 200, **facts: object) -> Response:
         """Return a document that answers the request; its template extends base.html."""
         facts = {"path": request.url.path, "form_token": getattr(request.state, "form_token", ""), **facts}

@@ -13,6 +13,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from archiver.web.page.addresses import Hosts
+from archiver.web.page.forms import Form
 from archiver.web.page.rendering import STATIC, Pages
 from archiver.web.page.sessions import COOKIE, LASTS, Sessions
 
@@ -129,8 +130,8 @@ class Guarded:
         return self._door.pages.page(request, "enter.html", status=status, wrong=wrong, is_in=False)
 
     async def _entered(self, request: Request) -> Response:
-        form = dict(_fields(await request.body()))
-        cookie = self._door.sessions.enter(form.get("token", "").strip())
+        form = Form(_fields(await request.body()))
+        cookie = self._door.sessions.enter(form.one("token").strip())
         if cookie is None:
             return self._way_in(request, 403, wrong=True)
         answer = RedirectResponse("/", status_code=303)
@@ -141,8 +142,9 @@ class Guarded:
     async def _change(self, request: Request, send: Send) -> None:
         body = await request.body()
         wanted: str = request.state.form_token
-        given = dict(_fields(body)).get(FORM_TOKEN, "")
-        if not wanted or not hmac.compare_digest(given.encode(), wanted.encode()):
+        form = Form(_fields(body))
+        request.state.form = form
+        if not wanted or not hmac.compare_digest(form.one(FORM_TOKEN).encode(), wanted.encode()):
             answer = PlainTextResponse("Forbidden: open the page anew, and try again\n", status_code=403)
             await answer(request.scope, request.receive, send)
             return

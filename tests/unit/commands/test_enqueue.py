@@ -12,9 +12,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from archiver.commands import app
-from archiver.commands.naming import NamedIds
 from archiver.core.intake import Intake
 from archiver.core.model import Failed
+from archiver.core.named_ids import NamedIds
 from tests.fixtures.ledgers import claim, finish, ready_ledger, take_in, tid
 
 ID, OTHER = "3e63b4cc88d52611159371f6af5571e7", "e649edb7abfd759285bd41a47a634b10"

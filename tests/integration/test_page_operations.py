@@ -1,0 +1,153 @@
+"""Operations on the page: asked once more, done as by the command, told under Events; without actions there is none."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic, sleep
+
+import pytest
+
+from archiver.core.model import Dependency
+from archiver.core.states import TaskState
+from tests.fixtures.ledgers import tid
+from tests.fixtures.page_site import Answer, PageSite, Visitor, page_site
+
+LIMIT = 60.0
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[PageSite]:
+    with page_site(tmp_path) as site:
+        yield site
+
+
+@pytest.fixture
+def visitor(site: PageSite) -> Visitor:
+    visitor = Visitor(site)
+    visitor.look("/")
+    return visitor
+
+
+def sure(visitor: Visitor, path: str, **form: str) -> Answer:
+    """Ask for it, and say yes."""
+    asked = visitor.change(path, **form)
+    assert asked.status == 200
+    assert 'name="sure" value="yes"' in asked.text
+    hidden = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', asked.text))
+    assert form.items() <= hidden.items()
+    done = visitor.change(path, **hidden)
+    assert done.status == 303
+    return done
+
+
+def state_of(site: PageSite, number: int) -> TaskState:
+    row = site.ledger.reports.show(tid(number))
+    assert row is not None
+    return row.state
+
+
+def test_retry_is_done_once_it_was_said_yes_to_and_is_seen_under_events(site: PageSite, visitor: Visitor) -> None:
+    asked = visitor.change("/operations/retry", ids=tid(202), back="/events?x=1")
+    assert "Put task task-000202 back to work?" in asked.text
+    assert state_of(site, 202) is TaskState.FAILED
+    done = sure(visitor, "/operations/retry", ids=tid(202), back="/events?x=1")
+    assert done.fields["location"] == "/events?x=1"
+    assert state_of(site, 202) is TaskState.QUEUED
+    events = visitor.look("/events").text
+    assert "retry task task-000202" in events
+    assert "by page" in events
+    assert "1 task tried again" in events
+
+
+def test_several_are_retried_and_what_cannot_be_is_told(site: PageSite, visitor: Visitor) -> None:
+    sure(visitor, "/operations/retry", ids=f"{tid(202)} {tid(0)}")
+    assert "1 task tried again; 1 left alone" in visitor.look("/events").text
+    sure(visitor, "/operations/retry", all="failed")
+    assert state_of(site, 201) is TaskState.QUEUED
+
+
+def test_what_is_acknowledged_needs_nobody_any_more(site: PageSite, visitor: Visitor) -> None:
+    sure(visitor, "/operations/ack", ids=tid(201))
+    assert "4 tasks need you" in re.sub(r"<[^>]+>", "", visitor.look("/").text)
+    sure(visitor, "/operations/ack", rejected="all")
+    assert "is no task id" not in visitor.look("/").text
+
+
+def test_dependencies_are_paused_for_a_span_and_resumed(site: PageSite, visitor: Visitor) -> None:
+    sure(visitor, "/operations/pause", which="store", **{"for": "1h"})
+    [pause] = [each for each in site.ledger.pauses.all() if each.dependency is Dependency.STORE]
+    assert (pause.held, pause.lasting) == (True, False)
+    assert "paused for 1 hour" in visitor.look("/events").text
+    sure(visitor, "/operations/resume", which="both")
+    assert not site.ledger.pauses.all()
+
+
+@pytest.mark.parametrize(
+    ("path", "form"),
+    [
+        ("/operations/retry", {}),
+        ("/operations/retry", {"ids": "no id at all"}),
+        ("/operations/ack", {"ids": "x"}),
+        ("/operations/pause", {"which": "moon", "for": "1h"}),
+        ("/operations/pause", {"which": "store", "for": "9y"}),
+        ("/operations/drop", {"ids": "task-000202"}),
+    ],
+)
+def test_form_that_is_none_of_ours_does_nothing(
+    site: PageSite, visitor: Visitor, path: str, form: dict[str, str]
+) -> None:
+    assert visitor.change(path, sure="yes", **form).status == 404
+    assert state_of(site, 202) is TaskState.FAILED
+
+
+@pytest.mark.parametrize("back", ["//evil.example", "https://evil.example/", "/\\evil.example", "", "\r\nX: y"])
+def test_way_back_is_a_path_of_ours(visitor: Visitor, back: str) -> None:
+    done = visitor.change("/operations/resume", which="store", sure="yes", back=back)
+    assert (done.status, done.fields["location"]) == (303, "/")
+
+
+def test_ids_are_looked_at_before_they_are_appended_to_the_queue_file(site: PageSite, visitor: Visitor) -> None:
+    text = f'{tid(500)}\n{tid(0)}\n{{"taskId": "task-000501", "title": "A song"}}\nhello there\n{tid(500)}'
+    seen = visitor.change("/add", ids=text).text
+    assert "2 new · 1 known · 1 rejected" in seen
+    assert "A song" in seen
+    assert not site.settings.queue.path.exists()
+    done = visitor.change("/add", ids=text, sure="yes", account="second")
+    assert done.fields["location"] == "/events"
+    lines = site.settings.queue.path.read_text().splitlines()
+    assert [line.split()[0] for line in lines] == [tid(500), tid(501)]
+    assert all("second" in line for line in lines)
+    assert "2 ids appended to the queue file" in visitor.look("/events").text
+    assert "0 new · 3 known · 1 rejected" in visitor.change("/add", ids=text).text
+
+
+def test_queue_file_that_cannot_be_written_is_told(site: PageSite, visitor: Visitor) -> None:
+    site.settings.queue.path.mkdir()
+    done = visitor.change("/add", ids=tid(500), sure="yes")
+    assert done.status == 303
+    assert re.search(r'bad">[^<]*directory', visitor.look("/events").text)
+
+
+def test_verify_is_begun_as_a_process_of_its_own_and_told_when_it_ends(site: PageSite, visitor: Visitor) -> None:
+    sure(visitor, "/operations/verify", ids=tid(0))
+    end = monotonic() + LIMIT
+    while (events := visitor.look("/events").text).count("verify task task-000000") < 2:
+        assert monotonic() < end, events
+        sleep(0.2)
+    assert "begun: every byte is read again" in events
+    assert 'class="reason bad"' in events  # there is no bucket here
+
+
+def test_page_without_actions_has_neither_buttons_nor_routes(tmp_path: Path) -> None:
+    with page_site(tmp_path, actions="none") as site:
+        visitor = Visitor(site)
+        for path in ("/", "/events"):
+            assert "<form" not in visitor.look(path).text
+            assert 'href="/add"' not in visitor.look(path).text
+        visitor.form_token = "f" * 64
+        assert visitor.look("/add").status == 404
+        for name in ("retry", "ack", "pause", "resume", "verify"):
+            assert visitor.change(f"/operations/{name}", ids=tid(202), sure="yes").status in {403, 404}
+        assert state_of(site, 202) is TaskState.FAILED
