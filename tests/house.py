@@ -72,6 +72,7 @@ from archiver.preservation.rebuild import Looks, Rebuild
 from archiver.preservation.task_folders import TaskFolders
 from archiver.preservation.trimming import Renewing, Trim
 from archiver.service.daemon import Job
+from archiver.service.liveness import TaskWatch
 from archiver.settings import Settings
 from tests.fakes.events import Events
 from tests.fakes.object_store import FakeStore
@@ -99,6 +100,7 @@ __all__ = [
     "QueueFile",
     "Role",
     "SockAddr",
+    "TaskWatch",
     "TransferThreads",
     "WholeCrowd",
     "assembled",

@@ -12,10 +12,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName
-from archiver.service.liveness import TaskWatch
 from tests.fakes.events import Silence
 from tests.fakes.time import SimulatedTime
-from tests.house import Ledger, TransferThreads, WholeCrowd, ready_ledger_at, spread_limiter
+from tests.house import Ledger, TaskWatch, TransferThreads, WholeCrowd, ready_ledger_at, spread_limiter
 from tests.worlds.path import Path
 
 WORKERS, THREADS, REQUESTS = 8, 16, 20
