@@ -5,13 +5,12 @@ const SHOWN = 1500;
 for (const button of document.querySelectorAll("button[data-copy]")) {
   button.hidden = false;
   button.addEventListener("click", async () => {
-    const before = button.textContent;
     try {
       await navigator.clipboard.writeText(button.dataset.copy);
-      button.textContent = "✓";
+      button.dataset.done = "✓";
     } catch {
-      button.textContent = "✕";
+      button.dataset.done = "✕";
     }
-    setTimeout(() => (button.textContent = before), SHOWN);
+    setTimeout(() => delete button.dataset.done, SHOWN);
   });
 }

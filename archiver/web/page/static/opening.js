@@ -1,6 +1,6 @@
 // How the stems of a task can be played here: by windows, whole, or one at a time.
 
-import { Track, Unplayable, ranged } from "./track.js";
+import { NoFrames, Track, Unplayable, ranged } from "./track.js";
 
 const MOST = 400e6; // bytes of decoded audio
 const SAMPLE = 4;
@@ -50,7 +50,7 @@ async function opened(stems, signal) {
         tracks[stem.name] = track;
       } catch (fault) {
         if (!(fault instanceof Unplayable)) throw fault;
-        faults[stem.name] = fault.message;
+        faults[stem.name] = fault;
       }
     }),
   );
@@ -74,11 +74,14 @@ export async function whole(context, stem, signal) {
  * With "single" there is nothing in `stems` yet: one is decoded when it is chosen.
  */
 export async function open(stems, signal, most = MOST) {
-  const { tracks, faults } = await opened(stems, signal);
+  const { tracks, faults: thrown } = await opened(stems, signal);
+  const others = Object.values(thrown).filter((fault) => !(fault instanceof NoFrames));
+  if (others.length === stems.length) throw others[0];
+  const strange = Object.values(thrown).length > others.length;
+  const faults = Object.fromEntries(Object.entries(thrown).map(([name, fault]) => [name, fault.message]));
   const heads = Object.values(tracks).map((track) => track.head);
   const rate = heads[0]?.rate ?? FALLBACK_RATE;
   const alike = heads.length > 0 && heads.every((head) => head.rate === rate);
-  const strange = Object.values(faults).some((fault) => fault.includes("no MP3 frame"));
   if (alike && !strange && (await decodable(rate, Math.max(...heads.map((head) => head.channels))))) {
     return { mode: "windows", rate, samples: heads[0].samples, stems: tracks, faults };
   }

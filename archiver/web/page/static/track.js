@@ -8,6 +8,7 @@ const LEAST = 4096; // more than any frame
 const NEAR = 600; // frames that are read through rather than leapt over
 
 export class Unplayable extends Error {}
+export class NoFrames extends Unplayable {}
 
 /** Bytes [from, to) of a file; raises Unplayable with words for people. */
 export async function ranged(url, from, to, signal) {
@@ -95,7 +96,7 @@ export class Track {
   /** Read so far that the first frame is known. */
   async open(signal) {
     await this.#alone(() => this.#grown(this.run, 1, signal));
-    if (this.head === null || this.run.end === 0) throw new Unplayable("no MP3 frame was found in it");
+    if (this.head === null || this.run.end === 0) throw new NoFrames("no MP3 frame was found in it");
   }
 
   /** Samples [from, from + count) of the stem, one array a channel; silence before its begin and behind its end. */
