@@ -123,6 +123,7 @@ def _parts(
         archive,
         _figures(settings, ledger),
         _fetches(settings, ledger, archive, stack),
+        ledger.listings,
         Doings(utc_now, log),
         CommandOperations(settings, config) if words.operates else None,
     )

@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from archiver.ports.archive import BrowsedArchive
 from archiver.ports.ledger import Reports
+from archiver.ports.listing import Listings
 from archiver.ports.runtime import Clock, EventLog
 from archiver.preservation.fetching import Fetching
 from archiver.web.page.doings import Doings
@@ -52,6 +53,8 @@ class Parts:
     """The figures of `status` and of the metrics."""
     fetching: Callable[[], Fetching]
     """Gives the reader of whole objects within the bandwidth that the archiver leaves."""
+    listings: Listings
+    """The ledger's, read-only."""
     doings: Doings
     operations: Operations | None = None
     """None where the page has no actions."""
