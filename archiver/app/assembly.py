@@ -19,6 +19,7 @@ from archiver.app.ledger import on_server
 from archiver.app.machine import THIS_MACHINE, Machine
 from archiver.app.places import store_name, store_place
 from archiver.app.schemas import read_schemas
+from archiver.app.terms import CheckTerms
 from archiver.core.errors import SettingsFault
 from archiver.core.exclusion import Exclusion
 from archiver.core.keys import probe_key
@@ -68,6 +69,7 @@ class Parts:
     presence: Presence
     proof: StoreProof
     look: SecondLook
+    terms: CheckTerms
     exclusion: Exclusion = field(default_factory=Exclusion)
 
     @property
@@ -169,10 +171,10 @@ def assembled(
             settings, role, adapters, breakers, watch, log=log, progress=progress, machine=machine
         )
         dispatcher = _dispatcher(role, adapters, context, archiver.archive)
-        look, exclusion = archiver.context.look, archiver.context.exclusion
+        look, exclusion, terms = archiver.context.look, archiver.context.exclusion, CheckTerms.of(settings, machine)
         presence = _presence(role, adapters, breakers, dispatcher, look, machine)
         parts = Parts(
-            role, settings, machine, log, adapters, breakers, dispatcher, watch, presence, proof, look, exclusion
+            role, settings, machine, log, adapters, breakers, dispatcher, watch, presence, proof, look, terms, exclusion
         )
         parts.begin(asked)
         yield parts

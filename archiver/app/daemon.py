@@ -122,8 +122,7 @@ class DaemonProcess:
             yield "strays", parts.abort_strays, 10 * _MINUTE
             yield "expiry", parts.expire, 60 * _MINUTE
             yield "fixity_report", report_schedule(parts), 10 * _MINUTE
-            if parts.settings.verify.list_every:
-                yield "fixity_list", daily_list(parts, self._watching("fixity_list")), _MINUTE
+            yield "fixity_list", daily_list(parts, self._watching("fixity_list")), _MINUTE
             yield "fixity_read", rolling_read(parts, self._watching("fixity_read")), 5 * _SECOND
             if parts.settings.ledger.trim_after:
                 yield "trim", trim_schedule(parts), 10 * _SECOND
@@ -257,6 +256,6 @@ def _sources(parts: Parts, liveness: Liveness, backups: BackupSchedule | None) -
         gaps=lambda: [gap.subject for gap in parts.proof.gaps],
         clock=clock,
         backup_age=lambda: None if backups is None else backups.age,
-        fixity=lambda: fixity_standing(settings, adapters.ledger, clock()),
+        fixity=lambda: fixity_standing(parts.terms.settings, adapters.ledger, clock()),
         room=lambda: ledger_room(settings, adapters.ledger),
     )

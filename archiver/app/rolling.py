@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 
-from archiver.adapters.downloader.throttle import Throttle
 from archiver.adapters.object_store.buffers import BufferBudget
 from archiver.app.assembly import Parts
 from archiver.app.store import open_store
@@ -44,8 +44,8 @@ class Watching:
     count: Count
 
 
-def daily_list(parts: Parts, watching: Watching) -> DailyList:
-    """Return what lists the archive every `verify.list_every`."""
+def daily_list(parts: Parts, watching: Watching) -> Callable[[], object]:
+    """Return what lists the archive every `verify.list_every`, as it is set at the time."""
     adapters, clock = parts.adapters, parts.machine.clock
 
     def check(renew: Callable[[], None]) -> Mapping[Fixity, int]:
@@ -61,25 +61,58 @@ def daily_list(parts: Parts, watching: Watching) -> DailyList:
         watching.count(work.totals.verdicts)
         return work.totals.verdicts
 
-    rounds, every = adapters.ledger.rounds, parts.settings.verify.list_every
-    return DailyList(rounds, adapters.owner, every, check, _usable(parts), clock, parts.log)
+    rounds, terms = adapters.ledger.rounds, parts.terms
+    every = terms.settings.verify.list_every
+    listing = DailyList(rounds, adapters.owner, every, check, _usable(parts), clock, parts.log)
+
+    def job() -> None:
+        listing.every = terms.settings.verify.list_every
+        if listing.every:
+            listing()
+
+    return job
 
 
 def rolling_read(parts: Parts, watching: Watching) -> Callable[[], object]:
     """Return what reads every object again within `verify.within`, or else notes that it is not promised."""
-    settings, adapters, machine = parts.settings, parts.adapters, parts.machine
-    rounds, within = adapters.ledger.rounds, settings.verify.within
-    if not within:
-        return partial(rounds.keep_since, None)
-    own = Throttle(settings.verify.bandwidth, clock=machine.monotonic, local=machine.local, wait=machine.wait)
-    work = _verification(parts, Level.READ, _Both(own, adapters.throttle), watching)
+    adapters, machine, terms = parts.adapters, parts.machine, parts.terms
+    rounds = adapters.ledger.rounds
+    work = _verification(parts, Level.READ, _Both(terms.own, adapters.throttle), watching)
 
     def book(held: SliceLease) -> FaultBook:
         return FaultBook(adapters.ledger.faults, Level.READ, machine.clock, parts.log, partial(_covers, held))
 
     reading = SliceReading(work, rounds, book, adapters.ledger.checks, machine.clock, watching.count)
-    limits = Limits(within, partial(_rate, parts), lambda: adapters.ledger.objects.holdings().bytes)
-    return RollingRead(rounds, adapters.owner, limits, reading.steps, _usable(parts), machine.clock, parts.log)
+
+    def begun(within: timedelta) -> RollingRead:
+        limits = Limits(within, partial(_rate, parts), lambda: adapters.ledger.objects.holdings().bytes)
+        return RollingRead(rounds, adapters.owner, limits, reading.steps, _usable(parts), machine.clock, parts.log)
+
+    return RollingJob(lambda: terms.settings.verify.within, begun, partial(rounds.keep_since, None))
+
+
+@dataclass(slots=True)
+class RollingJob:
+    """Reads the archive again while that is set; to be called again and again."""
+
+    within: Callable[[], timedelta]
+    begun: Callable[[timedelta], RollingRead]
+    """Returns one that begins to read."""
+    off: Callable[[], object]
+    """Notes that it is not promised."""
+    _reading: RollingRead | None = None
+
+    def __call__(self) -> None:
+        """Read what is due."""
+        within = self.within()
+        if not within:
+            self._reading = None
+            self.off()
+            return
+        if self._reading is None:
+            self._reading = self.begun(within)
+        self._reading.change(within)
+        self._reading()
 
 
 def _covers(held: SliceLease, fault: FixityFault) -> bool:
@@ -90,7 +123,7 @@ def _covers(held: SliceLease, fault: FixityFault) -> bool:
 def _rate(parts: Parts) -> float:
     """Return the bytes a second that may be read now: while tasks are in flight a fifth of what all may."""
     local = parts.machine.local()
-    timetables = parts.settings.verify.bandwidth, parts.settings.download.bandwidth
+    timetables = parts.terms.settings.verify.bandwidth, parts.terms.settings.download.bandwidth
     own, shared = (_NO_LIMIT if rate is None else rate for rate in (each.rate_at(local) for each in timetables))
     return min(own, shared / SHARE_BESIDE_DEADLINES if parts.dispatcher.working else shared)
 

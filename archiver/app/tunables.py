@@ -29,6 +29,10 @@ def tunables(parts: Parts) -> Mapping[str, Tune]:
         before, after = ([(each.name, each.key()) for each in its.provider.accounts] for its in (parts.settings, new))
         return before == after
 
+    def tune_bandwidth(new: Settings) -> None:
+        adapters.throttle.change(new.download.bandwidth)
+        parts.terms.change(new)
+
     def resize(new: Settings) -> None:
         adapters.transfers.resize(new.download.most_transfers, adapts=new.download.adapts)
 
@@ -40,9 +44,10 @@ def tunables(parts: Parts) -> Mapping[str, Tune]:
         "provider.accounts": tune_accounts,
         "download.concurrency": resize,
         "download.concurrency_max": resize,
-        "download.bandwidth": lambda new: adapters.throttle.change(new.download.bandwidth),
+        "download.bandwidth": tune_bandwidth,
         "download.allowed_hosts": lambda new: adapters.downloader.allow_hosts(new.download.allowed_hosts),
         "download.exclude": lambda new: parts.exclusion.change(new.download.exclude),
+        **{key: parts.terms.change for key in KEYS if key.startswith("verify.")},
     }
     if isinstance(dispatcher, LocalDispatcher):
         tunes["download.tasks_in_flight"] = lambda new: dispatcher.resize(new.download.tasks_in_flight)

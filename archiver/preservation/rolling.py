@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -74,6 +74,11 @@ class RollingRead:
     def __post_init__(self) -> None:
         """Begin to count."""
         self._due = self.clock() + FIRST
+
+    def change(self, within: timedelta) -> None:
+        """Read within that span from now on."""
+        if within != self.limits.within:
+            self.limits, self._reckoned = replace(self.limits, within=within), None
 
     def __call__(self) -> None:
         """Read what is due."""

@@ -146,6 +146,7 @@ def test_sighup_tells_all_faults_or_lets_what_can_change_take_effect_and_names_w
                 "allowed_hosts": ["cdn.example.com"],
                 "exclude": ["image"],
             },
+            "verify": {"list_every": "off", "within": "90d", "bandwidth": "1MiB", "max_cost": 1.5, "prices": "aws"},
             "store": {"prefix": "elsewhere/"},
         }
         site.configure(**new)
@@ -162,6 +163,11 @@ def test_sighup_tells_all_faults_or_lets_what_can_change_take_effect_and_names_w
             "download.bandwidth",
             "download.allowed_hosts",
             "download.exclude",
+            "verify.list_every",
+            "verify.within",
+            "verify.bandwidth",
+            "verify.max_cost",
+            "verify.prices",
         }
         assert reloaded["needs_restart"] == ["store.prefix"]
         refused = enqueued(site, "refused-01")

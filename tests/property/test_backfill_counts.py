@@ -149,6 +149,7 @@ class Site:
             presence=cast("Any", None),
             proof=cast("Any", None),
             look=cast("Any", None),
+            terms=cast("Any", None),
         )
         dispatcher.renew()
         options = BackfillOptions(limit, wait=False, max_wait=timedelta())

@@ -266,3 +266,15 @@ def test_two_processes_list_once(listing: Listed) -> None:
     rounds.finish(other, Checked(), now=listing.now)
     assert listing.after(timedelta(hours=20)) == 0
     assert listing.after(timedelta(hours=6)) == 1
+
+
+def test_reading_within_another_span_goes_by_its_pace_from_then_on(bench: Bench) -> None:
+    bench.after(WITHIN / 2)
+    before = sum(len(each) for each in bench.reads.values())
+    bench.rolling.change(30 * WITHIN)
+    bench.after(WITHIN / 2)
+    slow = sum(len(each) for each in bench.reads.values()) - before
+    bench.rolling.change(WITHIN)
+    bench.after(WITHIN / 2)
+    assert slow < 0.7 * before  # a pause is never longer than twenty minutes
+    assert len(bench.reads) == TASKS * STEMS
