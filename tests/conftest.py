@@ -17,7 +17,7 @@ from hypothesis import settings
 from archiver.demo.seaweed import S3Server, seaweed
 from tests import ROOT
 from tests.fakes import s3_servers as s3_servers_of_tests
-from tests.fixtures import compiled, profiles
+from tests.fixtures import compiled, profiles, purses
 from tests.fixtures.ledgers import rows
 from tests.fixtures.postgres import PostgresServer, running
 from tests.house import Ledger, lay_ledger, ledger_at, metadata
@@ -26,16 +26,20 @@ from tests.worlds.forks import fork_server as forks
 
 DEAREST = (
     "faults/test_matrix.py",
-    "faults/test_kill_points.py",
     "faults/test_cluster_faults.py",
-    "faults/test_kill_points_multipart.py",
-    "property/test_whole_machine.py",
-    "faults/test_random_kills.py",
-    "acceptance/test_slow_neighbours.py",
     "faults/test_neighbourhood.py",
-    "unit/pipeline/test_isolation.py",
+    "faults/test_kill_points.py",
+    "acceptance/test_slow_neighbours.py",
     "acceptance/test_daemon.py",
+    "unit/pipeline/test_isolation.py",
+    "faults/test_kill_points_multipart.py",
+    "acceptance/test_surroundings.py",
+    "faults/test_memory.py",
+    "acceptance/test_backfill.py",
+    "integration/object_store/test_damage.py",
+    "property/test_whole_machine.py",
     "unit/test_growth.py",
+    "faults/test_random_kills.py",
 )
 """Files that take the longest. They begin first, or one worker would be at one of them when the others have ended."""
 
@@ -61,24 +65,11 @@ TOOLS = (
 """Programs that judge what is deployed; their tests are skipped where they are missing."""
 
 
-PURSES = {
-    "acceptance": 300,
-    "browser": 40,
-    "contracts": 110,
-    "faults": 600,
-    "golden": 30,
-    "integration": 330,
-    "property": 180,
-    "unit": 270,
-}
-"""Seconds of tests that those of each folder may take where three workers share two cores that do nothing else."""
-
-
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say at the end of a run what nobody would miss in it."""
     _name_second_tries(terminalreporter)
     _name_guards_not_held(terminalreporter)
-    _name_purses_overdrawn(terminalreporter)
+    purses.name_overdrawn(terminalreporter)
 
 
 def _name_second_tries(terminalreporter: pytest.TerminalReporter) -> None:
@@ -88,16 +79,8 @@ def _name_second_tries(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(report.longreprtext)
 
 
-def _name_purses_overdrawn(terminalreporter: pytest.TerminalReporter) -> None:
-    """Name the folders that took half more than their purse. A busy machine overdraws them all: so it fails nothing."""
-    spent: Counter[str] = Counter()
-    for report in (each for reports in terminalreporter.stats.values() for each in reports):
-        if isinstance(report, pytest.TestReport):
-            spent[report.nodeid.split("/")[1]] += round(1000 * report.duration)
-    over = {folder: spent[folder] / 1000 for folder, purse in PURSES.items() if spent[folder] / 1000 > 1.5 * purse}
-    if over:
-        named = ", ".join(f"{folder} {seconds:.0f} s of {PURSES[folder]}" for folder, seconds in over.items())
-        terminalreporter.write_line(f"overdrawn by more than half: {named}", yellow=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    purses.fail_overdrawn(session)
 
 
 def _name_guards_not_held(terminalreporter: pytest.TerminalReporter) -> None:

@@ -314,6 +314,7 @@ def test_fresh_only_takes_no_listed_task_though_its_links_must_be_asked_for(ledg
 # --- many at once
 
 
+@pytest.mark.long
 def test_24_threads_claiming_500_tasks_get_each_exactly_once(ledger: Ledger) -> None:
     take_in(ledger, *range(500))
     start = threading.Barrier(24)

@@ -53,6 +53,7 @@ def test_text_is_as_its_file_says(golden: Golden, tmp_path: Path, name: str) -> 
     golden.hold(name, seen.WITHOUT_A_SITE[name](tmp_path))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", seen.OF_A_RUN)
 def test_text_of_a_run_of_the_demos_tasks_is_as_its_file_says(golden: Golden, run: seen.Run, name: str) -> None:
     golden.hold(name, seen.OF_A_RUN[name](run))

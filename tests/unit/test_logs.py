@@ -298,6 +298,7 @@ def test_logger_that_was_made_before_the_level_was_changed_notifies_all_the_same
 # --- floods
 
 
+@pytest.mark.long
 def test_flood_of_a_librarys_lines_is_counted_beyond_its_share_and_told_at_the_end() -> None:
     log, lines = set_up()
     library = logging.getLogger("elsewhere")

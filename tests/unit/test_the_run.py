@@ -16,6 +16,7 @@ from tests import ROOT
 from tests.conftest import DEAREST
 from tests.fixtures.compiled import COMPILED
 from tests.fixtures.ledgers import listed, overview, ready_ledger
+from tests.fixtures.purses import PURSES, overdrawn
 
 pytestmark = pytest.mark.long
 
@@ -82,3 +83,45 @@ def test_statements_are_compiled_for_the_first_ledger_and_no_further_one(tmp_pat
             overview(ledger)
         known.append(len(COMPILED))
     assert known[0] == known[1] > 20
+
+
+def test_every_folder_of_tests_has_a_purse() -> None:
+    folders = {file.relative_to(ROOT / "tests").parts[0] for file in (ROOT / "tests").rglob("test_*.py")}
+    assert PURSES.keys() == folders - {"benchmarks", "mutation"}
+
+
+@pytest.mark.parametrize("busy", [1, 3])
+def test_folder_that_took_half_more_than_its_purse_is_named_however_busy_the_machine_was(busy: float) -> None:
+    spent = {folder: busy * purse for folder, purse in PURSES.items()}
+    assert overdrawn(spent, PURSES) == {}
+    dear = spent | {"unit": 1.6 * spent["unit"]}
+    assert overdrawn(dear, PURSES) == {"unit": dear["unit"]}
+
+
+def test_run_of_three_folders_overdraws_none() -> None:
+    assert overdrawn({"unit": 10_000, "contracts": 1, "golden": 1}, PURSES) == {}
+
+
+PURSED = """
+from tests.fixtures.purses import fail_overdrawn, name_overdrawn
+
+PURSES = {"bad": %f, "good": 60, "better": 60, "best": 60}
+
+def pytest_terminal_summary(terminalreporter):
+    name_overdrawn(terminalreporter, PURSES)
+
+def pytest_sessionfinish(session):
+    fail_overdrawn(session, PURSES)
+"""
+
+
+@pytest.mark.parametrize(("purse", "code"), [(0.01, 1), (60, 0)])
+def test_run_in_which_a_folder_overdrew_its_purse_fails_and_names_it(tmp_path: Path, purse: float, code: int) -> None:
+    (tmp_path / "conftest.py").write_text(PURSED % purse)
+    for folder in ("bad", "good", "better", "best"):
+        file = tmp_path / "tests" / folder / f"test_{folder}.py"
+        file.parent.mkdir(parents=True)
+        file.write_text(f"import time\n\ndef test_that_passes():\n    time.sleep({0.1 * (folder == 'bad')})\n")
+    done = run(f"--rootdir={tmp_path}", str(tmp_path))
+    assert (done.returncode, "4 passed" in done.stdout) == (code, True)
+    assert ("which fails the run: bad 0 s of 0.01" in done.stdout) == (code == 1)

@@ -21,6 +21,8 @@ from archiver.core.whole_task import Difference, WholeTask, differences, stored_
 from tests import FIXTURES
 from tests.fixtures.whole_tasks import manifest_in_format_2, whole_tasks
 
+pytestmark = pytest.mark.long
+
 TASK = TaskId("3e63b4cc88d5")
 FOLDER = f"stems/{TASK}/"
 

@@ -183,6 +183,7 @@ def test_path_that_is_gone_says_nothing_of_an_id_that_no_other_kind_knows(world:
         assert outcome.reason.startswith("api.no_route: ")
 
 
+@pytest.mark.long
 def test_job_whose_file_is_gone_behind_its_urgency_is_lost_only_where_its_retention_is_over(world: Path) -> None:
     wav = world.serves("wav", LinkSpent("404", status=404))
     world.api.knows(ID, RecordInfo(Phase.DONE, (wav,), "success", START, kind=KindName.JOBS), kind=KindName.JOBS)

@@ -14,6 +14,8 @@ from archiver.pipeline.forward import EVERY, FEW
 from tests.fakes.downloader import Audio
 from tests.worlds.path import PREFIX, Path, path_in
 
+pytestmark = pytest.mark.long
+
 SOON = timedelta(minutes=1)
 HOST = "slow.example"
 

@@ -17,6 +17,8 @@ from tests.fakes.archive import MemoryObject
 from tests.fixtures.archived import TASK, archived, noise
 from tests.unit.preservation.rig import Bench
 
+pytestmark = pytest.mark.long
+
 STEMS = {f"stem{number}": noise(40_000 + number, number) for number in range(6)}
 STEPS = ["folder", "part", "sync", "name", "folder sync"]
 DEAD = 9

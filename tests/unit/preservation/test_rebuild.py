@@ -26,6 +26,8 @@ from tests.fixtures.planted import PLANTED
 from tests.fixtures.whole_tasks import manifest_in_format_2, whole_tasks
 from tests.house import Ledger, comparison_on, rebuild_on
 
+pytestmark = pytest.mark.long
+
 PREFIX = "stems/"
 OLD = TaskId("3e63b4cc88d5")
 """The task of the frozen manifests of format 1."""

@@ -26,6 +26,8 @@ from tests.fakes.events import Events
 from tests.fixtures.ledgers import DAY, NOW, open_ledger, tid
 from tests.unit.preservation.held import PREFIX, Held
 
+pytestmark = pytest.mark.long
+
 TASKS, STEMS, SIZE = 6, 12, 40
 WITHIN = DAY
 NAMES = {f"{tid(task)}/s{stem:02}.mp3" for task in range(TASKS) for stem in range(STEMS)}

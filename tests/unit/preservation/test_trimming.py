@@ -34,6 +34,8 @@ from tests.fixtures.manifest_schemas import check_schema
 from tests.fixtures.whole_tasks import drawn, fill, manifest_in_format_2
 from tests.house import Ledger, comparison_on, trim_on
 
+pytestmark = pytest.mark.long
+
 PREFIX = "stems/"
 
 

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from archiver.adapters.http1.race import ADDRESSES_MAX, Racer, in_turn
 
+pytestmark = pytest.mark.long
+
 Address = tuple[str, int] | tuple[str, int, int, int]
 
 

@@ -20,6 +20,8 @@ from archiver.adapters.provider.limiter import RateLimiter
 from archiver.ports.provider import NoPermit
 from tests.fakes.time import Seconds
 
+pytestmark = pytest.mark.long
+
 WINDOW = 10.0
 LONGEST = 30.0
 Make = Callable[..., FilePermits]

@@ -18,6 +18,8 @@ from archiver.core.errors import ApiBusy, ApiThrottled
 from tests.fakes.time import Seconds
 from tests.fakes.waiting import until
 
+pytestmark = pytest.mark.long
+
 
 def real_limiter(limit: int, window: float) -> RateLimiter:
     permits = LocalPermits(limit, window, clock=time.monotonic)
