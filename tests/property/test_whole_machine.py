@@ -63,7 +63,7 @@ MOST_SONGS = 20
 FRESH = task_id("song-fresh")
 NAMES = ("vocal", "drums", "bass")
 POLL = timedelta(seconds=30)
-STEPS = 1_500
+STEPS = 2_500
 LENGTH = 80
 MANY_STEPS = int(os.environ.get("ARCHIVER_MACHINE_STEPS", "1000000"))
 """How long the slow run is."""
