@@ -28,7 +28,6 @@ LIBRARIES = (
     "rich.live",
     "sqlalchemy.orm",
     "structlog",
-    "tenacity",
     "typer.testing",
 )
 
