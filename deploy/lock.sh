@@ -14,6 +14,6 @@ lock() {
 lock requirements.lock pyproject.toml --extra notify "$@"
 lock requirements-cluster.lock pyproject.toml --extra cluster --extra notify "$@"
 lock requirements-page.lock pyproject.toml --extra page --extra notify "$@"
-lock requirements-demo.lock pyproject.toml --extra demo "$@"
+lock requirements-demo.lock pyproject.toml --extra demo --extra page "$@"
 lock requirements-dev.lock pyproject.toml --all-extras --group dev "$@"
 lock requirements-mutation.lock --group mutation "$@"

@@ -68,6 +68,9 @@ allow_private_addresses = true
 [ledger]
 url = "sqlite:///ledger.sqlite"
 
+[page]
+listen = "127.0.0.1:0"
+
 [schedule]
 pending_first = "1s"
 pending_max = "2s"
@@ -75,12 +78,12 @@ settled_after = "2s"
 """
 
 
-def run_demo(console: Console, *, keep: Path | None = None) -> int:
+def run_demo(console: Console, *, keep: Path | None = None, page: bool = False) -> int:
     """Archive a synthesized song through the real commands, and check what came out.
 
     What was archived, the ledger and the settings stay in `keep`, or else in a new temporary folder;
-    nothing is left running. Returns 0 when every object is as it should be, 1 when something differs,
-    2 when `keep` cannot be used.
+    nothing is left running. With `page` it ends with the page on it, until SIGINT or SIGTERM. Returns 0 when every
+    object is as it should be, 1 when something differs, 2 when `keep` cannot be used.
     """
     try:
         folder = _folder(keep)
@@ -92,7 +95,11 @@ def run_demo(console: Console, *, keep: Path | None = None) -> int:
         stems = song.stems()
         _say(console, "A provider (its API and its CDN) and an S3 server (SeaweedFS), on loopback")
         with Emulator(stems) as emulator, seaweed(Path(data)) as s3:
-            return _Demo(console, folder, stems, emulator, s3).run()
+            demo = _Demo(console, folder, stems, emulator, s3)
+            code = demo.run()
+            if page:
+                demo.page()
+            return code
 
 
 def _folder(keep: Path | None) -> Path:
@@ -231,6 +238,15 @@ class _Demo:
         if code != 1:
             differences.insert(0, f"backfill: ended with {code}, not with 1, which tells of the failed task")
         return self._close(differences, len(stored))
+
+    def page(self) -> None:
+        """Serve the page of what was archived, until a signal."""
+        _say(self.console, f"And the page: [bold]{self._shown('page')}[/], until Ctrl-C; open the second address")
+        with subprocess.Popen(self._argv("page"), env=self._environment()) as serving:  # noqa: S603 - as above
+            try:
+                serving.wait()
+            except (KeyboardInterrupt, SystemExit):
+                serving.terminate()
 
     def _write_settings(self) -> None:
         key = self.folder / "kie-api-key"
