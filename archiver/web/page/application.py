@@ -11,11 +11,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from archiver.core.errors import LedgerFault
-from archiver.web.page import add, events, operations, overview, task, tasks
+from archiver.web.page import add, events, operations, overview, retrying, task, tasks
 from archiver.web.page.parts import Parts, View
 from archiver.web.page.rendering import STATIC, Link
 
-VIEWS: tuple[View, ...] = (overview.VIEW, tasks.VIEW, add.VIEW, events.VIEW, operations.VIEW, task.VIEW)
+VIEWS: tuple[View, ...] = (overview.VIEW, tasks.VIEW, add.VIEW, events.VIEW, operations.VIEW, retrying.VIEW, task.VIEW)
 """All views, in the order of the navigation."""
 
 Handler = Callable[[Request, Exception], Awaitable[Response]]

@@ -42,6 +42,11 @@ class Asked:
         return next((value for key, value in self.fields if key == name), "")
 
     @property
+    def query(self) -> str:
+        """The query of this view's address, without a place."""
+        return urlencode(self.fields)
+
+    @property
     def has_more(self) -> bool:
         """True where a filter is used that is not in plain sight."""
         return any(name not in _IN_SIGHT for name, _ in self.fields)
