@@ -126,6 +126,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "http.unavailable": "metrics and health cannot be served: http.listen cannot be used; archiving goes on",
         "http.failed": "a request for a page, or a callback, could not be answered: a bug worth reporting",
         "page.broke_off": "audio on its way to a browser broke off, or did not begin: the store did not give it",
+        "page.ended": "the page that `run` keeps at work ended; it is started again, unless its settings are at fault",
         "page.operated": "somebody asked the page for an operation, and what it came to",
         "page.without_ledger": "the page could not read the ledger: it says so, and tries again at the next request",
         "backfill.started": "a backfill took its ids in",

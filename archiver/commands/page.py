@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+from typing import TYPE_CHECKING, Annotated
+
 import typer
 
 from archiver.commands.invocation import Exit, at_work, fail, faults, settings_of
 
+if TYPE_CHECKING:
+    from archiver.service.shutdown import Shutdown
 
-def page(context: typer.Context) -> None:
+
+BesideFlag = Annotated[bool, typer.Option("--beside", hidden=True, help="End when standard input does.")]
+
+
+def page(context: typer.Context, beside: BesideFlag = False) -> None:
     """Serve a web page that shows the archive, on page.listen; until SIGTERM or SIGINT.
 
     It reads the ledger and the bucket, beside the running service or without. Needs the extra `page`.
@@ -37,8 +47,20 @@ def page(context: typer.Context) -> None:
         try:
             with serving(settings, log, ledger=ledger, config=loaded.config) as served:
                 at_work()
+                if beside:
+                    _end_with_input(shutdown)
                 typer.echo(f"the archive's page: {served.url}\nlets one browser in, once: {served.link}")
                 while not shutdown.wait(3600):
                     pass
         finally:
             ledger.close()
+
+
+def _end_with_input(shutdown: Shutdown) -> None:
+    """Ask to end once standard input does: who started us is gone then, however it ended."""
+
+    def wait() -> None:
+        sys.stdin.buffer.read()
+        shutdown.ask()
+
+    threading.Thread(target=wait, name="input", daemon=True).start()

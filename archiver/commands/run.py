@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import typer
 from archiver.commands.invocation import FOR_WORK, at_work, faults, settings_of
 
 if TYPE_CHECKING:
+    from archiver.ports.runtime import EventLog
     from archiver.settings import Settings
 
 
@@ -76,4 +78,14 @@ def _serve(context: typer.Context, role: str) -> None:
         daemon(settings, Role(role), log=log, alerts=alerts, asked=lambda: shutdown.asked) as process,
     ):
         at_work()
-        process.run(shutdown, hangup, read)
+        with _page(settings, role, config, log):
+            process.run(shutdown, hangup, read)
+
+
+def _page(settings: Settings, role: str, config: Path | None, log: EventLog) -> AbstractContextManager[None]:
+    """Return what keeps the page at work beside `run`, where that is set."""
+    if role != "run" or not settings.page.with_run:
+        return nullcontext()
+    from archiver.app.beside import page_beside
+
+    return page_beside(config, log)

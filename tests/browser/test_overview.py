@@ -30,8 +30,15 @@ def state(chromium: Browser, page: PageSite) -> StorageState:
     return let_in(chromium, page)
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("scheme", "width"),
+    [
+        ("light", 1280),
+        ("dark", 390),
+        pytest.param("light", 390, marks=[pytest.mark.slow, pytest.mark.timeout(120)]),
+        pytest.param("dark", 1280, marks=[pytest.mark.slow, pytest.mark.timeout(120)]),
+    ],
+)
 def test_overview_pleases_axe_and_the_csp_and_does_not_scroll_sideways(
     chromium: Browser, page: PageSite, state: StorageState, scheme: Literal["light", "dark"], width: int
 ) -> None:

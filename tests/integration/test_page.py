@@ -144,7 +144,7 @@ def test_none_of_ten_planted_secrets_is_in_any_page(tmp_path: Path, monkeypatch:
     plain["verify"] |= {"bandwidth": "off", "prices": "none"}
     settings = Settings.model_validate(plain)
     with closing(ready_ledger_at(settings.ledger.url)) as ledger:
-        fill(ledger, tmp_path, datetime.now(UTC))
+        fill(ledger, tmp_path, datetime.now(UTC), safe=1)
         claim = listed(ledger, 300, "vocal", query="?sig=PLANTED-query")
         ledger.claims.give_back(claim, reason="timed out", not_before=datetime.now(UTC))
         with page_on(settings) as served:
