@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from archiver.adapters.ledger import SqlLedger
 from archiver.app.clock import utc_now
 from archiver.app.extras import extra
 from archiver.app.standing import fixity_standing, queue_standing, seen_processes
 from archiver.core.attention import QueueStanding
-from archiver.core.errors import SettingsFault
+from archiver.core.errors import SettingsFault, StorePaused
 from archiver.core.fixity_standing import FixityStanding
 from archiver.core.plan import longest_wait
 from archiver.core.reports import Process
@@ -81,7 +82,7 @@ def serving(
         opens = archive or _opens_archive(settings, log, stack)
         parts = _parts(settings, config, log, ledger, opens, stack)
         hosts = Hosts(settings.page.hosts)
-        door = Door(hosts, sessions, parts.pages)
+        door = Door(hosts, sessions, parts.pages, _stores(settings, opens))
         try:
             server = AsgiServer(Guarded(application(parts), door), *address, log=log, limits=LIMITS)
         except OSError as error:
@@ -229,6 +230,17 @@ def _opens_archive(settings: Settings, log: EventLog, stack: ExitStack) -> Calla
             return opened[0]
 
     return archive
+
+
+def _stores(settings: Settings, archive: Callable[[], BrowsedArchive]) -> Sequence[str]:
+    """Return the origin that audio comes from beside the page's own; raise SettingsFault where no link can be made."""
+    if settings.page.audio == "proxy":
+        return ()
+    try:
+        link = urlsplit(archive().link(settings.store.prefix + "vocal.mp3", name="vocal.mp3", seconds=1))
+    except StorePaused as fault:
+        raise SettingsFault(f"page.audio: presigned links cannot be made: {fault}") from None
+    return (f"{link.scheme}://{link.netloc}",)
 
 
 def _fetches(

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 from archiver.core.intake import Intake
 from archiver.core.manifest import seal_of
@@ -111,13 +112,13 @@ class Troubled:
         self.inner.close()
 
 
-def settings_of(folder: Path) -> Settings:
+def settings_of(folder: Path, audio: Literal["proxy", "presigned"] = "proxy") -> Settings:
     """Return settings for a ledger in `folder`, and a page on a free port."""
     return Settings(
         ledger=LedgerSettings(url=f"sqlite:///{folder}/ledger.db"),
         queue=Queue(path=folder / "queue.txt"),
         store=Store(bucket="my-stems", prefix=PREFIX),
-        page=Page(listen="127.0.0.1:0"),
+        page=Page(listen="127.0.0.1:0", audio=audio),
     )
 
 

@@ -6,8 +6,10 @@ import hashlib
 import io
 import zipfile
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 import httpx
@@ -47,10 +49,11 @@ class Site:
         return f"/task/{task}/audio/{stem}?e={receipt.etag}"
 
 
-@pytest.fixture(scope="module")
-def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    folder, bucket, events = tmp_path_factory.mktemp("page"), Bucket(), Events()
-    with closing(ready_ledger(folder)) as ledger, page_on(settings_of(folder), events, bucket) as served:
+@contextmanager
+def at_work(folder: Path, audio: Literal["proxy", "presigned"] = "proxy") -> Iterator[Site]:
+    bucket, events = Bucket(), Events()
+    settings = settings_of(folder, audio)
+    with closing(ready_ledger(folder)) as ledger, page_on(settings, events, bucket) as served:
         lay(ledger, bucket, TASK, STEMS, title='A/B: "so\u202eng" \N{SNOWMAN}', lost="guitar")
         base, token = served.url.rstrip("/"), urlsplit(served.link).fragment
         with httpx.Client(base_url=base, timeout=30) as client:
@@ -59,6 +62,12 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             cookie = entered.headers["set-cookie"].partition(";")[0]
             client.headers["Cookie"] = cookie
             yield Site(client, bucket, ledger, events)
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with at_work(tmp_path_factory.mktemp("page")) as site:
+        yield site
 
 
 @pytest.fixture
@@ -226,6 +235,18 @@ def test_a_link_is_made_for_the_click_alone(site: Site) -> None:
     assert "X-Amz-Signature" in answer.text
     assert answer.headers["cache-control"] == "no-store"
     assert "X-Amz-Signature" not in site.client.get(f"/task/{TASK}").text
+
+
+def test_presigned_audio_is_given_by_the_store_itself_by_a_link_for_each_piece(tmp_path: Path) -> None:
+    with at_work(tmp_path, "presigned") as site:
+        answer = site.client.get(site.url("vocal"), headers={"Range": "bytes=0-9"})
+        assert (answer.status_code, answer.headers["cache-control"]) == (307, "no-store")
+        assert answer.headers["location"].startswith("https://store.example/stems/")
+        assert "X-Amz-Expires=600" in answer.headers["location"]
+        policy = answer.headers["content-security-policy"]
+        assert "connect-src 'self' https://store.example;" in policy
+        assert "media-src 'self' blob: https://store.example;" in policy
+        assert site.bucket.spans == []
 
 
 def test_an_unknown_task_is_not_found(site: Site) -> None:
