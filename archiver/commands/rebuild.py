@@ -25,6 +25,10 @@ _FORMAT_1 = (
     "their tasks come back without source, account, the time of the first question, attempts and history: "
     "manifests of format 1 do not tell them"
 )
+_LATE = {"account", "kind", "title", "parent"}
+_NAMED_LATE = (
+    "an account, kind, title or parent that a line named after the task's end stands in no manifest: a rebuild loses it"
+)
 
 
 def rebuild(
@@ -38,6 +42,9 @@ def rebuild(
 
     Nobody may work on the ledger meanwhile: `run`, `worker` and `backfill` refuse to start until it has ended. Killed,
     it goes on where it was when it is run again. It asks no provider and writes nothing into the bucket.
+
+    An account, kind, title or parent that a line named once the task had ended stands in no manifest: --check names it,
+    and a rebuild loses it.
 
     Exit codes: 0 everything was understood (--check: nothing differs); 1 something was not, and is named; 2 the ledger
     has tasks, or settings; 3 the store, or the ledger; 130, 143 signal.
@@ -98,9 +105,11 @@ def _compare(loaded: Loaded, *, as_json: bool) -> int:
         at_work()
         if as_json:
             return _print_comparison(work)
-        count = _print_differences(work.run())
+        count, is_late = _print_differences(work.run())
     progress.end()
     _print_compared(terminal(), work.found, count)
+    if is_late:
+        typer.echo(_NAMED_LATE)
     return _code(work.found, count)
 
 
@@ -108,16 +117,17 @@ def _code(found: Found, differences: int = 0) -> Exit:
     return Exit.UNARCHIVED if differences or not found.understood else Exit.DONE
 
 
-def _print_differences(differences: Iterator[Difference]) -> int:
-    """Print each as it comes; return their number."""
+def _print_differences(differences: Iterator[Difference]) -> tuple[int, bool]:
+    """Print each as it comes; return their number, and whether any may have been named after the task's end."""
     from archiver.commands.format import jsonable
     from archiver.commands.printing import say
 
-    console, count = terminal(), 0
+    console, count, is_late = terminal(), 0, False
     for count, each in enumerate(differences, start=1):  # noqa: B007 - how many there were
         sides = f"ledger {jsonable(each.ledger)!a}, bucket {jsonable(each.bucket)!a}"
         say(console, f" {each.task_id} {each.column}: {sides}", mark="differs")
-    return count
+        is_late |= each.column in _LATE
+    return count, is_late
 
 
 def _print_comparison(work: Comparison) -> int:

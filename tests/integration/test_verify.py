@@ -16,7 +16,9 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
+from archiver.core.intake import Intake
 from archiver.core.manifest_read import read_manifest
+from archiver.core.model import AccountName, TaskId
 from archiver.core.rebuilt import rebuilt
 from archiver.demo.seaweed import S3Server
 from archiver.settings import load
@@ -289,6 +291,18 @@ def test_acknowledged_fault_counts_apart_until_the_object_is_found_otherwise(set
     setting.put(STEM, b"other")
     assert setting.found()[:2] == (1, {STEM: "altered", f"p/{TASKS[1]}/bass.mp3": "missing"})
     assert status(setting) == (1, {"altered": 1})
+
+
+def test_account_that_was_named_after_the_end_is_named_by_rebuild_check_as_what_a_rebuild_loses(
+    setting: Setting,
+) -> None:
+    task = TaskId(TASKS[0])
+    with closing(ready_ledger(setting.file.parent)) as ledger:
+        ledger.intakes.take_in(Intake(ids=(task,), accounts={task: AccountName("second")}), source="q", now=NOW)
+    done = command("--config", str(setting.file), "rebuild", "--check")
+    assert done.exit_code == 1
+    assert f"{task} account: ledger 'second', bucket 'default'" in done.stdout
+    assert "stands in no manifest: a rebuild loses it" in done.stdout
 
 
 def test_check_that_a_signal_ended_is_gone_on_with_by_the_same_command_unless_it_is_to_begin_anew(
