@@ -21,6 +21,7 @@ OWN = {
     "acceptance/test_daemon_care.py": ("service", "adapters.systemd"),
     "contracts/test_downloader.py": ("adapters.downloader",),
     "integration/test_accounts.py": ("adapters.provider",),
+    "integration/test_asgi.py": ("web",),
     "integration/test_bucket_policy.py": ("app.check", "service"),
     "integration/test_callbacks.py": ("web", "app.listeners", "app.clock"),
     "integration/test_deferring.py": ("pipeline.cluster",),
