@@ -218,6 +218,15 @@ def test_the_view_tells_all_in_words_and_escapes_what_others_wrote(site: Site) -
     assert f'data-size="{len(STEMS["vocal"])}"' in text
 
 
+def test_a_lost_task_may_be_retried_and_verified_from_its_view(site: Site) -> None:
+    text = site.client.get(f"/task/{TASK}").text
+    safe = "0123456789abcdef0123456789abcdea"
+    lay(site.ledger, site.bucket, safe, STEMS)
+    other = site.client.get(f"/task/{safe}").text
+    assert [f'action="/operations/{name}"' in text for name in ("retry", "verify")] == [True, True]
+    assert [f'action="/operations/{name}"' in other for name in ("retry", "verify")] == [False, True]
+
+
 def test_documents_are_shown_with_the_seal_judged(site: Site) -> None:
     path = f"/task/{TASK}/documents"
     assert "</span> sealed" in site.client.get(path).text

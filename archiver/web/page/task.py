@@ -17,6 +17,7 @@ from archiver.core.manifest_fields import ManifestBroken
 from archiver.core.manifest_read import read_manifest
 from archiver.core.model import Receipt, StemRow, TaskId, task_id
 from archiver.core.reports import TaskRow
+from archiver.core.states import StemState, TaskState
 from archiver.core.text import without_controls
 from archiver.web.page.audio import LINK_LASTS, Audio, audio_url, file_name
 from archiver.web.page.parts import Parts, View
@@ -26,6 +27,8 @@ from archiver.web.page.telling import head_of, in_words, moves, size, standing
 
 HISTORY = 200
 """Moves that are shown; the first and the last."""
+_AGAIN = frozenset({TaskState.LOST, TaskState.FAILED, TaskState.MISSING})
+"""States that a retry brings back to work, as does a stem that was refused."""
 _SHOWN = 400_000
 """Characters of a document that are shown."""
 
@@ -88,6 +91,7 @@ class TaskView:
             moves=lines,
             left_out=left_out,
             unread=unread,
+            may_retry=row.state in _AGAIN or any(each.state is StemState.REFUSED for each in row.stems),
         )
 
     def _by_ledger(self, request: Request, fault: Exception) -> tuple[TaskRow | None, str]:
