@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from archiver.core.backup import BackupBroken, BackupReader, Scope
 from archiver.core.errors import LedgerFault
 from archiver.core.rebuilding import Found, LedgerFull, RebuildMark, Trouble
+from archiver.core.states import TaskState
 from archiver.core.whole_task import WholeTask, differences
-from tests.fixtures.ledgers import NOW, listed, ready_ledger, stored, take_in, tid
+from tests.fixtures.ledgers import NOW, listed, overview, ready_ledger, stored, take_in, tid
 from tests.fixtures.whole_tasks import whole_tasks
 from tests.house import Ledger
 
@@ -129,7 +130,10 @@ def test_open_tasks_of_a_backup_come_back_and_a_manifest_wins(ledger: Ledger, tm
     ledger.rebuilds.take([archived], taken, last := after(taken, "z"))
     assert list(ledger.rebuilds.page("", 9)) == [archived, kept[1]]
     receipts = [row.receipt for row in archived.stems if row.receipt]
-    assert ledger.rebuilds.end(last).stored_bytes == sum(each.size for each in receipts if each.alias_of is None)
+    totals = ledger.rebuilds.end(last)
+    assert totals.stored_bytes == sum(each.size for each in receipts if each.alias_of is None)
+    assert dict(totals.tasks) == {"archived": 1, "queued": 1}
+    assert overview(ledger).tasks == dict.fromkeys(TaskState, 0) | {TaskState.ARCHIVED: 1, TaskState.QUEUED: 1}
 
 
 def test_whole_backup_of_a_ledger_that_is_half_rebuilt_keeps_the_mark(ledger: Ledger) -> None:

@@ -24,7 +24,7 @@ from archiver.core.model import DEFAULT_ACCOUNT, AccountName, StemRow, TaskId
 from archiver.core.rebuilding import Found, LedgerFull, RebuildMark, Totals
 from archiver.core.reports import Moved
 from archiver.core.slices import slice_of
-from archiver.core.states import StemState
+from archiver.core.states import StemState, TaskState
 from archiver.core.whole_task import WholeTask
 
 _ITS_TABLES = (history, tracks, stems)
@@ -219,7 +219,8 @@ def _count_anew(db: Connection) -> None:
     found = [(state, count, int(size or 0)) for state, count, size in db.execute(counted.group_by(stems.c.state))]
     if found:
         tally(db, *found)
-    db.execute(update(task_counts).values(tasks=0))
+    db.execute(delete(task_counts))
+    db.execute(insert(task_counts), [{"state": state, "tasks": 0} for state in TaskState])
     by_state = db.execute(select(tasks.c.state, func.count()).group_by(tasks.c.state)).all()
     recount(db, {state: count for state, count in by_state})  # noqa: C416 - dict(rows) does not type-check
 

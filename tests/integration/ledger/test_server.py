@@ -396,9 +396,18 @@ def test_a_migration_cut_by_an_exception_leaves_no_table_behind(postgres: Postgr
     ledger_at(postgres_url).close()
 
 
+_ITS_OWN = {"tasks_by_prefix", "tasks_title_words"}
+"""Indexes that PostgreSQL has in a way of its own; tests/golden has them."""
+
+
+def _is_declared(name: str | None, _kind: str, _parents: object) -> bool:
+    return name not in _ITS_OWN
+
+
 def test_the_migrations_lead_to_the_tables_as_they_are_declared(postgres: PostgresServer, database: str) -> None:
     with engine_of(postgres.url(database)) as engine, engine.connect() as db:
-        assert compare_metadata(MigrationContext.configure(db), metadata) == []
+        context = MigrationContext.configure(db, opts={"include_name": _is_declared})
+        assert compare_metadata(context, metadata) == []
     with postgres.database() as name:
         with engine_of(postgres.url(name)) as declared:
             metadata.create_all(declared)
@@ -410,7 +419,8 @@ def _constraints(url: str) -> list[tuple[object, ...]]:
         "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE contype = 'c'"
     )
     indexes = "SELECT tablename::text, indexname::text, indexdef FROM pg_indexes WHERE indexname LIKE 'tasks_%%' "
-    return sorted(rows(url, checks) + rows(url, indexes), key=repr)
+    found = [row for row in rows(url, indexes) if row[1] not in _ITS_OWN]
+    return sorted(rows(url, checks) + found, key=repr)
 
 
 @pytest.mark.parametrize(
