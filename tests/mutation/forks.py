@@ -28,6 +28,7 @@ LIBRARIES = (
     "rich.live",
     "sqlalchemy.orm",
     "structlog",
+    "tenacity",
     "typer.testing",
 )
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 import httpx
+import tenacity
 
 from archiver.adapters.provider.limiter import RateLimiter
 from archiver.adapters.provider.verdicts import judge, opened
@@ -154,24 +155,17 @@ class KieApi:
         self._wire.close()
 
     def _ask(self, call: _Call) -> Envelope | None:
-        """Return the answer; what may pass is tried again, TRIES times within the call's time."""
-        tries = 0
-        while True:
-            try:
-                envelope = self._try(call)
-            except RouteMoved:
-                raise
-            except ApiBusy as error:
-                tries += 1
-                seconds = self._wait_before_next(error, tries)
-                if tries == TRIES or seconds >= call.left:
-                    raise
-                self._log_retry(call, error, tries, seconds)
-            else:
-                self._checkpoint("api.answered")
-                return envelope
-            call.left -= seconds
-            self._limiter.pause(seconds)
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(_is_worth_another_try),
+            wait=self._wait_before_next,
+            stop=call.is_spent,
+            before_sleep=lambda state: self._log_retry(call, state),
+            sleep=lambda seconds: self._rest(call, seconds),
+            reraise=True,
+        )
+        envelope = retrying(self._try, call)
+        self._checkpoint("api.answered")
+        return envelope
 
     def _try(self, call: _Call) -> Envelope | None:
         call.status = call.code = None
@@ -209,22 +203,27 @@ class KieApi:
             self._answered(error.code)
             raise
 
-    def _wait_before_next(self, error: ApiBusy, tries: int) -> float:
-        backoff = FIRST_WAIT * 2.0 ** (tries - 1) * (0.75 + self._jitter() / 2)
+    def _wait_before_next(self, state: tenacity.RetryCallState) -> float:
+        error = _error_of(state)
+        backoff = FIRST_WAIT * 2.0 ** (state.attempt_number - 1) * (0.75 + self._jitter() / 2)
         cooling = self._limiter.cooling() if isinstance(error, ApiThrottled) else 0.0
         return max(backoff, cooling, error.retry_after or 0.0)
 
-    def _log_retry(self, call: _Call, error: ApiBusy, tries: int, seconds: float) -> None:
+    def _rest(self, call: _Call, seconds: float) -> None:
+        call.left -= seconds
+        self._limiter.pause(seconds)
+
+    def _log_retry(self, call: _Call, state: tenacity.RetryCallState) -> None:
         self._log.warning(
             "api.retry",
             task_id=call.task_id,
             account=self._account,
             path=call.path,
-            attempt=tries,
+            attempt=state.attempt_number,
             status=call.status,
             code=call.code,
-            wait_seconds=round(seconds, 3),
-            reason=str(error),
+            wait_seconds=round(state.upcoming_sleep, 3),
+            reason=str(_error_of(state)),
         )
 
 
@@ -244,6 +243,21 @@ class _Call:
     status: int | None = None
     code: int | None = None
     answered_at: datetime | None = None
+
+    def is_spent(self, state: tenacity.RetryCallState) -> bool:
+        """Return whether there is no other try: too many, or the wait would outlast the call."""
+        return state.attempt_number >= TRIES or state.upcoming_sleep >= self.left
+
+
+def _is_worth_another_try(error: BaseException) -> bool:
+    return isinstance(error, ApiBusy) and not isinstance(error, RouteMoved)
+
+
+def _error_of(state: tenacity.RetryCallState) -> ApiBusy:
+    error = None if state.outcome is None else state.outcome.exception()
+    if not isinstance(error, ApiBusy):
+        raise TypeError("only ApiBusy is tried again")
+    return error
 
 
 class _Bearer(httpx.Auth):

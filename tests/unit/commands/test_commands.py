@@ -107,7 +107,7 @@ def test_get_and_restore_load_neither_the_ledger_nor_what_a_task_travels_by() ->
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert {f"archiver.{room}" for room in rooms} <= loaded
-    assert loaded.isdisjoint(["sqlalchemy", "archiver.adapters.ledger", "archiver.adapters.provider"])
+    assert loaded.isdisjoint(["sqlalchemy", "tenacity", "archiver.adapters.ledger", "archiver.adapters.provider"])
     assert loaded.isdisjoint(["archiver.pipeline.dispatch", "archiver.service.backfill"])
 
 
