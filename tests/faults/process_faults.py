@@ -90,12 +90,12 @@ def _ulimit(what: str) -> Callable[[Site], Sequence[str]]:
 
 
 def _small_disk(site: Site) -> Sequence[str]:
-    """Put the ledger on a disk of 360 kB, and keep what it left."""
+    """Put the ledger on a disk of 412 kB, and keep what it left."""
     if subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode:
         pytest.skip("the right to mount is needed")
     state, kept = site.ledger.parent, site.folder / "kept"
     state.mkdir(mode=0o700)
-    script = 'mount -t tmpfs -o size=360k,mode=700 none "$0" && { "$@"; code=$?; cp -a "$0" "$KEPT"; exit $code; }'
+    script = 'mount -t tmpfs -o size=412k,mode=700 none "$0" && { "$@"; code=$?; cp -a "$0" "$KEPT"; exit $code; }'
     return ["env", f"KEPT={kept}", "unshare", "-m", "sh", "-c", script, str(state)]
 
 
@@ -117,7 +117,7 @@ def _writable(site: Site) -> None:
 def _limits() -> Iterator[Limit]:
     full = "the disk is full"
     yield Limit("the ledger's disk is full", End.STOPPED, full, _small_disk, words="run", mend=_larger_disk)
-    yield Limit("files may not grow any more", End.STOPPED, "read or write error", _ulimit("-f 620"), words="run")
+    yield Limit("files may not grow any more", End.STOPPED, "read or write error", _ulimit("-f 720"), words="run")
     yield Limit("there are too few file descriptors", End.STOPPED, "ulimit -n", _ulimit("-n 10"))
     yield Limit("the ledger's folder is read-only", End.STOPPED, "Permission denied", _read_only, mend=_writable)
     yield Limit("the log's disk is full", End.ARCHIVED, "", lambda _: [], deaf=True)
