@@ -39,6 +39,12 @@ variable "object_lock" {
   default     = false
 }
 
+variable "page_address" {
+  description = "The page's own address, as http://127.0.0.1:9466, where page.audio is \"presigned\"; null: none."
+  type        = string
+  default     = null
+}
+
 locals {
   # Each policy takes from these what it names.
   names      = { bucket = var.bucket, prefix = var.prefix, kms_key_arn = coalesce(var.kms_key_arn, "none") }
@@ -46,6 +52,7 @@ locals {
   lifecycle  = jsondecode(templatefile("${path.module}/lifecycle.json", { prefix = var.prefix })).Rules
   retention  = jsondecode(file("${path.module}/object-lock.json")).Rule.DefaultRetention
   closed     = jsondecode(file("${path.module}/public-access-block.json"))
+  cors       = jsondecode(file("${path.module}/cors.json")).CORSRules[0]
   policies = concat(
     ["iam-policy.json"],
     var.kms_key_arn == null ? [] : ["iam-policy-kms.json"],
@@ -151,6 +158,19 @@ resource "aws_s3_bucket_object_lock_configuration" "stems" {
       mode = local.retention.Mode
       days = local.retention.Days
     }
+  }
+}
+
+resource "aws_s3_bucket_cors_configuration" "stems" {
+  count  = var.page_address == null ? 0 : 1
+  bucket = aws_s3_bucket.stems.id
+
+  cors_rule {
+    allowed_origins = [var.page_address]
+    allowed_methods = local.cors.AllowedMethods
+    allowed_headers = local.cors.AllowedHeaders
+    expose_headers  = local.cors.ExposeHeaders
+    max_age_seconds = local.cors.MaxAgeSeconds
   }
 }
 
