@@ -18,11 +18,13 @@ from contextlib import nullcontext, suppress
 from types import MappingProxyType, TracebackType
 from typing import Literal, TextIO, cast
 
-import structlog
-from structlog.typing import EventDict, ExcInfo, FilteringBoundLogger, Processor, WrappedLogger
-
+from archiver.core.hiding import hidden
 from archiver.core.log_budget import MINUTE, Line, LogBudget
 from archiver.core.redaction import Cleaner, Plain
+
+with hidden("rich", "greenlet"):  # for colours and tasks that no log of ours has: 5 MB of every process
+    import structlog
+    from structlog.typing import EventDict, ExcInfo, FilteringBoundLogger, Processor, WrappedLogger
 
 EVENTS: Mapping[str, str] = MappingProxyType(
     {

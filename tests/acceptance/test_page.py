@@ -16,6 +16,9 @@ from tests.fakes.waiting import until
 from tests.fixtures.ledgers import ready_ledger
 from tests.worlds.site import Process, Site, stems_of
 
+IDLE = 55_000
+"""Kilobytes of memory that the page may have while nobody looks, without what is mapped from files."""
+
 ABSENT = """
 import sys
 sys.modules |= dict.fromkeys(("starlette", "jinja2", "anyio"))
@@ -69,7 +72,7 @@ def without_extra(command: str, environ: dict[str, str]) -> subprocess.Completed
     return subprocess.run(words, env=environ, capture_output=True, text=True, timeout=90, check=False)
 
 
-def test_page_prints_its_link_and_ends_by_a_signal_or_with_its_input(tmp_path: Path) -> None:
+def test_page_prints_its_link_is_small_and_ends_by_a_signal_or_with_its_input(tmp_path: Path) -> None:
     ready_ledger(tmp_path).close()
     environ = os.environ | {
         "ARCHIVER_LEDGER__URL": f"sqlite:///{tmp_path}/ledger.db",
@@ -82,6 +85,9 @@ def test_page_prints_its_link_and_ends_by_a_signal_or_with_its_input(tmp_path: P
         assert page.stdin is not None
         shown = page.stdout.readline() + page.stdout.readline()
         assert re.search(r"in, once: http://127\.0\.0\.1:\d+/enter#[\w-]{43}\n$", shown)
+        taken = re.search(r"^RssAnon:\s+(\d+) kB", Path(f"/proc/{page.pid}/status").read_text(), re.MULTILINE)
+        assert taken is not None
+        assert int(taken[1]) < IDLE
         page.stdin.close()
         assert page.wait(60) == 0
 

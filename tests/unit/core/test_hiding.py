@@ -1,0 +1,36 @@
+"""Modules that are hidden from a library, and are there again afterwards."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from archiver.core.hiding import hidden
+
+WITHOUT = """
+import sys
+import archiver.logs
+found = sorted({"rich", "pygments", "attr", "greenlet"} & set(sys.modules))
+import rich.console
+print(found, rich.console.Console.__name__)
+"""
+
+
+def test_hidden_module_is_not_found_meanwhile_and_is_afterwards() -> None:
+    sys.modules.pop("colorsys", None)
+    with hidden("colorsys"), pytest.raises(ModuleNotFoundError):
+        __import__("colorsys")
+    assert __import__("colorsys").__name__ == "colorsys"
+
+
+def test_module_that_is_loaded_stays_in_sight() -> None:
+    with hidden("json"):
+        import json
+    assert sys.modules["json"] is json
+
+
+def test_log_loads_no_rich_and_leaves_it_to_others() -> None:
+    done = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "[] Console\n"
