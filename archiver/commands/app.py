@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Sequence
-from itertools import islice
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -28,7 +27,8 @@ from archiver.commands import (
     trimming,
     verify,
 )
-from archiver.commands.invocation import Exit, unforeseen
+from archiver.commands.invocation import Call, Exit, Level, colorless, unforeseen
+from archiver.commands.shape import Command, CommandLine, Group
 from archiver.commands.streams import Streams
 
 _HELP = (
@@ -39,67 +39,76 @@ _HELP = (
 )
 
 
-def config_first(words: Sequence[str]) -> list[str]:
-    """Return the words of a command line with --config and its file first, wherever they stand."""
-    first: list[str] = []
-    rest: list[str] = []
-    left = iter(words)
-    for word in left:
-        if word == "--":
-            rest += [word, *left]
-        elif word in {"--config", "-c"}:
-            first += [word, *islice(left, 1)]
-        elif word.startswith("--config="):
-            first.append(word)
-        else:
-            rest.append(word)
-    return first + rest
-
-
 app = typer.Typer(
     name="stem-archiver",
     help=_HELP,
+    cls=CommandLine,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
-config_app = typer.Typer(help="Look at the settings in effect.", no_args_is_help=True)
-app.add_typer(config_app, name="config")
-ledger_app = typer.Typer(help="Look after the ledger as a whole.", no_args_is_help=True)
-app.add_typer(ledger_app, name="ledger")
-queue_app = typer.Typer(help="Look after the queue file.", no_args_is_help=True)
-app.add_typer(queue_app, name="queue")
 
-for command in (
-    run.run,
-    run.worker,
-    backfill.backfill,
-    tasks.enqueue,
-    listing.status,
-    listing.show,
-    tasks.retry,
-    tasks.ack,
-    retrieval.get,
-    retrieval.restore,
-    retrieval.link,
-    rebuild.rebuild,
-    verify.verify,
-    page.page,
-    control.pause,
-    control.resume,
-    control.health,
-    control.check,
-    demo.demo,
-):
-    app.command()(command)
-app.command("list")(listing.list_tasks)
-config_app.command("show")(settings.show)
-config_app.command("validate")(settings.validate)
-ledger_app.command("backup")(ledger.backup)
-ledger_app.command("restore")(ledger.restore)
-ledger_app.command("copy")(ledger.copy)
-ledger_app.command("trim")(trimming.trim)
-queue_app.command("rotate")(queue.rotate)
+_COMMANDS: Mapping[str, Mapping[str, Callable[..., None]]] = {
+    "Start here": {
+        "demo": demo.demo,
+        "check": control.check,
+    },
+    "Archive": {
+        "run": run.run,
+        "worker": run.worker,
+        "backfill": backfill.backfill,
+        "enqueue": tasks.enqueue,
+    },
+    "Look": {
+        "status": listing.status,
+        "list": listing.list_tasks,
+        "show": listing.show,
+        "page": page.page,
+        "health": control.health,
+    },
+    "Decide": {
+        "retry": tasks.retry,
+        "ack": tasks.ack,
+        "pause": control.pause,
+        "resume": control.resume,
+    },
+    "Audio back": {
+        "get": retrieval.get,
+        "restore": retrieval.restore,
+        "link": retrieval.link,
+    },
+    "Care": {
+        "verify": verify.verify,
+        "rebuild": rebuild.rebuild,
+    },
+}
+"""The commands by group, in the order in which --help shows them."""
+
+_GROUPS: Mapping[tuple[str, str, str], Mapping[str, Callable[..., None]]] = {
+    ("Start here", "config", "Look at the settings in effect."): {
+        "show": settings.show,
+        "validate": settings.validate,
+    },
+    ("Care", "ledger", "Look after the ledger as a whole."): {
+        "backup": ledger.backup,
+        "restore": ledger.restore,
+        "copy": ledger.copy,
+        "trim": trimming.trim,
+    },
+    ("Care", "queue", "Look after the queue file."): {
+        "rotate": queue.rotate,
+    },
+}
+"""The commands of two words: by panel, first word and what its help says."""
+
+for panel, commands in _COMMANDS.items():
+    for name, function in commands.items():
+        app.command(name, cls=Command, rich_help_panel=panel)(function)
+for (panel, word, said), commands in _GROUPS.items():
+    group = typer.Typer(help=said, cls=Group, no_args_is_help=True)
+    app.add_typer(group, name=word, rich_help_panel=panel)
+    for name, function in commands.items():
+        group.command(name, cls=Command)(function)
 
 
 def main() -> None:
@@ -110,9 +119,11 @@ def main() -> None:
     """
     gc.disable()
     streams = Streams.take_over()
+    if "--no-color" in sys.argv:  # help is printed before options are read
+        colorless()
     try:
         with unforeseen():
-            app(config_first(sys.argv[1:]))
+            app()
     except SystemExit as ended:
         if (fault := streams.fault()) is None:
             raise
@@ -135,10 +146,18 @@ def options(
         Path | None,
         typer.Option("--config", "-c", metavar="FILE", help="The settings file (TOML); or $ARCHIVER_CONFIG."),
     ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, and of the log errors alone.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log all there is: log.level debug.")] = False,
+    log_level: Annotated[
+        Level | None, typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error; see log.level.")
+    ] = None,
+    no_color: Annotated[bool, typer.Option("--no-color", help="Print without colour; or $NO_COLOR.")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Hold the settings file for the command."""
+    """Hold what every command takes."""
     del version
-    context.obj = config
+    context.obj = Call(config, quiet, verbose, log_level)
+    if no_color:
+        colorless()

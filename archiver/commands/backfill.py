@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from archiver.commands.invocation import FOR_WORK, Exit, JsonFlag, at_work, fail, faults, settings_of, terminal
+from archiver.commands.invocation import FOR_WORK, Exit, JsonFlag, at_work, call_of, fail, faults, settings_of, terminal
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,13 +38,12 @@ def backfill(
     ] = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for tasks that are still PENDING.")] = True,
     max_wait: Annotated[str, typer.Option("--max-wait", metavar="SPAN", help="How long to wait, once idle.")] = "15m",
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log every step, also on a terminal.")] = False,
 ) -> None:
     """Archive the ids of FILE, of standard input (-), or of the queue file, and end when each has ended.
 
     The lines are those of a queue file: ID, or ID account=NAME, or JSON.
 
-    Running it again does no work twice.
+    Running it again does no work twice. With -v every step is logged, also on a terminal; with -q nothing but errors.
 
     Exit codes: 0 all archived; 1 some task not; 2 usage or settings; 3 paused, the ledger failed, or the
     store overwrites; 130, 143 signal.
@@ -58,7 +57,8 @@ def backfill(
         patience = parse_duration(max_wait)
     except ValueError as error:
         fail(f"--max-wait {error}", Exit.USAGE, "write it like 90s, 15m or 2h")
-    request = Request(file, as_json, limit, wait, patience, verbose)
+    call = call_of(context)
+    request = Request(file, as_json, limit, wait, patience, level_is_said=bool(call.settings()), quiet=call.quiet)
     raise typer.Exit((preview if dry_run else archive)(loaded.settings, request))
 
 
@@ -71,7 +71,9 @@ class Request:
     limit: int | None
     wait: bool
     max_wait: timedelta
-    verbose: bool
+    level_is_said: bool
+    """True where the command line says what is logged: on a terminal, too, then."""
+    quiet: bool
 
 
 def archive(settings: Settings, request: Request) -> int:
@@ -86,7 +88,7 @@ def archive(settings: Settings, request: Request) -> int:
 
     console = terminal(err=True)
     for_people = console.is_terminal or settings.log.format == "console"
-    log = _log(settings, for_people=for_people, quiet=console.is_terminal and not request.verbose)
+    log = _log(settings, for_people=for_people, calm=console.is_terminal and not request.level_is_said)
     raise_limit(log)
     shutdown, tally = Shutdown(), Tally()
     with (
@@ -98,20 +100,22 @@ def archive(settings: Settings, request: Request) -> int:
         source = _source(parts, tally, shutdown)
         batches = source.reading(intakes(request.file, settings.queue.path))
         options = BackfillOptions(request.limit, request.wait, request.max_wait)
-        with Screen(console, source, quiet=request.as_json, log=None if for_people else log) as screen:
+        with Screen(console, source, quiet=request.as_json or request.quiet, log=None if for_people else log) as screen:
             result = backfill(parts, batches, options, shutdown, Viewer(screen.update, screen.stopping))
     code = exit_code(result, shutdown.signal_number)
+    if request.quiet and not request.as_json:
+        return code
     _print(result, tally, code, as_json=request.as_json, console=console if for_people else None)
     return code
 
 
-def _log(settings: Settings, *, for_people: bool, quiet: bool) -> EventLog:
+def _log(settings: Settings, *, for_people: bool, calm: bool) -> EventLog:
     """Return the log: lines for people, or events as JSON."""
     from archiver.commands.progress import current_stderr
     from archiver.logs import configure
     from archiver.service.alerts import ALERTS
 
-    level = "warning" if quiet else settings.log.level
+    level = "warning" if calm else settings.log.level
     stream, secrets = current_stderr(), settings.secrets()
     return configure(level, "console" if for_people else "json", stream, secrets=secrets, alerted=ALERTS)
 

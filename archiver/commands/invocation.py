@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
@@ -29,6 +31,41 @@ class Exit(IntEnum):
     PAUSED = 3
     SIGNAL = 128
     """Plus the signal's number."""
+
+
+Level = Literal["debug", "info", "warning", "error"]
+
+
+@dataclass(slots=True)
+class Call:
+    """The options that every command takes, before it or after it."""
+
+    config: Path | None = None
+    quiet: bool = False
+    verbose: bool = False
+    log_level: Level | None = None
+
+    def take(self, name: str, value: object) -> None:
+        """Take the value of the option of that name, which stood behind the command."""
+        if name == "no_color":
+            colorless()
+        else:
+            setattr(self, name, value)
+
+    def settings(self) -> Mapping[str, str]:
+        """Return the settings that it gives, by dotted name."""
+        level = self.log_level or ("debug" if self.verbose else "error" if self.quiet else None)
+        return {} if level is None else {"log.level": level}
+
+
+def colorless() -> None:
+    """Let nothing that is printed from now on be in colour, here and in child processes."""
+    os.environ["NO_COLOR"] = "1"
+
+
+def call_of(context: typer.Context) -> Call:
+    """Return the options of this call that every command takes."""
+    return context.obj if isinstance(context.obj, Call) else Call()
 
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
@@ -56,12 +93,13 @@ def _say(message: str, hint: str) -> None:
 
 
 def settings_of(context: typer.Context, *need: str) -> Loaded:
-    """Load the settings, from the file in `context`; end with USAGE where they have faults, or lack what is needed."""
+    """Load the settings of this call; end with USAGE where they have faults, or lack what is needed."""
     from archiver.core.errors import SettingsFault
     from archiver.settings import load
 
+    call = call_of(context)
     try:
-        return load(context.obj, os.environ, require=frozenset(need))
+        return load(call.config, os.environ, require=frozenset(need), options=call.settings())
     except SettingsFault as fault:
         fail(str(fault), Exit.USAGE)
 

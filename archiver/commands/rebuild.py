@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from archiver.commands.halts import Progress, breaks, quiet_log, waiting
-from archiver.commands.invocation import Exit, JsonFlag, at_work, fail, faults, ledger_of, settings_of, terminal
+from archiver.commands.invocation import (
+    Exit,
+    JsonFlag,
+    at_work,
+    call_of,
+    fail,
+    faults,
+    ledger_of,
+    settings_of,
+    terminal,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -52,15 +62,16 @@ def rebuild(
     Example: stem-archiver rebuild && stem-archiver rebuild --check
     """
     loaded = settings_of(context, _NEEDED)
-    raise typer.Exit((_compare if check else _rebuild)(loaded, as_json=as_json))
+    quiet = as_json or call_of(context).quiet
+    raise typer.Exit((_compare if check else _rebuild)(loaded, as_json=as_json, quiet=quiet))
 
 
-def _rebuild(loaded: Loaded, *, as_json: bool) -> int:
+def _rebuild(loaded: Loaded, *, as_json: bool, quiet: bool) -> int:
     from archiver.app.rebuild import rebuilding
     from archiver.core.rebuilding import LedgerFull
     from archiver.service.shutdown import Shutdown
 
-    shutdown, progress = Shutdown(), Progress(terminal(err=True), quiet=as_json)
+    shutdown, progress = Shutdown(), Progress(terminal(err=True), quiet=quiet)
     with faults(), shutdown.on_signals(), breaks(shutdown):
         try:
             with rebuilding(
@@ -83,11 +94,11 @@ def _rebuild(loaded: Loaded, *, as_json: bool) -> int:
     return code
 
 
-def _compare(loaded: Loaded, *, as_json: bool) -> int:
+def _compare(loaded: Loaded, *, as_json: bool, quiet: bool) -> int:
     from archiver.app.rebuild import comparing
     from archiver.service.shutdown import Shutdown
 
-    shutdown, progress = Shutdown(), Progress(terminal(err=True), quiet=as_json)
+    shutdown, progress = Shutdown(), Progress(terminal(err=True), quiet=quiet)
     with (
         faults(),
         shutdown.on_signals(),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from archiver.commands.invocation import Exit, JsonFlag, at_work, fail, faults, settings_of, task_ids
+from archiver.commands.invocation import Exit, JsonFlag, at_work, call_of, fail, faults, settings_of, task_ids
 
 if TYPE_CHECKING:
     from archiver.commands.progress import Tally
@@ -42,7 +42,7 @@ _WHO = (
 
 def get(
     context: typer.Context,
-    ids: Annotated[list[str], typer.Argument(metavar="ID...")],
+    ids: Annotated[list[str], typer.Argument(metavar="ID")],
     stem: StemOption = None,
     into: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where the files are written.")] = Path(),
     names: NamesOption = Names.ID,
@@ -60,7 +60,7 @@ def get(
     Example: stem-archiver get 3e63b4cc88d52611159371f6af5571e7 -o ~/Music/stems --names title
     """
     loaded, wanted = settings_of(context, _NEEDED), list(dict.fromkeys(task_ids(ids)))
-    request = _Request(into, stem, names is Names.TITLE, as_json, wanted, as_zip=as_zip)
+    request = _Request(into, stem, names is Names.TITLE, as_json, wanted, as_zip=as_zip, quiet=call_of(context).quiet)
     raise typer.Exit(_retrieve(loaded.settings, request))
 
 
@@ -90,7 +90,9 @@ def restore(
     from archiver.preservation.retrieval import Filter
 
     filter_ = Filter(_moment(since), _account(account))
-    raise typer.Exit(_retrieve(loaded.settings, _Request(into, None, names is Names.TITLE, as_json, filter=filter_)))
+    quiet = call_of(context).quiet
+    request = _Request(into, None, names is Names.TITLE, as_json, filter=filter_, quiet=quiet)
+    raise typer.Exit(_retrieve(loaded.settings, request))
 
 
 def _moment(text: str | None) -> datetime | None:
@@ -124,6 +126,7 @@ class _Request:
     """None for the whole archive."""
     filter: Filter | None = None
     as_zip: bool = False
+    quiet: bool = False
 
     def selection(self) -> Selection:
         """Return what is wanted of each task."""
@@ -184,7 +187,7 @@ def _retrieve(settings: Settings, request: _Request) -> int:
         if request.as_json:
             _print_json(results, work, broken_off, tally, code)
         else:
-            Teller(work.totals, tally).tell(results)
+            Teller(work.totals, tally, quiet=request.quiet).tell(results)
             if broken_off.message:
                 typer.echo(f"stem-archiver: {visible(broken_off.message)}", err=True)
                 if broken_off.hint:

@@ -44,6 +44,8 @@ class Teller:
     tally: Tally
     out: Console = field(default_factory=terminal)
     err: Console = field(default_factory=lambda: terminal(err=True))
+    quiet: bool = False
+    """True where nobody wants to see how far it is."""
     _rate: Rate = field(default_factory=Rate)
     _said_at: float = field(default_factory=time.monotonic)
 
@@ -58,7 +60,7 @@ class Teller:
             redirect_stdout=False,
             redirect_stderr=False,
         )
-        if not shown.is_terminal:
+        if self.quiet or not shown.is_terminal:
             for each in results:
                 self._one(each, self.err)
                 self._now_and_then()
@@ -80,7 +82,7 @@ class Teller:
             say(faults, f"     {result.hint}")
 
     def _now_and_then(self) -> None:
-        if time.monotonic() - self._said_at >= SAID_EVERY:
+        if not self.quiet and time.monotonic() - self._said_at >= SAID_EVERY:
             self._said_at = time.monotonic()
             self.err.print(Text(visible(self._line())))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from archiver.commands.invocation import FOR_WORK, at_work, faults, settings_of
+from archiver.commands.invocation import FOR_WORK, at_work, call_of, faults, settings_of
 
 if TYPE_CHECKING:
     from archiver.ports.runtime import EventLog
@@ -66,10 +66,11 @@ def _serve(context: typer.Context, role: str) -> None:
     shutdown, hangup = Shutdown(), Hangup()
 
     # Should the working folder be deleted, this is still the same file.
-    config = context.obj if loaded.config is None else Path(os.path.abspath(loaded.config))  # noqa: PTH100 - folds ".."
+    call = call_of(context)
+    config = call.config if loaded.config is None else Path(os.path.abspath(loaded.config))  # noqa: PTH100 - folds ".."
 
     def read() -> Settings:
-        return load(config, os.environ, require=frozenset(FOR_WORK)).settings
+        return load(config, os.environ, require=frozenset(FOR_WORK), options=call.settings()).settings
 
     with (
         shutdown.on_signals(),

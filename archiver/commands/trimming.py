@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from archiver.commands.halts import Progress, breaks, quiet_log, waiting
-from archiver.commands.invocation import Exit, JsonFlag, at_work, fail, faults, ledger_of, settings_of, terminal
+from archiver.commands.invocation import (
+    Exit,
+    JsonFlag,
+    at_work,
+    call_of,
+    fail,
+    faults,
+    ledger_of,
+    settings_of,
+    terminal,
+)
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -41,7 +51,7 @@ def trim(
     Example: stem-archiver ledger trim --older 30d
     """
     loaded = settings_of(context, "store.bucket")
-    trims = _trimmed(loaded, _span(loaded.settings, older), quiet=as_json)
+    trims = _trimmed(loaded, _span(loaded.settings, older), quiet=as_json or call_of(context).quiet)
     code = Exit.UNARCHIVED if trims.left else Exit.DONE
     if as_json:
         _print_json(trims, code)

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from archiver.commands.invocation import Exit, JsonFlag, at_work, fail, faults, ledger_of, settings_of, task_ids
+from archiver.commands.invocation import (
+    Exit,
+    JsonFlag,
+    at_work,
+    call_of,
+    fail,
+    faults,
+    ledger_of,
+    settings_of,
+    task_ids,
+)
 from archiver.core.levels import Level
 
 if TYPE_CHECKING:
@@ -43,7 +53,7 @@ ReportsOption = Annotated[
 
 def verify(
     context: typer.Context,
-    ids: Annotated[list[str] | None, typer.Argument(metavar="ID...", show_default=False)] = None,
+    ids: Annotated[list[str] | None, typer.Argument(metavar="ID", show_default=False)] = None,
     level: LevelOption = Level.LIST,
     plan: Annotated[bool, typer.Option("--plan", help="Print what it would cost. Asks the store nothing.")] = False,
     max_cost: CostOption = None,
@@ -79,7 +89,8 @@ def verify(
             _print_plan(settings, ahead, as_json=as_json)
         else:
             _refuse_dear(ahead, most)
-            raise typer.Exit(_verified(settings, ledger, _Request(ahead, wanted, most, anew, as_json)))
+            quiet = call_of(context).quiet
+            raise typer.Exit(_verified(settings, ledger, _Request(ahead, wanted, most, anew, as_json, quiet)))
 
 
 def _refuse_dear(ahead: Plan, most: float | None) -> None:
@@ -109,6 +120,7 @@ class _Request:
     most: float | None
     anew: bool
     as_json: bool
+    quiet: bool
 
 
 def _price(ahead: Plan) -> str:
@@ -198,6 +210,7 @@ def _verified(settings: Settings, ledger: SqlLedger, request: _Request) -> int:
         results = broken_off.guarded(recording.of(work.run(request.ids)))
         printer = FixityPrinter(work, request.ahead, tally, book, lambda: write_report(settings, ledger, log))
         printer.continued = walk.walk if walk.walk.place else None
+        printer.quiet = request.quiet
         return _printed(
             printer,
             results,

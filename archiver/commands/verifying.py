@@ -56,12 +56,14 @@ class FixityPrinter:
     err: Console = field(default_factory=lambda: terminal(err=True))
     continued: Walk | None = None
     """The walk that broke off, as it was then; None where this one is anew."""
+    quiet: bool = False
+    """True where nobody wants to see how far it is."""
     _rate: Rate = field(default_factory=Rate)
     _said_at: float = field(default_factory=time.monotonic)
 
     def print(self, results: Iterator[Judged], error: Callable[[], str | None]) -> None:
         """Print each that is not simply ok, and the sum of all."""
-        if self.continued is not None:
+        if self.continued is not None and not self.quiet:
             say(self.err, self._said_continued(self.continued), mark="goes on")
         live = Live(
             console=self.err,
@@ -71,7 +73,7 @@ class FixityPrinter:
             redirect_stdout=False,
             redirect_stderr=False,
         )
-        if self.err.is_terminal:
+        if self.err.is_terminal and not self.quiet:
             with live:
                 for each in results:
                     self._one(each)
@@ -147,7 +149,7 @@ class FixityPrinter:
         say(self.out, f"{said}{found}{hint}", mark=judged.verdict.value)
 
     def _now_and_then(self) -> None:
-        if time.monotonic() - self._said_at >= SAID_EVERY:
+        if not self.quiet and time.monotonic() - self._said_at >= SAID_EVERY:
             self._said_at = time.monotonic()
             self.err.print(Text(visible(self._line())))
 

@@ -47,7 +47,7 @@ class Loaded:
 
     settings: Settings
     sources: Mapping[str, str]
-    """Key to `default`, `file PATH`, `env NAME`, `key file PATH` or `credential NAME`."""
+    """Key to `default`, `file PATH`, `env NAME`, `command line`, `key file PATH` or `credential NAME`."""
     config: Path | None
     """The settings file that was read."""
 
@@ -58,8 +58,11 @@ def load(
     *,
     require: AbstractSet[str] = frozenset(),
     search: Sequence[Path] = SEARCH,
+    options: Mapping[str, str] = MappingProxyType({}),
 ) -> Loaded:
     """Read all settings; `require` names the keys that must not be left unset.
+
+    `options` are values by dotted name from the command line, which win.
 
     The file is `config`, else ARCHIVER_CONFIG, else the first of `search` that exists, else none.
     Relative paths start from the folder of the file they stand in, from the working folder when they
@@ -68,9 +71,8 @@ def load(
     faults = Faults()
     path = _config_path(config, environ, search)
     entries = merged(from_file(path, faults) if path else {}, from_environ(environ, faults), faults)
-    for key in ("queue.path", "ledger.url"):
-        if key not in entries:
-            entries |= _by_default(key, environ, faults)
+    entries |= {key: Entry(value, "command line", Path()) for key, value in options.items()}
+    entries |= _by_default(entries, environ, faults)
     settings = _validated(entries, faults)
     origin: dict[str, str] = {}
     for wanted in KEYS_IN_FILES:
@@ -113,13 +115,16 @@ def _home() -> str:
         ) from None
 
 
-def _by_default(key: str, environ: Mapping[str, str], faults: Faults) -> dict[str, Entry]:
-    """Return the entry of a path that is not given; no entry, but a fault, where there is no place for it."""
-    try:
-        return {key: Entry(str(FIELDS[key].default), "default", data_folder(environ))}
-    except SettingsFault as fault:
-        faults.add(key, f"is not set, and {fault}")
-        return {}
+def _by_default(given: Mapping[str, Entry], environ: Mapping[str, str], faults: Faults) -> dict[str, Entry]:
+    """Return the entries of paths that are not given; no entry, but a fault, where there is no place for one."""
+    entries = {}
+    for key in ("queue.path", "ledger.url"):
+        try:
+            if key not in given:
+                entries[key] = Entry(str(FIELDS[key].default), "default", data_folder(environ))
+        except SettingsFault as fault:
+            faults.add(key, f"is not set, and {fault}")
+    return entries
 
 
 def _config_path(config: Path | None, environ: Mapping[str, str], search: Sequence[Path]) -> Path | None:

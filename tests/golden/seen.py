@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -19,6 +20,7 @@ from pathlib import Path
 import click
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from archiver import __version__
@@ -93,8 +95,8 @@ def help_pages(folder: Path) -> str:
 def _help_pages(folder: Path, *path: str) -> Iterator[str]:
     page = called(folder, *path, "--help")
     yield session(page, *path, "--help")
-    commands = re.search(r"─ Commands ─.*?\n(.*?)\n╰", page.out, re.DOTALL)
-    for name in re.findall(r"^│ (\S+)", commands[1], re.MULTILINE) if commands else ():
+    command = functools.reduce(lambda group, name: getattr(group, "commands")[name], path, get_command(app))  # noqa: B009 - typer's type does not say that it is a group
+    for name in getattr(command, "commands", ()):
         yield from _help_pages(folder, *path, name)
 
 

@@ -61,7 +61,7 @@ def test_help_of_a_command_names_its_exit_codes_and_an_example_that_can_be_read(
     assert understood.exit_code == 0, understood.output
 
 
-@pytest.mark.parametrize(("begun", "completed"), [("pau", "pause"), ("config v", "validate"), ("--ver", "--version")])
+@pytest.mark.parametrize(("begun", "completed"), [("pau", "pause"), ("config v", "validate"), ("--vers", "--version")])
 def test_completion_of_a_shell_completes_commands_and_options(begun: str, completed: str) -> None:
     environ = {
         "_STEM_ARCHIVER_COMPLETE": "complete_bash",

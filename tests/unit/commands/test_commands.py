@@ -145,18 +145,3 @@ from archiver.commands.invocation import unforeseen
 with unforeseen():
     raise eval(sys.argv[1])
 """
-
-
-@pytest.mark.parametrize(
-    ("words", "read"),
-    [
-        (["status", "--config", "x"], ["--config", "x", "status"]),
-        (["show", "task-0001", "-c", "x", "--json"], ["-c", "x", "show", "task-0001", "--json"]),
-        (["--config=x", "status"], ["--config=x", "status"]),
-        (["config", "show", "--config=x"], ["--config=x", "config", "show"]),
-        (["show", "--", "--config"], ["show", "--", "--config"]),
-        (["status", "--config"], ["--config", "status"]),
-    ],
-)
-def test_settings_file_may_be_named_on_either_side_of_the_command(words: list[str], read: list[str]) -> None:
-    assert app.config_first(words) == read

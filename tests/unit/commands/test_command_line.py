@@ -1,0 +1,89 @@
+"""What every command takes, and how help reads."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from archiver.commands.app import app
+from tests import ROOT
+from tests.worlds.site import measured
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Path:
+    file = tmp_path / "here.toml"
+    file.write_text('[store]\nbucket = "my-bucket"\n')
+    return file
+
+
+def said(*words: str) -> str:
+    done = CliRunner().invoke(app, words, env=dict.fromkeys(name for name in os.environ if "ARCHIVER_" in name))
+    return done.output
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["-c FILE config show", "config -c FILE show", "config show -c FILE", "config show --json --config=FILE"],
+)
+def test_settings_file_may_be_named_before_between_and_behind_the_words_of_a_command(
+    words: str, settings: Path
+) -> None:
+    assert "my-bucket" in said(*words.replace("FILE", str(settings)).split())
+
+
+@pytest.mark.parametrize(
+    ("options", "level"),
+    [("-v", "debug"), ("-q", "error"), ("--log-level warning", "warning"), ("-q --log-level info", "info")],
+)
+@pytest.mark.parametrize("before", [True, False])
+def test_level_of_the_command_line_wins_on_either_side_of_the_command(
+    options: str, level: str, before: bool, settings: Path
+) -> None:
+    settings.write_text('[log]\nlevel = "info"\n')
+    words = f"-c {settings} {options} config show" if before else f"config show {options} -c {settings}"
+    assert f"log.level = {level}  # command line" in said(*words.split())
+
+
+def test_value_of_a_command_s_own_option_is_not_taken_for_an_option_of_all(tmp_path: Path) -> None:
+    empty = tmp_path / "empty.toml"
+    empty.touch()
+    assert "'-q'" in said("list", "-c", str(empty), "--since", "-q")
+
+
+def _pages() -> Iterator[tuple[str, ...]]:
+    def below(command: object, *path: str) -> Iterator[tuple[str, ...]]:
+        yield path
+        for name, inner in getattr(command, "commands", {}).items():
+            yield from below(inner, *path, name)
+
+    yield from below(get_command(app))
+
+
+@pytest.mark.parametrize("path", list(_pages()))
+def test_help_shows_no_type_of_python(path: tuple[str, ...]) -> None:
+    assert re.findall(r"<\w[^>]*>|\b(?:TEXT|INTEGER|PATH|FLOAT)\b(?<!TEXT)", said(*path, "--help")) == []
+
+
+def test_help_shows_every_command_in_a_group_with_a_name() -> None:
+    page = said("--help")
+    assert "─ Commands ─" not in page
+    listed = re.findall(r"^│ ([a-z]+) ", page, re.MULTILINE)
+    assert sorted(listed) == sorted(path[0] for path in _pages() if len(path) == 1)
+
+
+@pytest.mark.parametrize(("option", "variable"), [("--no-color", {}), (None, {"NO_COLOR": "1"}), (None, {})])
+def test_help_is_without_colour_where_that_is_asked_for(option: str | None, variable: dict[str, str]) -> None:
+    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "FORCE_COLOR": "1", **variable, **measured()}
+    words = [sys.executable, "-m", "archiver", "status", "--help", *([option] if option else [])]
+    done = subprocess.run(words, env=environ, capture_output=True, text=True, check=True, timeout=60)
+    coloured = re.findall(r"\x1b\[(?:\d+;)*3\dm", done.stdout)
+    assert bool(coloured) is (option is None and not variable)
