@@ -1,4 +1,4 @@
-"""The code, the catalogue and the README name the same events."""
+"""The code, the catalogue and the runbook name the same events."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import archiver
 from archiver.logs import EVENTS
 
 ROOT = Path(archiver.__file__).parent
-README = ROOT.parent / "README.md"
+RUNBOOK = ROOT.parent / "deploy" / "RUNBOOK.md"
 LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}
 
 
@@ -81,6 +81,6 @@ def test_events_of_the_code_are_those_of_the_catalogue() -> None:
     assert sorted(set(EVENTS) - used) == [], "in logs.EVENTS, not in the code"
 
 
-def test_events_of_the_readme_are_those_of_the_catalogue() -> None:
-    table = re.findall(r"^\| `([a-z_]+\.[a-z_]+)` \| (.+) \|$", README.read_text(encoding="utf-8"), re.MULTILINE)
+def test_events_of_the_runbook_are_those_of_the_catalogue() -> None:
+    table = re.findall(r"^\| `([a-z_]+\.[a-z_]+)` \| (.+) \|$", RUNBOOK.read_text(encoding="utf-8"), re.MULTILINE)
     assert dict(table) == dict(EVENTS)

@@ -16,8 +16,7 @@ import yaml
 from tests import ROOT
 
 FOLDER = ROOT / "deploy" / "prometheus"
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-RUNBOOK = (FOLDER / "README.md").read_text(encoding="utf-8")
+RUNBOOK = (ROOT / "deploy" / "RUNBOOK.md").read_text(encoding="utf-8")
 
 Json = Any  # what json and yaml give; the tests say what they expect of it
 
@@ -36,8 +35,8 @@ needs_promtool = pytest.mark.skipif(
 
 
 def series() -> set[str]:
-    """Every series that the README's table (held equal to a real page by test_metrics) promises."""
-    table = re.findall(r"^\| `(stem_archiver_\w+)(?:\{\w+\})?` \| (\w+) \|", README, re.MULTILINE)
+    """Every series that the runbook's table (held equal to a real page by test_metrics) promises."""
+    table = re.findall(r"^\| `(stem_archiver_\w+)(?:\{\w+\})?` \| (\w+) \|", RUNBOOK, re.MULTILINE)
     plain = {name for name, kind in table if kind != "histogram"}
     return plain | {
         f"{name}_{end}" for name, kind in table if kind == "histogram" for end in ("bucket", "sum", "count")
@@ -68,11 +67,11 @@ def test_every_alert_leads_to_its_section_of_the_runbook_by_a_relative_name() ->
     sections = re.findall(r"^### (\w+)$", RUNBOOK, re.MULTILINE)
     assert sections == [rule["alert"] for rule in RULES]
     for rule in RULES:
-        assert rule["annotations"]["runbook_url"] == f"deploy/prometheus/README.md#{rule['alert'].lower()}"
+        assert rule["annotations"]["runbook_url"] == f"deploy/RUNBOOK.md#{rule['alert'].lower()}"
 
 
-def test_alerts_of_the_readme_are_those_of_the_rules() -> None:
-    table = re.findall(r"^\| `(StemArchiver\w+)` \| (\w+) \|", README, re.MULTILINE)
+def test_alerts_of_the_runbook_are_those_of_the_rules() -> None:
+    table = re.findall(r"^\| `(StemArchiver\w+)` \| (\w+) \|", RUNBOOK, re.MULTILINE)
     assert table == [(rule["alert"], rule["labels"]["severity"]) for rule in RULES]
 
 

@@ -293,7 +293,7 @@ def test_autoscaler_scales_the_workers_by_a_metric_that_the_service_has() -> Non
     assert "replicas" not in deployment["spec"], "an apply would undo what the autoscaler did"
     (metric,) = scaler["metrics"]
     name = metric["external"]["metric"]["name"]
-    assert f"| `{name}` | gauge |" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"| `{name}` | gauge |" in (ROOT / "deploy" / "RUNBOOK.md").read_text(encoding="utf-8")
     assert name in (KUBERNETES / "README.md").read_text(encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""The metrics for Prometheus, held together with the README's table."""
+"""The metrics for Prometheus, held together with the runbook's table."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from archiver.web.metrics import Metrics, Sources
 from tests import ROOT
 from tests.fakes.time import NOW as START
 
-README = ROOT / "README.md"
+RUNBOOK = ROOT / "deploy" / "RUNBOOK.md"
 SEEN = Overview(
     tasks={TaskState.ARCHIVED: 7, TaskState.LOST: 1},
     stems={StemState.WANTED: 3},
@@ -277,19 +277,19 @@ def kinds(metrics: Metrics) -> dict[str, str]:
     return {name: kind for name, kind in types if not name.endswith("_created")}
 
 
-def test_metrics_of_the_readme_are_those_of_the_page() -> None:
+def test_metrics_of_the_runbook_are_those_of_the_page() -> None:
     metrics = Behind().metrics()
     metrics.try_failed(ArchiverError())
-    table = re.findall(r"^\| `(stem_archiver_\w+)(?:\{\w+\})?` \| (\w+) \|", README.read_text("utf-8"), re.MULTILINE)
+    table = re.findall(r"^\| `(stem_archiver_\w+)(?:\{\w+\})?` \| (\w+) \|", RUNBOOK.read_text("utf-8"), re.MULTILINE)
     assert dict(table) == kinds(metrics)
     assert len(table) == len(dict(table))
 
 
-def test_labels_in_the_readme_are_those_of_the_page() -> None:
+def test_labels_in_the_runbook_are_those_of_the_page() -> None:
     metrics = Behind().metrics()
     metrics.try_failed(ArchiverError())
     page = metrics.page().decode()
-    for name, label in re.findall(r"^\| `(stem_archiver_\w+)\{(\w+)\}`", README.read_text("utf-8"), re.MULTILINE):
+    for name, label in re.findall(r"^\| `(stem_archiver_\w+)\{(\w+)\}`", RUNBOOK.read_text("utf-8"), re.MULTILINE):
         assert re.search(rf'^{name}\{{{label}="[^"]+"\}} ', page, re.MULTILINE), name
 
 
