@@ -61,3 +61,36 @@ def test_ids_are_added_and_a_task_retried_by_keyboard_alone(
     tab.wait_for_selector("text=1 id appended to the queue file")
     assert page.settings.queue.path.read_text() == f"{tid(700)}\n"
     context.close()
+
+
+def test_all_keys_are_told_by_a_key_and_by_a_button_and_lead_to_rows_and_to_the_search(
+    chromium: Browser, page: PageSite, state: StorageState
+) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    context = chromium.new_context(storage_state=state, viewport={"width": 1280, "height": 900})
+    tab = context.new_page()
+    tab.goto(page.url)
+    tab.keyboard.press("?")
+    keys = tab.get_by_role("dialog", name="Keys")
+    assert keys.get_by_text("next row; Enter opens it").is_visible()
+    assert Axe().run(tab).response["violations"] == []
+    tab.keyboard.press("j")
+    assert keys.is_visible(), "keys of the view rest"
+    tab.keyboard.press("Escape")
+    assert not keys.is_visible()
+    tab.get_by_role("button", name="All keys").press("Enter")
+    tab.keyboard.press("Enter")  # Close has the focus
+    assert not keys.is_visible()
+    tab.keyboard.press("/")
+    tab.wait_for_selector("#ask-title:focus")
+    tab.keyboard.press("Tab")
+    tab.evaluate("document.activeElement.blur()")
+    for pressed, row in (("j", 1), ("j", 2), ("j", 3), ("k", 2)):
+        tab.keyboard.press(pressed)
+        assert tab.locator(f".tasks tbody tr:nth-child({row}) a:focus").count() == 1, pressed
+    name = tab.evaluate("document.activeElement.textContent")
+    tab.keyboard.press("Enter")
+    tab.wait_for_url("**/task/**")
+    assert name in tab.inner_text("h1")
+    context.close()

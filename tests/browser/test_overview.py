@@ -87,3 +87,16 @@ def test_way_in_pleases_axe_and_takes_a_token_that_is_pasted(chromium: Browser, 
         tab.click("button")
         assert "The archive is empty" in tab.inner_text("h1")
         context.close()
+
+
+def test_step_of_the_plot_leads_to_its_tasks(chromium: Browser, page: PageSite, state: StorageState) -> None:
+    context = chromium.new_context(storage_state=state, viewport={"width": 1280, "height": 900})
+    tab = context.new_page()
+    tab.goto(page.url)
+    plot = tab.locator(".plot.wide").bounding_box()
+    assert plot is not None
+    tab.mouse.click(plot["x"] + plot["width"] * 0.6, plot["y"] + plot["height"] * 0.5)
+    tab.wait_for_url("**/tasks?order=deadline&deadline_to=*")
+    assert "T" in tab.input_value("#deadline-to")
+    assert 5 < tab.locator(".tasks tbody tr").count() < 20
+    context.close()

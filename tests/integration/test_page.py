@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from pathlib import Path
 from time import monotonic
 
@@ -105,6 +106,18 @@ def test_sentence_says_what_is_safe_what_the_rest_takes_and_who_is_needed(visito
     words = re.sub(r"<[^>]+>", "", sentence)
     rest = r"The rest will be within 1 day \d+ hours?, each before its deadline\."
     assert re.fullmatch(rf"24 of 53 tasks are safe\. {rest} 5 tasks need you\.", words), words
+
+
+def test_each_step_of_the_plot_leads_to_the_tasks_that_are_due_by_then(visitor: Visitor) -> None:
+    text = visitor.look("/").text
+    steps = re.findall(r'<td><a href="([^"]+)">.*?<td class="count">([\d,]+)', text)
+    assert len(steps) > 10
+    assert {link for link, _ in steps} == set(re.findall(r'<a href="([^"]+)" tabindex="-1"><rect', text))
+    (first, few), (last, all_) = steps[0], steps[-1]
+    assert few == "6", "stems of one task"
+    assert visitor.look(unescape(first)).text.count('name="ids"') == 1
+    listed = visitor.look(unescape(last)).text
+    assert listed.count('name="ids"') == 21, f"{all_} stems, 6 a task, but of the refused one"
 
 
 def test_live_figures_are_sent_again_only_once_something_changed(site: PageSite, visitor: Visitor) -> None:

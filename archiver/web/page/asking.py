@@ -15,10 +15,11 @@ Pairs = Sequence[tuple[str, str]]
 
 PATH = "/tasks"
 SPANS = ("accepted", "created", "deadline", "ended")
-"""The names of the spans of time; in an address `NAME_from` and `NAME_to`, both days included."""
+"""The names of the spans of time; in an address `NAME_from` and `NAME_to`, each a day (included) or a minute."""
 
 _TEXT_MAX = 200
 _LAST_YEAR = 9000
+_TO_THE_MINUTE = "%Y-%m-%dT%H:%M"
 _FIELDS = ("state", "needs", "title", "id", "account", "source", "stem", "order")
 _IN_SIGHT = frozenset({"state", "needs", "title", "id", "order"})
 _BY_SPAN = {"deadline": TaskOrder.DEADLINE, "ended": TaskOrder.ENDED}
@@ -108,29 +109,38 @@ def _order(word: str, spans: dict[str, Span], faults: list[str]) -> TaskOrder:
         return TaskOrder.NEWEST
 
 
+def due_by(moment: datetime) -> str:
+    """Return the address of the open tasks whose deadline is then or before, the nearest first."""
+    until = (moment + timedelta(minutes=1)).astimezone(UTC).strftime(_TO_THE_MINUTE)
+    return f"{PATH}?{urlencode({'order': TaskOrder.DEADLINE.value, 'deadline_to': until})}"
+
+
 def _span(name: str, first: dict[str, str]) -> Span:
-    since, until = (_day(first.get(f"{name}_{end}", "")) for end in ("from", "to"))
-    return Span(since, None if until is None else until + timedelta(days=1))
+    since, until = first.get(f"{name}_from", ""), first.get(f"{name}_to", "")
+    return Span(_begin(since), _begin(until, timedelta(days=1)))
 
 
 def _is_shown(name: str, value: str, faults: list[str]) -> bool:
-    """Return whether the field may be shown with that value: one for a day takes a day alone."""
+    """Return whether the field may be shown with that value: one for a day takes a day or a minute alone."""
     if not name.endswith(("_from", "_to")):
         return True
     try:
-        _day(value)
+        _begin(value)
     except ValueError:
         faults.append(f"{value!a} is no day: write it like 2026-11-28")
         return False
     return True
 
 
-def _day(text: str) -> datetime | None:
-    """Read the start of a day; raise ValueError for what is none, and for the last one that there is."""
-    day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC) if text else None
-    if day is not None and day.year > _LAST_YEAR:
+def _begin(text: str, of_a_day: timedelta = timedelta()) -> datetime | None:
+    """Read a minute, or a day, of which so much is over; raise ValueError for what is none, and for what is too far."""
+    if not text:
+        return None
+    is_day = "T" not in text
+    moment = datetime.strptime(text, "%Y-%m-%d" if is_day else _TO_THE_MINUTE).replace(tzinfo=UTC)
+    if moment.year > _LAST_YEAR:
         raise ValueError("a year too far")
-    return day
+    return moment + of_a_day if is_day else moment
 
 
 def _place(text: str | None, faults: list[str]) -> TaskPlace | None:

@@ -15,7 +15,7 @@ from archiver.core.outlook import Outlook, outlook
 from archiver.core.reports import Overview, Process
 from archiver.core.slices import Standing
 from archiver.core.states import StemState, TaskState
-from archiver.ports.plots import Plots
+from archiver.ports.plots import Plots, Series
 
 DAY = timedelta(days=1)
 
@@ -117,14 +117,18 @@ class Source:
     poll: timedelta
     accounts: Sequence[AccountName]
 
-    def look(self, now: datetime) -> Figures:
-        """Return the figures of this moment; raise LedgerFault."""
+    def backlog(self) -> Series:
+        """Return the stems that are not stored yet; raise LedgerFault."""
+        return self.plots.backlog(retention=self.retention)
+
+    def look(self, now: datetime, backlog: Series) -> Figures:
+        """Return the figures of this moment, with an outlook on that backlog; raise LedgerFault."""
         overview = self.overview(now)
         queue = self.around.queue()
         return Figures(
             now=now,
             overview=overview,
-            outlook=outlook(self.plots.backlog(retention=self.retention), overview.stems_an_hour, now),
+            outlook=outlook(backlog, overview.stems_an_hour, now),
             queue=queue,
             is_queue_overdue=queue.is_overdue(now, self.poll),
             fixity=self.around.fixity(now),
@@ -138,14 +142,30 @@ class Source:
 class Kept(Generic[T]):
     """Keeps what was made last, by its mark: who asks while it is made waits for it. Safe for many threads."""
 
-    def __init__(self, make: Callable[[], T]) -> None:
-        self._make = make
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._made: Mapping[str, T] = {}
 
-    def of(self, mark: str) -> T:
+    def of(self, mark: str, make: Callable[[], T]) -> T:
         """Return what was made at this mark, or make it."""
         with self._lock:
             if mark not in self._made:
-                self._made = {mark: self._make()}
+                self._made = {mark: make()}
             return self._made[mark]
+
+
+class Paced(Generic[T]):
+    """Keeps what was made last, for a span at least, however often its mark changes. Safe for many threads."""
+
+    def __init__(self, make: Callable[[], T], least: timedelta) -> None:
+        self._make = make
+        self._least = least
+        self._lock = threading.Lock()
+        self._made: tuple[str, datetime, T] | None = None
+
+    def of(self, mark: str, now: datetime) -> tuple[str, T]:
+        """Return what was made at this mark or a moment ago, and the mark that it was made at."""
+        with self._lock:
+            if self._made is None or (self._made[0] != mark and not timedelta() <= now - self._made[1] < self._least):
+                self._made = mark, now, self._make()
+            return self._made[0], self._made[2]

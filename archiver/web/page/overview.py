@@ -10,7 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from archiver.web.page.figures import Figures, Kept
+from archiver.web.page.asking import due_by
+from archiver.web.page.figures import Figures, Kept, Paced
 from archiver.web.page.fixity_map import fixity_map
 from archiver.web.page.parts import Parts, View
 from archiver.web.page.plot import day_plot, deadline_plot
@@ -18,26 +19,31 @@ from archiver.web.page.plot import day_plot, deadline_plot
 _MINUTE = timedelta(minutes=1)
 _ADVISED = timedelta(days=90)
 LIVE = "/overview/live"
+PLOT_LASTS = timedelta(seconds=10)
+"""The plot of deadlines is drawn anew no more often: it looks at every open task."""
 
 
 def routes(parts: Parts) -> Sequence[Route]:
     """Return the routes of this view."""
-    kept = Kept(lambda: parts.figures.look(parts.clock()))
+    kept, backlog = Kept[Figures](), Paced(parts.figures.backlog, PLOT_LASTS)
 
-    def mark() -> str:
-        """Return what stands for the figures: the ledger's changes, and the minute, as spans move."""
-        return f"{parts.figures.plots.changes()}-{int(parts.clock().timestamp() / _MINUTE.total_seconds()):x}"
+    def current() -> tuple[str, Figures]:
+        """Return the figures and their mark: the ledger's changes, the plot's, and the minute, as spans move."""
+        now, changes = parts.clock(), parts.figures.plots.changes()
+        its, series = backlog.of(changes, now)
+        mark = f"{changes}-{int(now.timestamp() / _MINUTE.total_seconds()):x}{'' if its == changes else f'-{its}'}"
+        return mark, kept.of(mark, lambda: parts.figures.look(now, series))
 
     def show(request: Request) -> Response:
-        return parts.pages.page(request, "overview.html", **_drawn(parts, kept.of(mark())))
+        return parts.pages.page(request, "overview.html", **_drawn(parts, current()[1]))
 
     def live(request: Request) -> Response:
-        now = mark()
-        now_mark = f'"{now}-{request.state.form_token[:8]}"'  # forms are another browser's with another token
-        fields = {"ETag": now_mark, "Cache-Control": "private, no-cache"}
-        if request.headers.get("if-none-match") == now_mark:
+        mark, figures = current()
+        its_mark = f'"{mark}-{request.state.form_token[:8]}"'  # forms are another browser's with another token
+        fields = {"ETag": its_mark, "Cache-Control": "private, no-cache"}
+        if request.headers.get("if-none-match") == its_mark:
             return Response(status_code=304, headers=fields)
-        answer = parts.pages.page(request, "figures.html", **_drawn(parts, kept.of(now)))
+        answer = parts.pages.page(request, "figures.html", **_drawn(parts, figures))
         answer.headers.update(fields)
         return answer
 
@@ -54,6 +60,7 @@ def _drawn(parts: Parts, figures: Figures) -> dict[str, Any]:
         "now": now,
         "at_risk": at_risk,
         "within": parts.words.within,
+        "by_deadline": due_by,
         "live": LIVE,
         "plots": [
             (name, deadline_plot(figures.outlook, now, at_risk, width, height))

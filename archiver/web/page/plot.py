@@ -27,6 +27,15 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
+class Area:
+    """The place of a step, from it to the next, in the full height: to be pointed at."""
+
+    x: float
+    width: float
+    step: Step
+
+
+@dataclass(frozen=True, slots=True)
 class DeadlinePlot:
     """The plot of deadlines, in units of its view box."""
 
@@ -45,6 +54,7 @@ class DeadlinePlot:
     """Where the span of being at risk ends."""
     columns: Sequence[Tick]
     rows: Sequence[Tick]
+    areas: Sequence[Area]
 
 
 def deadline_plot(outlook: Outlook, now: datetime, at_risk: timedelta, width: int, height: int) -> DeadlinePlot | None:
@@ -71,7 +81,16 @@ def deadline_plot(outlook: Outlook, now: datetime, at_risk: timedelta, width: in
     return DeadlinePlot(
         width, height, left, top, bottom, "".join(due), "".join(late), _pace(outlook, now, x, y, right),
         x(now + at_risk), _columns(now, ends, x, width), [Tick(y(each), number(each)) for each in _grid(most)],
+        _areas(outlook.steps, x, right),
     )  # fmt: skip
+
+
+def _areas(steps: Sequence[Step], x: Across, right: int) -> list[Area]:
+    begins = [x(step.at) for step in steps]
+    ends = [*begins[1:], float(right)]
+    return [
+        Area(begin, round(max(end - begin, 1.5), 1), step) for begin, end, step in zip(begins, ends, steps, strict=True)
+    ]
 
 
 def _bar(step: Step, steps: Sequence[Step], x: Across, y: Up, right: int) -> str:

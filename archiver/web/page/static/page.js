@@ -64,25 +64,47 @@ function keepFresh(live) {
   due = setTimeout(round, EVERY);
 }
 
-// --- keys: g and the letter of a view; / for the search; ? for all of them
+// --- keys: g and the letter of a view; / for the search; j and k for rows; ? for all of them
 
+const SEARCH = "ask-title";
+const keys = document.querySelector("#keys");
 let after = "";
+
+/** Go to the link of another row of the view's tables. */
+function toRow(by) {
+  const links = [...document.querySelectorAll("main table.stack tbody tr")].map((row) => row.querySelector("a[href]"));
+  const rows = links.filter((link) => link?.checkVisibility());
+  const here = rows.findIndex((link) => link.closest("tr").contains(document.activeElement));
+  const next = here < 0 ? (by > 0 ? 0 : rows.length - 1) : here + by;
+  rows[next]?.focus();
+}
+
+function search() {
+  const field = document.getElementById(SEARCH);
+  const tasks = document.querySelector("nav a[data-key='t']");
+  if (field) field.focus();
+  else if (tasks) location.href = `${tasks.href}#${SEARCH}`;
+}
+
+const acts = { "?": () => keys?.showModal(), "/": search, j: () => toRow(1), k: () => toRow(-1) };
 
 function pressed(event) {
   const at = event.target;
   if (event.ctrlKey || event.metaKey || event.altKey || at.isContentEditable || /^(input|select|textarea)$/i.test(at.tagName)) return;
+  if (keys?.open) return event.key === "?" ? keys.close() : undefined;
   const before = after;
   after = event.key === "g" ? "g" : "";
-  if (before === "g") document.querySelector(`nav a[data-key="${CSS.escape(event.key)}"]`)?.click();
-  else if (event.key === "/") {
-    const search = document.querySelector("input[type='search']");
-    if (search) {
-      event.preventDefault();
-      search.focus();
-    }
-  }
+  if (before === "g") return document.querySelector(`nav a[data-key="${CSS.escape(event.key)}"]`)?.click();
+  if (!Object.hasOwn(acts, event.key)) return;
+  event.preventDefault();
+  acts[event.key]();
 }
 
+const button = document.querySelector("#show-keys");
+if (button) {
+  button.hidden = false;
+  button.addEventListener("click", () => keys.showModal());
+}
 if (!matchMedia("(prefers-reduced-data: reduce)").matches) document.querySelectorAll("[data-live]").forEach(keepFresh);
 localTimes();
 document.addEventListener("keydown", pressed);

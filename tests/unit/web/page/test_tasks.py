@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
@@ -15,7 +16,7 @@ from archiver.core.listing import Span, TaskFilter, TaskOrder, TaskPlace
 from archiver.core.model import AccountName
 from archiver.core.said import Said
 from archiver.core.states import TaskState
-from archiver.web.page.asking import asked_in
+from archiver.web.page.asking import asked_in, due_by
 from tests.fixtures.ledgers import accept, take_in, tid
 from tests.fixtures.page_site import PageSite, Visitor, page_site
 
@@ -66,6 +67,13 @@ def test_address_says_all_that_is_asked_for_and_is_written_as_it_was_read() -> N
     assert asked.path(TaskPlace(5, "a&b"), back=True).endswith("&ended_to=2026-11-28&before=5.a%26b")
 
 
+def test_address_of_a_moment_asks_for_open_tasks_that_are_due_by_then() -> None:
+    moment = datetime(2026, 12, 3, 4, 15, 59, tzinfo=UTC)
+    asked = asked_in(parse_qsl(urlsplit(due_by(moment)).query))
+    assert asked.wanted == TaskFilter(deadline=Span(until=datetime(2026, 12, 3, 4, 16, tzinfo=UTC)))
+    assert (asked.order, asked.faults) == (TaskOrder.DEADLINE, [])
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -75,6 +83,7 @@ def test_address_says_all_that_is_asked_for_and_is_written_as_it_was_read() -> N
         ("order", "size"),
         ("ended_from", "yesterday"),
         ("created_to", "9999-12-31"),
+        ("created_to", "2026-11-28T25:00"),
         ("after", "x"),
         ("before", "9" * 30 + ".a"),
     ],
