@@ -15,6 +15,7 @@ from archiver.commands import (
     backfill,
     control,
     demo,
+    deploy,
     ledger,
     listing,
     page,
@@ -85,9 +86,14 @@ _COMMANDS: Mapping[str, Mapping[str, Callable[..., None]]] = {
 """The commands by group, in the order in which --help shows them."""
 
 _GROUPS: Mapping[tuple[str, str, str], Mapping[str, Callable[..., None]]] = {
-    ("Start here", "config", "Look at the settings in effect."): {
+    ("Start here", "config", "Look at the settings: those in effect, and those there are."): {
         "show": settings.show,
         "validate": settings.validate,
+        "example": deploy.example,
+    },
+    ("Start here", "deploy", "Print what runs the service for good."): {
+        "show": deploy.show,
+        "list": deploy.list_files,
     },
     ("Care", "ledger", "Look after the ledger as a whole."): {
         "backup": ledger.backup,
