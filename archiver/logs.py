@@ -130,6 +130,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "page.broke_off": "audio on its way to a browser broke off, or did not begin: the store did not give it",
         "page.ended": "the page that `run` keeps at work ended; it is started again, unless its settings are at fault",
         "page.operated": "somebody asked the page for an operation, and what it came to",
+        "page.unmeasured": "a stem that somebody looks at could not be decoded and measured, and why",
         "page.without_ledger": "the page could not read the ledger: it says so, and tries again at the next request",
         "backfill.started": "a backfill took its ids in",
         "backfill.progress": "where a backfill stands and what it waits for; every ten seconds, where no terminal is",

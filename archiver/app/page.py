@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from archiver.adapters.ledger import SqlLedger
+from archiver.adapters.sounds import SoundFiles, SoundsApart
 from archiver.app.clock import utc_now
 from archiver.app.extras import extra
 from archiver.app.standing import fixity_standing, queue_standing, seen_processes
@@ -39,6 +40,7 @@ with extra("the page", "page"):
     from archiver.web.page.rendering import Pages
     from archiver.web.page.safety import Door, Guarded
     from archiver.web.page.sessions import Sessions
+    from archiver.web.page.sounding import Soundings
 
 CONNECTIONS = 2
 """To the ledger, at most."""
@@ -103,7 +105,28 @@ def _parts(
     archive: Callable[[], BrowsedArchive],
     stack: ExitStack,
 ) -> Parts:
-    words = Words(
+    words = _words(settings)
+    place = f"{words.bucket} / {words.prefix}" if words.prefix else words.bucket
+    pages = Pages(links(operates=words.operates), {"place": place, "operates": words.operates})
+    fetches = _fetches(settings, ledger, archive, stack)
+    return Parts(
+        utc_now,
+        log,
+        words,
+        pages,
+        ledger.reports,
+        archive,
+        _figures(settings, ledger),
+        fetches,
+        ledger.listings,
+        Doings(utc_now, log),
+        CommandOperations(settings, config) if words.operates else None,
+        _soundings(settings, fetches, log, stack),
+    )
+
+
+def _words(settings: Settings) -> Words:
+    return Words(
         bucket=settings.store.bucket,
         prefix=settings.store.prefix,
         at_risk=settings.schedule.at_risk,
@@ -113,21 +136,18 @@ def _parts(
         audio=settings.page.audio,
         operates=operates(settings),
     )
-    place = f"{words.bucket} / {words.prefix}" if words.prefix else words.bucket
-    pages = Pages(links(operates=words.operates), {"place": place, "operates": words.operates})
-    return Parts(
-        utc_now,
-        log,
-        words,
-        pages,
-        ledger.reports,
-        archive,
-        _figures(settings, ledger),
-        _fetches(settings, ledger, archive, stack),
-        ledger.listings,
-        Doings(utc_now, log),
-        CommandOperations(settings, config) if words.operates else None,
-    )
+
+
+def _soundings(
+    settings: Settings, fetches: Callable[[], Fetching], log: EventLog, stack: ExitStack
+) -> Soundings | None:
+    """Return what measures audio; None where nothing may be kept of it, or its decoder is not installed."""
+    if not settings.page.cache or not SoundsApart.is_installed():
+        return None
+    beside = settings.ledger_file() or settings.queue.path
+    soundings = Soundings(SoundFiles(beside.parent / "page", settings.page.cache), fetches, log)
+    stack.callback(soundings.close)
+    return soundings
 
 
 def _figures(settings: Settings, ledger: SqlLedger) -> Source:

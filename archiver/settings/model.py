@@ -60,6 +60,7 @@ Duration = Annotated[
 ]
 Interval = Annotated[timedelta, BeforeValidator(rules.interval), Written(show_interval)]
 Size = Annotated[int, BeforeValidator(parse_size), AfterValidator(rules.at_least_one), Written(show_size)]
+SizeOrNothing = Annotated[int, BeforeValidator(parse_size), AfterValidator(rules.none_or_more), Written(show_size)]
 Rate = Annotated[
     int, BeforeValidator(parse_rate), AfterValidator(rules.at_least_one), Written(lambda rate: f"{show_size(rate)}/s")
 ]
@@ -318,7 +319,7 @@ class Page(Listener):
     token_file: Path | None = Field(None, examples=["/etc/stem-archiver/page-token"])
     actions: Literal["operate", "none"] | None = Field(None, examples=["none"])
     audio: Literal["proxy", "presigned"] = "proxy"
-    cache: Size = 256 * MIB
+    cache: SizeOrNothing = 256 * MIB
     with_run: bool = False
 
 

@@ -60,6 +60,13 @@ def at_least_one(number: int) -> int:
     return number
 
 
+def none_or_more(number: int) -> int:
+    """Let no number through that is negative."""
+    if number < 0:
+        raise ValueError("must be 0 or more")
+    return number
+
+
 def not_negative(amount: float) -> float:
     """Let no amount through that is below zero, or none."""
     if not 0 <= amount < math.inf:

@@ -112,13 +112,13 @@ class Troubled:
         self.inner.close()
 
 
-def settings_of(folder: Path, audio: Literal["proxy", "presigned"] = "proxy") -> Settings:
-    """Return settings for a ledger in `folder`, and a page on a free port."""
+def settings_of(folder: Path, audio: Literal["proxy", "presigned"] = "proxy", cache: int = 0) -> Settings:
+    """Return settings for a ledger in `folder`, and a page on a free port, which measures no audio without a cache."""
     return Settings(
         ledger=LedgerSettings(url=f"sqlite:///{folder}/ledger.db"),
         queue=Queue(path=folder / "queue.txt"),
         store=Store(bucket="my-stems", prefix=PREFIX),
-        page=Page(listen="127.0.0.1:0", audio=audio),
+        page=Page(listen="127.0.0.1:0", audio=audio, cache=cache),
     )
 
 

@@ -50,9 +50,9 @@ class Site:
 
 
 @contextmanager
-def at_work(folder: Path, audio: Literal["proxy", "presigned"] = "proxy") -> Iterator[Site]:
+def at_work(folder: Path, audio: Literal["proxy", "presigned"] = "proxy", cache: int = 0) -> Iterator[Site]:
     bucket, events = Bucket(), Events()
-    settings = settings_of(folder, audio)
+    settings = settings_of(folder, audio, cache)
     with closing(ready_ledger(folder)) as ledger, page_on(settings, events, bucket) as served:
         lay(ledger, bucket, TASK, STEMS, title='A/B: "so\u202eng" \N{SNOWMAN}', lost="guitar")
         base, token = served.url.rstrip("/"), urlsplit(served.link).fragment

@@ -32,6 +32,7 @@ OWN = {
     "integration/test_queue_file.py": ("adapters.queue_file",),
     "integration/test_service_manager.py": ("adapters.systemd",),
     "integration/test_slow_line.py": ("service.liveness", "adapters.object_store"),
+    "integration/test_sounds.py": ("adapters.sounds",),
     "integration/test_strays.py": ("service.housekeeping", "adapters.object_store"),
     "integration/test_wakeups.py": ("service.wakeups",),
 }

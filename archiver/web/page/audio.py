@@ -74,6 +74,8 @@ class Audio:
         if isinstance(found, Response):
             return found
         row, stem, receipt = found
+        if self._parts.soundings is not None:
+            self._parts.soundings.give_way()
         if request.query_params.get("e") != receipt.etag:
             return plain(409, "another object stands there by now: open the page anew")
         if self._parts.words.audio == "presigned":

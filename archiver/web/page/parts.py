@@ -18,6 +18,7 @@ from archiver.web.page.doings import Doings
 from archiver.web.page.figures import Source
 from archiver.web.page.operating import Operations
 from archiver.web.page.rendering import Pages
+from archiver.web.page.sounding import Soundings
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,8 @@ class Parts:
     doings: Doings
     operations: Operations | None = None
     """None where the page has no actions."""
+    soundings: Soundings | None = None
+    """None where no audio is decoded."""
 
 
 @dataclass(frozen=True, slots=True)

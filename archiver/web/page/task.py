@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -24,6 +24,7 @@ from archiver.web.page.parts import Parts, View
 from archiver.web.page.shelf import Shelf, receipt_of
 from archiver.web.page.streaming import refusal
 from archiver.web.page.telling import head_of, in_words, moves, size, standing
+from archiver.web.page.waveforms import Waveforms, level
 
 HISTORY = 200
 """Moves that are shown; the first and the last."""
@@ -48,6 +49,10 @@ class ShownStem:
     words: str
     """Words in the place of its waveform."""
     is_lost: bool
+    marks: str = ""
+    """Faults of its sound in words, as far as it is known."""
+    level: str = ""
+    """Its loudness."""
 
 
 class TaskView:
@@ -75,6 +80,8 @@ class TaskView:
             row, unread = self._by_ledger(request, fault)
         if row is None:
             return self._absent(request)
+        if self._parts.soundings is not None:
+            self._parts.soundings.ask(row)
         stems = [self._shown(row, each) for each in row.stems]
         stored = [each.receipt for each in stems if each.receipt is not None]
         lines, left_out = moves(row, HISTORY)
@@ -105,7 +112,11 @@ class TaskView:
         if receipt is None:
             return ShownStem(stem.name, stem, None, "", "", "", words, is_lost)
         url, file = audio_url(row.task_id, stem.name, receipt), file_name(row, stem.name, receipt)
-        return ShownStem(stem.name, stem, receipt, url, file, size(receipt.size), words, is_lost)
+        shown = ShownStem(stem.name, stem, receipt, url, file, size(receipt.size), words, is_lost)
+        sound = None if self._parts.soundings is None else self._parts.soundings.whole(stem)
+        return (
+            shown if sound is None else replace(shown, marks=" · ".join(sound.marks(stem.duration)), level=level(sound))
+        )
 
     def _absent(self, request: Request) -> Response:
         return self._parts.pages.page(request, "absent.html", status=404)
@@ -195,7 +206,7 @@ def routes(parts: Parts) -> Sequence[Route]:
     """Return the routes of this view."""
     shelf = Shelf.over(parts.reports, parts.archive, parts.words.prefix, parts.clock)
     audio = Audio(parts, shelf)
-    return [*TaskView(parts, shelf, audio).routes(), *audio.routes()]
+    return [*TaskView(parts, shelf, audio).routes(), *audio.routes(), *Waveforms(parts, shelf).routes()]
 
 
 VIEW = View("/task", "", routes)

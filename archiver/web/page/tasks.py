@@ -10,6 +10,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from archiver.core.listing import TaskOrder, TaskPage, TaskPlace
+from archiver.core.model import StemRow
 from archiver.core.states import TaskState
 from archiver.ports.listing import Moment
 from archiver.web.page.asking import PATH, SPANS, Asked, asked_in
@@ -64,10 +65,15 @@ def _part(parts: Parts, asked: Asked, moment: Moment, start: TaskPlace | None) -
     return parts.listings.page(asked.wanted, asked.order, moment, start=start, size=AT_ONCE)
 
 
+def _unmarked(_: StemRow) -> tuple[str, ...]:
+    return ()
+
+
 def _choices(parts: Parts) -> dict[str, object]:
     accounts = [str(account) for account in parts.figures.accounts]
     return {
         "can_retry": parts.operations is not None,
+        "marks": _unmarked if parts.soundings is None else parts.soundings.marks,
         "signs": SIGNS,
         "orders": ORDERS,
         "spans": dict(zip(SPANS, ("Added", "Created", "Deadline", "Ended"), strict=True)),

@@ -12,6 +12,8 @@ export class Deck {
     this.canvas = row.querySelector("canvas");
     this.head = row.querySelector(".head");
     this.marks = row.querySelector(".marks");
+    this.level = row.querySelector(".level");
+    this.measured = false;
     this.mute = row.querySelector(".mute");
     this.solo = row.querySelector(".solo");
     this.volume = row.querySelector(".volume");
@@ -52,6 +54,14 @@ export class Deck {
   }
 
   mark(words) {
-    this.marks.textContent = words.join(" · ");
+    if (!this.measured) this.marks.textContent = words.join(" · ");
+  }
+
+  /** Show what the server has measured: it goes before what this browser finds. */
+  measure({ pairs, marks, level }) {
+    this.measured = true;
+    this.marks.textContent = marks;
+    this.level.textContent = level;
+    this.paint(pairs, 1);
   }
 }

@@ -7,6 +7,7 @@ import { taken, written } from "./mixlink.js";
 import { open, whole } from "./opening.js";
 import { Gathering, marks, read, write } from "./peaks.js";
 import { Player } from "./player.js";
+import { follow } from "./waveforms.js";
 
 const STEP = 5; // seconds of the arrow keys
 const LINKED = 1000; // ms from one address to the next
@@ -31,7 +32,9 @@ class Desk {
       this[name] = root.querySelector(`#${name}`);
     }
     this.#listen();
+    this.known = {};
     this.#recall();
+    follow(root.dataset.task, (name, sound) => this.#measured(name, sound));
     this.show();
     for (const each of root.querySelectorAll("[data-scripted]")) each.hidden = false;
     for (const deck of this.decks) deck.paint();
@@ -281,19 +284,27 @@ class Desk {
 
   /** Show the waveforms that this browser knows from before. */
   async #recall() {
-    this.known = {};
     for (const deck of this.decks) {
       const peaks = await read(deck.file.sha256);
-      if (!(peaks?.pairs instanceof Int8Array)) continue;
+      if (deck.measured || !(peaks?.pairs instanceof Int8Array)) continue;
       this.known[deck.name] = peaks;
       deck.paint(peaks.pairs);
     }
     this.#judge();
   }
 
+  /** The server has measured a stem: nothing is left to be made of it here. */
+  #measured(name, sound) {
+    const deck = this.decks.find((each) => each.name === name);
+    if (!deck) return;
+    this.known[name] = { pairs: sound.pairs, seconds: sound.seconds };
+    deck.measure(sound);
+    this.root.dataset.measured = String(this.decks.filter((each) => each.measured).length);
+  }
+
   #judge() {
     const longest = Math.max(0, ...Object.values(this.known).map((peaks) => peaks.seconds));
-    for (const deck of this.decks) if (this.known[deck.name]) deck.mark(marks(this.known[deck.name], longest));
+    for (const deck of this.decks) if (this.known[deck.name] && !deck.measured) deck.mark(marks(this.known[deck.name], longest));
   }
 
   /** Draw what is not known yet, all stems from left to right, whenever playing leaves time for it. */
@@ -306,7 +317,7 @@ class Desk {
       for (const each of [...begun]) {
         await this.#turn(player);
         try {
-          if (await this.#gathered(each, player)) begun.splice(begun.indexOf(each), 1);
+          if (each.deck.measured || (await this.#gathered(each, player))) begun.splice(begun.indexOf(each), 1);
         } catch {
           begun.splice(begun.indexOf(each), 1);
         }
@@ -327,6 +338,7 @@ class Desk {
     const count = Math.min(player.window, each.into.length - each.from);
     each.into.add(await stem.samples(each.from, count), each.from);
     each.from += count;
+    if (deck.measured) return true;
     if (each.from < each.into.length) {
       deck.paint(each.into.pairs, each.from / each.into.length);
       return false;
