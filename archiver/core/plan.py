@@ -168,6 +168,17 @@ def _spread(span: timedelta, jitter: float) -> timedelta:
     return timedelta(seconds=span.total_seconds() * (0.75 + 0.5 * jitter))
 
 
+def longest_look(deadline: datetime | None, now: datetime) -> timedelta:
+    """Return how long a task may wait for the end of a pause before it looks itself.
+
+    The end makes it due; this is for one that missed it. Six hours at most, no more than an eighth of what is left to
+    its deadline, and half an hour where that is near: a large backlog behind a dead host costs little.
+    """
+    if deadline is None:
+        return _SHORTEST_LOOK
+    return min(max((deadline - now) / 8, _SHORTEST_LOOK), _LONGEST_LOOK)
+
+
 def next_try(
     failures: int,
     now: datetime,
@@ -309,6 +320,8 @@ def forecast(backlog: Iterable[tuple[datetime, int]], stems_a_second: float, now
         late += stems - saved
     return late
 
+
+_SHORTEST_LOOK, _LONGEST_LOOK = timedelta(minutes=30), timedelta(hours=6)
 
 YOUNG = timedelta(minutes=1)
 """The age up to which an id that was never asked about goes before those that were accepted earlier."""

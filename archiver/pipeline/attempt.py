@@ -134,7 +134,15 @@ class TaskAttempt:
         host = _host(row)
         if self._is_usable(host):
             return row.not_before
-        return self._out.breakers.look_at(_origin(host), tried=self._has_failed(host))
+        return self._look_at(host)
+
+    def _look_at(self, host: str) -> datetime:
+        """Return when the task is to look whether the host works again; the end of its pause makes it due at once."""
+        tried = self._has_failed(host)
+        return self._out.breakers.look_at(_origin(host), self._longest_look(), tried=tried)
+
+    def _longest_look(self) -> timedelta:
+        return plan.longest_look(self._listing.deadline, self._context.clock())
 
     # --- stems
 
@@ -183,8 +191,7 @@ class TaskAttempt:
         hosts = {_host(row) for row in due}
         if any(self._usable.get(host, True) and self._is_usable(host) for host in hosts):
             return Yielded()
-        look_at = self._out.breakers.look_at
-        at = min(look_at(_origin(host), tried=self._has_failed(host)) for host in hosts)
+        at = min(self._look_at(host) for host in hosts)
         waits = (row.not_before for row in self._listing.rows.values() if row.state is StemState.WANTED)
         now = self._context.clock()
         at = min(at, *(moment for moment in waits if moment is not None and moment > now), at)
@@ -285,7 +292,7 @@ class TaskAttempt:
         by, breakers, store = self._listing.claim.task_id, self._out.breakers, Subject.of(Dependency.STORE)
         if breakers.try_use(Dependency.STORE, by=by) and self._listing.neutral.store_is_up():
             return None
-        return Yielded(breakers.look_at(store), (store,))
+        return Yielded(breakers.look_at(store, self._longest_look()), (store,))
 
     def _seal(self, outcome: Outcome) -> Outcome:
         """Write the sidecars that tell `outcome`, and return it."""

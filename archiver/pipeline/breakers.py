@@ -40,9 +40,6 @@ TURN = timedelta(seconds=2)
 LOOK_SPACING = timedelta(seconds=5)
 """Of those that wait for a pause one looks again so often: enough for every probe, and little for the ledger."""
 
-LONGEST_LOOK = timedelta(minutes=30)
-"""The end of a pause makes all due that wait for it; this is for one that missed it."""
-
 FORGOTTEN = timedelta(hours=2)
 """A host that nobody probed for so long is needed no longer: its pause ends. Tasks that failed wait up to an hour."""
 
@@ -184,8 +181,11 @@ class Breakers:
         with self._lock:
             return self._is_usable(subject, tried=tried) or (newcomer and self._lets_in(subject))
 
-    def look_at(self, subject: Subject, *, tried: bool = False) -> datetime:
-        """Return when a task that waits for the subject is to look again, one after the other; now once it works."""
+    def look_at(self, subject: Subject, within: timedelta, *, tried: bool = False) -> datetime:
+        """Return when a task that waits for the subject is to look again; now once it works.
+
+        One after the other, so that there is one for each probe; each `within` so long at the latest.
+        """
         with self._lock:
             now, pause = self._clock(), self._pauses.get(subject)
             if pause is None:
@@ -194,7 +194,7 @@ class Breakers:
             # Whoever has not failed there waits for none that has.
             looks = self._looks if tried else self._untried
             following = looks.get(subject, now) + LOOK_SPACING
-            look = looks[subject] = min(max(probe_at, following), now + LONGEST_LOOK)
+            look = looks[subject] = min(max(probe_at, following), now + within)
             return look
 
     def is_available(self, *dependencies: Dependency) -> bool:

@@ -273,7 +273,7 @@ def test_small_backlog_that_can_just_be_asked_about_before_the_provider_goes_dow
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", list(OUTAGES))
 def test_ten_thousand_tasks_through_outages_lose_nothing_that_could_be_saved(
     name: str, capsys: pytest.CaptureFixture[str]

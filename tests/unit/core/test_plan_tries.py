@@ -223,3 +223,14 @@ def test_stems_are_grouped_by_state() -> None:
         StemState.REFUSED: [],
         StemState.LOST: [],
     }
+
+
+@pytest.mark.parametrize(
+    ("left", "hours"),
+    [(None, 0.5), (-1, 0.5), (1, 0.5), (4, 0.5), (8, 1), (40, 5), (48, 6), (300, 6)],
+)
+def test_task_that_waits_for_a_pause_looks_itself_within_an_eighth_of_what_is_left(
+    left: float | None, hours: float
+) -> None:
+    deadline = None if left is None else NOW + timedelta(hours=left)
+    assert plan.longest_look(deadline, NOW) == timedelta(hours=hours)

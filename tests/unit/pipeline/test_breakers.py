@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from archiver.core.errors import ApiBusy, OriginBusy
-from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Dependency, Paused, TaskId
+from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Dependency, Paused, Subject, TaskId
 from archiver.pipeline.breakers import Breakers
 from tests.fakes.events import Events
 from tests.fakes.time import NOW, Clock
@@ -291,3 +292,17 @@ def test_breaker_of_what_is_held_for_a_while_is_available_when_the_time_ends(led
     breakers.reload()
     assert breakers.try_use(Dependency.PROVIDER)
     assert pauses(ledger) == ()
+
+
+def test_backlog_behind_a_dead_host_looks_one_after_the_other_each_within_its_time(
+    ledger: Ledger, clock: Clock
+) -> None:
+    host = Subject(Dependency.ORIGIN, host="cdn.example")
+    breakers = Breakers(ledger.pauses, clock, Events())
+    breakers.trip(Paused(Dependency.ORIGIN, "cdn.busy: down", "", lasting=False, host=host.host))
+    looks = [breakers.look_at(host, timedelta(hours=6)) - NOW for _ in range(5000)]
+    assert all(later - look == timedelta(seconds=5) for look, later in pairwise(looks[:4000])), "one for each probe"
+    assert looks[-1] == timedelta(hours=6)
+    assert breakers.look_at(host, timedelta(minutes=30)) - NOW == timedelta(minutes=30), "its deadline is near"
+    breakers.worked(Dependency.ORIGIN, host=host.host)
+    assert breakers.look_at(host, timedelta(hours=6)) == NOW
