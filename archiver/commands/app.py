@@ -16,6 +16,7 @@ from archiver.commands import (
     control,
     demo,
     deploy,
+    init,
     ledger,
     listing,
     page,
@@ -52,6 +53,7 @@ app = typer.Typer(
 _COMMANDS: Mapping[str, Mapping[str, Callable[..., None]]] = {
     "Start here": {
         "demo": demo.demo,
+        "init": init.init,
         "check": control.check,
     },
     "Archive": {

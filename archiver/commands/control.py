@@ -21,6 +21,7 @@ from archiver.commands.invocation import (
 
 if TYPE_CHECKING:
     from archiver.core.model import Dependency
+    from archiver.settings import Loaded
 
 ProviderFlag = Annotated[bool, typer.Option("--provider", help="Only the provider: nothing is asked.")]
 RaceFlag = Annotated[bool, typer.Option("--race", help="Let 8 writers race for a new key; one small object stays.")]
@@ -110,7 +111,12 @@ def check(context: typer.Context, as_json: JsonFlag = False, race: RaceFlag = Fa
 
     Example: stem-archiver check
     """
-    loaded = settings_of(context, *FOR_WORK)
+    right = found_right(settings_of(context, *FOR_WORK), as_json=as_json, race=race)
+    raise typer.Exit(Exit.DONE if right else Exit.UNARCHIVED)
+
+
+def found_right(loaded: Loaded, *, as_json: bool = False, race: bool = False) -> bool:
+    """Try these settings, print what is found, and return whether nothing failed."""
     from archiver.app.check import findings
     from archiver.commands.format import print_json
     from archiver.commands.printing import print_findings
@@ -123,5 +129,5 @@ def check(context: typer.Context, as_json: JsonFlag = False, race: RaceFlag = Fa
         found = list(findings(loaded, log, race=race))
     if as_json:
         print_json({"findings": found}, sys.stdout)
-    passed = all(finding.level != "fail" for finding in found) if as_json else print_findings(terminal(), found)
-    raise typer.Exit(Exit.DONE if passed else Exit.UNARCHIVED)
+        return all(finding.level != "fail" for finding in found)
+    return print_findings(terminal(), found)

@@ -108,6 +108,16 @@ def test_service_in_compose_is_confined() -> None:
     assert "ports" not in service, "Prometheus reaches it by the network of compose"
 
 
+def test_service_alone_in_compose_is_the_same_but_for_the_store() -> None:
+    (alone,) = read(DEPLOY / "compose.service.yaml")["services"].values()
+    whole = COMPOSE["archiver"]
+    assert alone["environment"] == {"ARCHIVER_HTTP__LISTEN": "0.0.0.0:9464"}
+    apart = {"environment", "build"}
+    assert {key: value for key, value in alone.items() if key not in apart} == {
+        key: value for key, value in whole.items() if key not in apart
+    }
+
+
 def test_compose_opens_ports_on_loopback_alone() -> None:
     ports = [port for service in COMPOSE.values() for port in service.get("ports", ())]
     assert len(ports) == 3
