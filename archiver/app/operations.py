@@ -17,9 +17,10 @@ from archiver.adapters.ledger import SqlLedger
 from archiver.adapters.queue_file import QueueFile, read_ids
 from archiver.app.clock import utc_now
 from archiver.app.ledger import open_ledger
+from archiver.core.intake import Intake
 from archiver.core.model import AccountName, Dependency, TaskId
 from archiver.core.named_ids import NamedIds
-from archiver.core.said import UNSAID
+from archiver.core.said import UNSAID, Said
 from archiver.settings import Settings
 from archiver.web.page.operating import Preview
 
@@ -82,6 +83,14 @@ class CommandOperations:
         """See Operations."""
         with self._ledger() as ledger:
             return ledger.intakes.retry(ids, now=utc_now())
+
+    def give_title(self, task: TaskId, title: str) -> bool:
+        """See Operations."""
+        with self._ledger() as ledger:
+            if not ledger.intakes.known([task]):
+                return False
+            ledger.intakes.take_in(Intake(said={task: Said(title=title)}), source="page", now=utc_now())
+            return True
 
     def acknowledge(self, ids: Sequence[TaskId]) -> Sequence[TaskId]:
         """See Operations."""

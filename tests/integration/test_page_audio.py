@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import zipfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -174,6 +175,21 @@ def test_other_bytes_break_an_archive_off_before_it_has_an_end(site: Site) -> No
     assert got
     assert not zipfile.is_zipfile(io.BytesIO(bytes(got)))
     assert len(site.events.of("fixity.doubted")) == 1
+    for path in (f"/task/{task}", f"/task/{task}/live"):
+        assert said(site, path) == ["The zip of all: the store gives other bytes than were stored"]
+
+
+def said(site: Site, path: str) -> list[str]:
+    """What the view says of downloads that broke off."""
+    found = re.findall(r"<bdi>([^<]+)</bdi> was not given whole \(.*?\): ([^.]+)\.", site.client.get(path).text)
+    return [f"{what}: {why}" for what, why in found]
+
+
+def test_file_that_does_not_begin_is_said_in_the_view_and_of_its_task_alone(site: Site) -> None:
+    site.bucket.refusal = StorePaused("AccessDenied 4711")
+    assert site.client.get(f"/task/{TASK}/file/bass").status_code == 502
+    assert said(site, f"/task/{TASK}/live")[0] == "bass: the store refuses us"
+    assert said(site, "/task/0123456789abcdef0123456789abcd99/live") == []
 
 
 def _each(answer: httpx.Response, into: bytearray) -> Iterator[bytes]:

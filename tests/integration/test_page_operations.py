@@ -104,6 +104,8 @@ def test_dependencies_are_paused_for_a_span_and_resumed(site: PageSite, visitor:
         ("/operations/retry", {}),
         ("/operations/retry", {"ids": "no id at all"}),
         ("/operations/ack", {"ids": "x"}),
+        ("/operations/title", {"ids": "task-000201", "title": "\u202e \x07"}),
+        ("/operations/title", {"ids": "x", "title": "A song"}),
         ("/operations/pause", {"which": "moon", "for": "1h"}),
         ("/operations/pause", {"which": "store", "for": "9y"}),
         ("/operations/drop", {"ids": "task-000202"}),
@@ -165,3 +167,17 @@ def test_page_without_actions_has_neither_buttons_nor_routes(tmp_path: Path) -> 
         for name in ("retry", "ack", "pause", "resume", "verify"):
             assert visitor.change(f"/operations/{name}", ids=tid(202), sure="yes").status in {403, 404}
         assert state_of(site, 202) is TaskState.FAILED
+
+
+def test_title_is_given_seen_at_once_and_found_by_its_words(site: PageSite, visitor: Visitor) -> None:
+    asked = visitor.change("/operations/title", ids=tid(201), title=" Harbour\x00  Lights ")
+    assert "Call task task-000201 “Harbour Lights”?" in asked.text
+    sure(visitor, "/operations/title", ids=tid(201), title="Harbour Lights")
+    row = site.ledger.reports.show(tid(201))
+    assert row is not None
+    assert (row.title, row.state) == ("Harbour Lights", TaskState.LOST)
+    assert f'href="/task/{tid(201)}"' in visitor.look("/tasks?title=lights").text
+    assert "call task task-000201 “Harbour Lights”" in visitor.look("/events").text
+    sure(visitor, "/operations/title", ids=tid(999), title="Nobody")
+    assert "left alone: no such task is known" in visitor.look("/events").text
+    assert site.ledger.reports.show(tid(999)) is None

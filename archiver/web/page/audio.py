@@ -12,16 +12,17 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from archiver.core.errors import ArchiverError, StoreBusy
+from archiver.core.errors import ArchiverError, Interrupted, StoreBusy
 from archiver.core.manifest_fields import ManifestBroken, plain_name_fault
-from archiver.core.model import Receipt
+from archiver.core.model import Receipt, TaskId
 from archiver.core.reports import TaskRow
 from archiver.preservation.fetching import Fetching, WrongBytes
 from archiver.preservation.wanted import safe_title
 from archiver.preservation.zip_stream import Entry, OnceOnly, ZipStream
+from archiver.web.page.breaks import Breaks
 from archiver.web.page.parts import Parts
 from archiver.web.page.shelf import Shelf, receipt_of
-from archiver.web.page.streaming import PIECE, Put, Streams, asked_range, plain, refusal
+from archiver.web.page.streaming import PIECE, Put, Streams, Work, asked_range, plain, refusal
 
 LINK_LASTS = timedelta(minutes=10)
 _KEPT = "private, max-age=604800, immutable"
@@ -55,6 +56,7 @@ class Audio:
         self._parts = parts
         self._shelf = shelf
         self._streams = Streams(self._broken)
+        self.breaks = Breaks(parts.clock)
 
     def routes(self) -> Sequence[Route]:
         """Return all of them."""
@@ -100,7 +102,8 @@ class Audio:
             return found
         row, stem, receipt = found
         headers = _attachment(file_name(row, stem, receipt), "application/octet-stream", receipt.size)
-        return self._streams.answer(partial(self._whole, receipt), headers)
+        whole: Work = partial(self._whole, receipt)
+        return self._streams.answer(partial(self._noted, row.task_id, stem, whole), headers)
 
     def zip(self, request: Request) -> Response:
         """Answer with all that is stored of the task, as one archive."""
@@ -113,9 +116,19 @@ class Audio:
         stream = ZipStream(row.task_id, self._parts.words.prefix, row.ended_at or row.accepted_at, tuple(entries))
         title = safe_title(row.title)
         name = f"{title} ({row.task_id}).zip" if title else f"{row.task_id}.zip"
-        return self._streams.answer(
-            lambda put: stream.write(self._fetching(), _in_pieces(put)), _attachment(name, "application/zip")
-        )
+
+        def work(put: Put) -> None:
+            stream.write(self._fetching(), _in_pieces(put))
+
+        headers = _attachment(name, "application/zip")
+        return self._streams.answer(partial(self._noted, row.task_id, "The zip of all", work), headers)
+
+    def _noted(self, task: TaskId, what: str, work: Work, put: Put) -> None:
+        try:
+            work(put)
+        except (ArchiverError, WrongBytes, Interrupted) as fault:
+            self.breaks.note(task, what, refusal(fault)[1])
+            raise
 
     @staticmethod
     def _entry(stem: str, receipt: Receipt, names: set[str]) -> Entry:

@@ -39,6 +39,9 @@ class Operations(Protocol):
     def retry(self, ids: Sequence[TaskId] | None) -> Sequence[TaskId]:
         """Put tasks back to work, all that can be where None are named; return which were."""
 
+    def give_title(self, task: TaskId, title: str) -> bool:
+        """Call a task so, as a line of the queue does; return False where none of that id is known."""
+
     def acknowledge(self, ids: Sequence[TaskId]) -> Sequence[TaskId]:
         """Acknowledge what needs a person; return what did."""
 

@@ -12,6 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from archiver.core.model import Dependency, TaskId, task_id
+from archiver.core.said import title_of
 from archiver.web.page.doings import Doings
 from archiver.web.page.forms import Form
 from archiver.web.page.operating import FAULTS, Operations
@@ -51,6 +52,7 @@ def routes(parts: Parts) -> Sequence[Route]:
         "pause": lambda form: _pause(operations, form),
         "resume": lambda form: _resume(operations, form),
         "verify": lambda form: _verify(operations, doings, form),
+        "title": lambda form: _title(operations, form),
     }
 
     def operate(request: Request) -> Response:
@@ -165,6 +167,18 @@ def _verify(operations: Operations, doings: Doings, form: Form) -> _Asked:
         return "begun: every byte is read again; what it comes to is listed here"
 
     return _Asked(f"Read every byte of {_these(ids)} again now? The store may charge for it.", do, what)
+
+
+def _title(operations: Operations, form: Form) -> _Asked:
+    task, title = task_id(form.one("ids")), title_of(form.one("title"))
+    if not title:
+        raise ValueError("no title")
+
+    def do() -> str:
+        return "done" if operations.give_title(task, title) else "left alone: no such task is known"
+
+    question = f"Call task {task} “{title}”? Where it has ended, its manifest keeps what it was called before."
+    return _Asked(question, do, f"call task {task} “{title}”")
 
 
 VIEW = View("/operations", "", routes)

@@ -69,6 +69,7 @@ class TaskView:
             Route("/task/{task}", self.show),
             Route("/task/{task}/link/{stem}", self.link),
             Route("/task/{task}/documents", self.documents),
+            Route("/task/{task}/live", self.live),
         ]
 
     def show(self, request: Request) -> Response:
@@ -98,8 +99,13 @@ class TaskView:
             moves=lines,
             left_out=left_out,
             unread=unread,
+            breaks=self._audio.breaks.of(row.task_id),
             may_retry=row.state in _AGAIN or any(each.state is StemState.REFUSED for each in row.stems),
         )
+
+    def live(self, request: Request) -> Response:
+        """Show what befell downloads of it."""
+        return self._parts.pages.page(request, "breaks.html", breaks=self._audio.breaks.of(request.path_params["task"]))
 
     def _by_ledger(self, request: Request, fault: Exception) -> tuple[TaskRow | None, str]:
         """Return a trimmed task as the ledger alone has it, and why its stems are not shown."""

@@ -104,6 +104,7 @@ const button = document.querySelector("#show-keys");
 if (button) {
   button.hidden = false;
   button.addEventListener("click", () => keys.showModal());
+  keys.querySelector("button").addEventListener("click", () => keys.close());
 }
 if (!matchMedia("(prefers-reduced-data: reduce)").matches) document.querySelectorAll("[data-live]").forEach(keepFresh);
 localTimes();
