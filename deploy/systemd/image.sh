@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the folder DIR a small Debian that boots, with the service installed as the README says: in
+# Makes the folder DIR a small Debian that boots, with the service installed as deploy/README.md says: in
 # /opt/stem-archiver from the lock, its units in /etc/systemd/system. Needs root and mmdebstrap.
 set -eu
 [ $# -eq 1 ] || { echo "usage: image.sh DIR" >&2; exit 2; }
@@ -25,13 +25,13 @@ pip() {
 }
 # For the image's Python, which need not be this machine's.
 pip download --no-deps --require-hashes --only-binary=:all: --python-version 3.11 -r "$wheels/requirements.lock" -d "$wheels"
-pip wheel --no-deps -w "$wheels" "$root"
+sh "$root/deploy/build.sh" "$wheels"
 
 chroot "$image" sh -c 'set -eu
     export PIP_CONFIG_FILE=/dev/null
     [ -x /opt/stem-archiver/bin/pip ] || python3 -m venv /opt/stem-archiver
-    pip="/opt/stem-archiver/bin/pip --quiet --disable-pip-version-check install --no-index --no-deps"
-    $pip --find-links /wheels --require-hashes -r /wheels/requirements.lock
-    $pip --force-reinstall /wheels/stem_archiver-*.whl'
+    pip() { /opt/stem-archiver/bin/pip --quiet --disable-pip-version-check "$@"; }
+    pip install --no-index --no-deps --find-links /wheels --require-hashes -r /wheels/requirements.lock
+    pip install --no-index --no-deps --force-reinstall /wheels/stem_archiver-*.whl'
 cp "$root"/deploy/systemd/*.service "$root"/deploy/systemd/*.timer "$image/etc/systemd/system/"
 rm -rf "$wheels"
