@@ -33,6 +33,7 @@ ALLOWED = {
     "MIT",
     "MIT License",
     "MIT OR Apache-2.0",
+    "MIT-0",
     "Mozilla Public License 2.0 (MPL 2.0)",
     "PSF-2.0",
     "Zlib",
