@@ -68,7 +68,8 @@ from archiver.ports.store import ObjectStore
 from archiver.ports.transfer import Downloader, TransferPool
 from archiver.preservation.adoption import Adoption
 from archiver.preservation.comparison import Comparison
-from archiver.preservation.rebuild import Looks, Rebuild
+from archiver.preservation.looks import Looks
+from archiver.preservation.rebuild import Rebuild
 from archiver.preservation.task_folders import TaskFolders
 from archiver.preservation.trimming import Renewing, Trim
 from archiver.service.daemon import Job

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
+from typing import Final
 
 from archiver.adapters.ledger import SqlLedger
+from archiver.adapters.proving import ProvingProcesses
 from archiver.app.adapters import folders_in, only_run
 from archiver.app.ledger import open_ledger
 from archiver.app.machine import THIS_MACHINE, Machine
@@ -19,9 +22,13 @@ from archiver.core.rebuilding import Found
 from archiver.core.whole_task import WholeTask
 from archiver.ports.runtime import EventLog
 from archiver.preservation.comparison import Comparison
-from archiver.preservation.rebuild import Looks, Rebuild
+from archiver.preservation.looks import Looks
+from archiver.preservation.rebuild import Rebuild
 from archiver.preservation.task_folders import TaskFolders
 from archiver.settings import Settings
+
+_MOST_PROCESSES: Final = 4
+"""More would wait for this one, which reads and writes."""
 
 
 @contextmanager
@@ -42,7 +49,10 @@ def rebuilding(
     ):
         _refuse_busy(settings, ledger, machine)
         looks = Looks(folders, partial(_known, ledger), partial(_alive, stopped))
-        yield Rebuild(looks, ledger.rebuilds, machine.clock, machine.monotonic, stopped, shown)
+        with ProvingProcesses(_processes(), settings.store.prefix) as proving:
+            yield Rebuild(
+                looks, ledger.rebuilds, machine.clock, machine.monotonic, stopped, shown, proving=proving.proven
+            )
 
 
 @contextmanager
@@ -67,6 +77,12 @@ def _folders(
 ) -> Iterator[TaskFolders]:
     with closing(open_store(settings, log, replace(machine, sleep=wait))) as store:
         yield folders_in(store, settings, machine)
+
+
+def _processes() -> int:
+    return min(
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, _MOST_PROCESSES
+    )
 
 
 def _known(ledger: SqlLedger, task: TaskId) -> WholeTask | None:

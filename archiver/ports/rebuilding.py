@@ -9,7 +9,16 @@ from typing import Protocol
 from archiver.core.backup import Head
 from archiver.core.model import TaskId
 from archiver.core.rebuilding import RebuildMark, Totals
+from archiver.core.rebuilt_rows import Document, Judged
+from archiver.core.task_rows import TaskRows
 from archiver.core.whole_task import WholeTask
+
+
+class Proving(Protocol):
+    """Proves manifests and spells the rows of their tasks, in whatever process. Safe to share among threads."""
+
+    def __call__(self, documents: Sequence[Document]) -> tuple[Sequence[Judged], TaskRows]:
+        """Return what became of each, and the rows of those that were understood, in their order; raise LedgerFault."""
 
 
 class Rebuilds(Protocol):
@@ -27,7 +36,7 @@ class Rebuilds(Protocol):
         Raises BackupBroken and BackupRefused, with nothing taken.
         """
 
-    def take(self, tasks: Sequence[WholeTask], before: RebuildMark, after: RebuildMark) -> None:
+    def take(self, tasks: Sequence[WholeTask] | TaskRows, before: RebuildMark, after: RebuildMark) -> None:
         """Write tasks, in the place of those from the backup, and move the mark.
 
         Raises LedgerFault, with nothing written, where another process moved it meanwhile.

@@ -17,7 +17,7 @@ from archiver.core.trimming import trimmed_of
 from archiver.core.whole_task import NOTHING, Difference, WholeTask, differences, stored_differently
 from archiver.ports.archive import Archive, FoundDocument
 from archiver.ports.rebuilding import Rebuilds
-from archiver.preservation.rebuild import Looks, side_by_side
+from archiver.preservation.looks import Looks, side_by_side
 
 PAGE: Final = 500
 SECOND_LOOK_AFTER: Final = 5.0
@@ -78,7 +78,7 @@ class Comparison:
     def _bucket(self, found: FoundDocument, ledger: WholeTask) -> WholeTask:
         """Return the task as its manifest has it; of one that was trimmed also what would be kept of it."""
         folders = self.looks.folders
-        bucket, _ = folders.of_manifest(folders.read(found, ledger.task_id))
+        bucket, _ = folders.of_manifest(folders.read(found.data, ledger.task_id))
         if ledger.trimmed is None:
             return bucket
         return replace(bucket, trimmed=trimmed_of(bucket.stems, (len(found.data), found.head.etag)))

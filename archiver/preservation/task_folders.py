@@ -17,7 +17,7 @@ from archiver.ports.adoption import Alive
 from archiver.ports.archive import FoundDocument
 from archiver.preservation.adoption import Adoption
 
-_LARGE: Final = 1024 * 1024
+LARGE: Final = 1024 * 1024
 """Bytes of a manifest, beyond which one is read at a time: it takes many times its size of memory."""
 
 
@@ -40,18 +40,18 @@ class TaskFolders:
     def manifest(self, task: TaskId) -> Manifest | None:
         """Read the manifest; None where there is none. Raises ManifestBroken, ObjectUnread, StoreBusy, StorePaused."""
         found = self.document(task)
-        return None if found is None else self.read(found, task)
+        return None if found is None else self.read(found.data, task)
 
     def document(self, task: TaskId) -> FoundDocument | None:
         """Return the manifest as it stands there; raise ObjectUnread, StoreBusy, StorePaused."""
         return self.adoption.archive.document(manifest_key(self.adoption.prefix, task), limit=LARGEST)
 
-    def read(self, found: FoundDocument, task: TaskId) -> Manifest:
+    def read(self, data: bytes, task: TaskId) -> Manifest:
         """Read a manifest that was found; raise ManifestBroken."""
-        if len(found.data) < _LARGE:
-            return read_manifest(found.data, task)
+        if len(data) < LARGE:
+            return read_manifest(data, task)
         with self._large:
-            return read_manifest(found.data, task)
+            return read_manifest(data, task)
 
     def of_manifest(self, manifest: Manifest) -> tuple[WholeTask, int]:
         """Return the task of a manifest, and how many requests that took; raises as `manifest` does."""

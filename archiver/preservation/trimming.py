@@ -25,7 +25,7 @@ from archiver.ports.archive import Archive, FoundDocument
 from archiver.ports.runtime import Checkpoint, Clock, unobserved
 from archiver.ports.store import ObjectStore
 from archiver.ports.trimming import Place, Trimming
-from archiver.preservation.rebuild import side_by_side
+from archiver.preservation.looks import side_by_side
 
 BATCH: Final = 500
 """Tasks that are read and proven at a time."""

@@ -158,7 +158,7 @@ def ground(folder: Path) -> Iterator[Ground]:
     """Start the servers, and end them; raises SystemExit where a tool is missing."""
     if missing := missing_tools():
         raise SystemExit(f"skipped: needs {', '.join(missing)} on PATH (Debian: apt-get install nginx gcc openssl)")
-    http, https, sink, sink_tls = _free_ports(4)
+    http, https, sink, sink_tls = free_ports(4)
     for name in ("audio", "records"):
         (folder / name).mkdir()
     folder.chmod(0o755)
@@ -179,8 +179,8 @@ def ground(folder: Path) -> Iterator[Ground]:
     (folder / "nginx.conf").write_text(_CONF.format(folder=folder, audio=made.audio, records=made.records, **ports))
     user = ("-g", "user root;") if os.geteuid() == 0 else ()
     with ExitStack() as stack:
-        stack.enter_context(_server([str(folder / "sink"), str(sink)], sink))
-        stack.enter_context(_server(["nginx", "-c", str(folder / "nginx.conf"), "-p", str(folder), *user], http))
+        stack.enter_context(server([str(folder / "sink"), str(sink)], sink))
+        stack.enter_context(server(["nginx", "-c", str(folder / "nginx.conf"), "-p", str(folder), *user], http))
         yield made
 
 
@@ -197,7 +197,7 @@ def _run(folder: Path, *command: str) -> None:
 
 
 @contextmanager
-def _server(command: Sequence[str], port: int) -> Iterator[None]:
+def server(command: Sequence[str], port: int) -> Iterator[None]:
     process = subprocess.Popen(command)
     try:
         while process.poll() is None and not _listens(port):
@@ -215,7 +215,7 @@ def _listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     with ExitStack() as stack:
         sockets = [stack.enter_context(closing(socket.socket())) for _ in range(count)]
         for each in sockets:

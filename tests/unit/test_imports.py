@@ -29,6 +29,7 @@ OWN = {
     "integration/test_owners.py": ("adapters.owners",),
     "integration/test_page.py": ("web",),
     "integration/test_pages.py": ("web",),
+    "integration/test_proving.py": ("adapters.proving",),
     "integration/test_queue_file.py": ("adapters.queue_file",),
     "integration/test_service_manager.py": ("adapters.systemd",),
     "integration/test_slow_line.py": ("service.liveness", "adapters.object_store"),

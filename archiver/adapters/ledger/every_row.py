@@ -155,13 +155,19 @@ def write(new: Connection, table: Table, columns: Sequence[str], rows: Sequence[
     named = [table.c[name] for name in columns]
     types = [column.type.dialect_impl(new.dialect).bind_processor(new.dialect) for column in named]
     in_columns = zip(types, zip(*rows, strict=True), strict=True)
-    values = zip(*(map(kind, each) if kind else each for kind, each in in_columns), strict=True)
-    names = ", ".join(f'"{column.name}"' for column in named)
+    write_plain(
+        new, table, columns, zip(*(map(kind, each) if kind else each for kind, each in in_columns), strict=True)
+    )
+
+
+def write_plain(new: Connection, table: Table, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write rows of the values of those columns, which are such as the database keeps."""
+    names = ", ".join(f'"{name}"' for name in columns)
     if new.dialect.name == "postgresql":
-        _stream(new, f"COPY {table.name} ({names}) FROM STDIN", values)
+        _stream(new, f"COPY {table.name} ({names}) FROM STDIN", rows)
         return
-    places = ", ".join("?" * len(named))
-    new.exec_driver_sql(f"INSERT INTO {table.name} ({names}) VALUES ({places})", list(values))  # noqa: S608 - our names
+    places = ", ".join("?" * len(columns))
+    new.exec_driver_sql(f"INSERT INTO {table.name} ({names}) VALUES ({places})", list(rows))  # noqa: S608 - our names
 
 
 def _stream(new: Connection, statement: str, rows: Iterable[Sequence[Any]]) -> None:

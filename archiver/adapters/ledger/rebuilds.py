@@ -5,26 +5,24 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, delete, exists, func, insert, select, text, update
 
 from archiver.adapters.ledger.backups import fill_open
 from archiver.adapters.ledger.database.transactions import LedgerPart, outage_retry
-from archiver.adapters.ledger.every_row import write
+from archiver.adapters.ledger.every_row import write_plain
 from archiver.adapters.ledger.moves import recount, tally
 from archiver.adapters.ledger.rows import AnyRow, chunks, count_tasks, stems_of, trimmed_in
 from archiver.adapters.ledger.schema.standing import task_counts
 from archiver.adapters.ledger.schema.tables import history, rebuilds, stems, tallies, tasks, tracks
-from archiver.core import plan
 from archiver.core.backup import Head
 from archiver.core.errors import LedgerFault
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, StemRow, TaskId
 from archiver.core.rebuilding import Found, LedgerFull, RebuildMark, Totals
 from archiver.core.reports import Moved
-from archiver.core.slices import slice_of
 from archiver.core.states import StemState, TaskState
+from archiver.core.task_rows import HISTORY, STEM, TASK, TASK_AS_IT_IS, TRACK, TaskRows, rows_of, stem_row
 from archiver.core.whole_task import WholeTask
 
 _ITS_TABLES = (history, tracks, stems)
@@ -69,12 +67,13 @@ class SqlRebuilds(LedgerPart):
         return head
 
     @outage_retry
-    def take(self, tasks_: Sequence[WholeTask], before: RebuildMark, after: RebuildMark) -> None:
+    def take(self, tasks: Sequence[WholeTask] | TaskRows, before: RebuildMark, after: RebuildMark) -> None:
         """See Rebuilds."""
+        rows = tasks if isinstance(tasks, TaskRows) else rows_of(tasks)
         with self._db.write() as db:
             _move(db, before, after)
-            _remove(db, [whole.task_id for whole in tasks_])
-            _write(db, tasks_)
+            _remove(db, [TaskId(str(row[0])) for row in rows.tasks])
+            _write(db, rows)
         self._db.checkpoint("rebuild.taken")
 
     @outage_retry
@@ -135,19 +134,20 @@ def _remove(db: Connection, ids: Sequence[TaskId]) -> None:
     recount(db, {state: -count for state, count in gone.items()})
 
 
-def _write(db: Connection, wholes: Sequence[WholeTask]) -> None:
-    rows = [(whole.task_id, row) for whole in wholes for row in whole.stems]
-    titles = [(track, whole.task_id, title) for whole in wholes for track, title in (whole.tracks or {}).items()]
+def _write(db: Connection, rows: TaskRows) -> None:
     for table, columns, values in (
-        (tasks, _OF_TASK, [_task_row(whole) for whole in wholes]),
-        (stems, _STEM_COLUMNS, [_stem_row(*each) for each in rows]),
-        (tracks, ("track", "task_id", "title"), titles),
-        (history, _OF_HISTORY, [_line(whole, moved) for whole in wholes for moved in whole.history]),
+        (tasks, TASK, rows.tasks),
+        (stems, STEM, rows.stems),
+        (tracks, TRACK, rows.tracks),
+        (history, HISTORY, rows.history),
     ):
         if values:
-            write(db, table, columns, values)
-    tally_stems(db, [row for _, row in rows])
-    recount(db, Counter(whole.state for whole in wholes))
+            write_plain(db, table, columns, values)
+    if rows.kept:
+        stored = StemState.STORED
+        by_state = [(StemState(state), count) for state, count in rows.kept.items()]
+        tally(db, *((state, count, rows.stored_bytes if state is stored else 0) for state, count in by_state))
+    recount(db, {TaskState(state): count for state, count in rows.states.items()})
 
 
 def tally_stems(db: Connection, rows: Iterable[StemRow]) -> None:
@@ -170,46 +170,14 @@ def _size(row: StemRow) -> int:
     return 0 if row.receipt is None else row.receipt.size
 
 
-def _task_row(whole: WholeTask) -> tuple[object, ...]:
-    account = None if whole.account == DEFAULT_ACCOUNT else whole.account
-    urgency = plan.urgency(whole.deadline, whole.accepted_at)
-    return (*_as_it_is(whole), account, whole.title or None, urgency, slice_of(whole.task_id), *_NOT_YET)
-
-
-_AS_IT_IS = (
-    *("task_id", "state", "source", "accepted_at", "first_asked_at", "created_at", "completed_at", "deadline"),
-    *("ended_at", "not_before", "stage", "settled", "flag", "reason", "document", "kind", "parent", "track"),
-)
-_OF_TASK = (*_AS_IT_IS, "account", "title", "urgency", "slice", "awaited", "asks", "attempts", "deaths")
-_NOT_YET = (False, 0, 0, 0)
-
-
-def _stem_row(task: TaskId, row: StemRow) -> tuple[object, ...]:
-    receipt = row.receipt
-    return (*_of_stem(row), *(_NO_RECEIPT if receipt is None else _of_receipt(receipt)), task, row.url is None)
-
-
 def stem_values(task: TaskId, row: StemRow) -> Mapping[str, object]:
     """Return the columns of a stem."""
-    return dict(zip(_STEM_COLUMNS, _stem_row(task, row), strict=True))
-
-
-_OF_STEM = ("name", "state", "field", "duration", "attempts", "gone", "not_before", "reason", "media", "url_shown")
-_OF_RECEIPT = ("key", "size", "sha256", "etag", "content_type", "stored_at", "alias_of")
-_NO_RECEIPT = (None,) * len(_OF_RECEIPT)
-_OF_HISTORY = ("stem", "at", "event", "before", "after", "detail", "task_id")
-_STEM_COLUMNS = (*_OF_STEM[:-1], "shown_url", *_OF_RECEIPT, "task_id", "url_cut")
-_as_it_is, _of_stem, _of_receipt = attrgetter(*_AS_IT_IS), attrgetter(*_OF_STEM), attrgetter(*_OF_RECEIPT)
-_of_line = attrgetter("stem", "at", "event", "before", "after")
+    return dict(zip(STEM, stem_row(task, row), strict=True))
 
 
 def track_values(whole: WholeTask, track: str, title: str) -> Mapping[str, object]:
     """Return the columns of a track."""
     return {"track": track, "task_id": whole.task_id, "title": title}
-
-
-def _line(whole: WholeTask, moved: Moved) -> tuple[object, ...]:
-    return (*_of_line(moved), dict(moved.detail), whole.task_id)
 
 
 def _count_anew(db: Connection) -> None:
@@ -258,7 +226,7 @@ def _whole_task(
     row: AnyRow, its_stems: tuple[StemRow, ...], lines: Sequence[Moved], titles: Mapping[str, str] | None
 ) -> WholeTask:
     return WholeTask(
-        **{name: getattr(row, name) for name in _AS_IT_IS},
+        **{name: getattr(row, name) for name in TASK_AS_IT_IS},
         account=AccountName(row.account or DEFAULT_ACCOUNT),
         title=row.title or "",
         stems=tuple(sorted(its_stems, key=lambda each: each.name)),
