@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import json
 import logging
-import re
+import os
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
+from datetime import datetime
 from types import MappingProxyType, TracebackType
 from typing import Literal, TextIO, cast
 
 from archiver.core.hiding import hidden
 from archiver.core.log_budget import MINUTE, Line, LogBudget
+from archiver.core.log_line import line
 from archiver.core.redaction import Cleaner, Plain
 
 with hidden("rich", "greenlet"):  # for colours and tasks that no log of ours has: 5 MB of every process
@@ -192,7 +194,7 @@ def configure(
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*_STAMPING, structlog.stdlib.add_logger_name],
-            processors=_writing(Cleaner(secrets), _json if as_json else _Console(out.encoding or "utf-8")),
+            processors=_writing(Cleaner(secrets), _json if as_json else _Console(out)),
         )
     )
     _take_over_stdlib(handler, threshold)
@@ -254,23 +256,18 @@ def _json(_logger: WrappedLogger, _name: str, event: EventDict) -> str:
 
 
 class _Console:
-    """Writes an event for people: one line, and below it where an exception came from."""
+    """Writes an event for people; on a terminal in colour, and with the time on the wall's clock."""
 
-    def __init__(self, encoding: str) -> None:
-        self._encoding = encoding
+    def __init__(self, stream: TextIO) -> None:
+        self._encoding = stream.encoding or "utf-8"
+        self._is_terminal = stream.isatty()
+        self._has_colour = self._is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
     def __call__(self, _logger: WrappedLogger, _name: str, event: EventDict) -> str:
-        frames = event.pop("exception") if isinstance(event.get("exception"), list) else ()
-        head = f"{event.pop('timestamp')} {event.pop('level'):<8} {_word(event.pop('event'))}"
-        line = " ".join([head, *(f"{_word(key)}={_word(value)}" for key, value in event.items())])
-        text = "\n    ".join([line, *map(str, frames)])
+        if self._is_terminal:
+            event["timestamp"] = datetime.fromisoformat(event["timestamp"]).astimezone().strftime("%H:%M:%S")
+        text = line(event, colour=self._has_colour)
         return text.encode(self._encoding, "backslashreplace").decode(self._encoding)
-
-
-def _word(value: Plain) -> str:
-    if isinstance(value, str) and re.fullmatch(r"[\w./:+@%*-]+", value):
-        return value
-    return json.dumps(value, ensure_ascii=False)
 
 
 def _frames(exc_info: ExcInfo) -> list[str]:

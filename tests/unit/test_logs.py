@@ -7,8 +7,10 @@ import re
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from structlog.typing import FilteringBoundLogger
@@ -87,7 +89,55 @@ def test_console_line_is_for_people_and_quotes_what_could_be_mistaken() -> None:
     log, lines = set_up(style="console")
     log.warning("stem.retry", task_id="abc", reason="odd level=error", n=1, empty="")
     line = re.sub(r"^\S+ ", "", lines.text())
-    assert line == 'warning  stem.retry task_id=abc reason="odd level=error" n=1 empty=""\n'
+    assert line == 'warning  stem.retry         task_id=abc reason="odd level=error" n=1 empty=""\n'
+
+
+def test_console_line_has_no_field_that_is_null() -> None:
+    log, lines = set_up(style="console")
+    log.info("stem.stored", task_id="abc", account=None, n=0)
+    assert lines.text().endswith("stem.stored        task_id=abc n=0\n")
+
+
+def on_terminal(monkeypatch: pytest.MonkeyPatch, **environ: str) -> str:
+    for name in ("NO_COLOR", "TERM"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    stream = Terminal()
+    configure("info", "auto", stream, secrets=[SECRET]).error("job.failed", job=SECRET, note="\x1b[2J")
+    return stream.getvalue()
+
+
+def test_line_on_a_terminal_is_in_colour_with_a_short_time_of_the_wall(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        before = datetime.now(UTC)
+        text = on_terminal(monkeypatch, TZ="Asia/Tokyo")
+        after = datetime.now(UTC)
+    finally:
+        monkeypatch.delenv("TZ")
+        time.tzset()
+    shown = re.fullmatch(
+        r"\x1b\[2m(\d\d:\d\d:\d\d)\x1b\[0m \x1b\[31merror   \x1b\[0m \x1b\[1mjob.failed\x1b\[0m {8} .*\n", text
+    )
+    assert shown, text
+    tokyo = [f"{moment + timedelta(hours=9):%H:%M:%S}" for moment in (before, after)]
+    assert tokyo[0] <= shown[1] <= tokyo[1] or tokyo[0] > tokyo[1]
+
+
+def test_colours_are_the_only_sequences_that_reach_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = on_terminal(monkeypatch)
+    assert set(re.findall(r"\x1b.{1,5}?m", text)) == {"\x1b[0m", "\x1b[1m", "\x1b[2m", "\x1b[31m"}
+    assert "\x1b[2J" not in text
+    assert SECRET not in text
+
+
+@pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
+def test_line_on_a_terminal_has_no_colour_where_that_is_asked_for(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "\x1b" not in on_terminal(monkeypatch, **{name: value})
 
 
 def test_console_stream_that_cannot_write_a_character_gets_its_escape() -> None:
