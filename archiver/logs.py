@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from datetime import datetime
 from types import MappingProxyType, TracebackType
@@ -23,6 +23,7 @@ from archiver.core.hiding import hidden
 from archiver.core.log_budget import MINUTE, Line, LogBudget
 from archiver.core.log_line import line
 from archiver.core.redaction import Cleaner, Plain
+from archiver.core.tracebacks import lines_of
 
 with hidden("rich", "greenlet"):  # for colours and tasks that no log of ours has: 5 MB of every process
     import structlog
@@ -115,8 +116,9 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "daemon.stalled": "jobs or transfers of the daemon make no progress; systemd kills it and starts it again",
         "daemon.recovered": "what made no progress goes on again",
         "daemon.stopped": "the daemon ended, its leases given back",
-        "settings.reloaded": "SIGHUP: the settings were read again; which took effect, and which need a restart",
-        "settings.refused": "SIGHUP: the settings have faults; those in effect stay in effect",
+        "settings.reloaded": "SIGHUP, or a key file changed: the settings were read again; which took effect, "
+        "and which need a restart",
+        "settings.refused": "the settings, credentials or certificates have faults; those in effect stay in effect",
         "clock.set_back": "this machine's clock was set back; all jobs run at once, and nothing waits longer",
         "clock.set_ahead": "this machine's clock was set ahead; what waits is due so much earlier",
         "job.failed": "a job of the daemon failed; it runs again at its next time",
@@ -146,7 +148,6 @@ EVENTS: Mapping[str, str] = MappingProxyType(
 )
 """The meaning of every event of ours. Lines of libraries carry `logger` and are not listed."""
 
-_FRAMES = 30
 _KIND = 100
 _STAMPING: Sequence[Processor] = (
     structlog.processors.add_log_level,
@@ -190,17 +191,18 @@ def configure(
     out = sys.stderr if stream is None else stream
     as_json = format == "json" or (format == "auto" and not out.isatty())
     threshold = logging.getLevelNamesMapping()[level.upper()]
-    handler = _Handler(out, LogBudget(alerted))
+    cleaner = Cleaner(secrets)
+    handler = _Handler(out, LogBudget(alerted), cleaner)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[*_STAMPING, structlog.stdlib.add_logger_name],
-            processors=_writing(Cleaner(secrets), _json if as_json else _Console(out)),
+            processors=_writing(cleaner, _json if as_json else _Console(out)),
         )
     )
     _take_over_stdlib(handler, threshold)
     structlog.configure(
         # The thresholds are those of `logging`, so that a logger can be made once and follows as they change.
-        processors=[*([] if notify is None else [_Notifier(notify)]), *_SENDING],
+        processors=[*([] if notify is None else [_Notifier(notify, cleaner, alerted)]), *_SENDING],
         wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
@@ -225,6 +227,13 @@ def set_level(level: Level) -> None:
     _set_thresholds(logging.getLevelNamesMapping()[level.upper()])
 
 
+def mask(secrets: Iterable[str]) -> None:
+    """Mask these, too, from now on; to be called before such a secret is used for the first time."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, _Handler):
+            handler.cleaner.learn(secrets)
+
+
 _OF_STRUCTLOG = {"event", "exc_info"}
 """Keys that are no fields."""
 
@@ -232,11 +241,14 @@ _OF_STRUCTLOG = {"event", "exc_info"}
 class _Notifier:
     """The first step, before the level is looked at."""
 
-    def __init__(self, notify: Notify) -> None:
-        self._notify = notify
+    def __init__(self, notify: Notify, cleaner: Cleaner, alerted: Collection[str]) -> None:
+        self._notify, self._cleaner, self._alerted = notify, cleaner, alerted
 
     def __call__(self, _logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
-        self._notify(event["event"], {name: value for name, value in event.items() if name not in _OF_STRUCTLOG})
+        name, fields = event["event"], {key: value for key, value in event.items() if key not in _OF_STRUCTLOG}
+        if name in self._alerted:  # by what was learned since the start, too
+            fields = cast("dict[str, object]", self._cleaner.value(fields))
+        self._notify(name, fields)
         return event
 
 
@@ -271,19 +283,7 @@ class _Console:
 
 
 def _frames(exc_info: ExcInfo) -> list[str]:
-    """Return what was raised and where, without local variables and source lines."""
-    return list(_lines(traceback.TracebackException(*exc_info, lookup_lines=False, compact=True)))
-
-
-def _lines(error: traceback.TracebackException) -> Iterator[str]:
-    yield "".join(error.format_exception_only()).strip()
-    yield from (f"at {frame.filename}:{frame.lineno} in {frame.name}" for frame in error.stack[-_FRAMES:])
-    for inner in error.exceptions or ():
-        yield from _lines(inner)
-    for why, other in (("caused by", error.__cause__), ("while handling", error.__context__)):
-        if other is not None:
-            yield why
-            yield from _lines(other)
+    return list(lines_of(traceback.TracebackException(*exc_info, lookup_lines=False, compact=True)))
 
 
 class _Handler(logging.StreamHandler[TextIO]):
@@ -292,8 +292,9 @@ class _Handler(logging.StreamHandler[TextIO]):
     A record that cannot be formatted is reported without its content.
     """
 
-    def __init__(self, stream: TextIO, budget: LogBudget) -> None:
+    def __init__(self, stream: TextIO, budget: LogBudget, cleaner: Cleaner) -> None:
         super().__init__(stream)
+        self.cleaner = cleaner
         self._budget = budget
         self._summary: threading.Timer | None = None
 

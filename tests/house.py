@@ -34,6 +34,7 @@ from archiver.adapters.object_store import ObjectOptions, PutSizes, S3Store
 from archiver.adapters.object_store import s3_client as _s3_client
 from archiver.adapters.object_store.archive import S3Archive
 from archiver.adapters.object_store.buffers import BufferBudget
+from archiver.adapters.object_store.client import Tries
 from archiver.adapters.provider.client import KieApi
 from archiver.adapters.provider.file_permits import FilePermits
 from archiver.adapters.provider.limiter import LocalPermits, RateLimiter, Spread, Wait
@@ -311,6 +312,7 @@ def _taken(kind: type[T], changes: dict[str, Any]) -> T:
 def s3_client(**changes: Any) -> S3Client:  # noqa: ANN401 - any argument of the real one
     """Build the client that production has."""
     arguments: dict[str, Any] = {"addressing_style": "path", "max_connections": 4, "user_agent_extra": AGENT}
+    arguments["tries"] = _taken(Tries, changes)
     return _s3_client(**(arguments | changes))
 
 

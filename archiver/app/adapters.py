@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from archiver.adapters.downloader import BodyLimits, ConnectionOptions, HttpDownloader, Network, Reach, Throttle
@@ -135,13 +136,13 @@ def open_accounts(
         allow_http=settings.download.allow_http,
         flavour=FLAVOURS[provider.flavour or flavour_of(provider.base_url)],
     )
-    clients = {}
-    for account, key in provider.api_keys().items():
+    clients, keys = {}, dict(provider.api_keys())
+    for account in keys:
         permits = _permits(settings, account, machine, ledger)
         spread = Spread(provider.request_rates()[account], WINDOW)
         clients[account] = KieApi(
             endpoint,
-            api_key=key,
+            api_key=partial(keys.__getitem__, account),
             limiter=RateLimiter(permits, clock=machine.monotonic, wait=machine.wait, spread=spread),
             timeout=provider.timeout.total_seconds(),
             jitter=random.random,
@@ -151,7 +152,7 @@ def open_accounts(
             answered=answered,
             account=account,
         )
-    return KieAccounts(clients)
+    return KieAccounts(clients, keys)
 
 
 def _permits(settings: Settings, account: AccountName, machine: Machine, ledger: SqlLedger | None) -> Permits:

@@ -22,6 +22,7 @@ from archiver.app.listeners import pages, serving_pages, taking_callbacks
 from archiver.app.machine import THIS_MACHINE, Machine
 from archiver.app.places import queue_name
 from archiver.app.rolling import Watching, daily_list, rolling_read
+from archiver.app.rotation import FileWatch, renewals, rotating
 from archiver.app.standing import fixity_standing, queue_standing
 from archiver.app.trimming import trim_schedule
 from archiver.app.tunables import Reload, tunables
@@ -79,11 +80,12 @@ class DaemonProcess:
         parts, settings, clock, log = self.parts, self.parts.settings, self.parts.machine.clock, self.parts.log
         parts.heed(shutdown)
         self.liveness.expect(_WORK, _WORK_WITHIN)
-        reload = Reload(settings, read=read, tunes=tunables(parts), log=log)
+        renewed = renewals(parts.adapters)
+        reload = Reload(settings, read=read, tunes=tunables(parts), log=log, renewals=renewed)
         manager = Systemd.of(os.environ, os.getpid())
         supervision = Supervision(manager, self.liveness, parts.presence.doing, hangup, reload, log)
         daemon = Daemon(
-            self.jobs(),
+            self.jobs() | {"rotation": Job(FileWatch(rotating(settings, os.environ), hangup.ask), 10 * _SECOND)},
             shutdown=shutdown,
             supervision=supervision,
             clock=clock,

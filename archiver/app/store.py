@@ -10,6 +10,7 @@ from archiver.adapters.downloader import Throttle
 from archiver.adapters.object_store import LateStore, ObjectOptions, PutSizes, S3Store
 from archiver.adapters.object_store.buffers import BufferBudget
 from archiver.app.machine import THIS_MACHINE, Machine
+from archiver.logs import mask
 from archiver.ports.runtime import UNWATCHED, EventLog, Watch
 from archiver.settings import Settings
 
@@ -28,6 +29,8 @@ def open_store(
     store = settings.store
     connections = max(settings.download.most_transfers + settings.download.tasks_in_flight, _S3_CONNECTIONS)
 
+    buffers = BufferBudget(settings.download.buffer_budget, waiting=watch.waiting)
+
     def made() -> S3Store:
         client = machine.s3_client(
             endpoint_url=store.endpoint_url,
@@ -37,13 +40,14 @@ def open_store(
             signs_payload=store.signs_payload(),
             max_connections=connections,
             user_agent_extra=f"stem-archiver/{__version__}",
+            learned=mask,
         )
         return S3Store(
             client,
             bucket=store.bucket,
             options=ObjectOptions(store.storage_class, store.sse, store.kms_key_id, store.tags),
             sizes=PutSizes(store.single_put_max, store.part_size),
-            buffers=BufferBudget(settings.download.buffer_budget, waiting=watch.waiting),
+            buffers=buffers,
             jitter=random.random,
             clock=machine.clock,
             sleep=machine.sleep,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 
 from archiver.app.assembly import Parts
-from archiver.core.errors import SettingsFault
+from archiver.app.rotation import Renewals
+from archiver.core.errors import ArchiverError, SettingsFault
 from archiver.core.model import DEFAULT_ACCOUNT
-from archiver.logs import set_level
+from archiver.logs import mask, set_level
 from archiver.pipeline.dispatch import LocalDispatcher
 from archiver.ports.runtime import EventLog
 from archiver.settings import KEYS, Settings, value_of
@@ -26,8 +28,12 @@ def tunables(parts: Parts) -> Mapping[str, Tune]:
 
     def tune_accounts(new: Settings) -> bool:
         adapters.accounts.set_rates(new.provider.request_rates())
-        before, after = ([(each.name, each.key()) for each in its.provider.accounts] for its in (parts.settings, new))
+        adapters.accounts.set_keys(new.provider.api_keys())
+        before, after = ([each.name for each in its.provider.accounts] for its in (parts.settings, new))
         return before == after
+
+    def tune_key(new: Settings) -> None:
+        adapters.accounts.set_keys({DEFAULT_ACCOUNT: new.provider.key()})
 
     def tune_bandwidth(new: Settings) -> None:
         adapters.throttle.change(new.download.bandwidth)
@@ -42,6 +48,8 @@ def tunables(parts: Parts) -> Mapping[str, Tune]:
             {DEFAULT_ACCOUNT: new.provider.requests_per_10s}
         ),
         "provider.accounts": tune_accounts,
+        "provider.api_key": tune_key,
+        "provider.api_key_file": tune_key,
         "download.concurrency": resize,
         "download.concurrency_max": resize,
         "download.bandwidth": tune_bandwidth,
@@ -65,6 +73,9 @@ class Reload:
     tunes: Mapping[str, Tune]
     """By dotted name, those that can change while the service is at work."""
     log: EventLog
+    renewals: Renewals = field(default_factory=dict)
+    learned: Callable[[AbstractSet[str]], None] = mask
+    """Is told every secret of the settings before it is used."""
 
     def __call__(self) -> None:
         """Let what has changed take effect, and name what needs a restart; on any fault nothing changes."""
@@ -73,12 +84,21 @@ class Reload:
         except SettingsFault as fault:
             self.log.error("settings.refused", faults=str(fault).splitlines())  # noqa: TRY400 - the faults say it all
             return
+        self.learned(new.secrets())
         changed = [key for key in KEYS if value_of(new, key) != value_of(self.settings, key)]
         tuned = [key for key in changed if key in self.tunes and self.tunes[key](new) is not False]
         self.settings = _with(self.settings, new, tuned)
         needs_restart = [key for key in changed if key not in tuned]
         report = self.log.warning if needs_restart else self.log.info
         report("settings.reloaded", changed=tuned, needs_restart=needs_restart)
+        self._renew()
+
+    def _renew(self) -> None:
+        for what, renew in self.renewals.items():
+            try:
+                renew()
+            except (OSError, ArchiverError) as error:
+                self.log.error("settings.refused", faults=[f"{what}: {error}"])  # noqa: TRY400 - an operator's to mend
 
 
 def _with(settings: Settings, new: Settings, keys: list[str]) -> Settings:

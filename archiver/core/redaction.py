@@ -33,9 +33,18 @@ class Cleaner:
     """Masks the secrets in every spelling that a log may contain."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        spellings = {way for secret in secrets if len(secret) >= SHORTEST_SECRET for way in _spellings(secret)}
-        longest_first = sorted(spellings, key=len, reverse=True)
-        self._secrets = re.compile("|".join(map(re.escape, longest_first))) if spellings else None
+        self._spellings: frozenset[str] = frozenset()
+        self._secrets: re.Pattern[str] | None = None
+        self.learn(secrets)
+
+    def learn(self, secrets: Iterable[str]) -> None:
+        """Mask these, too, from now on."""
+        new = {way for secret in secrets if len(secret) >= SHORTEST_SECRET for way in _spellings(secret)}
+        if new <= self._spellings:
+            return
+        self._spellings |= new
+        longest_first = sorted(self._spellings, key=len, reverse=True)
+        self._secrets = re.compile("|".join(map(re.escape, longest_first)))
 
     def text(self, text: str) -> str:
         """Return `text` on one line of bounded length, without secrets, URL queries, fragments and user infos."""

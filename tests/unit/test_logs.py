@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from structlog.typing import FilteringBoundLogger
 
-from archiver.logs import Format, Level, configure, set_level
+from archiver.logs import Format, Level, configure, mask, set_level
 from archiver.ports.runtime import EventLog
 from tests import ROOT
 
@@ -414,3 +414,18 @@ def test_jargon_of_a_library_is_seen_at_debug_alone(library: str) -> None:
     set_level("debug")
     logging.getLogger(library).error("Execution of job skipped: maximum number of running instances reached (1)")
     assert len(lines.events()) == 1
+
+
+def test_secret_that_is_learned_at_work_is_masked_in_the_log_and_in_what_alerts_get() -> None:
+    alerted: list[Mapping[str, object]] = []
+    stream = io.StringIO()
+    log = configure(
+        "info", "json", stream, notify=lambda _, fields: alerted.append(fields), alerted={"dependency.paused"}
+    )
+    log.warning("dependency.paused", reason="key new-secret-1")
+    mask(["new-secret-1"])
+    log.warning("dependency.paused", reason="key new-secret-1 again")
+    first, second = stream.getvalue().splitlines()
+    assert "new-secret-1" in first
+    assert "new-secret-1" not in second
+    assert alerted[-1] == {"reason": "key *** again"}

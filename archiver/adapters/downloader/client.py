@@ -189,6 +189,10 @@ class HttpDownloader:
         except httpx.TransportError as error:
             raise fault(error) from error
 
+    def renew_trust(self) -> None:
+        """Verify by the certificates of now on new connections; raises OSError, and all is as it was then."""
+        self._transport.renew_trust()
+
     def allow_hosts(self, hosts: Sequence[str]) -> None:
         """Go to these hosts alone from now on (see `Reach`); bodies that are open are read on."""
         self._guard.allow(hosts)

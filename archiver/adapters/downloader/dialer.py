@@ -79,11 +79,16 @@ class Dialer:
         self._guard = guard
         self._resolve = network.resolve
         self._racer = Racer(network.connect, clock)
+        self._fixed_ssl = network.ssl_context
         self._ssl = network.ssl_context or _system_ssl()
         self._proxy = proxy
         self._connect_timeout = options.connect_timeout
         self._read_timeout = options.read_timeout
         self._clock = clock
+
+    def renew_trust(self) -> None:
+        """Verify by the certificates of now on new connections; raises OSError, and all is as it was then."""
+        self._ssl = self._fixed_ssl or _system_ssl()
 
     def dial(self, origin: Origin) -> Connection:
         """Connect to `origin`, with TLS where its scheme says so; raise httpx.ConnectError and kin."""

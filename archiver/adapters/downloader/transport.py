@@ -106,6 +106,10 @@ class SocketTransport:
         answer = None if kept is None else self._exchange(kept, head, origin)
         return Response(url, *(self._fresh(head, origin) if answer is None else answer))
 
+    def renew_trust(self) -> None:
+        """Verify by the certificates of now on new connections; raises OSError, and all is as it was then."""
+        self._dialer.renew_trust()
+
     def _fresh(self, head: bytes, origin: Origin) -> tuple[Head, Stream]:
         answer = self._exchange(self._dialer.dial(origin), head, origin)
         if answer is None:

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -15,7 +16,7 @@ from botocore.config import Config
 from botocore.handlers import add_expect_header
 from botocore.loaders import JSONFileLoader, Loader, create_loader
 
-from archiver.adapters.object_store.credentials import GuardedChain, cause_of
+from archiver.adapters.object_store.credentials import GuardedChain, Learned, cause_of
 from archiver.core.errors import ArchiverError, CredentialsMissing
 
 if TYPE_CHECKING:
@@ -33,6 +34,14 @@ _SERVICES = ("s3", "sts", "portal.sso", "oidc", "signin")
 """S3, and whom credentials may come from."""
 
 
+@dataclass(frozen=True, slots=True)
+class Tries:
+    """How long one call waits, in seconds, and how often botocore itself tries it."""
+
+    read_timeout: float = READ_SECONDS
+    attempts: int = CALL_ATTEMPTS
+
+
 def s3_client(
     *,
     endpoint_url: str | None,
@@ -43,8 +52,8 @@ def s3_client(
     default_region: str | None = None,
     signs_payload: bool = False,
     session: boto3.session.Session | None = None,
-    read_timeout: float = READ_SECONDS,
-    attempts: int = CALL_ATTEMPTS,
+    tries: Tries = Tries(),
+    learned: Learned = lambda _: None,
 ) -> S3Client:
     """Return a client for `S3Store`; credentials come from boto3's own chain. Close it after use.
 
@@ -52,13 +61,13 @@ def s3_client(
     `region` nor the AWS configuration names one. Bodies are not signed, unless `signs_payload`: every
     upload carries its checksum in a header that is, and S3Store proves what was stored by it. Hashing
     each body a second time for its signature would add nothing but some stores want it.
-    `read_timeout` is in seconds, `attempts`
-    counts botocore's own tries of one call. Raises CredentialsMissing when the AWS
-    configuration cannot be used (an unknown profile, say).
+    `learned` is told the secrets that
+    boto3's chain finds, now and whenever they are renewed. Raises CredentialsMissing when the AWS configuration
+    cannot be used (an unknown profile, say).
     """
-    config = _config(addressing_style, signs_payload, max_connections, user_agent_extra, read_timeout, attempts)
+    config = _config(addressing_style, signs_payload, max_connections, user_agent_extra, tries)
     try:
-        create, named = _maker(session)
+        create, named = _maker(session, learned)
         region = region or named or default_region
         client = cast("S3Client", create("s3", endpoint_url=endpoint_url, region_name=region, config=config))
     except ArchiverError:
@@ -72,11 +81,11 @@ def s3_client(
     return client
 
 
-def _maker(session: boto3.session.Session | None) -> tuple[Callable[..., object], str | None]:
+def _maker(session: boto3.session.Session | None, learned: Learned) -> tuple[Callable[..., object], str | None]:
     """Return what makes a client, and the region that environment and profile name."""
     if session is not None:
         return session.client, session.region_name
-    own = _session()
+    own = _session(learned)
     return own.create_client, own.get_config_variable("region")
 
 
@@ -85,14 +94,13 @@ def _config(
     signs_payload: bool,
     max_connections: int,
     user_agent_extra: str,
-    read_timeout: float,
-    attempts: int,
+    tries: Tries,
 ) -> Config:
     return Config(
         user_agent_extra=user_agent_extra,
         connect_timeout=CONNECT_SECONDS,
-        read_timeout=read_timeout,
-        retries={"mode": "standard", "total_max_attempts": attempts},
+        read_timeout=tries.read_timeout,
+        retries={"mode": "standard", "total_max_attempts": tries.attempts},
         max_pool_connections=max_connections,
         tcp_keepalive=True,
         parameter_validation=False,
@@ -102,10 +110,11 @@ def _config(
     )
 
 
-def _session() -> botocore.session.Session:
+def _session(learned: Learned = lambda _: None) -> botocore.session.Session:
     session = botocore.session.get_session()
     paths = create_loader(session.get_config_variable("data_path")).search_paths
-    session.register_component("credential_provider", GuardedChain(session.get_component("credential_provider")))
+    chain = session.get_component("credential_provider")
+    session.register_component("credential_provider", GuardedChain(chain, learned))
     session.register_component("data_loader", _Models(paths, _Files(), include_default_search_paths=False))
     return session
 

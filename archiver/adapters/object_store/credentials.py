@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,17 +17,22 @@ _SERVER_ERROR = 500
 _BUSY = {"Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequestsException"}
 
 
+Learned = Callable[[AbstractSet[str]], None]
+"""Called with the secrets of credentials before the first request that they sign."""
+
+
 class GuardedChain:
     """Wraps botocore's chain of providers, and the credentials that it finds."""
 
-    def __init__(self, chain: Any) -> None:  # noqa: ANN401 - botocore has no types
+    def __init__(self, chain: Any, learned: Learned = lambda _: None) -> None:  # noqa: ANN401 - botocore has no types
         self._chain = chain
+        self._learned = learned
 
     def load_credentials(self) -> GuardedCredentials | None:
         """Return the first that are found, None where there are none; raise CredentialsMissing or StoreBusy."""
         with _had():
             found = self._chain.load_credentials()
-        return None if found is None else GuardedCredentials(found)
+        return None if found is None else GuardedCredentials(found, self._learned)
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - as botocore's own
         """Return the chain's own."""
@@ -36,13 +42,19 @@ class GuardedChain:
 class GuardedCredentials:
     """Wraps credentials, which may be renewed whenever a request is signed."""
 
-    def __init__(self, credentials: Any) -> None:  # noqa: ANN401 - botocore has no types
+    def __init__(self, credentials: Any, learned: Learned = lambda _: None) -> None:  # noqa: ANN401 - botocore has no types
         self._credentials = credentials
+        self._learned = learned
+        self._known: Any = None
 
     def get_frozen_credentials(self) -> Any:  # noqa: ANN401 - botocore's
         """Return those of the moment, renewed where they have run out; raise CredentialsMissing or StoreBusy."""
         with _had():
-            return self._credentials.get_frozen_credentials()
+            frozen = self._credentials.get_frozen_credentials()
+        if frozen != self._known:
+            self._learned({secret for secret in (frozen.secret_key, frozen.token) if secret})
+            self._known = frozen
+        return frozen
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - as botocore's own
         """Return the credentials' own."""

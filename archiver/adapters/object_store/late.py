@@ -43,6 +43,19 @@ class LateStore:
                     self._made.rely_on(*self._relied)
             return self._made
 
+    def renew(self) -> None:
+        """Make the store anew, with the credentials and certificates of now; what is under way ends on the old one.
+
+        Raises StorePaused or StoreBusy where it cannot be made: the old one stays then.
+        """
+        made = self._make()
+        with self._lock:
+            old, self._made = self._made, made
+            if self._relied is not None:
+                made.rely_on(*self._relied)
+        if old is not None:
+            old.close()
+
     def prove(self, key: str) -> Capabilities:
         """See S3Store."""
         return self._store().prove(key)

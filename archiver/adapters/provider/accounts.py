@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, MutableMapping
 
 from archiver.adapters.provider.client import KieApi
 from archiver.core.errors import AccountUnknown
@@ -10,10 +10,13 @@ from archiver.core.model import AccountName
 
 
 class KieAccounts:
-    """`Accounts` over a client for each; `clients` must hold DEFAULT_ACCOUNT."""
+    """`Accounts` over a client for each; `clients` must hold DEFAULT_ACCOUNT. They read their keys from `keys`."""
 
-    def __init__(self, clients: Mapping[AccountName, KieApi]) -> None:
+    def __init__(
+        self, clients: Mapping[AccountName, KieApi], keys: MutableMapping[AccountName, str] | None = None
+    ) -> None:
         self._clients = clients
+        self._keys = {} if keys is None else keys
 
     def of(self, account: AccountName) -> KieApi:
         """Return the client of that account; raise AccountUnknown."""
@@ -50,6 +53,15 @@ class KieAccounts:
         for account, limit in requests_per_10s.items():
             if account in self._clients:
                 self._clients[account].set_rate(limit)
+
+    def set_keys(self, keys: Mapping[AccountName, str]) -> None:
+        """Send other keys from now on, for those accounts that are known."""
+        self._keys.update({account: key for account, key in keys.items() if account in self._clients})
+
+    def renew_trust(self) -> None:
+        """Verify by the certificates of now on new connections; raises OSError."""
+        for client in self._clients.values():
+            client.renew_trust()
 
     def close(self) -> None:
         """End every wait with ApiBusy and close all connections."""

@@ -149,6 +149,10 @@ class KieApi:
         """Keep to another rate from now on."""
         self._limiter.resize(requests_per_10s)
 
+    def renew_trust(self) -> None:
+        """Verify by the certificates of now on new connections; raises OSError, and all is as it was then."""
+        self._wire.renew_trust()
+
     def close(self) -> None:
         """End every wait with ApiBusy and close all connections."""
         self._limiter.close()

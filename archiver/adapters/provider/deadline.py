@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -52,10 +53,13 @@ class DeadlineBoundTransport(httpx.BaseTransport):
         self._proxy = proxy
         self._clock = clock
         self._deadline = _Deadline(clock)
-        self._ssl = httpx.create_ssl_context()
-        self._ssl.set_alpn_protocols(["http/1.1"])
+        self._ssl = _trust()
         self._racer: Racer[SockAddr] = Racer(tcp_connect, clock)
         self._pool = Pool(most=KEPT, clock=clock, idle_seconds=KEEP_ALIVE)
+
+    def renew_trust(self) -> None:
+        """Verify by the certificates of now on new connections; raises OSError, and all is as it was then."""
+        self._ssl = _trust()
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
@@ -190,3 +194,9 @@ class _Deadline(threading.local):
         if left <= 0:
             raise httpx.ReadTimeout("the answer took too long")
         return left
+
+
+def _trust() -> ssl.SSLContext:
+    context = httpx.create_ssl_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context

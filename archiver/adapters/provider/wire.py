@@ -64,6 +64,10 @@ class Wire:
             headers={"User-Agent": endpoint.user_agent, "Accept": "application/json", "Accept-Encoding": "gzip"},
         )
 
+    def renew_trust(self) -> None:
+        """Verify by the certificates of now on new connections; raises OSError, and all is as it was then."""
+        self._transport.renew_trust()
+
     def exchange(
         self,
         method: str,

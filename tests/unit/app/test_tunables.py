@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pydantic import SecretStr
+
 from archiver.app.tunables import Reload
-from archiver.core.errors import SettingsFault
+from archiver.core.errors import CredentialsMissing, SettingsFault
 from archiver.settings import Settings, value_of
-from archiver.settings.model import Download, Log, Store
+from archiver.settings.model import Download, Log, Provider, Store
 from tests.fakes.events import Events
 
 
@@ -65,3 +67,36 @@ def test_reload_that_tunes_a_part_names_the_setting_until_it_is_restarted() -> N
     reload()
     reload()
     assert events.of("settings.reloaded") == [{"changed": [], "needs_restart": ["download.concurrency"]}] * 2
+
+
+def test_reload_learns_every_secret_before_it_lets_any_setting_take_effect() -> None:
+    file, said = File(), list[str]()
+    key = SecretStr("sk-0123456789")
+    file.settings = Settings(provider=Provider(api_key=key))
+    reload = Reload(
+        Settings(),
+        file.read,
+        {"provider.api_key": lambda new: said.append(f"use {new.provider.key()}")},
+        Events(),
+        learned=lambda secrets: said.extend(f"mask {secret}" for secret in secrets if secret.startswith("sk-")),
+    )
+    reload()
+    assert said == ["mask sk-0123456789", "use sk-0123456789"]
+
+
+def test_reload_renews_all_that_can_be_and_says_what_cannot() -> None:
+    events, renewed = Events(), list[str]()
+
+    def broken() -> None:
+        raise CredentialsMissing("no profile")
+
+    def gone() -> None:
+        raise FileNotFoundError(2, "No such file", "ca.pem")
+
+    renewals = {"store": broken, "certificates": gone, "the rest": lambda: renewed.append("rest")}
+    Reload(Settings(), File().read, {}, events, renewals=renewals)()
+    assert renewed == ["rest"]
+    assert [each["faults"] for each in events.of("settings.refused")] == [
+        ["store: no profile"],
+        ["certificates: [Errno 2] No such file: 'ca.pem'"],
+    ]

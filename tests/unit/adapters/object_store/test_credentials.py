@@ -104,3 +104,41 @@ def test_store_with_a_broken_configuration_is_paused_and_works_once_it_is_mended
         file.write_text("[default]\naws_access_key_id = a\naws_secret_access_key = b\n")
         with pytest.raises(StoreBusy):
             list(store.uploads(""))
+
+
+def test_store_is_made_anew_with_the_credentials_of_now_which_are_learned_before_they_sign(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, learned = tmp_path / "credentials", list[str]()
+    for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    made = 0
+
+    def make() -> S3Store:
+        nonlocal made
+        made += 1
+        client = s3_client(endpoint_url="http://127.0.0.1:9", region="us-east-1", session=None, learned=learned.extend)
+        return s3_store(client, "some-bucket")
+
+    def write(secret: str) -> None:
+        file.write_text(f"[default]\naws_access_key_id = a\naws_secret_access_key = {secret}\n")
+
+    write("first-secret")
+    with closing(LateStore(make)) as store:
+        with pytest.raises(StoreBusy):
+            store.try_write("key")
+        assert learned == ["first-secret"]
+        write("second-secret")
+        store.renew()
+        with pytest.raises(StoreBusy):
+            store.try_write("key")
+        assert learned == ["first-secret", "second-secret"]
+        (tmp_path / "config").write_text("[default\n")
+        with pytest.raises(CredentialsMissing):
+            store.renew()
+        with pytest.raises(StoreBusy):
+            store.try_write("key")
+        assert learned == ["first-secret", "second-secret"], "the old one stays"
