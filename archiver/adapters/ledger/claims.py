@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Integer, Select, and_, bindpar
 
 from archiver.adapters.ledger import leases, owners
 from archiver.adapters.ledger.claimable import ENLISTED, NOW, Part, Quarantine, Wanted, asked, claimable
+from archiver.adapters.ledger.database.prepared import Prepared
 from archiver.adapters.ledger.database.transactions import LedgerPart, Transactions, outage_retry
 from archiver.adapters.ledger.rows import AnyRow
 from archiver.adapters.ledger.schema.tables import tasks
@@ -146,7 +147,7 @@ class SqlClaims(LedgerPart):
         """See Claims."""
         search = _search(Wanted(Stage.STORE), enlisted_only=enlisted_only, in_time=True, lock=False)
         with self._db.read() as db:
-            row = db.execute(search, asked(self._db.longest_wait, now, me=owner)).first()
+            row = search.first(db, asked(self._db.longest_wait, now, me=owner))
         return None if row is None else row.deadline
 
     @outage_retry
@@ -201,7 +202,7 @@ _SOON = and_(tasks.c.not_before > NOW, tasks.c.not_before <= bindparam("until", 
 
 
 @cache
-def _search(wanted: Wanted, *, enlisted_only: bool, in_time: bool, lock: bool) -> Select[Any]:
+def _search(wanted: Wanted, *, enlisted_only: bool, in_time: bool, lock: bool) -> Prepared:
     """Return the statement that finds the most urgent task."""
     conditions = [claimable(wanted)]
     conditions += [_is_newest(*conditions)] if wanted.part is Part.NEWEST else []
@@ -209,7 +210,7 @@ def _search(wanted: Wanted, *, enlisted_only: bool, in_time: bool, lock: bool) -
     conditions += [_IN_TIME] if in_time else []
     columns = (tasks.c.task_id, tasks.c.urgency, tasks.c.deadline, tasks.c.owner, tasks.c.deaths)
     search = select(*columns).where(*conditions).order_by(*_in_order(wanted)).limit(1)
-    return search.with_for_update(skip_locked=True) if lock else search
+    return Prepared(search.with_for_update(skip_locked=True) if lock else search)
 
 
 def _wanted(
@@ -299,16 +300,16 @@ def _first(
     if wanted.stage is Stage.LIST and wanted.quarantine is not Quarantine.ONLY:
         for part in _parts(turn) if wanted.or_tried else _parts_that_go_first(turn):
             search = _search(replace(wanted, part=part), enlisted_only=enlisted_only, in_time=False, lock=True)
-            if row := db.execute(search, values).first():
+            if row := search.first(db, values):
                 return row
         return None
-    row = db.execute(_search(wanted, enlisted_only=enlisted_only, in_time=False, lock=True), values).first()
+    row = _search(wanted, enlisted_only=enlisted_only, in_time=False, lock=True).first(db, values)
     if row is None and wanted.untried and wanted.or_tried:
         return _first(db, replace(wanted, untried=False), values, enlisted_only=enlisted_only, turn=turn)
     sought = wanted.stage is Stage.LIST or wanted.quarantine is Quarantine.ONLY
     if row is None or sought or row.urgency > values["now"]:
         return row
-    return db.execute(_search(wanted, enlisted_only=enlisted_only, in_time=True, lock=True), values).first() or row
+    return _search(wanted, enlisted_only=enlisted_only, in_time=True, lock=True).first(db, values) or row
 
 
 def _rank(row: AnyRow, now: datetime, *, alone: bool) -> tuple[int, bool, datetime, str]:

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import BigInteger, ColumnElement, Connection, bindparam, delete, not_, select, type_coerce, update
 
 from archiver.adapters.ledger.database.base import insert
+from archiver.adapters.ledger.database.prepared import Prepared
 from archiver.adapters.ledger.moves import change_task, move_task
 from archiver.adapters.ledger.rows import claim_of
 from archiver.adapters.ledger.schema.tables import enlisted, owners, pauses, stems, tasks
@@ -19,7 +20,7 @@ from archiver.core.states import StemState, TaskEvent
 LEASE_ENDS: Mapping[str, None] = {"token": None, "owner": None, "leased_until": None}
 """The columns that give a task back."""
 
-_LEASE = (
+_LEASE = Prepared(
     update(tasks)
     .where(tasks.c.task_id == bindparam("its_task"))
     .values({name: bindparam(name) for name in ("token", "owner", "leased_until")})
@@ -30,7 +31,8 @@ _LEASE = (
 def lease(db: Connection, task_id: TaskId, *, owner: str, until: datetime) -> Claim:
     """Lease the task, which must be free and nobody's, to `owner` under a token that nobody can guess."""
     lease_it = {"its_task": task_id, "token": secrets.token_hex(16), "owner": owner, "leased_until": until}
-    return claim_of(db, db.execute(_LEASE, lease_it).one())
+    (row,) = _LEASE.all(db, lease_it)
+    return claim_of(db, row)
 
 
 def renew(db: Connection, owner: str, *, now: datetime, lease: timedelta) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
+from archiver.adapters.ledger.database.prepared import Prepared
 from archiver.adapters.ledger.rows import AnyRow
 from archiver.adapters.ledger.schema.standing import task_counts
 from archiver.adapters.ledger.schema.tables import history, stems, tallies, tasks
@@ -26,7 +27,7 @@ from archiver.core.states import (
 )
 
 # Written once: making a statement costs as much as running it.
-_MINE = (
+_MINE = Prepared(
     select(tasks)
     .where(tasks.c.task_id == bindparam("its_task"), tasks.c.token == bindparam("its_token"))
     .with_for_update()
@@ -36,19 +37,25 @@ _CLAIMED = (
     .where(tasks.c.task_id.in_(bindparam("ids", expanding=True)))
     .with_for_update()
 )
-_ITS_TASK = update(tasks).where(tasks.c.task_id == bindparam("its_task"))
-_ITS_STEM = update(stems).where(stems.c.task_id == bindparam("its_task"), stems.c.name == bindparam("its_name"))
-_WANTED = stems.c.state == StemState.WANTED
-_TO_FETCH = select(func.count().filter(_WANTED), func.count().filter(_WANTED & stems.c.url_cut)).where(
-    stems.c.task_id == bindparam("its_task")
+_ITS_TASK = Prepared(update(tasks).where(tasks.c.task_id == bindparam("its_task")))
+ITS_STEM = Prepared(
+    update(stems).where(stems.c.task_id == bindparam("its_task"), stems.c.name == bindparam("its_name"))
 )
-_NEW_LINE = insert(history)
-_TALLY = (
+"""Writes columns of one stem."""
+_WANTED = stems.c.state == StemState.WANTED
+_TO_FETCH = Prepared(
+    select(
+        func.count().filter(_WANTED).label("to_fetch"),
+        func.count().filter(_WANTED & stems.c.url_cut).label("without_url"),
+    ).where(stems.c.task_id == bindparam("its_task"))
+)
+_NEW_LINE = Prepared(insert(history))
+_TALLY = Prepared(
     update(tallies)
     .where(tallies.c.state == bindparam("its_state"))
     .values(stems=tallies.c.stems + bindparam("count"), bytes=tallies.c.bytes + bindparam("size"))
 )
-_RECOUNT = (
+_RECOUNT = Prepared(
     update(task_counts)
     .where(task_counts.c.state == bindparam("its_state"))
     .values(tasks=task_counts.c.tasks + bindparam("count"))
@@ -60,7 +67,7 @@ _NO_NEWS = (TaskEvent.NOT_READY, TaskEvent.LISTED, TaskEvent.RELISTED)
 
 def lock_task(db: Connection, claim: Claim) -> AnyRow:
     """Return the claim's task, locked; raise LeaseLost when its token no longer holds it."""
-    row = db.execute(_MINE, {"its_task": claim.task_id, "its_token": claim.token}).first()
+    row = _MINE.first(db, {"its_task": claim.task_id, "its_token": claim.token})
     if row is None:
         raise LeaseLost(f"task {claim.task_id} was taken over or ended meanwhile")
     return row
@@ -86,7 +93,7 @@ def lock_tasks(db: Connection, claims: Sequence[Claim]) -> Mapping[TaskId, AnyRo
 
 def change_task(db: Connection, task_id: TaskId, values: Mapping[str, Any]) -> None:
     """Write columns of a task that are not its state."""
-    db.execute(_ITS_TASK, {"its_task": task_id, **values})
+    _ITS_TASK.write(db, {"its_task": task_id, **values})
 
 
 def move_task(
@@ -125,7 +132,7 @@ def _move_task(
     change_task(db, row.task_id, {"state": after, **news, **values})
     if after is row.state and _repeated(db, row.task_id, event, at, detail):
         return {}
-    db.execute(_NEW_LINE, [_line(row.task_id, None, (event, row.state, after), at, detail)])
+    _NEW_LINE.write(db, _line(row.task_id, None, (event, row.state, after), at, detail))
     return {} if after is row.state else {row.state: -1, after: 1}
 
 
@@ -133,7 +140,7 @@ def recount(db: Connection, changes: Mapping[TaskState, int]) -> None:
     """Move the running counts of tasks by so many of each state; always after those of stems, see `tally`."""
     in_order = [{"its_state": state, "count": count} for state, count in sorted(changes.items()) if count]
     if in_order:
-        db.execute(_RECOUNT, in_order)
+        _RECOUNT.write(db, *in_order)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,23 +177,23 @@ def move_stems(db: Connection, moves: Sequence[StemMove]) -> None:
         lines.append(_line(move.row.task_id, move.row.name, (move.event, before, after), move.at, move.detail))
         counts[before] -= 1
         counts[after] += 1
-    db.execute(_ITS_STEM, rows)
+    ITS_STEM.write(db, *rows)
     size = sum(move.size for move in moves)
     tally(db, *((state, count, size if count > 0 else 0) for state, count in counts.items()))
-    db.execute(_NEW_LINE, lines)
+    _NEW_LINE.write(db, *lines)
 
 
 def tally(db: Connection, *changes: tuple[StemState, int, int]) -> None:
     """Move the running totals of each state by so many stems and bytes."""
     # Always in one order: two transactions that lock them crosswise would stop each other.
     in_order = sorted(changes)
-    db.execute(_TALLY, [{"its_state": state, "count": count, "size": size} for state, count, size in in_order])
+    _TALLY.write(db, *({"its_state": state, "count": count, "size": size} for state, count, size in in_order))
 
 
 def stage_of(db: Connection, task_id: TaskId, state: TaskState, *, settled: bool) -> Stage:
     """Say which half of the path the task needs next, as its stems stand now."""
-    to_fetch, without_url = db.execute(_TO_FETCH, {"its_task": task_id}).one()
-    return stage(state, to_fetch, without_url, settled=settled)
+    (row,) = _TO_FETCH.all(db, {"its_task": task_id})
+    return stage(state, row.to_fetch, row.without_url, settled=settled)
 
 
 def stage(state: TaskState, to_fetch: int, without_url: int, *, settled: bool) -> Stage:

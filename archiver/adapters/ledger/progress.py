@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
-from typing import Any, assert_never
+from typing import assert_never
 
-from sqlalchemy import Connection, Select, bindparam, func, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select
 
 from archiver.adapters.ledger.answers import answer, note_tracks
 from archiver.adapters.ledger.backed_off import failed_at
 from archiver.adapters.ledger.claimable import NOW, Wanted, asked, claimable
+from archiver.adapters.ledger.database.prepared import Prepared
 from archiver.adapters.ledger.database.transactions import LedgerPart, Transactions, outage_retry
 from archiver.adapters.ledger.leases import LEASE_ENDS
 from archiver.adapters.ledger.moves import (
+    ITS_STEM,
     StemMove,
     change_task,
     lock_task,
@@ -77,10 +80,7 @@ class SqlProgress(LedgerPart):
         values = asked(self._db.longest_wait, now, blocked_accounts, its_task=claim.task_id, deadline=deadline)
         listed = "nearer deadline" if deadline > now else "any deadline"
         with self._db.read() as db:
-            return any(
-                db.execute(_another(wanted, which), values).first() is not None
-                for which in ("never asked about", listed)
-            )
+            return any(_another(wanted, which).first(db, values) is not None for which in ("never asked about", listed))
 
     @outage_retry
     def listed(self, claim: Claim, record: RecordInfo, deadline: datetime, *, settled: bool, now: datetime) -> Claim:
@@ -138,7 +138,7 @@ class SqlProgress(LedgerPart):
                 move_stem(db, row, event, at=now, detail={"reason": reason}, **values)
                 change_task(db, claim.task_id, {**_stage(db, task), **news})
             elif row.state is StemState.WANTED:
-                db.execute(update(stems).where(stems.c.task_id == claim.task_id, stems.c.name == stem).values(**values))
+                ITS_STEM.write(db, {"its_task": claim.task_id, "its_name": stem, **values})
             else:
                 raise IllegalMove(f"stem {stem} of task {claim.task_id} is {row.state}: nothing was to be tried")
         self._db.checkpoint("ledger.stem_failed")
@@ -160,11 +160,11 @@ class SqlProgress(LedgerPart):
     def chronicle(self, claim: Claim) -> Chronicle:
         """See Progress."""
         with self._db.read() as db:
-            task = db.execute(_CHRONICLED, {"its_task": claim.task_id, "its_token": claim.token}).first()
+            task = _CHRONICLED.first(db, {"its_task": claim.task_id, "its_token": claim.token})
             if task is None:
                 raise LeaseLost(f"task {claim.task_id} was taken over or ended meanwhile")
-            cut = db.execute(_CUT, {"its_task": claim.task_id}).scalars()
-            return Chronicle(task.source, task.flag, task.first_asked_at, frozenset(cut), history_of(db, claim.task_id))
+            cut = frozenset(row.name for row in _CUT.all(db, {"its_task": claim.task_id}))
+            return Chronicle(task.source, task.flag, task.first_asked_at, cut, history_of(db, claim.task_id))
 
     @outage_retry
     def finish(self, claim: Claim, outcome: Outcome, *, record: RecordInfo | None, now: datetime) -> None:
@@ -174,14 +174,18 @@ class SqlProgress(LedgerPart):
         self._db.checkpoint("ledger.finished")
 
 
-_CHRONICLED = select(tasks.c.source, tasks.c.flag, tasks.c.first_asked_at).where(
-    tasks.c.task_id == bindparam("its_task"), tasks.c.token == bindparam("its_token")
+_CHRONICLED = Prepared(
+    select(tasks.c.source, tasks.c.flag, tasks.c.first_asked_at).where(
+        tasks.c.task_id == bindparam("its_task"), tasks.c.token == bindparam("its_token")
+    )
 )
-_CUT = select(stems.c.name).where(stems.c.task_id == bindparam("its_task"), stems.c.url_cut)
+_CUT = Prepared(select(stems.c.name).where(stems.c.task_id == bindparam("its_task"), stems.c.url_cut))
+_STATES = Prepared(select(stems.c.name, stems.c.state).where(stems.c.task_id == bindparam("its_task")))
+_NEW_STEMS = Prepared(insert(stems))
 
 
 @cache
-def _another(wanted: Wanted, which: str) -> Select[Any]:
+def _another(wanted: Wanted, which: str) -> Prepared:
     """Return the statement that finds a task that may be claimed beside `its_task`."""
     # By the range of urgencies in the index, however many were asked about before.
     fresh = (tasks.c.stage == Stage.LIST, tasks.c.urgency <= NOW)
@@ -193,7 +197,7 @@ def _another(wanted: Wanted, which: str) -> Select[Any]:
         "any deadline": listed,
     }
     another = tasks.c.task_id != bindparam("its_task")
-    return select(tasks.c.task_id).where(another, *conditions[which], claimable(wanted)).limit(1)
+    return Prepared(select(tasks.c.task_id).where(another, *conditions[which], claimable(wanted)).limit(1))
 
 
 MOST_NAMED = 20
@@ -211,20 +215,17 @@ def _listing(task: AnyRow, record: RecordInfo, *, settled: bool) -> dict[str, ob
 
 
 def _list_stems(db: Connection, task_id: TaskId, sources: tuple[StemSource, ...]) -> None:
-    states = {
-        row.name: row.state for row in db.execute(select(stems.c.name, stems.c.state).where(stems.c.task_id == task_id))
-    }
+    states = {row.name: row.state for row in _STATES.all(db, {"its_task": task_id})}
     fresh = [
         {"task_id": task_id, "name": new.name, **_NEW, **_source(new)} for new in sources if new.name not in states
     ]
     if fresh:
-        db.execute(insert(stems), fresh)
+        _NEW_STEMS.write(db, *fresh)
         tally(db, (StemState.WANTED, len(fresh), 0))
     for source in sources:
         # A stored stem keeps the URL that its bytes came from.
         if states.get(source.name, StemState.STORED) is not StemState.STORED:
-            mine = (stems.c.task_id == task_id) & (stems.c.name == source.name)
-            db.execute(update(stems).where(mine).values(**_source(source)))
+            ITS_STEM.write(db, {"its_task": task_id, "its_name": source.name, **_source(source)})
 
 
 _NEW: Columns = {"state": StemState.WANTED, "attempts": 0, "gone": 0, "reason": ""}
@@ -356,8 +357,7 @@ def _check_stems(db: Connection, task: AnyRow, *, only: set[StemState], one_of: 
 
     A settled task may have none at all: nothing of it was wanted.
     """
-    query = select(stems.c.state, func.count()).where(stems.c.task_id == task.task_id).group_by(stems.c.state)
-    counts = {state: count for state, count in db.execute(query)}  # noqa: C416 - dict(rows) does not type-check
+    counts = Counter(row.state for row in _STATES.all(db, {"its_task": task.task_id}))
     is_empty = not counts and task.settled and one_of is StemState.STORED
     lacks = not counts if one_of is None else one_of not in counts
     if not counts.keys() <= only or (lacks and not is_empty):

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from sqlalchemy import Connection, Row, bindparam, select
 
+from archiver.adapters.ledger.database.prepared import Prepared
 from archiver.adapters.ledger.schema.standing import task_counts
 from archiver.adapters.ledger.schema.tables import history, stems
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Claim, Receipt, StemName, StemRow, TaskId
@@ -34,6 +35,7 @@ def chunks(items: Iterable[T]) -> Iterable[list[T]]:
 
 
 _STEMS = select(stems).where(stems.c.task_id.in_(bindparam("ids", expanding=True))).order_by(stems.c.name)
+_STEMS_OF_ONE = Prepared(select(stems).where(stems.c.task_id == bindparam("its_task")).order_by(stems.c.name))
 
 
 def stems_of(db: Connection, ids: Sequence[TaskId]) -> Mapping[TaskId, tuple[StemRow, ...]]:
@@ -45,12 +47,12 @@ def stems_of(db: Connection, ids: Sequence[TaskId]) -> Mapping[TaskId, tuple[Ste
     return {task_id: tuple(found[task_id]) for task_id in ids}
 
 
-_HISTORY = select(history).where(history.c.task_id == bindparam("its_task")).order_by(history.c.id)
+_HISTORY = Prepared(select(history).where(history.c.task_id == bindparam("its_task")).order_by(history.c.id))
 
 
 def history_of(db: Connection, task_id: TaskId) -> tuple[Moved, ...]:
     """The task's moves, the oldest first."""
-    rows = db.execute(_HISTORY, {"its_task": task_id})
+    rows = _HISTORY.all(db, {"its_task": task_id})
     return tuple(Moved(row.at, row.stem, row.event, row.before, row.after, row.detail) for row in rows)
 
 
@@ -118,7 +120,7 @@ def claim_of(db: Connection, row: AnyRow) -> Claim:
         attempts=row.attempts,
         settled=row.settled,
         document=row.document,
-        stems=stems_of(db, [row.task_id])[row.task_id],
+        stems=tuple(map(stem_row, _STEMS_OF_ONE.all(db, {"its_task": row.task_id}))),
         deaths=row.deaths,
         kind=kind_of(row.kind),
         hint=kind_of(row.hint),
