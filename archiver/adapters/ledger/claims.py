@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
@@ -136,10 +136,10 @@ class SqlClaims(LedgerPart):
                 found += _to_ask(db, wanted, {**values, "most": limit})
             else:
                 for which in ("due in time", "due and expired") if stage is Stage.STORE else ("due",):
-                    found += db.execute(_upcoming(wanted, which), {**values, "most": limit - len(found)})
+                    found += _upcoming(wanted, which).all(db, {**values, "most": limit - len(found)})
                 found = _with_untried(db, wanted, values, found, limit)
             if until > now:
-                found += db.execute(_upcoming(wanted, "due soon"), {**values, "most": limit})
+                found += _upcoming(wanted, "due soon").all(db, {**values, "most": limit})
         return [_due(row, now) for row in found]
 
     @outage_retry
@@ -256,17 +256,22 @@ def _parts_that_go_first(turn: Part | None) -> list[Part]:
 
 
 def _to_ask(db: Connection, wanted: Wanted, values: Mapping[str, Any]) -> list[AnyRow]:
-    """Return the tasks to ask about, of each part as many as it has turns, and more where others have less."""
-    left = {part: db.execute(_upcoming(replace(wanted, part=part), "due"), values).all() for part in Part}
-    queues = {part: iter(rows) for part, rows in left.items()}
-    most = min(values["most"], len({row.task_id for rows in left.values() for row in rows}))
+    """Return the tasks to ask about, of each part as many as it has turns, and more where others have less.
+
+    A part is looked at once a task of it may be the next: whoever wants one alone needs few of them.
+    """
+    queues = {part: _rows_of(db, replace(wanted, part=part), values) for part in Part}
     found: dict[TaskId, AnyRow] = {}
-    for turn in itertools.cycle(TURNS):
-        if len(found) >= most:
-            return list(found.values())
+    for turn in itertools.islice(itertools.cycle(TURNS), values["most"]):
         row = next((row for part in _parts(turn) for row in queues[part] if row.task_id not in found), None)
-        found |= {} if row is None else {row.task_id: row}
-    raise AssertionError("a cycle has no end")
+        if row is None:
+            break
+        found[row.task_id] = row
+    return list(found.values())
+
+
+def _rows_of(db: Connection, wanted: Wanted, values: Mapping[str, Any]) -> Iterator[AnyRow]:
+    yield from _upcoming(wanted, "due").all(db, values)
 
 
 def _with_untried(
@@ -276,7 +281,7 @@ def _with_untried(
     if len(found) < limit or not any(row.attempts for row in found):
         return found
     most = {**values, "most": limit // 2}
-    untried = db.execute(_upcoming(replace(wanted, untried=True), "due in time"), most).all()
+    untried = _upcoming(replace(wanted, untried=True), "due in time").all(db, most)
     rows = {row.task_id: row for row in (*found[: limit - len(untried)], *untried, *found)}
     return list(rows.values())[:limit]
 
@@ -326,7 +331,7 @@ def _this_one(wanted: Wanted) -> Select[Any]:
 
 
 @cache
-def _upcoming(wanted: Wanted, which: str) -> Select[Any]:
+def _upcoming(wanted: Wanted, which: str) -> Prepared:
     """Return the statement that lists tasks in the order of claims."""
     conditions = {
         "due": (claimable(wanted),),
@@ -336,7 +341,7 @@ def _upcoming(wanted: Wanted, which: str) -> Select[Any]:
     }
     newest = [_is_newest(*conditions[which])] if wanted.part is Part.NEWEST else []
     columns = (tasks.c.task_id, tasks.c.stage, tasks.c.urgency, tasks.c.deadline, tasks.c.not_before)
-    return (
+    return Prepared(
         select(*columns, tasks.c.attempts, tasks.c.asks, tasks.c.state)
         .where(*conditions[which], *newest)
         .order_by(*_in_order(wanted))
