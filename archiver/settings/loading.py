@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
@@ -204,7 +205,8 @@ def _nested(flat: Mapping[str, object]) -> dict[str, object]:
 
 
 def _said(message: str) -> str:
-    return message.removeprefix("Value error, ").replace("Input should be", "must be")
+    said = message.removeprefix("Value error, ").replace("Input should be", "must be")
+    return re.sub(r"Input is not a valid path for <class .+>", "must be the path of a file", said)
 
 
 def _with_key(
