@@ -247,3 +247,15 @@ def test_security_names_for_every_threat_a_module_and_tests_that_exist() -> None
         assert [module for module in modules if not (ROOT / module).is_file()] == []
         missing = [name for file, name in tests if f"def {name}(" not in (ROOT / file).read_text(encoding="utf-8")]
         assert missing == [], title
+
+
+def test_what_the_runbook_says_that_status_says_is_what_it_says() -> None:
+    code = [f"archiver/{name}.py" for name in ("commands/overview", "service/presence", "core/fixity", "core/model")]
+    said = re.sub(r"\s+", " ", " ".join(text_of(name) for name in ["tests/golden/files/status.txt", *code]))
+    symptoms = text_of("deploy/RUNBOOK.md").partition("## Symptoms\n")[2].partition("\n## ")[0]
+    columns = [row.split(" | ")[1] for row in symptoms.splitlines() if row.startswith("| ")][1:]
+    quoted = [words for column in columns for words in re.findall(r"`([^`]+)`", column)]
+    parts = [part.strip(" :") for words in quoted for part in re.split(r"\.{3}|\d[\w:]*", words)]
+    fragments = {re.sub(r"\s+", " ", part) for part in parts if len(part) > 2}
+    assert len(fragments) > 20
+    assert [part for part in sorted(fragments) if part not in said] == []
