@@ -436,3 +436,10 @@ def page_on(settings: Settings, log: EventLog | None = None, archive: BrowsedArc
         serving(settings, log or Events(), ledger=ledger, archive=opens) as served,
     ):
         yield served
+
+
+def page_copy(settings: Settings, ledger: SqlLedger, into: Path) -> None:
+    """Write a static copy of the page of these settings."""
+    from archiver.app.page_copy import copy_page
+
+    copy_page(settings, Events(), ledger, into)

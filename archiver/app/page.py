@@ -97,6 +97,13 @@ def serving(
         yield Served(url, f"{url}enter#{sessions.link_token()}")
 
 
+@contextmanager
+def reading(settings: Settings, log: EventLog, ledger: SqlLedger) -> Iterator[Parts]:
+    """Give the parts of the page's views while this lasts, to be read without serving."""
+    with ExitStack() as stack:
+        yield _parts(settings, None, log, ledger, _opens_archive(settings, log, stack), stack)
+
+
 def _parts(
     settings: Settings,
     config: Path | None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -66,7 +67,6 @@ _COMMANDS: Mapping[str, Mapping[str, Callable[..., None]]] = {
         "status": listing.status,
         "list": listing.list_tasks,
         "show": listing.show,
-        "page": page.page,
         "health": control.health,
     },
     "Decide": {
@@ -97,6 +97,9 @@ _GROUPS: Mapping[tuple[str, str, str], Mapping[str, Callable[..., None]]] = {
         "show": deploy.show,
         "list": deploy.list_files,
     },
+    ("Look", "page", ""): {
+        "export": page.export,
+    },
     ("Care", "ledger", "Look after the ledger as a whole."): {
         "backup": ledger.backup,
         "restore": ledger.restore,
@@ -109,11 +112,16 @@ _GROUPS: Mapping[tuple[str, str, str], Mapping[str, Callable[..., None]]] = {
 }
 """The commands of two words: by panel, first word and what its help says."""
 
+_ALONE: Mapping[str, Callable[..., None]] = {"page": page.page}
+"""The first words that are commands, too; their help is the command's."""
+
 for panel, commands in _COMMANDS.items():
     for name, function in commands.items():
         app.command(name, cls=Command, rich_help_panel=panel)(function)
 for (panel, word, said), commands in _GROUPS.items():
-    group = typer.Typer(help=said, cls=Group, no_args_is_help=True)
+    alone = _ALONE.get(word)
+    group = typer.Typer(help=said or inspect.getdoc(alone), cls=Group, no_args_is_help=alone is None, callback=alone)
+    group.info.invoke_without_command = alone is not None
     app.add_typer(group, name=word, rich_help_panel=panel)
     for name, function in commands.items():
         group.command(name, cls=Command)(function)

@@ -28,6 +28,7 @@ OWN = {
     "integration/test_notify.py": ("adapters.notify", "app.adapters"),
     "integration/test_owners.py": ("adapters.owners",),
     "integration/test_page.py": ("web",),
+    "integration/test_page_copy.py": ("app.page_copy",),
     "integration/test_pages.py": ("web",),
     "integration/test_proving.py": ("adapters.proving",),
     "integration/test_queue_file.py": ("adapters.queue_file",),

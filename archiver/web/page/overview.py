@@ -71,4 +71,10 @@ def _drawn(parts: Parts, figures: Figures) -> dict[str, Any]:
     }
 
 
+def drawn(parts: Parts) -> dict[str, Any]:
+    """Return the facts of the overview as they are now."""
+    now = parts.clock()
+    return _drawn(parts, parts.figures.look(now, parts.figures.backlog()))
+
+
 VIEW = View("/", "Overview", routes, key="o")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -38,6 +38,10 @@ class Assets:
     def url(self, name: str) -> str:
         """Return the address of a file; raise KeyError where there is none."""
         return f"{STATIC}{name}?v={self._marks[name]}"
+
+    def all(self) -> Iterable[tuple[str, bytes]]:
+        """Return each file with its name."""
+        return self._files.items()
 
     def answer(self, request: Request) -> Response:
         """Give the file that the path names."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -83,25 +84,8 @@ class TaskView:
             return self._absent(request)
         if self._parts.soundings is not None:
             self._parts.soundings.ask(row)
-        stems = [self._shown(row, each) for each in row.stems]
-        stored = [each.receipt for each in stems if each.receipt is not None]
-        lines, left_out = moves(row, HISTORY)
-        return self._parts.pages.page(
-            request,
-            "task.html",
-            row=row,
-            title=in_words(row.title),
-            standing=standing(row),
-            head=head_of(row, self._parts.clock()),
-            stems=stems,
-            stored=stored,
-            whole=size(sum(each.size for each in stored if each.alias_of is None)),
-            moves=lines,
-            left_out=left_out,
-            unread=unread,
-            breaks=self._audio.breaks.of(row.task_id),
-            may_retry=row.state in _AGAIN or any(each.state is StemState.REFUSED for each in row.stems),
-        )
+        facts = shown(self._parts, row) | {"unread": unread, "breaks": self._audio.breaks.of(row.task_id)}
+        return self._parts.pages.page(request, "task.html", status=200, **facts)
 
     def live(self, request: Request) -> Response:
         """Show what befell downloads of it."""
@@ -111,18 +95,6 @@ class TaskView:
         """Return a trimmed task as the ledger alone has it, and why its stems are not shown."""
         why = "its manifest is missing or broken" if isinstance(fault, ManifestBroken) else refusal(fault)[1]
         return self._parts.reports.show(task_id(request.path_params["task"])), why
-
-    def _shown(self, row: TaskRow, stem: StemRow) -> ShownStem:
-        receipt = stem.receipt
-        words, is_lost = in_place_of_sound(row, stem)
-        if receipt is None:
-            return ShownStem(stem.name, stem, None, "", "", "", words, is_lost)
-        url, file = audio_url(row.task_id, stem.name, receipt), file_name(row, stem.name, receipt)
-        shown = ShownStem(stem.name, stem, receipt, url, file, size(receipt.size), words, is_lost)
-        sound = None if self._parts.soundings is None else self._parts.soundings.whole(stem)
-        return (
-            shown if sound is None else replace(shown, marks=" · ".join(sound.marks(stem.duration)), level=level(sound))
-        )
 
     def _absent(self, request: Request) -> Response:
         return self._parts.pages.page(request, "absent.html", status=404)
@@ -169,6 +141,36 @@ class TaskView:
             seal, is_broken = _sealed(found.data, sealed)
         text = pretty(found.data)
         return {"title": title, "key": key, "text": text, "fault": "", "seal": seal, "is_broken": is_broken}
+
+
+def shown(parts: Parts, row: TaskRow) -> dict[str, Any]:
+    """Return the facts of a task that its document shows."""
+    stems = [_shown_stem(parts, row, each) for each in row.stems]
+    stored = [each.receipt for each in stems if each.receipt is not None]
+    lines, left_out = moves(row, HISTORY)
+    return {
+        "row": row,
+        "title": in_words(row.title),
+        "standing": standing(row),
+        "head": head_of(row, parts.clock()),
+        "stems": stems,
+        "stored": stored,
+        "whole": size(sum(each.size for each in stored if each.alias_of is None)),
+        "moves": lines,
+        "left_out": left_out,
+        "may_retry": row.state in _AGAIN or any(each.state is StemState.REFUSED for each in row.stems),
+    }
+
+
+def _shown_stem(parts: Parts, row: TaskRow, stem: StemRow) -> ShownStem:
+    receipt = stem.receipt
+    words, is_lost = in_place_of_sound(row, stem)
+    if receipt is None:
+        return ShownStem(stem.name, stem, None, "", "", "", words, is_lost)
+    url, file = audio_url(row.task_id, stem.name, receipt), file_name(row, stem.name, receipt)
+    found = ShownStem(stem.name, stem, receipt, url, file, size(receipt.size), words, is_lost)
+    sound = None if parts.soundings is None else parts.soundings.whole(stem)
+    return found if sound is None else replace(found, marks=" · ".join(sound.marks(stem.duration)), level=level(sound))
 
 
 def in_place_of_sound(row: TaskRow, stem: StemRow) -> tuple[str, bool]:

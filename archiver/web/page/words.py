@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from archiver.web.page.telling import in_words
+
 NAMES = {"s": "second", "min": "minute", "h": "hour", "d": "day"}
 _DAY, _HOUR, _MINUTE = 86_400, 3_600, 60
 _UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
@@ -72,5 +74,6 @@ FILTERS = {
     "long_span": long_span,
     "until": until,
     "short": short,
+    "in_words": in_words,
 }
 """The filters of templates, by name."""

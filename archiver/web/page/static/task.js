@@ -34,9 +34,10 @@ class Desk {
     this.#listen();
     this.known = {};
     this.#recall();
-    follow(root.dataset.task, (name, sound) => this.#measured(name, sound));
+    if (root.dataset.waveforms) follow(root.dataset.waveforms, (name, sound) => this.#measured(name, sound));
     this.show();
     for (const each of root.querySelectorAll("[data-scripted]")) each.hidden = false;
+    for (const each of root.querySelectorAll("[data-alone]")) each.remove(); // what plays without this
     for (const deck of this.decks) deck.paint();
   }
 
