@@ -10,12 +10,23 @@ const EDGE = 0.03; // seconds before an empty schedule at which the context is s
 const STEPS = 20; // speeds are twentieths
 const SHORTEST = 0.5; // seconds of a loop
 
-/** Lay a window into a context: it sounds from the sample `when` on, at `speed` twentieths. */
+/** Give an array's memory back at once: whoever collects garbage does not see how much it is. */
+export function release(plane) {
+  plane.buffer.transfer?.(0);
+}
+
+/** Lay a window into a context: it sounds from the sample `when` on, at `speed` twentieths. The planes are used up. */
 export function laid(context, planes, { when, count, speed = STEPS, into, rate }) {
   const buffer = new AudioBuffer({ numberOfChannels: planes.length, length: planes[0].length, sampleRate: rate });
-  for (const [channel, plane] of planes.entries()) buffer.copyToChannel(plane, channel);
+  for (const [channel, plane] of planes.entries()) {
+    buffer.copyToChannel(plane, channel);
+    release(plane);
+  }
   const source = new AudioBufferSourceNode(context, { buffer, playbackRate: speed / STEPS });
   source.connect(into);
+  source.onended = () => {
+    for (let channel = 0; channel < buffer.numberOfChannels; channel += 1) release(buffer.getChannelData(channel));
+  };
   if (speed === STEPS) source.start(when / rate);
   else source.start(when / rate, 0, count / rate);
   return source;

@@ -6,7 +6,7 @@ import { flat, heard, preset } from "./mixer.js";
 import { taken, written } from "./mixlink.js";
 import { open, whole } from "./opening.js";
 import { Gathering, marks, read, write } from "./peaks.js";
-import { Player } from "./player.js";
+import { Player, release } from "./player.js";
 import { follow } from "./waveforms.js";
 
 const STEP = 5; // seconds of the arrow keys
@@ -337,7 +337,9 @@ class Desk {
   async #gathered(each, player) {
     const { deck, stem } = each;
     const count = Math.min(player.window, each.into.length - each.from);
-    each.into.add(await stem.samples(each.from, count), each.from);
+    const planes = await stem.samples(each.from, count);
+    each.into.add(planes, each.from);
+    planes.forEach(release);
     each.from += count;
     if (deck.measured) return true;
     if (each.from < each.into.length) {

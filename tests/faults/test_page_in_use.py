@@ -1,0 +1,134 @@
+"""Archiving beside a page in heavy use: real processes of both on one machine, and browsers that never rest."""
+
+from __future__ import annotations
+
+import re
+import statistics
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+import httpx
+import pytest
+
+from archiver.demo.emulator import Emulator
+from archiver.demo.records import EmulatedTask
+from archiver.demo.seaweed import S3Server
+from tests.fakes.waiting import until
+from tests.worlds.site import Process, Site, stems_of
+
+BROWSERS = 4
+EVERY = 0.25
+"""Seconds from one request of a browser to its next."""
+TASKS = 60
+ROUNDS = 2
+TRIES = 3
+"""A machine that does something else for a moment makes a few tasks late, with and without a page."""
+LEAST = 0.5
+"""Seconds below which a lag is as good as none."""
+
+
+@pytest.fixture
+def site(tmp_path: Path, s3_server: S3Server, bucket: str) -> Iterator[Site]:
+    with Emulator() as emulator:
+        site = Site(tmp_path, s3_server, bucket, emulator)
+        site.configure(page={"listen": "127.0.0.1:0", "with_run": True}, log={"level": "info"})
+        yield site
+
+
+class Browsers:
+    """Clients that were let in by one link, and look at everything in turn."""
+
+    def __init__(self, run: Process) -> None:
+        until(lambda: "lets one browser in, once" in run.log)
+        found = re.search(r"once: (http://[\d.:]+)/enter#([\w-]+)", run.log)
+        assert found is not None
+        self.base = found[1]
+        own = {"Origin": self.base, "Sec-Fetch-Site": "same-origin"}
+        entered = httpx.post(f"{self.base}/enter", data={"token": found[2]}, headers=own, trust_env=False)
+        self.cookie = entered.headers["set-cookie"].partition(";")[0]
+        self.answers: list[int] = []
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Let all of them look on while this lasts."""
+        over = threading.Event()
+        threads = [threading.Thread(target=self._look, args=(over,)) for _ in range(BROWSERS)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            for thread in threads:
+                thread.join()
+
+    def _look(self, over: threading.Event) -> None:
+        with httpx.Client(base_url=self.base, headers={"Cookie": self.cookie}, timeout=30, trust_env=False) as client:
+            while True:
+                for path, fields in self._paths(client):
+                    self.answers.append(client.get(path, headers=fields).status_code)
+                    if over.wait(EVERY):
+                        return
+
+    @staticmethod
+    def _paths(client: httpx.Client) -> Iterator[tuple[str, dict[str, str]]]:
+        yield "/overview/live", {}
+        yield "/tasks?order=ended", {}
+        tasks = re.findall(r'href="(/task/[^"]+)"', client.get("/tasks?state=archived").text)
+        for task in tasks[:3]:
+            yield task, {}
+            for url in re.findall(r'data-url="([^"]+)"', client.get(task).text):
+                yield url.replace("&amp;", "&"), {"Range": "bytes=0-131071"}
+        yield "/tasks.json", {}
+
+
+def lags(site: Site, run: Process, name: str) -> Sequence[float]:
+    """Return the seconds from the append of each of some ids until it is archived."""
+    tasks = [
+        EmulatedTask(task_id=f"{name}-{number:05}", stems=stems_of("vocal", seed=f"{name}{number}"))
+        for number in range(TASKS)
+    ]
+    site.emulator.add(*tasks)
+    appended = {}
+    for task in tasks:
+        with site.queue.open("a") as queue:
+            queue.write(f"{task.task_id}\n")
+        appended[str(task.task_id)] = time.time()
+        time.sleep(0.1)
+    site.wait_for([task.task_id for task in tasks])
+    until(lambda: appended.keys() <= archived_at(run).keys())
+    ended = archived_at(run)
+    return [datetime.fromisoformat(ended[task]).timestamp() - at for task, at in appended.items()]
+
+
+def archived_at(run: Process) -> Mapping[str, str]:
+    return {event["task_id"]: event["timestamp"] for event in run.events if event["event"] == "task.archived"}
+
+
+def p99(values: Sequence[float]) -> float:
+    return statistics.quantiles(values, n=100)[98]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_lag_beside_a_page_in_heavy_use_is_at_most_a_fifth_more_than_without(site: Site) -> None:
+    with site.daemon(apart=True) as run:
+        browsers = Browsers(run)
+        lags(site, run, "warm")
+        for number in range(TRIES):
+            alone, beside = list[float](), list[float]()
+            for turn in range(ROUNDS):
+                alone += lags(site, run, f"alone-{number}-{turn}")
+                with browsers.at_work():
+                    beside += lags(site, run, f"beside-{number}-{turn}")
+            one, other, asked = p99(alone), p99(beside), len(browsers.answers)
+            print(f"\np99 of the lag {one:.2f} s, beside {other:.2f} s, ratio {other / one:.2f}; {asked} requests")
+            assert set(browsers.answers) <= {200, 206, 304}
+            if other <= 1.2 * max(one, LEAST):
+                break
+        assert other <= 1.2 * max(one, LEAST)
+        assert run.stop() == 0
