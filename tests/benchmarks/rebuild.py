@@ -16,47 +16,19 @@ import resource
 import statistics
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests import ROOT
-from tests.benchmarks.ground import BUCKET, CREDENTIALS, free_ports, memory_folder, server
+from tests.benchmarks.ground import BUCKET, CREDENTIALS, memory_folder
+from tests.benchmarks.reading import PREFIX, objects_of, reading, settings
 from tests.fixtures.ledgers import tid
 from tests.property.test_rebuild_scale import manifest
 
-PREFIX = "stems"
-PAGE = 1000
 MILLION = 1_000_000
-_CONF = """
-worker_processes 1;
-daemon off;
-pid {folder}/nginx.pid;
-error_log {folder}/error.log crit;
-events {{ worker_connections 4096; }}
-http {{
-  access_log off;
-  keepalive_requests 100000000;
-  keepalive_timeout 300s;
-  client_body_temp_path {folder}/body;
-  proxy_temp_path {folder}/proxy;
-  fastcgi_temp_path {folder}/fastcgi;
-  uwsgi_temp_path {folder}/uwsgi;
-  scgi_temp_path {folder}/scgi;
-  map $args $page {{
-    default 0;
-    ~prefix=[^&]*_archive none;
-    ~continuation-token=(?<token>[0-9]+) $token;
-  }}
-  server {{
-    listen 127.0.0.1:{port};
-    root {folder}/objects;
-    location = /{bucket} {{ default_type application/xml; root {folder}/pages; rewrite ^ /$page.xml break; }}
-  }}
-}}
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +60,7 @@ def main() -> None:
         costs: dict[str, list[Cost]] = {name: [] for name in checkouts}
         for number in range(options.pairs):
             for name, checkout in checkouts.items():
-                costs[name].append(rebuilt(checkout, config(folder / f"{name}-{number}", url), env, options.tasks))
+                costs[name].append(rebuilt(checkout, settings(folder / f"{name}-{number}", url), env, options.tasks))
                 print(f"{name:<5} {costs[name][-1].line(options.tasks)}", flush=True)
     if options.peer:
         both = list(zip(costs["ours"], costs["peer"], strict=True))
@@ -99,35 +71,14 @@ def main() -> None:
 
 @contextmanager
 def nginx_of(folder: Path, tasks: int) -> Iterator[tuple[str, Mapping[str, str]]]:
-    """Lay so many manifests and the pages of their listing down, and serve them; yield address and environment."""
-    [port] = free_ports(1)
-    folder.chmod(0o755)
-    (folder / "pages").mkdir()
+    """Lay so many manifests down, and serve them; yield address and environment."""
     ids = [tid(number) for number in range(tasks)]
     for task in ids:
-        own = folder / "objects" / BUCKET / PREFIX / task
+        own = objects_of(folder) / task
         own.mkdir(parents=True)
         (own / "manifest.json").write_bytes(manifest(task))
-    (folder / "pages" / "none.xml").write_text(page([], ""))
-    for number, at in enumerate(range(0, tasks, PAGE)):
-        token = str(number + 1) if at + PAGE < tasks else ""
-        (folder / "pages" / f"{number}.xml").write_text(page(ids[at : at + PAGE], token))
-    (folder / "nginx.conf").write_text(_CONF.format(folder=folder, port=port, bucket=BUCKET))
-    user = ("-g", "user root;") if os.geteuid() == 0 else ()
-    with server(["nginx", "-c", str(folder / "nginx.conf"), "-p", str(folder), *user], port):
-        yield f"http://127.0.0.1:{port}", CREDENTIALS
-
-
-def page(ids: Sequence[str], token: str) -> str:
-    """Return one answer to ListObjectsV2."""
-    folders = "".join(f"<CommonPrefixes><Prefix>{PREFIX}/{task}/</Prefix></CommonPrefixes>" for task in ids)
-    more = f"<NextContinuationToken>{token}</NextContinuationToken>" if token else ""
-    return (
-        '<?xml version="1.0" encoding="UTF-8"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
-        f"<Name>{BUCKET}</Name><Prefix>{PREFIX}/</Prefix><Delimiter>/</Delimiter><EncodingType>url</EncodingType>"
-        f"<KeyCount>{len(ids)}</KeyCount><IsTruncated>{str(bool(token)).lower()}</IsTruncated>{more}{folders}"
-        "</ListBucketResult>"
-    )
+    with reading(folder, ids) as served:
+        yield served
 
 
 @contextmanager
@@ -149,30 +100,9 @@ def seaweed_of(folder: Path, tasks: int) -> Iterator[tuple[str, Mapping[str, str
         yield s3.endpoint_url, CREDENTIALS | keys
 
 
-def config(folder: Path, url: str) -> Path:
-    folder.mkdir()
-    path = folder / "archiver.toml"
-    path.touch(mode=0o600)
-    path.write_text(
-        f"""
-[provider]
-api_key = "not-used"
-[store]
-bucket = "{BUCKET}"
-prefix = "{PREFIX}/"
-endpoint_url = "{url}"
-region = "us-east-1"
-addressing_style = "path"
-[ledger]
-url = "sqlite:///{folder}/ledger.db"
-"""
-    )
-    return path
-
-
-def rebuilt(checkout: Path, config_: Path, env: Mapping[str, str], tasks: int) -> Cost:
+def rebuilt(checkout: Path, config: Path, env: Mapping[str, str], tasks: int) -> Cost:
     """Run the command of that checkout to its end."""
-    words = [str(checkout / ".venv/bin/python"), "-P", "-m", "archiver", "--config", str(config_), "rebuild", "--json"]
+    words = [str(checkout / ".venv/bin/python"), "-P", "-m", "archiver", "--config", str(config), "rebuild", "--json"]
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     quiet = {"AWS_EC2_METADATA_DISABLED": "true", "NO_PROXY": "127.0.0.1"}
     before, began, most = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic(), 0.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from datetime import UTC, datetime
 from itertools import islice
@@ -61,17 +61,22 @@ class MadeUp:
 
 
 def manifest(task: str) -> bytes:
+    return manifest_of(task, {f"stem-{number:02}": (5_000_000 + number, f"{number:064x}") for number in range(STEMS)})
+
+
+def manifest_of(task: str, files: Mapping[str, tuple[int, str]]) -> bytes:
+    """Return the manifest of an archived task with those stems, each of a size and a SHA-256."""
     stems = [
         {
-            "name": f"stem-{number:02}",
+            "name": name,
             "state": "stored",
             "field": f"stem{number}Url",
             "source_url": f"https://cdn.example/{task}/{number}.mp3",
             "duration_seconds": 180.0,
-            "path": f"stem-{number:02}.mp3",
-            "key": f"p/{task}/stem-{number:02}.mp3",
-            "bytes": 5_000_000 + number,
-            "sha256": f"{number:064x}",
+            "path": f"{name}.mp3",
+            "key": f"p/{task}/{name}.mp3",
+            "bytes": size,
+            "sha256": sha256,
             "etag": f"{number:032x}",
             "content_type": "audio/mpeg",
             "stored_at": AT,
@@ -81,7 +86,7 @@ def manifest(task: str) -> bytes:
             "gone": 0,
             "not_before": None,
         }
-        for number in range(STEMS)
+        for number, (name, (size, sha256)) in enumerate(files.items())
     ]
     words = {"event": "stored", "before": "wanted", "after": "stored"}
     events: list[dict[str, object]] = [
