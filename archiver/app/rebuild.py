@@ -27,8 +27,8 @@ from archiver.preservation.rebuild import Rebuild
 from archiver.preservation.task_folders import TaskFolders
 from archiver.settings import Settings
 
-_MOST_PROCESSES: Final = 4
-"""More would wait for this one, which reads and writes."""
+_MOST_PROCESSES: Final = 2
+"""A third would wait: to prove takes half as long again as to read and write, which is this one's."""
 
 
 @contextmanager
