@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, bindparam, event, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from archiver.adapters.ledger import SqlLedger
 from archiver.adapters.ledger.database.prepared import Prepared
@@ -85,6 +86,16 @@ def test_a_list_among_the_values_is_taken(db: Connection) -> None:
 def test_a_broken_rule_is_raised_as_sqlalchemy_does(db: Connection) -> None:
     with pytest.raises(IntegrityError):
         Prepared(update(tallies)).write(db, {"stems": None})
+
+
+def test_a_fault_in_the_midst_of_the_rows_is_raised_as_sqlalchemy_does(db: Connection) -> None:
+    Prepared(insert(history)).write(db, *[LINE] * 500)
+    raw = db.connection.driver_connection
+    assert isinstance(raw, sqlite3.Connection)
+    raw.set_progress_handler(lambda: True, 100)
+
+    with pytest.raises(DBAPIError, match="interrupted"):
+        Prepared(select(history)).all(db, {})
 
 
 def test_listeners_hear_of_each_statement(db: Connection) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from sqlalchemy import BindParameter, Connection, Delete, Insert, Row, Select, Update
 from sqlalchemy.engine import Dialect, result_tuple
@@ -19,6 +19,7 @@ from sqlalchemy.types import TypeEngine
 Found: TypeAlias = "Row[*tuple[Any, ...]]"
 Values: TypeAlias = Mapping[str, Any]
 Statement: TypeAlias = "Select[*tuple[Any, ...]] | Insert | Update | Delete"
+T = TypeVar("T")
 _Process: TypeAlias = Callable[[Any], Any] | None
 
 
@@ -35,15 +36,14 @@ class Prepared:
         plan = self._plan(db, values)
         if plan is None:
             return db.execute(self._statement, values).all()
-        return [plan.row(raw) for raw in plan.run(db, values).fetchall()]
+        return [plan.row(raw) for raw in plan.run(db, [values], sqlite3.Cursor.fetchall)]
 
     def first(self, db: Connection, values: Values) -> Found | None:
         """Return the first row, if there is one."""
         plan = self._plan(db, values)
         if plan is None:
             return db.execute(self._statement, values).first()
-        with closing(plan.run(db, values)) as cursor:
-            raw = cursor.fetchone()
+        raw = plan.run(db, [values], _first_of)
         return None if raw is None else plan.row(raw)
 
     def write(self, db: Connection, *rows: Values) -> None:
@@ -52,7 +52,7 @@ class Prepared:
         if plan is None:
             db.execute(self._statement, list(rows))
         else:
-            plan.run(db, *rows)
+            plan.run(db, rows, sqlite3.Cursor.close)
 
     def _plan(self, db: Connection, values: Values) -> _Plan | None:
         """Return how SQLite is to run it; None for another database, or where lists are among the values."""
@@ -80,14 +80,14 @@ class _Plan:
         processes = [_impl(column["type"], dialect).result_processor(dialect, None) for column in columns]
         self._processed = [(at, process) for at, process in enumerate(processes) if process is not None]
 
-    def run(self, db: Connection, *rows: Values) -> sqlite3.Cursor:
-        """Run it for each of `rows`; raise DBAPIError."""
+    def run(self, db: Connection, rows: Sequence[Values], take: Callable[[sqlite3.Cursor], T]) -> T:
+        """Run it for each of `rows` and return what `take` takes of the answer; raise DBAPIError."""
         raw: sqlite3.Connection = db.connection.driver_connection  # type: ignore[assignment]  # any driver's
         bound = [self._bound(row) for row in rows]
         for note in db.dispatch.before_cursor_execute:
             note(db, None, self._text, bound[0], None, len(bound) > 1)
         try:
-            return raw.execute(self._text, bound[0]) if len(bound) == 1 else raw.executemany(self._text, bound)
+            return take(raw.execute(self._text, bound[0]) if len(bound) == 1 else raw.executemany(self._text, bound))
         except sqlite3.Error as error:
             raise DBAPIError.instance(self._text, None, error, sqlite3.Error, hide_parameters=True) from error
 
@@ -103,6 +103,12 @@ class _Plan:
             constant if name is None else values[name] if process is None else process(values[name])
             for name, process, constant in self._places
         )
+
+
+def _first_of(cursor: sqlite3.Cursor) -> tuple[Any, ...] | None:
+    with closing(cursor):
+        raw: tuple[Any, ...] | None = cursor.fetchone()
+    return raw
 
 
 def _place(bind: BindParameter[Any], given: bool, dialect: Dialect) -> tuple[str | None, _Process, Any]:
