@@ -20,6 +20,7 @@ from archiver.ports.plots import Series
 _QUARTER = 15 * 60 * 1_000_000
 _HOUR = 4 * _QUARTER
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+_WRITTEN = text("SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END")
 
 
 class SqlPlots(LedgerPart):
@@ -62,7 +63,7 @@ class SqlPlots(LedgerPart):
         """See Plots."""
         with self._db.read() as db:
             if db.dialect.name == "postgresql":
-                return str(db.scalar(text("SELECT pg_current_wal_lsn()")))
+                return str(db.scalar(_WRITTEN))
         return "-".join(_marks(self._db.where))
 
 

@@ -27,6 +27,8 @@ _IDLE_CONNECTIONS = 4
 _MORE_CONNECTIONS = 8
 """At once, over the idle ones: reads only, as a process writes one transaction at a time."""
 
+_WRITES = "read-write"
+
 _CONNECTION: Mapping[str, object] = {
     "application_name": "stem-archiver",
     "connect_timeout": 10,
@@ -36,7 +38,7 @@ _CONNECTION: Mapping[str, object] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 60_000,
     # Of several hosts the one that takes writes; a standby alone is refused.
-    "target_session_attrs": "read-write",
+    "target_session_attrs": _WRITES,
 }
 """Given to libpq, in seconds and milliseconds, where ledger.url says nothing else."""
 
@@ -159,7 +161,10 @@ def _reading_engine(url: URL, patience: timedelta, readers: int) -> Engine:
     milliseconds = patience // timedelta(milliseconds=1)
     given = url.query.get("options", "")
     options = f"{given} -c default_transaction_read_only=on -c statement_timeout={milliseconds}".strip()
-    return _engine(url.difference_update_query(["options"]), patience, readers, 0, {"options": options})
+    wanted = url.query.get("target_session_attrs", _WRITES)
+    where = "primary" if wanted == _WRITES else wanted  # no session of ours passes for one that writes
+    rest = url.difference_update_query(["options", "target_session_attrs"])
+    return _engine(rest, patience, readers, 0, {"options": options, "target_session_attrs": where})
 
 
 def _engine(
