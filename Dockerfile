@@ -1,13 +1,13 @@
 # The service alone: its packages exactly as locked, no shell, no demo, no tests, no compiler.
 # Both bases need the same minor version of Python; BASE has it at /usr/bin/python3. Pin them by digest for a release:
 # --build-arg BUILD_BASE=python@sha256:... --build-arg BASE=gcr.io/distroless/python3-debian13@sha256:...
-# --build-arg LOCK=requirements-cluster.lock for a ledger on PostgreSQL.
+# --build-arg LOCK=requirements-cluster.lock for a ledger on PostgreSQL, requirements-page.lock for the page beside SQLite.
 ARG BUILD_BASE=python:3.13-slim-trixie
 ARG BASE=gcr.io/distroless/python3-debian13:latest
 
 FROM ${BUILD_BASE} AS build
 ARG LOCK=requirements.lock
-COPY requirements.lock requirements-cluster.lock /build/
+COPY requirements.lock requirements-cluster.lock requirements-page.lock /build/
 # Of botocore's service descriptions (28 MB) only what S3 and the finding of credentials read stays. The packages' byte
 # code is written now, since nothing can be when the service runs, and trusts no file time that a copy may change.
 RUN python3 -m venv /build/env \

@@ -81,6 +81,10 @@ def test_wheel_has_the_package_and_nothing_else_that_python_imports(built: dict[
     names = zipfile.ZipFile(tmp_path / name).namelist()
     assert {file.partition("/")[0] for file in names if file.endswith(".py")} == {"archiver"}
     assert "archiver/py.typed" in names
+    page = ROOT / "archiver/web/page"
+    shown = {str(file.relative_to(ROOT)) for room in ("static", "templates") for file in (page / room).iterdir()}
+    assert len(shown) > 30
+    assert shown - set(names) == set()
 
 
 def test_description_in_the_wheel_has_no_link_that_an_index_cannot_follow(

@@ -94,3 +94,24 @@ def test_all_keys_are_told_by_a_key_and_by_a_button_and_lead_to_rows_and_to_the_
     tab.wait_for_url("**/task/**")
     assert name in tab.inner_text("h1")
     context.close()
+
+
+def test_all_that_match_are_tried_again_with_a_question_and_what_it_came_to(
+    chromium: Browser, page: PageSite, state: StorageState
+) -> None:
+    context = chromium.new_context(storage_state=state, viewport={"width": 1280, "height": 900})
+    tab = context.new_page()
+    tab.goto(f"{page.url}tasks?state=lost&state=missing")
+    tab.get_by_role("button", name="Try all that match again").click()
+    tab.wait_for_selector("text=Put 1 task back to work")
+    tab.get_by_role("link", name="No").click()
+    tab.wait_for_url("**/tasks?state=lost&state=missing")
+    tab.get_by_role("button", name="Try all that match again").click()
+    tab.get_by_role("button", name="Yes").click()
+    tab.wait_for_url("**/tasks/retry")
+    tab.wait_for_selector("text=1 of 1 tasks tried again; done")
+    assert tab.get_by_role("button", name="Stop").is_visible()
+    lost = page.ledger.reports.show(tid(201))
+    assert lost is not None
+    assert lost.state.value in {"queued", "listed"}
+    context.close()

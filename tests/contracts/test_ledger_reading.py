@@ -102,7 +102,7 @@ def test_page_shows_the_same_figures_whatever_database_the_ledger_is_on(
     ledger: Ledger, ledger_url: str, tmp_path: Path
 ) -> None:
     fill(ledger, tmp_path, datetime.now(UTC), safe=1)
-    settings = page_settings(tmp_path, ledger=ledger_url)
+    settings = page_settings(tmp_path, ledger_url)
     with page_on(settings) as served:
         visitor = Visitor(PageSite(settings, ledger, served.url, served.link))
         assert figures_in(visitor.look("/").text)["tasks.archived"] == 1

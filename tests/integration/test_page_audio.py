@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from html import unescape
 from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlsplit
@@ -17,14 +18,19 @@ import httpx
 import pytest
 
 from archiver.core.errors import StoreBusy, StorePaused
+from archiver.core.manifest_read import read_manifest
+from archiver.core.model import task_id
 from archiver.core.reading import ObjectCold
+from archiver.core.rebuilt import rebuilt
 from archiver.ports.archive import BrowsedArchive
 from tests.browser.archives import PREFIX, Bucket, lay, settings_of
+from tests.fakes.archive import etag_of
 from tests.fakes.events import Events
 from tests.fakes.waiting import until
-from tests.fixtures.archived import noise
-from tests.fixtures.ledgers import ready_ledger
-from tests.house import Ledger, page_on
+from tests.fixtures.archived import manifest, noise, stem_of
+from tests.fixtures.ledgers import NOW, ready_ledger
+from tests.fixtures.whole_tasks import fill
+from tests.house import Ledger, page_on, trim_on
 
 TASK = "3e63b4cc88d52611159371f6af5571e7"
 STEMS = {"vocal": noise(200_001, 1), "bass": noise(150_000, 2)}
@@ -51,11 +57,14 @@ class Site:
 
 
 @contextmanager
-def at_work(folder: Path, audio: Literal["proxy", "presigned"] = "proxy", cache: int = 0) -> Iterator[Site]:
+def at_work(
+    folder: Path, audio: Literal["proxy", "presigned"] = "proxy", cache: int = 0, *, is_empty: bool = False
+) -> Iterator[Site]:
     bucket, events = Bucket(), Events()
     settings = settings_of(folder, audio, cache)
     with closing(ready_ledger(folder)) as ledger, page_on(settings, events, bucket) as served:
-        lay(ledger, bucket, TASK, STEMS, title='A/B: "so\u202eng" \N{SNOWMAN}', lost="guitar")
+        if not is_empty:
+            lay(ledger, bucket, TASK, STEMS, title='A/B: "so\u202eng" \N{SNOWMAN}', lost="guitar")
         base, token = served.url.rstrip("/"), urlsplit(served.link).fragment
         with httpx.Client(base_url=base, timeout=30) as client:
             own = {"Origin": base, "Sec-Fetch-Site": "same-origin"}
@@ -272,6 +281,36 @@ def test_presigned_audio_is_given_by_the_store_itself_by_a_link_for_each_piece(t
         assert "connect-src 'self' https://store.example;" in policy
         assert "media-src 'self' blob: https://store.example;" in policy
         assert site.bucket.spans == []
+
+
+def trimmed(site: Site, task: str) -> None:
+    """Archive a task in the bucket and in the ledger, and trim it there."""
+    folder, mine = f"{PREFIX}{task}/", task_id(task)
+    told = [stem_of(name, data, key=f"{folder}{name}.mp3", etag=etag_of(data)) for name, data in STEMS.items()]
+    sealed = manifest(told, task=task, accepted_at="2026-03-01T12:00:00+00:00")
+    site.bucket.store.objects |= {f"{folder}{name}.mp3": data for name, data in STEMS.items()}
+    site.bucket.store.objects[f"{folder}manifest.json"] = sealed
+    fill(site.ledger, rebuilt(read_manifest(sealed), folder))
+    assert trim_on(site.ledger, site.bucket.store, lambda: NOW, PREFIX).run(NOW).left == 0
+    row = site.ledger.reports.show(mine)
+    assert row is not None
+    assert (row.trimmed is not None, row.stems) == (True, ())
+
+
+def test_trimmed_task_is_shown_and_heard_by_its_manifest_and_said_to_be_unread_without(tmp_path: Path) -> None:
+    with at_work(tmp_path, is_empty=True) as site:
+        trimmed(site, TASK)
+        view = site.client.get(f"/task/{TASK}").text
+        assert "safe: all 2 stems" in view
+        heard = re.findall(r'data-url="([^"]+)"', view)
+        assert len(heard) == len(STEMS)
+        answer = site.client.get(unescape(heard[0]), headers={"Range": "bytes=5-99"})
+        assert (answer.status_code, answer.content in {data[5:100] for data in STEMS.values()}) == (206, True)
+        assert site.client.get(f"/task/{TASK}/file/vocal").content == STEMS["vocal"]
+        site.bucket.store.objects[f"{PREFIX}{TASK}/manifest.json"] = b"{}"
+        broken = site.client.get(f"/task/{TASK}")
+        assert broken.status_code == 200
+        assert "which cannot be read: its manifest is missing or broken" in broken.text
 
 
 def test_an_unknown_task_is_not_found(site: Site) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from archiver.core.model import Dependency
 from archiver.core.states import TaskState
-from tests.fixtures.ledgers import tid
+from tests.fixtures.ledgers import rows, tid
 from tests.fixtures.page_site import Answer, PageSite, Visitor, page_site
 
 LIMIT = 60.0
@@ -181,3 +181,16 @@ def test_title_is_given_seen_at_once_and_found_by_its_words(site: PageSite, visi
     sure(visitor, "/operations/title", ids=tid(999), title="Nobody")
     assert "left alone: no such task is known" in visitor.look("/events").text
     assert site.ledger.reports.show(tid(999)) is None
+
+
+def test_title_and_ids_of_a_megabyte_are_cut_or_refused_and_never_shown_whole(
+    quiet: PageSite, quiet_visitor: Visitor
+) -> None:
+    asked = quiet_visitor.change("/operations/title", ids=tid(201), title="<b>" + "W" * 900_000)
+    assert f"Call task task-000201 “&lt;b&gt;{'W' * 197}”?" in asked.text
+    rejected = quiet_visitor.change("/add", ids="W" * 900_000)
+    assert "0 new · 0 known · 1 rejected" in rejected.text
+    assert rejected.text.count("W") < 901_000, "once, where it was pasted"
+    rows(quiet.settings.ledger.url, "UPDATE tasks SET reason = printf('%.*c', 1000000, 'W') WHERE state = 'failed'")
+    for path in ("/", "/tasks", f"/task/{tid(202)}"):
+        assert len(quiet_visitor.look(path).text) < 300_000, path

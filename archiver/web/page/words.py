@@ -10,6 +10,8 @@ NAMES = {"s": "second", "min": "minute", "h": "hour", "d": "day"}
 _DAY, _HOUR, _MINUTE = 86_400, 3_600, 60
 _UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 _TENS = 10
+_BRIEF = 500
+"""Characters."""
 _EXACT = 10
 """Minutes from which on seconds are left out."""
 
@@ -66,7 +68,14 @@ def short(name: str) -> str:
     return name if len(name) <= 20 else f"{name[:8]}…{name[-8:]}"  # noqa: PLR2004 - both ends, and a sign
 
 
+def brief(text: object) -> str:
+    """Return what others wrote in bounded length."""
+    words = str(text)
+    return words if len(words) <= _BRIEF else f"{words[:_BRIEF]}…"
+
+
 FILTERS = {
+    "brief": brief,
     "number": number,
     "counted": counted,
     "size": size,

@@ -69,7 +69,7 @@ def test_dockerfile_copies_only_what_is_there_and_let_through() -> None:
     allowed = re.findall(r"^!(.+)$", (ROOT / ".dockerignore").read_text(encoding="utf-8"), re.MULTILINE)
     lines = re.findall(r"^COPY (?:--chmod=\S+ )?(?!--)(.+) \S+$", DOCKERFILE, re.MULTILINE)
     copied = [source for line in lines for source in line.split()]
-    locks = {"requirements.lock", "requirements-cluster.lock"}
+    locks = {"requirements.lock", "requirements-cluster.lock", "requirements-page.lock"}
     assert set(copied) == {*locks, "archiver", "deploy/container/stem-archiver", "LICENSE"}
     for source in copied:
         assert (ROOT / source).exists()

@@ -8,11 +8,12 @@ const html = (text) => (policy ? policy.createHTML(text) : text);
 // --- local times: the server writes UTC, which stays to be seen on hover
 
 const local = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+const short = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 
 export function localTimes(within = document) {
   for (const time of within.querySelectorAll("time[datetime][title$='UTC']")) {
     time.title = `${local.format(new Date(time.dateTime))} here · ${time.title}`;
-    if ("local" in time.dataset) time.textContent = local.format(new Date(time.dateTime));
+    if ("local" in time.dataset) time.textContent = short.format(new Date(time.dateTime));
   }
 }
 
