@@ -51,6 +51,10 @@ class Systemd:
         """Report that the service is about to end."""
         self._send("STOPPING=1")
 
+    def extend(self, seconds: float) -> None:
+        """Report that the start goes on, and may take so many seconds more."""
+        self._send(f"EXTEND_TIMEOUT_USEC={int(seconds * 1e6)}")
+
     def status(self, text: str) -> None:
         """Report in a few words what the service does; sends the same words once."""
         line = " ".join(text.split())[:_LONGEST_STATUS]

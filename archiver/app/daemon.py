@@ -24,6 +24,7 @@ from archiver.app.places import queue_name
 from archiver.app.rolling import Watching, daily_list, rolling_read
 from archiver.app.rotation import FileWatch, renewals, rotating
 from archiver.app.standing import fixity_standing, queue_standing
+from archiver.app.starting import answering
 from archiver.app.trimming import trim_schedule
 from archiver.app.tunables import Reload, tunables
 from archiver.core.reports import Overview
@@ -209,26 +210,30 @@ def daemon(
     liveness = Liveness(machine.monotonic)
     progress = partial(liveness.progress, _WORK)
     metrics = Metrics(__version__, progress=progress)
-    answered = metrics.api_answered
     with (
         only_run(settings, machine) if role is Role.RUN else nullcontext(),
+        answering(settings.http, Systemd.of(os.environ, os.getpid()), log) as started,
         assembled(
             settings,
             role,
             log=log,
             observer=metrics,
             progress=progress,
-            answered=answered,
+            answered=metrics.api_answered,
             asked=asked,
             machine=machine,
         ) as parts,
     ):
+        started()
         liveness.tasks = parts.watch
         backups = _backups(parts, liveness, asked)
         metrics.watch(_sources(parts, liveness, backups))
-        intakes, add_unknown = parts.adapters.ledger.intakes, settings.callback.add_unknown
-        wakeups = Wakeups(intakes, machine.clock, log, add_unknown=add_unknown)
-        yield DaemonProcess(parts, liveness, metrics, wakeups, delivery, backups, asked)
+        yield DaemonProcess(parts, liveness, metrics, _wakeups(parts), delivery, backups, asked)
+
+
+def _wakeups(parts: Parts) -> Wakeups:
+    intakes, add_unknown = parts.adapters.ledger.intakes, parts.settings.callback.add_unknown
+    return Wakeups(intakes, parts.machine.clock, parts.log, add_unknown=add_unknown)
 
 
 def _backups(parts: Parts, liveness: Liveness, asked: Callable[[], bool]) -> BackupSchedule | None:

@@ -20,6 +20,12 @@ def open_jobs(settings: Settings) -> Procrastinate:
     return Procrastinate.open(settings.ledger.url)
 
 
+def migrate_jobs(settings: Settings) -> None:
+    """Make or upgrade the queue of jobs, where there is one; raise LedgerFault or SettingsFault."""
+    if on_server(settings):
+        open_jobs(settings).close()
+
+
 def job_counts(settings: Settings) -> JobCounts | None:
     """Return the counts of jobs and workers; None where no jobs are queued. Raises LedgerFault."""
     if not on_server(settings):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from datetime import timedelta
 
-from archiver.adapters.ledger import SqlLedger, copy, database_of, probe
+from archiver.adapters.ledger import SqlLedger, copy, database_of, probe, schema_of
 from archiver.app.clock import utc_now
 from archiver.app.extras import extra
 from archiver.core.errors import LedgerFault
@@ -68,6 +68,17 @@ def probe_ledger(settings: Settings) -> Iterator[Finding]:
     """Look at the server that the ledger is on; raise SettingsFault without its driver."""
     with extra("ledger.url", "cluster"), closing(database_of(settings.ledger.url)) as database:
         yield from probe(database)
+
+
+def migrate_ledger(settings: Settings) -> tuple[str | None, str | None]:
+    """Make the ledger, or bring it up to date, its queue of jobs too; return the schema before and after.
+
+    Raises LedgerFault, with all as it was, or SettingsFault without its driver.
+    """
+    with extra("ledger.url", "cluster"), closing(database_of(settings.ledger.url)) as database:
+        before = schema_of(database)
+        open_ledger(settings).close()
+        return before, schema_of(database)
 
 
 def copy_ledger(source: str, target: str, progress: Callable[[str, int], None]) -> Mapping[str, int]:

@@ -20,12 +20,13 @@ def pages(metrics: Metrics, liveness: Liveness, breakers: Breakers) -> Mapping[s
     """Return the pages at http.listen, by path."""
     return {
         "/metrics": lambda: Page(200, CONTENT_TYPE, metrics.page()),
-        HEALTHZ: lambda: _json_page(*healthz(liveness.late(), liveness.stuck())),
-        READYZ: lambda: _json_page(*readyz(breakers.paused())),
+        HEALTHZ: lambda: json_page(*healthz(liveness.late(), liveness.stuck())),
+        READYZ: lambda: json_page(*readyz(breakers.paused())),
     }
 
 
-def _json_page(status: int, answer: Mapping[str, object]) -> Page:
+def json_page(status: int, answer: Mapping[str, object]) -> Page:
+    """Return the answer as JSON."""
     return Page(status, "application/json", (json.dumps(answer) + "\n").encode("ascii"))
 
 

@@ -101,6 +101,7 @@ _GROUPS: Mapping[tuple[str, str, str], Mapping[str, Callable[..., None]]] = {
         "export": page.export,
     },
     ("Care", "ledger", "Look after the ledger as a whole."): {
+        "migrate": ledger.migrate,
         "backup": ledger.backup,
         "restore": ledger.restore,
         "copy": ledger.copy,

@@ -17,6 +17,28 @@ if TYPE_CHECKING:
     from archiver.settings import Loaded
 
 
+def migrate(context: typer.Context) -> None:
+    """Make the ledger's tables, or bring them up to date, and end. `run` does that too, where its user may.
+
+    On PostgreSQL run it as the tables' owner, before a new version starts: the service's own user then needs no right
+    to change them (USAGE on the schemas public and procrastinate; SELECT, INSERT, UPDATE, DELETE on their tables;
+    USAGE on their sequences). A SQLite ledger is backed up beside itself first, as older versions refuse it then.
+
+    Exit codes: 0 it is up to date; 2 settings; 3 refused, or the ledger failed: all is as it was.
+
+    Example: stem-archiver --config /root/owner.toml ledger migrate
+    """
+    from archiver.app.jobs import migrate_jobs
+    from archiver.app.ledger import migrate_ledger
+
+    loaded = settings_of(context)
+    with faults():
+        before, after = migrate_ledger(loaded.settings)
+        migrate_jobs(loaded.settings)
+    was = "is new" if before is None else f"had schema {before}" if before != after else "was up to date already"
+    typer.echo(f"the ledger {was}; it has schema {after}")
+
+
 def copy(
     source: Annotated[str, typer.Argument(metavar="FROM", help="URL of the ledger that there is.")],
     target: Annotated[str, typer.Argument(metavar="TO", help="URL of an empty one, as ledger.url would have it.")],

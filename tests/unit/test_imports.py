@@ -57,6 +57,7 @@ EXCEPTIONS = {
     "unit/adapters/http1/test_connection.py": ("adapters.downloader.transport",),  # its wait is what is cut short
     "unit/commands/test_screen.py": ("service.backfill",),  # what is seen is made there
     "unit/commands/test_printing.py": ("app.preview", "service.backfill"),  # what is printed is made there
+    "unit/app/test_starting.py": ("adapters.systemd",),  # what is said while a start lasts is said to it
     "unit/core/test_bandwidth.py": ("adapters.downloader.throttle",),  # the allowance by its only client
     "unit/deploy/test_alerts.py": ("commands",),  # alerts name commands
     "unit/deploy/test_container_files.py": ("commands",),  # images run commands

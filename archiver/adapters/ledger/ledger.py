@@ -26,6 +26,7 @@ from archiver.adapters.ledger.proofs import SqlProofs
 from archiver.adapters.ledger.rebuilds import SqlRebuilds
 from archiver.adapters.ledger.reports import SqlReports
 from archiver.adapters.ledger.rounds import SqlRounds
+from archiver.adapters.ledger.schema.migrate import revision
 from archiver.adapters.ledger.trimming import SqlTrimming
 from archiver.adapters.ledger.uploads import SqlUploads
 from archiver.adapters.ledger.walks import SqlWalks
@@ -138,3 +139,12 @@ def _of_checks(db: Transactions) -> tuple[SqlFaults, SqlChecks, SqlWalks]:
 def _require(database: Database) -> None:
     if not database.stands():
         raise LedgerAbsent(f"there is no ledger at {database.where}", "`stem-archiver run` makes it")
+
+
+def schema_of(database: Database) -> str | None:
+    """Return the revision of the tables; None where there are none. Raises LedgerFault."""
+    with translated(database.where):
+        if not database.stands():
+            return None
+        with database.reading() as db:
+            return revision(db)

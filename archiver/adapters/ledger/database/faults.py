@@ -65,7 +65,7 @@ _OF_POSTGRESQL: Mapping[str, Fault] = {
     "3F000": ("has no schema for its tables", "`CREATE SCHEMA public AUTHORIZATION USER` in the database"),
     "42501": (
         "denies a right to its user",
-        "make the user of ledger.url owner of the database, or `GRANT ALL ON SCHEMA public TO USER`, and of its tables",
+        "make the user of ledger.url owner of the tables, or have their owner run `ledger migrate` and grant the rest",
     ),
     "42P07": _FOREIGN_TABLES,
     "42P01": _FOREIGN_TABLES,
