@@ -20,6 +20,7 @@ from archiver.commands import (
     init,
     ledger,
     listing,
+    manual,
     page,
     queue,
     rebuild,
@@ -56,6 +57,7 @@ _COMMANDS: Mapping[str, Mapping[str, Callable[..., None]]] = {
         "demo": demo.demo,
         "init": init.init,
         "check": control.check,
+        "man": manual.man,
     },
     "Archive": {
         "run": run.run,

@@ -19,6 +19,8 @@ def demo(
 ) -> None:
     """Do the main job for real on embedded parts: an emulated provider and a real S3 server, on loopback.
 
+    It takes about half a minute. One of its tasks is made to fail, to show how that looks. Nothing stays but by --keep.
+
     With --page it ends with the page open on what was archived, and prints its address; needs the extra `page`, too.
 
     Exit codes: 0 it worked; 1 it did not; 2 the extra `demo`, or `page`, is not installed.

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -42,6 +42,14 @@ BACKFILL_SECONDS = 45.0
 
 WIDE = 130
 """Columns of a terminal that has room for whole hashes."""
+
+_BEFORE = """\
+This archives the stems of a song as the service does it, and reads them back:
+the provider is emulated, the S3 server is real, both are on this machine alone.
+It takes about half a minute. [bold]One task is made to fail[/], demo-failed, so that
+you see how that looks.
+"""
+_NEXT = {"next": "stem-archiver init   # your own key and bucket"}
 
 _SETTINGS = """\
 # The demo's settings: see config/archiver.example.toml for what each key means.
@@ -81,36 +89,43 @@ settled_after = "2s"
 def run_demo(console: Console, *, keep: Path | None = None, page: bool = False) -> int:
     """Archive a synthesized song through the real commands, and check what came out.
 
-    What was archived, the ledger and the settings stay in `keep`, or else in a new temporary folder;
-    nothing is left running. With `page` it ends with the page on it, until SIGINT or SIGTERM. Returns 0 when every
+    What was archived, the ledger and the settings stay in `keep`; without it nothing is left, and nothing is left
+    running in any case. With `page` it ends with the page on it, until SIGINT or SIGTERM. Returns 0 when every
     object is as it should be, 1 when something differs, 2 when `keep` cannot be used.
     """
-    try:
-        folder = _folder(keep)
-    except OSError as fault:
-        console.print(f"[bold red]--keep:[/] {escape(str(fault))}", highlight=False)
-        return 2
-    with _exit_on_signals(), _own_environment(), tempfile.TemporaryDirectory(prefix="stem-archiver-s3-") as data:
+    with ExitStack() as stack:
+        stack.enter_context(_exit_on_signals())
+        try:
+            folder = stack.enter_context(_folder(keep))
+        except OSError as fault:
+            console.print(f"[bold red]--keep:[/] {escape(str(fault))}", highlight=False)
+            return 2
+        stack.enter_context(_own_environment())
+        data = stack.enter_context(tempfile.TemporaryDirectory(prefix="stem-archiver-s3-"))
+        console.print(_BEFORE, highlight=False)
         _say(console, f"A song: {len(song.INSTRUMENTS)} stems and two mixes, synthesized and encoded as MP3")
         stems = song.stems()
         _say(console, "A provider (its API and its CDN) and an S3 server (SeaweedFS), on loopback")
         with Emulator(stems) as emulator, seaweed(Path(data)) as s3:
-            demo = _Demo(console, folder, stems, emulator, s3)
+            demo = _Demo(console, folder, stems, emulator, s3, keeps=keep is not None)
             code = demo.run()
             if page:
                 demo.page()
             return code
 
 
-def _folder(keep: Path | None) -> Path:
-    """Return a folder that is there and empty; raise OSError where that cannot be."""
+@contextmanager
+def _folder(keep: Path | None) -> Iterator[Path]:
+    """Give a folder that is there and empty, and without `keep` is gone at the end; raise OSError."""
     if keep is None:
-        return Path(tempfile.mkdtemp(prefix="stem-archiver-demo-"))
-    folder = keep.absolute()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if any(folder.iterdir()):
-        raise FileExistsError(f"{folder} is not empty; name a folder that is, or a new one")
-    return folder
+        with tempfile.TemporaryDirectory(prefix="stem-archiver-demo-") as folder:
+            yield Path(folder)
+        return
+    kept = keep.absolute()
+    kept.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if any(kept.iterdir()):
+        raise FileExistsError(f"{kept} is not empty; name a folder that is, or a new one")
+    yield kept
 
 
 def _say(console: Console, text: str) -> None:
@@ -214,6 +229,7 @@ class _Demo:
     stems: Mapping[str, bytes]
     emulator: Emulator
     s3: S3Server
+    keeps: bool
 
     def run(self) -> int:
         tasks = demo_tasks(datetime.now(UTC), self.stems)
@@ -232,7 +248,7 @@ class _Demo:
         stored = list(self._read_back())
         manifests = {item.task_id: json.loads(item.data) for item in stored if item.key.endswith("/manifest.json")}
         self._print_table(stored, manifests)
-        _say(self.console, "The task of which the provider made no audio:\n")
+        _say(self.console, "The task that was made to fail: the provider made no audio of it.\n")
         self._command("show", FAILED)
         differences = list(_differences(stored, manifests, _expected(tasks, self.stems)))
         if code != 1:
@@ -315,14 +331,16 @@ class _Demo:
         if len(differences) > 10:  # noqa: PLR2004 - as above
             self.console.print(f"[bold red]✗[/] and {len(differences) - 10} more differences", highlight=False)
         if not differences:
-            what = f"{count} objects, each equal to its source and to its manifest; where to look:"
+            what = f"{count} objects, each equal to its source and to its manifest; none failed but the one announced"
             self.console.print(f"[bold green]✓[/] {what}", highlight=False)
-        rows = {
-            "listen": f"{self.folder}/objects/{PREFIX}demo-split-stem/",
-            "read": f"{self.folder}/objects/{PREFIX}demo-split-stem/manifest.json",
+        place = self.folder / "objects" / PREFIX / "demo-split-stem"
+        kept = {
+            "listen": f"{place}/",
+            "read": f"{place}/manifest.json",
             "ask": shlex.join(self._argv("show", "demo-split-stem")),
         }
-        for label, text in rows.items():
+        gone = {"listen": "nothing is left behind; `demo --keep DIR` leaves the files, to listen to"}
+        for label, text in ((kept if self.keeps else gone) | _NEXT).items():
             self.console.print(f"  [bold]{label:7}[/]{escape(text)}", highlight=False, soft_wrap=True)
         return 1 if differences else 0
 

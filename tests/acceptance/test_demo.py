@@ -116,6 +116,10 @@ def test_demo_archives_the_song_and_shows_where_it_is(tmp_path: Path) -> None:
     assert line + hashlib.sha256(stems["vocal"]).hexdigest()[:12] in output
     assert "GENERATE_AUDIO_FAILED" in output
     assert f"{kept}/objects/stems/demo-split-stem/" in output
+    before, _, after = output.partition("GENERATE_AUDIO_FAILED")
+    assert re.search(r"One task is made to\s+fail", before), "the failure is announced"
+    assert "half a minute" in before
+    assert "stem-archiver init" in after
     assert not list(temporary.iterdir())
     assert not running_in(tmp_path)
 
@@ -154,7 +158,7 @@ def test_demo_that_is_ended_leaves_nothing_running(tmp_path: Path, number: int) 
         assert demo.wait(30) != 0
 
     assert not running_in(tmp_path)
-    assert not list(tmp_path.glob("stem-archiver-s3-*"))
+    assert not list(tmp_path.glob("stem-archiver-*"))
 
 
 # --- its judgement, in memory: the real run only ever sees what is right

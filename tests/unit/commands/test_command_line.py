@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -87,3 +88,23 @@ def test_help_is_without_colour_where_that_is_asked_for(option: str | None, vari
     done = subprocess.run(words, env=environ, capture_output=True, text=True, check=True, timeout=60)
     coloured = re.findall(r"\x1b\[(?:\d+;)*3\dm", done.stdout)
     assert bool(coloured) is (option is None and not variable)
+
+
+def test_manual_page_has_every_command_with_its_options_and_example() -> None:
+    page = re.sub(r"\\f[BIR]|\\&", "", said("man")).replace("\\-", "-").replace("\\e", "\\")
+    leaves = [path for path in _pages() if path and not any(other[:-1] == path for other in _pages())]
+    assert len(leaves) >= 30
+    for path in leaves:
+        [section] = re.findall(rf"(?ms)^\.SS {' '.join(path)}\n(.*?)(?=^\.SS |\Z)", page)
+        shown = said(*path, "--help")
+        assert re.findall(r"Exit codes:", section), path
+        assert set(re.findall(r"(?<=│ )--[a-z-]+", shown)) <= set(re.findall(r"--[a-z-]+", section)), path
+
+
+def test_manual_page_is_sound_roff() -> None:
+    if shutil.which("groff") is None:
+        pytest.skip("needs groff")
+    done = subprocess.run(
+        ["groff", "-man", "-Tascii", "-ww", "-z"], input=said("man"), capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
