@@ -1,4 +1,4 @@
-"""Moves as the README describes them, by its own commands: to another host, bucket and prefix."""
+"""Moves as deploy/README.md describes them, by its own commands: to another host, bucket and prefix."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def brought(folder: Path) -> dict[str, str]:
 
 
 def copied(site: Site, source: str, target: str) -> None:
-    """Copy all objects below one place to another one, with the command that the README names."""
+    """Copy all objects below one place to another one, with the command that deploy/README.md names."""
     file = site.folder / "rclone.conf"
     file.write_text(f"[s3]\ntype = s3\nprovider = Other\nendpoint = {site.s3.endpoint_url}\nenv_auth = true\n")
     command = ["rclone", "copy", "--metadata", f"s3:{source}", f"s3:{target}"]
