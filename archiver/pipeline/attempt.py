@@ -47,6 +47,7 @@ class TaskAttempt:
         self._context = context
         self._out = context.outside
         self._listing = Listing(context, claim)
+        self._began = context.clock()
         self._began_queued = claim.state is TaskState.QUEUED
         self._duplicates = Duplicates(claim.stems)
         self._tried: set[StemName] = set()
@@ -245,7 +246,12 @@ class TaskAttempt:
         if self._context.cancelled():
             self._crash = self._crash or Interrupted()
         blocked = self._out.breakers.is_blocked(Dependency.ORIGIN, Dependency.STORE, host=host)
-        return blocked or self._crash is not None or self._pause is not None
+        return blocked or self._crash is not None or self._pause is not None or self._is_overtaken()
+
+    def _is_overtaken(self) -> bool:
+        """Return whether the deadline has passed since the attempt began, and others wait whose has not."""
+        now = self._context.clock()
+        return self._began < self._listing.deadline <= now and self._listing.more_urgent_waits(now)
 
     # --- the end
 

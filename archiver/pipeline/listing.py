@@ -101,7 +101,7 @@ class Listing:
             fresh = self.claim.state is TaskState.QUEUED
             self._list(record, resolution, now)
             # One whose links are kept nowhere would come back just to ask for them again.
-            return Yielded() if fresh and self._more_urgent_waits(now) else None
+            return Yielded() if fresh and self.more_urgent_waits(now) else None
         if self.claim.state is TaskState.QUEUED:
             return resolution
         # The stems were listed before and the record no longer lists any: what we know still counts.
@@ -120,7 +120,7 @@ class Listing:
             return young
         return aged if look.seen(key) else young
 
-    def _more_urgent_waits(self, now: datetime) -> bool:
+    def more_urgent_waits(self, now: datetime) -> bool:
         """Return whether such does that is to have this worker first; not while the urgent may hold up all of them."""
         if self._out.pool.held_up():
             return False

@@ -272,6 +272,14 @@ def test_small_backlog_that_can_just_be_asked_about_before_the_provider_goes_dow
     check("provider, from 40 s on", Scenario(60, (down,), timedelta(seconds=30), youngest, oldest), capsys)
 
 
+@pytest.mark.parametrize("outages", [(), (Outage(Dependency.ORIGIN, hours(0.3), hours(0.3)),)], ids=["none", "origin"])
+def test_more_tasks_than_can_be_saved_take_no_time_from_each_other_once_their_deadline_has_passed(
+    outages: tuple[Outage, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    oldest, youngest = RETENTION - hours(0.1), RETENTION - hours(1.5)
+    check("too many", Scenario(100, outages, timedelta(seconds=10), youngest, oldest), capsys, against_fifo=False)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", list(OUTAGES))
