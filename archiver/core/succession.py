@@ -9,7 +9,7 @@ from archiver.core.manifest import FORMAT, following
 from archiver.core.manifest_fields import ManifestBroken
 from archiver.core.manifest_read import Manifest, ManifestEvent, ManifestStem, read_manifest
 from archiver.core.model import StemName, TaskId
-from archiver.core.states import StemState, TaskEvent, TaskState
+from archiver.core.states import OPEN_TASK_STATES, StemState, TaskEvent, TaskState
 
 _TASK_STATES, _STEM_STATES = frozenset(map(str, TaskState)), frozenset(map(str, StemState))
 
@@ -56,10 +56,13 @@ def is_understood(manifest: Manifest) -> bool:
 def says_as_much(theirs: Manifest, ours: Manifest) -> bool:
     """Return whether `theirs` says of each stem what `ours` says, or that it is stored after all, and of the task too.
 
-    Such a manifest was written by a process that took the task over from us, or from a ledger that is lost.
+    Such a manifest was written by a process that took the task over from us, or from a ledger that is lost. One that
+    ended the task otherwise does not stay: the ledger is about to say what ours says.
     """
     known, said = _compared(theirs), _compared(ours)
     if not all(name in known and (known[name] == stem or _is_saved(stem, known[name])) for name, stem in said.items()):
+        return False
+    if theirs.state != ours.state and ours.state not in OPEN_TASK_STATES:
         return False
     if known != said:
         return True

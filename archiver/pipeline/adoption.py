@@ -69,10 +69,13 @@ class Adoption:
         if isinstance(outcome, Lost):
             return None if found else outcome
         stored = [row for row in self._listing.rows.values() if row.state is StemState.STORED]
-        return self._partly(outcome, len(stored)) if stored else outcome
+        return self._had_audio(outcome, len(stored)) if self._listing.rows else outcome
 
-    def _partly(self, outcome: Failed | Missing, stored: int) -> Lost | None:
-        """Return the end of a task that has audio in the bucket, and of which the provider tells nothing any more."""
+    def _had_audio(self, outcome: Failed | Missing, stored: int) -> Lost | None:
+        """Return the end of a task of which stems are known, and of which the provider tells nothing any more.
+
+        Its audio stands in the bucket, or it was lost before an operator had it tried again.
+        """
         claim, now = self._listing.claim, self._context.clock()
         if claim.state is TaskState.QUEUED:
             self._adopt([])

@@ -54,7 +54,7 @@ class Sidecars:
             left_out=context.exclusion.left_out_of(read, {row.name for row in rows}),
             facts=read.facts,
         )
-        self._put_manifest(claim.task_id, manifest)
+        self._put_manifest(claim, manifest)
         kept = self._kept
         return kept.ended_at if kept is not None and kept.state == end.state else end.at
 
@@ -79,8 +79,9 @@ class Sidecars:
             self._store.put_document(key, record, same=lambda theirs: theirs == record)
             self._context.checkpoint("record.put")
 
-    def _put_manifest(self, task: TaskId, manifest: bytes) -> None:
-        context, succession = self._context, Succession(manifest, task)
+    def _put_manifest(self, claim: Claim, manifest: bytes) -> None:
+        context, task = self._context, claim.task_id
+        succession = Succession(manifest, task)
 
         def same(theirs: bytes) -> bool:
             keeps = succession.keeps(theirs)
@@ -88,6 +89,8 @@ class Sidecars:
             return keeps
 
         def instead(theirs: bytes, etag: str) -> bytes:
+            # Whoever took the task over may have written it. What is written after this look has another ETag.
+            context.outside.progress.confirm(claim)
             if fault := succession.fault(theirs):
                 raise KeyTaken(f"{manifest_key(context.prefix, task)}: {fault}")
             if succession.standing(theirs) is None:

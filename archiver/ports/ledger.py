@@ -79,8 +79,7 @@ class Intakes(Protocol):
 
         One of which no kind is known is asked about first as that of `hints`.
 
-        Returns these, and those that are being asked about now. A task that waits after a failed try, or has
-        ended, is left alone.
+        Returns these, and those that are being asked about now. What failed a try, or has ended, is left alone.
         """
 
     def retry(self, ids: Sequence[TaskId] | None, *, now: datetime) -> Sequence[TaskId]:
@@ -246,6 +245,9 @@ class Progress(Protocol):
 
     def chronicle(self, claim: Claim) -> Chronicle:
         """Return what a manifest tells of the task and the claim does not hold, as it stands now."""
+
+    def confirm(self, claim: Claim) -> None:
+        """Do nothing while the claim holds its task, also past its lease: what the bucket has of it may be replaced."""
 
     def finish(self, claim: Claim, outcome: Outcome, *, record: RecordInfo | None, now: datetime) -> None:
         """Write the outcome and end the lease, at `now` where it ends the task. `record` is the last answer, if any.

@@ -188,6 +188,8 @@ _WRITES: dict[str, Callable[[Ledger, Claim], object]] = {
     "stem_failed": lambda ledger, mine: stem_failed(ledger, mine, "vocal", reason="x", gone=True),
     "stem_refused": lambda ledger, mine: stem_failed(ledger, mine, "vocal", event=StemEvent.REFUSED, reason="x"),
     "stem_retried": lambda ledger, mine: ledger.progress.stem_retried(mine, StemName("vocal"), now=NOW),
+    "chronicle": lambda ledger, mine: ledger.progress.chronicle(mine),
+    "confirm": lambda ledger, mine: ledger.progress.confirm(mine),
     "later": lambda ledger, mine: finish(ledger, mine, Later(NOW, "x"), record=record("drums")),
     "archived": lambda ledger, mine: finish(ledger, mine, Archived()),
     "yielded": lambda ledger, mine: finish(ledger, mine, Yielded()),
@@ -212,6 +214,15 @@ def test_a_write_under_a_token_that_was_taken_over_raises_and_writes_nothing(
 def test_a_write_under_an_invented_token_raises(ledger: Ledger, write: Callable[[Ledger, Claim], object]) -> None:
     with pytest.raises(LeaseLost):
         write(ledger, replace(listed(ledger), token="guess"))
+
+
+def test_a_claim_is_confirmed_past_its_lease_until_another_takes_the_task_over(ledger: Ledger) -> None:
+    mine = listed(ledger)
+    ledger.progress.confirm(mine)
+    theirs = claim(ledger, owner="them", now=NOW + LEASE)
+    with pytest.raises(LeaseLost):
+        ledger.progress.confirm(mine)
+    ledger.progress.confirm(theirs)
 
 
 @pytest.mark.parametrize(

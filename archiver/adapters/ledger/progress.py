@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import assert_never
 
-from sqlalchemy import Connection, bindparam, insert, select
+from sqlalchemy import Connection, bindparam, select
 
 from archiver.adapters.ledger.answers import answer, note_tracks
 from archiver.adapters.ledger.backed_off import failed_at
@@ -17,6 +17,7 @@ from archiver.adapters.ledger.claimable import NOW, Wanted, asked, claimable
 from archiver.adapters.ledger.database.prepared import Prepared
 from archiver.adapters.ledger.database.transactions import LedgerPart, Transactions, outage_retry
 from archiver.adapters.ledger.leases import LEASE_ENDS
+from archiver.adapters.ledger.listed import STATES_OF_STEMS, Columns, list_stems, listing_detail, with_urls
 from archiver.adapters.ledger.moves import (
     ITS_STEM,
     StemMove,
@@ -29,7 +30,6 @@ from archiver.adapters.ledger.moves import (
     stage,
     stage_of,
     stem_of,
-    tally,
 )
 from archiver.adapters.ledger.rows import AnyRow, claim_of, history_of, stem_row
 from archiver.adapters.ledger.schema.tables import history, stems, tasks
@@ -54,14 +54,10 @@ from archiver.core.model import (
     Stage,
     StemName,
     StemRow,
-    StemSource,
     TaskId,
     Yielded,
 )
-from archiver.core.records.again import identity_of
 from archiver.core.states import IllegalMove, StemEvent, StemState, TaskEvent, TaskState
-
-Columns = Mapping[str, object]
 
 
 class SqlProgress(LedgerPart):
@@ -87,14 +83,14 @@ class SqlProgress(LedgerPart):
         """See Progress."""
         with self._db.write() as db:
             task = lock_task(db, claim)
-            _list_stems(db, claim.task_id, record.stems)
+            list_stems(db, claim.task_id, record.stems)
             note_tracks(db, claim.task_id, record)
             move_task(
                 db,
                 task,
                 TaskEvent.LISTED if task.state is TaskState.QUEUED else TaskEvent.RELISTED,
                 at=now,
-                detail=_listing(task, record, settled=settled),
+                detail=listing_detail(task, record, settled=settled),
                 **answer(task, record, now),
                 deadline=deadline,
                 urgency=plan.urgency(deadline, task.accepted_at),
@@ -102,7 +98,7 @@ class SqlProgress(LedgerPart):
                 awaited=False,
                 stage=stage_of(db, claim.task_id, TaskState.LISTED, settled=settled),
             )
-            fresh = _with_urls(claim_of(db, lock_task(db, claim)), record)
+            fresh = with_urls(claim_of(db, lock_task(db, claim)), record)
         self._db.checkpoint("ledger.listed")
         return fresh
 
@@ -160,11 +156,18 @@ class SqlProgress(LedgerPart):
     def chronicle(self, claim: Claim) -> Chronicle:
         """See Progress."""
         with self._db.read() as db:
-            task = _CHRONICLED.first(db, {"its_task": claim.task_id, "its_token": claim.token})
+            task = _CHRONICLED.first(db, _held_by(claim))
             if task is None:
-                raise LeaseLost(f"task {claim.task_id} was taken over or ended meanwhile")
+                raise _lost(claim)
             cut = frozenset(row.name for row in _CUT.all(db, {"its_task": claim.task_id}))
             return Chronicle(task.source, task.flag, task.first_asked_at, cut, history_of(db, claim.task_id))
+
+    @outage_retry
+    def confirm(self, claim: Claim) -> None:
+        """See Progress."""
+        with self._db.read() as db:
+            if _HELD.first(db, _held_by(claim)) is None:
+                raise _lost(claim)
 
     @outage_retry
     def finish(self, claim: Claim, outcome: Outcome, *, record: RecordInfo | None, now: datetime) -> None:
@@ -174,14 +177,18 @@ class SqlProgress(LedgerPart):
         self._db.checkpoint("ledger.finished")
 
 
-_CHRONICLED = Prepared(
-    select(tasks.c.source, tasks.c.flag, tasks.c.first_asked_at).where(
-        tasks.c.task_id == bindparam("its_task"), tasks.c.token == bindparam("its_token")
-    )
-)
+_ITS_HOLD = (tasks.c.task_id == bindparam("its_task"), tasks.c.token == bindparam("its_token"))
+_HELD = Prepared(select(tasks.c.task_id).where(*_ITS_HOLD))
+_CHRONICLED = Prepared(select(tasks.c.source, tasks.c.flag, tasks.c.first_asked_at).where(*_ITS_HOLD))
 _CUT = Prepared(select(stems.c.name).where(stems.c.task_id == bindparam("its_task"), stems.c.url_cut))
-_STATES = Prepared(select(stems.c.name, stems.c.state).where(stems.c.task_id == bindparam("its_task")))
-_NEW_STEMS = Prepared(insert(stems))
+
+
+def _held_by(claim: Claim) -> Mapping[str, object]:
+    return {"its_task": claim.task_id, "its_token": claim.token}
+
+
+def _lost(claim: Claim) -> LeaseLost:
+    return LeaseLost(f"task {claim.task_id} was taken over or ended meanwhile")
 
 
 @cache
@@ -198,53 +205,6 @@ def _another(wanted: Wanted, which: str) -> Prepared:
     }
     another = tasks.c.task_id != bindparam("its_task")
     return Prepared(select(tasks.c.task_id).where(another, *conditions[which], claimable(wanted)).limit(1))
-
-
-MOST_NAMED = 20
-"""Things left out that one move names; the manifest has them all."""
-
-
-def _listing(task: AnyRow, record: RecordInfo, *, settled: bool) -> dict[str, object]:
-    """Return the details of the move; what the record leaves out is named in the first one."""
-    named = [f"{left.field} ({left.kind})" for left in record.left_out[:MOST_NAMED]]
-    more = len(record.left_out) - len(named)
-    left_out = ", ".join([*named, f"{more} more"] if more else named)
-    first = bool(left_out) and task.state is TaskState.QUEUED
-    detail = {"flag": record.flag, "stems": len(record.stems), "settled": settled}
-    return detail | {"not_taken": left_out} if first else detail
-
-
-def _list_stems(db: Connection, task_id: TaskId, sources: tuple[StemSource, ...]) -> None:
-    states = {row.name: row.state for row in _STATES.all(db, {"its_task": task_id})}
-    fresh = [
-        {"task_id": task_id, "name": new.name, **_NEW, **_source(new)} for new in sources if new.name not in states
-    ]
-    if fresh:
-        _NEW_STEMS.write(db, *fresh)
-        tally(db, (StemState.WANTED, len(fresh), 0))
-    for source in sources:
-        # A stored stem keeps the URL that its bytes came from.
-        if states.get(source.name, StemState.STORED) is not StemState.STORED:
-            ITS_STEM.write(db, {"its_task": task_id, "its_name": source.name, **_source(source)})
-
-
-_NEW: Columns = {"state": StemState.WANTED, "attempts": 0, "gone": 0, "reason": ""}
-
-
-def _source(source: StemSource) -> dict[str, object]:
-    shown = identity_of(source)
-    return {
-        "shown_url": shown,
-        "url_cut": bool(source.url) and shown != source.url,
-        "field": source.field,
-        "duration": source.duration,
-        "media": source.media,
-    }
-
-
-def _with_urls(claim: Claim, record: RecordInfo) -> Claim:
-    urls = {source.name: source.url for source in record.stems}
-    return replace(claim, stems=tuple(replace(row, url=urls.get(row.name, row.url)) for row in claim.stems))
 
 
 def _is_refused_again(db: Connection, row: AnyRow, event: StemEvent, reason: str) -> bool:
@@ -357,7 +317,7 @@ def _check_stems(db: Connection, task: AnyRow, *, only: set[StemState], one_of: 
 
     A settled task may have none at all: nothing of it was wanted.
     """
-    counts = Counter(row.state for row in _STATES.all(db, {"its_task": task.task_id}))
+    counts = Counter(row.state for row in STATES_OF_STEMS.all(db, {"its_task": task.task_id}))
     is_empty = not counts and task.settled and one_of is StemState.STORED
     lacks = not counts if one_of is None else one_of not in counts
     if not counts.keys() <= only or (lacks and not is_empty):

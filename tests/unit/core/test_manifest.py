@@ -269,9 +269,17 @@ def test_task_that_ended_again_is_told_anew() -> None:
 
 def test_manifest_with_stems_is_never_replaced_by_one_without() -> None:
     theirs, ours = manifest(STORED), manifest(outcome=Missing("unknown"), events=(LISTED,) * 9)
-    assert covers(theirs, ours)
+    assert Succession(ours, TASK).fault(theirs), "it is no end of the ledger's either: the next look takes what stands"
     assert not covers(ours, theirs)
     assert not Succession(theirs, TASK).fault(ours)
+
+
+def test_manifest_that_ends_a_task_otherwise_stays_only_while_the_task_goes_on() -> None:
+    theirs = manifest(LOST, outcome=Lost("gone"))
+    assert not covers(theirs, manifest(outcome=Missing("unknown"), events=()))
+    assert covers(
+        manifest(STORED), manifest(replace(STORED, state=StemState.REFUSED, receipt=None), outcome=Refused("why", NOW))
+    )
 
 
 @pytest.mark.parametrize(
