@@ -33,7 +33,7 @@ from archiver.ports.runtime import EventLog
 from archiver.preservation.backup import BackupSchedule
 from archiver.service.alerts import AlertDelivery, Alerts, Heartbeat
 from archiver.service.daemon import Daemon, Job
-from archiver.service.deadlines import DeadlineWatch
+from archiver.service.deadlines import DeadlineWatch, Pressing
 from archiver.service.housekeeping import Rescue
 from archiver.service.intake import QueueIntake
 from archiver.service.liveness import Liveness
@@ -121,12 +121,14 @@ class DaemonProcess:
         yield "proof", parts.renew_proof, 60 * _MINUTE
         if parts.role is Role.RUN:
             yield "intake", self._intake(), parts.settings.queue.poll_interval
-            yield "deadlines", self._deadlines(), _MINUTE
+            deadlines = self._deadline_watch()
+            yield "deadlines", self._watches(deadlines), _MINUTE
             yield "strays", parts.abort_strays, 10 * _MINUTE
             yield "expiry", parts.expire, 60 * _MINUTE
             yield "fixity_report", report_schedule(parts), 10 * _MINUTE
             yield "fixity_list", daily_list(parts, self._watching("fixity_list")), _MINUTE
-            yield "fixity_read", rolling_read(parts, self._watching("fixity_read")), 5 * _SECOND
+            pressing = self._pressing(deadlines)
+            yield "fixity_read", rolling_read(parts, self._watching("fixity_read"), pressing), 5 * _SECOND
             if parts.settings.ledger.trim_after:
                 yield "trim", trim_schedule(parts), 10 * _SECOND
         if self.backups is not None:
@@ -170,14 +172,20 @@ class DaemonProcess:
             looked=self.parts.presence.looked,
         )
 
-    def _deadlines(self) -> Callable[[], None]:
-        """Return the watch over deadlines and quarantine; after each look the heartbeat says that all is well."""
+    def _deadline_watch(self) -> DeadlineWatch:
         parts, settings = self.parts, self.parts.settings
         reports, at_risk = parts.adapters.ledger.reports, settings.schedule.at_risk
-        watches: list[Callable[[], None]] = [
-            DeadlineWatch(reports, parts.machine.clock, at_risk, parts.log, settings.provider.retention),
-            QuarantineWatch(reports, parts.log),
-        ]
+        return DeadlineWatch(reports, parts.machine.clock, at_risk, parts.log, settings.provider.retention)
+
+    def _pressing(self, deadlines: DeadlineWatch) -> Pressing:
+        adapters, clock = self.parts.adapters, self.parts.machine.clock
+        at_risk = self.parts.settings.schedule.at_risk
+        return Pressing(adapters.ledger.claims, adapters.owner, at_risk, lambda: deadlines.late, clock)
+
+    def _watches(self, deadlines: DeadlineWatch) -> Callable[[], None]:
+        """Return the watch over deadlines and quarantine; after each look the heartbeat says that all is well."""
+        parts, settings = self.parts, self.parts.settings
+        watches: list[Callable[[], None]] = [deadlines, QuarantineWatch(parts.adapters.ledger.reports, parts.log)]
         if (url := settings.notify.heartbeat()) is not None:
             ping = Ping(url, user_agent=settings.provider.user_agent)
             watches.append(Heartbeat(ping, self.liveness.late, parts.log))

@@ -73,8 +73,11 @@ def daily_list(parts: Parts, watching: Watching) -> Callable[[], object]:
     return job
 
 
-def rolling_read(parts: Parts, watching: Watching) -> Callable[[], object]:
-    """Return what reads every object again within `verify.within`, or else notes that it is not promised."""
+def rolling_read(parts: Parts, watching: Watching, pressing: Callable[[], bool]) -> Callable[[], object]:
+    """Return what reads every object again within `verify.within`, or else notes that it is not promised.
+
+    It reads nothing while work is `pressing`.
+    """
     adapters, machine, terms = parts.adapters, parts.machine, parts.terms
     rounds = adapters.ledger.rounds
     work = _verification(parts, Level.READ, _Both(terms.own, adapters.throttle), watching)
@@ -84,9 +87,14 @@ def rolling_read(parts: Parts, watching: Watching) -> Callable[[], object]:
 
     reading = SliceReading(work, rounds, book, adapters.ledger.checks, machine.clock, watching.count)
 
+    is_usable = _usable(parts)
+
+    def may() -> bool:
+        return is_usable() and not pressing()
+
     def begun(within: timedelta) -> RollingRead:
         limits = Limits(within, partial(_rate, parts), lambda: adapters.ledger.objects.holdings().bytes)
-        return RollingRead(rounds, adapters.owner, limits, reading.steps, _usable(parts), machine.clock, parts.log)
+        return RollingRead(rounds, adapters.owner, limits, reading.steps, may, machine.clock, parts.log)
 
     return RollingJob(lambda: terms.settings.verify.within, begun, partial(rounds.keep_since, None))
 

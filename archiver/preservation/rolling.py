@@ -56,7 +56,7 @@ class RollingRead:
     steps: Callable[[SliceLease], Iterator[int]]
     """Reads a slice: the bytes of each object, once its verdict is written down."""
     may: Callable[[], bool]
-    """Returns whether the store may be used now."""
+    """Returns whether the store may be used for this now; may raise LedgerFault."""
     clock: Clock
     log: EventLog
     _due: datetime = field(init=False)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from archiver.ports.ledger import RETENTION, Reports
+from archiver.ports.ledger import RETENTION, Claims, Reports
 from archiver.ports.runtime import Clock, EventLog
 
 
@@ -19,6 +20,11 @@ class DeadlineWatch:
     log: EventLog
     retention: timedelta = RETENTION
     _logged: tuple[int, int] = field(default=(0, 0), init=False)
+
+    @property
+    def late(self) -> int:
+        """The stems that were forecast, at the last look, to expire before they are reached."""
+        return self._logged[1]
 
     def __call__(self) -> None:
         """Log `deadline.at_risk` and `deadline.forecast` whenever what they count changes."""
@@ -38,3 +44,24 @@ class DeadlineWatch:
         if late != before[1]:
             report = self.log.error if late else self.log.info
             report("deadline.forecast", stems_expiring=late, stems_an_hour=overview.stems_an_hour)
+
+
+@dataclass(frozen=True, slots=True)
+class Pressing:
+    """Work that presses: what can wait leaves it the line."""
+
+    claims: Claims
+    owner: str
+    near: timedelta
+    late: Callable[[], int]
+    """Returns the stems that are forecast to expire."""
+    clock: Clock
+
+    def __call__(self) -> bool:
+        """Return whether stems wait whose deadline is near, or such of which some are forecast to expire.
+
+        What waits for a paused dependency, for its next try, or past its deadline, presses nobody. Raises LedgerFault.
+        """
+        now = self.clock()
+        deadline = self.claims.next_deadline(self.owner, now=now)
+        return deadline is not None and (deadline - now <= self.near or self.late() > 0)

@@ -78,7 +78,7 @@ class Scenario:
     def created(self) -> dict[TaskId, datetime]:
         dice = random.Random(7)
         ages = (self.youngest + (self.oldest - self.youngest) * dice.random() for _ in range(self.tasks))
-        return {TaskId(f"task-{n:06}"): START - age for n, age in enumerate(ages)}
+        return {TaskId(f"song-{n:06}"): START - age for n, age in enumerate(ages)}
 
     def down(self, dependency: Dependency, now: datetime) -> bool:
         return any(each.dependency is dependency and each.covers(now) for each in self.outages)
@@ -124,6 +124,9 @@ class Simulation(SimulatedPath):
     def stored(self) -> int:
         return len(self.watcher.stored)
 
+    def beside(self) -> None:
+        """What else is done, after each task and each wait."""
+
     def run(self, until: datetime) -> None:
         """Work until then, or until nothing is left, and leap over what is but waiting."""
         self.accept(*self.created)
@@ -131,6 +134,8 @@ class Simulation(SimulatedPath):
             started = 0
             while self.dispatcher.step():
                 started += 1
+                self.beside()
+            self.beside()
             assert self.dispatcher.fault is None
             moments = [pause.next_probe for pause in pauses(self.ledger)]
             # A probe that failed is followed by the next; counting what is left would cost more than the probe.
@@ -174,10 +179,14 @@ def first_in_first_out(ledger: Ledger) -> Ledger:
 
 @contextmanager
 def simulation(
-    scenario: Scenario, kind: Kind = earliest_deadline_first, *, afterwards: timedelta = timedelta()
-) -> Iterator[Simulation]:
+    scenario: Scenario,
+    kind: Kind = earliest_deadline_first,
+    *,
+    afterwards: timedelta = timedelta(),
+    as_: Callable[..., Simulation] = Simulation,
+) -> Iterator[Any]:
     """Run the scenario to the time when nothing can be saved any more, and so long afterwards."""
-    with simulated(partial(Simulation, scenario=scenario), ledger_as=kind, threads=0) as world:
+    with simulated(partial(as_, scenario=scenario), ledger_as=kind, threads=0) as world:
         world.run(until=max(world.created.values()) + RETENTION + afterwards)
         yield world
 

@@ -42,6 +42,7 @@ OWN = {
 
 EXCEPTIONS = {
     "faults/runner.py": ("app", "commands", "service"),  # is the command line with a checkpoint in it
+    "faults/test_deadlines_beside_verify.py": ("preservation", "service.deadlines"),
     "faults/test_deadline_simulation.py": ("adapters.ledger",),  # plays a ledger that goes first in, first out
     "golden/seen.py": ("commands", "service.alerts"),  # collects what users see, wherever it is said
     "integration/ledger/test_backups.py": ("app.backup",),  # a backup's file and its ledger meet there
