@@ -760,6 +760,31 @@ def test_append_when_another_holds_the_lock_waits_for_it(path: Path, queue: Queu
     assert path.read_bytes() == lines(ids_of(0, 1))
 
 
+@pytest.mark.parametrize("what", ["a folder", "a pipe", "in no folder"])
+def test_ids_looked_for_in_what_is_no_file_raise_what_append_says(path: Path, queue: QueueFile, what: str) -> None:
+    path.unlink(missing_ok=True)
+    match what:
+        case "a folder":
+            path.mkdir()
+        case "a pipe":
+            os.mkfifo(path)
+        case _:
+            path.write_bytes(b"")
+            queue = QueueFile(str(path / "queue.txt"))
+    with pytest.raises(QueueUnreadable) as raised:
+        queue.holds([TaskId("task-00000001")])
+    with pytest.raises(QueueUnreadable) as appended:
+        queue.append(["task-00000001"])
+    assert raised.value.hint == appended.value.hint
+
+
+def test_ids_looked_for_in_a_file_that_is_not_there_yet_are_not_there(path: Path, queue: QueueFile) -> None:
+    path.unlink(missing_ok=True)
+    assert not queue.holds([TaskId("task-00000001")])
+    queue.append(["task-00000001"])
+    assert queue.holds([TaskId("task-00000001"), TaskId("task-00000002")]) == ["task-00000001"]
+
+
 # ---------------------------------------------------------------------- streams
 
 

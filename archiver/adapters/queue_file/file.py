@@ -112,14 +112,19 @@ class QueueFile:
             return QueueStanding(self._path, bytes_, lines, rest, appended_at)
 
     def holds(self, ids: Collection[TaskId]) -> Collection[TaskId]:
-        """Return those ids that stand in the file's last MiB, read or not; none where it cannot be read."""
-        try:
-            file = opened(self._path)
-        except OSError:
-            return ()
-        start = max(0, file.state.st_size - _COUNTED)
-        with _stream(file, start) as stream:
-            batches = list(read_ids(stream, self._name))
+        """Return those ids that stand in the file's last MiB, read or not; none where there is none.
+
+        Raises QueueUnreadable.
+        """
+        with naming_faults(self._path, "read"):
+            try:
+                file = opened(self._path)
+            except FileNotFoundError:
+                return ()
+            require_regular(file.descriptor, self._path)
+            start = max(0, file.state.st_size - _COUNTED)
+            with _stream(file, start) as stream:
+                batches = list(read_ids(stream, self._name))
         there = {each for batch in batches for each in batch.ids}
         return [each for each in ids if each in there]
 
