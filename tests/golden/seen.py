@@ -422,9 +422,13 @@ def backfill(run: Run) -> str:
 
 
 def logged_fields(run: Run) -> str:
-    """Each event that this run logs, with its levels and its fields, in their order."""
+    """Each event that this run logs, with its levels and its fields, in their order.
+
+    The sentences of libraries are left out: a busy machine makes APScheduler tell, at debug, of a job that still runs.
+    """
     found: dict[str, set[str]] = defaultdict(set)
-    for line in (*(line for done in run.said.values() for line in done.events), *run.daemon):
+    lines = (*(line for done in run.said.values() for line in done.events), *run.daemon)
+    for line in (each for each in lines if " " not in str(each["event"])):
         fields = " ".join(name for name in line if name not in {"timestamp", "level", "event"})
         found[f"{line['event']} ({line['level']})"].add(fields or "-")
     return "".join(

@@ -6,6 +6,7 @@ import difflib
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.golden import seen
@@ -83,3 +84,10 @@ def test_difference_fails_with_the_way_to_update_and_is_written_by_it_alone(tmp_
     Golden(tmp_path, update=True).hold("greeting", "hello\nyou\n")
     assert kept.read_text() == "hello\nyou\n"
     Golden(tmp_path, update=False).hold("greeting", "hello\nyou\n")
+
+
+def test_sentences_of_libraries_are_no_events_of_ours() -> None:
+    sentence = 'Execution of job "dispatch" skipped: maximum number of running instances reached (1)'
+    lines = [{"event": sentence, "level": "warning"}, {"event": "daemon.started", "level": "info", "owner": "me"}]
+    run = seen.Run({}, httpx.Response(200), httpx.Response(200), lines, {}, ())
+    assert seen.logged_fields(run) == "daemon.started (info)\n    owner\n"
