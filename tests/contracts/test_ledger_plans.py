@@ -12,6 +12,7 @@ from sqlalchemy import Connection, event
 
 from archiver.core.listing import Span, TaskFilter, TaskOrder, TaskPlace
 from archiver.core.model import AccountName, Claim, Stage, TaskId
+from archiver.core.slices import Course
 from archiver.core.states import TaskState
 from archiver.ports.listing import Moment
 from tests.fixtures.ledgers import DAY, LEASE, NOW, listed, open_work, overview, release, renew, take_in, tid
@@ -185,3 +186,28 @@ def test_no_page_of_any_listing_reads_the_whole_table(ledger: Ledger, filled: Cl
             ledger.listings.count(wanted, moment)
 
     assert _scans(_plans(ledger, work, of_many=True)) == {}
+
+
+@pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+def test_backlog_on_sqlite_is_counted_without_the_stems_of_finished_tasks(ledger: Ledger, filled: Claim) -> None:
+    assert filled.stems
+    plans = _plans(ledger, lambda: (overview(ledger, now=NOW + DAY), ledger.plots.backlog(retention=DAY)))
+    steps = [step for plan in plans.values() for step in plan]
+    walks = [step for step in steps if re.search(r"SCAN stems(?! USING (COVERING )?INDEX)", step)]
+    assert sum("FROM stems" in statement for statement in plans) > 1
+    assert walks == []
+
+
+@pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("unread", [0, 3])
+def test_oldest_check_on_sqlite_is_found_without_a_walk_through_archived_tasks(
+    ledger: Ledger, filled: Claim, unread: int
+) -> None:
+    assert filled.stems
+    ledger.rounds.begin(Course.READ, now=NOW)
+    with ledger.db.write() as db:
+        db.exec_driver_sql(f"UPDATE slices SET ended_at = 1 WHERE number >= {unread}")
+    plans = _plans(ledger, lambda: ledger.checks.oldest(now=NOW))
+    looks = [step for statement, plan in plans.items() if "slice IN" in statement for step in plan if "tasks" in step]
+    assert all("tasks_by_slice" in step for step in looks)
+    assert bool(looks) == bool(unread)

@@ -8,17 +8,17 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import BigInteger, ColumnElement, func, select, text, type_coerce
 
-from archiver.adapters.ledger.claimable import OPEN
+from archiver.adapters.ledger.backlog import wanted_by_deadline
 from archiver.adapters.ledger.database.transactions import LedgerPart, outage_retry
-from archiver.adapters.ledger.schema.tables import UNTRIMMED, history, stems, tasks
+from archiver.adapters.ledger.schema.tables import UNTRIMMED, history, tasks
 from archiver.adapters.ledger.unlisted import unlisted_by_minute
 from archiver.core.model import TaskId
 from archiver.core.reports import Moved
-from archiver.core.states import StemState, TaskState
+from archiver.core.states import TaskState
 from archiver.ports.plots import Series
 
-_QUARTER = 15 * 60 * 1_000_000
-_HOUR = 4 * _QUARTER
+_QUARTER = timedelta(minutes=15)
+_HOUR = 60 * 60 * 1_000_000
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 _WRITTEN = text("SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END")
 
@@ -29,16 +29,15 @@ class SqlPlots(LedgerPart):
     @outage_retry
     def backlog(self, *, retention: timedelta) -> Series:
         """See Plots."""
-        query = (
-            select(func.min(tasks.c.deadline), func.count())
-            .join(stems, stems.c.task_id == tasks.c.task_id)
-            .where(OPEN, tasks.c.deadline.is_not(None), stems.c.state == StemState.WANTED)
-            .group_by(_by(tasks.c.deadline, _QUARTER))
-        )
         with self._db.read() as db:
-            found = [(deadline, count) for deadline, count in db.execute(query)]
+            found = wanted_by_deadline(db)
             unlisted = unlisted_by_minute(db, _NEVER)
-        return sorted(found + [(each.begun + retention, each.count) for each in unlisted])
+        quarters: dict[int, tuple[datetime, int]] = {}
+        for deadline, count in found:
+            quarter = (deadline - _NEVER) // _QUARTER
+            first, before = quarters.get(quarter, (deadline, 0))
+            quarters[quarter] = first, before + count
+        return sorted([*quarters.values(), *((each.begun + retention, each.count) for each in unlisted)])
 
     @outage_retry
     def archived(self, *, since: datetime) -> Series:

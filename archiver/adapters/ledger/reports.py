@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, exists, func, not_, select, true
 
 from archiver.adapters.ledger import attention, listing
+from archiver.adapters.ledger.backlog import wanted_by_deadline
 from archiver.adapters.ledger.claimable import DUE, ENLISTED, FREE, NOT_BLOCKED, OPEN, asked
 from archiver.adapters.ledger.database.transactions import LedgerPart, outage_retry
 from archiver.adapters.ledger.family import family_of
@@ -24,7 +25,6 @@ from archiver.adapters.ledger.schema.tables import (
     cursors,
     enlisted,
     rejects,
-    stems,
     tallies,
     tasks,
     trims,
@@ -230,14 +230,7 @@ def _stems_an_hour(db: Connection, values: Mapping[str, Any], *, stems_stored: i
 
 def _backlog(db: Connection, unlisted: Sequence[Unlisted], retention: timedelta) -> list[tuple[datetime, int]]:
     """Return the stems still wanted, by their task's deadline; a task of which none is known counts as one."""
-    query = (
-        select(tasks.c.deadline, func.count())
-        .join(stems, stems.c.task_id == tasks.c.task_id)
-        .where(OPEN, tasks.c.deadline.is_not(None), stems.c.state == StemState.WANTED)
-        .group_by(tasks.c.deadline)
-    )
-    backlog = [(deadline, count) for deadline, count in db.execute(query)]
-    return backlog + [(each.begun + retention, each.count) for each in unlisted]
+    return [*wanted_by_deadline(db), *((each.begun + retention, each.count) for each in unlisted)]
 
 
 def _last_archived_at(db: Connection) -> datetime | None:
