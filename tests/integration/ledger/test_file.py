@@ -102,6 +102,18 @@ def test_close_leaves_one_whole_file(file: Path) -> None:
     assert _sql(file, "SELECT count(*) FROM tasks") == [(3,)]
 
 
+def test_close_in_the_midst_of_a_write_leaves_the_writers_own_error(tmp_path: Path) -> None:
+    ledger = open_ledger(tmp_path)
+
+    def closed_in_it() -> None:
+        with ledger.db.write():
+            ledger.close()
+            raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        closed_in_it()
+
+
 def test_an_empty_file_is_taken_for_a_new_ledger(tmp_path: Path) -> None:
     (tmp_path / "ledger.db").touch()
     ledger = open_ledger(tmp_path)

@@ -94,8 +94,10 @@ class SqliteFile:
                 self._refuse_if_gone()
                 yield db
         except BaseException:
-            # A commit that fails may leave its transaction open.
-            self._writers.pop(passing).invalidate()
+            # A commit that fails may leave its transaction open; `close` may have taken the connection meanwhile.
+            self._writers.pop(passing, None)
+            if not db.closed:
+                db.invalidate()
             raise
 
     def _open_writer(self, *, passing: bool) -> Connection:
