@@ -211,3 +211,15 @@ def test_oldest_check_on_sqlite_is_found_without_a_walk_through_archived_tasks(
     looks = [step for statement, plan in plans.items() if "slice IN" in statement for step in plan if "tasks" in step]
     assert all("tasks_by_slice" in step for step in looks)
     assert bool(looks) == bool(unread)
+
+
+def test_needy_tasks_are_searched_once_for_a_page_and_once_to_count_them(ledger: Ledger, filled: Claim) -> None:
+    assert filled.stems
+    moment, needy = Moment(NOW + 20 * DAY, DAY), TaskFilter(needs_person=True)
+    for work in (
+        lambda: ledger.listings.page(needy, TaskOrder.NEWEST, moment),
+        lambda: ledger.listings.count(needy, moment),
+    ):
+        with _noted(ledger) as statements:
+            work()
+        assert sum("refused" in statement or "UNION" in statement for statement, _ in statements) == 1

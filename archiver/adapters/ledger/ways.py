@@ -89,7 +89,8 @@ class Way:
     def count(self, db: Connection, most: int) -> tuple[int, bool]:
         """Return how many of the first `most` tasks fit, and whether these are all."""
         found, _, _ = self._fitting(None, most)
-        return db.scalar(select(func.count()).select_from(found.subquery())) or 0, self.end(db, None, most + 1) is None
+        number = db.scalar(select(func.count()).select_from(found.subquery())) or 0
+        return number, (self.fits is None and number < most) or self.end(db, None, most + 1) is None
 
     def _fitting(
         self, behind: TaskPlace | None, most: int
@@ -130,7 +131,8 @@ def way_of(
         return Way([_of_words(wanted.words)], rises=back, fits=_all([*asked, *_of_states(wanted)]))
     order = TaskOrder.NEWEST if wanted.words else order
     if (few := _few(db, wanted, near, narrow)) is not None:
-        return Way([_of_few(few.subquery(), wanted, order, _asked(db, wanted, near))], rises=rises, fits=None)
+        rest = replace(wanted, needs_person=False)  # these do
+        return Way([_of_few(few, wanted, order, _asked(db, rest, near))], rises=rises, fits=None)
     its_span = {TaskOrder.NEWEST: "accepted", TaskOrder.DEADLINE: "deadline", TaskOrder.ENDED: "ended"}[order]
     rest = replace(wanted, **{its_span: Span()})  # type: ignore[arg-type]  # a span each
     if order is TaskOrder.NEWEST and wanted.account not in {None, DEFAULT_ACCOUNT}:
@@ -185,9 +187,11 @@ def _of_words(words: Sequence[str]) -> _Part:
     return _Part(both, key, task_id, (matches,), is_unique=True)  # type: ignore[arg-type]  # a text is a condition
 
 
-def _of_few(few: FromClause, wanted: TaskFilter, order: TaskOrder, asked: Sequence[Condition]) -> _Part:
+def _of_few(ids: Sequence[str], wanted: TaskFilter, order: TaskOrder, asked: Sequence[Condition]) -> _Part:
     """Return the few tasks all together, which are sorted."""
     its = tasks.c
+    # With a limit, else a database may look for them along the order.
+    few = select(its.task_id).where(its.task_id.in_(ids)).limit(len(ids)).subquery()
     key, of = {
         TaskOrder.NEWEST: (its.accepted_at, true()),
         TaskOrder.DEADLINE: (its.deadline, and_(OPEN, its.deadline.is_not(None))),
@@ -240,8 +244,8 @@ def _has_words(words: Sequence[str]) -> Condition:
     return and_(tasks.c.title.is_not(None), matches)
 
 
-def _few(db: Connection, wanted: TaskFilter, near: Near, narrow: int) -> Select[Any] | None:
-    """Return what selects the tasks that an index without an order finds; None where those are many, or none does."""
+def _few(db: Connection, wanted: TaskFilter, near: Near, narrow: int) -> Sequence[str] | None:
+    """Return the tasks that an index without an order finds; None where those are many, or none does."""
     if wanted.needs_person:
         groups = [select(tasks.c.task_id).where(group).limit(narrow + 1).subquery() for group in each_need(near)]
         found = select(union(*(select(group) for group in groups)).subquery())
@@ -251,6 +255,5 @@ def _few(db: Connection, wanted: TaskFilter, near: Near, narrow: int) -> Select[
         found = select(tasks.c.task_id).where(_has_words(wanted.words))
     else:
         return None
-    found = found.limit(narrow + 1)
-    count = db.scalar(select(func.count()).select_from(found.subquery())) or 0
-    return None if count > narrow else found
+    ids = db.execute(found.limit(narrow + 1)).scalars().all()
+    return None if len(ids) > narrow else ids
