@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Generic, Protocol, TypeVar
 
@@ -139,19 +140,65 @@ class Source:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Made(Generic[T]):
+    """Something that is made, or was, at a mark and a time."""
+
+    mark: str
+    at: datetime
+    since: object
+    future: Future[T] = field(default_factory=Future)
+
+
 class Kept(Generic[T]):
-    """Keeps what was made last, by its mark: who asks while it is made waits for it. Safe for many threads."""
+    """Keeps what was made last, by its mark. Who asks while something is made anew waits for it.
 
-    def __init__(self) -> None:
+    After their patience they get what was made last, if that is no older than `lasts`. Safe for many threads.
+    """
+
+    def __init__(self, lasts: timedelta = timedelta()) -> None:
+        self._lasts = lasts
         self._lock = threading.Lock()
-        self._made: Mapping[str, T] = {}
+        self._last: _Made[T] | None = None
+        self._next: _Made[T] | None = None
 
-    def of(self, mark: str, make: Callable[[], T]) -> T:
-        """Return what was made at this mark, or make it."""
+    def of(
+        self, mark: str, now: datetime, make: Callable[[], T], *, since: object = None, patience: float | None = None
+    ) -> T:
+        """Return what was made at this mark, or make it; raises what `make` does.
+
+        Who has patience (in seconds) gets what was made last once it is over, unless that was at another `since`.
+        """
+        while True:
+            last, its = self._at(mark, now, make, since)
+            may_last = last is not None and last.since == since and timedelta() <= now - last.at < self._lasts
+            if last is not None and patience is not None and may_last and not wait([its.future], patience).done:
+                return last.future.result()
+            found = its.future.result()
+            if its.mark == mark:
+                return found
+
+    def _at(self, mark: str, now: datetime, make: Callable[[], T], since: object) -> tuple[_Made[T] | None, _Made[T]]:
+        """Return what was made last, and what to wait for."""
         with self._lock:
-            if mark not in self._made:
-                self._made = {mark: make()}
-            return self._made[mark]
+            if self._last is not None and self._last.mark == mark:
+                return None, self._last
+            if self._next is None:
+                self._next = _Made(mark, now, since)
+                threading.Thread(target=self._make, args=(self._next, make), name="figures", daemon=True).start()
+            return self._last, self._next
+
+    def _make(self, its: _Made[T], make: Callable[[], T]) -> None:
+        try:
+            made = make()
+        except BaseException as fault:  # noqa: BLE001 - whoever waits raises it
+            with self._lock:
+                self._next = None
+            its.future.set_exception(fault)
+            return
+        with self._lock:
+            self._last, self._next = its, None
+        its.future.set_result(made)
 
 
 class Paced(Generic[T]):
@@ -163,9 +210,16 @@ class Paced(Generic[T]):
         self._lock = threading.Lock()
         self._made: tuple[str, datetime, T] | None = None
 
+    def mark_at(self, mark: str, now: datetime) -> str:
+        """Return the mark that `of` would give; makes nothing, and waits for nobody."""
+        made = self._made
+        if made is None or (made[0] != mark and not timedelta() <= now - made[1] < self._least):
+            return mark
+        return made[0]
+
     def of(self, mark: str, now: datetime) -> tuple[str, T]:
         """Return what was made at this mark or a moment ago, and the mark that it was made at."""
         with self._lock:
-            if self._made is None or (self._made[0] != mark and not timedelta() <= now - self._made[1] < self._least):
+            if self._made is None or self.mark_at(mark, now) != self._made[0]:
                 self._made = mark, now, self._make()
             return self._made[0], self._made[2]

@@ -21,24 +21,33 @@ _ADVISED = timedelta(days=90)
 LIVE = "/overview/live"
 PLOT_LASTS = timedelta(seconds=10)
 """The plot of deadlines is drawn anew no more often: it looks at every open task."""
+LASTS = timedelta(seconds=10)
+"""The age up to which the last figures are shown while new ones are made."""
+PATIENCE = 0.07
+"""Seconds that a view waits for new ones before that; what is asked for behind it waits until they are there."""
 
 
 def routes(parts: Parts) -> Sequence[Route]:
     """Return the routes of this view."""
-    kept, backlog = Kept[Figures](), Paced(parts.figures.backlog, PLOT_LASTS)
+    kept, backlog = Kept[tuple[str, Figures]](LASTS), Paced(parts.figures.backlog, PLOT_LASTS)
 
-    def current() -> tuple[str, Figures]:
+    def current(patience: float | None) -> tuple[str, Figures]:
         """Return the figures and their mark: the ledger's changes, the plot's, and the minute, as spans move."""
         now, changes = parts.clock(), parts.figures.plots.changes()
-        its, series = backlog.of(changes, now)
+        its = backlog.mark_at(changes, now)
         mark = f"{changes}-{int(now.timestamp() / _MINUTE.total_seconds()):x}{'' if its == changes else f'-{its}'}"
-        return mark, kept.of(mark, lambda: parts.figures.look(now, series))
+        done = [each.at for each in parts.doings.last()[:1]]  # what somebody did here is seen at once
+
+        def make() -> tuple[str, Figures]:
+            return mark, parts.figures.look(now, backlog.of(changes, now)[1])
+
+        return kept.of(mark, now, make, since=done, patience=patience)
 
     def show(request: Request) -> Response:
-        return parts.pages.page(request, "overview.html", **_drawn(parts, current()[1]))
+        return parts.pages.page(request, "overview.html", **_drawn(parts, current(PATIENCE)[1]))
 
     def live(request: Request) -> Response:
-        mark, figures = current()
+        mark, figures = current(None)
         its_mark = f'"{mark}-{request.state.form_token[:8]}"'  # forms are another browser's with another token
         fields = {"ETag": its_mark, "Cache-Control": "private, no-cache"}
         if request.headers.get("if-none-match") == its_mark:

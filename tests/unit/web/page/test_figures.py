@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from threading import Event, Thread
+
+import pytest
 
 from archiver.web.page.figures import Kept, Paced
 
@@ -13,13 +17,69 @@ SECOND = timedelta(seconds=1)
 
 def test_kept_is_made_anew_at_another_mark_only() -> None:
     kept, made = Kept[int](), count().__next__
-    assert [kept.of(mark, made) for mark in ("a", "a", "b", "a")] == [0, 0, 1, 2]
+    assert [kept.of(mark, NOW, made) for mark in ("a", "a", "b", "a")] == [0, 0, 1, 2]
+
+
+class Slow:
+    """Makes what it is told to, once it is let."""
+
+    def __init__(self) -> None:
+        self.begun, self.let = Event(), Event()
+
+    def __call__(self) -> str:
+        self.begun.set()
+        assert self.let.wait(30)
+        return "new"
+
+
+@pytest.fixture
+def slow() -> Iterator[Slow]:
+    slow = Slow()
+    yield slow
+    slow.let.set()
+
+
+def _kept() -> Kept[str]:
+    kept = Kept[str](10 * SECOND)
+    assert kept.of("a", NOW, lambda: "old", since=1) == "old"
+    return kept
+
+
+def test_last_figures_are_given_while_new_ones_are_made_and_the_new_ones_then(slow: Slow) -> None:
+    kept = _kept()
+    assert kept.of("b", NOW + 9 * SECOND, slow, since=1, patience=0) == "old"
+    assert kept.of("c", NOW + 9 * SECOND, slow, since=1, patience=0) == "old", "nothing else is begun meanwhile"
+    slow.let.set()
+    assert kept.of("b", NOW + 99 * SECOND, lambda: "another", since=1) == "new"
+
+
+@pytest.mark.parametrize(("later", "since"), [(10 * SECOND, 1), (-SECOND, 1), (SECOND, 2)])
+def test_last_figures_are_not_given_once_old_nor_after_something_was_done(
+    slow: Slow, later: timedelta, since: int
+) -> None:
+    kept, found = _kept(), list[str]()
+    asker = Thread(target=lambda: found.append(kept.of("b", NOW + later, slow, since=since, patience=0)), daemon=True)
+    asker.start()
+    assert slow.begun.wait(30)
+    asker.join(0.1)
+    assert found == []
+    slow.let.set()
+    asker.join(30)
+    assert found == ["new"]
+
+
+def test_fault_of_making_is_raised_and_the_next_tries_anew() -> None:
+    kept = Kept[int]()
+    with pytest.raises(ZeroDivisionError):
+        kept.of("a", NOW, lambda: 1 // 0)
+    assert kept.of("a", NOW, lambda: 1) == 1
 
 
 def test_paced_is_made_anew_at_another_mark_once_its_time_is_over() -> None:
     paced = Paced(count().__next__, 10 * SECOND)
     assert paced.of("a", NOW) == ("a", 0)
     assert paced.of("b", NOW + 9 * SECOND) == ("a", 0)
+    assert [paced.mark_at("b", NOW + each * SECOND) for each in (9, 10)] == ["a", "b"]
     assert paced.of("b", NOW + 10 * SECOND) == ("b", 1)
     assert paced.of("b", NOW + 60 * SECOND) == ("b", 1), "nothing changed"
     assert paced.of("c", NOW) == ("c", 2), "the clock was set back"
