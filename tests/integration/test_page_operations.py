@@ -143,7 +143,7 @@ def test_queue_file_that_cannot_be_written_is_told(site: PageSite, visitor: Visi
     site.settings.queue.path.mkdir()
     done = visitor.change("/add", ids=tid(500), sure="yes")
     assert done.status == 303
-    assert re.search(r'bad">[^<]*directory', visitor.look("/events").text)
+    assert re.search(r'bad">[^<]*is no regular file', visitor.look("/events").text)
 
 
 def test_verify_is_begun_as_a_process_of_its_own_and_told_when_it_ends(site: PageSite, visitor: Visitor) -> None:
