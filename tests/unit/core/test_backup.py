@@ -202,6 +202,14 @@ def test_a_line_without_an_end_costs_little_memory() -> None:
         tracemalloc.stop()
 
 
+def test_a_line_of_16_mib_is_read_and_one_that_is_longer_is_refused() -> None:
+    with pytest.raises(BackupBroken) as read:
+        BackupReader([_forged([FIRST, "1" * (16 << 20)])]).check()
+    assert "16 MiB" not in str(read.value)
+    with pytest.raises(BackupBroken, match="a line of more than 16 MiB"):
+        BackupReader([_forged([FIRST, "1" * (17 << 20)])]).check()
+
+
 def test_the_content_is_the_same_where_the_rows_are_the_same_and_else_another() -> None:
     later = replace(HEAD, at=HEAD.at + timedelta(hours=1))
     assert _written(head=later)[1].content == _written()[1].content

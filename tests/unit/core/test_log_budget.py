@@ -151,3 +151,19 @@ def test_no_minute_holds_more_than_a_megabyte_and_every_line_is_written_or_count
     assert asked == len(log) + sum(budget.left_out()[0].values())
     for start, _ in log:
         assert sum(size for at, size in log if start <= at < start + 60) <= 1_000_000
+
+
+def test_whatever_is_written_ends_at_a_million_bytes_a_minute() -> None:
+    budget = LogBudget(ALERTED)
+    told = ours("log.suppressed", WARNING)
+    assert budget.room(told, 0.0) == 1_000_000
+    budget.write(told, 999_999, 0.0)
+    assert budget.room(told, 0.0) == 1
+
+
+def test_200_names_of_what_was_left_out_are_told_and_further_ones_by_one_word() -> None:
+    budget = LogBudget()
+    for number in range(202):
+        budget.leave_out(library(f"name-{number}", "said"))
+    counts, _ = budget.left_out()
+    assert counts == {**{f"name-{number}": 1 for number in range(200)}, "others": 2}

@@ -196,6 +196,14 @@ def test_manifest_beyond_its_bounds_is_broken() -> None:
         read_manifest(sealed({**of_format_2(), "stems": [{"name": "vocal"}] * (MOST_STEMS + 1)}))
 
 
+@pytest.mark.parametrize("name", ["events", "made_from", "tracks", "not_taken"])
+def test_list_of_a_manifest_may_have_100_000_rows_and_not_one_more(name: str) -> None:
+    with pytest.raises(ManifestBroken, match="what is no object"):
+        read_manifest(sealed({**of_format_2(), name: [0] * 100_000}))
+    with pytest.raises(ManifestBroken, match="at most 100000"):
+        read_manifest(sealed({**of_format_2(), name: [0] * 100_001}))
+
+
 ANY_JSON = st.recursive(
     st.none()
     | st.booleans()

@@ -199,11 +199,12 @@ def test_pod_is_restricted(name: str) -> None:
     pod, container = PODS[name]["spec"], CONTAINERS[name]
     assert pod["automountServiceAccountToken"] is False
     assert pod["enableServiceLinks"] is False
-    user = {key: pod["securityContext"][key] for key in ("runAsNonRoot", "runAsUser", "runAsGroup", "seccompProfile")}
-    assert user == {
+    assert pod["securityContext"] == {
         "runAsNonRoot": True,
         "runAsUser": 10001,
         "runAsGroup": 10001,
+        "fsGroup": 10001,
+        "fsGroupChangePolicy": "OnRootMismatch",
         "seccompProfile": {"type": "RuntimeDefault"},
     }
     assert container["securityContext"] == {
@@ -211,7 +212,7 @@ def test_pod_is_restricted(name: str) -> None:
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
-    assert {"memory"} <= container["resources"]["limits"].keys()
+    assert container["resources"]["limits"] == {"memory": "512Mi"}
     labels = RESOURCES["namespace.yaml"]["metadata"]["labels"]
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
 
@@ -265,14 +266,28 @@ def test_network_policy_holds_for_every_pod_and_lets_none_reach_what_is_private(
         {"cidr": "::/0", "except": ["fc00::/7", "fe80::/10"]},
     ]
     [scraped] = spec["ingress"]
-    assert list(scraped["from"][0]) == ["namespaceSelector"], "nobody but who scrapes"
-    rules = (*spec["ingress"], *spec["egress"])
-    assert [port["port"] for rule in rules for port in rule["ports"]] == [9464, 53, 53, 443]
+    monitoring = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+    assert scraped == {"from": [monitoring], "ports": [{"protocol": "TCP", "port": 9464}]}, "nobody but who scrapes"
+    names, public = spec["egress"]
+    resolver = {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
+        "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
+    }
+    assert names == {
+        "to": [resolver],
+        "ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}],
+    }
+    assert public["ports"] == [{"protocol": "TCP", "port": 443}]
 
 
 def test_image_installs_only_what_the_lock_has_the_hash_of() -> None:
     [install] = re.findall(r"pip install (?:[^\n]|(?<=\\)\n)*", DOCKERFILE)
     assert {"--require-hashes", "--no-deps"} <= set(install.split())
+    assert "--only-binary :all:" in install, "a source package would run code of its own while it is built"
+
+
+def test_state_of_the_image_is_closed_to_others() -> None:
+    assert "os.mkdir(d, 0o700); os.chown(d, 10001, 10001)" in DOCKERFILE
 
 
 def test_cluster_names_its_files_and_is_the_rest_with_an_image_that_knows_postgresql() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from archiver.core.records.names import field_name
 from archiver.core.records.record import record_of
 from tests.unit.core.records.readers import ID, item, response, urls
 
@@ -76,3 +77,8 @@ def test_field_is_fit_for_logs() -> None:
     assert "SECRET" not in stem.field + stem.name
     assert stem.field.isascii()
     assert stem.field.isprintable()
+
+
+@pytest.mark.parametrize(("key", "name"), [("../a/b.c", "___a_b_c"), ("vocal_url-2", "vocal_url-2"), ("", "_")])
+def test_name_of_a_field_is_one_word_of_a_path(key: str, name: str) -> None:
+    assert field_name(key) == name
