@@ -188,6 +188,22 @@ def test_documents_applied_and_read_back_say_the_same() -> None:
     assert read == {name: document(name) for name in read}
 
 
+def test_documents_close_the_bucket_keep_every_version_and_expire_only_backups() -> None:
+    closed = document("public-access-block.json")
+    assert closed == dict.fromkeys(
+        ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True
+    )
+    assert document("versioning.json") == {"Status": "Enabled"}
+    (in_clear,) = document("bucket-policy.json")["Statement"]
+    assert (in_clear["Effect"], in_clear["Principal"], in_clear["Action"]) == ("Deny", "*", "s3:*")
+    assert in_clear["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    uploads, backups, markers = document("lifecycle.json")["Rules"]
+    assert uploads["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 2}
+    assert "Expiration" not in uploads
+    assert backups["Expiration"] == {"Days": 14}
+    assert backups["Filter"] == markers["Filter"] == {"Prefix": f"{PREFIX}_archive/ledger/"}
+
+
 def test_check_passes_under_exactly_the_policy(account: Account) -> None:
     found = account.as_writer(POLICY, account.check)
     assert {subject for subject, level in found.items() if level == "fail"} == set()

@@ -118,6 +118,11 @@ def test_client_that_drips_its_head_is_hung_up_on_after_two_seconds(server: Page
     assert 1.9 < time.monotonic() - began < 5
 
 
+def test_listener_without_further_words_has_these_limits() -> None:
+    within = {"head_within": 2.0, "request_within": 10.0, "answer_within": 10.0}
+    assert Limits() == Limits(waiting=64, answering=64, body=65_536, **within)
+
+
 def test_client_that_drips_its_body_is_hung_up_on_in_time() -> None:
     limits = Limits(request_within=0.3)
     with closing(PageServer("127.0.0.1", 0, PAGES, Events(), limits=limits)) as server:

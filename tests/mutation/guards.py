@@ -601,7 +601,6 @@ GUARDS = (
         "tests/unit/core/test_callback.py",
     ),
     Guard(_CALLED, "archiver/web/callbacks.py", "<= 2 * WINDOW", "<= WINDOW", _CALLBACKS),
-    Guard(_CALLED, "archiver/web/callbacks.py", "_REMEMBERED = 10_000", "_REMEMBERED = 10_001", _CALLBACKS),
     Guard(
         _CALLED, "archiver/web/messages.py", "BODY_MAX = 64 << 10", "BODY_MAX = 1 << 20", f"{_CALLBACKS} {_MESSAGES}"
     ),
