@@ -503,7 +503,7 @@ GUARDS = (
         "deploy/setup.sh",
         "--no-input --no-deps --require-hashes",
         "--no-input --no-deps",
-        "tests/unit/deploy/test_supply.py",
+        "tests/acceptance/test_scripts.py::test_requirement_without_a_hash_is_not_installed",
     ),
     # --- systemd
     *(
@@ -541,6 +541,13 @@ GUARDS = (
         "tests/integration/test_owners.py",
     ),
     Guard(
+        _WORKER,
+        "archiver/adapters/ledger/moves.py",
+        'tasks.c.token == bindparam("its_token")',
+        'tasks.c.token >= bindparam("its_token")',
+        _LEASES,
+    ),
+    Guard(
         _SERVER,
         "archiver/adapters/ledger/database/postgres.py",
         "('idle_in_transaction_session_timeout', '10s')",
@@ -553,9 +560,6 @@ GUARDS = (
         "nullif(current_setting('synchronous_commit'), 'off')",
         "current_setting('synchronous_commit')",
         "tests/integration/ledger/test_server.py",
-    ),
-    Guard(
-        _WORKER, "archiver/pipeline/cluster.py", "WINDOW = 1000", "WINDOW = 1001", "tests/unit/pipeline/test_cluster.py"
     ),
     Guard(
         _LEDGER,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from archiver.preservation.folder import Folder
+from archiver.preservation.folder import Folder, NotOurs, part_of
 
 PATIENCE = 30.0
 FILES = 6
@@ -69,3 +69,24 @@ def test_a_sync_that_fails_is_raised_to_whoever_made_it_and_made_anew_for_the_ne
             _write(folder, "one")
         _write(folder, "two")
     assert len(calls) == 2
+
+
+def test_link_that_comes_in_the_place_of_the_unfinished_file_is_not_written_through(tmp_path: Path) -> None:
+    outside, into = tmp_path / "outside", tmp_path / "into"
+    outside.write_bytes(b"theirs")
+
+    def step(step: str, /) -> None:
+        if step == "part":
+            (into / part_of("a")).symlink_to(outside)
+
+    with Folder.at(into, step) as folder, pytest.raises(FileExistsError):
+        _write(folder, "a")
+    assert outside.read_bytes() == b"theirs"
+
+
+def test_link_to_a_file_outside_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "outside").write_bytes(b"theirs")
+    (tmp_path / "into").mkdir()
+    (tmp_path / "into" / "a").symlink_to(tmp_path / "outside")
+    with Folder.at(tmp_path / "into") as folder, pytest.raises(NotOurs, match="a link"):
+        folder.look("a")
