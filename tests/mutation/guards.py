@@ -121,7 +121,6 @@ GUARDS = (
     Guard(
         _KEY_GOES, "archiver/adapters/provider/wire.py", "follow_redirects=False", "follow_redirects=True", _EXCHANGE
     ),
-    Guard(_KEY_GOES, "archiver/adapters/provider/wire.py", "trust_env=False", "trust_env=True", _EXCHANGE),
     Guard(
         _KEY_GOES,
         "archiver/adapters/provider/wire.py",
@@ -772,7 +771,6 @@ GUARDS = (
         "",
         _SAFETY,
     ),
-    Guard(_WEB, "archiver/web/page/safety.py", "if not wanted or not hmac", "if wanted and not hmac", _SAFETY),
     Guard(_WEB, "archiver/web/page/safety.py", "secure=True, httponly=True", "secure=True, httponly=False", _SAFETY),
     Guard(
         _WEB,

@@ -7,6 +7,7 @@ from math import inf
 
 import pytest
 
+from archiver.core.model import AccountName, StemName, TaskId
 from archiver.core.transfer import Transfer, max_min_share, time_limit
 from tests.fakes.time import NOW
 
@@ -94,3 +95,11 @@ def test_transfer_that_begins_anew_has_nothing_yet_and_is_as_old_as_before() -> 
     transfer.begin(200.0)
     assert (transfer.size, transfer.broken_off, transfer.first_begun) == (0, False, 100.0)
     assert transfer.seconds_left(204.0) == 0.0
+
+
+@pytest.mark.parametrize(("since", "gives_way"), [(0.0, True), (599.9, True), (600.0, False)])
+def test_transfer_that_gave_way_lets_others_go_first_for_ten_minutes(since: float, gives_way: bool) -> None:
+    transfer = Transfer(NOW, "cdn.example", AccountName("default"), TaskId("task-1"), StemName("vocal"))
+    assert not transfer.gives_way(1000.0), "it never gave way"
+    transfer.gave_way_at = 1000.0
+    assert transfer.gives_way(1000.0 + since) == gives_way

@@ -10,7 +10,7 @@ import pytest
 
 from archiver.web.page.addresses import Authority, Hosts, authority
 from archiver.web.page.rendering import Pages
-from archiver.web.page.safety import Door, Guarded
+from archiver.web.page.safety import Door, Guarded, headers
 from archiver.web.page.sessions import COOKIE, LASTS, Sessions
 from tests.fakes.asgi import Asked, Message, Said, asked_in_turn
 from tests.fakes.time import Clock
@@ -304,3 +304,27 @@ def is_meant(scene: Scene, asked: Asked) -> bool:
     is_ours = asked.fields["sec-fetch-site"] == "same-origin" and asked.body == scene.form(ids="x")
     same = origin.removesuffix(":443") in {each.removesuffix(":443") for each in origins}
     return asked.method == "POST" and is_of_us(host) and is_ours and same
+
+
+def test_policy_of_every_answer_lets_nothing_in_and_no_page_around_it() -> None:
+    assert headers(["https://s3.example"])["Content-Security-Policy"].split("; ") == [
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data:",
+        "connect-src 'self' https://s3.example",
+        "media-src 'self' blob: https://s3.example",
+        "worker-src 'self'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+        "base-uri 'none'",
+        "require-trusted-types-for 'script'",
+    ]
+
+
+@pytest.mark.parametrize(("fields", "changes"), [(200_000, 1), (200_001, 0)])
+def test_form_of_too_many_fields_changes_nothing(scene: Scene, fields: int, changes: int) -> None:
+    asked = scene.change()
+    body = asked.body + b"&a=" * (fields - asked.body.count(b"&") - 1)
+    scene.said(replace(asked, body=body))
+    assert scene.archive.changes == changes
