@@ -206,7 +206,7 @@ def _nested(flat: Mapping[str, object]) -> dict[str, object]:
 
 def _said(message: str) -> str:
     said = message.removeprefix("Value error, ").replace("Input should be", "must be")
-    return re.sub(r"Input is not a valid path for <class .+>", "must be the path of a file", said)
+    return re.sub(r"Input is not a valid path for <class [^<>]+>", "must be the path of a file", said)
 
 
 def _with_key(

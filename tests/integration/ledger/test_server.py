@@ -309,7 +309,7 @@ def test_a_server_that_refuses_says_why_and_what_to_do_and_no_password(postgres:
         "password": ("refuses its user or password", "pgpass"),
         "user": ("refuses its user or password", "pg_hba.conf"),
         "database": ("does not exist", "createdb"),
-        "right": ("denies a right", "owner of the database"),
+        "right": ("denies a right", "owner of the tables"),
         "tls": ("cannot be reached by TLS", "sslmode"),
         "full": ("has no connection left", "max_connections"),
         "standby": ("is a standby", "primary"),
