@@ -10,11 +10,11 @@ import sys
 import tarfile
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests import ROOT
+from tests.fixtures.tars import unpack
 
 HATCHLING = [sys.executable, "-P", "-m", "hatchling", "build"]
 
@@ -48,9 +48,7 @@ def unpacked(built: dict[str, bytes], folder: Path) -> Path:
     [name] = [name for name in built if name.endswith(".tar.gz")]
     (folder / name).write_bytes(built[name])
     with tarfile.open(folder / name) as archive:
-        # Python before 3.11.4 has no filters, one from 3.14 on needs none; the archive is our own.
-        safely: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
-        archive.extractall(folder, **safely)
+        unpack(archive, folder)
     return folder / name.removesuffix(".tar.gz")
 
 
