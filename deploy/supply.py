@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 ROOT = Path(__file__).resolve().parents[1]
 UNKNOWN = "unknown"
@@ -137,13 +138,21 @@ def _git(*words: str) -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
+def public(remote: str) -> str:
+    """Return the address of a repository without what only its user knows; `unknown` of a folder or none."""
+    parts = urlsplit(remote)
+    if parts.scheme not in ("http", "https", "ssh", "git"):
+        return "unknown"
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
 def provenance(files: Sequence[Path]) -> Json:
     """Return whence files came, as a statement of in-toto with the SLSA predicate; unsigned."""
     commit = _git("rev-parse", "HEAD")
     changed = bool(_git("status", "--porcelain"))
     built_by = {lock.name: _digest(lock) for lock in sorted(ROOT.glob("requirements-build.lock"))}
     source = {
-        "uri": f"git+{_git('config', '--get', 'remote.origin.url') or 'unknown'}",
+        "uri": f"git+{public(_git('config', '--get', 'remote.origin.url'))}",
         "digest": {"gitCommit": commit},
     }
     return {

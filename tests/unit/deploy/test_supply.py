@@ -109,7 +109,20 @@ def test_provenance_names_files_by_their_hash_and_what_built_them(tmp_path: Path
     sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert statement["subject"] == [{"name": "x.whl", "digest": {"sha256": sha256}}]
     built_by = statement["predicate"]["buildDefinition"]["resolvedDependencies"]
-    assert [each["uri"] for each in built_by] == ["git+unknown", "requirements-build.lock"]
+    assert [each["uri"] for each in built_by][1:] == ["requirements-build.lock"]
+
+
+@pytest.mark.parametrize(
+    ("remote", "shown"),
+    [
+        ("", "unknown"),
+        ("/srv/checkout", "unknown"),
+        ("https://me:ghp_secret@git.example/us/it.git?token=x", "https://git.example/us/it.git"),
+        ("ssh://git@git.example:22/us/it", "ssh://git.example:22/us/it"),
+    ],
+)
+def test_provenance_shows_no_secret_of_the_repositorys_address(remote: str, shown: str) -> None:
+    assert supply.public(remote) == shown
 
 
 # --- the documented roads of a service
