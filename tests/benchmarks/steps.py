@@ -25,7 +25,7 @@ from pathlib import Path
 from tests import ROOT
 from tests.benchmarks.backfill import measured
 from tests.benchmarks.ground import Ground, ground, memory_folder
-from tests.benchmarks.peers import KIB, settings
+from tests.benchmarks.peers import KIB, PROVEN, settings
 
 LAST = "13182fe"
 """The commit of version 0.1.0, whose figures stand in README.md."""
@@ -58,19 +58,6 @@ except SystemExit as ended:
 stats = [pstats.Stats(profile) for profile in profiles if profile.stats]
 stats[0].add(*stats[1:]).dump_stats({out!r})
 sys.exit(code)
-"""
-
-_PROVEN = """
-import os, sys
-from datetime import UTC, datetime
-from pathlib import Path
-sys.path.insert(0, {checkout!r})
-try:
-    from tests.house import note_proof
-except ImportError:
-    sys.exit()  # one that needs no proof
-from archiver.settings import load
-note_proof(load(Path({config!r}), os.environ).settings, now=datetime.now(UTC))
 """
 
 Function = tuple[str, str]
@@ -143,8 +130,8 @@ class Way:
         config.write_text(settings(self.site, folder, self.site.sink, "192MiB"))
         ids.write_text("".join(f"{task}\n" for task in self.site.tasks(tasks * each, 64 * KIB, each=each)))
         words = ["stem-archiver", "--config", str(config), "backfill"]
+        self.run(PROVEN, config=str(config))
         self.run(_RUN, words=[*words, os.devnull])
-        self.run(_PROVEN, config=str(config))
         return [*words, str(ids)]
 
     def run(self, program: str, **values: object) -> float:
