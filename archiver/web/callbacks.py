@@ -68,11 +68,13 @@ class Callbacks:
     def _is_new(self, signature: str, now: datetime) -> bool:
         """Note a valid signature; one that comes again within its window is not new."""
         # One is valid for twice the window at most: from a clock that is behind to one that is ahead.
-        seen = self._seen.pop(signature, None)
+        self._seen = {each: at for each, at in self._seen.items() if abs(now - at) <= 2 * WINDOW}
+        if signature in self._seen:
+            return False
         if len(self._seen) >= _REMEMBERED:
             del self._seen[next(iter(self._seen))]
         self._seen[signature] = now
-        return seen is None or abs(now - seen) > 2 * WINDOW
+        return True
 
 
 class CallbackServer:
