@@ -19,6 +19,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+LOOPBACK = "127.0.0.1"
 TOOLS = ("nginx", "gcc", "openssl")
 BUCKET = "bench"
 API_KEY = "benchmark-key"
@@ -51,10 +52,10 @@ http {{
   ssl_certificate {folder}/cert.pem;
   ssl_certificate_key {folder}/key.pem;
   ssl_session_cache shared:tls:4m;
-  upstream sink {{ server 127.0.0.1:{sink}; keepalive 128; }}
+  upstream sink {{ server {host}:{sink}; keepalive 128; }}
   server {{
-    listen 127.0.0.1:{http};
-    listen 127.0.0.1:{https} ssl;
+    listen {host}:{http};
+    listen {host}:{https} ssl;
     root {audio};
     location /s/ {{ rewrite ^/s/(\\d+)/[^/]+/(\\w+)\\.mp3$ /$1/$2.mp3 break; }}
     location = /api/v1/vocal-removal/record-info {{
@@ -69,7 +70,7 @@ http {{
     }}
   }}
   server {{
-    listen 127.0.0.1:{sink_tls} ssl;
+    listen {host}:{sink_tls} ssl;
     client_max_body_size 0;
     location / {{
       proxy_pass http://sink;
@@ -91,6 +92,7 @@ class Ground:
     folder: Path
     origin: str
     origin_tls: str
+    api: str
     sink: str
     sink_tls: str
     ca: Path
@@ -154,8 +156,8 @@ def missing_tools(more: Sequence[str] = ()) -> list[str]:
 
 
 @contextmanager
-def ground(folder: Path) -> Iterator[Ground]:
-    """Start the servers, and end them; raises SystemExit where a tool is missing."""
+def ground(folder: Path, host: str = LOOPBACK) -> Iterator[Ground]:
+    """Start the servers at an address of this machine, and end them; raises SystemExit where a tool is missing."""
     if missing := missing_tools():
         raise SystemExit(f"skipped: needs {', '.join(missing)} on PATH (Debian: apt-get install nginx gcc openssl)")
     http, https, sink, sink_tls = free_ports(4)
@@ -164,23 +166,28 @@ def ground(folder: Path) -> Iterator[Ground]:
     folder.chmod(0o755)
     _run(folder, "gcc", "-O2", "-o", "sink", str(Path(__file__).with_name("sink.c")))
     _run(folder, "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem", "-out", "cert.pem",
-         "-days", "30", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1")  # fmt: skip
+         "-days", "30", "-subj", "/CN=localhost", "-addext", f"subjectAltName=DNS:localhost,IP:{host}")  # fmt: skip
+    name = "localhost" if host == LOOPBACK else host
     made = Ground(
         folder=folder,
-        origin=f"http://127.0.0.1:{http}",
-        origin_tls=f"https://localhost:{https}",
-        sink=f"http://127.0.0.1:{sink}",
-        sink_tls=f"https://localhost:{sink_tls}",
+        origin=f"http://{host}:{http}",
+        origin_tls=f"https://{name}:{https}",
+        # Only on loopback may the key travel in the clear.
+        api=f"http://{host}:{http}" if host == LOOPBACK else f"https://{name}:{https}",
+        sink=f"http://{host}:{sink}",
+        sink_tls=f"https://{name}:{sink_tls}",
         ca=folder / "cert.pem",
         audio=folder / "audio",
         records=folder / "records",
     )
     ports = {"http": http, "https": https, "sink": sink, "sink_tls": sink_tls}
-    (folder / "nginx.conf").write_text(_CONF.format(folder=folder, audio=made.audio, records=made.records, **ports))
+    (folder / "nginx.conf").write_text(
+        _CONF.format(folder=folder, host=host, audio=made.audio, records=made.records, **ports)
+    )
     user = ("-g", "user root;") if os.geteuid() == 0 else ()
     with ExitStack() as stack:
-        stack.enter_context(server([str(folder / "sink"), str(sink)], sink))
-        stack.enter_context(server(["nginx", "-c", str(folder / "nginx.conf"), "-p", str(folder), *user], http))
+        stack.enter_context(server([str(folder / "sink"), str(sink), host], sink, host))
+        stack.enter_context(server(["nginx", "-c", str(folder / "nginx.conf"), "-p", str(folder), *user], http, host))
         yield made
 
 
@@ -197,10 +204,11 @@ def _run(folder: Path, *command: str) -> None:
 
 
 @contextmanager
-def server(command: Sequence[str], port: int) -> Iterator[None]:
+def server(command: Sequence[str], port: int, host: str = LOOPBACK) -> Iterator[None]:
+    """Start a server and wait until it listens, and end it."""
     process = subprocess.Popen(command)
     try:
-        while process.poll() is None and not _listens(port):
+        while process.poll() is None and not _listens(host, port):
             time.sleep(0.02)
         if process.poll() is not None:
             raise SystemExit(f"{command[0]} did not start")
@@ -210,9 +218,9 @@ def server(command: Sequence[str], port: int) -> Iterator[None]:
         process.wait()
 
 
-def _listens(port: int) -> bool:
+def _listens(host: str, port: int) -> bool:
     with closing(socket.socket()) as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        return probe.connect_ex((host, port)) == 0
 
 
 def free_ports(count: int) -> list[int]:

@@ -93,13 +93,20 @@ def main() -> None:
             compare(site, work, peer, options.pairs, options.budget)
 
 
-def compare(site: Ground, work: Work, peer: Callable[[Ground, Run], list[str]], pairs: int, budget: str) -> None:
-    """Run both in turn; print every pair and the medians of the ratios with their spread."""
+def compare(
+    site: Ground,
+    work: Work,
+    peer: Callable[[Ground, Run], list[str]],
+    pairs: int,
+    budget: str,
+    within: Sequence[str] = (),
+) -> None:
+    """Run both in turn, behind the words `within`; print every pair and the medians of the ratios with their spread."""
     walls, cpus = [], []
     for number in range(pairs):
         run = prepare(site, work, number, budget)
-        ours = measured(ours_of(site, run), site.env())
-        theirs = measured(peer(site, run), site.env())
+        ours = measured([*within, *ours_of(site, run)], site.env())
+        theirs = measured([*within, *peer(site, run)], site.env())
         walls.append(ours.seconds / theirs.seconds)
         cpus.append(ours.cpu / theirs.cpu)
         print(f"  ours   {work.line(ours)}\n  theirs {work.line(theirs)}", flush=True)
@@ -153,7 +160,7 @@ def settings(site: Ground, folder: Path, sink: str, budget: str, threads: int = 
     """Return a settings file for the ground."""
     return f"""
 [provider]
-base_url = "{site.origin}"
+base_url = "{site.api}"
 api_key = "{API_KEY}"
 requests_per_10s = 2000
 [queue]

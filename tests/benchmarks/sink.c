@@ -1,6 +1,6 @@
 /* An S3 endpoint that takes objects and forgets their bytes, so that a client's own cost can be measured.
 
-   sink PORT: listens on 127.0.0.1. One thread, epoll; the kernel drops bodies before they are copied
+   sink PORT ADDRESS: listens there. One thread, epoll; the kernel drops bodies before they are copied
    to us (recv with MSG_TRUNC). What a body was is not looked at: the size is counted, and the checksum
    that the client names is repeated, as S3 would repeat it. Signatures are not looked at either.
 
@@ -285,7 +285,7 @@ int main(int count, char **words)
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(count > 1 ? atoi(words[1]) : 0)};
     struct epoll_event event = {.events = EPOLLIN}, events[256];
     int one = 1, listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), poll = epoll_create1(0);
-    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    at.sin_addr.s_addr = inet_addr(count > 2 ? words[2] : "127.0.0.1");
     signal(SIGPIPE, SIG_IGN);
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     if (bind(listener, (struct sockaddr *)&at, sizeof at) || listen(listener, 1024)) {
