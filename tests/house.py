@@ -75,6 +75,7 @@ from archiver.preservation.task_folders import TaskFolders
 from archiver.preservation.trimming import Renewing, Trim
 from archiver.service.daemon import Job
 from archiver.service.liveness import TaskWatch
+from archiver.service.supervision import Hangup
 from archiver.settings import Settings
 from tests.fakes.events import Events
 from tests.fakes.object_store import FakeStore
@@ -96,6 +97,7 @@ __all__ = [
     "DaemonProcess",
     "DispatchContext",
     "EnoughWait",
+    "Hangup",
     "Job",
     "LocalDispatcher",
     "Machine",

@@ -10,11 +10,15 @@ from pathlib import Path
 
 from archiver.adapters.queue_file import read_ids
 from archiver.app.assembly import Parts
+from archiver.app.rotation import Reload, Rotation, renewals
+from archiver.app.tunables import tunables
 from archiver.core.intake import Intake
 from archiver.ports.work import QueueUnreadable
 from archiver.service.backfill import Backfill, BackfillOptions, BackfillResult, Enrolment, Standing, Verdict
 from archiver.service.quarantine import QuarantineWatch
 from archiver.service.shutdown import Shutdown, unless_asked
+from archiver.service.supervision import Hangup
+from archiver.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +52,21 @@ def intakes(file: str | None, queue: Path) -> Iterator[Intake]:
         yield from read_ids(stream, str(path))
 
 
+def rotation_of(parts: Parts, hangup: Hangup, read: Callable[[], Settings]) -> Rotation:
+    """Return what lets settings, keys, credentials and certificates change while a backfill is at work."""
+    renewed = renewals(parts.adapters)
+    return Rotation.of(Reload(parts.settings, read, tunables(parts), parts.log, renewed), hangup)
+
+
 def backfill(
-    parts: Parts, batches: Iterable[Intake], options: BackfillOptions, shutdown: Shutdown, viewer: Viewer = NOBODY
+    parts: Parts,
+    batches: Iterable[Intake],
+    options: BackfillOptions,
+    shutdown: Shutdown,
+    viewer: Viewer = NOBODY,
+    rotate: Callable[[], None] = lambda: None,
 ) -> BackfillResult:
-    """Take the ids in and work until each has ended; raise LedgerFault."""
+    """Take the ids in and work until each has ended; raise LedgerFault. See `rotation_of` for `rotate`."""
     parts.heed(shutdown)
     owner, ledger, machine, log = parts.adapters.owner, parts.adapters.ledger, parts.machine, parts.log
     enrolment = Enrolment(owner, ledger.intakes, parts.dispatcher, machine.clock, log, machine.checkpoint)
@@ -67,6 +82,7 @@ def backfill(
         monotonic=machine.monotonic,
         set_back=parts.clock_set_back,
         give_up=parts.watch.give_up,
+        rotate=rotate,
     )
     try:
         verdict = _worked(parts, enrolment, work, batches, shutdown, viewer)

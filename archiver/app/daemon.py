@@ -22,11 +22,11 @@ from archiver.app.listeners import pages, serving_pages, taking_callbacks
 from archiver.app.machine import THIS_MACHINE, Machine
 from archiver.app.places import queue_name
 from archiver.app.rolling import Watching, daily_list, rolling_read
-from archiver.app.rotation import FileWatch, renewals, rotating
+from archiver.app.rotation import FileWatch, Reload, renewals, rotating
 from archiver.app.standing import fixity_standing, queue_standing
 from archiver.app.starting import answering
 from archiver.app.trimming import trim_schedule
-from archiver.app.tunables import Reload, tunables
+from archiver.app.tunables import callback_tunables, tunables
 from archiver.core.reports import Overview
 from archiver.pipeline.cluster import RENEW_EVERY
 from archiver.ports.runtime import EventLog
@@ -42,6 +42,7 @@ from archiver.service.shutdown import Shutdown
 from archiver.service.supervision import Hangup, Supervision
 from archiver.service.wakeups import Wakeups
 from archiver.settings import Settings
+from archiver.web.callbacks import Callbacks
 from archiver.web.metrics import Metrics, Sources
 
 _SECOND = timedelta(seconds=1)
@@ -81,8 +82,10 @@ class DaemonProcess:
         parts, settings, clock, log = self.parts, self.parts.settings, self.parts.machine.clock, self.parts.log
         parts.heed(shutdown)
         self.liveness.expect(_WORK, _WORK_WITHIN)
-        renewed = renewals(parts.adapters)
-        reload = Reload(settings, read=read, tunes=tunables(parts), log=log, renewals=renewed)
+        renewed, callbacks = renewals(parts.adapters), self._callbacks()
+        reload = Reload(
+            settings, read=read, tunes=tunables(parts) | callback_tunables(callbacks), log=log, renewals=renewed
+        )
         manager = Systemd.of(os.environ, os.getpid())
         supervision = Supervision(manager, self.liveness, parts.presence.doing, hangup, reload, log)
         daemon = Daemon(
@@ -95,7 +98,7 @@ class DaemonProcess:
             set_back=parts.clock_set_back,
         )
         with serving_pages(settings.http, pages(self.metrics, self.liveness, parts.breakers), log):
-            with taking_callbacks(settings.callback, wake=self.wakeups.request, clock=clock, log=log):
+            with taking_callbacks(settings.callback, callbacks, log):
                 queue = str(settings.queue.path)
                 log.info("daemon.started", version=__version__, owner=parts.adapters.owner, queue=queue)
                 fault = daemon.run(lambda: parts.dispatcher.fault)
@@ -139,6 +142,12 @@ class DaemonProcess:
             yield "rescue", Rescue(engine, parts.log), 2 * _SECOND
         if self.delivery is not None:
             yield "notices", self.delivery.flush, _SECOND
+
+    def _callbacks(self) -> Callbacks:
+        parts = self.parts
+        return Callbacks(
+            key=parts.settings.callback.key(), wake=self.wakeups.request, clock=parts.machine.clock, log=parts.log
+        )
 
     def _watching(self, job: str) -> Watching:
         return Watching(partial(self.liveness.progress, job), self.asked, self.metrics.verified)

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 
 from archiver.pipeline.breakers import Breakers
-from archiver.ports.runtime import Clock, EventLog
+from archiver.ports.runtime import EventLog
 from archiver.service.liveness import Liveness
 from archiver.settings.model import Callback, Http
-from archiver.web.callbacks import Callbacks, CallbackServer, Wake
+from archiver.web.callbacks import Callbacks, CallbackServer
 from archiver.web.health import HEALTHZ, READYZ, healthz, readyz
 from archiver.web.metrics import CONTENT_TYPE, Metrics
 from archiver.web.server import Page, PageServer
@@ -50,13 +50,12 @@ def serving_pages(http: Http, served: Mapping[str, Callable[[], Page]], log: Eve
 
 
 @contextmanager
-def taking_callbacks(callback: Callback, *, wake: Wake, clock: Clock, log: EventLog) -> Iterator[None]:
+def taking_callbacks(callback: Callback, callbacks: Callbacks, log: EventLog) -> Iterator[None]:
     """Take the provider's callbacks while this lasts, if so set; where that cannot be, say so and go on."""
     address = callback.address()
     if not callback.enabled or address is None:
         yield
         return
-    callbacks = Callbacks(key=callback.key(), wake=wake, clock=clock, log=log)
     try:
         server = CallbackServer(*address, callbacks, log)
     except OSError as error:

@@ -15,6 +15,7 @@ from archiver.adapters.ledger import SqlLedger
 from archiver.adapters.sounds import SoundFiles, SoundsApart
 from archiver.app.clock import utc_now
 from archiver.app.extras import extra
+from archiver.app.rotation import Reload, Renewals, Rotation, Tune
 from archiver.app.standing import fixity_standing, queue_standing, seen_processes
 from archiver.core.attention import QueueStanding
 from archiver.core.errors import SettingsFault, StorePaused
@@ -22,10 +23,12 @@ from archiver.core.fixity_standing import FixityStanding
 from archiver.core.plan import longest_wait
 from archiver.core.reports import Process
 from archiver.core.slices import Course, Standing
+from archiver.logs import mask, set_level
 from archiver.ports.archive import BrowsedArchive
 from archiver.ports.runtime import EventLog
 from archiver.preservation.fetching import Fetching
-from archiver.settings import Settings
+from archiver.service.supervision import Hangup
+from archiver.settings import KEYS, Settings
 from archiver.settings.key_file import read_key
 from archiver.web.asgi import AsgiServer
 from archiver.web.listener import Limits
@@ -60,6 +63,8 @@ class Served:
     """Where it is, as a browser on this machine asks for it; ends in a slash."""
     link: str
     """The link that lets one browser in, once. A secret."""
+    renewals: Renewals
+    """By each the page's token, or the store's credentials and certificates, are read anew."""
 
 
 @contextmanager
@@ -80,8 +85,9 @@ def serving(
     if address is None:
         raise SettingsFault("page.listen is empty: name an address of this machine, such as 127.0.0.1:9466")
     sessions = Sessions(utc_now, _token(settings))
+    renewed: dict[str, Callable[[], None]] = {"token of the page": lambda: sessions.rely_on(_token(settings))}
     with ExitStack() as stack:
-        opens = archive or _opens_archive(settings, log, stack)
+        opens = archive or _opens_archive(settings, log, stack, renewed)
         parts = _parts(settings, config, log, ledger, opens, stack)
         hosts = Hosts(settings.page.hosts)
         door = Door(hosts, sessions, parts.pages, _stores(settings, opens))
@@ -94,14 +100,27 @@ def serving(
         stack.enter_context(closing(server))
         hosts.port = int(server.address.rpartition(":")[2])
         url = _url(settings, hosts.port)
-        yield Served(url, f"{url}enter#{sessions.link_token()}")
+        yield Served(url, f"{url}enter#{sessions.link_token()}", renewed)
+
+
+_ELSEWHERE = ("callback.", "download.allowed_hosts", "http.", "notify.", "provider.api_key", "provider.requests")
+"""Beginnings of settings that the page does not use itself: the commands that it starts read them."""
+
+
+def rotation_of(
+    settings: Settings, served: Served, hangup: Hangup, read: Callable[[], Settings], log: EventLog
+) -> Rotation:
+    """Return what lets token, credentials and certificates change while the page is served."""
+    tunes: dict[str, Tune] = {key: lambda _: None for key in KEYS if key.startswith(_ELSEWHERE)}
+    tunes["log.level"] = lambda new: set_level(new.log.level)
+    return Rotation.of(Reload(settings, read, tunes, log, served.renewals), hangup)
 
 
 @contextmanager
 def reading(settings: Settings, log: EventLog, ledger: SqlLedger) -> Iterator[Parts]:
     """Give the parts of the page's views while this lasts, to be read without serving."""
     with ExitStack() as stack:
-        yield _parts(settings, None, log, ledger, _opens_archive(settings, log, stack), stack)
+        yield _parts(settings, None, log, ledger, _opens_archive(settings, log, stack, {}), stack)
 
 
 def _parts(
@@ -234,6 +253,7 @@ def _token(settings: Settings) -> str:
         raise SettingsFault(f"page.token_file: {error}") from None
     if len(token) < _TOKEN_MIN:
         raise SettingsFault(f"page.token_file: names a file whose token is shorter than {_TOKEN_MIN} characters")
+    mask({token})
     return token
 
 
@@ -244,8 +264,13 @@ def _url(settings: Settings, port: int) -> str:
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
 
-def _opens_archive(settings: Settings, log: EventLog, stack: ExitStack) -> Callable[[], BrowsedArchive]:
-    """Return what opens the bucket at its first call: its libraries take more memory than all the rest."""
+def _opens_archive(
+    settings: Settings, log: EventLog, stack: ExitStack, renewed: dict[str, Callable[[], None]]
+) -> Callable[[], BrowsedArchive]:
+    """Return what opens the bucket at its first call: its libraries take more memory than all the rest.
+
+    From then on `renewed` has what opens it anew.
+    """
     lock, opened = threading.Lock(), list[BrowsedArchive]()
 
     def archive() -> BrowsedArchive:
@@ -253,7 +278,9 @@ def _opens_archive(settings: Settings, log: EventLog, stack: ExitStack) -> Calla
 
         with lock:
             if not opened:
-                opened.append(stack.enter_context(closing(open_store(settings, log))).archive)
+                store = stack.enter_context(closing(open_store(settings, log)))
+                renewed["credentials and certificates of the store"] = store.renew
+                opened.append(store.archive)
             return opened[0]
 
     return archive

@@ -1,14 +1,29 @@
-"""Keys, credentials and certificates that change while the service is at work."""
+"""Settings, keys, credentials and certificates that change while a command is at work."""
 
 from __future__ import annotations
 
 import os
 import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from archiver.app.adapters import Adapters
-from archiver.settings import Settings
+from archiver.core.errors import ArchiverError, SettingsFault
+from archiver.logs import mask
+from archiver.ports.runtime import EventLog
+from archiver.service.supervision import Hangup
+from archiver.settings import KEYS, Settings, value_of
+
+if TYPE_CHECKING:
+    from archiver.app.adapters import Adapters
+
+Tune = Callable[[Settings], bool | None]
+"""Lets a setting's new value take effect; what is under way goes on undisturbed.
+
+Returns False where a part of it takes effect only after a restart.
+"""
 
 Renewals = Mapping[str, Callable[[], None]]
 """By what they read anew: each raises OSError or ArchiverError, and leaves all as it was then."""
@@ -27,7 +42,8 @@ def renewals(adapters: Adapters) -> Renewals:
 
 def rotating(settings: Settings, environ: Mapping[str, str]) -> Sequence[Path]:
     """Return the files whose change is heeded without a signal, whether they are there yet or not."""
-    keys = (settings.provider.api_key_file, *(account.api_key_file for account in settings.provider.accounts))
+    accounts = (account.api_key_file for account in settings.provider.accounts)
+    keys = (settings.provider.api_key_file, settings.callback.hmac_key_file, settings.page.token_file, *accounts)
     return [*(path for path in keys if path is not None), *_of_aws(environ), *_of_trust(environ)]
 
 
@@ -69,3 +85,71 @@ def _stamp(path: Path) -> Stamp | None:
     except (OSError, RuntimeError):
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+@dataclass(slots=True)
+class Reload:
+    """Reads the settings again, each time it is called."""
+
+    settings: Settings
+    """Those in effect."""
+    read: Callable[[], Settings]
+    """Reads them as at the start; raises SettingsFault."""
+    tunes: Mapping[str, Tune]
+    """By dotted name, those that can change while the service is at work."""
+    log: EventLog
+    renewals: Renewals = field(default_factory=dict)
+    learned: Callable[[AbstractSet[str]], None] = mask
+    """Is told every secret of the settings before it is used."""
+
+    def __call__(self) -> None:
+        """Let what has changed take effect, and name what needs a restart; on any fault nothing changes."""
+        try:
+            new = self.read()
+        except SettingsFault as fault:
+            self.log.error("settings.refused", faults=str(fault).splitlines())  # noqa: TRY400 - the faults say it all
+            return
+        self.learned(new.secrets())
+        changed = [key for key in KEYS if value_of(new, key) != value_of(self.settings, key)]
+        tuned = [key for key in changed if key in self.tunes and self.tunes[key](new) is not False]
+        self.settings = _with(self.settings, new, tuned)
+        needs_restart = [key for key in changed if key not in tuned]
+        report = self.log.warning if needs_restart else self.log.info
+        report("settings.reloaded", changed=tuned, needs_restart=needs_restart)
+        self._renew()
+
+    def _renew(self) -> None:
+        for what, renew in self.renewals.items():
+            try:
+                renew()
+            except (OSError, ArchiverError, SettingsFault) as error:
+                self.log.error("settings.refused", faults=[f"{what}: {error}"])  # noqa: TRY400 - an operator's to mend
+
+
+def _with(settings: Settings, new: Settings, keys: list[str]) -> Settings:
+    """Return `settings` with the values that `new` has for `keys`."""
+    for key in keys:
+        section, _, name = key.rpartition(".")
+        part = getattr(settings, section).model_copy(update={name: value_of(new, key)})
+        settings = settings.model_copy(update={section: part})
+    return settings
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """Reads the settings again on SIGHUP, and where one of the files has changed; call it every few seconds."""
+
+    hangup: Hangup
+    changed: FileWatch
+    reload: Callable[[], None]
+
+    @classmethod
+    def of(cls, reload: Reload, hangup: Hangup, environ: Mapping[str, str] = os.environ) -> Rotation:
+        """Return that of a command which has no other use for SIGHUP."""
+        return cls(hangup, FileWatch(rotating(reload.settings, environ), hangup.ask), reload)
+
+    def __call__(self) -> None:
+        """Look at the files, and do what was asked for."""
+        self.changed()
+        if self.hangup.taken():
+            self.reload()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,7 +12,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from archiver.commands.invocation import FOR_WORK, Exit, JsonFlag, at_work, call_of, fail, faults, settings_of, terminal
+from archiver.commands.invocation import (
+    FOR_WORK,
+    Exit,
+    JsonFlag,
+    at_work,
+    call_of,
+    fail,
+    faults,
+    heeding,
+    reading_again,
+    settings_of,
+    terminal,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,6 +55,8 @@ def backfill(
 
     The lines are those of a queue file: ID, or ID account=NAME, or JSON.
 
+    SIGHUP reads the settings again, unless at a terminal: there it says that this is gone, and ends it.
+
     Running it again does no work twice. With -v every step is logged, also on a terminal; with -q nothing but errors.
 
     Exit codes: 0 all archived; 1 some task not; 2 usage or settings; 3 paused, the ledger failed, or the
@@ -57,8 +71,10 @@ def backfill(
         patience = parse_duration(max_wait)
     except ValueError as error:
         fail(f"--max-wait {error}", Exit.USAGE, "write it like 90s, 15m or 2h")
-    call = call_of(context)
-    request = Request(file, as_json, limit, wait, patience, level_is_said=bool(call.settings()), quiet=call.quiet)
+    call, read = call_of(context), reading_again(context, loaded, *FOR_WORK)
+    request = Request(
+        file, as_json, limit, wait, patience, level_is_said=bool(call.settings()), quiet=call.quiet, read=read
+    )
     raise typer.Exit((preview if dry_run else archive)(loaded.settings, request))
 
 
@@ -74,25 +90,29 @@ class Request:
     level_is_said: bool
     """True where the command line says what is logged: on a terminal, too, then."""
     quiet: bool
+    read: Callable[[], Settings]
+    """Reads the settings again; raises SettingsFault."""
 
 
 def archive(settings: Settings, request: Request) -> int:
     """Archive the ids, print the result, and return the exit code."""
     from archiver.app.assembly import Role, assembled
-    from archiver.app.backfill import Viewer, backfill, intakes
+    from archiver.app.backfill import Viewer, backfill, intakes, rotation_of
     from archiver.app.descriptors import raise_limit
     from archiver.commands.progress import Tally
     from archiver.commands.screen import Screen
     from archiver.service.backfill import BackfillOptions
     from archiver.service.shutdown import Shutdown
+    from archiver.service.supervision import Hangup
 
     console = terminal(err=True)
     for_people = console.is_terminal or settings.log.format == "console"
     log = _log(settings, for_people=for_people, calm=console.is_terminal and not request.level_is_said)
     raise_limit(log)
-    shutdown, tally = Shutdown(), Tally()
+    shutdown, hangup, tally = Shutdown(), Hangup(), Tally()
     with (
         shutdown.on_signals(),
+        heeding(hangup),
         faults() if for_people else _faults_as_events(log),
         assembled(settings, Role.BACKFILL, log=log, observer=tally, asked=lambda: shutdown.asked) as parts,
     ):
@@ -101,7 +121,8 @@ def archive(settings: Settings, request: Request) -> int:
         batches = source.reading(intakes(request.file, settings.queue.path))
         options = BackfillOptions(request.limit, request.wait, request.max_wait)
         with Screen(console, source, quiet=request.as_json or request.quiet, log=None if for_people else log) as screen:
-            result = backfill(parts, batches, options, shutdown, Viewer(screen.update, screen.stopping))
+            rotate = rotation_of(parts, hangup, request.read)
+            result = backfill(parts, batches, options, shutdown, Viewer(screen.update, screen.stopping), rotate)
     code = exit_code(result, shutdown.signal_number)
     if request.quiet and not request.as_json:
         return code

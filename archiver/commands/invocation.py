@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import gc
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from archiver.adapters.ledger import SqlLedger
     from archiver.core.model import TaskId
-    from archiver.settings import Loaded
+    from archiver.service.supervision import Hangup
+    from archiver.settings import Loaded, Settings
 
 
 class Exit(IntEnum):
@@ -102,6 +103,25 @@ def settings_of(context: typer.Context, *need: str) -> Loaded:
         return load(call.config, os.environ, require=frozenset(need), options=call.settings())
     except SettingsFault as fault:
         fail(str(fault), Exit.USAGE)
+
+
+def settings_file(context: typer.Context, loaded: Loaded) -> Path | None:
+    """Return the settings file of this call; should the working folder be deleted, it is still the same file."""
+    call = call_of(context)
+    return call.config if loaded.config is None else Path(os.path.abspath(loaded.config))  # noqa: PTH100 - folds ".."
+
+
+def reading_again(context: typer.Context, loaded: Loaded, *need: str) -> Callable[[], Settings]:
+    """Return what reads the settings of this call again; it raises SettingsFault."""
+    from archiver.settings import load
+
+    config, options = settings_file(context, loaded), call_of(context).settings()
+    return lambda: load(config, os.environ, require=frozenset(need), options=options).settings
+
+
+def heeding(hangup: Hangup) -> AbstractContextManager[None]:
+    """Take SIGHUP for the wish to read the settings again; at a terminal it says that this is gone, and ends us."""
+    return nullcontext() if os.isatty(2) else hangup.on_signal()
 
 
 @contextmanager

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from archiver.commands.invocation import Exit, at_work, fail, faults, settings_of
+from archiver.commands.invocation import Exit, at_work, fail, faults, heeding, reading_again, settings_of
 
 if TYPE_CHECKING:
     from archiver.adapters.ledger import SqlLedger
     from archiver.service.shutdown import Shutdown
     from archiver.settings import Settings
 
+_LOOKS_EVERY = 5.0
+"""Seconds between two looks at the files of keys, credentials and certificates."""
 
 BesideFlag = Annotated[bool, typer.Option("--beside", hidden=True, help="End when standard input does.")]
 
@@ -26,6 +28,8 @@ def page(context: typer.Context, beside: BesideFlag = False) -> None:
     """Serve a web page that shows the archive, on page.listen; until SIGTERM or SIGINT.
 
     It reads the ledger and the bucket, beside the running service or without. Needs the extra `page`.
+
+    SIGHUP reads token, credentials and certificates again, unless at a terminal: there it ends the page.
 
     Prints a link that lets one browser in, once, for 12 hours: it is a secret. Elsewhere than on loopback the page
     needs a proxy with TLS before it, and page.token_file.
@@ -40,11 +44,12 @@ def page(context: typer.Context, beside: BesideFlag = False) -> None:
     loaded = settings_of(context, "store.bucket")
     from archiver.logs import configure
     from archiver.service.shutdown import Shutdown
+    from archiver.service.supervision import Hangup
 
-    settings, shutdown = loaded.settings, Shutdown()
+    settings, shutdown, hangup = loaded.settings, Shutdown(), Hangup()
     log = configure(settings.log.level, settings.log.format, secrets=settings.secrets())
-    with shutdown.on_signals(), faults():
-        from archiver.app.page import serving
+    with shutdown.on_signals(), heeding(hangup), faults():
+        from archiver.app.page import rotation_of, serving
 
         with (
             _ledger(settings) as ledger,
@@ -54,8 +59,9 @@ def page(context: typer.Context, beside: BesideFlag = False) -> None:
             if beside:
                 _end_with_input(shutdown)
             typer.echo(f"the archive's page: {served.url}\nlets one browser in, once: {served.link}")
-            while not shutdown.wait(3600):
-                pass
+            rotate = rotation_of(settings, served, hangup, reading_again(context, loaded, "store.bucket"), log)
+            while not shutdown.wait(_LOOKS_EVERY):
+                rotate()
 
 
 @contextmanager

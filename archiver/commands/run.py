@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from archiver.commands.invocation import FOR_WORK, at_work, call_of, faults, settings_of
+from archiver.commands.invocation import FOR_WORK, at_work, faults, reading_again, settings_file, settings_of
 
 if TYPE_CHECKING:
     from archiver.ports.runtime import EventLog
@@ -57,21 +56,12 @@ def _serve(context: typer.Context, role: str) -> None:
     from archiver.service.alerts import ALERTS
     from archiver.service.shutdown import Shutdown
     from archiver.service.supervision import Hangup
-    from archiver.settings import load
 
     settings, alerts = loaded.settings, alerts_of(loaded.settings)
     notify = None if alerts is None else alerts.notify
     log = configure(settings.log.level, settings.log.format, secrets=settings.secrets(), notify=notify, alerted=ALERTS)
     raise_limit(log)
     shutdown, hangup = Shutdown(), Hangup()
-
-    # Should the working folder be deleted, this is still the same file.
-    call = call_of(context)
-    config = call.config if loaded.config is None else Path(os.path.abspath(loaded.config))  # noqa: PTH100 - folds ".."
-
-    def read() -> Settings:
-        return load(config, os.environ, require=frozenset(FOR_WORK), options=call.settings()).settings
-
     with (
         shutdown.on_signals(),
         hangup.on_signal(),
@@ -79,8 +69,8 @@ def _serve(context: typer.Context, role: str) -> None:
         daemon(settings, Role(role), log=log, alerts=alerts, asked=lambda: shutdown.asked) as process,
     ):
         at_work()
-        with _page(settings, role, config, log):
-            process.run(shutdown, hangup, read)
+        with _page(settings, role, settings_file(context, loaded), log):
+            process.run(shutdown, hangup, reading_again(context, loaded, *FOR_WORK))
 
 
 def _page(settings: Settings, role: str, config: Path | None, log: EventLog) -> AbstractContextManager[None]:

@@ -178,6 +178,8 @@ class Backfill:
     """Seconds; whatever is waited for here is measured by them."""
     give_up: Callable[[], None] = lambda: None
     """Gives up tasks and transfers of which nothing moves; called every few seconds."""
+    rotate: Callable[[], None] = lambda: None
+    """Reads settings, keys and credentials again where that is asked for; called every few seconds."""
     set_back: Callable[[timedelta], None] = lambda _: None
     """Called with the span by which the wall clock was set back."""
     _steps: Steps = field(default_factory=Steps, init=False)
@@ -209,6 +211,7 @@ class Backfill:
                 self.breakers.reload()
                 stay(self.dispatcher)
                 self.give_up()
+                self.rotate()
                 self._rejudge(now)
                 refresh_at = now + RELOAD.total_seconds()
             yield now

@@ -38,6 +38,10 @@ class Callbacks:
         self._refusals = 0
         self._complained_at: datetime | None = None
 
+    def change_key(self, key: str) -> None:
+        """Take what is signed with `key` from now on, and nothing else; may be called by another thread."""
+        self._key = key
+
     def status_of(self, request: Request) -> HTTPStatus:
         """Take a request in, and return the status that answers it."""
         if request.path != PATH:
@@ -67,14 +71,22 @@ class Callbacks:
 
     def _is_new(self, signature: str, now: datetime) -> bool:
         """Note a valid signature; one that comes again within its window is not new."""
-        # One is valid for twice the window at most: from a clock that is behind to one that is ahead.
-        self._seen = {each: at for each, at in self._seen.items() if abs(now - at) <= 2 * WINDOW}
-        if signature in self._seen:
+        while self._seen and not _lasts(next(iter(self._seen.values())), now):
+            del self._seen[next(iter(self._seen))]
+        before = self._seen.get(signature)
+        if before is not None and _lasts(before, now):
             return False
+        # One whose time is over stands among the others where the clock was set back: the order is that of coming.
+        self._seen.pop(signature, None)
         if len(self._seen) >= _REMEMBERED:
             del self._seen[next(iter(self._seen))]
         self._seen[signature] = now
         return True
+
+
+def _lasts(at: datetime, now: datetime) -> bool:
+    # One is valid for twice the window at most: from a clock that is behind to one that is ahead.
+    return abs(now - at) <= 2 * WINDOW
 
 
 class CallbackServer:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, ClassVar
 
 import httpx
 import pytest
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 from archiver.app.clock import utc_now
 from archiver.app.listeners import taking_callbacks
 from archiver.core.callback import signature_of
-from archiver.core.model import TaskId
+from archiver.core.model import TaskId, task_id
 from archiver.core.records.kinds.names import KindName
 from archiver.settings import Settings
 from archiver.web.callbacks import PATH, Callbacks, CallbackServer
@@ -86,6 +87,44 @@ def signed(at: datetime = NOW, task: TaskId = TASK) -> Headers:
 def test_callback_that_the_provider_signed_wakes_its_task_and_is_answered_200(endpoint: Endpoint) -> None:
     assert endpoint.post(body_of(), signed()) == 200
     assert endpoint.woken == [TASK]
+
+
+def test_key_that_is_changed_is_the_only_one_that_is_taken_from_then_on(endpoint: Endpoint) -> None:
+    endpoint.callbacks.change_key("another-key-of-the-provider")
+    assert endpoint.post(body_of(), signed()) == 401
+    endpoint.callbacks.change_key(KEY)
+    assert endpoint.post(body_of(), signed()) == 200
+    assert endpoint.woken == [TASK]
+
+
+class CountedTime(datetime):
+    """A moment that counts how often a span to another one is asked for."""
+
+    asked: ClassVar[int] = 0
+
+    def __sub__(self, other: Any) -> Any:  # noqa: ANN401
+        CountedTime.asked += 1
+        return super().__sub__(other)
+
+
+def test_signature_that_is_noted_costs_the_same_however_many_are_remembered(endpoint: Endpoint) -> None:
+    endpoint.now = CountedTime.fromtimestamp(NOW.timestamp(), UTC)
+    CountedTime.asked = 0
+    for number in range(500):
+        assert endpoint.post(body_of(f"{number:032x}"), signed(task=task_id(f"{number:032x}"))) == 200
+    assert len(endpoint.woken) == 500
+    assert CountedTime.asked <= 1000
+
+
+def test_signature_of_a_time_that_was_over_is_noted_anew_behind_one_that_lasts(endpoint: Endpoint) -> None:
+    assert endpoint.post(body_of(), signed(NOW)) == 200
+    endpoint.now = NOW - timedelta(minutes=9)
+    other = task_id("f" * 32)
+    assert endpoint.post(body_of(other), signed(endpoint.now, other)) == 200
+    endpoint.now = NOW + timedelta(minutes=4)
+    for _ in range(2):
+        assert endpoint.post(body_of(other), signed(endpoint.now, other)) == 200
+    assert endpoint.woken == [TASK, other, other]
 
 
 def test_callback_that_comes_again_is_answered_200_and_wakes_nothing(endpoint: Endpoint) -> None:
@@ -295,7 +334,8 @@ def test_service_whose_address_for_callbacks_is_taken_says_so_and_works_on(liste
             "callback": {"enabled": True, "listen": listen, "hmac_key": KEY},
         }
     )
-    with taking_callbacks(settings.callback, wake=lambda *_: None, clock=utc_now, log=events):
+    callbacks = Callbacks(key=KEY, wake=lambda *_: None, clock=utc_now, log=events)
+    with taking_callbacks(settings.callback, callbacks, events):
         [said] = events.of("callback.unavailable")
     assert said["listen"] == listen
 

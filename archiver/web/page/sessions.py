@@ -36,6 +36,14 @@ class Sessions:
         self._key = secrets.token_bytes(32)
         self._lock = threading.Lock()
 
+    def rely_on(self, lasting: str) -> None:
+        """Let browsers in by this lasting token; where it is another than before, all must enter again."""
+        new = _hash(lasting) if lasting else None
+        with self._lock:
+            if new != self._lasting:
+                self._lasting = new
+                self._sessions.clear()
+
     def link_token(self) -> str:
         """Return a new token that lets one browser in, once."""
         token = self._made()

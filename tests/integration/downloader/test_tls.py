@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import ssl
 import threading
@@ -125,3 +126,21 @@ def test_redirect_from_https_to_http_is_refused(known: Identity) -> None:
         with pytest.raises(AddressForbidden, match="only https"):
             fetch(client, url)
         assert plain.connections == 0
+
+
+def test_certificate_that_is_trusted_anew_is_believed_without_a_new_client(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ours", "others"):
+        (tmp_path / name).mkdir()
+    ours = identity(tmp_path / "ours", [HOST])
+    identity(tmp_path / "others", [HOST])
+    trusted = tmp_path / "trusted.pem"
+    shutil.copy(tmp_path / "others" / f"{HOST}.pem", trusted)
+    monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+    with Origin(tls=ours.server) as cdn, downloader(resolve=to_loopback, allow_http=False, ssl_context=None) as client:
+        with pytest.raises(OriginBusy, match="certificate"):
+            fetch(client, cdn.script(Reply(SONG), host=HOST))
+        shutil.copy(tmp_path / "ours" / f"{HOST}.pem", trusted)
+        client.renew_trust()
+        assert fetch(client, cdn.script(Reply(SONG), host=HOST)) == SONG

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from archiver.app.rotation import FileWatch, rotating
+from archiver.app.rotation import FileWatch, Reload, Rotation, rotating
 from archiver.settings import Settings
-from archiver.settings.model import Account, Provider
+from archiver.settings.model import Account, Callback, Page, Provider
+from tests.fakes.events import Events
+from tests.house import Hangup
 
 
 def watch(*files: Path) -> tuple[FileWatch, list[str]]:
@@ -20,10 +22,23 @@ def watch(*files: Path) -> tuple[FileWatch, list[str]]:
 
 def test_files_are_those_of_keys_of_aws_and_of_trust() -> None:
     account = Account(name="second", api_key=SecretStr("k" * 9), api_key_file=Path("/k/second"))
-    settings = Settings(provider=Provider(api_key_file=Path("/k/first"), accounts=(account,)))
+    settings = Settings(
+        provider=Provider(api_key_file=Path("/k/first"), accounts=(account,)),
+        callback=Callback(hmac_key_file=Path("/k/callback")),
+        page=Page(token_file=Path("/k/page")),
+    )
     environ = {"AWS_SHARED_CREDENTIALS_FILE": "/a/credentials", "AWS_CA_BUNDLE": "/ca/aws", "SSL_CERT_FILE": "/ca/all"}
     files = list(map(str, rotating(settings, environ)))
-    assert files[:6] == ["/k/first", "/k/second", "/a/credentials", "~/.aws/config", "/ca/aws", "/ca/all"]
+    assert files[:8] == [
+        "/k/first",
+        "/k/callback",
+        "/k/page",
+        "/k/second",
+        "/a/credentials",
+        "~/.aws/config",
+        "/ca/aws",
+        "/ca/all",
+    ]
 
 
 def test_file_that_stays_as_it_is_calls_nobody(tmp_path: Path) -> None:
@@ -59,3 +74,24 @@ def test_file_that_changes_calls_once(change: str, tmp_path: Path) -> None:
     look()
     look()
     assert seen == ["changed"]
+
+
+@pytest.mark.parametrize("by", ["signal", "file"])
+def test_rotation_reads_again_once_for_each_wish(by: str, tmp_path: Path) -> None:
+    key, hangup, read = tmp_path / "key", Hangup(), list[str]()
+    settings = Settings(provider=Provider(api_key_file=key))
+
+    def again() -> Settings:
+        read.append("read")
+        return settings
+
+    rotate = Rotation.of(Reload(settings, again, {}, Events()), hangup, {})
+    rotate()
+    assert read == []
+    if by == "signal":
+        hangup.ask()
+    else:
+        key.write_text("new")
+    rotate()
+    rotate()
+    assert read == ["read"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import SecretStr
 
-from archiver.app.tunables import Reload
+from archiver.app.rotation import Reload
 from archiver.core.errors import CredentialsMissing, SettingsFault
 from archiver.settings import Settings, value_of
 from archiver.settings.model import Download, Log, Provider, Store

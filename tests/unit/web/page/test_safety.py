@@ -328,3 +328,15 @@ def test_form_of_too_many_fields_changes_nothing(scene: Scene, fields: int, chan
     body = asked.body + b"&a=" * (fields - asked.body.count(b"&") - 1)
     scene.said(replace(asked, body=body))
     assert scene.archive.changes == changes
+
+
+def test_lasting_token_that_is_changed_lets_in_alone_and_sends_all_to_the_door_again(clock: Clock) -> None:
+    sessions = Sessions(clock, "a-token-from-a-file")
+    cookie = sessions.enter("a-token-from-a-file")
+    assert cookie is not None
+    sessions.rely_on("a-token-from-a-file")
+    assert sessions.form_token(cookie) is not None, "nothing has changed"
+    sessions.rely_on("a-token-that-came-later")
+    assert sessions.form_token(cookie) is None
+    assert sessions.enter("a-token-from-a-file") is None
+    assert sessions.enter("a-token-that-came-later") is not None
