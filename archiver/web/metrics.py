@@ -311,7 +311,7 @@ def _of_ledger(overview: Overview, now: datetime) -> Iterator[Metric]:
     yield _by("tasks", "Tasks by state", "state", {state: overview.tasks.get(state, 0) for state in TaskState})
     yield _by("stems", "Stems by state", "state", {state: overview.stems.get(state, 0) for state in StemState})
     yield _one("stored_bytes", "Bytes of all stems in the store", overview.bytes_stored)
-    yield _one("tasks_due", "Tasks that could be worked on now and wait for a slot", overview.due)
+    yield _one("tasks_due", "Tasks that could be worked on now and wait for a worker", overview.due)
     yield _one("tasks_working", "Tasks being worked on, by whatever process", overview.working)
     yield _one(
         "tasks_at_risk", "Open tasks that lack a stem and whose deadline is nearer than at_risk", overview.at_risk_count
