@@ -3,6 +3,7 @@
 import { Mixer } from "./mixer.js";
 
 export const FRAMES = 190; // of a window
+const SHORT = 32; // of the first after a seek, so that it sounds soon; each next is twice as long
 const AHEAD = 10; // seconds that are decoded
 const LEAD = 0.1; // seconds between the first window's decoding and its sound
 const TICK = 50;
@@ -41,7 +42,7 @@ export class Player extends EventTarget {
     super();
     Object.assign(this, { stems, rate, mix, context, late: 0, loop: null, speed: STEPS, state: "paused" });
     this.mixer = new Mixer(context, mix);
-    this.window = FRAMES * samples;
+    this.frame = samples;
     this.timer = setInterval(() => this.#tick(), TICK);
     this.look = () => this.#tick();
     document.addEventListener("visibilitychange", this.look);
@@ -142,9 +143,8 @@ export class Player extends EventTarget {
 
   async #begin(at) {
     this.#stop();
-    const samples = this.window / FRAMES;
-    const skip = Math.round(at) % samples;
-    const run = { abort: new AbortController(), next: Math.round(at), skip, when: null, segments: [], busy: true };
+    const skip = Math.round(at) % this.frame;
+    const run = { abort: new AbortController(), next: Math.round(at), skip, frames: SHORT, when: null, segments: [], busy: true };
     this.#run = run;
     this.#at = at;
     this.#say("loading");
@@ -170,7 +170,7 @@ export class Player extends EventTarget {
   /** The next window of every stem, all from the same sample. */
   async #decoded(run) {
     const from = run.next;
-    let count = this.window - run.skip;
+    let count = run.frames * this.frame - run.skip;
     if (this.loop && from < this.loop[1]) count = Math.min(count, this.loop[1] - from);
     else if (this.speed !== STEPS) count = Math.max(this.speed, count - (count % this.speed));
     const more = this.speed === STEPS ? 0 : 1; // for the step to the next window
@@ -193,6 +193,7 @@ export class Player extends EventTarget {
     run.when += span;
     run.next = this.loop && from + count === this.loop[1] ? this.loop[0] : from + count;
     run.skip = 0;
+    run.frames = Math.min(FRAMES, 2 * run.frames);
     run.busy = false;
   }
 

@@ -6,7 +6,7 @@ import { flat, heard, preset } from "./mixer.js";
 import { taken, written } from "./mixlink.js";
 import { open, whole } from "./opening.js";
 import { Gathering, marks, read, write } from "./peaks.js";
-import { Player, release } from "./player.js";
+import { FRAMES, Player, release } from "./player.js";
 import { follow } from "./waveforms.js";
 
 const STEP = 5; // seconds of the arrow keys
@@ -336,7 +336,7 @@ class Desk {
   /** Look at one more window; true once the stem is known whole. */
   async #gathered(each, player) {
     const { deck, stem } = each;
-    const count = Math.min(player.window, each.into.length - each.from);
+    const count = Math.min(FRAMES * player.frame, each.into.length - each.from);
     const planes = await stem.samples(each.from, count);
     each.into.add(planes, each.from);
     planes.forEach(release);

@@ -25,11 +25,12 @@ export async function ranged(url, from, to, signal) {
 }
 
 /** Decode frames by WebCodecs: the samples from frame `from` on, one array a channel. Damaged frames are silent. */
-export function decoded(config, frames, timed, length) {
-  return new Promise((resolve) => {
+export function decoded(config, frames, timed, length, signal) {
+  return new Promise((resolve, reject) => {
     const planes = [new Float32Array(length), new Float32Array(length)];
     let [used, damaged] = [1, false];
     const finish = () => {
+      signal?.removeEventListener("abort", drop);
       if (decoder.state !== "closed") decoder.close();
       resolve({ planes: planes.slice(0, used), damaged });
     };
@@ -49,6 +50,11 @@ export function decoded(config, frames, timed, length) {
       const timestamp = Math.round(((timed.first + at) * timed.samples * 1e6) / config.sampleRate);
       decoder.decode(new EncodedAudioChunk({ type: "key", timestamp, data: bytes }));
     }
+    const drop = () => {
+      if (decoder.state !== "closed") decoder.close(); // a seek waits for its decoder
+      reject(signal.reason);
+    };
+    signal?.addEventListener("abort", drop, { once: true });
     decoder.flush().then(finish, () => {});
   });
 }
@@ -114,7 +120,7 @@ export class Track {
       const parts = await this.#bytes(run, start, end, signal);
       signal?.throwIfAborted();
       const config = { codec: "mp3", sampleRate: rate, numberOfChannels: this.head.channels };
-      const { planes, damaged } = await decoded(config, parts, { first: start, samples, begin: from }, count);
+      const { planes, damaged } = await decoded(config, parts, { first: start, samples, begin: from }, count, signal);
       this.damaged ||= damaged;
       return planes;
     });
