@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from archiver.core.model import StemRow
 from archiver.core.reports import ListedTask, TaskQuery
+from archiver.core.task_rows import bytes_of
 from archiver.core.trimming import Trimmed
 
 PREFIX_MIN = 4
@@ -36,6 +37,8 @@ class TaskOrder(StrEnum):
     """Open tasks of which a deadline is known, the nearest first."""
     ENDED = "ended"
     """Tasks that ended and were not trimmed, the last first."""
+    SIZE = "size"
+    """Tasks that ended with audio, those of which most bytes are stored first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,11 @@ class TaskOnPage:
     stems: tuple[StemRow, ...]
     """None of a task that was trimmed."""
     trimmed: Trimmed | None
+
+    @property
+    def bytes_stored(self) -> int:
+        """Bytes that are stored of it; an alias has none of its own."""
+        return sum(map(bytes_of, self.stems)) if self.trimmed is None else self.trimmed.bytes
 
 
 @dataclass(frozen=True, slots=True)

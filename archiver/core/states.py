@@ -99,6 +99,9 @@ STEM_MOVES: Mapping[tuple[StemState, StemEvent], StemState] = {
 OPEN_TASK_STATES = frozenset({TaskState.QUEUED, TaskState.LISTED})
 """Tasks in these states are still worked on; all others have ended."""
 
+ENDED_WITH_AUDIO = frozenset({TaskState.ARCHIVED, TaskState.LOST})
+"""Tasks that ended in these states had audio."""
+
 _S = TypeVar("_S", TaskState, StemState)
 _E = TypeVar("_E", TaskEvent, StemEvent)
 

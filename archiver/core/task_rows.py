@@ -18,7 +18,7 @@ from archiver.core.model import DEFAULT_ACCOUNT, Stage, StemRow, TaskId
 from archiver.core.records.kinds.names import KindName, Media
 from archiver.core.reports import Moved
 from archiver.core.slices import slice_of
-from archiver.core.states import StemState, TaskState
+from archiver.core.states import ENDED_WITH_AUDIO, StemState, TaskState
 from archiver.core.whole_task import WholeTask
 
 Row: TypeAlias = tuple[object, ...]
@@ -29,7 +29,18 @@ TASK_AS_IT_IS: Final = (
     *("ended_at", "not_before", "stage", "settled", "flag", "reason", "document", "kind", "parent", "track"),
 )
 """Columns that are fields of a WholeTask."""
-TASK: Final = (*TASK_AS_IT_IS, "account", "title", "urgency", "slice", "awaited", "asks", "attempts", "deaths")
+TASK: Final = (
+    *TASK_AS_IT_IS,
+    "account",
+    "title",
+    "urgency",
+    "slice",
+    "bytes_stored",
+    "awaited",
+    "asks",
+    "attempts",
+    "deaths",
+)
 _NOT_YET: Final = (False, 0, 0, 0)
 _OF_STEM: Final = (
     "name",
@@ -108,7 +119,9 @@ def task_row(whole: WholeTask) -> Row:
     """Return the values of TASK, as they are."""
     account = None if whole.account == DEFAULT_ACCOUNT else whole.account
     urgency = plan.urgency(whole.deadline, whole.accepted_at)
-    return (*_task_as_it_is(whole), account, whole.title or None, urgency, slice_of(whole.task_id), *_NOT_YET)
+    size = sum(map(bytes_of, whole.stems)) if whole.state in ENDED_WITH_AUDIO else None
+    its = (account, whole.title or None, urgency, slice_of(whole.task_id), size)
+    return (*_task_as_it_is(whole), *its, *_NOT_YET)
 
 
 def stem_row(task: TaskId, row: StemRow) -> Row:

@@ -7,6 +7,8 @@ import random
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
+from operator import attrgetter
+from typing import Any
 
 import pytest
 
@@ -18,12 +20,13 @@ from archiver.core.model import (
     Failed,
     Lost,
     Missing,
+    Outcome,
     Refused,
     TaskId,
 )
 from archiver.core.reports import TaskRow
 from archiver.core.said import Said
-from archiver.core.states import OPEN_TASK_STATES, StemEvent, TaskState
+from archiver.core.states import ENDED_WITH_AUDIO, OPEN_TASK_STATES, StemEvent, TaskState
 from archiver.ports.listing import Listings, Moment
 from tests.contracts.test_ledger_trimming import trim
 from tests.fixtures.ledgers import (
@@ -34,6 +37,7 @@ from tests.fixtures.ledgers import (
     finish,
     listed,
     overview,
+    receipt,
     record,
     retry,
     shown,
@@ -80,7 +84,7 @@ def _move(ledger: Ledger, number: int, came: datetime, chance: random.Random) ->
     mine = listed(ledger, number, chance.choice(["vocal", "bass"]), deadline=deadline, now=came)
     [stem] = mine.stems
     if fate == "archived":
-        stored(ledger, mine, stem.name)
+        stored(ledger, mine, stem.name, receipt(stem.name, size=chance.choice([7, 7, 1 << 40])))
         finish(ledger, mine, Archived(), now=ends)
     elif fate == "lost":
         stem_failed(ledger, mine, stem.name, event=StemEvent.GONE, reason="404", gone=True)
@@ -125,7 +129,15 @@ def _naively(rows: Sequence[TaskRow], needing: Collection[TaskId], wanted: TaskF
 def _in_order(row: TaskRow, order: TaskOrder) -> bool:
     if order is TaskOrder.DEADLINE:
         return row.state in OPEN_TASK_STATES and row.deadline is not None
+    if order is TaskOrder.SIZE:
+        return row.state in ENDED_WITH_AUDIO
     return order is TaskOrder.NEWEST or (row.ended_at is not None and row.trimmed is None)
+
+
+def _size(row: TaskRow) -> int:
+    if row.trimmed is not None:
+        return row.trimmed.bytes
+    return sum(stem.receipt.size for stem in row.stems if stem.receipt and stem.receipt.alias_of is None)
 
 
 def _pages(
@@ -175,8 +187,8 @@ def test_any_filter_in_any_order_meets_each_task_once_whatever_the_way_and_the_s
     ways = itertools.cycle([(2500, 2000, 20), (7, 2000, 5), (9, 2, 50), (3, 0, 7)])
     rows, needing = _all(ledger), _needing(ledger)
     for number, (wanted, order) in enumerate(itertools.product(FILTERS, TaskOrder)):
-        if number % 3 == number // 3 % 3:
-            continue  # two of the three orders
+        if number % len(TaskOrder) == number // len(TaskOrder) % len(TaskOrder):
+            continue  # all orders but one
         looked_at, narrow, size = next(ways)
         met = _met(_pages(listings_of(ledger, looked_at=looked_at, narrow=narrow), wanted, order, size))
         assert sorted(met) == _naively(rows, needing, wanted, order), (wanted, order, looked_at, narrow)
@@ -185,17 +197,42 @@ def test_any_filter_in_any_order_meets_each_task_once_whatever_the_way_and_the_s
 def test_order_is_kept_within_and_between_pages_and_back_leads_the_same_way(ledger: Ledger) -> None:
     _fill(ledger, 1)
     rows = {row.task_id: row for row in _all(ledger)}
-    keys = {TaskOrder.NEWEST: "accepted_at", TaskOrder.DEADLINE: "deadline", TaskOrder.ENDED: "ended_at"}
-    for order, name in keys.items():
+    keys: dict[TaskOrder, Callable[[TaskRow], object]] = {
+        TaskOrder.NEWEST: attrgetter("accepted_at"),
+        TaskOrder.DEADLINE: attrgetter("deadline"),
+        TaskOrder.ENDED: attrgetter("ended_at"),
+        TaskOrder.SIZE: _size,
+    }
+    assert set(keys) == set(TaskOrder)
+    for order, key in keys.items():
         pages = list(_pages(ledger.listings, TaskFilter(), order, 4))
         met = _met(iter(pages))
-        there = [(getattr(rows[TaskId(each)], name), each) for each in met]
+        there: list[Any] = [(key(rows[TaskId(each)]), each) for each in met]
         assert there == sorted(there, reverse=order is not TaskOrder.DEADLINE)
         assert pages[0].newer is None
         for before, after in pairwise(pages):
             back = ledger.listings.page(TaskFilter(), order, MOMENT, start=after.newer, back=True, size=4)
             assert back.rows == before.rows
             assert (back.newer is None) == (before is pages[0])
+
+
+def test_size_is_that_of_what_is_stored_once_at_the_end_and_none_after_a_retry(ledger: Ledger) -> None:
+    def sizes() -> list[tuple[str, int]]:
+        page = ledger.listings.page(TaskFilter(), TaskOrder.SIZE, MOMENT)
+        return [(row.task.task_id, row.bytes_stored) for row in page.rows]
+
+    ends: list[tuple[tuple[str, ...], Outcome]] = [(("vocal", "bass"), Archived()), (("vocal",), Lost("bass"))]
+    for number, (names, end) in enumerate(ends, 1):
+        mine = listed(ledger, number, "vocal", "bass")
+        for name in names:
+            stored(ledger, mine, name, receipt(name, size=500, alias_of=None if name == "vocal" else "vocal"))
+        if isinstance(end, Lost):
+            stem_failed(ledger, mine, "bass", event=StemEvent.GONE, reason="404", gone=True)
+        assert (tid(number), 500) not in sizes(), "open ones are not in it"
+        finish(ledger, mine, end)
+    assert sizes() == [(tid(2), 500), (tid(1), 500)]
+    retry(ledger, [tid(2)])
+    assert sizes() == [(tid(1), 500)]
 
 
 def test_task_that_moves_meanwhile_is_met_once_at_most(ledger: Ledger) -> None:

@@ -188,6 +188,22 @@ def test_no_page_of_any_listing_reads_the_whole_table(ledger: Ledger, filled: Cl
     assert _scans(_plans(ledger, work, of_many=True)) == {}
 
 
+def test_pages_by_size_go_along_their_index(ledger: Ledger, filled: Claim) -> None:
+    with ledger.db.write() as db:
+        db.exec_driver_sql("UPDATE tasks SET bytes_stored = slice WHERE state = 'archived'")
+        _analyze(db)
+    moment, start = Moment(NOW, DAY), TaskPlace(2000, filled.task_id)
+
+    def work() -> None:
+        for back in (False, True):
+            ledger.listings.page(TaskFilter(), TaskOrder.SIZE, moment, start=start, back=back)
+
+    plans = _plans(ledger, work, of_many=True)
+    in_order = [plan for statement, plan in plans.items() if "ORDER BY tasks.bytes_stored" in statement]
+    assert in_order
+    assert all("tasks_by_size" in " ".join(plan) for plan in in_order)
+
+
 @pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
 def test_backlog_on_sqlite_is_counted_without_the_stems_of_finished_tasks(ledger: Ledger, filled: Claim) -> None:
     assert filled.stems

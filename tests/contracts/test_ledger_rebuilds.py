@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 
 from archiver.core.backup import BackupBroken, BackupReader, Scope
 from archiver.core.errors import LedgerFault
+from archiver.core.listing import TaskFilter, TaskOrder
 from archiver.core.rebuilding import Found, LedgerFull, RebuildMark, Trouble
-from archiver.core.states import TaskState
+from archiver.core.states import ENDED_WITH_AUDIO, TaskState
 from archiver.core.whole_task import WholeTask, differences
-from tests.fixtures.ledgers import NOW, listed, overview, ready_ledger, stored, take_in, tid
+from archiver.ports.listing import Moment
+from tests.fixtures.ledgers import DAY, NOW, listed, overview, ready_ledger, stored, take_in, tid
 from tests.fixtures.whole_tasks import whole_tasks
 from tests.house import Ledger
 
@@ -59,6 +61,12 @@ def test_tasks_of_any_kind_stand_in_the_ledger_as_they_were_given(ledger: Ledger
         difference for mine, theirs in zip(seen, wholes, strict=True) for difference in differences(mine, theirs)
     ] == []
     assert list(seen) == wholes
+    sized = ledger.listings.page(TaskFilter(), TaskOrder.SIZE, Moment(NOW, DAY), size=len(wholes))
+    sizes = [row.bytes_stored for row in sized.rows]
+    assert sizes == sorted(sizes, reverse=True)
+    assert {row.task.task_id for row in sized.rows} == {
+        each.task_id for each in wholes if each.state in ENDED_WITH_AUDIO
+    }
     totals = ledger.rebuilds.end(after(mark, "z"))
     receipts = [row.receipt for whole in wholes for row in whole.stems if row.receipt]
     assert totals.stored_bytes == sum(each.size for each in receipts if each.alias_of is None)

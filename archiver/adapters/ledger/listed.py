@@ -67,5 +67,7 @@ def with_urls(claim: Claim, record: RecordInfo) -> Claim:
     return replace(claim, stems=tuple(replace(row, url=urls.get(row.name, row.url)) for row in claim.stems))
 
 
-STATES_OF_STEMS = Prepared(select(stems.c.name, stems.c.state).where(stems.c.task_id == bindparam("its_task")))
+STATES_OF_STEMS = Prepared(
+    select(stems.c.name, stems.c.state, stems.c.size, stems.c.alias_of).where(stems.c.task_id == bindparam("its_task"))
+)
 _NEW_STEMS = Prepared(insert(stems))

@@ -279,14 +279,16 @@ def _finish(db: Connection, task: AnyRow, outcome: Outcome, record: RecordInfo |
         change_task(db, task.task_id, {"deaths": 0})
     match outcome:
         case Archived():
-            _check_stems(db, task, only={StemState.STORED}, one_of=StemState.STORED)
+            size = _check_stems(db, task, only={StemState.STORED}, one_of=StemState.STORED)
             # From here on record-info.json holds the answer.
-            _end(db, task, TaskEvent.ALL_STORED, "", now, {**answer(task, record, now), "document": ""})
+            answered = {**answer(task, record, now), "document": "", "bytes_stored": size}
+            _end(db, task, TaskEvent.ALL_STORED, "", now, answered)
         case Lost(reason=reason):
             # Of one that was adopted by its objects alone nobody knows whether there were more.
             one_of = None if _is_adopted(db, task.task_id) else StemState.LOST
-            _check_stems(db, task, only={StemState.STORED, StemState.LOST}, one_of=one_of)
-            _end(db, task, TaskEvent.STEMS_LOST, reason, now, answer(task, record, now))
+            size = _check_stems(db, task, only={StemState.STORED, StemState.LOST}, one_of=one_of)
+            answered = {**answer(task, record, now), "bytes_stored": size}
+            _end(db, task, TaskEvent.STEMS_LOST, reason, now, answered)
         case Failed(reason=reason):
             _end(db, task, TaskEvent.PROVIDER_FAILED, reason, now, answer(task, record, now))
         case Missing(reason=reason):
@@ -312,17 +314,20 @@ def _is_adopted(db: Connection, task_id: TaskId) -> bool:
     return db.execute(select(history.c.id).where(*its).limit(1)).first() is not None
 
 
-def _check_stems(db: Connection, task: AnyRow, *, only: set[StemState], one_of: StemState | None) -> None:
-    """Raise IllegalMove unless every stem is in one of the states `only`, and at least one in `one_of`, if given.
+def _check_stems(db: Connection, task: AnyRow, *, only: set[StemState], one_of: StemState | None) -> int:
+    """Return the bytes that are stored of it; an alias has none of its own.
 
-    A settled task may have none at all: nothing of it was wanted.
+    Raises IllegalMove unless every stem is in one of the states `only`, and at least one in `one_of`, if given. A
+    settled task may have none at all: nothing of it was wanted.
     """
-    counts = Counter(row.state for row in STATES_OF_STEMS.all(db, {"its_task": task.task_id}))
+    rows = STATES_OF_STEMS.all(db, {"its_task": task.task_id})
+    counts = Counter(row.state for row in rows)
     is_empty = not counts and task.settled and one_of is StemState.STORED
     lacks = not counts if one_of is None else one_of not in counts
     if not counts.keys() <= only or (lacks and not is_empty):
         standing = ", ".join(f"{count} {state}" for state, count in sorted(counts.items())) or "none"
         raise IllegalMove(f"task {task.task_id} cannot end so with these stems: {standing}")
+    return sum(row.size for row in rows if row.state is StemState.STORED and row.alias_of is None)
 
 
 def _end(db: Connection, task: AnyRow, event: TaskEvent, reason: str, now: datetime, answered: Columns) -> None:

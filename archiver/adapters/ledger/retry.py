@@ -58,7 +58,9 @@ def _afresh(db: Connection, row: AnyRow, now: datetime) -> Mapping[str, object]:
     A lease ends with it: whoever works on the task now has seen it as it was.
     """
     reopened = row.state is not TaskState.LISTED
-    values: dict[str, object] = {"first_asked_at": None, "settled": False, "ended_at": None} if reopened else {}
+    values: dict[str, object] = {}
+    if reopened:
+        values |= {"first_asked_at": None, "settled": False, "ended_at": None, "bytes_stored": None}
     if row.state is TaskState.MISSING:
         # No record of the kind that was named knew it: perhaps one of another does.
         values |= {"kind": None, "hint": row.kind}

@@ -37,7 +37,7 @@ from archiver.adapters.ledger.schema.tables import NOT_ARCHIVED, UNTRIMMED, stem
 from archiver.adapters.ledger.schema.titles import WORDS, title_words, titles
 from archiver.core.listing import ANY, Span, TaskFilter, TaskOrder, TaskPlace
 from archiver.core.model import DEFAULT_ACCOUNT
-from archiver.core.states import OPEN_TASK_STATES, TaskState
+from archiver.core.states import ENDED_WITH_AUDIO, OPEN_TASK_STATES, TaskState
 
 NARROW = 2_000
 """Tasks that are sorted, where an index finds them that knows no order."""
@@ -133,8 +133,8 @@ def way_of(
     if (few := _few(db, wanted, near, narrow)) is not None:
         rest = replace(wanted, needs_person=False)  # these do
         return Way([_of_few(few, wanted, order, _asked(db, rest, near))], rises=rises, fits=None)
-    its_span = {TaskOrder.NEWEST: "accepted", TaskOrder.DEADLINE: "deadline", TaskOrder.ENDED: "ended"}[order]
-    rest = replace(wanted, **{its_span: Span()})  # type: ignore[arg-type]  # a span each
+    its_span = {TaskOrder.NEWEST: "accepted", TaskOrder.DEADLINE: "deadline", TaskOrder.ENDED: "ended"}.get(order)
+    rest = wanted if its_span is None else replace(wanted, **{its_span: Span()})  # type: ignore[arg-type]  # a span each
     if order is TaskOrder.NEWEST and wanted.account not in {None, DEFAULT_ACCOUNT}:
         came = tasks.c.accepted_at
         part = _part(came, tasks.c.account == wanted.account, *_within(came, wanted.accepted))
@@ -156,6 +156,7 @@ def _part(key: ColumnElement[Any], *of: Condition) -> _Part:
     return _Part(tasks, type_coerce(key, BigInteger), tasks.c.task_id, of)
 
 
+_SIZED = tasks.c.bytes_stored.is_not(None)
 _NOTHING = [_part(tasks.c.accepted_at, false())]
 
 
@@ -173,6 +174,9 @@ def _parts(wanted: TaskFilter, order: TaskOrder) -> list[_Part]:
         few = [] if len(open_ones) == len(OPEN_TASK_STATES) else [its.state.in_(open_ones)]
         deadline = (OPEN, its.deadline.is_not(None), *few, *_within(its.deadline, wanted.deadline))
         return [_part(its.deadline, *deadline)] if open_ones else _NOTHING
+    if order is TaskOrder.SIZE:
+        with_audio = [state for state in states if state in ENDED_WITH_AUDIO]
+        return [_part(its.bytes_stored, its.state == state, _SIZED) for state in with_audio] or _NOTHING
     ended = [state for state in states if state not in OPEN_TASK_STATES]
     span = (its.ended_at.is_not(None), *_within(its.ended_at, wanted.ended))
     of = {state: UNTRIMMED if state is TaskState.ARCHIVED else NOT_ARCHIVED for state in ended}
@@ -196,6 +200,7 @@ def _of_few(ids: Sequence[str], wanted: TaskFilter, order: TaskOrder, asked: Seq
         TaskOrder.NEWEST: (its.accepted_at, true()),
         TaskOrder.DEADLINE: (its.deadline, and_(OPEN, its.deadline.is_not(None))),
         TaskOrder.ENDED: (its.ended_at, and_(its.ended_at.is_not(None), its.folder_digest.is_(None))),
+        TaskOrder.SIZE: (its.bytes_stored, _SIZED),
     }[order]
     source = few.join(tasks, its.task_id == few.c.task_id)
     return _Part(source, type_coerce(key, BigInteger), its.task_id, (of, *_of_states(wanted), *asked))

@@ -62,7 +62,7 @@ def _row(shown: TaskOnPage) -> Mapping[str, object]:
         "created_at": shown.created_at,
         "stems": " ".join(stem.name for stem in shown.stems),
         "stems_stored": trimmed.stems if trimmed else len(stored),
-        "bytes_stored": trimmed.bytes if trimmed else sum(each.size for each in stored if each.alias_of is None),
+        "bytes_stored": shown.bytes_stored,
         "trimmed": trimmed is not None,
     }
 

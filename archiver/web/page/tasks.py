@@ -31,6 +31,7 @@ ORDERS = {
     TaskOrder.NEWEST: "added last first",
     TaskOrder.DEADLINE: "open ones, nearest deadline first",
     TaskOrder.ENDED: "ended last first",
+    TaskOrder.SIZE: "most bytes stored first",
 }
 
 

@@ -29,7 +29,7 @@ AT = NOW.timestamp() * 1_000_000
 FILL = f"""
 WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {TASKS - 1})
 INSERT INTO tasks (task_id, state, source, accepted_at, created_at, deadline, urgency, stage, not_before, awaited, asks,
-                   attempts, settled, flag, reason, document, ended_at, account, title, slice, deaths)
+                   attempts, settled, flag, reason, document, ended_at, account, title, slice, deaths, bytes_stored)
 SELECT printf('%08x%08x', (i * 2654435761) % 4294967296, i),
        CASE WHEN i % 100 < 80 THEN 'archived' WHEN i % 100 < 90 THEN 'queued' WHEN i % 100 < 96 THEN 'listed'
             WHEN i % 100 < 98 THEN 'failed' WHEN i % 1000 = 98 THEN 'lost' ELSE 'missing' END,
@@ -38,7 +38,8 @@ SELECT printf('%08x%08x', (i * 2654435761) % 4294967296, i),
        CASE WHEN i % 100 < 80 OR i % 100 BETWEEN 90 AND 95 OR i % 1000 = 98 THEN {AT:.0f} + i * 2000000 END,
        {AT:.0f}, 'list', CASE WHEN i % 100 BETWEEN 80 AND 95 THEN {AT:.0f} END, 0, 0, 0, 1, '', '', '',
        CASE WHEN i % 100 < 80 OR i % 100 >= 96 THEN {AT:.0f} + i * 2000 END,
-       CASE WHEN i % 10 = 0 THEN 'two' END, CASE WHEN i % 2 = 0 THEN 'Harbour song ' || i % 1000 END, 0, 0
+       CASE WHEN i % 10 = 0 THEN 'two' END, CASE WHEN i % 2 = 0 THEN 'Harbour song ' || i % 1000 END, 0, 0,
+       CASE WHEN i % 100 < 80 OR i % 1000 = 98 THEN (i * 2654435761) % 50000000 END
 FROM n
 """
 
@@ -66,7 +67,7 @@ def _seconds(work: Callable[[], object]) -> float:
 
 def test_every_page_at_any_depth_and_every_count_takes_its_time_at_most(million: Ledger) -> None:
     moment = Moment(NOW + 3 * DAY, DAY)
-    middle = {TaskOrder.NEWEST: 1e9, TaskOrder.DEADLINE: 1e12, TaskOrder.ENDED: 1e9}
+    middle = {TaskOrder.NEWEST: 1e9, TaskOrder.DEADLINE: 1e12, TaskOrder.ENDED: 1e9, TaskOrder.SIZE: 25e6 - AT}
     filters = [
         TaskFilter(),
         TaskFilter(states=(TaskState.FAILED, TaskState.LOST)),

@@ -40,6 +40,7 @@ FROZEN = {
     "0014": "40a5b2a7d59da159",
     "0015": "5cad3bf2394b5edf",
     "0016": "c669292c6c1e0ec4",
+    "0017": "87122ce211475d59",
 }
 """The first digits of each file's SHA-256."""
 
@@ -97,6 +98,22 @@ def test_tasks_of_any_version_are_in_the_slices_of_their_ids(folder: Path) -> No
     with closing(open_ledger(folder)) as ledger, ledger.db.read() as db:
         found = {row.task_id: row.slice for row in db.execute(select(tasks.c.task_id, tasks.c.slice))}
     assert found == {tid(number): slice_of(tid(number)) for number in range(1, 8)}
+
+
+def test_ended_tasks_of_any_version_know_what_is_stored_of_them(folder: Path) -> None:
+    with closing(open_ledger(folder)) as ledger, ledger.db.read() as db:
+        found = {row.task_id: row.bytes_stored for row in db.execute(select(tasks.c.task_id, tasks.c.bytes_stored))}
+    assert found == {tid(number): None for number in range(1, 8)} | {tid(1): 1000, tid(3): 0}
+
+
+def test_migration_takes_the_bytes_of_a_trimmed_task_from_what_was_kept_of_it(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as db:
+        db.executescript((FIXTURES / "schemas" / "0016.sql").read_text(encoding="utf-8"))
+        trimmed = f"trimmed_stems = 2, trimmed_bytes = 77, folder_digest = '{'d' * 43}'"
+        db.execute(f"UPDATE tasks SET {trimmed} WHERE task_id = ?", (tid(1),))
+        db.commit()
+    with closing(open_ledger(tmp_path)) as ledger, ledger.db.read() as db:
+        assert db.scalar(select(tasks.c.bytes_stored).where(tasks.c.task_id == tid(1))) == 77
 
 
 def test_ledger_of_any_version_can_be_worked_with(folder: Path) -> None:

@@ -76,6 +76,13 @@ Index(
     postgresql_where=UNTRIMMED,
 )
 Index("tasks_by_slice", tasks.c.slice)
+_SIZED = tasks.c.bytes_stored.is_not(None)
+Index(
+    "tasks_by_size",
+    *(tasks.c[name] for name in ("state", "bytes_stored", "task_id")),
+    sqlite_where=_SIZED,
+    postgresql_where=_SIZED,
+)
 Index("tasks_newest", tasks.c.state, tasks.c.accepted_at, tasks.c.task_id)
 Index(
     "tasks_unarchived",

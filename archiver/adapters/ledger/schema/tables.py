@@ -129,6 +129,12 @@ tasks = Table(
     ),
     # core.slices.slice_of the id; a row that an older version wrote is in the first, so that none is in no slice.
     Column("slice", Integer, server_default=text("0"), nullable=False),
+    # What is stored of it, once it ended with audio; an alias has none of its own. NULL before, and else.
+    Column(
+        "bytes_stored",
+        BigInteger,
+        CheckConstraint("bytes_stored IS NULL OR state IN ('archived', 'lost')", name="sized"),
+    ),
     CheckConstraint("(state IN ('queued', 'listed')) = (ended_at IS NULL)", name="ended_states_say_when"),
     CheckConstraint("state <> 'listed' OR deadline IS NOT NULL", name="listed_has_deadline"),
     CheckConstraint("state <> 'queued' OR not_before IS NOT NULL", name="queued_is_taken_up_again"),

@@ -80,7 +80,7 @@ def test_address_of_a_moment_asks_for_open_tasks_that_are_due_by_then() -> None:
         ("state", "gone"),
         ("id", "3e6"),
         ("id", "ü" * 9),
-        ("order", "size"),
+        ("order", "length"),
         ("ended_from", "yesterday"),
         ("created_to", "9999-12-31"),
         ("created_to", "2026-11-28T25:00"),
