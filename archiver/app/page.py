@@ -199,9 +199,9 @@ class LedgerSurroundings:
         """See Around."""
         return queue_standing(self.settings, self.ledger)
 
-    def fixity(self, now: datetime) -> FixityStanding:
+    def fixity(self, now: datetime, slices: Sequence[Standing]) -> FixityStanding:
         """See Around."""
-        return fixity_standing(self.settings, self.ledger, now)
+        return fixity_standing(self.settings, self.ledger, now, slices)
 
     def slices(self, now: datetime) -> Sequence[Standing]:
         """See Around."""

@@ -16,7 +16,7 @@ from archiver.core.fixity_pace import due_slices, fixity_late, total_of
 from archiver.core.fixity_standing import FixityStanding
 from archiver.core.intake import Cursor
 from archiver.core.reports import Process
-from archiver.core.slices import Course
+from archiver.core.slices import Course, Standing
 from archiver.ports.work import QueueUnreadable
 from archiver.settings import Settings
 
@@ -60,18 +60,25 @@ def queue_standing(settings: Settings, ledger: SqlLedger) -> QueueStanding:
     return replace(standing, moved_at=ledger.reports.moved_at(name), looked_at=max(looks, default=None))
 
 
-def fixity_standing(settings: Settings, ledger: SqlLedger, now: datetime) -> FixityStanding:
-    """Return how the archive stands by all checks so far; raises LedgerFault."""
-    is_late, acknowledged = _is_late(settings, ledger, now), ledger.faults.acknowledged()
+def fixity_standing(
+    settings: Settings, ledger: SqlLedger, now: datetime, slices: Sequence[Standing] | None = None
+) -> FixityStanding:
+    """Return how the archive stands by all checks so far; raises LedgerFault.
+
+    Without `slices`, how each stands that is read again, the ledger is asked for them.
+    """
+    is_late, acknowledged = _is_late(settings, ledger, now, slices), ledger.faults.acknowledged()
     counts = {kind: count - acknowledged.get(kind, 0) for kind, count in ledger.faults.counts().items()}
     faults = {kind: count for kind, count in counts.items() if count > 0}
     return FixityStanding(faults, ledger.checks.oldest(now=now), is_late=is_late, acknowledged=acknowledged)
 
 
-def _is_late(settings: Settings, ledger: SqlLedger, now: datetime) -> bool:
+def _is_late(settings: Settings, ledger: SqlLedger, now: datetime, slices: Sequence[Standing] | None) -> bool:
     """Return whether something will not be read within `verify.within`, even at all the bandwidth that may be used."""
     within = settings.verify.within
-    standings = ledger.rounds.standings(Course.READ, now=now) if within else ()
+    if not within:
+        return False
+    standings = ledger.rounds.standings(Course.READ, now=now) if slices is None else slices
     if not standings:
         return False
     since = ledger.rounds.kept_since() or now

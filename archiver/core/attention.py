@@ -44,6 +44,7 @@ class NeedyTask:
     deadline: datetime | None
     """Of which none is known, the one it is taken to have; None once it has ended without."""
     reason: str
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True)

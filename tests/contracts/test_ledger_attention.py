@@ -10,6 +10,7 @@ import pytest
 from archiver.core.attention import Need, NeedyTask
 from archiver.core.intake import Intake, Reject
 from archiver.core.model import Failed, Lost, Missing, Refused, StemName, TaskId
+from archiver.core.said import Said
 from archiver.core.states import StemEvent
 from tests.fixtures.ledgers import (
     DAY,
@@ -103,6 +104,12 @@ def test_task_that_needs_a_person_is_counted_and_named_until_it_is_acknowledged(
     assert (_needs(ledger), overview(ledger).needing, _needing(ledger)) == ({}, (), [])
     assert shown(ledger).acknowledged_at == NOW
     assert _acknowledge(ledger, 1) == []
+
+
+def test_task_that_needs_a_person_is_named_with_its_title(ledger: Ledger) -> None:
+    WAYS[Need.FAILED](ledger, 1)
+    accept(ledger, Intake(said={tid(1): Said(title="Harbour Lights")}))
+    assert [task.title for task in overview(ledger).needing] == ["Harbour Lights"]
 
 
 @pytest.mark.parametrize("need", WAYS)

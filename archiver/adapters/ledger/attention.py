@@ -116,7 +116,10 @@ def count(db: Connection, near: Near, unlisted: Sequence[Unlisted]) -> tuple[Map
 
 
 _COLUMNS = (
-    *(tasks.c[name] for name in ("task_id", "state", "account", "deadline", "reason", "accepted_at", "ended_at")),
+    *(
+        tasks.c[name]
+        for name in ("task_id", "state", "account", "deadline", "reason", "accepted_at", "ended_at", "title")
+    ),
     BEGUN.label("begun"),
 )
 
@@ -182,6 +185,7 @@ def _read(db: Connection, need: Need, near: Near, rows: Sequence[AnyRow]) -> lis
             account=AccountName(row.account or DEFAULT_ACCOUNT),
             deadline=near.deadline(row),
             reason=row.reason or next((stem.reason for stem in its_stems[row.task_id] if stem.reason), ""),
+            title=row.title or "",
         )
         for row in rows
     ]

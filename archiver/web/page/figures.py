@@ -29,8 +29,8 @@ class Around(Protocol):
     def queue(self) -> QueueStanding:
         """Return how the queue file stands."""
 
-    def fixity(self, now: datetime) -> FixityStanding:
-        """Return how the archive stands by all checks so far."""
+    def fixity(self, now: datetime, slices: Sequence[Standing]) -> FixityStanding:
+        """Return how the archive stands by all checks so far, of which these slices are a part."""
 
     def slices(self, now: datetime) -> Sequence[Standing]:
         """Return how each slice stands that is read again; none where none is."""
@@ -125,15 +125,15 @@ class Source:
     def look(self, now: datetime, backlog: Series) -> Figures:
         """Return the figures of this moment, with an outlook on that backlog; raise LedgerFault."""
         overview = self.overview(now)
-        queue = self.around.queue()
+        queue, slices = self.around.queue(), self.around.slices(now)
         return Figures(
             now=now,
             overview=overview,
             outlook=outlook(backlog, overview.stems_an_hour, now),
             queue=queue,
             is_queue_overdue=queue.is_overdue(now, self.poll),
-            fixity=self.around.fixity(now),
-            slices=self.around.slices(now),
+            fixity=self.around.fixity(now, slices),
+            slices=slices,
             processes=self.around.processes(now),
             archived=self.plots.archived(since=now - DAY),
             accounts=self.accounts,
