@@ -13,7 +13,8 @@ from threading import Thread
 import httpx
 import pytest
 
-from archiver.adapters.http1 import Connection, Head
+from archiver.adapters.http1 import Connection, Head, body, race
+from archiver.adapters.http1.head import HeadLimits
 
 KIB = 1024
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -221,3 +222,8 @@ def held(data: bytes, connections: int) -> float:
 )
 def test_hostile_heads_on_16_connections_take_a_few_mib(fields: bytes) -> None:
     assert held(OK + fields, 16) < 16 * 4 * 64
+
+
+def test_bounds_without_further_words_are_these() -> None:
+    assert HeadLimits() == HeadLimits(size=65_536, lines=256, interim=7)
+    assert (body.EXTRAS_MAX, body.TRAILERS_MAX, race.ADDRESSES_MAX) == (16_384, 256, 32)
