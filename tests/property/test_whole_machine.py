@@ -520,8 +520,8 @@ class Machine(RuleBasedStateMachine):
         type(self).events["task.rebuilt"] += len(tasks)
 
     def is_named_by_a_line(self, difference: Difference) -> bool:
-        """Whether it is the account that a line named for a task that had ended; the queue file is read again."""
-        return difference.column == "account" and self.universe.named.get(difference.task_id) == difference.ledger
+        """Whether it is an account that a line named for a task that had ended; the queue file is read again."""
+        return difference.column == "account" and difference.ledger in self.universe.named[difference.task_id]
 
     def tick(self) -> None:
         for who in range(len(self.universe.processes)):

@@ -14,6 +14,7 @@ import re
 import shutil
 import sqlite3
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -274,8 +275,8 @@ class Universe(Path):
         self.songs: dict[TaskId, Song] = {}
         self.written: set[TaskId] = set()
         """Every id that ever stood on a line of the queue file; the last may lack its newline."""
-        self.named: dict[TaskId, str] = {}
-        """The account that the last line with one names, of each id."""
+        self.named: defaultdict[TaskId, set[str]] = defaultdict(set)
+        """The accounts that lines name, of each id."""
         self.accepted: set[TaskId] = set()
         self.troubles: dict[str, datetime] = {}
         """When each will be over."""
@@ -340,7 +341,7 @@ class Universe(Path):
         self.written |= self.ids_on(lines)
         for line in lines:
             if (found := _id_on(line)) is not None and (account := _ACCOUNT.search(line)) is not None:
-                self.named[found] = account[1].decode()
+                self.named[found].add(account[1].decode())
 
     def whole_lines(self) -> set[TaskId]:
         """The ids on the lines of the queue file that are whole."""
