@@ -138,6 +138,7 @@ class Terminal:
         if self.pid == 0:
             environ = {"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONPATH": str(ROOT), **measured()}
             os.chdir(folder)
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background ignores it for all below
             os.execve(sys.executable, [sys.executable, "-m", "archiver", "init", *words], environ)
         self.seen = ""
 
