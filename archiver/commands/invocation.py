@@ -180,7 +180,7 @@ def ledger_of(loaded: Loaded) -> Iterator[SqlLedger]:
             fail(
                 f"{absent} (ledger.url: {loaded.sources['ledger.url']}; looked as {user_name()})",
                 Exit.USAGE,
-                "run it as the service's user and with its settings (--config FILE); a first `run` makes the ledger",
+                f"run it as the service's user and with its settings (--config FILE); {absent.hint}",
             )
         try:
             yield ledger

@@ -73,7 +73,8 @@ def _ledger(settings: Settings) -> Iterator[SqlLedger]:
     try:
         ledger = open_for_reading(settings)
     except LedgerAbsent as absent:
-        fail(str(absent), Exit.USAGE, "run it as the service's user and with its settings (--config FILE)")
+        hint = f"run it as the service's user and with its settings (--config FILE); {absent.hint}"
+        fail(str(absent), Exit.USAGE, hint)
     with closing(ledger):
         yield ledger
 

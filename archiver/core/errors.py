@@ -343,7 +343,7 @@ class StoreUnproven(StorePaused):
     """Nobody has proven yet what the store can do."""
 
     code = "store.unproven"
-    hint = "nothing to do: it is proven before the next write"
+    hint = "it is tried again; if it stays so, `stem-archiver check` tells what keeps the store from answering"
     lasting = False
 
 

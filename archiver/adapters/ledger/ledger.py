@@ -138,7 +138,7 @@ def _of_checks(db: Transactions) -> tuple[SqlFaults, SqlChecks, SqlWalks]:
 
 def _require(database: Database) -> None:
     if not database.stands():
-        raise LedgerAbsent(f"there is no ledger at {database.where}", "`stem-archiver run` makes it")
+        raise LedgerAbsent(f"there is no ledger at {database.where}", "a first `run` or `backfill` makes it")
 
 
 def schema_of(database: Database) -> str | None:

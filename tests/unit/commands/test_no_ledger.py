@@ -45,6 +45,7 @@ def test_command_without_a_ledger_makes_nothing_and_says_where_it_looked(
     done = CliRunner().invoke(app.app, words, env={**settings, "HOME": str(tmp_path / "home")})
     assert done.exit_code == Exit.USAGE
     assert (f"no ledger at {state / 'ledger.db'}" in done.stderr, user_name() in done.stderr) == (True, True)
+    assert "a first `run` or `backfill` makes it" in done.stderr
     assert everything(tmp_path) == before
 
 
