@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 
 INDEX = """async ([files, cuts]) => {
-  const { Frames, preroll } = await import("/static/frames.js");
+  const { Mp3, preroll } = await import("/static/mp3.js");
   return files.map((file) => {
     const bytes = Uint8Array.from(atob(file), (letter) => letter.charCodeAt(0));
-    const frames = new Frames({ size: bytes.length });
+    const frames = new Mp3({ size: bytes.length });
     const begun = performance.now();
     let [feeds, turn] = [0, 0];
     while (!frames.done) {

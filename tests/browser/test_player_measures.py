@@ -172,7 +172,7 @@ HOUR = """async ({ url, size, spans }) => {
   for (const track of [steady, leaping]) await track.open();
   for (const [from, count] of spans) {
     await steady.samples(from, 1); // reads on from frame to frame
-    for (let at = steady.run.end * 1152; at < from; at += 500 * 1152) await steady.samples(at, 1);
+    for (let at = steady.run.until; at < from; at += 500 * 1152) await steady.samples(at, 1);
     const [one] = await steady.samples(from, count);
     const [other] = await leaping.samples(from, count);
     let [worst, loudest] = [0, 0];

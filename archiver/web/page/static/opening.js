@@ -32,10 +32,9 @@ export class Whole {
   }
 }
 
-async function decodable(rate, channels) {
+async function decodable(track) {
   if (typeof AudioDecoder === "undefined") return false;
-  const asked = { codec: "mp3", sampleRate: rate, numberOfChannels: channels };
-  return (await AudioDecoder.isConfigSupported(asked).catch(() => ({}))).supported === true;
+  return (await AudioDecoder.isConfigSupported(track.run.config).catch(() => ({}))).supported === true;
 }
 
 /** Open each stem's first bytes. Resolves to those that are MP3, and the faults of those that are not. */
@@ -82,7 +81,7 @@ export async function open(stems, signal, most = MOST) {
   const heads = Object.values(tracks).map((track) => track.head);
   const rate = heads[0]?.rate ?? FALLBACK_RATE;
   const alike = heads.length > 0 && heads.every((head) => head.rate === rate);
-  if (alike && !strange && (await decodable(rate, Math.max(...heads.map((head) => head.channels))))) {
+  if (alike && !strange && (await Promise.all(Object.values(tracks).map(decodable))).every(Boolean)) {
     return { mode: "windows", rate, samples: heads[0].samples, stems: tracks, faults };
   }
   const size = stems.reduce((sum, stem) => sum + estimated(stem, tracks[stem.name]), 0);

@@ -1,11 +1,12 @@
 // One stem: its bytes by Range, its frames, and any span of its samples, decoded.
 
-import { Frames, located, mean, preroll } from "./frames.js";
+import { Mp3 } from "./mp3.js";
 
 const FIRST = 128 * 1024;
 const MOST = 512 * 1024; // of one request
 const LEAST = 4096; // more than any frame
-const NEAR = 600; // frames that are read through rather than leapt over
+const NEAR = 600 * 1152; // samples that are read through rather than leapt over
+const LEAPS = 8;
 
 export class Unplayable extends Error {}
 export class NoFrames extends Unplayable {}
@@ -24,8 +25,8 @@ export async function ranged(url, from, to, signal) {
   throw new Unplayable(said && !said.startsWith("<") ? said : `the page answered ${answer.status}`);
 }
 
-/** Decode frames by WebCodecs: the samples from frame `from` on, one array a channel. Damaged frames are silent. */
-export function decoded(config, frames, timed, length, signal) {
+/** Decode frames {at, bytes} by WebCodecs: `length` samples from `from` on, one array a channel. Damaged frames are silent. */
+export function decoded(config, frames, from, length, signal) {
   return new Promise((resolve, reject) => {
     const planes = [new Float32Array(length), new Float32Array(length)];
     let [used, damaged] = [1, false];
@@ -37,7 +38,7 @@ export function decoded(config, frames, timed, length, signal) {
     const decoder = new AudioDecoder({
       output: (data) => {
         used = Math.max(used, Math.min(2, data.numberOfChannels));
-        place(data, planes, Math.round((data.timestamp * config.sampleRate) / 1e6) - timed.begin);
+        place(data, planes, Math.round((data.timestamp * config.sampleRate) / 1e6) - from);
         data.close();
       },
       error: () => {
@@ -46,8 +47,8 @@ export function decoded(config, frames, timed, length, signal) {
       },
     });
     decoder.configure(config);
-    for (const [at, bytes] of frames.entries()) {
-      const timestamp = Math.round(((timed.first + at) * timed.samples * 1e6) / config.sampleRate);
+    for (const { at, bytes } of frames) {
+      const timestamp = Math.round((at * 1e6) / config.sampleRate);
       decoder.decode(new EncodedAudioChunk({ type: "key", timestamp, data: bytes }));
     }
     const drop = () => {
@@ -73,7 +74,7 @@ export class Track {
   constructor({ url, size }) {
     this.url = url;
     this.size = size;
-    this.run = new Frames({ size });
+    this.run = new Mp3({ size });
     this.leapt = null; // the run around the last seek beyond the index
     this.kept = { at: 0, bytes: new Uint8Array(0) };
     this.damaged = false;
@@ -85,42 +86,32 @@ export class Track {
   }
 
   get delay() {
-    return this.run.told?.delay ?? 0;
+    return this.run.delay;
   }
 
   /** Samples of the whole stem, as far as known: exact once all of it was read. */
   get length() {
-    if (this.head === null) return 0;
-    const { run, head } = this;
-    if (run.done) return run.end * head.samples;
-    const most = this.size / 24;
-    if (run.told?.frames) return Math.min(run.told.frames, most) * head.samples;
-    const each = run.end ? (run.ends.at(-1) - run.starts[0]) / run.end : head.length;
-    return Math.round((this.size - (run.starts[0] ?? 0)) / each) * head.samples;
+    return this.run.length;
   }
 
   /** Read so far that the first frame is known. */
   async open(signal) {
     await this.#alone(() => this.#grown(this.run, 1, signal));
-    if (this.head === null || this.run.end === 0) throw new NoFrames("no MP3 frame was found in it");
+    if (this.run.until === 0) throw new NoFrames("no MP3 frame was found in it");
   }
 
   /** Samples [from, from + count) of the stem, one array a channel; silence before its begin and behind its end. */
   samples(from, count, signal) {
     return this.#alone(async () => {
       signal?.throwIfAborted(); // a seek came meanwhile
-      const { samples, rate } = this.head;
-      const first = Math.max(0, Math.floor(from / samples));
-      const last = Math.max(first, Math.ceil((from + count) / samples));
-      const ahead = Math.max(0, first - preroll(this.head));
+      const first = Math.max(0, from);
+      const last = Math.max(first, from + count);
+      const ahead = Math.max(0, first - this.run.warmup);
       const run = await this.#reach(ahead, last, signal);
-      const start = Math.max(ahead, run.first);
-      const end = Math.min(last, run.end);
-      if (end <= start) return [new Float32Array(count)];
-      const parts = await this.#bytes(run, start, end, signal);
+      const frames = await this.#read(run.taken(ahead, last), signal);
       signal?.throwIfAborted();
-      const config = { codec: "mp3", sampleRate: rate, numberOfChannels: this.head.channels };
-      const { planes, damaged } = await decoded(config, parts, { first: start, samples, begin: from }, count, signal);
+      if (frames.length === 0) return [new Float32Array(count)];
+      const { planes, damaged } = await decoded(run.config, frames, from, count, signal);
       this.damaged ||= damaged;
       return planes;
     });
@@ -133,37 +124,39 @@ export class Track {
     return done;
   }
 
-  /** A run that holds the frames [first, last), or all that there are of them. */
+  /** A run that holds the samples [first, last), or all that there are of them. */
   async #reach(first, last, signal) {
     const { run } = this;
-    if (run.done || first <= run.end + NEAR) return this.#grown(run, last, signal);
+    if (run.done || first <= run.until + NEAR) return this.#grown(run, last, signal);
     const { leapt } = this;
-    if (leapt && first >= leapt.first && first <= leapt.end + NEAR) {
+    if (leapt && first >= leapt.from && first <= leapt.until + NEAR) {
       await this.#grown(leapt, last, signal);
-    } else if (!run.variable) {
+    } else {
       this.leapt = await this.#leap(first, signal);
       if (this.leapt) await this.#grown(this.leapt, last, signal);
     }
     if (this.leapt && !this.leapt.variable && !run.variable) return this.leapt;
-    run.variable ||= Boolean(this.leapt?.variable); // its frames cannot be numbered from their place
+    run.variable ||= Boolean(this.leapt?.variable);
     this.leapt = null;
     return this.#grown(run, last, signal);
   }
 
-  async #leap(first, signal) {
-    const each = mean(this.run);
-    const begin = this.run.starts[0];
-    const near = begin + first * each;
-    const from = Math.floor(Math.max(0, near - 3 * each));
-    if (from >= this.size) return null;
-    const bytes = await ranged(this.url, from, Math.min(this.size, Math.ceil(near + 8 * each)), signal);
-    return located(bytes, from, { near: near - each, begin, each, size: this.size, head: this.head });
+  /** A run around a sample, by as many looks as its format needs; null where there is no telling. */
+  async #leap(sample, signal) {
+    let found = null;
+    for (let looks = 0; looks < LEAPS; looks += 1) {
+      const span = this.run.leap(sample, found);
+      if (span === null) return found;
+      found = this.run.landed(await ranged(this.url, span.from, span.to, signal), span);
+      if (found === null) return null;
+    }
+    return null;
   }
 
-  /** Feed a run until it holds the frames before `last`, or the file ends. */
+  /** Feed a run until it holds the samples before `last`, or the file ends. */
   async #grown(run, last, signal) {
     let known = true; // what is kept may hold what comes next
-    while (!run.done && run.end < last) {
+    while (!run.done && run.until < last) {
       const from = run.at;
       const kept = known ? this.#piece(from, from + 1) : null;
       const bytes = kept ? this.kept.bytes.subarray(from - this.kept.at) : await this.#next(run, last, signal);
@@ -176,7 +169,7 @@ export class Track {
   }
 
   async #next(run, last, signal) {
-    const guess = run.head ? (run.head.length + 1) * (last - run.end + 1) : FIRST;
+    const guess = run.head ? run.wanted(last) : FIRST;
     const to = Math.min(this.size, run.at + Math.min(MOST, Math.max(LEAST, guess)));
     return await ranged(this.url, run.at, to, signal);
   }
@@ -201,13 +194,11 @@ export class Track {
     return from >= at && to <= at + bytes.length ? bytes.subarray(from - at, to - at) : null;
   }
 
-  async #bytes(run, start, end, signal) {
-    const [from, to] = [run.starts[start - run.first], run.ends[end - 1 - run.first]];
+  /** The bytes of frames, {at, bytes} each. */
+  async #read(frames, signal) {
+    if (frames.length === 0) return [];
+    const [from, to] = [frames[0].start, frames.at(-1).end];
     const block = this.#piece(from, to) ?? (await ranged(this.url, from, to, signal));
-    const parts = [];
-    for (let frame = start - run.first; frame < end - run.first; frame += 1) {
-      parts.push(block.subarray(run.starts[frame] - from, run.ends[frame] - from));
-    }
-    return parts;
+    return frames.map(({ start, end, at }) => ({ at, bytes: block.subarray(start - from, end - from) }));
   }
 }
