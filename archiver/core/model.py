@@ -61,6 +61,11 @@ class Phase(StrEnum):
     FAILED = "failed"
     """The provider gave up."""
 
+    @property
+    def is_final(self) -> bool:
+        """True once the provider has ended its work."""
+        return self in {Phase.DONE, Phase.FAILED}
+
 
 @dataclass(frozen=True, slots=True)
 class StemSource:

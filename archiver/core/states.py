@@ -60,6 +60,8 @@ class StemEvent(StrEnum):
     GONE = "gone"
     ADOPTED = "adopted"
     """Its object was found in the bucket, read and hashed."""
+    MOVED = "moved"
+    """The provider gave another address for it; the event keeps the one of before."""
 
 
 class IllegalMove(Exception):
@@ -94,6 +96,9 @@ STEM_MOVES: Mapping[tuple[StemState, StemEvent], StemState] = {
     (StemState.REFUSED, StemEvent.RETRIED): StemState.WANTED,
     (StemState.REFUSED, StemEvent.GONE): StemState.LOST,
     (StemState.LOST, StemEvent.RETRIED): StemState.WANTED,
+    (StemState.WANTED, StemEvent.MOVED): StemState.WANTED,
+    (StemState.REFUSED, StemEvent.MOVED): StemState.REFUSED,
+    (StemState.LOST, StemEvent.MOVED): StemState.LOST,
 }
 
 OPEN_TASK_STATES = frozenset({TaskState.QUEUED, TaskState.LISTED})

@@ -168,7 +168,12 @@ class Listing:
 
     def _list(self, record: RecordInfo, listed: plan.Listed, now: datetime, *, links_spent: bool = False) -> None:
         known = set(self.rows)
-        self.record = named_as_before(record, self.rows.values(), links_spent=links_spent)
+        self.record = named_as_before(
+            record,
+            self.rows.values(),
+            links_spent=links_spent,
+            history=lambda: self._out.progress.chronicle(self.claim).events,
+        )
         record = self._context.exclusion.applied_to(self.record)
         deadline = min(listed.deadline, self.claim.deadline or listed.deadline)
         claim = self._out.progress.listed(self.claim, record, deadline, settled=listed.settled, now=now)

@@ -47,6 +47,7 @@ from tests.fixtures.ledgers import (
     stem_failed,
     stored,
     take_in,
+    tid,
 )
 from tests.house import Ledger, ledger_at, metadata
 
@@ -388,6 +389,42 @@ def test_relisted_for_days_leaves_one_row_of_history(ledger: Ledger) -> None:
         mine = relisted(ledger, mine, record("vocal", "bass"), settled=False)
     assert events(ledger) == [(None, "listed"), (None, "relisted")]
     assert shown(ledger).history[-1].detail["times"] == 20
+
+
+def _sources(claim: Claim) -> tuple[StemSource, ...]:
+    return tuple(StemSource(stem.name, stem.url or stem.url_shown, stem.field) for stem in claim.stems)
+
+
+def test_relisted_elsewhere_keeps_the_address_of_before_of_what_is_not_stored(ledger: Ledger) -> None:
+    mine = listed(ledger, 1, "vocal", "bass", "drums")
+    stored(ledger, mine)
+    _fail(ledger, mine, BASS, StemEvent.REFUSED)
+    there = tuple(replace(each, url=f"https://new.example/{each.name}.mp3?s=1") for each in _sources(mine))
+    mine = relisted(ledger, mine, RecordInfo(Phase.DONE, there))
+    relisted(ledger, mine, RecordInfo(Phase.DONE, tuple(replace(each, url=f"{each.url}2") for each in there)))
+    moves = [line for line in shown(ledger).history if line.event == StemEvent.MOVED]
+    assert [(line.stem, line.before, line.after, line.detail) for line in moves] == [
+        (BASS, "refused", "refused", {"from": "https://cdn.example/bass.mp3"}),
+        (DRUMS, "wanted", "wanted", {"from": "https://cdn.example/drums.mp3"}),
+    ]
+
+
+def test_relisted_elsewhere_while_the_provider_is_at_work_is_no_move(ledger: Ledger) -> None:
+    mine = listed(ledger, settled=False)
+    there = tuple(replace(each, url=f"https://new.example/{each.name}.mp3") for each in _sources(mine))
+    relisted(ledger, mine, RecordInfo(Phase.PENDING, there), settled=False)
+    assert events(ledger) == [(None, "listed"), (None, "relisted")]
+
+
+def test_stem_that_moved_between_two_looks_of_the_schedule_is_refused_again(ledger: Ledger) -> None:
+    mine = listed(ledger, 1, "vocal")
+    _fail(ledger, mine, VOCAL, StemEvent.REFUSED)
+    assert ledger.intakes.acknowledge([tid(1)], now=NOW, at_risk=DAY) == [tid(1)]
+    ledger.progress.stem_retried(mine, VOCAL, now=NOW)
+    [source] = _sources(mine)
+    mine = relisted(ledger, mine, RecordInfo(Phase.DONE, (replace(source, url="https://new.example/vocal.mp3"),)))
+    _fail(ledger, mine, VOCAL, StemEvent.REFUSED)
+    assert shown(ledger).acknowledged_at is not None
 
 
 def test_a_failed_try_counts_an_attempt_and_no_ask(ledger: Ledger) -> None:

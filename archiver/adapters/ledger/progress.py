@@ -17,7 +17,7 @@ from archiver.adapters.ledger.claimable import NOW, Wanted, asked, claimable
 from archiver.adapters.ledger.database.prepared import Prepared
 from archiver.adapters.ledger.database.transactions import LedgerPart, Transactions, outage_retry
 from archiver.adapters.ledger.leases import LEASE_ENDS
-from archiver.adapters.ledger.listed import STATES_OF_STEMS, Columns, list_stems, listing_detail, with_urls
+from archiver.adapters.ledger.listed import STEMS_THERE, Columns, list_stems, listing_detail, with_urls
 from archiver.adapters.ledger.moves import (
     ITS_STEM,
     StemMove,
@@ -83,7 +83,7 @@ class SqlProgress(LedgerPart):
         """See Progress."""
         with self._db.write() as db:
             task = lock_task(db, claim)
-            list_stems(db, claim.task_id, record.stems)
+            list_stems(db, claim.task_id, record, now)
             note_tracks(db, claim.task_id, record)
             move_task(
                 db,
@@ -211,7 +211,7 @@ def _is_refused_again(db: Connection, row: AnyRow, event: StemEvent, reason: str
     """Return whether the stem was refused before, for the same reason, and was only looked at again by schedule."""
     if event is not StemEvent.REFUSED or reason != row.reason:
         return False
-    its = (history.c.task_id == row.task_id, history.c.stem == row.name)
+    its = (history.c.task_id == row.task_id, history.c.stem == row.name, history.c.event != StemEvent.MOVED)
     last = db.execute(select(history).where(*its).order_by(history.c.id.desc()).limit(1)).first()
     return last is not None and last.event == StemEvent.RETRIED and last.detail.get("by") == "schedule"
 
@@ -320,7 +320,7 @@ def _check_stems(db: Connection, task: AnyRow, *, only: set[StemState], one_of: 
     Raises IllegalMove unless every stem is in one of the states `only`, and at least one in `one_of`, if given. A
     settled task may have none at all: nothing of it was wanted.
     """
-    rows = STATES_OF_STEMS.all(db, {"its_task": task.task_id})
+    rows = STEMS_THERE.all(db, {"its_task": task.task_id})
     counts = Counter(row.state for row in rows)
     is_empty = not counts and task.settled and one_of is StemState.STORED
     lacks = not counts if one_of is None else one_of not in counts

@@ -8,21 +8,24 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 from typing import Final
 
-from archiver.core.model import Phase, RecordInfo, StemName, StemRow, StemSource
+from archiver.core.model import RecordInfo, StemName, StemRow, StemSource
 from archiver.core.records.names import joined
-from archiver.core.states import StemState
-from archiver.core.text import INLINE, shown_url
+from archiver.core.reports import Moved
+from archiver.core.states import StemEvent, StemState
+from archiver.core.text import INLINE, is_address, shown_url
 from archiver.core.written import written
 
 _NUMBERED: Final = re.compile(r"(.*)-[0-9]{2,3}")
 _BY_PLACE: Final = re.compile(r"\[[0-9]+\]")
 _BY_ID: Final = re.compile(r"(?i)origin_?data\[")
 _TRACK: Final = re.compile(r"[0-9]{2,}-")
+MOVED_FROM: Final = "from"
+"""In the detail of StemEvent.MOVED: what told the file until then, as `identity_of` has it."""
 
 
 def identity_of(source: StemSource) -> str:
@@ -32,18 +35,32 @@ def identity_of(source: StemSource) -> str:
     return source.not_taken or shown_url(source.url)
 
 
-def named_as_before(record: RecordInfo, rows: Collection[StemRow], *, links_spent: bool = False) -> RecordInfo:
+def is_identity(text: str) -> bool:
+    """Return whether such a text tells a file from others: neither nothing, nor the reason why it has no address."""
+    return is_address(text) or text.startswith(INLINE)
+
+
+def named_as_before(
+    record: RecordInfo,
+    rows: Collection[StemRow],
+    *,
+    links_spent: bool = False,
+    history: Callable[[], Iterable[Moved]] = tuple,
+) -> RecordInfo:
     """Return the record with each file under the name that it is known by, and all others under names of their own.
 
     While the provider is at work a file may still be replaced by a better one of its name, and what is not stored yet
     may have moved, where its place tells which it is: a field of its own, or a link that is known to be `spent`.
+    An address that a file moved away from is still its own: an answer of before may come once more. The task's
+    `history` tells those, and is asked for only where an address is not known.
     """
     if not rows:
         return record
     sources = record.stems
     known = dict(_known(sources, rows))
+    if len(known) < len(sources):
+        known |= _formerly(sources, known, history())
     owners = {row.name: row for row in rows}
-    final = record.phase in (Phase.DONE, Phase.FAILED)
     taken = set(known.values())
     names: dict[int, StemName] = dict(known)
     crowd = []
@@ -51,7 +68,7 @@ def named_as_before(record: RecordInfo, rows: Collection[StemRow], *, links_spen
         if at in known:
             continue
         owner = owners.get(source.name)
-        free = owner is None or not final or not _is_another(owner, source, links_spent=links_spent)
+        free = owner is None or not record.phase.is_final or not _is_another(owner, source, links_spent=links_spent)
         if free and source.name not in taken:
             names[at] = source.name
             taken.add(source.name)
@@ -79,6 +96,22 @@ def _known(sources: Sequence[StemSource], rows: Iterable[StemRow]) -> Iterator[t
     for identity, places in listed.items():
         if identity in before:
             yield from _paired(sources, places, before[identity])
+
+
+def _formerly(
+    sources: Sequence[StemSource], known: Mapping[int, StemName], history: Iterable[Moved]
+) -> Mapping[int, StemName]:
+    """Return the place of each source that is known by a former address, and its name, unless the record has that."""
+    names = defaultdict[object, set[StemName]](set)
+    for line in history:
+        if line.event == StemEvent.MOVED and line.stem is not None:
+            names[line.detail.get(MOVED_FROM)].add(line.stem)
+    found: dict[int, StemName] = {}
+    for at, source in enumerate(sources):
+        before = names.get(identity_of(source), set()) - {*known.values(), *found.values()}
+        if at not in known and before:
+            found[at] = source.name if source.name in before else min(before)
+    return found
 
 
 def _paired(

@@ -127,6 +127,7 @@ _WORDS = {
     "stored": "stored",
     "refused": "refused",
     "gone": "gone, for good",
+    "moved": "its address changed",
 }
 _BAD = frozenset({"stems_lost", "provider_failed", "never_seen", "gone", "refused", "quarantined"})
 

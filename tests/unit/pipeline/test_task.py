@@ -450,6 +450,23 @@ def test_spent_link_is_refreshed_once_and_the_fresh_one_used(world: Path) -> Non
     assert world.api.linked == []
 
 
+def test_record_of_before_that_comes_once_more_after_a_move_brings_no_second_file(world: Path) -> None:
+    old, new = world.serves("vocal", LinkSpent(status=403)), world.serves("fresh", VOCAL)
+    drums = world.serves("drums", OriginBusy("503"), LinkSpent(status=403), DRUMS, DRUMS)
+    before = RecordInfo(Phase.DONE, (old, drums), created_at=START, document="{}")
+    after = replace(before, stems=(replace(old, url=new.url), drums))
+    world.api.knows(TASK, before, after)
+    outcome = world.go()
+    assert isinstance(outcome, Later)
+    world.now = outcome.at
+    world.api.knows(TASK, before, after)
+    assert world.go_until(lambda outcome: not isinstance(outcome, Later)) == Archived()
+    assert [(stem.name, stem.state) for stem in world.task.stems] == [
+        ("drums", StemState.STORED),
+        ("vocal", StemState.STORED),
+    ]
+
+
 def test_many_spent_links_cost_one_refresh(world: Path) -> None:
     world.lists(*(world.serves(f"stem{n}", LinkSpent(status=410)) for n in range(8)))
     assert isinstance(world.go(), Later)

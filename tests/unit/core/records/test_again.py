@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from archiver.core.model import Phase, Receipt, RecordInfo, StemName, StemRow, StemSource
 from archiver.core.records.again import identity_of, named_as_before
-from archiver.core.states import StemState
+from archiver.core.reports import Moved
+from archiver.core.states import StemEvent, StemState
 from archiver.core.text import INLINE
 from tests.fakes.time import NOW
 
@@ -37,9 +38,14 @@ def row(each: StemSource, state: StemState = StemState.STORED, gone: int = 0) ->
 
 
 def again(
-    sources: Sequence[StemSource], rows: Sequence[StemRow], phase: Phase = Phase.DONE, *, links_spent: bool = False
+    sources: Sequence[StemSource],
+    rows: Sequence[StemRow],
+    phase: Phase = Phase.DONE,
+    *,
+    links_spent: bool = False,
+    history: Callable[[], Sequence[Moved]] = tuple,
 ) -> list[str]:
-    record = named_as_before(RecordInfo(phase, tuple(sources)), rows, links_spent=links_spent)
+    record = named_as_before(RecordInfo(phase, tuple(sources)), rows, links_spent=links_spent, history=history)
     assert [replace(each, name=before.name) for each, before in zip(record.stems, sources, strict=True)] == [*sources]
     return [each.name for each in record.stems]
 
@@ -122,6 +128,55 @@ def test_files_that_only_their_queries_tell_apart_are_fetched_again_where_they_b
     ]
 
 
+def moved(before: StemRow) -> Moved:
+    return Moved(NOW, before.name, StemEvent.MOVED.value, before.state, before.state, {"from": before.url_shown})
+
+
+@pytest.mark.parametrize("state", StemState)
+def test_file_that_is_named_by_its_address_of_before_once_more_is_known(state: StemState) -> None:
+    before, after = source("vocal", url_of(1), "vocalUrl"), source("vocal", url_of(2), "vocalUrl")
+    rows = [row(after, state)]
+    assert again([before], rows, history=lambda: [moved(row(before))]) == ["vocal"]
+
+
+def test_address_of_before_beside_that_of_now_is_another_file() -> None:
+    rows, past = rows_of(2), [moved(row(listed(1)[0]))]
+    assert again(listed(2, 1), rows, history=lambda: past) == ["result-01", "result-02"]
+    assert again(listed(1, 2), rows, history=lambda: past) == ["result-02", "result-01"]
+
+
+def test_address_of_before_that_two_files_had_is_the_one_that_bears_its_name() -> None:
+    past = [moved(row(replace(listed(1)[0], name=StemName(f"result-{place:02}")))) for place in (1, 2)]
+    assert again([source("result-02", url_of(1))], rows_of(7, 8), history=lambda: past) == ["result-02"]
+
+
+def test_history_is_not_asked_for_where_all_addresses_are_known() -> None:
+    def unasked() -> list[Moved]:
+        raise AssertionError
+
+    assert again(listed(2, 1), rows_of(1, 2), history=unasked) == ["result-02", "result-01"]
+    assert again(listed(1), [], history=unasked) == ["result-01"]
+
+
+@given(numbers=st.lists(st.integers(0, 3), min_size=1, max_size=8), stored_at=st.integers(0, 7), data=st.data())
+def test_file_of_a_field_however_it_moved_is_one_file_when_any_of_its_addresses_returns(
+    numbers: list[int], stored_at: int, data: st.DataObject
+) -> None:
+    kept: list[StemRow] = []
+    past: list[Moved] = []
+    for turn, number in enumerate(numbers):
+        each = source("vocal", url_of(number), "vocalUrl")
+        assert again([each], kept, history=lambda: past) == ["vocal"]
+        if kept and kept[0].url_shown != url_of(number):
+            past.append(moved(kept[0]))
+        kept = [row(each, StemState.STORED if turn == stored_at else StemState.WANTED)]
+        if turn == stored_at:
+            break
+    ever = data.draw(st.lists(st.sampled_from([kept[0].url_shown, *(str(line.detail["from"]) for line in past)])))
+    for url in ever:
+        assert again([source("vocal", url, "vocalUrl")], kept, history=lambda: past) == ["vocal"]
+
+
 FILES = st.lists(st.integers(0, 9), unique=True, max_size=6)
 
 
@@ -131,6 +186,7 @@ def test_whatever_grows_moves_or_is_replaced_each_file_ever_seen_at_last_is_stor
 ) -> None:
     """As the ledger does: a name that is new becomes a row, and what is not stored follows its source."""
     rows: dict[str, StemRow] = {}
+    history: list[Moved] = []
     seen: set[str] = set()
     for numbers, is_text, is_final in sorted(answers, key=lambda answer: answer[2]):
         made = [
@@ -138,13 +194,15 @@ def test_whatever_grows_moves_or_is_replaced_each_file_ever_seen_at_last_is_stor
             for place, (number, each) in enumerate(zip(numbers, listed(*numbers), strict=True), 1)
         ]
         phase = Phase.DONE if is_final else Phase.PENDING
-        found = named_as_before(RecordInfo(phase, tuple(made)), [*rows.values()]).stems
+        found = named_as_before(RecordInfo(phase, tuple(made)), [*rows.values()], history=lambda: history).stems
         assert len({each.name for each in found}) == len(made)
         for each in found:
             before = rows.get(each.name)
             if before is None or before.state is not StemState.STORED:
                 state = stores.choice([StemState.WANTED, StemState.STORED])  # type: ignore[attr-defined]
                 rows[each.name] = row(each, state)
+                if is_final and before is not None and before.url_shown != identity_of(each):
+                    history.append(moved(before))
         if is_final:
             seen |= {identity_of(each) for each in made}
             assert seen <= {each.url_shown for each in rows.values()}
