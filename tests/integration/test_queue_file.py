@@ -214,6 +214,23 @@ def test_read_when_there_is_much_gives_bounded_batches_that_join_up(path: Path) 
         assert read_on(queue, None)[0] == ids_of(0, 1000)
 
 
+@pytest.mark.parametrize(("first", "read"), [(1_024, 1_048_576), (1_023, 1_048_575 + 1_024)])
+def test_read_when_a_mebibyte_is_passed_ends_its_batch_at_the_next_end_of_a_line(
+    path: Path, queue: QueueFile, first: int, read: int
+) -> None:
+    path.write_bytes(b"#".ljust(first - 1) + b"\n" + (b"#".ljust(1_023) + b"\n") * 2_000)
+    cursor = queue.read(None).cursor
+    assert cursor is not None
+    assert cursor.offset == read
+
+
+@pytest.mark.parametrize("rejects", [0, 1])
+def test_read_when_5_000_ids_and_rejects_are_found_ends_its_batch(path: Path, queue: QueueFile, rejects: int) -> None:
+    path.write_bytes(b"what?\n" * rejects + lines(ids_of(0, 6_000)))
+    intake = queue.read(None)
+    assert (len(intake.ids), len(intake.rejects)) == (5_000 - rejects, rejects)
+
+
 def test_read_of_200_000_ids_takes_little_time_and_memory(path: Path, queue: QueueFile) -> None:
     path.write_bytes(lines(ids_of(0, 200_000)))
     began = time.process_time()
@@ -474,6 +491,15 @@ def test_read_when_json_was_never_ended_rejects_it_once_and_takes_what_follows(p
     assert [(each.offset, each.line, each.reason.split(";")[0]) for each in rejects] == [
         (0, 1, "broken JSON at character 33")
     ]
+
+
+@pytest.mark.parametrize(("size", "ids", "rejects"), [(1_000, ids_of(0, 1), 0), (1_001, [], 2)])
+def test_read_when_json_is_of_1_000_lines_takes_it_and_of_more_rejects_it(
+    path: Path, queue: QueueFile, size: int, ids: list[TaskId], rejects: int
+) -> None:
+    path.write_bytes(b"{\n" + b'"n": 1,\n' * (size - 2) + b'"taskId": "task-00000000"}\n')
+    found = read_on(queue, None)
+    assert (found[0], len(found[1])) == (ids, rejects)
 
 
 def test_read_when_most_is_binary_rejects_it_once_and_finds_the_ids(path: Path) -> None:

@@ -240,14 +240,14 @@ GUARDS = (
         _QUEUE,
         "archiver/adapters/queue_file/lines.py",
         "chunk: int = 1 << 20",
-        "chunk: int = 1 << 24",
+        "chunk: int = (1 << 20) + 1",
         "tests/integration/test_queue_file.py",
     ),
     Guard(
         _QUEUE,
         "archiver/adapters/queue_file/lines.py",
         "results: int = 5_000",
-        "results: int = 50_000",
+        "results: int = 5_001",
         "tests/integration/test_queue_file.py",
     ),
     Guard(
@@ -335,7 +335,7 @@ GUARDS = (
         _ENDLESS,
         "archiver/adapters/http1/head.py",
         "_TOKENS_MAX = 64",
-        "_TOKENS_MAX = 640",
+        "_TOKENS_MAX = 65",
         "tests/unit/adapters/http1",
     ),
     Guard(_ENDLESS, "archiver/adapters/http1/body.py", "EXTRAS_MAX = 16 * 1024", "EXTRAS_MAX = 16 * 1024 + 1", _BOUNDS),
@@ -379,7 +379,7 @@ GUARDS = (
         _ENDLESS,
         "archiver/adapters/object_store/reading.py",
         "_ERROR_MAX = 16 * 1024",
-        "_ERROR_MAX = 16 * 1024 * 1024",
+        "_ERROR_MAX = 16 * 1024 + 1",
         "tests/integration/object_store/test_reading.py",
     ),
     Guard(
@@ -731,7 +731,7 @@ GUARDS = (
         _BUCKET,
         "archiver/adapters/object_store/listing.py",
         "PAGE_MAX = 16 * 1024 * 1024",
-        "PAGE_MAX = 64 * 1024 * 1024",
+        "PAGE_MAX = 16 * 1024 * 1024 + 1",
         "tests/unit/adapters/object_store/test_listing.py",
     ),
     Guard(
@@ -745,7 +745,7 @@ GUARDS = (
         _BUCKET,
         "archiver/adapters/object_store/listing.py",
         "_DIGITS_MAX = 19",
-        "_DIGITS_MAX = 5000",
+        "_DIGITS_MAX = 20",
         "tests/unit/adapters/object_store/test_listing.py",
     ),
     Guard(

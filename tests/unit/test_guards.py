@@ -95,4 +95,4 @@ def test_guard_that_is_taken_away_is_noticed(tree: Copy, guard: Guard) -> None:
     finally:
         tree.write(guard.file, text)
     assert done.returncode == 1, f"nobody noticed: {done.stdout[-500:]}"
-    assert re.search(r"^(FAILED|ERROR) ", done.stdout, re.MULTILINE)
+    assert re.search(r"^(FAILED |ERROR |\++ Timeout \++$)", done.stdout, re.MULTILINE), done.stdout[-500:]

@@ -253,7 +253,7 @@ def _read_away(answer: Incoming) -> bytes:
     data = bytearray()
     scratch = memoryview(bytearray(_ERROR_MAX))
     with _received("GetObject"):
-        while len(data) < _ERROR_MAX and (size := answer.receive(scratch)):
+        while (left := _ERROR_MAX - len(data)) and (size := answer.receive(scratch[:left])):
             data += scratch[:size]
     return bytes(data)
 

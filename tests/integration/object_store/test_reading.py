@@ -86,6 +86,24 @@ def test_documents_that_are_absent_show_the_way_too(rig: Rig) -> None:
     assert by_boto == [True, False, False]
 
 
+@pytest.mark.parametrize(("size", "by_boto"), [(16_384, [False]), (16_385, [False, True])])
+def test_of_the_text_of_an_error_16_kib_are_read_and_boto3_asks_where_more_is_wanted(
+    rig: Rig, size: int, by_boto: list[bool]
+) -> None:
+    assert rig.whole() == DATA
+    text = b"<Error><Code>NoSuchKey</Code>".rjust(size) + b"</Error>"
+    asked: list[bool] = []
+
+    def absent(exchange: Exchange) -> Reply:
+        asked.append("amz-sdk-invocation-id" in exchange.request.headers)
+        return Reply(text, 404, [("Content-Type", "application/xml")])
+
+    rig.proxy.on("GetObject", absent, times=1_000)
+    with pytest.raises(ObjectAbsent):
+        rig.archive.open(KEY)
+    assert asked == by_boto
+
+
 def test_a_store_that_knows_no_ranges_gives_the_rest_all_the_same(ready: Rig) -> None:
     ready.proxy.on("GetObject", lambda _: Reply(DATA, 200, [("ETag", '"e"')]), times=10)
     assert ready.whole(60_000, "e") == DATA[60_000:]

@@ -224,6 +224,17 @@ def test_hostile_heads_on_16_connections_take_a_few_mib(fields: bytes) -> None:
     assert held(OK + fields, 16) < 16 * 4 * 64
 
 
+@pytest.mark.parametrize("name", [b"Connection", b"Content-Length", b"Transfer-Encoding"])
+def test_list_of_64_elements_that_framing_depends_on_is_read_and_one_of_65_is_refused(name: bytes) -> None:
+    def head(elements: int) -> bytes:
+        return OK + name + b": " + b",".join([b"5"] * elements) + b"\r\n\r\n"
+
+    with answering(head(64)) as connection:
+        assert Head.read(connection) is not None
+    with answering(head(65)) as connection, pytest.raises(httpx.RemoteProtocolError, match="endless list"):
+        Head.read(connection)
+
+
 def test_bounds_without_further_words_are_these() -> None:
     assert HeadLimits() == HeadLimits(size=65_536, lines=256, interim=7)
     assert (body.EXTRAS_MAX, body.TRAILERS_MAX, race.ADDRESSES_MAX) == (16_384, 256, 32)

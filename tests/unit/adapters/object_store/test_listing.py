@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archiver.adapters.object_store.listing import DEPTH_MAX, PAGE_MAX, Page, PageReader
+from archiver.adapters.object_store.listing import Page, PageReader
 from archiver.core.misses import StoreStranger
 from archiver.ports.archive import ListedObject
 
@@ -47,9 +47,7 @@ def test_keys_are_taken_as_they_stand_where_the_store_does_not_encode_them() -> 
         HEAD + b"<Contents><Size>7</Size></Contents>" + END,
         HEAD + b"<Contents><Key>a</Key></Contents>" + END,
         HEAD + b"<Contents><Key>a</Key><Size>-1</Size></Contents>" + END,
-        HEAD + b"<Contents><Key>a</Key><Size>" + b"9" * 40 + b"</Size></Contents>" + END,
         HEAD + b"<IsTruncated>true</IsTruncated>" + END,
-        HEAD + b"<a>" * DEPTH_MAX + b"</a>" * DEPTH_MAX + END,
         HEAD + b"<Prefix>&#0;</Prefix>" + END,
         b'<?xml version="1.0"?><!DOCTYPE ListBucketResult [<!ENTITY a "b">]><ListBucketResult/>',
         b'<?xml version="1.0"?><!DOCTYPE ListBucketResult SYSTEM "file:///etc/passwd"><ListBucketResult/>',
@@ -60,13 +58,33 @@ def test_what_is_no_page_or_a_hostile_one_is_refused(page: bytes) -> None:
         read(page)
 
 
-def test_an_endless_page_is_refused_before_it_is_kept() -> None:
+def test_a_page_of_16_mib_is_read_and_one_byte_more_is_refused_before_it_is_kept() -> None:
+    piece = b"<Name>" + b"x" * (65_536 - 13) + b"</Name>"
     reader = PageReader()
-    reader.feed(HEAD)
-    for _ in range(PAGE_MAX // 65_536 - 1):
-        reader.feed(b"<Name>" + b"x" * (65_536 - 13) + b"</Name>")
+    for part in (HEAD, *[piece] * 255):
+        reader.feed(part)
+    reader.feed((ENTRY + END).ljust(65_536 - len(HEAD)))
+    assert len(reader.page().objects) == 1
+    reader = PageReader()
+    for part in (HEAD, *[piece] * 255, b" " * (65_536 - len(HEAD))):
+        reader.feed(part)
     with pytest.raises(StoreStranger, match="endless"):
-        reader.feed(b" " * 65_536)
+        reader.feed(b" ")
+
+
+def test_elements_within_each_other_are_read_to_a_depth_of_16_and_refused_beyond() -> None:
+    assert read(HEAD, b"<a>" * 15, b"</a>" * 15, ENTRY, END).objects
+    with pytest.raises(StoreStranger):
+        read(HEAD, b"<a>" * 16, b"</a>" * 16, ENTRY, END)
+
+
+def test_a_size_of_19_digits_is_read_and_one_of_20_is_refused() -> None:
+    def sized(digits: int) -> bytes:
+        return HEAD + b"<Contents><Key>a</Key><Size>" + b"9" * digits + b"</Size></Contents>" + END
+
+    assert read(sized(19)).objects[0].size == 10**19 - 1
+    with pytest.raises(StoreStranger):
+        read(sized(20))
 
 
 @given(st.binary(max_size=200), st.integers(0, 200), st.integers(0, 20))
