@@ -1,4 +1,4 @@
-"""MP3s of every kind that a player meets, made by LAME, and a reference reader of their frames."""
+"""Audio of every kind that a player meets: MP3 by LAME with a reference reader of its frames, and WAV by hand."""
 
 from __future__ import annotations
 
@@ -65,6 +65,21 @@ def mp3(sound: Sound, samples: array[int] | None = None) -> bytes:
         encoder.set_vbr_quality(sound.variable)
     encoded = encoder.encode((pcm(sound) if samples is None else samples).tobytes())
     return bytes(encoded + encoder.flush())
+
+
+def wav(
+    packed: bytes, *, rate: int = 44_100, channels: int = 2, bits: int = 16, real: bool = False, before: bytes = b""
+) -> bytes:
+    """Return a WAV file of samples that are packed already; `before`: chunks that stand before them."""
+    each = channels * bits // 8
+    head = struct.pack("<HHIIHH", 3 if real else 1, channels, rate, rate * each, each, bits)
+    body = b"WAVE" + chunk(b"fmt ", head) + before + chunk(b"data", packed)
+    return chunk(b"RIFF", body)
+
+
+def chunk(name: bytes, body: bytes) -> bytes:
+    """Return a chunk of a RIFF file."""
+    return name + struct.pack("<I", len(body)) + body + bytes(len(body) % 2)
 
 
 def id3(size: int) -> bytes:

@@ -33,11 +33,13 @@ export class Whole {
 }
 
 async function decodable(track) {
+  const { config } = track.run;
+  if (config === null) return true;
   if (typeof AudioDecoder === "undefined") return false;
-  return (await AudioDecoder.isConfigSupported(track.run.config).catch(() => ({}))).supported === true;
+  return (await AudioDecoder.isConfigSupported(config).catch(() => ({}))).supported === true;
 }
 
-/** Open each stem's first bytes. Resolves to those that are MP3, and the faults of those that are not. */
+/** Open each stem's first bytes. Resolves to those that can be played by windows, and the faults of the others. */
 async function opened(stems, signal) {
   const tracks = {};
   const faults = {};

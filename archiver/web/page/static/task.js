@@ -13,8 +13,8 @@ const STEP = 5; // seconds of the arrow keys
 const LINKED = 1000; // ms from one address to the next
 const READY = 6; // seconds that are decoded ahead before waveforms get a turn
 const WORDS = {
-  whole: "This browser lacks AudioDecoder, or the stems differ in their rate: each is decoded whole before it plays.",
-  single: "This browser lacks AudioDecoder, or the stems differ in their rate, and together they are too large to decode: one stem plays at a time. Choose it by S.",
+  whole: "This browser lacks AudioDecoder, or the stems differ in their rate, or one is of a kind that is not played by pieces: each is decoded whole before it plays.",
+  single: "This browser lacks AudioDecoder, or the stems differ in their rate, or one is of a kind that is not played by pieces, and together they are too large to decode: one stem plays at a time. Choose it by S.",
 };
 const clock = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
 

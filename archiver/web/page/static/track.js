@@ -1,6 +1,6 @@
 // One stem: its bytes by Range, its frames, and any span of its samples, decoded.
 
-import { Mp3 } from "./mp3.js";
+import { framing } from "./formats.js";
 
 const FIRST = 128 * 1024;
 const MOST = 512 * 1024; // of one request
@@ -74,7 +74,7 @@ export class Track {
   constructor({ url, size }) {
     this.url = url;
     this.size = size;
-    this.run = new Mp3({ size });
+    this.run = null;
     this.leapt = null; // the run around the last seek beyond the index
     this.kept = { at: 0, bytes: new Uint8Array(0) };
     this.damaged = false;
@@ -82,7 +82,7 @@ export class Track {
   }
 
   get head() {
-    return this.run.head;
+    return this.run?.head ?? null;
   }
 
   get delay() {
@@ -96,8 +96,12 @@ export class Track {
 
   /** Read so far that the first frame is known. */
   async open(signal) {
-    await this.#alone(() => this.#grown(this.run, 1, signal));
-    if (this.run.until === 0) throw new NoFrames("no MP3 frame was found in it");
+    await this.#alone(async () => {
+      if (this.size > 0) this.#keep(0, await ranged(this.url, 0, Math.min(this.size, FIRST), signal));
+      this.run = await framing(this.kept.bytes, this.size);
+      if (this.run) await this.#grown(this.run, 1, signal);
+    });
+    if (!this.run?.until) throw new NoFrames("no audio was found in it that can be played by windows");
   }
 
   /** Samples [from, from + count) of the stem, one array a channel; silence before its begin and behind its end. */
@@ -111,6 +115,7 @@ export class Track {
       const frames = await this.#read(run.taken(ahead, last), signal);
       signal?.throwIfAborted();
       if (frames.length === 0) return [new Float32Array(count)];
+      if (run.config === null) return run.unpacked(frames, from, count);
       const { planes, damaged } = await decoded(run.config, frames, from, count, signal);
       this.damaged ||= damaged;
       return planes;
