@@ -98,13 +98,15 @@ def _padless(frame: bytes) -> bytes:
 
 
 PLAYED = """async ({ stems, inverted, from, seconds }) => {
-  const [{ Track }, { laid, FRAMES }] = await Promise.all([import("/static/track.js"), import("/static/player.js")]);
+  const [{ Track }, { laid, FRAMES }, { Buffers }] = await Promise.all(
+    ["track", "player", "buffers"].map((name) => import(`/static/${name}.js`)));
   const tracks = await Promise.all(stems.map(async (stem) => {
     const track = new Track(stem);
     await track.open();
     return track;
   }));
   const { rate, samples } = tracks[0].head;
+  const buffers = new Buffers(FRAMES * samples, rate);
   const context = new OfflineAudioContext(1, seconds * rate, rate);
   const minus = new GainNode(context, { gain: -1 });
   minus.connect(context.destination);
@@ -112,7 +114,7 @@ PLAYED = """async ({ stems, inverted, from, seconds }) => {
     const into = inverted.includes(at) ? minus : context.destination;
     for (let when = 0; when < seconds * rate; ) {
       const count = FRAMES * samples - (when === 0 ? from % samples : 0);
-      laid(context, await track.samples(from + when + track.delay, count), { when, count, into, rate });
+      laid(context, buffers.filled(await track.samples(from + when + track.delay, count)), { when, count, into });
       when += count;
     }
   }

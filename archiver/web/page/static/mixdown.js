@@ -1,5 +1,6 @@
 // The mix as it is heard, as a WAV file: rendered in windows, so that no song is too long.
 
+import { Buffers } from "./buffers.js";
 import { Mixer, heard, latency } from "./mixer.js";
 import { laid } from "./player.js";
 
@@ -35,26 +36,30 @@ function packed(buffer, from, count) {
 }
 
 /** Render samples [from, from + count) of the mix. */
-async function piece({ stems, mix, rate }, from, count, signal) {
+async function piece({ stems, mix, rate }, buffers, from, count, signal) {
   const begin = Math.max(0, from - BEFORE * rate);
   const length = from - begin + count + latency(rate);
   const context = new OfflineAudioContext(CHANNELS, length, rate);
   const mixer = new Mixer(context, mix);
   const work = Object.entries(stems).map(async ([name, stem]) => {
-    if (!heard(mix.stems, name)) return;
-    const planes = await stem.samples(begin + stem.delay, length, signal);
-    laid(context, planes, { when: 0, count: length, into: mixer.inputs[name].gain, rate });
+    if (!heard(mix.stems, name)) return [];
+    const buffer = buffers.filled(await stem.samples(begin + stem.delay, length, signal));
+    laid(context, buffer, { when: 0, count: length, into: mixer.inputs[name].gain });
+    return [buffer];
   });
-  await Promise.all(work);
-  return packed(await context.startRendering(), from - begin + latency(rate), count);
+  const used = await Promise.all(work);
+  const rendered = await context.startRendering();
+  buffers.back(used.flat());
+  return packed(rendered, from - begin + latency(rate), count);
 }
 
 /** Resolves to a Blob; `told` gets the share that is done. */
 export async function rendered(player, told = () => {}, signal = undefined) {
   const { length, rate } = player;
   const parts = [head(length, rate)];
+  const buffers = new Buffers((BEFORE + PIECE) * rate + latency(rate), rate);
   for (let from = 0; from < length; from += PIECE * rate) {
-    parts.push(await piece(player, from, Math.min(PIECE * rate, length - from), signal));
+    parts.push(await piece(player, buffers, from, Math.min(PIECE * rate, length - from), signal));
     told(Math.min(1, (from + PIECE * rate) / length));
   }
   return new Blob(parts, { type: "audio/wav" });

@@ -1,5 +1,6 @@
 // All stems of a task together, sample by sample: one clock, windows laid end to end.
 
+import { Buffers } from "./buffers.js";
 import { Mixer } from "./mixer.js";
 
 export const FRAMES = 190; // of a window
@@ -11,23 +12,11 @@ const EDGE = 0.03; // seconds before an empty schedule at which the context is s
 const STEPS = 20; // speeds are twentieths
 const SHORTEST = 0.5; // seconds of a loop
 
-/** Give an array's memory back at once: whoever collects garbage does not see how much it is. */
-export function release(plane) {
-  plane.buffer.transfer?.(0);
-}
-
-/** Lay a window into a context: it sounds from the sample `when` on, at `speed` twentieths. The planes are used up. */
-export function laid(context, planes, { when, count, speed = STEPS, into, rate }) {
-  const buffer = new AudioBuffer({ numberOfChannels: planes.length, length: planes[0].length, sampleRate: rate });
-  for (const [channel, plane] of planes.entries()) {
-    buffer.copyToChannel(plane, channel);
-    release(plane);
-  }
+/** Start a buffer on the sample `when`: its first `count` samples, at `speed` twentieths. */
+export function laid(context, buffer, { when, count, speed = STEPS, into }) {
+  const rate = buffer.sampleRate;
   const source = new AudioBufferSourceNode(context, { buffer, playbackRate: speed / STEPS });
   source.connect(into);
-  source.onended = () => {
-    for (let channel = 0; channel < buffer.numberOfChannels; channel += 1) release(buffer.getChannelData(channel));
-  };
   if (speed === STEPS) source.start(when / rate);
   else source.start(when / rate, 0, count / rate);
   return source;
@@ -43,6 +32,7 @@ export class Player extends EventTarget {
     Object.assign(this, { stems, rate, mix, context, late: 0, loop: null, speed: STEPS, state: "paused" });
     this.mixer = new Mixer(context, mix);
     this.frame = samples;
+    this.buffers = new Buffers(FRAMES * samples + 1, rate);
     this.timer = setInterval(() => this.#tick(), TICK);
     this.look = () => this.#tick();
     document.addEventListener("visibilitychange", this.look);
@@ -151,8 +141,7 @@ export class Player extends EventTarget {
     try {
       const window = await this.#decoded(run);
       await this.context.resume();
-      if (this.#run !== run) return;
-      run.when = Math.ceil((this.context.currentTime + LEAD) * this.rate);
+      if (this.#run !== run) return this.#dropped(window);
       this.#schedule(run, window);
       this.#say("playing");
     } catch (fault) {
@@ -174,19 +163,39 @@ export class Player extends EventTarget {
     if (this.loop && from < this.loop[1]) count = Math.min(count, this.loop[1] - from);
     else if (this.speed !== STEPS) count = Math.max(this.speed, count - (count % this.speed));
     const more = this.speed === STEPS ? 0 : 1; // for the step to the next window
-    const work = Object.entries(this.stems).map(async ([name, stem]) => [
-      name,
-      await stem.samples(from + stem.delay, count + more, run.abort.signal),
-    ]);
-    return { from, count, planes: await Promise.all(work) };
+    const window = { from, count, buffers: {} };
+    const { signal } = run.abort;
+    try {
+      const work = Object.entries(this.stems).map(async ([name, stem]) => {
+        const planes = await stem.samples(from + stem.delay, count + more, signal);
+        signal.throwIfAborted();
+        window.buffers[name] = this.buffers.filled(planes);
+      });
+      await Promise.all(work);
+    } catch (fault) {
+      run.abort.abort();
+      this.#dropped(window);
+      throw fault;
+    }
+    return window;
   }
 
-  #schedule(run, { from, count, planes }) {
+  #dropped({ buffers }) {
+    this.buffers.back(Object.values(buffers));
+  }
+
+  /** Lay a window behind the one before; false: that came too late, and it begins a lead from now. */
+  #schedule(run, window) {
     const { context, rate, speed } = this;
+    const { from, count } = window;
+    let sources = run.when === null ? null : this.#together(run, window);
+    const timely = sources !== null;
+    for (let lead = LEAD; sources === null; lead *= 2) {
+      run.when = Math.ceil((context.currentTime + lead) * rate);
+      sources = this.#together(run, window);
+    }
+    for (const source of sources) source.onended = () => this.buffers.back([source.buffer]);
     const span = Math.round((count * STEPS) / speed);
-    const sources = planes.map(([name, each]) =>
-      laid(context, each, { when: run.when, count, speed, into: this.mixer.inputs[name].gain, rate }),
-    );
     const now = context.currentTime * rate;
     run.segments = run.segments.filter((each) => each.when + each.span > now - rate);
     run.segments.push({ when: run.when, music: from, count, span, sources });
@@ -195,6 +204,20 @@ export class Player extends EventTarget {
     run.skip = 0;
     run.frames = Math.min(FRAMES, 2 * run.frames);
     run.busy = false;
+    return timely;
+  }
+
+  /** Start every stem of a window on one sample; null, and none of them, where that lies ahead no more. */
+  #together(run, { count, buffers }) {
+    const { context, rate, speed } = this;
+    const { when } = run;
+    const gone = () => when < (context.currentTime + (run.stalled ? 0 : EDGE / 2)) * rate;
+    if (gone()) return null;
+    const lay = ([name, buffer]) => laid(context, buffer, { when, count, speed, into: this.mixer.inputs[name].gain });
+    const sources = Object.entries(buffers).map(lay);
+    if (!gone()) return sources;
+    for (const source of sources) source.stop();
+    return null;
   }
 
   #tick() {
@@ -219,14 +242,9 @@ export class Player extends EventTarget {
     run.busy = true;
     try {
       const window = await this.#decoded(run);
-      if (this.#run !== run) return;
+      if (this.#run !== run) return this.#dropped(window);
       await run.stalled;
-      const soonest = Math.ceil((this.context.currentTime + (run.stalled ? 0 : EDGE / 2)) * this.rate);
-      if (run.when < soonest) {
-        if (!run.stalled) this.late += 1;
-        run.when = Math.ceil((this.context.currentTime + LEAD) * this.rate); // of every stem: none lags
-      }
-      this.#schedule(run, window);
+      if (!this.#schedule(run, window) && !run.stalled) this.late += 1;
       if (!run.stalled) return;
       run.stalled = null;
       await this.context.resume();

@@ -1,12 +1,13 @@
 // The player of one task: its controls, its keys, and what it says.
 
+import { release } from "./buffers.js";
 import { Deck } from "./deck.js";
 import { rendered } from "./mixdown.js";
 import { flat, heard, preset } from "./mixer.js";
 import { taken, written } from "./mixlink.js";
 import { open, whole } from "./opening.js";
 import { Gathering, marks, read, write } from "./peaks.js";
-import { FRAMES, Player, release } from "./player.js";
+import { FRAMES, Player } from "./player.js";
 import { follow } from "./waveforms.js";
 
 const STEP = 5; // seconds of the arrow keys
