@@ -21,8 +21,7 @@ from archiver.core.intake import Intake
 from tests.benchmarks.backfill import measured
 from tests.benchmarks.ground import Ground, ground, memory_folder
 from tests.benchmarks.peers import KIB, MIB, Work, ours_of, prepare, rclone_of
-from tests.benchmarks.test_ledger_benchmark import finish_all
-from tests.fixtures.ledgers import NOW, open_ledger, tid
+from tests.fixtures.ledgers import NOW, archive_all, open_ledger, tid
 
 FIGURES = Path(__file__).with_name("curves.json")
 PICTURE = Path(__file__).with_name("curves.png")
@@ -89,8 +88,7 @@ def fill(folder: Path, tasks: int) -> None:
     """Have so many archived tasks in the ledger of a run."""
     ledger = open_ledger(folder)
     ledger.intakes.take_in(Intake(ids=tuple(tid(number) for number in range(tasks))), source="queue", now=NOW)
-    with ledger.db.write() as db:
-        finish_all(db)
+    archive_all(ledger)
     ledger.close()
 
 

@@ -11,8 +11,8 @@ from archiver.core.intake import Intake
 from tests.benchmarks.backfill import measured
 from tests.benchmarks.ground import ground, memory_folder
 from tests.benchmarks.peers import settings
-from tests.benchmarks.test_ledger_benchmark import MILLION, finish_all
-from tests.fixtures.ledgers import NOW, open_ledger, tid
+from tests.benchmarks.test_ledger_benchmark import MILLION
+from tests.fixtures.ledgers import NOW, archive_all, open_ledger, tid
 
 
 def main() -> None:
@@ -20,8 +20,7 @@ def main() -> None:
         ids = tuple(tid(number) for number in range(MILLION))
         ledger = open_ledger(folder)
         ledger.intakes.take_in(Intake(ids=ids), source="queue", now=NOW)
-        with ledger.db.write() as db:
-            finish_all(db)
+        archive_all(ledger)
         ledger.close()
         (folder / "ids").write_text("".join(f"{task_id}\n" for task_id in ids))
         config = folder / "archiver.toml"

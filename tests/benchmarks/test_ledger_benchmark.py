@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from sqlalchemy import Connection
 
 from archiver.core.intake import Intake
 from archiver.core.states import StemState, TaskState
-from tests.fixtures.ledgers import DAY, NOW, claim, open_ledger, take_in, tid
+from tests.fixtures.ledgers import DAY, NOW, archive_all, claim, open_ledger, take_in, tid
 from tests.house import Ledger
 
 pytestmark = pytest.mark.benchmark
@@ -29,19 +28,6 @@ def _timed(what: str, act: Callable[[], T]) -> tuple[float, T]:
     return seconds, result
 
 
-def finish_all(db: Connection) -> None:
-    """What a million archived tasks of two stems leave behind, without the hours of archiving them."""
-    db.exec_driver_sql("UPDATE tasks SET state = 'archived', ended_at = accepted_at, not_before = NULL")
-    for name in ("bass", "vocal"):
-        db.exec_driver_sql(
-            "INSERT INTO stems (task_id, name, state, shown_url, url_cut, field, attempts, gone, reason,"
-            " key, size, sha256, etag, content_type, stored_at)"
-            f" SELECT task_id, '{name}', 'stored', 'https://cdn.example/{name}.mp3', 0, 'f', 0, 0, '',"
-            f" task_id || '/{name}.mp3', 5000000, '{'ab' * 32}', 'e', 'audio/mpeg', accepted_at FROM tasks"
-        )
-    db.exec_driver_sql(f"UPDATE tallies SET stems = {2 * MILLION}, bytes = 1 WHERE state = 'stored'")
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("million")
@@ -52,8 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _timed("enlist a million ids", lambda: ledger.intakes.enlist("us", ids))
     _timed("a claim among a million waiting", lambda: claim(ledger))
     ledger.claims.release("us")
-    with ledger.db.write() as db:
-        finish_all(db)
+    archive_all(ledger)
     ledger.close()
     return folder
 

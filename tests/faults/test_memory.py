@@ -21,7 +21,7 @@ from archiver.core.intake import Intake
 from archiver.demo.emulator import Emulator
 from archiver.demo.records import EmulatedTask
 from archiver.demo.seaweed import S3Server
-from tests.fixtures.ledgers import accept, tid
+from tests.fixtures.ledgers import accept, archive_all, tid
 from tests.house import ready_ledger_at
 from tests.worlds.site import Site, stems_of
 
@@ -112,16 +112,7 @@ def finished(site: Site, count: int) -> None:
     ids = tuple(tid(number) for number in range(count))
     with closing(ready_ledger_at(f"sqlite:///{site.ledger}")) as ledger:
         accept(ledger, Intake(ids=ids), now=datetime.now(UTC))
-        with ledger.db.write() as db:  # as archiving them would have left them, without the hours it takes
-            db.exec_driver_sql("UPDATE tasks SET state = 'archived', ended_at = accepted_at, not_before = NULL")
-            for name in ("bass", "vocal"):
-                db.exec_driver_sql(
-                    "INSERT INTO stems (task_id, name, state, shown_url, url_cut, field, attempts, gone, reason,"
-                    " key, size, sha256, etag, content_type, stored_at)"
-                    f" SELECT task_id, '{name}', 'stored', 'https://cdn.example/{name}.mp3', 0, 'f', 0, 0, '',"
-                    f" task_id || '/{name}.mp3', 5000000, '{'ab' * 32}', 'e', 'audio/mpeg', accepted_at FROM tasks"
-                )
-            db.exec_driver_sql(f"UPDATE tallies SET stems = {2 * count}, bytes = 1 WHERE state = 'stored'")
+        archive_all(ledger)
     site.queue.write_text("".join(f"{name}\n" for name in ids))
 
 
