@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import re
 import sqlite3
 import statistics
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
-import httpx
 import pytest
 
 from archiver.demo.emulator import Emulator
 from archiver.demo.records import EmulatedTask
 from archiver.demo.seaweed import S3Server
-from tests.fakes.waiting import until
-from tests.worlds.site import Process, Site, stems_of
+from tests.worlds.browsers import Browsers
+from tests.worlds.site import Site, stems_of
 
-BROWSERS = 4
-EVERY = 0.25
-"""Seconds from one request of a browser to its next."""
 TASKS = 60
 ROUNDS = 2
 TRIES = 3
@@ -37,53 +31,6 @@ def site(tmp_path: Path, s3_server: S3Server, bucket: str) -> Iterator[Site]:
         site = Site(tmp_path, s3_server, bucket, emulator)
         site.configure(page={"listen": "127.0.0.1:0", "with_run": True}, log={"level": "info"})
         yield site
-
-
-class Browsers:
-    """Clients that were let in by one link, and look at everything in turn."""
-
-    def __init__(self, run: Process) -> None:
-        until(lambda: "lets one browser in, once" in run.log)
-        found = re.search(r"once: (http://[\d.:]+)/enter#([\w-]+)", run.log)
-        assert found is not None
-        self.base = found[1]
-        own = {"Origin": self.base, "Sec-Fetch-Site": "same-origin"}
-        entered = httpx.post(f"{self.base}/enter", data={"token": found[2]}, headers=own, trust_env=False)
-        self.cookie = entered.headers["set-cookie"].partition(";")[0]
-        self.answers: list[int] = []
-
-    @contextmanager
-    def at_work(self) -> Iterator[None]:
-        """Let all of them look on while this lasts."""
-        over = threading.Event()
-        threads = [threading.Thread(target=self._look, args=(over,)) for _ in range(BROWSERS)]
-        for thread in threads:
-            thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            for thread in threads:
-                thread.join()
-
-    def _look(self, over: threading.Event) -> None:
-        with httpx.Client(base_url=self.base, headers={"Cookie": self.cookie}, timeout=30, trust_env=False) as client:
-            while True:
-                for path, fields in self._paths(client):
-                    self.answers.append(client.get(path, headers=fields).status_code)
-                    if over.wait(EVERY):
-                        return
-
-    @staticmethod
-    def _paths(client: httpx.Client) -> Iterator[tuple[str, dict[str, str]]]:
-        yield "/overview/live", {}
-        yield "/tasks?order=ended", {}
-        tasks = re.findall(r'href="(/task/[^"]+)"', client.get("/tasks?state=archived").text)
-        for task in tasks[:3]:
-            yield task, {}
-            for url in re.findall(r'data-url="([^"]+)"', client.get(task).text):
-                yield url.replace("&amp;", "&"), {"Range": "bytes=0-131071"}
-        yield "/tasks.json", {}
 
 
 def lags(site: Site, name: str) -> Sequence[float]:
@@ -118,7 +65,7 @@ def p99(values: Sequence[float]) -> float:
 @pytest.mark.timeout(400)
 def test_lag_beside_a_page_in_heavy_use_is_at_most_a_fifth_more_than_without(site: Site) -> None:
     with site.daemon(apart=True) as run:
-        browsers = Browsers(run)
+        browsers = Browsers(lambda: run.log)
         lags(site, "warm")
         for number in range(TRIES):
             alone, beside = list[float](), list[float]()
