@@ -764,7 +764,7 @@ def test_settings_folder_that_may_not_be_entered_is_told_not_skipped(tmp_path: P
 SECRETS = {
     "ARCHIVER_PROVIDER__API_KEY": "planted-key",
     "ARCHIVER_DOWNLOAD__PROXY": "http://me:planted%2Dword@proxy.example.com:3128",
-    "ARCHIVER_LEDGER__URL": "postgresql+psycopg://me:planted%2Dpass@db.example.com/stems?sslpassword=planted-tls",
+    "ARCHIVER_LEDGER__URL": "postgresql+psycopg://me:planted%2Dpass@db.example/stems?sslmode=require&sslpassword=planted-tls",
     "ARCHIVER_CALLBACK__HMAC_KEY": "planted-hmac",
     "ARCHIVER_NOTIFY__HEARTBEAT_URL": "https://ping.example.com/planted-ping?rid=planted-rid",
     "ARCHIVER_NOTIFY__URLS": "json://me:planted-hook@example.com,tgram://planted-bot:token/planted-chat/",
@@ -777,7 +777,7 @@ def test_neither_repr_nor_masked_rows_hold_a_secret() -> None:
     assert "planted" not in shown
     rows = {row.key: row for row in masked(loaded.settings, loaded.sources)}
     assert rows["download.proxy"].value == "http://me:***@proxy.example.com:3128"
-    assert rows["ledger.url"].value == "postgresql+psycopg://me:***@db.example.com/stems?sslpassword=***"
+    assert rows["ledger.url"].value == "postgresql+psycopg://me:***@db.example/stems?sslmode=require&sslpassword=***"
     assert rows["provider.api_key"].value == "**********"
     assert rows["notify.urls"].value == "**********,**********"
     assert rows["provider.api_key"].source == "env ARCHIVER_PROVIDER__API_KEY"

@@ -5,107 +5,27 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
 from typing import get_args
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from archiver.core.attention import Need, QueueStanding
-from archiver.core.errors import ArchiverError, BodyShort, LedgerFault
+from archiver.core.attention import Need
+from archiver.core.errors import ArchiverError, BodyShort
 from archiver.core.fixity import FAULTS, Fixity
 from archiver.core.fixity_standing import FixityStanding
-from archiver.core.model import Archived, Dependency, Later, Outcome, TaskId
-from archiver.core.put_off import UNKNOWN_YET, PutOff, Why
-from archiver.core.reports import Overview
-from archiver.core.room import LedgerRoom
+from archiver.core.model import Archived, Later, Outcome
+from archiver.core.put_off import Why
 from archiver.core.states import StemState, TaskState
-from archiver.web.metrics import Metrics, Sources
+from archiver.web.metrics import Metrics
 from tests import ROOT
 from tests.fakes.time import NOW as START
+from tests.fixtures.gauges import SEEN, Behind
 
 RUNBOOK = ROOT / "deploy" / "RUNBOOK.md"
-SEEN = Overview(
-    tasks={TaskState.ARCHIVED: 7, TaskState.LOST: 1},
-    stems={StemState.WANTED: 3},
-    bytes_stored=1234,
-    due=2,
-    working=1,
-    next_due=None,
-    nearest_deadline=START + timedelta(hours=5),
-    at_risk_count=4,
-    at_risk=(),
-    pauses=(),
-    rejected_lines=6,
-    rejects=(),
-    last_archived_at=START - timedelta(hours=1),
-    stems_an_hour=9.0,
-    forecast_late=8,
-    quarantined_count=5,
-    needs={Need.FAILED: 2},
-    put_off=(
-        PutOff(Why.UNKNOWN, 3, TaskId("task-0001"), START - timedelta(hours=2), UNKNOWN_YET),
-        PutOff(Why.FAILING, 2, TaskId("task-0002"), START - timedelta(hours=1), "api.busy: HTTP 500"),
-    ),
-)
-
-FAULTY = FixityStanding({Fixity.MISSING: 3}, START - timedelta(days=2), is_late=True, acknowledged={Fixity.MISMATCH: 2})
-
-
-@dataclass
-class Behind:
-    """What the gauges are read from, in our hands."""
-
-    now: datetime = START
-    seen: Overview | None = SEEN
-    unreadable: bool = False
-    paused: Sequence[Dependency] = (Dependency.STORE,)
-    late: dict[str, float] = field(default_factory=dict)
-    look_takes: timedelta = timedelta()
-    quiet: timedelta = timedelta()
-    looks: int = 0
-    fixity: FixityStanding = FAULTY
-
-    def overview(self) -> Overview:
-        self.looks += 1
-        self.now += self.look_takes
-        if self.seen is None:
-            raise LedgerFault("the disk is full", "make room")
-        return self.seen
-
-    def queue(self) -> QueueStanding:
-        if self.unreadable:
-            return QueueStanding("queue.txt", fault="gone")
-        return QueueStanding("queue.txt", 33, 1, appended_at=self.now - self.quiet)
-
-    def room(self) -> LedgerRoom | None:
-        if self.unreadable:
-            raise PermissionError
-        return LedgerRoom(5000, free=600, reusable=100)
-
-    def metrics(self) -> Metrics:
-        metrics = Metrics("1.2.3")
-        metrics.watch(
-            Sources(
-                overview=self.overview,
-                queue=self.queue,
-                poll=timedelta(seconds=30),
-                paused=lambda: self.paused,
-                late=lambda: self.late,
-                budget=lambda: 17,
-                limits=lambda: {Dependency.ORIGIN: 12, Dependency.STORE: 16},
-                oldest_transfer=lambda: 44.5,
-                clock_ahead=lambda: timedelta(seconds=-90),
-                clock=lambda: self.now,
-                gaps=lambda: ("replacement",),
-                backup_age=lambda: 77.5,
-                fixity=lambda: self.fixity,
-                room=self.room,
-            )
-        )
-        return metrics
 
 
 def samples(metrics: Metrics) -> dict[str, float]:
