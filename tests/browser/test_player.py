@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.browser.sounds import Sound, frames_of, mp3
+from tests.browser.sounds import Sound, frames_of, id3, mp3
 from tests.browser.test_frames import tagged
 
 if TYPE_CHECKING:
@@ -66,16 +66,27 @@ def test_windows_in_any_order_equal_the_whole_decode_bit_for_bit(blank: Page, si
     assert found["length"] == found["whole"]
 
 
-@pytest.mark.parametrize(("padless", "garbage"), [(False, False), (True, False), (False, True)])
+@pytest.mark.parametrize(
+    ("padless", "garbage", "kbits", "tag"),
+    [
+        (False, False, 96, 0),
+        (True, False, 96, 0),
+        (False, True, 96, 0),
+        (True, False, 320, 0),
+        (True, False, 320, 47_000),
+    ],
+)
 def test_a_seek_far_beyond_the_index_reads_little_and_is_exact(
-    blank: Page, site: Site, padless: bool, garbage: bool
+    blank: Page, site: Site, padless: bool, garbage: bool, kbits: int, tag: int
 ) -> None:
-    data = mp3(Sound(seconds=110, rate=44_100, channels=1, kbits=96))
+    data = mp3(Sound(seconds=110, rate=44_100, channels=1, kbits=kbits))
     frames = frames_of(data)
     if padless:
         data = b"".join(_padless(data[at : at + length]) for at, length in frames)
     if garbage:
         data = bytes(4000) + data
+    if tag:
+        data = id3(tag) + data
     url = site.audio("far.mp3", data)
     spans = [[4000 * 1152, 20_000], [4000 * 1152 + 20_000, 5000], [3200 * 1152 + 7, 3000]]
     del site.asked[:]
@@ -83,6 +94,17 @@ def test_a_seek_far_beyond_the_index_reads_little_and_is_exact(
     assert found["faults"] == []
     assert found["leapt"]
     assert sum(_size(asked) for _, asked in site.asked if asked) < len(data) / 4
+
+
+@pytest.mark.parametrize("kbits", [64, 320])
+def test_each_seek_is_one_request_wherever_it_leads(blank: Page, site: Site, kbits: int) -> None:
+    data = mp3(Sound(seconds=60, channels=1, kbits=kbits))
+    url = site.audio(f"once{kbits}.mp3", data)
+    del site.asked[:]
+    spans = [[second * 44_100 + 123, 32 * 1152] for second in (50, 20, 35, 8, 50, 0)]
+    found: dict[str, Any] = blank.evaluate(WINDOWS, {"url": url, "size": len(data), "spans": spans})
+    assert found["faults"] == []
+    assert len([asked for _, asked in site.asked if asked]) == 1 + len(spans), site.asked
 
 
 def _size(asked: str) -> int:

@@ -10,6 +10,7 @@ const SIDE_END = 36; // where a Xing header begins at the latest, and where VBRI
 const RESERVOIR = [511, 255]; // bytes that a frame may borrow: MPEG-1, MPEG-2
 const OVERLAP = 2;
 const PREROLL = 10;
+const TELLING = 20; // frames of which one is padded, if any is, whatever the rate
 
 /** The header of a layer III frame at `at`, or null. */
 export function header(bytes, at) {
@@ -89,12 +90,14 @@ export class Mp3 extends Frames {
     super.take(head, bytes, here, offset);
   }
 
-  leap(sample, found) {
-    if (this.variable || found !== null) return null;
+  /** Where to look for the frame of a sample, and for those up to `last`. */
+  leap(sample, found, last = sample) {
+    if (this.variable || found !== null || this.starts.length < TELLING) return null;
     const each = mean(this);
     const near = this.starts[0] + Math.floor(sample / this.head.samples) * each;
     const from = Math.floor(Math.max(0, near - 3 * each));
-    return from >= this.size ? null : { from, to: Math.min(this.size, Math.ceil(near + 8 * each)), near: near - each };
+    const to = Math.ceil(near + (8 + (last - sample) / this.head.samples) * each);
+    return from >= this.size ? null : { from, to: Math.min(this.size, to), near: near - each };
   }
 
   /** The run that begins in the bytes of a leap; null where unsure. */
@@ -108,7 +111,7 @@ export function mean(run) {
   const { head, starts, ends } = run;
   const exact = ((head.samples / 8) * 1000 * head.kbits) / head.rate;
   const many = Math.min(starts.length, 2000);
-  const padless = many > 50 && starts.slice(0, many).every((start, at) => ends[at] - start === Math.floor(exact));
+  const padless = starts.slice(0, many).every((start, at) => ends[at] - start === Math.floor(exact));
   return padless ? Math.floor(exact) : exact;
 }
 

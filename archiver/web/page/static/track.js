@@ -2,10 +2,11 @@
 
 import { framing } from "./formats.js";
 
-const FIRST = 128 * 1024;
+const FIRST = 48 * 1024;
 const MOST = 512 * 1024; // of one request
 const LEAST = 4096; // more than any frame
-const NEAR = 600 * 1152; // samples that are read through rather than leapt over
+const OPENED = 24 * 1152; // samples that are looked at first, for they tell how regular the frames are
+const NEAR = 100 * 1152; // samples that are read through rather than leapt over
 const LEAPS = 8;
 
 export class Unplayable extends Error {}
@@ -94,12 +95,12 @@ export class Track {
     return this.run.length;
   }
 
-  /** Read so far that the first frame is known. */
+  /** Read so far that the first frames are known. */
   async open(signal) {
     await this.#alone(async () => {
       if (this.size > 0) this.#keep(0, await ranged(this.url, 0, Math.min(this.size, FIRST), signal));
       this.run = await framing(this.kept.bytes, this.size);
-      if (this.run) await this.#grown(this.run, 1, signal);
+      if (this.run) await this.#grown(this.run, OPENED, signal);
     });
     if (!this.run?.until) throw new NoFrames("no audio was found in it that can be played by windows");
   }
@@ -113,6 +114,7 @@ export class Track {
       const ahead = Math.max(0, first - this.run.warmup);
       const run = await this.#reach(ahead, last, signal);
       const frames = await this.#read(run.taken(ahead, last), signal);
+      this.#forget(frames, last - run.warmup);
       signal?.throwIfAborted();
       if (frames.length === 0) return [new Float32Array(count)];
       if (run.config === null) return run.unpacked(frames, from, count);
@@ -137,7 +139,7 @@ export class Track {
     if (leapt && first >= leapt.from && first <= leapt.until + NEAR) {
       await this.#grown(leapt, last, signal);
     } else {
-      this.leapt = await this.#leap(first, signal);
+      this.leapt = await this.#leap(first, last, signal);
       if (this.leapt) await this.#grown(this.leapt, last, signal);
     }
     if (this.leapt && !this.leapt.variable && !run.variable) return this.leapt;
@@ -147,12 +149,14 @@ export class Track {
   }
 
   /** A run around a sample, by as many looks as its format needs; null where there is no telling. */
-  async #leap(sample, signal) {
+  async #leap(sample, last, signal) {
     let found = null;
     for (let looks = 0; looks < LEAPS; looks += 1) {
-      const span = this.run.leap(sample, found);
+      const span = this.run.leap(sample, found, last);
       if (span === null) return found;
-      found = this.run.landed(await ranged(this.url, span.from, span.to, signal), span);
+      const bytes = await ranged(this.url, span.from, Math.min(span.to, span.from + MOST), signal);
+      this.kept = { at: span.from, bytes };
+      found = this.run.landed(bytes, span);
       if (found === null) return null;
     }
     return null;
@@ -192,6 +196,13 @@ export class Track {
     whole.set(kept.bytes.subarray(from - kept.at, at - kept.at));
     whole.set(bytes, at - from);
     this.kept = { at: from, bytes: whole };
+  }
+
+  /** Let go of what lies before the frame of a sample, which the next window begins with. */
+  #forget(frames, sample) {
+    const { at, bytes } = this.kept;
+    const start = frames.findLast((frame) => frame.at <= sample)?.start ?? at;
+    if (start > at) this.kept = { at: start, bytes: bytes.slice(start - at) };
   }
 
   #piece(from, to) {
