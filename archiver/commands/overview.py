@@ -206,7 +206,9 @@ def print_jobs(console: Console, jobs: JobCounts) -> None:
 def _when(pause: Pause, now: datetime) -> str:
     if pause.held:
         return "" if pause.lasting else f" (ends by itself: {span(pause.next_probe - now)})"
-    return f" (next probe {span(pause.next_probe - now)})"
+    if pause.next_probe > now:
+        return f" (next probe in {span(pause.next_probe - now)})"
+    return f" (probe due since {span(now - pause.next_probe)}, by the next task that needs it)"
 
 
 def _forecast(overview: Overview) -> str:

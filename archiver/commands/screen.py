@@ -115,7 +115,9 @@ class View:
     def _paused(self, pause: Pause) -> str:
         if pause.held:
             return f"{pause.subject} held by the operator: stem-archiver resume"
-        return f"{pause.subject} paused: {pause.reason}; tried again {self._at(pause.next_probe)}"
+        by_task = "by the next task that needs it"
+        again = self._at(pause.next_probe) if pause.next_probe > self.now else by_task
+        return f"{pause.subject} paused: {pause.reason}; tried again {again}"
 
     @property
     def end(self) -> str | None:

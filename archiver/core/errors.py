@@ -238,7 +238,7 @@ class StoreBusy(ArchiverError):
 
     code = "store.busy"
     down = Dependency.STORE
-    hint = "it is tried again with back-off; if that goes on, see whether the store can be reached from here"
+    hint = "it is tried again with back-off; if that goes on, see whether store.endpoint_url can be reached from here"
 
 
 class StoreProxyAway(StoreBusy):

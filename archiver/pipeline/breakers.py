@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -232,11 +232,11 @@ class Breakers:
         """
         return not self.is_available(*NEEDS[Stage.STORE])
 
-    def paused(self) -> Sequence[Dependency]:
-        """Return what is paused, for one account at least, as far as this process knows, probed or not."""
+    def paused(self) -> Mapping[Dependency, Pause]:
+        """Return what is paused, for one account or host at least, as far as this process knows, and one such pause."""
         with self._lock:
-            found = {subject.dependency for subject in self._pauses}
-            return [name for name in Dependency if name in found]
+            found = {subject.dependency: pause for subject, pause in self._pauses.items()}
+            return {name: found[name] for name in Dependency if name in found}
 
     def is_paused(self, *dependencies: Dependency) -> bool:
         """Return whether one of them is paused, probed or not; a host alone is not the origin."""
@@ -364,16 +364,17 @@ class Breakers:
                 self._faulty.pop(subject, None)
         return outage
 
-    def trip(self, refusal: Paused) -> datetime | None:
+    def trip(self, refusal: Paused, *, explains: bool = False) -> datetime | None:
         """Begin the pause, or prolong it once a probe was due; a hold, and a pause that waits, stay as they are.
 
+        One that waits only takes the reason of a refusal that `explains` why it was begun.
         A refusal counts as the probe that was due though nobody took it: only sidecars may have been left to write.
         Returns when the one who met it is to look again: once the others that wait have had their turn.
         """
         subject = refusal.subject
         with self._lock:
             standing = self._pauses.get(subject)
-            waits = subject not in self._probes and not self._is_usable(subject)
+            waits = not explains and subject not in self._probes and not self._is_usable(subject)
             if self._is_held(subject) or waits:
                 return None if standing is None or standing.held else standing.next_probe + TURN
         pause = self._shared.pause(

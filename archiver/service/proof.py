@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 from archiver.core.capabilities import CreateOnly, Gap, Proof, gaps, is_best_effort
-from archiver.core.errors import ArchiverError, StoreUnfit, StoreUnproven
+from archiver.core.errors import ArchiverError, LedgerFault, StoreUnfit, StoreUnproven
 from archiver.core.model import Dependency, Paused, Subject
 from archiver.pipeline.breakers import Breakers
 from archiver.ports.ledger import Proofs
@@ -121,8 +122,10 @@ class FirstProof:
         if not self._comes(done):
             if self.asked():
                 return
-            self._is_late = True
             pause(self.breakers, StoreUnproven("the store has not answered yet what it can do"))
+            self._is_late = True
+            if done.is_set():
+                self._explain()
         elif isinstance(self._fault, ArchiverError) and not isinstance(self._fault, StoreUnfit):
             pause(self.breakers, self._fault)
         elif self._fault is not None:
@@ -140,17 +143,26 @@ class FirstProof:
         except Exception as fault:  # noqa: BLE001 - raised by whoever waits for it
             self._fault = fault
         done()
-        if self._is_late and self._fault is None:
-            self.breakers.worked(Dependency.STORE)
+        if self._is_late:
+            self._explain()
+
+    def _explain(self) -> None:
+        """End the pause, or tell what it comes from, as is known now."""
+        with suppress(LedgerFault):  # whoever works meets it too, and ends
+            if self._fault is None:
+                self.breakers.worked(Dependency.STORE)
+            elif isinstance(self._fault, ArchiverError):
+                pause(self.breakers, self._fault, explains=True)
 
 
 def _may_be_used(breakers: Breakers) -> bool:
     return breakers.is_usable(Subject(Dependency.STORE))
 
 
-def pause(breakers: Breakers, error: ArchiverError) -> None:
-    """Pause the store for what kept it from being proven."""
-    breakers.trip(Paused(Dependency.STORE, f"{error.code}: {error}", error.hint, error.lasting))
+def pause(breakers: Breakers, error: ArchiverError, *, explains: bool = False) -> None:
+    """Pause the store for what kept it from being proven; see `Breakers.trip`."""
+    refusal = Paused(Dependency.STORE, f"{error.code}: {error}", error.hint, error.lasting)
+    breakers.trip(refusal, explains=explains)
 
 
 def renewed(proof: StoreProof, breakers: Breakers) -> None:

@@ -6,9 +6,13 @@ Imports little: `stem-archiver health` is run every few seconds.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from archiver.core.model import Dependency, Pause
 
 HEALTHZ = "/healthz"
 READYZ = "/readyz"
@@ -31,11 +35,15 @@ def healthz(late: Mapping[str, float], stuck: Mapping[str, float]) -> tuple[int,
     }
 
 
-def readyz(paused: Collection[str]) -> tuple[int, Mapping[str, object]]:
-    """Return status and JSON of /readyz: 200, or 503 with the paused dependencies."""
+def readyz(paused: Mapping[Dependency, Pause]) -> tuple[int, Mapping[str, object]]:
+    """Return status and JSON of /readyz: 200, or 503 with the paused dependencies, and why.
+
+    Of a reason it tells the code alone: what stands behind it is others' words, and whoever asks is nobody we know.
+    """
     if not paused:
         return HTTPStatus.OK, {"status": "ready"}
-    return HTTPStatus.SERVICE_UNAVAILABLE, {"status": "paused", "paused": list(paused)}
+    why = {name.value: {"error": pause.reason.partition(": ")[0], "hint": pause.hint} for name, pause in paused.items()}
+    return HTTPStatus.SERVICE_UNAVAILABLE, {"status": "paused", "paused": list(why), "why": why}
 
 
 def ask(host: str, port: int, *, seconds: float) -> tuple[bool, str]:

@@ -97,7 +97,9 @@ def test_daemon_with_a_paused_dependency_is_alive_but_not_ready_and_health_says_
         site.configure(http={"listen": f"{HERE}:{port}"})
         daemon.wait_event("dependency.paused", dependency="provider", seconds=WAIT)
         status, said = get(port, "/readyz")
-        assert (status, json.loads(said)) == (503, {"status": "paused", "paused": ["provider"]})
+        answer = json.loads(said)
+        assert (status, answer["status"], answer["paused"]) == (503, "paused", ["provider"])
+        assert answer["why"]["provider"]["error"] == "provider.key_refused"
         page = get(port, "/metrics")[1]
         assert sample(page, 'paused{dependency="provider"}') == 1
         assert sample(page, 'api_calls_total{outcome="provider.key_refused"}') >= 1

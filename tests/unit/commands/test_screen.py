@@ -85,6 +85,10 @@ WAITS: dict[str, tuple[View, list[str]]] = {
         ["what failed is tried again at 00:01 UTC (in 1m)"],
     ),
     "paused": (view(LEFT, PAUSE), ["store paused: no bucket; tried again at 00:01 UTC (in 1m)"]),
+    "probe due": (
+        view(LEFT, replace(PAUSE, next_probe=NOW - MINUTE)),
+        ["store paused: no bucket; tried again by the next task that needs it"],
+    ),
     "held": (view(LEFT, replace(PAUSE, held=True)), ["store held by the operator: stem-archiver resume"]),
     "others": (view(moving=[], working=0), ["another process works on what is left (32)"]),
     "stopping": (view(replace(LEFT, pending=2, next_ask=NOW), PAUSE, stopping=True), []),

@@ -208,7 +208,7 @@ def test_breaker_of_one_account_leaves_the_others_available(ledger: Ledger, cloc
     assert pauses(ledger), "what works for one ends no pause of another"
     breakers.trip(Paused(Dependency.PROVIDER, "401", "key", lasting=True))
     assert not breakers.is_available(Dependency.PROVIDER)
-    assert breakers.paused() == [Dependency.PROVIDER]
+    assert list(breakers.paused()) == [Dependency.PROVIDER]
     clock.now = max(pause.next_probe for pause in pauses(ledger))
     assert not breakers.blocked_accounts()
     assert breakers.try_use(Dependency.PROVIDER, account=SECOND)

@@ -18,7 +18,7 @@ from archiver.service.proof import LASTS, FirstProof, StoreProof, renewed
 from tests.fakes.events import Events
 from tests.fakes.time import Clock
 from tests.fakes.waiting import until
-from tests.fixtures.ledgers import hold, ready_ledger
+from tests.fixtures.ledgers import hold, pauses, ready_ledger
 from tests.house import Breakers, Ledger, breakers_on
 
 CARELESS = replace(Capabilities(), create_only=False)
@@ -157,6 +157,24 @@ def test_silent_store_keeps_the_start_waiting_for_a_while_only_and_ends_its_paus
     answer.set()
     until(lambda: not rig.is_paused, what="the store is proven, and its pause over")
     assert rig.bucket.relied
+
+
+@pytest.mark.parametrize("minutes", [0, 1], ids=["before a probe is due", "after that"])
+@pytest.mark.parametrize("fault", [StoreBusy("no answer"), AccessRefused("403"), StoreUnfit("it overwrites")])
+def test_pause_of_a_silent_store_tells_what_its_proof_met_once_that_is_known(
+    rig: Rig, fault: ArchiverError, minutes: int
+) -> None:
+    answer = threading.Event()
+    rig.bucket.waits, rig.bucket.refuses = lambda: answer.wait(60), fault
+    FirstProof(rig.proof(), rig.breakers, patience=0.01).take()
+    assert pauses(rig.ledger)[0].reason.startswith("store.unproven: ")
+    rig.clock.now += timedelta(minutes=minutes)
+    answer.set()
+    told = (f"{fault.code}: {fault}", fault.hint, fault.lasting)
+    until(
+        lambda: [(each.reason, each.hint, each.lasting) for each in pauses(rig.ledger)] == [told],
+        what="the pause tells what the proof met",
+    )
 
 
 def test_start_that_is_asked_to_end_waits_for_no_silent_store_and_pauses_nothing(rig: Rig) -> None:

@@ -1,4 +1,6 @@
+from archiver.core.model import Dependency, Pause
 from archiver.web.health import healthz, readyz
+from tests.fakes.time import NOW
 
 
 def test_service_without_a_late_loop_is_alive() -> None:
@@ -18,8 +20,11 @@ def test_service_with_a_late_loop_is_not_and_names_it() -> None:
 
 
 def test_service_with_nothing_paused_is_ready() -> None:
-    assert readyz([]) == (200, {"status": "ready"})
+    assert readyz({}) == (200, {"status": "ready"})
 
 
-def test_service_with_something_paused_is_not_and_names_it() -> None:
-    assert readyz(["store"]) == (503, {"status": "paused", "paused": ["store"]})
+def test_service_with_something_paused_is_not_and_names_it_its_error_and_what_to_do_but_nothing_of_an_answer() -> None:
+    reason, hint = "store.no_bucket: HeadBucket: 404 NoSuchBucket: what a stranger wrote", "create it"
+    store = Pause(Dependency.STORE, NOW, reason, hint, lasting=True, probes=0, next_probe=NOW)
+    why = {"store": {"error": "store.no_bucket", "hint": "create it"}}
+    assert readyz({Dependency.STORE: store}) == (503, {"status": "paused", "paused": ["store"], "why": why})
