@@ -75,8 +75,13 @@ FOR_WORK = ("store.bucket", "provider.api_key")
 """The settings without which nothing can be archived."""
 
 
-def at_work() -> None:
-    """Collect garbage from now on, but not among what the start has made: that lasts as long as the process."""
+def at_work(*, lasts: bool = False) -> None:
+    """Collect garbage from now on, but not among what the start has made: that lasts as long as the process.
+
+    One that `lasts` for months drops first what its start is done with: the bytes of a proof, and of an upgrade.
+    """
+    if lasts:
+        gc.collect()
     gc.freeze()
     gc.enable()
 

@@ -68,7 +68,7 @@ def _serve(context: typer.Context, role: str) -> None:
         faults(),
         daemon(settings, Role(role), log=log, alerts=alerts, asked=lambda: shutdown.asked) as process,
     ):
-        at_work()
+        at_work(lasts=True)
         with _page(settings, role, settings_file(context, loaded), log):
             process.run(shutdown, hangup, reading_again(context, loaded, *FOR_WORK))
 

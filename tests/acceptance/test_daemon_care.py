@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+import pytest
 from pydantic import SecretStr
 
 from archiver.adapters.systemd import Systemd
@@ -32,9 +34,14 @@ from tests.fakes.service_manager import Listener, listening
 from tests.fakes.time import Seconds
 from tests.fakes.waiting import until
 from tests.house import DaemonProcess, Machine, Role, SockAddr, daemon, s3_client, tunables
-from tests.worlds.site import Process, Site, stems_of
+from tests.worlds.site import Process, Site, measured, stems_of
 
 OFTEN = timedelta(seconds=0.1)
+
+IDLE = 75_000
+"""Kilobytes of memory that an idle daemon may have, without what is mapped from files; with that 90 MB."""
+IDLE_AFTER_UPGRADE = 86_000
+"""The same where it began with the ledger's schema, and with the store's proof."""
 
 
 @contextmanager
@@ -299,3 +306,20 @@ signal.setitimer(signal.ITIMER_REAL, 0)
 """
     done = subprocess.run([sys.executable, "-c", script], timeout=30, check=False, capture_output=True, cwd=ROOT)
     assert done.returncode == 0
+
+
+@pytest.mark.skipif(bool(measured()), reason="what counts lines takes memory")
+def test_idle_daemon_is_as_small_as_promised_and_keeps_little_of_its_first_start(site: Site) -> None:
+    site.queue.touch()
+    for most in (IDLE_AFTER_UPGRADE, IDLE):
+        with site.daemon() as daemon:
+            daemon.wait_event("daemon.started")
+            time.sleep(2)
+            assert own_memory(daemon) < most
+            assert daemon.stop() == 0
+
+
+def own_memory(daemon: Process) -> int:
+    """Return its kilobytes that no file backs."""
+    status = Path(f"/proc/{daemon.popen.pid}/status").read_text()
+    return sum(int(size) for size in re.findall(r"^Rss(?:Anon|Shmem):\s+(\d+) kB", status, re.MULTILINE))

@@ -31,7 +31,7 @@ class Content:
     """How it begins, where it comes in parts: so many bytes, a colon, and their SHA-256."""
 
     @classmethod
-    def of(cls, data: bytes) -> Content:
+    def of(cls, data: bytes | memoryview) -> Content:
         """Return the content that is `data`."""
         return cls(len(data), hashlib.sha256(data).hexdigest(), memoryview(data))
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
+from mmap import mmap
 from typing import Any
 
 from archiver.adapters.object_store.asking import Asking
@@ -21,6 +22,7 @@ LABELS = Labels("text/plain")
 PART_SIZE = 5 * 1024 * 1024
 """Bytes of a first part that every store must take; Amazon S3 takes no smaller one."""
 LAST_PART = b"the last part\n"
+_BLOCK = bytes(range(256)) * 256
 LEFT = timedelta(hours=1)
 """Age of an upload under the probe's key that nobody is at work on any more."""
 TIMES = 3
@@ -40,15 +42,18 @@ class TwoParts:
     """The real parts of the probe's uploads, and what they are together."""
 
     parts: Sequence[memoryview]
-    data: bytes
+    data: memoryview
     content: Content
 
     @classmethod
     def made(cls) -> TwoParts:
         """Return the first and the last part."""
-        first = (bytes(range(256)) * (PART_SIZE // 256 + 1))[:PART_SIZE]
-        data = first + LAST_PART
-        return cls((memoryview(first), memoryview(LAST_PART)), data, replace(Content.of(data), data=None))
+        memory = mmap(-1, PART_SIZE + len(LAST_PART))  # the kernel has it back at once: malloc keeps so much for good
+        for _ in range(0, PART_SIZE, len(_BLOCK)):
+            memory.write(_BLOCK)
+        memory.write(LAST_PART)
+        data = memoryview(memory)
+        return cls((data[:PART_SIZE], data[PART_SIZE:]), data, replace(Content.of(data), data=None))
 
 
 @dataclass(frozen=True, slots=True)

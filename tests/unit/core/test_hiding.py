@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -15,6 +16,19 @@ import archiver.logs
 found = sorted({"rich", "pygments", "attr", "greenlet"} & set(sys.modules))
 import rich.console
 print(found, rich.console.Console.__name__)
+"""
+
+OF_HTTPX = """
+import sys
+sys.argv[1:] = ["run"]
+from archiver.__main__ import main
+try:
+    main()
+except SystemExit as ended:
+    print(ended.code, end=" ")
+found = sorted({"pygments", "attr", "httpx", "httpx._main"} & set(sys.modules))
+import click
+print(found, click.__name__)
 """
 
 
@@ -34,3 +48,14 @@ def test_module_that_is_loaded_stays_in_sight() -> None:
 def test_log_loads_no_rich_and_leaves_it_to_others() -> None:
     done = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "[] Console\n"
+
+
+def test_program_loads_no_command_line_of_httpx_and_leaves_click_to_others() -> None:
+    environ = os.environ | {
+        "ARCHIVER_LEDGER__URL": "sqlite:////dev/null/ledger.db",
+        "ARCHIVER_PROVIDER__API_KEY": "of-nobody",
+        "ARCHIVER_STORE__BUCKET": "none",
+    }
+    command = [sys.executable, "-c", OF_HTTPX]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, env=environ)
+    assert done.stdout == "3 ['httpx'] click\n"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
+from archiver.core.hiding import hidden
 from archiver.ports.runtime import Checkpoint
+
+with hidden("pygments"):  # for coloured tracebacks of templates: 4 MB of a process that began with an upgrade
+    from alembic import command
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
 
 _SCRIPTS = Path(__file__).with_name("migrations")
 
