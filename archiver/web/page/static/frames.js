@@ -61,14 +61,14 @@ export class Frames {
     return (this.head.length + 1) * (Math.ceil((to - this.until) / this.head.samples) + 1);
   }
 
-  /** The frames that hold the samples [from, to), as far as it has them: each {start, end, at}, `at` its first sample. */
+  /** The frames that hold the samples [from, to), as far as it has them: each {start, end, at, samples}, `at` its first. */
   taken(from, to) {
     const { samples } = this.head;
     const found = [];
     const last = Math.min(this.end, Math.ceil(to / samples));
     for (let number = Math.max(this.first, Math.floor(from / samples)); number < last; number += 1) {
       const at = number - this.first;
-      found.push({ start: this.starts[at], end: this.ends[at], at: number * samples });
+      found.push({ start: this.starts[at], end: this.ends[at], at: number * samples, samples });
     }
     return found;
   }

@@ -34,9 +34,9 @@ export class Whole {
 
 async function decodable(track) {
   const { config } = track.run;
-  if (config === null) return true;
-  if (typeof AudioDecoder === "undefined") return false;
-  return (await AudioDecoder.isConfigSupported(config).catch(() => ({}))).supported === true;
+  if (config !== null && typeof AudioDecoder === "undefined") return false;
+  const supported = config === null || (await AudioDecoder.isConfigSupported(config).catch(() => ({}))).supported === true;
+  return supported && (await track.proven());
 }
 
 /** Open each stem's first bytes. Resolves to those that can be played by windows, and the faults of the others. */

@@ -30,15 +30,17 @@ export async function ranged(url, from, to, signal) {
 export function decoded(config, frames, from, length, signal) {
   return new Promise((resolve, reject) => {
     const planes = [new Float32Array(length), new Float32Array(length)];
-    let [used, damaged] = [1, false];
+    let [used, damaged, came, rate] = [1, false, 0, 0];
     const finish = () => {
       signal?.removeEventListener("abort", drop);
       if (decoder.state !== "closed") decoder.close();
-      resolve({ planes: planes.slice(0, used), damaged });
+      resolve({ planes: planes.slice(0, used), damaged, came, rate });
     };
     const decoder = new AudioDecoder({
       output: (data) => {
         used = Math.max(used, Math.min(2, data.numberOfChannels));
+        came += data.numberOfFrames;
+        rate = data.sampleRate;
         place(data, planes, Math.round((data.timestamp * config.sampleRate) / 1e6) - from);
         data.close();
       },
@@ -71,6 +73,23 @@ function place(data, planes, at) {
   }
 }
 
+/** The frames in parts without a gap: a decoder knows of none. */
+function unbroken(frames) {
+  const parts = [[]];
+  for (const frame of frames) {
+    const before = parts.at(-1).at(-1);
+    if (before && before.at + before.samples !== frame.at) parts.push([]);
+    parts.at(-1).push(frame);
+  }
+  return parts;
+}
+
+/** Add a plane to the one of that channel. */
+function added(planes, channel, plane) {
+  planes[channel] ??= new Float32Array(plane.length);
+  for (let at = 0; at < plane.length; at += 1) planes[channel][at] += plane[at];
+}
+
 export class Track {
   constructor({ url, size }) {
     this.url = url;
@@ -99,7 +118,8 @@ export class Track {
   async open(signal) {
     await this.#alone(async () => {
       if (this.size > 0) this.#keep(0, await ranged(this.url, 0, Math.min(this.size, FIRST), signal));
-      this.run = await framing(this.kept.bytes, this.size);
+      const more = (at) => ranged(this.url, at, Math.min(this.size, at + LEAST), signal);
+      this.run = await framing(this.kept.bytes, this.size, more);
       if (this.run) await this.#grown(this.run, OPENED, signal);
     });
     if (!this.run?.until) throw new NoFrames("no audio was found in it that can be played by windows");
@@ -109,19 +129,30 @@ export class Track {
   samples(from, count, signal) {
     return this.#alone(async () => {
       signal?.throwIfAborted(); // a seek came meanwhile
-      const first = Math.max(0, from);
-      const last = Math.max(first, from + count);
-      const ahead = Math.max(0, first - this.run.warmup);
+      const last = Math.max(0, from + count);
+      const ahead = Math.max(0, from - this.run.warmup);
       const run = await this.#reach(ahead, last, signal);
       const frames = await this.#read(run.taken(ahead, last), signal);
       this.#forget(frames, last - run.warmup);
       signal?.throwIfAborted();
       if (frames.length === 0) return [new Float32Array(count)];
       if (run.config === null) return run.unpacked(frames, from, count);
-      const { planes, damaged } = await decoded(run.config, frames, from, count, signal);
-      this.damaged ||= damaged;
-      return planes;
+      const parts = unbroken(frames).map((part) => decoded(run.config, part, from, count, signal));
+      const [first, ...others] = await Promise.all(parts);
+      for (const { planes } of others) planes.forEach((plane, channel) => added(first.planes, channel, plane));
+      this.damaged ||= Boolean(run.damaged) || others.concat(first).some(({ damaged }) => damaged);
+      return first.planes;
     });
+  }
+
+  /** Whether this browser's decoder makes of the first frames what they tell. */
+  async proven(signal) {
+    const { config } = this.run;
+    if (config === null || config.codec === "mp3") return true; // of that it is known
+    const frames = await this.#alone(() => this.#read(this.run.taken(0, 1), signal));
+    const [{ samples }] = frames;
+    const { damaged, came, rate } = await decoded(config, frames, 0, samples, signal);
+    return !damaged && came === samples && rate === config.sampleRate;
   }
 
   /** One after the other: a run is fed in order. */
@@ -153,13 +184,13 @@ export class Track {
     let found = null;
     for (let looks = 0; looks < LEAPS; looks += 1) {
       const span = this.run.leap(sample, found, last);
-      if (span === null) return found;
+      if (span === null) break;
       const bytes = await ranged(this.url, span.from, Math.min(span.to, span.from + MOST), signal);
       this.kept = { at: span.from, bytes };
       found = this.run.landed(bytes, span);
       if (found === null) return null;
     }
-    return null;
+    return found !== null && found.from <= sample ? found : null;
   }
 
   /** Feed a run until it holds the samples before `last`, or the file ends. */
@@ -174,6 +205,7 @@ export class Track {
       if (!kept && run.at === from && !run.done) throw new Unplayable("the store gives less than it was asked for");
       known = run.at !== from;
     }
+    if (run.hopeless) throw new NoFrames("too much of it is broken to be played by pieces");
     return run;
   }
 
@@ -210,11 +242,11 @@ export class Track {
     return from >= at && to <= at + bytes.length ? bytes.subarray(from - at, to - at) : null;
   }
 
-  /** The bytes of frames, {at, bytes} each. */
+  /** Frames with their bytes. */
   async #read(frames, signal) {
     if (frames.length === 0) return [];
     const [from, to] = [frames[0].start, frames.at(-1).end];
     const block = this.#piece(from, to) ?? (await ranged(this.url, from, to, signal));
-    return frames.map(({ start, end, at }) => ({ at, bytes: block.subarray(start - from, end - from) }));
+    return frames.map((frame) => ({ ...frame, bytes: block.subarray(frame.start - from, frame.end - from) }));
   }
 }

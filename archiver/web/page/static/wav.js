@@ -21,7 +21,7 @@ function format(view, at, length) {
   return { rate, channels, samples: GRID, each, width, real: kind === FLOAT };
 }
 
-/** What gives the sample at a place as a number up to 1, scaled as Chromium's decoders do: the least is -1, the greatest 1. */
+/** What gives the sample at a place as a number: -1 for the least, the others in proportion, as AudioDecoder does. */
 function reader(view, { width, real }) {
   if (real) {
     return (at) => {
@@ -36,12 +36,7 @@ function reader(view, { width, real }) {
     3: (at) => view.getUint8(at) + view.getInt16(at + 1, true) * 256,
     4: (at) => view.getInt32(at, true),
   }[width];
-  const below = 1 / least;
-  const above = width > 2 ? below : Math.fround(1 / (least - 1));
-  return (at) => {
-    const value = whole(at);
-    return value * (value > 0 ? above : below);
-  };
+  return (at) => whole(at) / least;
 }
 
 export class Wav {
