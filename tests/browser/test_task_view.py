@@ -21,6 +21,7 @@ pytestmark = pytest.mark.browser
 
 TASK = "3e63b4cc88d52611159371f6af5571e7"
 HOSTILE = "0123456789abcdef0123456789abcdef"
+LONG = "fedcba98765432100123456789abcdef"
 NAMES = ("bass", "drums", "origin", "vocal")
 PATIENCE = 60_000
 SHORT = 6.0
@@ -71,6 +72,18 @@ def test_what_others_wrote_neither_runs_nor_breaks_the_layout(archive: Archive, 
     for place in (url, f"{url}/documents", f"{url}/link/vocal"):
         found = judged(chromium, place, state=state, scheme="dark", width=390, name="hostile")
         assert (found.violations, found.complaints, found.scrolls_by) == ([], [], 0), place
+
+
+def test_name_of_200_characters_leaves_room_for_receipts_and_other_stems(archive: Archive, chromium: Browser) -> None:
+    lay(archive.ledger, archive.bucket, LONG, {"vocal": song(1, 0.5), "s" * 200: song(2, 0.5)})
+    context = chromium.new_context(
+        storage_state=archive.page.context.storage_state(), viewport={"width": 1280, "height": 900}
+    )
+    tab = context.new_page()
+    tab.goto(f"{archive.url}task/{LONG}")
+    assert tab.evaluate("(of => of.scrollWidth - of.clientWidth)(document.querySelector('.table'))") == 0
+    assert tab.evaluate("document.querySelector('.stem').offsetHeight") < 100
+    context.close()
 
 
 def test_keys_alone_lead_to_one_stem_solo_and_sound(archive: Archive, task: Page) -> None:

@@ -61,6 +61,20 @@ def test_tasks_please_axe_and_the_csp_and_do_not_scroll_sideways_whatever_titles
     assert found.small_targets == []
 
 
+def test_task_and_overview_stand_whatever_title_and_reason_say(
+    chromium: Browser, page: PageSite, state: StorageState
+) -> None:
+    found = judged(chromium, f"{page.url}task/{'x' * 128}", state=state, scheme="light", width=390, name="failed")
+    assert (found.violations, found.complaints, found.scrolls_by) == ([], [], 0)
+    context = chromium.new_context(storage_state=state, viewport={"width": 1280, "height": 900})
+    tab = context.new_page()
+    tab.goto(page.url)
+    row = tab.locator(f"#needs tr:has([title='{'x' * 128}'])").bounding_box()
+    assert row is not None
+    assert row["height"] < 250, "pixels; the other rows must be seen"
+    context.close()
+
+
 def test_filter_is_used_by_keyboard_alone_the_view_is_in_its_address_and_back_works(
     chromium: Browser, page: PageSite, state: StorageState
 ) -> None:

@@ -108,6 +108,13 @@ def test_sentence_says_what_is_safe_what_the_rest_takes_and_who_is_needed(visito
     assert re.fullmatch(rf"24 of 53 tasks are safe\. {rest} 5 tasks need you\.", words), words
 
 
+def test_sentence_says_when_the_first_deadline_was_of_what_is_late_already(tmp_path: Path) -> None:
+    with page_site(tmp_path, safe=1) as site:
+        listed(site.ledger, 300, "vocal", deadline=datetime.now(UTC) - timedelta(days=7, hours=1))
+        shown = re.sub(r"<[^>]+>", "", Visitor(site).look("/").text)
+    assert re.search(r"will be lost at the present pace; the first deadline was 7 d [01] ?h? ?.*ago\.", shown)
+
+
 def test_each_step_of_the_plot_leads_to_the_tasks_that_are_due_by_then(visitor: Visitor) -> None:
     text = visitor.look("/").text
     steps = re.findall(r'<td><a href="([^"]+)">.*?<td class="count">([\d,]+)', text)
