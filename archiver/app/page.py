@@ -179,10 +179,9 @@ def _soundings(
 def _figures(settings: Settings, ledger: SqlLedger) -> Source:
     at_risk, retention = settings.schedule.at_risk, settings.provider.retention
     return Source(
-        overview=lambda now: ledger.reports.overview(now=now, at_risk=at_risk, retention=retention),
+        overview=lambda now: ledger.plots.overview(now=now, at_risk=at_risk, retention=retention),
         plots=ledger.plots,
         around=LedgerSurroundings(settings, ledger),
-        retention=retention,
         poll=settings.queue.poll_interval,
         accounts=list(settings.provider.request_rates()),
     )

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from archiver.core.model import TaskId
-from archiver.core.reports import Moved
+from archiver.core.reports import Moved, Overview
 
 Series = Sequence[tuple[datetime, int]]
 """Moments, the earliest first, each with its number."""
@@ -16,10 +16,11 @@ Series = Sequence[tuple[datetime, int]]
 class Plots(Protocol):
     """Series over time."""
 
-    def backlog(self, *, retention: timedelta) -> Series:
-        """Return the stems that are not stored yet by deadline, to a quarter of an hour.
+    def overview(self, *, now: datetime, at_risk: timedelta, retention: timedelta) -> tuple[Overview, Series]:
+        """Return what Reports.overview does, and by deadline, to a quarter of an hour, the stems not stored yet.
 
-        A task of which no stem is known counts as one; of which no deadline is known, `retention` counts as it.
+        All of one look, as every open task adds to what it takes. A task of which no stem is known counts as one; of
+        which no deadline is known, `retention` counts as it.
         """
 
     def archived(self, *, since: datetime) -> Series:

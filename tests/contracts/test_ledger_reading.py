@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,9 +68,11 @@ def test_reader_writes_nothing(ledger: Ledger, reader: Ledger) -> None:
 def test_backlog_is_drawn_by_deadline_to_a_quarter_of_an_hour_and_by_retention_without_one(
     ledger: Ledger, reader: Ledger
 ) -> None:
-    assert reader.plots.backlog(retention=14 * DAY) == []
+    asked: dict[str, Any] = {"now": NOW, "at_risk": DAY, "retention": 14 * DAY}
+    assert reader.plots.overview(**asked) == (reader.reports.overview(**asked), [])
     fill_some(ledger)
-    (first, both), (last, unknown) = reader.plots.backlog(retention=14 * DAY)
+    seen, ((first, both), (last, unknown)) = reader.plots.overview(**asked)
+    assert seen == reader.reports.overview(**asked)
     assert (first, both) == (NOW + DAY, 3), "stems of both, that are due within a quarter of an hour"
     assert unknown == 1
     assert abs(last - (NOW + 14 * DAY)) < timedelta(minutes=1)

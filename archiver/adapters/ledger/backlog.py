@@ -1,14 +1,15 @@
-"""The backlog: the stems that are still wanted, by the deadline of their task."""
+"""The backlog: the stems that are still wanted, by the deadline of their task, to the minute."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import BigInteger, Connection, func, select, type_coerce
 
 from archiver.adapters.ledger.claimable import OPEN
 from archiver.adapters.ledger.schema.tables import stems, tasks
+from archiver.adapters.ledger.unlisted import MINUTE, Unlisted
 from archiver.core.states import StemState
 
 _WANTED = (
@@ -18,14 +19,17 @@ _WANTED = (
     .scalar_subquery()
 )
 # No join: SQLite would begin it with the stems, and read those of all that was ever archived.
-_BY_DEADLINE = (
-    select(tasks.c.deadline, func.sum(_WANTED))
+_BY_MINUTE = (
+    select(func.min(tasks.c.deadline), func.sum(_WANTED))
     .where(OPEN, tasks.c.deadline.is_not(None))
-    .group_by(tasks.c.deadline)
-    .order_by(tasks.c.deadline)
+    .group_by(type_coerce(tasks.c.deadline, BigInteger) // MINUTE)
 )
 
 
-def wanted_by_deadline(db: Connection) -> Sequence[tuple[datetime, int]]:
-    """Return each deadline of open tasks, the earliest first, with the number of stems that are wanted by then."""
-    return [(deadline, int(count)) for deadline, count in db.execute(_BY_DEADLINE) if count]
+def backlog(db: Connection, unlisted: Sequence[Unlisted], retention: timedelta) -> Sequence[tuple[datetime, int]]:
+    """Return the first deadline of each minute, the earliest first, with the number of stems that are wanted by then.
+
+    A task of which no stem is known counts as one; of which no deadline is known, `retention` counts as it.
+    """
+    listed = [(deadline, int(count)) for deadline, count in db.execute(_BY_MINUTE) if count]
+    return sorted([*listed, *((each.begun + retention, each.count) for each in unlisted)])

@@ -8,12 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import BigInteger, ColumnElement, func, select, text, type_coerce
 
-from archiver.adapters.ledger.backlog import wanted_by_deadline
 from archiver.adapters.ledger.database.transactions import LedgerPart, outage_retry
+from archiver.adapters.ledger.reports import overview_of
 from archiver.adapters.ledger.schema.tables import UNTRIMMED, history, tasks
-from archiver.adapters.ledger.unlisted import unlisted_by_minute
 from archiver.core.model import TaskId
-from archiver.core.reports import Moved
+from archiver.core.reports import Moved, Overview
 from archiver.core.states import TaskState
 from archiver.ports.plots import Series
 
@@ -27,17 +26,15 @@ class SqlPlots(LedgerPart):
     """The Plots of `ports.plots` in a SQL database."""
 
     @outage_retry
-    def backlog(self, *, retention: timedelta) -> Series:
+    def overview(self, *, now: datetime, at_risk: timedelta, retention: timedelta) -> tuple[Overview, Series]:
         """See Plots."""
         with self._db.read() as db:
-            found = wanted_by_deadline(db)
-            unlisted = unlisted_by_minute(db, _NEVER)
+            seen, wanted = overview_of(db, now, at_risk, retention, self._db.longest_wait)
         quarters: dict[int, tuple[datetime, int]] = {}
-        for deadline, count in found:
-            quarter = (deadline - _NEVER) // _QUARTER
-            first, before = quarters.get(quarter, (deadline, 0))
+        for deadline, count in wanted:
+            first, before = quarters.get(quarter := (deadline - _NEVER) // _QUARTER, (deadline, 0))
             quarters[quarter] = first, before + count
-        return sorted([*quarters.values(), *((each.begun + retention, each.count) for each in unlisted)])
+        return seen, list(quarters.values())
 
     @outage_retry
     def archived(self, *, since: datetime) -> Series:

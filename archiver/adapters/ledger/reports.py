@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, exists, func, not_, select, true
 
 from archiver.adapters.ledger import attention, listing
-from archiver.adapters.ledger.backlog import wanted_by_deadline
+from archiver.adapters.ledger.backlog import backlog
 from archiver.adapters.ledger.claimable import DUE, ENLISTED, FREE, NOT_BLOCKED, OPEN, asked
 from archiver.adapters.ledger.database.transactions import LedgerPart, outage_retry
 from archiver.adapters.ledger.family import family_of
@@ -154,13 +154,14 @@ class SqlReports(LedgerPart):
     def overview(self, *, now: datetime, at_risk: timedelta, retention: timedelta = RETENTION) -> Overview:
         """See Reports."""
         with self._db.read() as db:
-            return _overview(db, now, at_risk, retention, asked(self._db.longest_wait, now))
+            return overview_of(db, now, at_risk, retention, self._db.longest_wait)[0]
 
 
-def _overview(
-    db: Connection, now: datetime, at_risk: timedelta, retention: timedelta, values: Mapping[str, Any]
-) -> Overview:
-    near = attention.Near(now + at_risk, retention)
+def overview_of(
+    db: Connection, now: datetime, at_risk: timedelta, retention: timedelta, longest_wait: timedelta
+) -> tuple[Overview, Sequence[tuple[datetime, int]]]:
+    """Return what `status` shows, and the backlog that its forecast is made of."""
+    values, near = asked(longest_wait, now), attention.Near(now + at_risk, retention)
     unlisted = unlisted_by_minute(db, near.begun_before)
     needs, endangered = attention.count(db, near, unlisted)
     rejected, dropped = count_unseen(db)
@@ -168,8 +169,9 @@ def _overview(
     totals = db.execute(select(tallies)).all()
     working, ready, next_due = db.execute(_STANDING, values).one()
     quarantined = db.scalar(select(func.count()).select_from(tasks).where(QUARANTINED)) or 0
+    wanted = backlog(db, unlisted, retention)
     rate = _stems_an_hour(db, values, stems_stored=_stored(totals), archived=its_tasks[TaskState.ARCHIVED])
-    return Overview(
+    seen = Overview(
         tasks=its_tasks,
         stems={row.state: row.stems for row in totals},
         bytes_stored=sum(row.bytes for row in totals),
@@ -190,10 +192,9 @@ def _overview(
         needs=needs,
         needing=attention.first(db, near, unlisted, needs, SHOWN),
         put_off=put_off(db),
-        forecast_late=None
-        if rate is None
-        else plan.forecast(_backlog(db, unlisted, retention), rate / RATE_WINDOW.total_seconds(), now),
+        forecast_late=None if rate is None else plan.forecast(wanted, rate / RATE_WINDOW.total_seconds(), now),
     )
+    return seen, wanted
 
 
 def _nearest_deadline(db: Connection, unlisted: Sequence[Unlisted], retention: timedelta) -> datetime | None:
@@ -226,11 +227,6 @@ def _stems_an_hour(db: Connection, values: Mapping[str, Any], *, stems_stored: i
         return ended * stems_stored / archived
     waiting = and_(OPEN, tasks.c.accepted_at < now - RATE_WINDOW, DUE)
     return 0.0 if db.scalar(select(exists().where(waiting)), values) else None
-
-
-def _backlog(db: Connection, unlisted: Sequence[Unlisted], retention: timedelta) -> list[tuple[datetime, int]]:
-    """Return the stems still wanted, by their task's deadline; a task of which none is known counts as one."""
-    return [*wanted_by_deadline(db), *((each.begun + retention, each.count) for each in unlisted)]
 
 
 def _last_archived_at(db: Connection) -> datetime | None:

@@ -19,7 +19,8 @@ BEGUN = type_coerce(
     case((tasks.c.created_at < tasks.c.accepted_at, tasks.c.created_at), else_=tasks.c.accepted_at), UtcTime
 )
 """When a task of which no deadline is known was created, as far as that is known, or accepted."""
-_MINUTE = 60_000_000
+MINUTE = 60_000_000
+"""Microseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ _BY_MINUTE = (
         func.count().filter(and_(_ENDANGERED, tasks.c.acknowledged_at.is_(None), CLEAR)),
     )
     .where(OPEN, NO_DEADLINE)
-    .group_by(type_coerce(BEGUN, BigInteger) // _MINUTE)
+    .group_by(type_coerce(BEGUN, BigInteger) // MINUTE)
 )
 """One look at them all: few rows come of it."""
 

@@ -111,20 +111,16 @@ class Figures:
 class Source:
     """The places that figures come from."""
 
-    overview: Callable[[datetime], Overview]
+    overview: Callable[[datetime], tuple[Overview, Series]]
+    """With the stems that are not stored yet."""
     plots: Plots
     around: Around
-    retention: timedelta
     poll: timedelta
     accounts: Sequence[AccountName]
 
-    def backlog(self) -> Series:
-        """Return the stems that are not stored yet; raise LedgerFault."""
-        return self.plots.backlog(retention=self.retention)
-
-    def look(self, now: datetime, backlog: Series) -> Figures:
-        """Return the figures of this moment, with an outlook on that backlog; raise LedgerFault."""
-        overview = self.overview(now)
+    def look(self, now: datetime) -> Figures:
+        """Return the figures of this moment; raise LedgerFault."""
+        overview, backlog = self.overview(now)
         queue, slices = self.around.queue(), self.around.slices(now)
         return Figures(
             now=now,
@@ -199,27 +195,3 @@ class Kept(Generic[T]):
         with self._lock:
             self._last, self._next = its, None
         its.future.set_result(made)
-
-
-class Paced(Generic[T]):
-    """Keeps what was made last, for a span at least, however often its mark changes. Safe for many threads."""
-
-    def __init__(self, make: Callable[[], T], least: timedelta) -> None:
-        self._make = make
-        self._least = least
-        self._lock = threading.Lock()
-        self._made: tuple[str, datetime, T] | None = None
-
-    def mark_at(self, mark: str, now: datetime) -> str:
-        """Return the mark that `of` would give; makes nothing, and waits for nobody."""
-        made = self._made
-        if made is None or (made[0] != mark and not timedelta() <= now - made[1] < self._least):
-            return mark
-        return made[0]
-
-    def of(self, mark: str, now: datetime) -> tuple[str, T]:
-        """Return what was made at this mark or a moment ago, and the mark that it was made at."""
-        with self._lock:
-            if self._made is None or self.mark_at(mark, now) != self._made[0]:
-                self._made = mark, now, self._make()
-            return self._made[0], self._made[2]

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from archiver.web.page.asking import due_by
-from archiver.web.page.figures import Figures, Kept, Paced
+from archiver.web.page.figures import Figures, Kept
 from archiver.web.page.fixity_map import fixity_map
 from archiver.web.page.parts import Parts, View
 from archiver.web.page.plot import day_plot, deadline_plot
@@ -19,8 +19,6 @@ from archiver.web.page.plot import day_plot, deadline_plot
 _MINUTE = timedelta(minutes=1)
 _ADVISED = timedelta(days=90)
 LIVE = "/overview/live"
-PLOT_LASTS = timedelta(seconds=10)
-"""The plot of deadlines is drawn anew no more often: it looks at every open task."""
 LASTS = timedelta(seconds=10)
 """The age up to which the last figures are shown while new ones are made."""
 PATIENCE = 0.07
@@ -29,17 +27,16 @@ PATIENCE = 0.07
 
 def routes(parts: Parts) -> Sequence[Route]:
     """Return the routes of this view."""
-    kept, backlog = Kept[tuple[str, Figures]](LASTS), Paced(parts.figures.backlog, PLOT_LASTS)
+    kept = Kept[tuple[str, Figures]](LASTS)
 
     def current(patience: float | None) -> tuple[str, Figures]:
-        """Return the figures and their mark: the ledger's changes, the plot's, and the minute, as spans move."""
-        now, changes = parts.clock(), parts.figures.plots.changes()
-        its = backlog.mark_at(changes, now)
-        mark = f"{changes}-{int(now.timestamp() / _MINUTE.total_seconds()):x}{'' if its == changes else f'-{its}'}"
+        """Return the figures and their mark: the ledger's changes, and the minute, as spans move."""
+        now = parts.clock()
+        mark = f"{parts.figures.plots.changes()}-{int(now.timestamp() / _MINUTE.total_seconds()):x}"
         done = [each.at for each in parts.doings.last()[:1]]  # what somebody did here is seen at once
 
         def make() -> tuple[str, Figures]:
-            return mark, parts.figures.look(now, backlog.of(changes, now)[1])
+            return mark, parts.figures.look(now)
 
         return kept.of(mark, now, make, since=done, patience=patience)
 
@@ -82,8 +79,7 @@ def _drawn(parts: Parts, figures: Figures) -> dict[str, Any]:
 
 def drawn(parts: Parts) -> dict[str, Any]:
     """Return the facts of the overview as they are now."""
-    now = parts.clock()
-    return _drawn(parts, parts.figures.look(now, parts.figures.backlog()))
+    return _drawn(parts, parts.figures.look(parts.clock()))
 
 
 VIEW = View("/", "Overview", routes, key="o")

@@ -9,7 +9,7 @@ from threading import Event, Thread
 
 import pytest
 
-from archiver.web.page.figures import Kept, Paced
+from archiver.web.page.figures import Kept
 
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -73,13 +73,3 @@ def test_fault_of_making_is_raised_and_the_next_tries_anew() -> None:
     with pytest.raises(ZeroDivisionError):
         kept.of("a", NOW, lambda: 1 // 0)
     assert kept.of("a", NOW, lambda: 1) == 1
-
-
-def test_paced_is_made_anew_at_another_mark_once_its_time_is_over() -> None:
-    paced = Paced(count().__next__, 10 * SECOND)
-    assert paced.of("a", NOW) == ("a", 0)
-    assert paced.of("b", NOW + 9 * SECOND) == ("a", 0)
-    assert [paced.mark_at("b", NOW + each * SECOND) for each in (9, 10)] == ["a", "b"]
-    assert paced.of("b", NOW + 10 * SECOND) == ("b", 1)
-    assert paced.of("b", NOW + 60 * SECOND) == ("b", 1), "nothing changed"
-    assert paced.of("c", NOW) == ("c", 2), "the clock was set back"
