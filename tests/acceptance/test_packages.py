@@ -88,6 +88,40 @@ def test_wheel_has_the_package_and_nothing_else_that_python_imports(built: dict[
     assert shown - set(names) == set()
 
 
+@pytest.fixture(scope="module")
+def installed(built: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel alone in a folder of its own, beside the libraries of here."""
+    folder = tmp_path_factory.mktemp("installed")
+    [name] = [name for name in built if name.endswith(".whl")]
+    (folder / name).write_bytes(built[name])
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "install"]
+    words = [*pip, "--no-index", "--no-deps", "--no-compile", "--target", str(folder / "site"), str(folder / name)]
+    subprocess.run(words, check=True, timeout=100)
+    return folder / "site"
+
+
+SHOWN = {
+    ("deploy", "show", "systemd"): "deploy/systemd/stem-archiver.service",
+    ("deploy", "show", "compose"): "deploy/compose.yaml",
+    ("deploy", "show", "alerts"): "deploy/prometheus/alerts.yml",
+    ("deploy", "show", "policy"): "deploy/aws/iam-policy.json",
+    ("config", "example"): "config/archiver.example.toml",
+}
+
+
+@pytest.mark.parametrize("words", [*SHOWN, ("deploy", "show", "kubernetes")], ids=lambda words: words[-1])
+def test_installed_wheel_prints_what_it_carries(installed: Path, words: tuple[str, ...]) -> None:
+    environ = {"PATH": os.environ["PATH"], "HOME": str(installed), "PYTHONPATH": str(installed)}
+    command = [sys.executable, str(installed / "bin" / "stem-archiver"), *words]
+    done = subprocess.run(command, cwd=installed, env=environ, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    if words in SHOWN:
+        assert done.stdout == (ROOT / SHOWN[words]).read_text("utf-8")
+        assert (installed / "archiver" / "shipped" / SHOWN[words]).is_file()
+    else:
+        assert re.findall(r"^kind: (\w+)$", done.stdout, re.MULTILINE)[:2] == ["Namespace", "ServiceAccount"]
+
+
 def test_description_in_the_wheel_has_no_link_that_an_index_cannot_follow(
     built: dict[str, bytes], tmp_path: Path
 ) -> None:

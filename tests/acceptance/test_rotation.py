@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import signal
 from pathlib import Path
 
+import httpx
 import pytest
 
 from archiver.demo.emulator import API_KEY
 from archiver.demo.records import EmulatedTask
+from tests.fakes.relay import Relay
+from tests.fakes.serving import port_of
+from tests.fakes.tls import identity
 from tests.fakes.waiting import until
 from tests.worlds.site import Process, Site, stems_of
 
@@ -81,6 +86,40 @@ def test_store_credentials_that_are_changed_in_their_file_are_used_without_a_res
     site.oracles(SONG)
 
 
+@pytest.mark.parametrize(
+    ("whose", "variable", "said"),
+    [
+        ("store", "AWS_CA_BUNDLE", "no TLS (CERTIFICATE_VERIFY_FAILED)"),
+        ("provider", "SSL_CERT_FILE", "the certificate is not valid"),
+    ],
+)
+def test_certificate_that_comes_from_another_authority_is_trusted_without_a_restart_once_its_file_is_changed(
+    site: Site, whose: str, variable: str, said: str
+) -> None:
+    first, second = (identity(site.folder, [name, "127.0.0.1"]) for name in ("first", "second"))
+    trusted = site.folder / "trusted.pem"
+    replace(trusted, (site.folder / "first.pem").read_text())
+    site.extra_env[variable] = str(trusted)
+    later = dataclasses.replace(SONG, task_id="rotated-0002")
+    plain = {"store": site.s3.endpoint_url, "provider": site.emulator.base_url}[whose]
+    with Relay(to=port_of(plain), tls=first.server) as relay:
+        site.configure(**{whose: {"endpoint_url" if whose == "store" else "base_url": relay.url}})
+        enqueue(site)
+        with site.daemon() as daemon:
+            site.wait_for([SONG.task_id])
+            relay.tls = second.server
+            relay.hang_up()
+            site.emulator.add(later)
+            site.queue.write_text(f"{SONG.task_id}\n{later.task_id}\n")
+            until(lambda: said in daemon.log)
+            assert f"{later.task_id}/manifest.json" not in " ".join(site.objects())
+            replace(trusted, (site.folder / "second.pem").read_text())
+            notice(daemon, by_signal=False)
+            site.wait_for([later.task_id])
+            assert daemon.stop() == 0
+    site.oracles(SONG, later)
+
+
 @pytest.mark.parametrize("by_signal", [False, True])
 def test_backfill_that_waits_uses_a_key_that_is_changed_in_its_file_and_never_logs_it(
     site: Site, by_signal: bool
@@ -108,3 +147,32 @@ def test_page_at_work_reads_its_settings_again_on_a_signal(site: Site) -> None:
         page.signal(signal.SIGHUP)
         assert page.wait_event("settings.reloaded")["needs_restart"] == []
         assert page.stop() == 0
+
+
+def test_token_of_the_page_that_is_changed_in_its_file_lets_in_alone_without_a_restart_and_is_never_logged(
+    site: Site,
+) -> None:
+    file, old, new = site.folder / "token", "the-page-s-first-token", "the-page-s-second-token"
+    replace(file, old)
+    site.configure(page={"listen": "127.0.0.1:0", "token_file": str(file)})
+    enqueue(site)
+    assert site.run("backfill").code == 0
+    with site.daemon(argv=site.command("page")) as page:
+        until(lambda: "lets one browser in" in page.log)
+        [url] = re.findall(r"page: (http://\S+)/$", page.log, re.MULTILINE)
+        own = {"Origin": url, "Sec-Fetch-Site": "same-origin"}
+        with httpx.Client(base_url=url) as browser:
+
+            def enters(token: str) -> bool:
+                answer = browser.post("/enter", data={"token": token}, headers=own)
+                assert answer.status_code in {303, 403}
+                browser.headers["Cookie"] = answer.headers.get("set-cookie", "").partition(";")[0]
+                return browser.get("/", headers={"Sec-Fetch-Site": "same-origin"}).status_code == 200
+
+            assert (enters("a-token-of-somebody-else"), enters(new), enters(old)) == (False, False, True)
+            replace(file, f"{new}\n")
+            notice(page, by_signal=False)
+            assert browser.get("/", headers={"Sec-Fetch-Site": "same-origin"}).status_code != 200
+            assert (enters(old), enters(new)) == (False, True)
+        assert page.stop() == 0
+        assert [token for token in (old, new) if token in page.log] == []
