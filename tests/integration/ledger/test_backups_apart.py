@@ -14,6 +14,7 @@ from threading import Thread
 import pytest
 
 from archiver.adapters.ledger import BackupsApart
+from archiver.adapters.ledger.apart import pauses
 from archiver.core.backup import BackupReader, Scope
 from archiver.core.errors import Interrupted, LedgerFault
 from archiver.core.intake import Intake
@@ -88,6 +89,14 @@ def test_process_that_dies_is_a_fault_with_its_exit_code(tmp_path: Path) -> None
 def test_process_that_cannot_be_started_is_an_error_of_the_system(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         BackupsApart(_url(tmp_path), str(tmp_path / "none")).write(Scope.OPEN, lambda _: None, now=NOW, version="1")
+
+
+def test_pauses_of_a_backup_are_as_long_as_it_computed_before_each() -> None:
+    clock, slept = iter((1.0, 1.5, 1.6, 1.8, 1.8)), list[float]()
+    rest = pauses(clock.__next__, slept.append)
+    rest()
+    rest()
+    assert slept == pytest.approx([0.5, 0.2])
 
 
 # --- how dear it is
