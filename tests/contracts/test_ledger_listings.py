@@ -216,6 +216,29 @@ def test_order_is_kept_within_and_between_pages_and_back_leads_the_same_way(ledg
             assert (back.newer is None) == (before is pages[0])
 
 
+def test_place_beside_a_span_leads_to_none_of_it_or_to_all(ledger: Ledger) -> None:
+    _fill(ledger)
+    spans = [
+        (TaskOrder.NEWEST, TaskFilter(accepted=Span(NOW + 3 * SECOND, NOW + 8 * SECOND))),
+        (TaskOrder.DEADLINE, TaskFilter(deadline=Span(NOW, NOW + 2 * DAY))),
+        (TaskOrder.ENDED, TaskFilter(ended=Span(NOW + 2 * SECOND, NOW + 9 * SECOND))),
+    ]
+    for order, wanted in spans:
+        whole = ledger.listings.page(wanted, order, MOMENT).rows
+        assert whole
+        before, after = TaskPlace(0, "8"), TaskPlace(1 << 60, "8")
+        if order is not TaskOrder.DEADLINE:
+            before, after = after, before
+        for start, back, there in (
+            (before, False, whole),
+            (before, True, ()),
+            (after, False, ()),
+            (after, True, whole),
+        ):
+            found = ledger.listings.page(wanted, order, MOMENT, start=start, back=back)
+            assert found.rows == there, (order, start, back)
+
+
 def test_size_is_that_of_what_is_stored_once_at_the_end_and_none_after_a_retry(ledger: Ledger) -> None:
     def sizes() -> list[tuple[str, int]]:
         page = ledger.listings.page(TaskFilter(), TaskOrder.SIZE, MOMENT)

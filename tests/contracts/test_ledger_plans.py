@@ -188,6 +188,31 @@ def test_no_page_of_any_listing_reads_the_whole_table(ledger: Ledger, filled: Cl
     assert _scans(_plans(ledger, work, of_many=True)) == {}
 
 
+@pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+def test_page_deep_in_a_span_begins_at_its_place_on_sqlite_and_not_where_the_span_does(
+    ledger: Ledger, filled: Claim
+) -> None:
+    moment, start = Moment(NOW, DAY), TaskPlace(int(NOW.timestamp()) * 1_000_000, filled.task_id)
+    span = Span(NOW - DAY, NOW + DAY)
+    views = [
+        (TaskFilter(accepted=span), TaskOrder.NEWEST),
+        (TaskFilter(deadline=span), TaskOrder.DEADLINE),
+        (TaskFilter(ended=span), TaskOrder.ENDED),
+    ]
+
+    def work() -> None:
+        for (wanted, order), back in itertools.product(views, (False, True)):
+            ledger.listings.page(wanted, order, moment, start=start, back=back)
+
+    plans = _plans(ledger, work, of_many=True)
+    deep = [plan for statement, plan in plans.items() if re.search(r", tasks\.task_id\) [<>]", statement)]
+    assert len(deep) >= len(views) * 2
+    reads = [
+        step for plan in deep for step in plan if re.search("SEARCH tasks .*(accepted_at|deadline|ended_at)", step)
+    ]
+    assert [step for step in reads if ",task_id)" not in step] == []
+
+
 def test_pages_by_size_go_along_their_index(ledger: Ledger, filled: Claim) -> None:
     with ledger.db.write() as db:
         db.exec_driver_sql("UPDATE tasks SET bytes_stored = slice WHERE state = 'archived'")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -35,6 +35,7 @@ from archiver.adapters.ledger.claimable import OPEN
 from archiver.adapters.ledger.listing import conditions
 from archiver.adapters.ledger.schema.tables import NOT_ARCHIVED, UNTRIMMED, stems, tasks
 from archiver.adapters.ledger.schema.titles import WORDS, title_words, titles
+from archiver.adapters.ledger.schema.types import microseconds
 from archiver.core.listing import ANY, Span, TaskFilter, TaskOrder, TaskPlace
 from archiver.core.model import DEFAULT_ACCOUNT
 from archiver.core.states import ENDED_WITH_AUDIO, OPEN_TASK_STATES, TaskState
@@ -43,6 +44,7 @@ NARROW = 2_000
 """Tasks that are sorted, where an index finds them that knows no order."""
 
 Condition = ColumnElement[bool]
+_ALWAYS = Span()
 
 
 class Met(NamedTuple):
@@ -60,6 +62,8 @@ class _Part:
     key: ColumnElement[int]
     task_id: ColumnElement[str]
     of: tuple[Condition, ...]
+    span: Span = _ALWAYS
+    """Of the key."""
     is_unique: bool = False
     """True where no two have the same key."""
 
@@ -113,12 +117,27 @@ class Way:
     def _keys_of(self, part: _Part, behind: TaskPlace | None, most: int) -> Select[Any]:
         both = (part.key,) if part.is_unique else (part.key, part.task_id)
         columns = part.key.label("key"), part.task_id.label("task_id")
-        found: Select[Any] = select(*columns).select_from(part.source).where(*part.of)  # type: ignore[assignment]  # Any is for both
-        if behind is not None:
-            here = (literal(behind.key, BigInteger), literal(behind.task_id, String))
-            place = tuple_(*here[: len(both)])
-            found = found.where(tuple_(*both) > place if self.rises else tuple_(*both) < place)
+        within = (*part.of, *self._within(part, behind, both))
+        found: Select[Any] = select(*columns).select_from(part.source).where(*within)  # type: ignore[assignment]  # Any is for both
         return found.order_by(*self._in_order(*both)).limit(most)
+
+    def _within(
+        self, part: _Part, behind: TaskPlace | None, both: tuple[ColumnElement[Any], ...]
+    ) -> Iterator[Condition]:
+        """Give the bounds of what is gone along: one where it begins, or SQLite takes the wider one of two."""
+        since, until = (None if each is None else microseconds(each) for each in (part.span.since, part.span.until))
+        if behind is not None:
+            here = tuple_(*(literal(behind.key, BigInteger), literal(behind.task_id, String))[: len(both)])
+            if self.rises and (since is None or since <= behind.key):
+                since = None
+                yield tuple_(*both) > here
+            elif not self.rises and (until is None or until > behind.key):
+                until = None
+                yield tuple_(*both) < here
+        if since is not None:
+            yield part.key >= since
+        if until is not None:
+            yield part.key < until
 
 
 def way_of(
@@ -134,10 +153,9 @@ def way_of(
         rest = replace(wanted, needs_person=False)  # these do
         return Way([_of_few(few, wanted, order, _asked(db, rest, near))], rises=rises, fits=None)
     its_span = {TaskOrder.NEWEST: "accepted", TaskOrder.DEADLINE: "deadline", TaskOrder.ENDED: "ended"}.get(order)
-    rest = wanted if its_span is None else replace(wanted, **{its_span: Span()})  # type: ignore[arg-type]  # a span each
+    rest = wanted if its_span is None else replace(wanted, **{its_span: _ALWAYS})  # type: ignore[arg-type]  # a span each
     if order is TaskOrder.NEWEST and wanted.account not in {None, DEFAULT_ACCOUNT}:
-        came = tasks.c.accepted_at
-        part = _part(came, tasks.c.account == wanted.account, *_within(came, wanted.accepted))
+        part = _part(tasks.c.accepted_at, tasks.c.account == wanted.account, span=wanted.accepted)
         asked = _asked(db, replace(rest, account=None), near)
         return Way([part], rises=rises, fits=_all([*asked, *_of_states(wanted)]))
     return Way(_parts(wanted, order), rises=rises, fits=_all(_asked(db, rest, near)))
@@ -151,9 +169,9 @@ def _of_states(wanted: TaskFilter) -> list[Condition]:
     return [] if set(wanted.states) == set(TaskState) else [tasks.c.state.in_(wanted.states)]
 
 
-def _part(key: ColumnElement[Any], *of: Condition) -> _Part:
+def _part(key: ColumnElement[Any], *of: Condition, span: Span = _ALWAYS) -> _Part:
     # As the integer that it is in the database.
-    return _Part(tasks, type_coerce(key, BigInteger), tasks.c.task_id, of)
+    return _Part(tasks, type_coerce(key, BigInteger), tasks.c.task_id, of, span)
 
 
 _SIZED = tasks.c.bytes_stored.is_not(None)
@@ -167,20 +185,19 @@ def _parts(wanted: TaskFilter, order: TaskOrder) -> list[_Part]:
     if wanted.needs_person:
         states = [state for state in states if state is not TaskState.ARCHIVED]
     if order is TaskOrder.NEWEST:
-        came = _within(its.accepted_at, wanted.accepted)
-        return [_part(its.accepted_at, its.state == state, *came) for state in states] or _NOTHING
+        return [_part(its.accepted_at, its.state == state, span=wanted.accepted) for state in states] or _NOTHING
     if order is TaskOrder.DEADLINE:
         open_ones = [state for state in states if state in OPEN_TASK_STATES]
         few = [] if len(open_ones) == len(OPEN_TASK_STATES) else [its.state.in_(open_ones)]
-        deadline = (OPEN, its.deadline.is_not(None), *few, *_within(its.deadline, wanted.deadline))
-        return [_part(its.deadline, *deadline)] if open_ones else _NOTHING
+        with_one = (OPEN, its.deadline.is_not(None), *few)
+        return [_part(its.deadline, *with_one, span=wanted.deadline)] if open_ones else _NOTHING
     if order is TaskOrder.SIZE:
         with_audio = [state for state in states if state in ENDED_WITH_AUDIO]
         return [_part(its.bytes_stored, its.state == state, _SIZED) for state in with_audio] or _NOTHING
     ended = [state for state in states if state not in OPEN_TASK_STATES]
-    span = (its.ended_at.is_not(None), *_within(its.ended_at, wanted.ended))
     of = {state: UNTRIMMED if state is TaskState.ARCHIVED else NOT_ARCHIVED for state in ended}
-    return [_part(its.ended_at, of[state], its.state == state, *span) for state in ended] or _NOTHING
+    over = its.ended_at.is_not(None)
+    return [_part(its.ended_at, of[state], its.state == state, over, span=wanted.ended) for state in ended] or _NOTHING
 
 
 def _of_words(words: Sequence[str]) -> _Part:
