@@ -33,16 +33,17 @@ def main() -> None:
     if _LASTING & set(sys.argv[1:]):
         # Kept by the kernel until the daemon takes it (archiver.service.supervision): it would end the process.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
-    from archiver.core.hiding import hidden  # noqa: PLC0415 - loading takes a while
+        from archiver.core.hiding import hidden  # noqa: PLC0415 - loading takes a while
 
-    with hidden("click"):  # for httpx's own command line, with rich and pygments: 5 MB of every process that lasts
-        from archiver.commands.app import main as command_line  # noqa: PLC0415
+        with hidden("click"):  # for httpx's own command line, with rich and pygments: 5 MB of a process that lasts
+            import httpx  # noqa: F401, PLC0415
+    from archiver.commands.app import main as command_line  # noqa: PLC0415
 
-        interrupt.importing = False
-        try:
-            command_line()
-        finally:
-            interrupt.importing = True
+    interrupt.importing = False
+    try:
+        command_line()
+    finally:
+        interrupt.importing = True
 
 
 if __name__ == "__main__":

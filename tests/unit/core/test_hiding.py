@@ -31,6 +31,17 @@ import click
 print(found, click.__name__)
 """
 
+OF_A_COMMAND = """
+import sys, types
+def main():
+    import click
+    print(click.__name__)
+sys.modules["archiver.commands.app"] = types.SimpleNamespace(main=main)
+sys.argv[1:] = ["run"]
+import archiver.__main__
+archiver.__main__.main()
+"""
+
 
 def test_hidden_module_is_not_found_meanwhile_and_is_afterwards() -> None:
     sys.modules.pop("colorsys", None)
@@ -59,3 +70,8 @@ def test_program_loads_no_command_line_of_httpx_and_leaves_click_to_others() -> 
     command = [sys.executable, "-c", OF_HTTPX]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, env=environ)
     assert done.stdout == "3 ['httpx'] click\n"
+
+
+def test_command_line_may_load_click_which_older_typers_are_made_of() -> None:
+    done = subprocess.run([sys.executable, "-c", OF_A_COMMAND], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "click\n"
