@@ -1,4 +1,4 @@
-"""Audio of every kind that a player meets: MP3 by LAME with a reference reader of its frames, and WAV by hand."""
+"""Audio of every kind that a player meets: MP3 by LAME, with a reference reader of its frames; WAV and AAC by hand."""
 
 from __future__ import annotations
 
@@ -75,6 +75,35 @@ def wav(
     head = struct.pack("<HHIIHH", 3 if real else 1, channels, rate, rate * each, each, bits)
     body = b"WAVE" + chunk(b"fmt ", head) + before + chunk(b"data", packed)
     return chunk(b"RIFF", body)
+
+
+def aac(count: int, *, rate: int = 44_100, channels: int = 1, seed: int = 1, fill: bytes = b"") -> list[bytes]:
+    """Return frames of AAC-LC in ADTS, with noise of the lowest bands; `fill`: bytes that hold no sound."""
+    chance = random.Random(seed)
+    made = []
+    for _ in range(count):
+        bits = "001" if channels == 2 else "000"  # a pair of channels, or a single one
+        bits += "0000" + "0" * (channels == 2)
+        bits += "".join(_channel(chance) for _ in range(channels))
+        if fill:
+            bits += "1101111" + f"{len(fill) - 14:08b}" + "".join(f"{byte:08b}" for byte in fill)
+        bits += "111"
+        bits += "0" * (-len(bits) % 8)
+        body = int(bits, 2).to_bytes(len(bits) // 8, "big")
+        made.append(_adts(len(body) + 7, rate, channels) + body)
+    return made
+
+
+def _channel(chance: random.Random) -> str:
+    """Return the bits of one channel: a long window, ten bands of four lines in codebook 1, each -1, 0 or 1."""
+    lines = "".join(chance.choice(["0", f"10{chance.randrange(8):03b}"]) for _ in range(10))
+    return f"{chance.randrange(160, 180):08b}000000101000001010100000000000000{lines}"
+
+
+def _adts(length: int, rate: int, channels: int) -> bytes:
+    rated = {48_000: 3, 44_100: 4, 24_000: 6}[rate]
+    value = 0xFFF1 << 40 | 1 << 38 | rated << 34 | channels << 30 | length << 13 | 0x7FF << 2
+    return value.to_bytes(7, "big")
 
 
 def chunk(name: bytes, body: bytes) -> bytes:

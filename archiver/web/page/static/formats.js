@@ -21,5 +21,6 @@ export async function framing(bytes, size, more) {
   const has = (at, word) => String.fromCharCode(...begin.subarray(at, at + 4)) === word;
   if ((has(0, "RIFF") || has(0, "RF64")) && has(8, "WAVE")) return new (await import("./wav.js")).Wav({ size });
   if (has(0, "fLaC")) return (await import("./flac.js")).Flac.begun(begin, place, size);
+  if (begin[0] === 0xff && (begin[1] & 0xf6) === 0xf0) return new (await import("./adts.js")).Adts({ size });
   return STRANGE.some(([at, word]) => has(at, word)) ? null : new Mp3({ size });
 }
