@@ -12,7 +12,8 @@ from archiver.core.errors import StorePaused
 from tests.browser.archives import lay
 from tests.browser.conftest import Archive
 from tests.browser.judging import judged
-from tests.browser.sounds import Sound, mp3
+from tests.browser.sounds import Sound, mp3, pcm
+from tests.fixtures.flac import Form, frames, head
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -199,7 +200,7 @@ def test_what_is_too_large_to_decode_together_is_played_one_stem_at_a_time(task:
         " const files = [...document.querySelectorAll('.stem[data-url]')].map((row) =>"
         " ({ name: row.dataset.name, url: row.dataset.url, size: Number(row.dataset.size) }));"
         " delete globalThis.AudioDecoder;"
-        " return [(await open(files)).mode, (await open(files, undefined, 1e6)).mode]; }"
+        " return [(await open(files)).mode, (await open(files, { most: 1e6 })).mode]; }"
     )
     assert mode == ["whole", "single"]
 
@@ -305,3 +306,29 @@ def test_twelve_stems_begin_soon_none_is_late_and_little_memory_is_held(archive:
 
 
 TWELVE = "0123456789abcdef0123456789abcd12"
+
+
+def flac_with(broken: range) -> bytes:
+    """Return a file of six seconds, in which these frames are damaged."""
+    form, samples = Form(order=None), [pcm(Sound(seconds=SHORT, channels=1)).tolist()]
+    parts = frames(samples, form)
+    return head(samples, form) + b"".join(
+        part[:-1] + bytes([part[-1] ^ 1]) if at in broken else part for at, part in enumerate(parts)
+    )
+
+
+@pytest.mark.parametrize(
+    ("broken", "mode", "said"),
+    [(range(30, 32), "windows", "Damaged: vocal."), (range(20, 50), "whole", "each is decoded whole")],
+    ids=["a-little", "too-much"],
+)
+def test_damage_within_a_stem_is_said_and_much_of_it_lets_all_be_decoded_whole_from_there(
+    archive: Archive, broken: range, mode: str, said: str
+) -> None:
+    task = f"0123456789abcdef0123456789abc{len(broken):03}"
+    lay(archive.ledger, archive.bucket, task, {"bass": song(1), "vocal": flac_with(broken)})
+    archive.bucket.calm()
+    archive.page.goto(f"{archive.url}task/{task}")
+    archive.page.click("#play")
+    archive.page.wait_for_selector(f"#said:has-text('{said}')", timeout=PATIENCE)
+    archive.page.wait_for_selector(f"#player[data-state=playing][data-mode={mode}]", timeout=PATIENCE)

@@ -150,6 +150,7 @@ ODD = chunk(b"LIST", b"odd") + chunk(b"JUNK", bytes(200_000))
 def test_samples_are_found_among_chunks_and_counted_by_what_there_is(blank: Page, site: Site, data: bytes) -> None:
     found = samples(blank, site, data)
     assert (found["planes"], found["length"]) == (EXPECTED, 8)
+    assert found["damaged"] == (b"data\x40" in data)
 
 
 def head(**changed: int) -> bytes:

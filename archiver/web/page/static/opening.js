@@ -72,9 +72,9 @@ export async function whole(context, stem, signal) {
 
 /** Resolves to {mode, rate, samples, stems, faults}; `mode` is "windows", "whole" or "single".
  *
- * With "single" there is nothing in `stems` yet: one is decoded when it is chosen.
+ * Without `windows` it is one of the others. With "single" there is nothing in `stems` yet: one is decoded when it is chosen.
  */
-export async function open(stems, signal, most = MOST) {
+export async function open(stems, { windows = true, most = MOST, signal } = {}) {
   const { tracks, faults: thrown } = await opened(stems, signal);
   const others = Object.values(thrown).filter((fault) => !(fault instanceof NoFrames));
   if (others.length === stems.length) throw others[0];
@@ -83,7 +83,7 @@ export async function open(stems, signal, most = MOST) {
   const heads = Object.values(tracks).map((track) => track.head);
   const rate = heads[0]?.rate ?? FALLBACK_RATE;
   const alike = heads.length > 0 && heads.every((head) => head.rate === rate);
-  if (alike && !strange && (await Promise.all(Object.values(tracks).map(decodable))).every(Boolean)) {
+  if (windows && alike && !strange && (await Promise.all(Object.values(tracks).map(decodable))).every(Boolean)) {
     return { mode: "windows", rate, samples: heads[0].samples, stems: tracks, faults };
   }
   const size = stems.reduce((sum, stem) => sum + estimated(stem, tracks[stem.name]), 0);

@@ -6,6 +6,7 @@ import { rendered } from "./mixdown.js";
 import { flat, heard, preset } from "./mixer.js";
 import { taken, written } from "./mixlink.js";
 import { open, whole } from "./opening.js";
+import { NoFrames } from "./track.js";
 import { Gathering, marks, read, write } from "./peaks.js";
 import { FRAMES, Player } from "./player.js";
 import { follow } from "./waveforms.js";
@@ -156,7 +157,7 @@ class Desk {
   async #open() {
     this.#state("loading");
     const context = new AudioContext();
-    const found = await open(this.decks.map((deck) => deck.file));
+    const found = await open(this.decks.map((deck) => deck.file), { windows: !this.gaveUp });
     await context.close();
     this.mode = this.root.dataset.mode = found.mode;
     this.context = new AudioContext({ sampleRate: found.rate });
@@ -218,7 +219,22 @@ class Desk {
     this.#link();
   }
 
+  /** A stem turned out to be what cannot be played by windows: go on with all of them decoded whole. */
+  async #giveUp() {
+    this.gaveUp = true;
+    this.wanted.seconds = this.player.position;
+    this.player.close();
+    await this.context.close();
+    try {
+      await this.#open();
+      await this.player.play();
+    } catch (fault) {
+      this.#failed(fault);
+    }
+  }
+
   #failed(fault) {
+    if (fault instanceof NoFrames && this.mode === "windows" && !this.gaveUp) return this.#giveUp();
     this.#state("paused");
     this.tell(`It cannot be heard just now: ${fault.message}. Press play to try again.`);
   }
@@ -264,6 +280,7 @@ class Desk {
         Object.assign(this.position, { max: duration, value: at });
         this.position.setAttribute("aria-valuetext", `${clock(position)} of ${clock(duration)}`);
         for (const deck of this.decks) deck.at(Math.min(1, at / duration));
+        this.#hurt();
         this.root.dataset.late = String(late);
         if (this.player.state === "playing") this.#link();
       }
@@ -271,6 +288,14 @@ class Desk {
     };
     if (!this.following) requestAnimationFrame(frame);
     this.following = true;
+  }
+
+  /** Say which stems have turned out to be damaged. */
+  #hurt() {
+    const names = this.names.filter((name) => this.player.stems[name]?.damaged);
+    if (names.length === (this.damaged ?? 0)) return;
+    this.damaged = names.length;
+    this.tell(`Damaged: ${names.join(", ")}. What cannot be decoded of it is silent.`);
   }
 
   #link() {

@@ -136,11 +136,12 @@ export class Track {
       this.#forget(frames, last - run.warmup);
       signal?.throwIfAborted();
       if (frames.length === 0) return [new Float32Array(count)];
+      this.damaged ||= Boolean(run.damaged);
       if (run.config === null) return run.unpacked(frames, from, count);
       const parts = unbroken(frames).map((part) => decoded(run.config, part, from, count, signal));
       const [first, ...others] = await Promise.all(parts);
       for (const { planes } of others) planes.forEach((plane, channel) => added(first.planes, channel, plane));
-      this.damaged ||= Boolean(run.damaged) || others.concat(first).some(({ damaged }) => damaged);
+      this.damaged ||= others.concat(first).some(({ damaged }) => damaged);
       return first.planes;
     });
   }

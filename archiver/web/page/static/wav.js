@@ -95,6 +95,7 @@ export class Wav {
     if (this.format === null) return here;
     this.head = this.format;
     this.begin = begin;
+    this.damaged = told !== UNKNOWN && told > most; // it is cut
     this.until = Math.floor((length === 0 ? most : Math.min(length, most)) / this.head.each);
     return here;
   }
