@@ -430,7 +430,8 @@ def command(*words: str, env: Mapping[str, str | None] | None = None, stdin: str
 @contextmanager
 def page_on(settings: Settings, log: EventLog | None = None, archive: BrowsedArchive | None = None) -> Iterator[Served]:
     """Serve the page of these settings in this process; with an `archive` in the place of their bucket."""
-    from archiver.app.page import open_for_reading, serving
+    from archiver.app.ledger import open_for_reading
+    from archiver.app.page import serving
 
     opens = None if archive is None else lambda: archive
     with (

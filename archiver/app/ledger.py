@@ -18,6 +18,12 @@ from archiver.ports.runtime import PATIENCE, Checkpoint, EventLog, unobserved
 from archiver.settings import Settings
 from archiver.settings.rules import SQLITE
 
+READERS = 2
+"""Connections of one that only reads the ledger, at most."""
+
+READ_WITHIN = timedelta(seconds=2)
+"""The time that a statement of such a one may take, and its wait for a server."""
+
 
 def open_ledger(
     settings: Settings,
@@ -45,6 +51,15 @@ def open_ledger(
             notify=notify,
             longest_wait=longest,
             create=create,
+        )
+
+
+def open_for_reading(settings: Settings) -> SqlLedger:
+    """Open the ledger to read it; raise LedgerAbsent, LedgerFault, or SettingsFault without its driver."""
+    longest = longest_wait(settings.schedule.pending_max, settings.schedule.retry_max)
+    with extra("ledger.url", "cluster"):
+        return SqlLedger.open_for_reading(
+            settings.ledger.url, patience=READ_WITHIN, connections=READERS, longest_wait=longest
         )
 
 

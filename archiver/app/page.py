@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -20,7 +20,6 @@ from archiver.app.standing import fixity_standing, queue_standing, seen_processe
 from archiver.core.attention import QueueStanding
 from archiver.core.errors import SettingsFault, StorePaused
 from archiver.core.fixity_standing import FixityStanding
-from archiver.core.plan import longest_wait
 from archiver.core.reports import Process
 from archiver.core.slices import Course, Standing
 from archiver.logs import mask, set_level
@@ -44,12 +43,6 @@ with extra("the page", "page"):
     from archiver.web.page.safety import Door, Guarded
     from archiver.web.page.sessions import Sessions
     from archiver.web.page.sounding import Soundings
-
-CONNECTIONS = 2
-"""To the ledger, at most."""
-
-PATIENCE = timedelta(seconds=2)
-"""The time that a statement may take."""
 
 LIMITS = Limits(body=1 << 20)
 _TOKEN_MIN = 16
@@ -210,17 +203,6 @@ class LedgerSurroundings:
         """See Around."""
         seen = seen_processes(self.settings, self.ledger.reports.processes(), now)
         return [(each.process, each.alive) for each in seen]
-
-
-def open_for_reading(settings: Settings) -> SqlLedger:
-    """Open the ledger for the page; raise LedgerAbsent, LedgerFault, or SettingsFault without its driver."""
-    with extra("ledger.url", "cluster"):
-        return SqlLedger.open_for_reading(
-            settings.ledger.url,
-            patience=PATIENCE,
-            connections=CONNECTIONS,
-            longest_wait=longest_wait(settings.schedule.pending_max, settings.schedule.retry_max),
-        )
 
 
 def operates(settings: Settings) -> bool:

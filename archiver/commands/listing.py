@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from archiver.commands.completion import TaskArgument
 from archiver.commands.invocation import Exit, JsonFlag, fail, ledger_of, settings_of, task_ids, terminal
 from archiver.commands.naming import fail_unknown
 
@@ -249,7 +250,7 @@ def _moment(text: str, now: datetime) -> datetime:
 # ---------------------------------------------------------------------- show
 
 
-def show(context: typer.Context, task: Annotated[str, typer.Argument(metavar="ID")], as_json: JsonFlag = False) -> None:
+def show(context: typer.Context, task: TaskArgument, as_json: JsonFlag = False) -> None:
     """Show one task: its stems, receipts, attempts, history and next try.
 
     Of a task that was trimmed (`ledger trim`) its manifest tells stems and history: the store is asked for it.

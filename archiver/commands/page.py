@@ -67,7 +67,7 @@ def page(context: typer.Context, beside: BesideFlag = False) -> None:
 @contextmanager
 def _ledger(settings: Settings) -> Iterator[SqlLedger]:
     """Open the ledger to read it while this lasts; end where there is none."""
-    from archiver.app.page import open_for_reading
+    from archiver.app.ledger import open_for_reading
     from archiver.core.errors import LedgerAbsent
 
     try:

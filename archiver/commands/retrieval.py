@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from archiver.commands.completion import TaskArgument, TaskArguments
 from archiver.commands.invocation import Exit, JsonFlag, at_work, call_of, fail, faults, settings_of, task_ids
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ _WHO = (
 
 def get(
     context: typer.Context,
-    ids: Annotated[list[str], typer.Argument(metavar="ID")],
+    ids: TaskArguments,
     stem: StemOption = None,
     into: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where the files are written.")] = Path(),
     names: NamesOption = Names.ID,
@@ -244,7 +245,7 @@ def _print_json(
 
 def link(
     context: typer.Context,
-    task: Annotated[str, typer.Argument(metavar="ID")],
+    task: TaskArgument,
     stem: StemOption = None,
     expires: Annotated[
         str, typer.Option("--expires", metavar="SPAN", help="How long the links hold: at most 7d.")

@@ -89,5 +89,6 @@ def _lent(option: Any) -> Any:  # noqa: ANN401 - the library's type is private
 
 
 def _taken(context: typer.Context, option: Any, value: object) -> None:  # noqa: ANN401 - the library's type is private
-    if value and isinstance(context.obj, Call):
+    context.obj = context.obj or Call()  # there is none yet where a shell completes a line
+    if value:
         context.obj.take(option.name, value)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from archiver.commands.completion import NeedyTasks
 from archiver.commands.invocation import (
     Exit,
     fail,
@@ -91,7 +92,7 @@ def _said(**words: str | None) -> Said:
 
 def retry(
     context: typer.Context,
-    ids: Annotated[list[str] | None, typer.Argument(metavar="ID")] = None,
+    ids: NeedyTasks = None,
     all_failed: Annotated[
         bool, typer.Option("--all-failed", help="All refused, failed, missing, lost and quarantined tasks.")
     ] = False,
@@ -124,7 +125,7 @@ def retry(
 
 def ack(
     context: typer.Context,
-    ids: Annotated[list[str] | None, typer.Argument(metavar="ID")] = None,
+    ids: NeedyTasks = None,
     rejected: Annotated[bool, typer.Option("--rejected", help="All rejected lines of queue files.")] = False,
     fault: Annotated[
         list[str] | None,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from archiver.commands.completion import SomeTasks
 from archiver.commands.invocation import (
     Exit,
     JsonFlag,
@@ -53,7 +54,7 @@ ReportsOption = Annotated[
 
 def verify(
     context: typer.Context,
-    ids: Annotated[list[str] | None, typer.Argument(metavar="ID", show_default=False)] = None,
+    ids: SomeTasks = None,
     level: LevelOption = Level.LIST,
     plan: Annotated[bool, typer.Option("--plan", help="Print what it would cost. Asks the store nothing.")] = False,
     max_cost: CostOption = None,
