@@ -140,6 +140,7 @@ class _Request:
 class _Break:
     """The fault that ended the work before its end, if any did."""
 
+    into: Path
     message: str = ""
     hint: str = ""
 
@@ -154,7 +155,7 @@ class _Break:
         except Interrupted:
             self.message = "stopped; run it again to go on"
         except OSError as fault:
-            self.message = fault.strerror or str(fault)
+            self.message = f"{self.into}: {fault.strerror or fault}"
             self.hint = "what was written whole is kept: mend it, then run the same command again"
 
 
@@ -168,7 +169,7 @@ def _retrieve(settings: Settings, request: _Request) -> int:
     from archiver.service.shutdown import Shutdown
 
     log = configure("warning", settings.log.format, secrets=settings.secrets())
-    shutdown, tally, broken_off = Shutdown(), Tally(), _Break()
+    shutdown, tally, broken_off = Shutdown(), Tally(), _Break(request.into)
 
     def wait(seconds: float) -> None:
         shutdown.wait(seconds)

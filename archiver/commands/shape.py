@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import difflib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -28,11 +29,28 @@ class Command(TyperCommand):
         return legible(super().get_params(ctx), ctx)
 
 
+LIKENESS = 0.75
+"""The least that what was typed has in common with a command for that to be suggested: `ack` is none for `backup`."""
+
+
 class Group(TyperGroup):
     """A group of commands, as legible as they are."""
 
     def __init__(self, *, help: str | None = None, **attributes: Any) -> None:  # noqa: A002, ANN401 - as in the base
-        super().__init__(help=paragraphs(help), **attributes)
+        super().__init__(help=paragraphs(help), **attributes | {"suggest_commands": False})
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401 - the types of the base are private
+        """Find the command; where there is none, suggest those that are much like it, else such of the groups below."""
+        if not ctx.resilient_parsing and self.get_command(ctx, args[0]) is None and (like := self._like(args[0])):
+            ctx.fail(f"No such command {args[0]!r}. Did you mean {', '.join(map(repr, like))}?")
+        return super().resolve_command(ctx, args)
+
+    def _like(self, typed: str) -> list[str]:
+        if here := difflib.get_close_matches(typed, self.commands, cutoff=LIKENESS):
+            return here
+        below = {path: path.rpartition(" ")[2] for path in _paths(self)}
+        words = difflib.get_close_matches(typed, set(below.values()), cutoff=LIKENESS)
+        return [path for each in words for path, word in below.items() if word == each]
 
     def get_params(self, ctx: typer.Context) -> list[Any]:  # type: ignore[override]  # the base's type is private
         """Return the parameters, legible."""
@@ -79,6 +97,14 @@ def below(group: TyperGroup) -> Iterator[Any]:
         yield command
         if isinstance(command, TyperGroup):
             yield from below(command)
+
+
+def _paths(group: TyperGroup) -> Iterator[str]:
+    """Yield the words of every command and group below, as they are typed."""
+    for name, command in group.commands.items():
+        yield name
+        if isinstance(command, TyperGroup):
+            yield from (f"{name} {path}" for path in _paths(command))
 
 
 def _lent(option: Any) -> Any:  # noqa: ANN401 - the library's type is private

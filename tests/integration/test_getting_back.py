@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import resource
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
@@ -161,6 +162,18 @@ def test_a_directory_that_cannot_be_made_is_told(setting: Setting) -> None:
     setting.into.write_bytes(b"a file")
     done = setting.get()
     assert (done.exit_code, str(setting.into) in done.stderr) == (2, True), done.output
+
+
+@pytest.mark.parametrize("how", [(), ("--zip",), ("--json",)], ids=" ".join)
+def test_a_disk_that_takes_no_more_is_told_by_the_directory(setting: Setting, how: tuple[str, ...]) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))
+    try:
+        done = setting.get(*how)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    fault = json.loads(done.stdout)["error"] if "--json" in how else done.stderr
+    assert (done.exit_code, f"{setting.into}: File too large" in fault) == (3, True), done.output
 
 
 def test_a_store_that_is_not_there_ends_with_3_and_says_so(setting: Setting) -> None:

@@ -81,6 +81,25 @@ def test_help_shows_every_command_in_a_group_with_a_name() -> None:
     assert sorted(listed) == sorted(path[0] for path in _pages() if len(path) == 1)
 
 
+@pytest.mark.parametrize(
+    ("typed", "suggested"),
+    [
+        ("backfil", "'backfill'"),
+        ("stauts", "'status'"),
+        ("shows", "'show'"),
+        ("backup", "'ledger backup'"),
+        ("exampel", "'config example'"),
+        ("ledger restor", "'restore'"),
+        ("res", ""),
+        ("ledger ack", ""),
+    ],
+)
+def test_command_that_there_is_not_is_answered_with_those_much_like_it_alone(typed: str, suggested: str) -> None:
+    page = said(*typed.split())
+    assert f"No such command '{typed.rsplit(maxsplit=1)[-1]}'." in page
+    assert "".join(re.findall(r"Did you mean (.+)\?", page)) == suggested
+
+
 @pytest.mark.parametrize(("option", "variable"), [("--no-color", {}), (None, {"NO_COLOR": "1"}), (None, {})])
 def test_help_is_without_colour_where_that_is_asked_for(option: str | None, variable: dict[str, str]) -> None:
     environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "FORCE_COLOR": "1", **variable, **measured()}
