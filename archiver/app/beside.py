@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import threading
@@ -10,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from archiver.ports.runtime import EventLog
+from archiver.service.supervision import Hangup
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 300.0
 _SETTLED = 60.0
@@ -35,6 +37,12 @@ class PageKeeper:
         self._thread = threading.Thread(target=self._keep, name="page", daemon=True)
         self._thread.start()
 
+    def hang_up(self) -> None:
+        """Let the process read its settings again, by SIGHUP."""
+        with self._lock:
+            if self._process is not None:
+                self._process.send_signal(signal.SIGHUP)
+
     def close(self) -> None:
         """End the process, by force where it does not within two seconds."""
         self._closed.set()
@@ -48,6 +56,8 @@ class PageKeeper:
         self._thread.join(_PATIENCE)
 
     def _keep(self) -> None:
+        # What we start inherits this: one that comes before it heeds the signal is kept, and does not end it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
         while not self._closed.is_set():
             began = threading.Timer(_SETTLED, self._settled)
             began.daemon = True
@@ -80,10 +90,11 @@ class PageKeeper:
 
 
 @contextmanager
-def page_beside(config: Path | None, log: EventLog) -> Iterator[None]:
-    """Keep `stem-archiver page` of these settings at work while this lasts."""
+def page_beside(config: Path | None, log: EventLog, hangup: Hangup) -> Iterator[None]:
+    """Keep `stem-archiver page` of these settings at work while this lasts; it reads them again where we do."""
     named = [] if config is None else ["--config", str(config)]
     keeper = PageKeeper([sys.executable, "-m", "archiver", *named, "page", "--beside"], log)
+    hangup.also(keeper.hang_up)
     try:
         yield
     finally:

@@ -48,7 +48,7 @@ def page(context: typer.Context, beside: BesideFlag = False) -> None:
 
     settings, shutdown, hangup = loaded.settings, Shutdown(), Hangup()
     log = configure(settings.log.level, settings.log.format, secrets=settings.secrets())
-    with shutdown.on_signals(), heeding(hangup), faults():
+    with shutdown.on_signals(), hangup.on_signal() if beside else heeding(hangup), faults():
         from archiver.app.page import rotation_of, serving
 
         with (

@@ -12,6 +12,7 @@ from archiver.commands.invocation import FOR_WORK, at_work, faults, reading_agai
 
 if TYPE_CHECKING:
     from archiver.ports.runtime import EventLog
+    from archiver.service.supervision import Hangup
     from archiver.settings import Settings
 
 
@@ -69,14 +70,16 @@ def _serve(context: typer.Context, role: str) -> None:
         daemon(settings, Role(role), log=log, alerts=alerts, asked=lambda: shutdown.asked) as process,
     ):
         at_work(lasts=True)
-        with _page(settings, role, settings_file(context, loaded), log):
+        with _page(settings, role, settings_file(context, loaded), log, hangup):
             process.run(shutdown, hangup, reading_again(context, loaded, *FOR_WORK))
 
 
-def _page(settings: Settings, role: str, config: Path | None, log: EventLog) -> AbstractContextManager[None]:
+def _page(
+    settings: Settings, role: str, config: Path | None, log: EventLog, hangup: Hangup
+) -> AbstractContextManager[None]:
     """Return what keeps the page at work beside `run`, where that is set."""
     if role != "run" or not settings.page.with_run:
         return nullcontext()
     from archiver.app.beside import page_beside
 
-    return page_beside(config, log)
+    return page_beside(config, log, hangup)

@@ -17,6 +17,11 @@ class Hangup:
 
     def __init__(self) -> None:
         self._asked = False
+        self._followers: list[Callable[[], None]] = []
+
+    def also(self, follower: Callable[[], None]) -> None:
+        """Call `follower`, too, each time the wish is taken."""
+        self._followers.append(follower)
 
     def ask(self) -> None:
         """Take note of the wish."""
@@ -27,6 +32,8 @@ class Hangup:
         if not self._asked:
             return False
         self._asked = False
+        for follower in self._followers:
+            follower()
         return True
 
     @contextmanager

@@ -138,6 +138,16 @@ def test_backfill_that_waits_uses_a_key_that_is_changed_in_its_file_and_never_lo
         assert OLD_KEY not in backfill.log
 
 
+def test_page_beside_run_reads_its_settings_again_when_run_does(site: Site) -> None:
+    site.configure(page={"listen": "127.0.0.1:0", "with_run": True})
+    with site.daemon(apart=True) as run:
+        until(lambda: "lets one browser in" in run.log)
+        run.signal(signal.SIGHUP)
+        until(lambda: run.log.count("settings.reloaded") == 2)
+        assert run.stop() == 0
+        assert "page.ended" not in run.log
+
+
 def test_page_at_work_reads_its_settings_again_on_a_signal(site: Site) -> None:
     site.configure(page={"listen": "127.0.0.1:0"})
     enqueue(site)

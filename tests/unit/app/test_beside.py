@@ -35,6 +35,29 @@ def test_process_that_dies_is_started_again_and_that_is_said(tmp_path: Path) -> 
     assert [(event, fields["code"]) for _, event, fields in events.seen] == [("page.ended", -signal.SIGKILL)]
 
 
+HEEDS = (
+    "import pathlib, signal, time\n"
+    "go = pathlib.Path(sys.argv[1]).with_name('go')\n"
+    "while not go.exists(): time.sleep(0.01)\n"
+    "signal.signal(signal.SIGHUP, lambda *_: print(os.getpid(), file=open(sys.argv[1], 'a'), flush=True))\n"
+    "signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})\n"
+    "sys.stdin.read()"
+)
+
+
+def test_sighup_is_passed_on_and_kept_for_a_process_that_does_not_heed_it_yet(tmp_path: Path) -> None:
+    events = Events()
+    keeper, pids = kept(tmp_path, events, HEEDS)
+    with closing(keeper):
+        until(pids)
+        keeper.hang_up()
+        (tmp_path / "go").touch()
+        until(lambda: len(pids()) == 2)
+        keeper.hang_up()
+        until(lambda: len(pids()) == 3)
+    assert (len(set(pids())), events.seen) == (1, [])
+
+
 def test_process_that_is_stopped_is_ended_by_force(tmp_path: Path) -> None:
     keeper, pids = kept(tmp_path, Events(), "sys.stdin.read()")
     until(pids)
