@@ -10,4 +10,8 @@ case ${1-} in
     *) out=$PWD/$1 ;;
 esac
 cd "$root"
-exec "$python" -P -m hatchling build --target sdist --target wheel --directory "$out"
+"$python" -P -m hatchling build --target sdist --target wheel --directory "$out"
+if grep -q '^repository = ""$' pyproject.toml; then
+    say 'repository in pyproject.toml is empty: the packages name no address, and their description has no links.'
+    say 'Before you publish them, fill in where the project stands (https://example.com/owner/name), and build again.'
+fi

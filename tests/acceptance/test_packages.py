@@ -44,6 +44,23 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return build(sources(folder / "here"), folder / "out", "-t", "sdist", "-t", "wheel")
 
 
+@pytest.mark.parametrize("repository", ["", "https://example.com/a/b"])
+def test_build_says_what_is_to_be_filled_in_before_packages_are_published(tmp_path: Path, repository: str) -> None:
+    folder = sources(tmp_path / "here")
+    project, python = folder / "pyproject.toml", folder / ".venv-build/bin/python"
+    project.write_text(project.read_text().replace('repository = ""', f'repository = "{repository}"'))
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    stamp = '. deploy/setup.sh; stamp_of "$root/.venv-build" "$root/requirements-build.lock" >.venv-build/made-of'
+    subprocess.run(["sh", "-euc", f"root=$PWD; {stamp}"], cwd=folder, check=True, timeout=60)
+    words = ["sh", "deploy/build.sh", str(tmp_path / "out")]
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=True, timeout=100)
+    assert len(list((tmp_path / "out").iterdir())) == 2
+    said = [line for line in done.stderr.splitlines() if line.startswith("build.sh: ")]
+    assert [line.split()[1] for line in said] == ([] if repository else ["repository", "Before"])
+
+
 def unpacked(built: dict[str, bytes], folder: Path) -> Path:
     [name] = [name for name in built if name.endswith(".tar.gz")]
     (folder / name).write_bytes(built[name])
