@@ -1,6 +1,6 @@
 """The daemon at the full pace of one API key: 2 tasks a second of 12 stems of 5 MB, TLS on both sides.
 
-    .venv/bin/python -m tests.benchmarks.pace [--seconds 60] [--beside]
+    .venv/bin/python -m tests.benchmarks.pace [--seconds 60] [--size 5000000] [--beside]
 
 An id is appended to the queue file when its task is done at the provider. Prints the cores that the daemon
 used, and how long after that its tasks were archived. `--beside` does so on SeaweedFS (without TLS), which costs
@@ -33,7 +33,6 @@ from tests.house import note_proof
 from tests.worlds.browsers import Browsers
 
 EVERY = 0.5
-SIZE = 5_000_000
 PATIENCE = 60.0
 """Seconds that the last tasks get."""
 
@@ -41,6 +40,9 @@ PATIENCE = 60.0
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument(
+        "--size", type=int, default=5_000_000, help="bytes of a stem; few show what is no moving of bytes"
+    )
     parser.add_argument("--beside", action="store_true", help="the same twice, then beside `verify` and browsers")
     options = parser.parse_args()
     tasks = int(options.seconds / EVERY)
@@ -57,10 +59,10 @@ def main() -> None:
             process = subprocess.Popen([*command, "run"], env=env, cwd=ROOT, stderr=out, stdout=printed)
             try:
                 time.sleep(WARM_UP)
-                pace.report(process.pid, site.tasks(tasks * len(STEMS), SIZE, tls=True))
+                pace.report(process.pid, site.tasks(tasks * len(STEMS), options.size, tls=True))
                 if options.beside:
                     with beside(command, env, pace):
-                        pace.report(process.pid, site.tasks(tasks * len(STEMS), SIZE, tls=True))
+                        pace.report(process.pid, site.tasks(tasks * len(STEMS), options.size, tls=True))
             finally:
                 process.send_signal(signal.SIGTERM)
                 process.wait()
