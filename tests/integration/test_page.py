@@ -261,3 +261,16 @@ def test_page_that_may_not_or_cannot_listen_says_so(tmp_path: Path, page: dict[s
     ready_ledger_at(settings.ledger.url).close()
     with pytest.raises(SettingsFault, match=re.escape(says)), page_on(settings):
         pass
+
+
+def test_page_takes_a_token_of_16_characters_and_no_shorter_one(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    settings = page_settings(tmp_path, token_file=token)
+    ready_ledger_at(settings.ledger.url).close()
+    token.touch(mode=0o600)
+    token.write_text("t" * 15)
+    with pytest.raises(SettingsFault, match="shorter than 16 characters"), page_on(settings):
+        pass
+    token.write_text("t" * 16)
+    with page_on(settings) as served:
+        assert served.url

@@ -433,6 +433,19 @@ def test_cursor_written_before_the_last_bytes_were_part_of_it_is_still_good(path
     assert queue.read(cursor).ids == tuple(LATE)
 
 
+@pytest.mark.parametrize(("others", "ids"), [(999, ids_of(1, 3)), (1_000, ids_of(2, 3))])
+def test_file_that_was_rotated_away_is_looked_for_among_1_000_names(path: Path, others: int, ids: list[TaskId]) -> None:
+    path.write_bytes(lines(ids_of(0, 1)))
+    cursor = QueueFile(str(path)).read(None).cursor
+    with path.open("ab") as file:
+        file.write(lines(ids_of(1, 2)))
+    path.rename(f"{path}.rotated")
+    path.write_bytes(lines(ids_of(2, 3)))
+    for number in range(others):
+        path.with_name(f"{path.name}.{number:04}").touch()
+    assert read_on(QueueFile(str(path)), cursor)[0] == ids
+
+
 def test_rotate_leaves_an_empty_file_of_the_same_mode_and_names_the_old_one(path: Path, queue: QueueFile) -> None:
     path.write_bytes(lines(READ))
     path.chmod(0o640)

@@ -257,6 +257,13 @@ GUARDS = (
         "JSON_LINES = 1_001",
         "tests/integration/test_queue_file.py tests/unit/core/test_queue_lines.py",
     ),
+    Guard(
+        _QUEUE,
+        "archiver/adapters/queue_file/place.py",
+        "SIBLINGS_MAX = 1_000",
+        "SIBLINGS_MAX = 1_001",
+        "tests/integration/test_queue_file.py",
+    ),
     # --- the provider's answers
     Guard(
         _ANSWER,
@@ -301,6 +308,69 @@ GUARDS = (
         "LONGEST = 366 * 24 * 3600.0",
         "LONGEST = 3660 * 24 * 3600.0",
         "tests/unit/core/test_http.py",
+    ),
+    Guard(
+        _ANSWER,
+        "archiver/core/http.py",
+        "_CODINGS_MOST = 64",
+        "_CODINGS_MOST = 65",
+        "tests/unit/core/test_http.py",
+    ),
+    Guard(
+        _ANSWER,
+        "archiver/core/http.py",
+        "_LONGEST_DATE = 100",
+        "_LONGEST_DATE = 101",
+        "tests/unit/core/test_http.py",
+    ),
+    Guard(
+        _ANSWER,
+        "archiver/core/records/blemished.py",
+        "_LONGEST_NUMBER: Final = 4000",
+        "_LONGEST_NUMBER: Final = 4001",
+        "tests/unit/core/records/test_blemished.py",
+    ),
+    Guard(
+        _ANSWER,
+        "archiver/core/records/fields.py",
+        "_LARGEST_CODE: Final = 1_000_000",
+        "_LARGEST_CODE: Final = 1_000_001",
+        "tests/unit/core/records/test_fields.py",
+    ),
+    Guard(
+        _ANSWER,
+        "archiver/core/records/fields.py",
+        "_LARGEST_ID: Final = 1 << 64",
+        "_LARGEST_ID: Final = 1 << 65",
+        "tests/unit/core/records/test_fields.py",
+    ),
+    Guard(
+        _ANSWER,
+        "archiver/core/records/fields.py",
+        "_LONGEST_TIME: Final = 40",
+        "_LONGEST_TIME: Final = 41",
+        "tests/unit/core/records/test_fields.py",
+    ),
+    Guard(
+        _ANSWER,
+        "archiver/core/records/fields.py",
+        "_DEEPEST: Final = 5",
+        "_DEEPEST: Final = 6",
+        "tests/unit/core/records/test_fields.py",
+    ),
+    Guard(
+        _ANSWER,
+        "archiver/core/records/others.py",
+        "\nMOST: Final = 1000",
+        "\nMOST: Final = 1001",
+        "tests/unit/core/records/test_separation.py",
+    ),
+    Guard(
+        _LOGGED,
+        "archiver/core/redaction.py",
+        "_DEEPEST = 8",
+        "_DEEPEST = 9",
+        "tests/property/test_redaction.py",
     ),
     # --- audio
     Guard(
@@ -755,6 +825,13 @@ GUARDS = (
         "LONGEST_LINE = 64 * 1024 * 1024",
         "tests/unit/core/test_backup.py tests/unit/preservation/test_backup.py",
     ),
+    Guard(
+        _BUCKET,
+        "archiver/core/manifest_fields.py",
+        "_LARGEST_NUMBER: Final = 1 << 53",
+        "_LARGEST_NUMBER: Final = (1 << 53) + 1",
+        "tests/unit/core/test_manifest_read.py",
+    ),
     # --- the page
     Guard(_WEB, "archiver/web/page/safety.py", "if not self._door.hosts.knows(host):", "if False:", _SAFETY),
     Guard(
@@ -803,7 +880,14 @@ GUARDS = (
         "                pass\n",
         _SAFETY,
     ),
-    Guard(_WEB, "archiver/app/page.py", "_TOKEN_MIN = 16", "_TOKEN_MIN = 8", "tests/integration/test_page.py"),
+    Guard(_WEB, "archiver/app/page.py", "_TOKEN_MIN = 16", "_TOKEN_MIN = 15", "tests/integration/test_page.py"),
+    Guard(
+        _CODE,
+        "archiver/core/sound.py",
+        "LONGEST_TEXT = 8192",
+        "LONGEST_TEXT = 8193",
+        "tests/unit/core/test_sound.py",
+    ),
     # --- alerts
     Guard(
         "Alerts",

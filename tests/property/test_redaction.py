@@ -264,3 +264,11 @@ def test_value_that_holds_itself_comes_to_an_end() -> None:
 def test_text_of_megabytes_is_cleaned_in_good_time() -> None:
     hostile = "a" * 1_000_000 + "https://" + "?" * 100_000 + "&x" * 100_000
     assert len(Cleaner(SECRETS).text(hostile)) <= 2_000
+
+
+def test_value_is_shown_eight_levels_deep_and_no_further() -> None:
+    def nested(levels: int) -> object:
+        return [nested(levels - 1)] if levels else "end"
+
+    assert json.dumps(Cleaner(()).value(nested(8))) == '[[[[[[[["end"]]]]]]]]'
+    assert json.dumps(Cleaner(()).value(nested(9))) == '[[[[[[[["..."]]]]]]]]'

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from archiver.core.http import date_of, retry_after
+from archiver.core.http import content_codings, date_of, retry_after
 
 TEN = "Mon, 23 Nov 2026 10:00:00 GMT"
 YEAR = 366 * 86_400.0
@@ -93,3 +93,13 @@ def test_any_text_is_a_bounded_wait_or_none(value: str, date: str) -> None:
     assert wait is None or 0 <= wait <= YEAR
     moment = date_of(value)
     assert moment is None or moment.tzinfo is not None
+
+
+def test_date_of_100_characters_is_read_and_one_of_101_is_none() -> None:
+    assert date_of(TEN.ljust(100)) == datetime(2026, 11, 23, 10, tzinfo=UTC)
+    assert date_of(TEN.ljust(101)) is None
+
+
+def test_codings_are_looked_for_in_65_elements_and_no_further() -> None:
+    assert content_codings({"content-encoding": "x," * 64 + "gzip"}) == ["gzip"]
+    assert content_codings({"content-encoding": "x," * 65 + "gzip"}) == []

@@ -15,7 +15,7 @@ from jsonschema import ValidationError
 
 from archiver.core.manifest import seal_of
 from archiver.core.manifest_bounds import LARGEST, MOST_STEMS
-from archiver.core.manifest_fields import ManifestBroken
+from archiver.core.manifest_fields import Fields, ManifestBroken
 from archiver.core.manifest_read import Manifest, ManifestEvent, read_manifest
 from archiver.core.model import TaskId
 from tests.fixtures.manifest_schemas import check_schema
@@ -248,3 +248,11 @@ def test_schema_of_format_2_refuses_what_none_of_ours_is(change: dict[str, objec
     sound = json.loads((SAMPLES / "format-2-lost.json").read_bytes())
     with pytest.raises(ValidationError):
         check_schema(sound | change)
+
+
+def test_number_that_other_languages_hold_exactly_is_read_and_a_larger_one_is_broken() -> None:
+    fields = Fields({"last": 9_007_199_254_740_991, "next": 9_007_199_254_740_992})
+    assert (fields.whole("last"), fields.seconds("last")) == (9_007_199_254_740_991, 9_007_199_254_740_991)
+    for read in (fields.whole, fields.seconds):
+        with pytest.raises(ManifestBroken):
+            read("next")

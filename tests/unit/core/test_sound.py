@@ -83,3 +83,9 @@ def test_waveform_has_all_its_pairs_and_every_extreme(count: int) -> None:
 
 def test_waveform_of_nothing_is_flat() -> None:
     assert paired([]) == bytes(2 * PAIRS)
+
+
+def test_text_of_8_192_bytes_is_read_and_a_longer_one_is_refused() -> None:
+    assert Sound.of(SOUND.text().rjust(8_192)) == SOUND
+    with pytest.raises(ValueError, match="no sound"):
+        Sound.of(SOUND.text().rjust(8_193))

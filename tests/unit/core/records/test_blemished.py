@@ -8,7 +8,7 @@ import re
 import pytest
 
 from archiver.core.model import Phase
-from archiver.core.records.blemished import charset_in
+from archiver.core.records.blemished import charset_in, read_blemished_text
 from archiver.core.records.envelope import MAX_ANSWER, Envelope, NotAnAnswer, read_envelope
 from archiver.core.records.record import record_of
 from tests import FIXTURES
@@ -189,3 +189,10 @@ def test_hostile_answer_is_refused_in_time_that_grows_with_its_length(piece: byt
     body = b'{"a": ' + piece * ((MAX_ANSWER - 10) // len(piece))
     with pytest.raises(NotAnAnswer):
         read_envelope(body)
+
+
+def test_number_of_4_000_digits_is_read_and_one_of_4_001_is_none() -> None:
+    def number(digits: int) -> object:
+        return read_blemished_text('{"n": ' + "7" * digits + ",}").value
+
+    assert [number(digits) for digits in (4_000, 4_001)] == [{"n": int("7" * 4_000)}, {"n": None}]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import time
 from datetime import timedelta
 
 import pytest
 
+from archiver.core.records.fields import code_of, id_of, moment_of, object_of
 from archiver.core.records.record import record_of
 from tests.unit.core.records.readers import SEPARATED, response
 
@@ -121,3 +123,26 @@ def test_duration_is_finite_and_positive(value: object, seconds: float | None) -
     item = {"audio_url": "https://a.test/x.mp3", "duration": value}
     (stem,) = record_of(response(originData=[item])).stems
     assert stem.duration == seconds
+
+
+def test_code_below_a_million_is_one_and_a_million_is_none() -> None:
+    assert [code_of(each) for each in (999_999, -999_999, 1_000_000, -1_000_000)] == [999_999, -999_999, None, None]
+
+
+def test_number_of_64_bits_is_an_id_and_a_larger_one_is_none() -> None:
+    assert [id_of(each) for each in (2**64 - 1, 2**64)] == ["18446744073709551615", ""]
+
+
+def test_time_of_40_characters_is_read_and_one_of_41_is_none() -> None:
+    assert moment_of("2025-07-29T09:54:14".ljust(40)) == SEPARATED
+    assert moment_of("2025-07-29T09:54:14".ljust(41)) is None
+
+
+def test_json_is_taken_out_of_five_strings_and_no_further() -> None:
+    def within(strings: int) -> str:
+        text = json.dumps({"a": 1})
+        for _ in range(strings - 1):
+            text = json.dumps(text)
+        return text
+
+    assert [object_of(within(strings)) for strings in (5, 6)] == [{"a": 1}, {}]

@@ -7,7 +7,9 @@ import json
 import pytest
 
 from archiver.core.records.envelope import read_envelope
+from archiver.core.records.items import Item
 from archiver.core.records.left_out import LeftOut
+from archiver.core.records.others import Rules, others_in
 from archiver.core.records.record import record_of
 from archiver.core.text import is_address, shown_url
 from tests import FIXTURES
@@ -340,3 +342,11 @@ def test_address_beside_the_result_of_a_finished_task_is_taken_or_named_and_inpu
 @pytest.mark.parametrize("flag", ["PENDING", "CREATE_TASK_FAILED"])
 def test_address_beside_the_result_of_a_task_that_is_not_finished_counts_for_nothing(flag: str) -> None:
     assert record_of({"successFlag": flag, "response": None, **BESIDE}).stems == ()
+
+
+@pytest.mark.parametrize(("addresses", "more"), [(1_000, 0), (1_001, 1)])
+def test_addresses_that_no_rule_expects_are_looked_at_up_to_1_000(addresses: int, more: int) -> None:
+    answer = {"extra": [f"https://a.test/{number}.mp3" for number in range(addresses)]}
+    found = [each for each in others_in(answer, taken=(), rules=Rules(known=())) if isinstance(each, Item)]
+    assert len(found) == 1_000 + more
+    assert [each.not_taken for each in found[1_000:]] == ["more than 1000 addresses that no rule expects"] * more
