@@ -44,7 +44,11 @@ def _ids(context: typer.Context, incomplete: str, *, needs_person: bool) -> list
     return [row.task.task_id for row in rows if row.task.task_id.startswith(incomplete)]
 
 
-TaskArgument = Annotated[str, typer.Argument(metavar="ID", autocompletion=known)]
-TaskArguments = Annotated[list[str], typer.Argument(metavar="ID", autocompletion=known)]
-SomeTasks = Annotated[list[str] | None, typer.Argument(metavar="ID", show_default=False, autocompletion=known)]
-NeedyTasks = Annotated[list[str] | None, typer.Argument(metavar="ID", autocompletion=needing)]
+_ONE, _MANY = "A task's id, as `list` shows it.", "Ids of tasks, as `list` shows them."
+
+TaskArgument = Annotated[str, typer.Argument(metavar="ID", help=_ONE, autocompletion=known)]
+TaskArguments = Annotated[list[str], typer.Argument(metavar="ID", help=_MANY, autocompletion=known)]
+SomeTasks = Annotated[
+    list[str] | None, typer.Argument(metavar="ID", help=_MANY, show_default=False, autocompletion=known)
+]
+NeedyTasks = Annotated[list[str] | None, typer.Argument(metavar="ID", help=_MANY, autocompletion=needing)]
