@@ -136,7 +136,8 @@ PLAYED = """async ({ stems, inverted, from, seconds }) => {
     const into = inverted.includes(at) ? minus : context.destination;
     for (let when = 0; when < seconds * rate; ) {
       const count = FRAMES * samples - (when === 0 ? from % samples : 0);
-      laid(context, buffers.filled(await track.samples(from + when + track.delay, count)), { when, count, into });
+      const buffer = await buffers.filled(track, from + when + track.delay, count);
+      laid(context, buffer, { when, count, into });
       when += count;
     }
   }

@@ -24,7 +24,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
 
 PATIENCE = 120_000
 STEMS = 12
-MIB = 1 << 20
 
 
 def long_song(seconds: int, seed: int) -> bytes:
@@ -143,15 +142,15 @@ def test_tab_of_twelve_stems_takes_little_memory(archive: Archive, chromium: Bro
     url = laid(archive, 6, 120)
     before = renderer(chromium)
     with opened(archive, url) as (page, _):
+        page.wait_for_timeout(2000)
+        still = renderer(chromium) - before
         begun(page)
         most = 0
-        for _ in range(8):
-            page.wait_for_timeout(5000)
+        for _ in range(80):
+            page.wait_for_timeout(500)
             most = max(most, renderer(chromium) - before)
-        heap = page.evaluate("performance.memory.usedJSHeapSize")
-    print(f"tab of {STEMS} stems in 40 s: {heap / MIB:.0f} MiB heap (goal 150), {most / 1000:.0f} MB of its process")
-    assert heap / MIB <= 150
-    assert most / 1000 <= 450
+    print(f"tab of {STEMS} stems: {still / 1000:.0f} MB before it plays, {most / 1000:.0f} MB in 40 s (goal 150)")
+    assert most / 1000 <= 200
 
 
 def test_two_tabs_play_and_neither_is_late(archive: Archive) -> None:

@@ -44,7 +44,7 @@ WINDOWS = """async ({ url, size, spans, bits }) => {
       for (let at = 0; at < count; at += 1) worst = Math.max(worst, Math.abs(plane[at] - (known[from + at] ?? 0)));
       if (!(worst === 0)) faults.push([from, count, channel, worst]);
     }
-    const many = from < whole.length ? Math.min(2, whole.numberOfChannels) : 1;
+    const many = Math.min(2, whole.numberOfChannels);
     if (planes.length !== many) faults.push([from, count, planes.length]);
   }
   return { faults, length: track.length, whole: whole.length, head: track.head };

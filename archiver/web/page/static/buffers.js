@@ -1,11 +1,11 @@
-// The memory that decoded audio sounds from, used again and again.
+// The memory that audio is decoded into and sounds from, used again and again.
 
-/** Give an array's memory back at once: whoever collects garbage does not see how much it is. */
-export function release(plane) {
-  plane.buffer.transfer?.(0);
-}
+/** New planes for `count` samples. */
+export const planesFor = (channels, count) => Array.from({ length: channels }, () => new Float32Array(count));
 
-/** Buffers of `length` samples. Chromium gives one's memory back only by collecting garbage, also where it was transferred. */
+/** Buffers of `length` samples. Chromium gives the memory back that was lent to a decoder or a context only by collecting
+ * garbage, also where the array was transferred, and does not see how much that is.
+ */
 export class Buffers {
   #free = [];
 
@@ -13,15 +13,23 @@ export class Buffers {
     Object.assign(this, { length, rate, made: 0 });
   }
 
-  /** A buffer of these planes, and silence behind them. They are used up. */
-  filled(planes) {
-    const buffer = this.#taken(planes.length);
-    for (const [channel, plane] of planes.entries()) {
-      buffer.copyToChannel(plane, channel);
-      buffer.getChannelData(channel).fill(0, plane.length);
-      release(plane);
+  /** Resolves to a buffer of the samples [from, from + count) of a stem, and silence behind them. */
+  async filled(stem, from, count, signal) {
+    const buffer = this.#taken(stem.channels);
+    const planes = Array.from({ length: stem.channels }, (_, channel) => buffer.getChannelData(channel));
+    try {
+      const found = await stem.samples(from, count, signal, planes);
+      signal?.throwIfAborted();
+      for (const plane of planes) plane.fill(0, count);
+      if (found.length === planes.length) return buffer;
+      const other = this.#taken(found.length); // not what the stem's head told
+      for (const [channel, plane] of planes.slice(0, found.length).entries()) other.copyToChannel(plane, channel);
+      this.back([buffer]);
+      return other;
+    } catch (fault) {
+      this.back([buffer]);
+      throw fault;
     }
-    return buffer;
   }
 
   /** Take buffers back, of which nothing sounds any more. */

@@ -43,7 +43,7 @@ async function piece({ stems, mix, rate }, buffers, from, count, signal) {
   const mixer = new Mixer(context, mix);
   const work = Object.entries(stems).map(async ([name, stem]) => {
     if (!heard(mix.stems, name)) return [];
-    const buffer = buffers.filled(await stem.samples(begin + stem.delay, length, signal));
+    const buffer = await buffers.filled(stem, begin + stem.delay, length, signal);
     laid(context, buffer, { when: 0, count: length, into: mixer.inputs[name].gain });
     return [buffer];
   });

@@ -1,5 +1,6 @@
 // How the stems of a task can be played here: by windows, whole, or one at a time.
 
+import { planesFor } from "./buffers.js";
 import { NoFrames, Track, Unplayable, ranged } from "./track.js";
 
 const MOST = 400e6; // bytes of decoded audio
@@ -19,16 +20,17 @@ export class Whole {
     return this.buffer.length;
   }
 
-  samples(from, count) {
-    const planes = [];
-    for (let channel = 0; channel < Math.min(2, this.buffer.numberOfChannels); channel += 1) {
-      const plane = new Float32Array(count);
-      const begin = Math.max(0, from);
-      const part = this.buffer.getChannelData(channel).subarray(begin, Math.max(begin, from + count));
-      plane.set(part, begin - from);
-      planes.push(plane);
+  get channels() {
+    return Math.min(2, this.buffer.numberOfChannels);
+  }
+
+  samples(from, count, _, planes = planesFor(this.channels, count)) {
+    const begin = Math.max(0, from);
+    const into = planes.slice(0, this.channels).map((plane) => plane.subarray(0, count).fill(0));
+    for (const [channel, plane] of into.entries()) {
+      plane.set(this.buffer.getChannelData(channel).subarray(begin, Math.max(begin, from + count)), begin - from);
     }
-    return Promise.resolve(planes);
+    return Promise.resolve(into);
   }
 }
 

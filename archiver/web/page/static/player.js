@@ -3,9 +3,9 @@
 import { Buffers } from "./buffers.js";
 import { Mixer } from "./mixer.js";
 
-export const FRAMES = 190; // of a window
+export const FRAMES = 64; // of a window
 const SHORT = 32; // of the first after a seek, so that it sounds soon; each next is twice as long
-const AHEAD = 10; // seconds that are decoded
+const AHEAD = 6; // seconds that are decoded
 const LEAD = 0.1; // seconds between the first window's decoding and its sound
 const TICK = 50;
 const EDGE = 0.03; // seconds before an empty schedule at which the context is suspended
@@ -167,9 +167,7 @@ export class Player extends EventTarget {
     const { signal } = run.abort;
     try {
       const work = Object.entries(this.stems).map(async ([name, stem]) => {
-        const planes = await stem.samples(from + stem.delay, count + more, signal);
-        signal.throwIfAborted();
-        window.buffers[name] = this.buffers.filled(planes);
+        window.buffers[name] = await this.buffers.filled(stem, from + stem.delay, count + more, signal);
       });
       await Promise.all(work);
     } catch (fault) {

@@ -1,6 +1,6 @@
 // The player of one task: its controls, its keys, and what it says.
 
-import { release } from "./buffers.js";
+import { planesFor } from "./buffers.js";
 import { Deck } from "./deck.js";
 import { rendered } from "./mixdown.js";
 import { flat, heard, preset } from "./mixer.js";
@@ -8,12 +8,13 @@ import { taken, written } from "./mixlink.js";
 import { open, whole } from "./opening.js";
 import { NoFrames } from "./track.js";
 import { Gathering, marks, read, write } from "./peaks.js";
-import { FRAMES, Player } from "./player.js";
+import { Player } from "./player.js";
 import { follow } from "./waveforms.js";
 
 const STEP = 5; // seconds of the arrow keys
 const LINKED = 1000; // ms from one address to the next
-const READY = 6; // seconds that are decoded ahead before waveforms get a turn
+const READY = 4; // seconds that are decoded ahead before waveforms get a turn
+const LOOKED = 190; // frames that are looked at for a waveform in one turn
 const WORDS = {
   whole: "This browser lacks AudioDecoder, or the stems differ in their rate, or one is of a kind that is not played by pieces: each is decoded whole before it plays.",
   single: "This browser lacks AudioDecoder, or the stems differ in their rate, or one is of a kind that is not played by pieces, and together they are too large to decode: one stem plays at a time. Choose it by S.",
@@ -339,12 +340,13 @@ class Desk {
     const { player } = this;
     const left = this.decks.filter((deck) => !this.known[deck.name] && player.stems[deck.name]);
     const begun = left.map((deck) => ({ deck, stem: player.stems[deck.name], from: 0 }));
+    const planes = planesFor(2, LOOKED * player.frame);
     for (const each of begun) each.into = new Gathering(each.stem.length, player.rate);
     while (begun.length > 0 && player === this.player) {
       for (const each of [...begun]) {
         await this.#turn(player);
         try {
-          if (each.deck.measured || (await this.#gathered(each, player))) begun.splice(begun.indexOf(each), 1);
+          if (each.deck.measured || (await this.#gathered(each, player, planes))) begun.splice(begun.indexOf(each), 1);
         } catch {
           begun.splice(begun.indexOf(each), 1);
         }
@@ -360,12 +362,10 @@ class Desk {
   }
 
   /** Look at one more window; true once the stem is known whole. */
-  async #gathered(each, player) {
+  async #gathered(each, player, planes) {
     const { deck, stem } = each;
-    const count = Math.min(FRAMES * player.frame, each.into.length - each.from);
-    const planes = await stem.samples(each.from, count);
-    each.into.add(planes, each.from);
-    planes.forEach(release);
+    const count = Math.min(LOOKED * player.frame, each.into.length - each.from);
+    each.into.add(await stem.samples(each.from, count, undefined, planes), each.from);
     each.from += count;
     if (deck.measured) return true;
     if (each.from < each.into.length) {

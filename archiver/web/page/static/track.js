@@ -1,5 +1,6 @@
 // One stem: its bytes by Range, its frames, and any span of its samples, decoded.
 
+import { planesFor } from "./buffers.js";
 import { framing } from "./formats.js";
 
 const FIRST = 48 * 1024;
@@ -26,22 +27,24 @@ export async function ranged(url, from, to, signal) {
   throw new Unplayable(said && !said.startsWith("<") ? said : `the page answered ${answer.status}`);
 }
 
-/** Decode frames {at, bytes} by WebCodecs: `length` samples from `from` on, one array a channel. Damaged frames are silent. */
-export function decoded(config, frames, from, length, signal) {
+/** Decode frames {at, bytes} by WebCodecs into silent planes, one a channel: their samples are those from `from` on.
+ *
+ * Resolves to how many of them were `used`. Damaged frames stay silent.
+ */
+export function decoded(config, frames, from, planes, signal) {
   return new Promise((resolve, reject) => {
-    const planes = [new Float32Array(length), new Float32Array(length)];
-    let [used, damaged, came, rate] = [1, false, 0, 0];
+    let [used, damaged, came, rate, copied] = [1, false, 0, 0, null];
     const finish = () => {
       signal?.removeEventListener("abort", drop);
       if (decoder.state !== "closed") decoder.close();
-      resolve({ planes: planes.slice(0, used), damaged, came, rate });
+      resolve({ used, damaged, came, rate });
     };
     const decoder = new AudioDecoder({
       output: (data) => {
-        used = Math.max(used, Math.min(2, data.numberOfChannels));
+        used = Math.max(used, Math.min(planes.length, data.numberOfChannels));
         came += data.numberOfFrames;
         rate = data.sampleRate;
-        place(data, planes, Math.round((data.timestamp * config.sampleRate) / 1e6) - from);
+        copied = place(data, planes, Math.round((data.timestamp * config.sampleRate) / 1e6) - from, copied);
         data.close();
       },
       error: () => {
@@ -63,14 +66,17 @@ export function decoded(config, frames, from, length, signal) {
   });
 }
 
-function place(data, planes, at) {
+/** Copy the channels of what was decoded to planes, at a place that may lie before them; by `into`, which is used again. */
+function place(data, planes, at, into) {
   const from = Math.max(0, -at);
-  const count = Math.min(data.numberOfFrames - from, planes[0].length - Math.max(0, at));
-  if (count <= 0) return;
-  for (let channel = 0; channel < Math.min(2, data.numberOfChannels); channel += 1) {
-    const into = planes[channel].subarray(Math.max(0, at), Math.max(0, at) + count);
-    data.copyTo(into, { planeIndex: channel, format: "f32-planar", frameOffset: from, frameCount: count });
+  const to = Math.min(data.numberOfFrames, planes[0].length - at);
+  if (from >= to) return into;
+  const copied = into?.length >= data.numberOfFrames ? into : new Float32Array(data.numberOfFrames);
+  for (let channel = 0; channel < Math.min(planes.length, data.numberOfChannels); channel += 1) {
+    data.copyTo(copied, { planeIndex: channel, format: "f32-planar" });
+    planes[channel].set(copied.subarray(from, to), at + from);
   }
+  return copied;
 }
 
 /** The frames in parts without a gap: a decoder knows of none. */
@@ -82,12 +88,6 @@ function unbroken(frames) {
     parts.at(-1).push(frame);
   }
   return parts;
-}
-
-/** Add a plane to the one of that channel. */
-function added(planes, channel, plane) {
-  planes[channel] ??= new Float32Array(plane.length);
-  for (let at = 0; at < plane.length; at += 1) planes[channel][at] += plane[at];
 }
 
 export class Track {
@@ -103,6 +103,10 @@ export class Track {
 
   get head() {
     return this.run?.head ?? null;
+  }
+
+  get channels() {
+    return Math.min(2, this.head.channels);
   }
 
   get delay() {
@@ -125,8 +129,11 @@ export class Track {
     if (!this.run?.until) throw new NoFrames("no audio was found in it that can be played by windows");
   }
 
-  /** Samples [from, from + count) of the stem, one array a channel; silence before its begin and behind its end. */
-  samples(from, count, signal) {
+  /** Samples [from, from + count) of the stem, one array a channel; silence before its begin and behind its end.
+   *
+   * They are written to `planes`, of which those that the stem has channels for are returned.
+   */
+  samples(from, count, signal, planes = planesFor(this.channels, count)) {
     return this.#alone(async () => {
       signal?.throwIfAborted(); // a seek came meanwhile
       const last = Math.max(0, from + count);
@@ -135,14 +142,13 @@ export class Track {
       const frames = await this.#read(run.taken(ahead, last), signal);
       this.#forget(frames, last - run.warmup);
       signal?.throwIfAborted();
-      if (frames.length === 0) return [new Float32Array(count)];
+      const into = planes.slice(0, this.channels).map((plane) => plane.subarray(0, count).fill(0));
       this.damaged ||= Boolean(run.damaged);
-      if (run.config === null) return run.unpacked(frames, from, count);
-      const parts = unbroken(frames).map((part) => decoded(run.config, part, from, count, signal));
-      const [first, ...others] = await Promise.all(parts);
-      for (const { planes } of others) planes.forEach((plane, channel) => added(first.planes, channel, plane));
-      this.damaged ||= others.concat(first).some(({ damaged }) => damaged);
-      return first.planes;
+      if (frames.length === 0) return into;
+      if (run.config === null) return run.unpacked(frames, from, into);
+      const parts = await Promise.all(unbroken(frames).map((part) => decoded(run.config, part, from, into, signal)));
+      this.damaged ||= parts.some(({ damaged }) => damaged);
+      return into.slice(0, Math.max(...parts.map(({ used }) => used)));
     });
   }
 
@@ -152,7 +158,7 @@ export class Track {
     if (config === null || config.codec === "mp3") return true; // of that it is known
     const frames = await this.#alone(() => this.#read(this.run.taken(0, 1), signal));
     const [{ samples }] = frames;
-    const { damaged, came, rate } = await decoded(config, frames, 0, samples, signal);
+    const { damaged, came, rate } = await decoded(config, frames, 0, planesFor(this.channels, samples), signal);
     return !damaged && came === samples && rate === config.sampleRate;
   }
 

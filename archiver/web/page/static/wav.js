@@ -107,15 +107,14 @@ export class Wav {
     return from < end ? [{ start: place(from), end: place(end), at: from }] : [];
   }
 
-  /** `length` samples from `from` on, of what was taken: one array a channel. */
-  unpacked([{ at, bytes }], from, length) {
-    const { channels, each, width } = this.head;
+  /** Write what was taken to silent planes, whose samples are those from `from` on. */
+  unpacked([{ at, bytes }], from, planes) {
+    const { each, width } = this.head;
     const sample = reader(new DataView(bytes.buffer, bytes.byteOffset, bytes.length), this.head);
-    const count = Math.min(Math.floor(bytes.length / each), length - (at - from));
-    return Array.from({ length: Math.min(2, channels) }, (_, channel) => {
-      const plane = new Float32Array(length);
+    const count = Math.min(Math.floor(bytes.length / each), planes[0].length - (at - from));
+    for (const [channel, plane] of planes.entries()) {
       for (let number = 0; number < count; number += 1) plane[at - from + number] = sample(number * each + channel * width);
-      return plane;
-    });
+    }
+    return planes;
   }
 }
