@@ -1,14 +1,14 @@
 // The frames of a FLAC file, each proven by both of its checksums. Pure: no network, no decoder, no DOM.
 
+import { aimed } from "./aiming.js";
+
 const GRID = 1152; // samples; windows are cut in these
 const HEAD = 16; // bytes of the longest header
 const BLOCKS = 128; // of metadata; more are no song
 const LIMIT = 500_000; // bytes of a frame
 const BROKEN = 16; // frames; with more than so many it is left to others
-const CLOSE = 3; // seconds that are read through rather than looked for anew
 const GAP = 60; // seconds that a file of unknown length may lack at a time
 const REST = 4096; // bytes behind the last frame that need not be explained
-const LOOK = 65_536;
 const RATES = [0, 88_200, 176_400, 192_000, 8000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000];
 const BITS = [0, 8, 12, null, 16, 20, 24, 32];
 
@@ -155,19 +155,9 @@ export class Flac {
     return found;
   }
 
-  /** The bytes to look at for a sample: by its share of the samples, then between those before and behind that were found. */
+  /** The bytes to look at for a sample; none where the head does not tell how many there are. */
   leap(sample, found) {
-    const { total, begin, rate, limit } = this.file;
-    if (total === 0 || begin === null) return null;
-    if (found === null) this.aim = { low: [begin, 0], high: [this.size, total], looks: 0 };
-    else if (found.from > sample) this.aim.high = [found.starts[0], found.from];
-    else if (sample <= found.until + CLOSE * rate || found.done) return null;
-    else this.aim.low = [found.at, found.until];
-    const { low, high } = this.aim;
-    this.aim.looks += 1;
-    const share = this.aim.looks > 3 ? 0.5 : Math.min(1, (sample - low[1]) / (high[1] - low[1]));
-    const from = Math.max(low[0], Math.floor(low[0] + share * (high[0] - low[0]) - LOOK / 2));
-    return from + HEAD < this.size ? { from, to: Math.min(this.size, from + LOOK + limit) } : null;
+    return this.file.total === 0 || this.file.begin === null ? null : aimed(this, sample, found, this.file);
   }
 
   /** The run that begins in the bytes of a leap; null where no frame stands there. */

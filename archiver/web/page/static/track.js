@@ -90,6 +90,17 @@ function unbroken(frames) {
   return parts;
 }
 
+/** Arrays of bytes as one. */
+function joined(parts) {
+  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}
+
 export class Track {
   constructor({ url, size }) {
     this.url = url;
@@ -148,6 +159,8 @@ export class Track {
       if (run.config === null) return run.unpacked(frames, from, into);
       const parts = await Promise.all(unbroken(frames).map((part) => decoded(run.config, part, from, into, signal)));
       this.damaged ||= parts.some(({ damaged }) => damaged);
+      const behind = (run.trim ?? Infinity) - from; // what the last frame has beyond the end
+      for (const plane of into) plane.fill(0, Math.min(count, Math.max(0, behind)));
       return into.slice(0, Math.max(...parts.map(({ used }) => used)));
     });
   }
@@ -254,6 +267,10 @@ export class Track {
     if (frames.length === 0) return [];
     const [from, to] = [frames[0].start, frames.at(-1).end];
     const block = this.#piece(from, to) ?? (await ranged(this.url, from, to, signal));
-    return frames.map((frame) => ({ ...frame, bytes: block.subarray(frame.start - from, frame.end - from) }));
+    const between = ([start, end]) => block.subarray(start - from, end - from);
+    return frames.map((frame) => {
+      const spans = frame.spans ?? [[frame.start, frame.end]];
+      return { ...frame, bytes: spans.length > 1 ? joined(spans.map(between)) : between(spans[0]) };
+    });
   }
 }
