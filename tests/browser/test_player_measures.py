@@ -62,7 +62,7 @@ PLAY = """() => new Promise((done) => {
   document.querySelector("#play").click();
   look();
 })"""
-LEAD = 100
+LEAD = 50
 """Milliseconds from the state `playing` to the first sample."""
 
 
@@ -119,14 +119,16 @@ SEEKS = """async (seconds) => {
 }"""
 
 
-def test_sound_follows_a_seek_within_a_quarter_of_a_second(archive: Archive) -> None:
-    with opened(archive, laid(archive, 5, 180)) as (page, _):
+@pytest.mark.parametrize(("throttle", "most"), [(1, 250), (4, 1000)], ids=["as it is", "four times slower"])
+def test_sound_follows_a_seek_within_a_quarter_of_a_second(archive: Archive, throttle: int, most: float) -> None:
+    with opened(archive, laid(archive, 5 + 4 * (throttle > 1), 180)) as (page, cdp):
         begun(page)
-        page.wait_for_selector("#player[data-state=playing]", timeout=PATIENCE)
+        cdp.send("Emulation.setCPUThrottlingRate", {"rate": throttle})
         took = page.evaluate(SEEKS, [(at * 61.7) % 170 for at in range(20)])
+        late = standing(page)["late"]
     median, worst = took[len(took) // 2] + LEAD, took[-1] + LEAD
-    print(f"seek to sound, {STEMS} stems, 20 seeks in 3 min: median {median:.0f} ms, worst {worst:.0f} ms (goal 250)")
-    assert median <= 250
+    print(f"seek to sound, {STEMS} stems, {throttle} x slower: median {median:.0f} ms, worst {worst:.0f}, {late} late")
+    assert (median <= most, late) == (True, 0)
 
 
 def renderer(browser: Browser) -> int:
