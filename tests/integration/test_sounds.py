@@ -21,7 +21,9 @@ from archiver.adapters.sounds import SoundFiles, SoundsApart
 from archiver.core.sound import PAIRS, Sound
 from archiver.ports.sound import SoundUnknown
 from tests.browser.sounds import Sound as Made
-from tests.browser.sounds import mp3
+from tests.browser.sounds import mp3, pcm
+from tests.fixtures.corpus import corpus_in
+from tests.fixtures.flac import flac
 
 SHA = "ab" * 32
 MADE = Made(seconds=3.2, rate=44_100, kbits=192)
@@ -71,6 +73,28 @@ def test_wav_has_exactly_the_peak_and_the_waveform_of_its_samples(tmp_path: Path
     low = signed(sound.pairs)[0::2]
     assert [at for at, value in enumerate(low) if value] in ([499], [500], [499, 500])
     assert min(low) == -64
+
+
+@pytest.mark.parametrize(("channels", "blocks"), [(1, (4096,)), (2, (4096,)), (2, (1152, 4608, 576))])
+def test_flac_sounds_exactly_as_the_wav_of_its_samples(tmp_path: Path, channels: int, blocks: tuple[int, ...]) -> None:
+    samples = pcm(Made(seconds=1.5, channels=channels, level=0.8))
+    planes = [samples[channel::channels].tolist() for channel in range(channels)]
+    sound = measured(tmp_path, flac(planes, blocks=blocks))
+    assert sound == measured(tmp_path, wav(samples, channels=channels))
+    assert (sound.seconds, sound.channels) == (1.5, channels)
+    assert sound.loudness is not None
+    assert sound.peak > 0.5
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_ogg_vorbis_of_others_is_as_long_and_as_loud_as_others_find_it(tmp_path: Path) -> None:
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    sound = measured(tmp_path, corpus_in(folder)["multipage-setup.ogg"])
+    assert (sound.seconds, sound.rate, sound.channels, sound.clips) == (4.129, 44_100, 2, 0)
+    assert sound.peak == pytest.approx(0.48833, abs=1e-4), "as Chromium decodes it"
+    assert sound.loudness == pytest.approx(-16.53, abs=0.1), "of pyloudnorm, on what Chromium decodes"
 
 
 def test_silence_has_no_loudness_and_is_marked(tmp_path: Path) -> None:

@@ -5,17 +5,13 @@ They are fetched by hash and never kept: `sh tests/run.sh -m slow tests/integrat
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import tarfile
-from collections.abc import Iterator
-from pathlib import Path, PurePath
+from pathlib import PurePath
 
 import pytest
 
 from archiver.adapters.downloader.sniff import ENOUGH, enough_of, sniff
+from tests.fixtures.corpus import corpus_in
 
-SOURCE = "mutagen==1.48.1 --hash=sha256:8f95637ab9f6f305cec6bd1294e197debe207998e3e068596563c74f86b0a173"
 NO_AUDIO = {".apev2", ".id3", ".jpg", ".mid"}
 """Tags cut out of their files, a picture, and notes without sound."""
 CUT_TO_NOTHING = {"almostempty.mpc", "emptyfile.mp3"}
@@ -27,22 +23,12 @@ NAMELESS = {"sv4_header.mpc", "sv5_header.mpc"}
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    folder = tmp_path_factory.mktemp("corpus")
-    (folder / "by-hash.txt").write_text(SOURCE + "\n")
-    command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:", "--require-hashes"]
-    found = subprocess.run([*command, "-r", "by-hash.txt"], cwd=folder, check=False, capture_output=True, timeout=200)
-    if found.returncode:
-        pytest.skip(f"pip cannot fetch it here: {found.stderr.decode(errors='replace')[-200:]}")
-    return dict(_files_in(next(folder.glob("*.tar.gz"))))
-
-
-def _files_in(path: Path) -> Iterator[tuple[str, bytes]]:
-    with tarfile.open(path) as archive:
-        for member in archive:
-            name = PurePath(member.name)
-            content = archive.extractfile(member) if name.parent.match("*/tests/data") else None
-            if content is not None and name.suffix not in NO_AUDIO and name.name not in CUT_TO_NOTHING:
-                yield name.name, content.read()
+    found = corpus_in(tmp_path_factory.mktemp("corpus"))
+    return {
+        name: body
+        for name, body in found.items()
+        if PurePath(name).suffix not in NO_AUDIO and name not in CUT_TO_NOTHING
+    }
 
 
 def extension_of(body: bytes, declared: str) -> str | None:
