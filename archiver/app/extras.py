@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 from archiver.core.errors import SettingsFault
 
@@ -17,3 +18,11 @@ def extra(setting: str, extra: str) -> Iterator[None]:
         raise SettingsFault(
             f"{setting} needs {missing.name}; install it with: pip install 'stem-archiver[{extra}]'"
         ) from missing
+
+
+def need(setting: str, extra_: str, *modules: str) -> None:
+    """Raise the SettingsFault of `extra` where one of these is not installed; loads none of them."""
+    with extra(setting, extra_):
+        for name in modules:
+            if find_spec(name) is None:
+                raise ImportError(name=name)

@@ -14,7 +14,7 @@ from archiver.ports.runtime import EventLog
 from archiver.settings import Settings
 
 with extra("the page", "page"):
-    from archiver.app.page import reading
+    from archiver.app.page_views import reading
     from archiver.web.page.shelf import Shelf
     from archiver.web.page.static_copy import FOLDER, MOST, Copied, StaticCopy
 

@@ -86,6 +86,24 @@ class AsgiServer:
         task.add_done_callback(self._tasks.discard)
 
 
+class MadeOnce:
+    """An application that is made at its first request, in the loop's thread: until then it takes no memory."""
+
+    def __init__(self, make: Callable[[], Application]) -> None:
+        self._make = make
+        self._made: Application | None = None
+
+    async def __call__(
+        self,
+        scope: Message,
+        receive: Callable[[], Awaitable[Message]],
+        send: Callable[[Message], Awaitable[None]],
+    ) -> None:
+        """Answer one request."""
+        self._made = self._made or self._make()
+        await self._made(scope, receive, send)
+
+
 class _Exchange:
     """One request and its answer, in the loop's thread."""
 

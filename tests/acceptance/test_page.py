@@ -16,8 +16,8 @@ from tests.fakes.waiting import until
 from tests.fixtures.ledgers import ready_ledger
 from tests.worlds.site import Process, Site, stems_of
 
-IDLE = 55_000
-"""Kilobytes of memory that the page may have while nobody looks, without what is mapped from files."""
+IDLE = 47_000
+"""Kilobytes of memory that the page may have while nobody looks, without what is mapped from files; with that 60 MB."""
 
 ABSENT = """
 import sys

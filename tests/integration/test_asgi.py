@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from archiver.web.asgi import AsgiServer, Message
+from archiver.web.asgi import Application, AsgiServer, MadeOnce, Message
 from archiver.web.listener import Limits
 from tests.fakes.events import Events
 from tests.fakes.serving import port_of
@@ -75,6 +75,21 @@ def ask(server: AsgiServer, path: str, method: str = "GET", body: bytes | None =
         connection.request(method, path, body)
         answer = connection.getresponse()
         return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+
+
+def test_application_is_made_at_its_first_request_and_anew_only_where_that_failed(events: Events) -> None:
+    made: list[str] = []
+
+    def make() -> Application:
+        made.append("once")
+        if len(made) == 1:
+            raise OSError("not yet")
+        return application
+
+    with closing(AsgiServer(MadeOnce(make), "127.0.0.1", 0, log=events)) as server:
+        assert made == []
+        assert [ask(server, "/whole")[0] for _ in range(3)] == [500, 200, 200]
+    assert len(made) == 2
 
 
 def test_answer_has_its_length_and_the_request_its_query_and_body(server: AsgiServer) -> None:

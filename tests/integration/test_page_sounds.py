@@ -149,4 +149,5 @@ def test_task_that_is_none_is_not_there(site: Site) -> None:
 def test_page_ends_at_once_though_a_stem_is_being_measured(tmp_path: Path) -> None:
     with listened_to(tmp_path) as site:
         answered(site)
+        until((tmp_path / "page").exists)
     assert not [each for each in (tmp_path / "page").iterdir() if each.suffix == ".part"]
