@@ -40,9 +40,6 @@ TRIES_TO_REFUSE = 3
 TRIES_TO_GIVE_UP = 5
 """Failed tries after which an id may end that the provider answers only with errors, while it answers about others."""
 
-TRIES_OF_ONE_KEY = 12
-"""Failed tries, over some hours, after which a stem is refused that the store alone cannot take; it takes others."""
-
 TRIES_OF_ONE = 12
 """Failed tries, over some hours, after which one is refused for whom alone the provider or the store is always busy."""
 

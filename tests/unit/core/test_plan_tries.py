@@ -23,8 +23,8 @@ from archiver.core.errors import (
     StoreBusy,
 )
 from archiver.core.model import Policy, StemRow
-from archiver.core.states import StemEvent, StemState
-from tests.unit.core.tasks import DAY, EVEN, HOUR, NOW, POLICY, SECOND, row
+from archiver.core.states import StemEvent, StemState, TaskState
+from tests.unit.core.tasks import DAY, EVEN, HOUR, NOW, POLICY, SECOND, claim, row
 
 DEFAULT = Policy()
 
@@ -234,3 +234,24 @@ def test_task_that_waits_for_a_pause_looks_itself_within_an_eighth_of_what_is_le
 ) -> None:
     deadline = None if left is None else NOW + timedelta(hours=left)
     assert plan.longest_look(deadline, NOW) == timedelta(hours=hours)
+
+
+def test_twelfth_failed_try_may_be_about_one_alone_and_the_eleventh_is_not() -> None:
+    assert [plan.is_one_too_many(before) for before in (10, 11)] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("before", "since", "state", "ends"),
+    [
+        (4, DAY + SECOND, TaskState.QUEUED, True),
+        (3, DAY + SECOND, TaskState.QUEUED, False),
+        (4, DAY, TaskState.QUEUED, False),
+        (4, DAY + SECOND, TaskState.LISTED, False),
+    ],
+)
+def test_id_that_the_provider_never_answers_about_ends_with_the_fifth_try_and_after_a_day(
+    before: int, since: timedelta, state: TaskState, ends: bool
+) -> None:
+    tried = replace(claim(), attempts=before, state=state)
+    policy = replace(POLICY, missing_after=DAY)
+    assert plan.refused_for_good(tried, NOW + since, policy) is ends
