@@ -84,6 +84,7 @@ class AsgiServer:
         exchange.task = task
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(exchange.end)  # `finally` is not for one that is cancelled before it began
 
 
 class MadeOnce:
@@ -127,22 +128,21 @@ class _Exchange:
             self.task.cancel()
 
     async def run(self, application: Application, log: EventLog) -> None:
-        """Answer, whatever happens, and end the connection."""
+        """Answer, whatever happens."""
         try:
             await application(self._scope(), self._receive, self._send)
         except Exception as bug:
             if not self._gone.is_set():
                 log.exception("http.failed", error=repr(bug))
                 await self._fail()
-        finally:
-            self._loop.call_soon(self._end)  # once the loop has let go of the descriptor
 
     async def _fail(self) -> None:
         if not self._has_begun:
             with suppress(OSError, TimeoutError):
                 await self._write(_refusal(HTTPStatus.INTERNAL_SERVER_ERROR))
 
-    def _end(self) -> None:
+    def end(self, _: object) -> None:
+        """End the connection, once the loop has let go of the descriptor."""
         self._connection.socket.close()
         self._connection.end()
 

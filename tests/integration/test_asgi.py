@@ -16,10 +16,12 @@ from archiver.web.asgi import Application, AsgiServer, MadeOnce, Message
 from archiver.web.listener import Limits
 from tests.fakes.events import Events
 from tests.fakes.serving import port_of
+from tests.fakes.waiting import until
 
 BLOCK = b"x" * 65_536
 cancelled = threading.Event()
 begun = threading.Semaphore(0)
+free = threading.Event()
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
@@ -30,6 +32,9 @@ async def application(
     path = scope["path"]
     if path == "/breaks":
         raise ZeroDivisionError("a bug")
+    if path == "/holds":
+        begun.release()
+        free.wait(30)  # the whole loop, as a busy processor would
     if path == "/waits":
         begun.release()
         try:
@@ -135,3 +140,19 @@ def test_client_that_takes_nothing_is_given_up_and_one_too_many_pushes_the_oldes
             while idle.recv(1 << 20):
                 pass
     assert "http.failed" not in {event for _, event, _ in events.seen}
+
+
+def test_client_that_is_pushed_out_before_its_answer_began_is_hung_up_on(server: AsgiServer, events: Events) -> None:
+    address = "127.0.0.1", port_of(server.address)
+    free.clear()
+    clients = [socket.create_connection(address) for _ in range(3)]
+    for client, path in zip(clients, ("holds", "waits", "waits"), strict=True):
+        client.sendall(f"GET /{path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        if path == "holds":
+            assert begun.acquire(timeout=30)
+    until(lambda: events.of("listener.flooded"))
+    free.set()
+    clients[1].settimeout(5)
+    assert clients[1].recv(1) == b""
+    for client in clients:
+        client.close()
