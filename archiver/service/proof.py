@@ -62,6 +62,11 @@ class StoreProof:
                 self._rely(self._prove())
 
     @property
+    def is_known(self) -> bool:
+        """True once it is known what the store can do."""
+        return self._proof is not None
+
+    @property
     def gaps(self) -> Collection[Gap]:
         """Gaps of the store; none where they are not known yet."""
         proof = self._proof
@@ -149,7 +154,7 @@ class FirstProof:
     def _explain(self) -> None:
         """End the pause, or tell what it comes from, as is known now."""
         with suppress(LedgerFault):  # whoever works meets it too, and ends
-            if self._fault is None:
+            if self._fault is None or self.proof.is_known:  # by a task's try meanwhile
                 self.breakers.worked(Dependency.STORE)
             elif isinstance(self._fault, ArchiverError):
                 pause(self.breakers, self._fault, explains=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -175,6 +175,24 @@ def test_pause_of_a_silent_store_tells_what_its_proof_met_once_that_is_known(
         lambda: [(each.reason, each.hint, each.lasting) for each in pauses(rig.ledger)] == [told],
         what="the pause tells what the proof met",
     )
+
+
+class Overtaken(StoreProof):
+    """One whose own try fails after that of a task has proven the store."""
+
+    def ensure(self) -> None:
+        super().ensure()
+        raise AccessRefused("403")
+
+
+def test_late_proof_that_failed_pauses_no_store_that_a_task_has_proven_meanwhile(rig: Rig) -> None:
+    answer = threading.Event()
+    rig.bucket.waits = lambda: answer.wait(60)
+    known = rig.proof()
+    proof = Overtaken(*(getattr(known, each.name) for each in fields(known) if each.init))
+    FirstProof(proof, rig.breakers, patience=0.01).take()
+    answer.set()
+    until(lambda: not rig.is_paused, seconds=10, what="the store may be used")
 
 
 def test_start_that_is_asked_to_end_waits_for_no_silent_store_and_pauses_nothing(rig: Rig) -> None:
