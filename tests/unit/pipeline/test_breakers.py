@@ -159,6 +159,17 @@ def test_newcomers_try_a_paused_host_beside_its_probes_one_at_a_time_and_seldom(
     assert not may("new-3"), "what the operator holds is not tried"
 
 
+def test_breakers_remember_1_024_hosts_that_gave_a_file_whole_and_then_forget_the_first(
+    ledger: Ledger, clock: Clock
+) -> None:
+    breakers = Breakers(ledger.pauses, clock, Events())
+    for number in range(1_024):
+        breakers.worked(Dependency.ORIGIN, host=f"cdn-{number}.example")
+    assert breakers.serves_others("cdn-0.example")
+    breakers.worked(Dependency.ORIGIN, host="cdn-1024.example")
+    assert [breakers.serves_others(f"cdn-{number}.example") for number in (0, 1, 1_024)] == [False, True, True]
+
+
 def test_breaker_of_a_host_that_has_just_given_a_file_whole_does_not_trip(ledger: Ledger, clock: Clock) -> None:
     breakers = Breakers(ledger.pauses, clock, Events())
     for _ in range(3):
