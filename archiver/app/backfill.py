@@ -10,7 +10,7 @@ from pathlib import Path
 
 from archiver.adapters.queue_file import read_ids
 from archiver.app.assembly import Parts
-from archiver.app.rotation import Reload, Rotation, renewals
+from archiver.app.rotation import FileWatch, Reload, Rotation, renewals
 from archiver.app.tunables import tunables
 from archiver.core.intake import Intake
 from archiver.ports.work import QueueUnreadable
@@ -52,10 +52,10 @@ def intakes(file: str | None, queue: Path) -> Iterator[Intake]:
         yield from read_ids(stream, str(path))
 
 
-def rotation_of(parts: Parts, hangup: Hangup, read: Callable[[], Settings]) -> Rotation:
+def rotation_of(parts: Parts, hangup: Hangup, files: FileWatch, read: Callable[[], Settings]) -> Rotation:
     """Return what lets settings, keys, credentials and certificates change while a backfill is at work."""
     renewed = renewals(parts.adapters)
-    return Rotation.of(Reload(parts.settings, read, tunables(parts), parts.log, renewed), hangup)
+    return Rotation(hangup, files, Reload(parts.settings, read, tunables(parts), parts.log, renewed))
 
 
 def backfill(

@@ -22,7 +22,7 @@ from archiver.app.listeners import pages, serving_pages, taking_callbacks
 from archiver.app.machine import THIS_MACHINE, Machine
 from archiver.app.places import queue_name
 from archiver.app.rolling import Watching, daily_list, rolling_read
-from archiver.app.rotation import FileWatch, Reload, renewals, rotating
+from archiver.app.rotation import FileWatch, Reload, renewals
 from archiver.app.standing import fixity_standing, queue_standing
 from archiver.app.starting import answering
 from archiver.app.trimming import trim_schedule
@@ -66,6 +66,8 @@ class DaemonProcess:
     """Knows the daemon's jobs by name, and `work`."""
     metrics: Metrics
     wakeups: Wakeups
+    files: FileWatch
+    """Those whose change is heeded without a signal."""
     delivery: AlertDelivery | None
     """None where nobody is to be alerted."""
     backups: BackupSchedule | None = None
@@ -89,7 +91,7 @@ class DaemonProcess:
         manager = Systemd.of(os.environ, os.getpid())
         supervision = Supervision(manager, self.liveness, parts.presence.doing, hangup, reload, log)
         daemon = Daemon(
-            self.jobs() | {"rotation": Job(FileWatch(rotating(settings, os.environ), hangup.ask), 10 * _SECOND)},
+            self.jobs() | {"rotation": Job(partial(self.files, hangup.ask), 10 * _SECOND)},
             shutdown=shutdown,
             supervision=supervision,
             clock=clock,
@@ -220,7 +222,7 @@ def daemon(
 
     `alerts` must gather the events of `log`; None where nobody is to be alerted.
     """
-    delivery = None
+    files, delivery = FileWatch.of(settings), None
     if alerts is not None:
         send, interval = open_messenger(settings), settings.notify.min_interval
         delivery = AlertDelivery(alerts, send=send, clock=machine.clock, min_interval=interval, log=log)
@@ -245,7 +247,7 @@ def daemon(
         liveness.tasks = parts.watch
         backups = _backups(parts, liveness, asked)
         metrics.watch(_sources(parts, liveness, backups))
-        yield DaemonProcess(parts, liveness, metrics, _wakeups(parts), delivery, backups, asked)
+        yield DaemonProcess(parts, liveness, metrics, _wakeups(parts), files, delivery, backups, asked)
 
 
 def _wakeups(parts: Parts) -> Wakeups:

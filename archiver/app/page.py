@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from archiver.adapters.ledger import SqlLedger
 from archiver.app.clock import utc_now
 from archiver.app.extras import need
-from archiver.app.rotation import Reload, Renewals, Rotation, Tune
+from archiver.app.rotation import FileWatch, Reload, Renewals, Rotation, Tune
 from archiver.core.errors import SettingsFault, StorePaused
 from archiver.logs import mask, set_level
 from archiver.ports.archive import BrowsedArchive
@@ -88,12 +88,12 @@ _ELSEWHERE = ("callback.", "download.allowed_hosts", "http.", "notify.", "provid
 
 
 def rotation_of(
-    settings: Settings, served: Served, hangup: Hangup, read: Callable[[], Settings], log: EventLog
+    settings: Settings, served: Served, hangup: Hangup, files: FileWatch, read: Callable[[], Settings], log: EventLog
 ) -> Rotation:
     """Return what lets token, credentials and certificates change while the page is served."""
     tunes: dict[str, Tune] = {key: lambda _: None for key in KEYS if key.startswith(_ELSEWHERE)}
     tunes["log.level"] = lambda new: set_level(new.log.level)
-    return Rotation.of(Reload(settings, read, tunes, log, served.renewals), hangup)
+    return Rotation(hangup, files, Reload(settings, read, tunes, log, served.renewals))
 
 
 def operates(settings: Settings) -> bool:

@@ -61,19 +61,26 @@ def _of_trust(environ: Mapping[str, str]) -> Iterator[Path]:
 
 
 class FileWatch:
-    """Calls `changed` when one of the files is another than at the last look; a file that comes or goes is, too."""
+    """Tells that one of the files is another than at the last look; a file that comes or goes is, too.
 
-    def __init__(self, files: Sequence[Path], changed: Callable[[], None]) -> None:
+    To be made before the files are read: a change that comes in between would be overlooked.
+    """
+
+    def __init__(self, files: Sequence[Path]) -> None:
         self._files = files
-        self._changed = changed
         self._seen = self._stamps()
 
-    def __call__(self) -> None:
-        """Look at each file."""
+    @classmethod
+    def of(cls, settings: Settings, environ: Mapping[str, str] = os.environ) -> FileWatch:
+        """Return that of the files which these settings and the environment name."""
+        return cls(rotating(settings, environ))
+
+    def __call__(self, changed: Callable[[], None]) -> None:
+        """Look at each file; call `changed` where one is another."""
         stamps = self._stamps()
         if stamps != self._seen:
             self._seen = stamps
-            self._changed()
+            changed()
 
     def _stamps(self) -> Sequence[Stamp | None]:
         return [_stamp(path) for path in self._files]
@@ -140,16 +147,11 @@ class Rotation:
     """Reads the settings again on SIGHUP, and where one of the files has changed; call it every few seconds."""
 
     hangup: Hangup
-    changed: FileWatch
+    files: FileWatch
     reload: Callable[[], None]
-
-    @classmethod
-    def of(cls, reload: Reload, hangup: Hangup, environ: Mapping[str, str] = os.environ) -> Rotation:
-        """Return that of a command which has no other use for SIGHUP."""
-        return cls(hangup, FileWatch(rotating(reload.settings, environ), hangup.ask), reload)
 
     def __call__(self) -> None:
         """Look at the files, and do what was asked for."""
-        self.changed()
+        self.files(self.hangup.ask)
         if self.hangup.taken():
             self.reload()

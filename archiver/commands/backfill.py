@@ -99,6 +99,7 @@ def archive(settings: Settings, request: Request) -> int:
     from archiver.app.assembly import Role, assembled
     from archiver.app.backfill import Viewer, backfill, intakes, rotation_of
     from archiver.app.descriptors import raise_limit
+    from archiver.app.rotation import FileWatch
     from archiver.commands.progress import Tally
     from archiver.commands.screen import Screen
     from archiver.service.backfill import BackfillOptions
@@ -109,7 +110,7 @@ def archive(settings: Settings, request: Request) -> int:
     for_people = console.is_terminal or settings.log.format == "console"
     log = _log(settings, for_people=for_people, calm=console.is_terminal and not request.level_is_said)
     raise_limit(log)
-    shutdown, hangup, tally = Shutdown(), Hangup(), Tally()
+    shutdown, hangup, files, tally = Shutdown(), Hangup(), FileWatch.of(settings), Tally()
     with (
         shutdown.on_signals(),
         heeding(hangup),
@@ -121,7 +122,7 @@ def archive(settings: Settings, request: Request) -> int:
         batches = source.reading(intakes(request.file, settings.queue.path))
         options = BackfillOptions(request.limit, request.wait, request.max_wait)
         with Screen(console, source, quiet=request.as_json or request.quiet, log=None if for_people else log) as screen:
-            rotate = rotation_of(parts, hangup, request.read)
+            rotate = rotation_of(parts, hangup, files, request.read)
             result = backfill(parts, batches, options, shutdown, Viewer(screen.update, screen.stopping), rotate)
     code = exit_code(result, shutdown.signal_number)
     if request.quiet and not request.as_json:

@@ -42,11 +42,13 @@ def page(context: typer.Context, beside: BesideFlag = False) -> None:
     if context.invoked_subcommand is not None:
         return
     loaded = settings_of(context, "store.bucket")
+    from archiver.app.rotation import FileWatch
     from archiver.logs import configure
     from archiver.service.shutdown import Shutdown
     from archiver.service.supervision import Hangup
 
     settings, shutdown, hangup = loaded.settings, Shutdown(), Hangup()
+    files = FileWatch.of(settings)
     log = configure(settings.log.level, settings.log.format, secrets=settings.secrets())
     with shutdown.on_signals(), hangup.on_signal() if beside else heeding(hangup), faults():
         from archiver.app.page import rotation_of, serving
@@ -59,7 +61,7 @@ def page(context: typer.Context, beside: BesideFlag = False) -> None:
             if beside:
                 _end_with_input(shutdown)
             typer.echo(f"the archive's page: {served.url}\nlets one browser in, once: {served.link}")
-            rotate = rotation_of(settings, served, hangup, reading_again(context, loaded, "store.bucket"), log)
+            rotate = rotation_of(settings, served, hangup, files, reading_again(context, loaded, "store.bucket"), log)
             while not shutdown.wait(_LOOKS_EVERY):
                 rotate()
 

@@ -16,7 +16,8 @@ from starlette.responses import HTMLResponse, Response
 from archiver.web.page.words import FILTERS
 
 STATIC = "/static/"
-_BLANKS = re.compile(rb"\s*([{};,])\s*|(?<=:) ")
+_BLANKS = re.compile(rb"\s+")
+_NEEDLESS = re.compile(rb" ?([{};,]) ?|(?<=:) ")
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _FOR_EVER = "private, max-age=31536000, immutable"
 
@@ -60,7 +61,7 @@ class Assets:
 
 def _given(name: str, data: bytes) -> bytes:
     """Return a file as it is given away: rules without the blanks that are for who writes them."""
-    return _BLANKS.sub(rb"\1", data) if name.endswith(".css") else data
+    return _NEEDLESS.sub(rb"\1", _BLANKS.sub(b" ", data)) if name.endswith(".css") else data
 
 
 def _type_of(name: str) -> str | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,9 +17,9 @@ from tests.fakes.events import Events
 from tests.house import Hangup
 
 
-def watch(*files: Path) -> tuple[FileWatch, list[str]]:
+def watch(*files: Path) -> tuple[Callable[[], None], list[str]]:
     seen: list[str] = []
-    return FileWatch(files, lambda: seen.append("changed")), seen
+    return partial(FileWatch(files), lambda: seen.append("changed")), seen
 
 
 def test_files_are_those_of_keys_of_aws_and_of_trust() -> None:
@@ -85,7 +87,7 @@ def test_rotation_reads_again_once_for_each_wish(by: str, tmp_path: Path) -> Non
         read.append("read")
         return settings
 
-    rotate = Rotation.of(Reload(settings, again, {}, Events()), hangup, {})
+    rotate = Rotation(hangup, FileWatch.of(settings, {}), Reload(settings, again, {}, Events()))
     rotate()
     assert read == []
     if by == "signal":
