@@ -332,3 +332,30 @@ def test_damage_within_a_stem_is_said_and_much_of_it_lets_all_be_decoded_whole_f
     archive.page.click("#play")
     archive.page.wait_for_selector(f"#said:has-text('{said}')", timeout=PATIENCE)
     archive.page.wait_for_selector(f"#player[data-state=playing][data-mode={mode}]", timeout=PATIENCE)
+
+
+def test_first_view_of_the_player_is_small_on_the_wire(archive: Archive, chromium: Browser) -> None:
+    lay(
+        archive.ledger,
+        archive.bucket,
+        "0123456789abcdef0123456789abcde4",
+        {f"stem_{at:02}": song(at) for at in range(12)},
+    )
+    context = chromium.new_context(storage_state=archive.page.context.storage_state())
+    page, sizes = context.new_page(), dict[str, int]()
+    cdp = context.new_cdp_session(page)
+    names: dict[str, str] = {}
+    cdp.on("Network.requestWillBeSent", lambda sent: names.update({sent["requestId"]: sent["request"]["url"]}))
+    cdp.on("Network.loadingFinished", lambda done: sizes.update({names[done["requestId"]]: done["encodedDataLength"]}))
+    cdp.send("Network.enable")
+    page.goto(f"{archive.url}task/0123456789abcdef0123456789abcde4")
+    page.wait_for_selector("#play:visible", timeout=PATIENCE)
+    page.wait_for_load_state("networkidle")
+    context.close()
+    assert {url.rpartition("/")[2].partition("?")[0] for url in sizes} >= {
+        "task.js",
+        "player.js",
+        "track.js",
+        "page.css",
+    }
+    assert sum(sizes.values()) <= 90_000, sizes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,11 +33,15 @@ class Link:
 
 
 class Assets:
-    """The files of `static/`, each by an address that has its hash in it."""
+    """The files of `static/`, each by an address that has its hash in it, and packed for who takes that.
+
+    Documents are never packed: their length would tell of what they hold.
+    """
 
     def __init__(self, folder: Traversable) -> None:
         found = (each for each in folder.iterdir() if _type_of(each.name))
         self._files = {each.name: _given(each.name, each.read_bytes()) for each in found}
+        self._packed = {name: gzip.compress(data, mtime=0) for name, data in self._files.items()}
         self._marks = {name: hashlib.sha256(data).hexdigest()[:12] for name, data in self._files.items()}
 
     def url(self, name: str) -> str:
@@ -53,10 +58,20 @@ class Assets:
         if (data := self._files.get(name)) is None:
             return Response("Not Found\n", status_code=404, media_type="text/plain")
         current = request.query_params.get("v") == self._marks[name]
-        headers = {"Cache-Control": _FOR_EVER if current else "no-cache", "ETag": f'"{self._marks[name]}"'}
+        headers = {"Cache-Control": _FOR_EVER if current else "no-cache", "Vary": "Accept-Encoding"}
+        headers["ETag"] = f'"{self._marks[name]}"'
+        if _takes_gzip(request.headers.get("accept-encoding", "")):
+            data = self._packed[name]
+            headers |= {"ETag": f'"{self._marks[name]}-gzip"', "Content-Encoding": "gzip"}
         if request.headers.get("if-none-match") == headers["ETag"]:
             return Response(status_code=304, headers=headers)
         return Response(data, media_type=_type_of(name), headers=headers)
+
+
+def _takes_gzip(accepted: str) -> bool:
+    """Return whether an Accept-Encoding names it, with no weight of zero."""
+    weights = dict(each.replace(" ", "").lower().partition(";q=")[::2] for each in accepted.split(","))
+    return (weights.get("gzip", "0") or "1").strip("0.") != ""
 
 
 def _given(name: str, data: bytes) -> bytes:
