@@ -3,9 +3,9 @@
 import { Buffers } from "./buffers.js";
 import { Mixer } from "./mixer.js";
 
-export const FRAMES = 64; // of a window
+export const FRAMES = 190; // of a window
 const SHORT = 32; // of the first after a seek, so that it sounds soon; each next is twice as long
-const AHEAD = 6; // seconds that are decoded
+const AHEAD = 10; // seconds that are decoded
 const LEAD = 0.05; // seconds between the first window's decoding and its sound; more where it takes longer to lay
 const TICK = 50;
 const EDGE = 0.03; // seconds before an empty schedule at which the context is suspended

@@ -13,7 +13,7 @@ import { follow } from "./waveforms.js";
 
 const STEP = 5; // seconds of the arrow keys
 const LINKED = 1000; // ms from one address to the next
-const READY = 4; // seconds that are decoded ahead before waveforms get a turn
+const READY = 6; // seconds that are decoded ahead before waveforms get a turn
 const LOOKED = 190; // frames that are looked at for a waveform in one turn
 const WORDS = {
   whole: "This browser lacks AudioDecoder, or the stems differ in their rate, or one is of a kind that is not played by pieces: each is decoded whole before it plays.",
