@@ -50,6 +50,16 @@ def test_deadline_counts_from_the_earliest_time_there_is() -> None:
 
 
 @pytest.mark.parametrize(
+    ("ahead", "deadline"), [(DAY, NOW + 14 * DAY), (DAY + timedelta(seconds=1), NOW + 15 * DAY + timedelta(seconds=1))]
+)
+def test_task_that_was_created_a_day_after_it_came_is_one_of_another_zone_and_later_of_a_wrong_clock(
+    ahead: timedelta, deadline: datetime
+) -> None:
+    record = RecordInfo(Phase.DONE, stems=(VOCAL, BASS), created_at=NOW + ahead)
+    assert resolve(record, None) == plan.Listed(deadline, settled=True)
+
+
+@pytest.mark.parametrize(
     ("backlog", "pace", "late"),
     [
         ([], 1.0, 0),
