@@ -141,3 +141,28 @@ def frames_of(data: bytes) -> list[tuple[int, int]]:
         found.append((at, frame[2]))
         at += frame[2]
     return found
+
+
+def fed_in_pieces(imported: str, begun: str, told: str) -> str:
+    """Return a script that feeds files in pieces to a run of a format, and returns what is told of each.
+
+    `imported` are the class and its script, `begun` makes a run of `bytes`, or null, and `told` are an object's fields.
+    """
+    return f"""async ([files, cuts]) => {{
+  const {imported};
+  return files.map((file) => {{
+    const bytes = Uint8Array.from(atob(file), (letter) => letter.charCodeAt(0));
+    const run = {begun};
+    if (run === null) return null;
+    const begun = performance.now();
+    let [turn, more] = [0, 0];
+    while (!run.done) {{
+      const from = run.at;
+      more += cuts[turn++ % cuts.length];
+      const to = Math.min(bytes.length, from + more);
+      run.feed(bytes.slice(from, to), from, to >= bytes.length);
+      if (run.at !== from) more = 0;
+    }}
+    return {{ {told}, took: performance.now() - begun }};
+  }});
+}}"""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.browser.sounds import aac, id3
+from tests.browser.sounds import aac, fed_in_pieces, id3
 from tests.browser.test_wav import OPENED, SAMPLES, WHOLE, against_the_whole
 
 if TYPE_CHECKING:
@@ -42,23 +42,11 @@ def test_windows_laid_end_to_end_cancel_with_the_whole_decode_inverted(blank: Pa
     assert blank.evaluate(WHOLE.replace("source.start", "0 &&"), asked) > 0.01
 
 
-INDEX = """async ([files, cuts]) => {
-  const { Adts } = await import("/static/adts.js");
-  return files.map((file) => {
-    const bytes = Uint8Array.from(atob(file), (letter) => letter.charCodeAt(0));
-    const run = new Adts({ size: bytes.length });
-    const begun = performance.now();
-    let [turn, more] = [0, 0];
-    while (!run.done) {
-      const from = run.at;
-      more += cuts[turn++ % cuts.length];
-      const to = Math.min(bytes.length, from + more);
-      run.feed(bytes.slice(from, to), from, to >= bytes.length);
-      if (run.at !== from) more = 0;
-    }
-    return { starts: run.starts, ends: run.ends, took: performance.now() - begun };
-  });
-}"""
+INDEX = fed_in_pieces(
+    '{ Adts } = await import("/static/adts.js")',
+    "new Adts({ size: bytes.length })",
+    "starts: run.starts, ends: run.ends",
+)
 
 
 def indexed(page: Page, files: list[bytes], cuts: tuple[int, ...] = (1 << 30,)) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.browser.sounds import Sound, id3, pcm
+from tests.browser.sounds import Sound, fed_in_pieces, id3, pcm
 from tests.browser.test_wav import OPENED, SAMPLES, WHOLE, against_the_whole
 from tests.fixtures.flac import Form, flac, frame, frames, head
 
@@ -94,25 +94,12 @@ def test_windows_laid_end_to_end_cancel_with_the_whole_decode_inverted(blank: Pa
         assert blank.evaluate(WHOLE, {"stems": stems, "inverted": [], "from": start, "seconds": 5}) < 1e-6
 
 
-INDEX = """async ([files, cuts]) => {
-  const { Flac } = await import("/static/flac.js");
-  return files.map((file) => {
-    const bytes = Uint8Array.from(atob(file), (letter) => letter.charCodeAt(0));
-    const run = Flac.begun(bytes, 0, bytes.length);
-    if (run === null) return null;
-    const begun = performance.now();
-    let [turn, more] = [0, 0];
-    while (!run.done) {
-      const from = run.at;
-      more += cuts[turn++ % cuts.length];
-      const to = Math.min(bytes.length, from + more);
-      run.feed(bytes.slice(from, to), from, to >= bytes.length);
-      if (run.at !== from) more = 0;
-    }
-    const { starts, ends, ats, hopeless, length } = run;
-    return { starts, ends, ats, hopeless, length, damaged: run.damaged, took: performance.now() - begun };
-  });
-}"""
+INDEX = fed_in_pieces(
+    '{ Flac } = await import("/static/flac.js")',
+    "Flac.begun(bytes, 0, bytes.length)",
+    "starts: run.starts, ends: run.ends, ats: run.ats, length: run.length, hopeless: run.hopeless,"
+    " damaged: run.damaged",
+)
 
 
 def indexed(page: Page, files: list[bytes], cuts: tuple[int, ...] = (1 << 30,)) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.browser.sounds import fed_in_pieces
 from tests.browser.test_wav import OPENED, SAMPLES
 from tests.fixtures.ogg import GRANULE_NONE, head, page, pages
 
@@ -103,25 +104,11 @@ def test_a_seek_far_beyond_the_index_reads_little_and_is_exact(blank: Page, site
     assert sum(int(last) + 1 - int(first) for first, last in read) < len(data) / 2
 
 
-INDEX = """async ([files, cuts]) => {
-  const { Opus } = await import("/static/ogg.js");
-  return files.map((file) => {
-    const bytes = Uint8Array.from(atob(file), (letter) => letter.charCodeAt(0));
-    const run = Opus.begun(bytes, 0, bytes.length);
-    if (run === null) return null;
-    const begun = performance.now();
-    let [turn, more] = [0, 0];
-    while (!run.done) {
-      const from = run.at;
-      more += cuts[turn++ % cuts.length];
-      const to = Math.min(bytes.length, from + more);
-      run.feed(bytes.slice(from, to), from, to >= bytes.length);
-      if (run.at !== from) more = 0;
-    }
-    const { frames, hopeless, length, damaged } = run;
-    return { ats: frames.map(({ at }) => at), hopeless, length, damaged, took: performance.now() - begun };
-  });
-}"""
+INDEX = fed_in_pieces(
+    '{ Opus } = await import("/static/ogg.js")',
+    "Opus.begun(bytes, 0, bytes.length)",
+    "ats: run.frames.map(({ at }) => at), hopeless: run.hopeless, length: run.length, damaged: run.damaged",
+)
 
 
 def indexed(page_: Page, files: list[bytes], cuts: tuple[int, ...] = (1 << 30,)) -> list[dict[str, Any]]:
