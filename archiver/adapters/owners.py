@@ -22,11 +22,6 @@ _SUFFIX = ".lock"
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
-def fresh_name() -> str:
-    """Return a name that no other process has or had."""
-    return secrets.token_hex(8)
-
-
 def place_of(folder: Path) -> str:
     """Return the name that only the owners with locks in `folder` share, on this boot of this machine.
 
@@ -79,16 +74,16 @@ class OwnerLock:
     cannot be written to.
     """
 
-    def __init__(self, folder: Path, *, shared: bool = False, new_name: Callable[[], str] = fresh_name) -> None:
+    def __init__(self, folder: Path, *, shared: bool = False) -> None:
         self._folder = folder
         make_folder(folder)
         self._place = f"{place_of(folder)}-" if shared else ""
-        self.owner, self._descriptor = self._take(lambda: f"{self._place}{new_name()}")
+        self.owner, self._descriptor = self._take()
         self._sweep()
 
-    def _take(self, new_name: Callable[[], str]) -> tuple[str, int]:
+    def _take(self) -> tuple[str, int]:
         while True:
-            owner = new_name()
+            owner = f"{self._place}{secrets.token_hex(8)}"
             path = self._path(owner)
             descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
             give_to_owner_of_folder(descriptor, self._folder)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-from collections.abc import Mapping
 from pathlib import Path
 
 from archiver.app.ledger import on_server
@@ -33,9 +32,9 @@ def store_place(settings: Settings) -> str:
     return f"{settings.store.endpoint_url or 'Amazon S3'}, bucket {settings.store.bucket}"
 
 
-def owners_folder(ledger_url: str, environ: Mapping[str, str] = os.environ) -> Path:
+def owners_folder(ledger_url: str) -> Path:
     """Return the folder where the processes of this machine that share the ledger keep their locks."""
     if not ledger_url.startswith(SQLITE):
-        return data_folder(environ) / "owners"
+        return data_folder(os.environ) / "owners"
     database = Path(ledger_url.removeprefix(SQLITE))
     return database.with_name(database.name + ".owners")

@@ -250,7 +250,6 @@ class Screen:
         self._log = log
         self._said_every = said_every
         self._said_at = time.monotonic()
-        self._said_end = False
         self._live = Live(console=console, get_renderable=self._drawn, refresh_per_second=4, transient=True)
         self._draws = not quiet and log is None and console.is_terminal
 

@@ -8,8 +8,16 @@ from datetime import UTC, datetime, timedelta
 STEP = timedelta(seconds=30)
 """Less is drift, or a process that was held up between its looks at the two clocks."""
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 """The time by which nothing has any age yet."""
+
+
+def microseconds(moment: datetime) -> int:
+    """Return an aware datetime as the ledger keeps it: whole microseconds since 1970 UTC."""
+    return (moment - EPOCH) // MICROSECOND
 
 
 @dataclass(slots=True)

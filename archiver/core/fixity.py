@@ -44,8 +44,6 @@ class Fixity(StrEnum):
 FAULTS: Final = frozenset(Fixity) - {Fixity.OK, Fixity.COLD, Fixity.UNREAD}
 """Verdicts after which something is not as it should be."""
 
-SOUND: Final = frozenset({Fixity.OK, Fixity.COLD})
-
 
 class Part(StrEnum):
     """The role of an object in its task."""

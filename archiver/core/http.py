@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+PORTS = {"https": 443, "http": 80}
+
 LONGEST = 366 * 24 * 3600.0
 """Seconds; a Retry-After that names more, or a date beyond any, is taken for so many."""
 

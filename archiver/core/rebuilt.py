@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
+from archiver.core.answered import is_id
 from archiver.core.chronicle import LEFT_OUT
 from archiver.core.manifest_fields import ManifestBroken
 from archiver.core.manifest_read import Manifest, ManifestEvent, ManifestStem
-from archiver.core.model import DEFAULT_ACCOUNT, Receipt, RecordInfo, Stage, StemName, StemRow, task_id
+from archiver.core.model import DEFAULT_ACCOUNT, Receipt, RecordInfo, Stage, StemName, StemRow
 from archiver.core.records.facts import Parent
 from archiver.core.records.facts_of import names_task
 from archiver.core.records.kinds.names import KindName, Media
@@ -79,7 +80,7 @@ def rebuilt(manifest: Manifest, folder: str, record: bytes | None = None) -> Who
         track=_track(manifest, read),
         stems=stems,
         history=_moves(manifest.events, stems),
-        tracks={each.id: title_of(each.title) for each in manifest.tracks if _is_id(each.id)} or None,
+        tracks={each.id: title_of(each.title) for each in manifest.tracks if is_id(each.id)} or None,
         untold=_untold(manifest),
     )
 
@@ -185,18 +186,11 @@ def _track(manifest: Manifest, read: RecordInfo | None) -> str | None:
     """Return the first track that it was made from."""
     parents: Sequence[Parent] = manifest.made_from or (read.facts.parents if read else ())
     named = (each.id for each in parents if not names_task(each.field))
-    return next((each for each in named if _is_id(each) and each != manifest.task_id), None)
+    return next((each for each in named if is_id(each) and each != manifest.task_id), None)
 
 
 def _kind(manifest: Manifest) -> KindName:
     return KindName(manifest.kind) if manifest.kind in set(KindName) else KindName.SEPARATION
-
-
-def _is_id(text: str) -> bool:
-    try:
-        return bool(task_id(text))
-    except ValueError:
-        return False
 
 
 def _short(word: str, most: int) -> str:

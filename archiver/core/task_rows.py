@@ -9,17 +9,18 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from operator import attrgetter
 from typing import Final, TypeAlias
 
 from archiver.core import plan
+from archiver.core.clocks import microseconds
 from archiver.core.model import DEFAULT_ACCOUNT, Stage, StemRow, TaskId
 from archiver.core.records.kinds.names import KindName, Media
 from archiver.core.reports import Moved
 from archiver.core.slices import slice_of
 from archiver.core.states import ENDED_WITH_AUDIO, StemState, TaskState
-from archiver.core.whole_task import WholeTask
+from archiver.core.whole_task import OF_RECEIPT, WholeTask
 
 Row: TypeAlias = tuple[object, ...]
 """Values, in the order of its table's columns here."""
@@ -54,12 +55,11 @@ _OF_STEM: Final = (
     "media",
     "url_shown",
 )
-_OF_RECEIPT: Final = ("key", "size", "sha256", "etag", "content_type", "stored_at", "alias_of")
-_NO_RECEIPT: Final = (None,) * len(_OF_RECEIPT)
-STEM: Final = (*_OF_STEM[:-1], "shown_url", *_OF_RECEIPT, "task_id", "url_cut")
+_NO_RECEIPT: Final = (None,) * len(OF_RECEIPT)
+STEM: Final = (*_OF_STEM[:-1], "shown_url", *OF_RECEIPT, "task_id", "url_cut")
 TRACK: Final = ("track", "task_id", "title")
 HISTORY: Final = ("stem", "at", "event", "before", "after", "detail", "task_id")
-_task_as_it_is, _of_stem, _of_receipt = attrgetter(*TASK_AS_IT_IS), attrgetter(*_OF_STEM), attrgetter(*_OF_RECEIPT)
+_task_as_it_is, _of_stem, _of_receipt = attrgetter(*TASK_AS_IT_IS), attrgetter(*_OF_STEM), attrgetter(*OF_RECEIPT)
 _of_line = attrgetter(*HISTORY[:-2])
 
 
@@ -134,17 +134,9 @@ def _line(whole: WholeTask, moved: Moved) -> Row:
     return (*_of_line(moved), dict(moved.detail), whole.task_id)
 
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
-
-
-def _of_time(value: datetime) -> int:
-    return (value - _EPOCH) // _MICROSECOND
-
-
 _WORD: Final = attrgetter("value")
 _SPELLED: Final[dict[type, Callable[..., object]]] = {
-    datetime: _of_time,
+    datetime: microseconds,
     dict: json.dumps,
     **dict.fromkeys((TaskState, StemState, Stage, Media, KindName), _WORD),
 }

@@ -72,7 +72,7 @@ _COLUMNS: Final = tuple(each.name for each in fields(WholeTask) if each.name not
 _OF_TRIMMED: Final = tuple(each for each in _COLUMNS if each != "history")
 _OF_STEMS: Final = tuple(each.name for each in fields(StemRow) if each.name not in {"name", "receipt"})
 _SPELLED: Final = {"url": "url_cut", "url_shown": "shown_url"}
-_OF_RECEIPT: Final = ("key", "size", "sha256", "etag", "content_type", "stored_at", "alias_of")
+OF_RECEIPT: Final = ("key", "size", "sha256", "etag", "content_type", "stored_at", "alias_of")
 
 
 def differences(ledger: WholeTask, bucket: WholeTask) -> Iterator[Difference]:
@@ -133,4 +133,4 @@ def _by_name(rows: Sequence[StemRow]) -> Mapping[StemName, StemRow]:
 def _columns_of(row: StemRow) -> Mapping[str, object]:
     found = {_SPELLED.get(name, name): getattr(row, name) for name in _OF_STEMS}
     found["url_cut"] = row.url is None
-    return found | {name: None if row.receipt is None else getattr(row.receipt, name) for name in _OF_RECEIPT}
+    return found | {name: None if row.receipt is None else getattr(row.receipt, name) for name in OF_RECEIPT}

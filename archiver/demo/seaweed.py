@@ -75,14 +75,14 @@ class S3Server:
 
 
 @contextmanager
-def seaweed(folder: Path, *, log: Path | None = None) -> Iterator[S3Server]:
+def seaweed(folder: Path) -> Iterator[S3Server]:
     """Run SeaweedFS with its data in `folder` until the block is left; it listens on 127.0.0.1 only.
 
-    `log` takes what the server prints (default: `folder`/weed.log). The credentials are fresh at each
-    start. Raises ServerFault when the binary is missing or the server does not come up in 30 s.
+    `folder`/weed.log takes what the server prints. The credentials are fresh at each start. Raises
+    ServerFault when the binary is missing or the server does not come up in 30 s.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    log = log or folder / "weed.log"
+    log = folder / "weed.log"
     for attempt in range(1, STARTS + 1):
         ports = free_ports(10)
         server = S3Server(f"http://{HOST}:{ports[0]}", secrets.token_hex(10).upper(), secrets.token_hex(20))

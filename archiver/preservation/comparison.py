@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Final
 
+from archiver.core.answered import is_id
 from archiver.core.errors import Interrupted
 from archiver.core.manifest_fields import ManifestBroken
-from archiver.core.model import ARCHIVE_FOLDER, TaskId, task_id
+from archiver.core.model import ARCHIVE_FOLDER, TaskId
 from archiver.core.reading import ObjectUnread
 from archiver.core.rebuilding import Found
 from archiver.core.states import OPEN_TASK_STATES, TaskState
@@ -97,7 +98,7 @@ class Comparison:
             self._count(folders=len(batch))
 
     def _unknown(self, folders: Iterable[str]) -> list[str]:
-        ids = [TaskId(each) for each in folders if _is_id(each)]
+        ids = [TaskId(each) for each in folders if is_id(each)]
         known = {whole.task_id for whole in self.rebuilds.whole(ids)} if ids else set()
         return [each for each in folders if each not in known]
 
@@ -112,10 +113,3 @@ class Comparison:
 def _key(difference: Difference) -> tuple[str, str, str, str]:
     """Return what tells a difference from another: values may be lists or mappings."""
     return difference.task_id, difference.column, repr(difference.ledger), repr(difference.bucket)
-
-
-def _is_id(text: str) -> bool:
-    try:
-        return bool(task_id(text))
-    except ValueError:
-        return False

@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 
 from archiver.core.adoption import FolderObjects, Known
 from archiver.core.keys import folder_of, record_key
-from archiver.core.manifest_bounds import LARGEST
+from archiver.core.manifest_bounds import LARGE, LARGEST
 from archiver.core.manifest_fields import ManifestBroken
 from archiver.core.model import TaskId, task_id
 from archiver.core.reading import ObjectUnread
@@ -20,7 +20,7 @@ from archiver.core.task_rows import TaskRows
 from archiver.core.whole_task import WholeTask
 from archiver.ports.archive import Archive
 from archiver.ports.rebuilding import Proving
-from archiver.preservation.task_folders import LARGE, TaskFolders
+from archiver.preservation.task_folders import TaskFolders
 
 THREADS: Final = 6
 """GETs under way, of whoever compares."""

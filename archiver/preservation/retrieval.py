@@ -15,7 +15,7 @@ from functools import partial
 
 from archiver.core.errors import ArchiverError, StoreBusy, StorePaused
 from archiver.core.keys import MANIFEST_NAME, RECORD_NAME, manifest_key, record_key
-from archiver.core.manifest_bounds import LARGEST
+from archiver.core.manifest_bounds import LARGE, LARGEST
 from archiver.core.manifest_fields import ManifestBroken
 from archiver.core.manifest_read import Manifest, read_manifest
 from archiver.core.model import AccountName, TaskId, task_id
@@ -28,8 +28,6 @@ from archiver.preservation.wanted import Selection, Wanted, WantedFile, wanted
 RECORD_MAX = LARGEST
 UNREAD_MAX = 8
 """Files in a row that the store does not give, after which it is not asked for more."""
-_LARGE = 1024 * 1024
-"""Bytes of a manifest, beyond which one is read at a time: it takes many times its size of memory."""
 _OF_THE_NAME = frozenset(
     {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.EISDIR, errno.EILSEQ, errno.EINVAL, errno.ENOTDIR}
 )
@@ -128,7 +126,7 @@ class Retrieval:
             found = self.fetching.archive.document(manifest_key(self.prefix, task), limit=LARGEST)
             if found is None:
                 return task, failed(Verdict.NO_MANIFEST, detail="there is no manifest", hint=NO_MANIFEST), b""
-            if len(found.data) < _LARGE:
+            if len(found.data) < LARGE:
                 return task, read_manifest(found.data, task), found.data
             with self._large:
                 return task, read_manifest(found.data, task), found.data

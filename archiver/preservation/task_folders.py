@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from typing import Final
 
 from archiver.core.adoption import FolderObjects, Known
 from archiver.core.keys import folder_of, manifest_key, record_key
-from archiver.core.manifest_bounds import LARGEST
+from archiver.core.manifest_bounds import LARGE, LARGEST
 from archiver.core.manifest_read import Manifest, read_manifest
 from archiver.core.model import TaskId
 from archiver.core.rebuilt import needs_record, rebuilt
@@ -16,9 +15,6 @@ from archiver.core.whole_task import WholeTask
 from archiver.ports.adoption import Alive
 from archiver.ports.archive import FoundDocument
 from archiver.preservation.adoption import Adoption
-
-LARGE: Final = 1024 * 1024
-"""Bytes of a manifest, beyond which one is read at a time: it takes many times its size of memory."""
 
 
 @dataclass(frozen=True, slots=True)

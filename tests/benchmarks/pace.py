@@ -22,7 +22,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
 
 from archiver.settings import load
 from tests import ROOT
@@ -90,9 +89,6 @@ def seaweed_in(folder: Path, stack: ExitStack) -> tuple[str, dict[str, str]]:
         "AWS_SECRET_ACCESS_KEY": server.secret_key,
         "AWS_REGION": server.region,
     }
-
-
-_UNHEARD: Final = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
 
 @contextmanager

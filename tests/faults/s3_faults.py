@@ -29,7 +29,7 @@ FOR_EVER = 1_000_000
 _ONCE = timedelta(seconds=3)
 """Time for one try only, where a try costs real time."""
 PUT, CREATE, PART = "PutObject", "CreateMultipartUpload", "UploadPart"
-COMPLETE, ABORT, HEAD, GET = "CompleteMultipartUpload", "AbortMultipartUpload", "HeadObject", "GetObject"
+COMPLETE, ABORT, HEAD = "CompleteMultipartUpload", "AbortMultipartUpload", "HeadObject"
 
 
 def on(

@@ -29,7 +29,6 @@ pytestmark = pytest.mark.timeout(300)
 
 MB = 1_000_000
 MIB = 1 << 20
-RETRIES = {"retry_first": "200ms", "retry_max": "1s"}
 
 _MEASURE = """
 import os, sys

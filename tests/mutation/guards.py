@@ -44,7 +44,6 @@ _RETRIEVAL = "tests/unit/preservation/test_retrieval.py"
 _CLIENT = "tests/integration/downloader/test_client.py"
 _FAULTS = "tests/integration/downloader/test_faults.py"
 _ALERTS = "tests/unit/deploy/test_alerts.py"
-_PLAN = "tests/unit/core/test_plan.py"
 _RECORDS = "tests/unit/core/records"
 _LEASES = "tests/contracts/test_ledger_leases.py"
 

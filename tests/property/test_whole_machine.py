@@ -147,7 +147,6 @@ SONG = st.fixed_dictionaries(
         "links": st.sampled_from(["good", "good", "stale", "only rescue", "dead"]),
     }
 )
-LATER_PHASES = st.sampled_from([Phase.PENDING, Phase.SUCCESS, Phase.SUCCESS, Phase.EXCEPTION, Phase.FAILED])
 TURNS = st.sampled_from(["links change", "only rescue", "record hides", "record is back", "deleted"])
 HAPPENINGS = st.sampled_from(["all are retried", "one is retried", "one is killed", "all start again"])
 WHICH = st.integers(0, MOST_SONGS - 1)

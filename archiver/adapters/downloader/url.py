@@ -8,9 +8,8 @@ from typing import Final
 
 import httpx
 
+from archiver.core.http import PORTS
 from archiver.core.text import MAX_URL
-
-PORTS: Final = {"https": 443, "http": 80}
 
 _BYTE: Final = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 _ORDINARY: Final = re.compile(

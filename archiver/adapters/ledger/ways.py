@@ -35,7 +35,7 @@ from archiver.adapters.ledger.claimable import OPEN
 from archiver.adapters.ledger.listing import conditions
 from archiver.adapters.ledger.schema.tables import NOT_ARCHIVED, UNTRIMMED, stems, tasks
 from archiver.adapters.ledger.schema.titles import WORDS, title_words, titles
-from archiver.adapters.ledger.schema.types import microseconds
+from archiver.core.clocks import microseconds
 from archiver.core.listing import ANY, Span, TaskFilter, TaskOrder, TaskPlace
 from archiver.core.model import DEFAULT_ACCOUNT
 from archiver.core.states import ENDED_WITH_AUDIO, OPEN_TASK_STATES, TaskState

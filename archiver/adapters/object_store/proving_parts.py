@@ -10,15 +10,14 @@ from functools import partial
 from mmap import mmap
 from typing import Any
 
-from archiver.adapters.object_store.asking import Asking
-from archiver.adapters.object_store.calls import Labels, Part
+from archiver.adapters.object_store.asking import LABELS, Asking
+from archiver.adapters.object_store.calls import Part
 from archiver.adapters.object_store.checksums import Checksum, ChecksumKind
 from archiver.adapters.object_store.content import Content
 from archiver.adapters.object_store.faults import Absent, Conflict
 from archiver.core.capabilities import Listing
 from archiver.core.errors import AccessRefused, ArchiverError, StoreBusy, StoreCorrupt, StoreMisfit
 
-LABELS = Labels("text/plain")
 PART_SIZE = 5 * 1024 * 1024
 """Bytes of a first part that every store must take; Amazon S3 takes no smaller one."""
 LAST_PART = b"the last part\n"

@@ -21,6 +21,7 @@ from archiver.adapters.object_store.exchange import Incoming, StoreConnections
 from archiver.adapters.object_store.faults import Conflict
 from archiver.adapters.object_store.signature import Signature
 from archiver.core.errors import StoreBusy
+from archiver.core.http import PORTS
 from archiver.ports.runtime import UNWATCHED, Watch
 
 if TYPE_CHECKING:
@@ -42,7 +43,6 @@ OF_EVERY_OBJECT = (
     "x-amz-tagging",
 )
 _SIGNED_FOR = re.compile(r"AWS4-HMAC-SHA256 Credential=[^,]+/[0-9]{8}/([^/,]+)/([^/,]+)/aws4_request,")
-_PORTS = {"https": 443, "http": 80}
 _OK = 200
 _PRECONDITION_FAILED = 412
 _ANSWERS = {
@@ -79,7 +79,7 @@ class Route:
     def origin(self) -> Origin:
         """Scheme, host and port to connect to."""
         url = urlsplit(self.base)
-        return url.scheme, url.hostname or "", url.port or _PORTS[url.scheme]
+        return url.scheme, url.hostname or "", url.port or PORTS[url.scheme]
 
 
 class QuickCalls:

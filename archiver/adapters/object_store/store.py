@@ -35,6 +35,7 @@ from archiver.core.errors import (
     StoreUnproven,
 )
 from archiver.core.model import StoredObject
+from archiver.core.profiles import MOST_PARTS
 from archiver.core.refusals import NoMultipart
 from archiver.core.reports import Finding
 from archiver.ports.runtime import UNWATCHED, Checkpoint, Clock, EventLog, Jitter, Watch, unobserved
@@ -48,8 +49,6 @@ MIB = 1024 * 1024
 _TRIAL = b"{}"
 PUT_LIMIT = 5 * 1024 * MIB
 """Bytes; Amazon S3's limit of one PutObject."""
-MOST_PARTS = 10_000
-"""Amazon S3's limit of parts in one upload (its user guide, "multipart upload limits")."""
 
 
 @dataclass(frozen=True, slots=True)

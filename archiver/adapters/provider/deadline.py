@@ -30,6 +30,7 @@ from archiver.adapters.http1 import (
     secure,
     tcp_connect,
 )
+from archiver.core.http import PORTS
 
 KEEP_ALIVE = 30.0
 """Seconds for which an idle connection is thought alive; after longer, a router may have forgotten it."""
@@ -37,7 +38,6 @@ KEPT = 64
 """Idle connections that are kept."""
 LONGEST = 60.0
 """Seconds of an exchange outside of `within`, and of one wait."""
-_PORTS = {"https": 443, "http": 80}
 
 SockAddr = tuple[str, int] | tuple[str, int, int, int]
 
@@ -73,7 +73,7 @@ class DeadlineBoundTransport(httpx.BaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request; raises httpx.TransportError."""
         url = request.url
-        origin = (url.scheme, url.raw_host.decode("ascii"), url.port or _PORTS[url.scheme])
+        origin = (url.scheme, url.raw_host.decode("ascii"), url.port or PORTS[url.scheme])
         kept = self._pool.take(origin)
         response = None if kept is None else self._exchange(kept, request, origin)
         if response is None:
@@ -115,7 +115,7 @@ class DeadlineBoundTransport(httpx.BaseTransport):
     def _dial(self, origin: Origin) -> Connection:
         scheme, host, port = origin
         way = None if self._proxy is None else self._proxy.url
-        sock = self._open(host, port) if way is None else self._open(way.host, way.port or _PORTS[way.scheme])
+        sock = self._open(host, port) if way is None else self._open(way.host, way.port or PORTS[way.scheme])
         try:
             if way is not None and way.scheme == "https":
                 sock = secure(sock, self._ssl, way.host, self._deadline.left())

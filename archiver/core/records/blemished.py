@@ -45,7 +45,7 @@ _RAW_BYTE = re.compile(r"[\udc80-\udcff]")
 _RAW_BYTES = re.compile(r"[\udc80-\udcff]+")
 _URL = re.compile(r'(?i)(?<=^")\s*https?:.*|https?:(?:\\*/){2}(?:\\+/|[^\s"\\])*', re.DOTALL)
 
-_DECODER = json.JSONDecoder(strict=False, object_pairs_hook=object_from)
+LENIENT: Final = json.JSONDecoder(strict=False, object_pairs_hook=object_from)
 
 
 class NotJson(ValueError):
@@ -88,7 +88,7 @@ def read_blemished_text(text: str) -> Reading:
     mending = _Mending(begin)
     mended = _PIECE.sub(mending.of, whole)
     try:
-        value, end = _DECODER.raw_decode(mended)
+        value, end = LENIENT.raw_decode(mended)
         mending.end_at(end, mended)
     except json.JSONDecodeError as fault:
         raise NotJson(f"{fault.msg} at character {mending.place_of(fault.pos)} of {len(text)}") from None

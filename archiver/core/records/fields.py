@@ -10,19 +10,17 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from archiver.core.records.blemished import NotJson, read_blemished_text
-from archiver.core.records.pairs import object_from
+from archiver.core.clocks import EPOCH
+from archiver.core.records.blemished import LENIENT, NotJson, read_blemished_text
 from archiver.core.text import MAX_TEXT
 
 _LARGEST_CODE: Final = 1_000_000
 _LARGEST_ID: Final = 1 << 64
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _LATEST: Final = datetime(2100, 1, 1, tzinfo=UTC)
 _LARGEST_SECONDS: Final = 10_000_000_000
 _LONGEST_TIME: Final = 40
 
-_LENIENT: Final = json.JSONDecoder(strict=False, object_pairs_hook=object_from)
 _DEEPEST: Final = 5
 """Strings of JSON within strings of JSON."""
 
@@ -74,7 +72,7 @@ def json_in(text: str) -> dict[str, object] | list[object] | None:
     if text.lstrip()[:1] not in ("{", "["):
         return None
     try:
-        inner = _LENIENT.decode(text)
+        inner = LENIENT.decode(text)
     except (ValueError, RecursionError):
         return None
     return inner if isinstance(inner, dict | list) else None
@@ -128,4 +126,4 @@ def _any_moment(value: object) -> datetime | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     span = timedelta(seconds=value) if abs(value) < _LARGEST_SECONDS else timedelta(milliseconds=value)
-    return _EPOCH + span
+    return EPOCH + span

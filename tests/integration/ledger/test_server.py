@@ -133,9 +133,6 @@ def _story() -> Iterator[Step]:
     yield overview
 
 
-_OWN = {"id", "token"}
-
-
 def _content(url: str) -> dict[str, list[tuple[object, ...]]]:
     """All rows, but for what no two ledgers have in common: tokens, numbers of rows, and the server's own table."""
     with engine_of(url) as engine, engine.connect() as db:

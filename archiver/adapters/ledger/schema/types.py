@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import BigInteger, Dialect, String, TypeDecorator
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-
-
-def microseconds(moment: datetime) -> int:
-    """Return an aware datetime as it is kept: whole microseconds since 1970 UTC."""
-    return (moment - _EPOCH) // _MICROSECOND
+from archiver.core.clocks import EPOCH, MICROSECOND, microseconds
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -27,7 +21,7 @@ class UtcTime(TypeDecorator[datetime]):
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - SQLAlchemy's signature
         """Column to Python."""
-        return None if value is None else _EPOCH + value * _MICROSECOND
+        return None if value is None else EPOCH + value * MICROSECOND
 
 
 class Unsigned(TypeDecorator[int]):

@@ -169,9 +169,6 @@ def test_input_inside_the_response_is_neither_taken_nor_named(key: str, value: o
     assert (record.stems, record.left_out) == ((), ())
 
 
-STEMS_OF_SHAPES = ("vocal", "drums", "guitar", "piano", "strings", "synth")
-
-
 def test_case_of_shapes_dropped_is_read_whole() -> None:
     record = record_of(read_envelope((FIXTURES / "records" / "shapes-dropped.json").read_bytes()).data)
     assert urls(record) == {
