@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from rich.console import Console
-from rich.live import Live
-from rich.text import Text
 
 from archiver.commands.format import counted, size
 from archiver.commands.invocation import terminal
 from archiver.commands.printing import say
 from archiver.commands.progress import Rate, Tally
-from archiver.commands.screen import SAID_EVERY
-from archiver.core.text import visible
+from archiver.commands.screen import beside_line
 from archiver.preservation.results import PROVEN, Result, Totals, Verdict
 
 
@@ -47,27 +43,15 @@ class Teller:
     quiet: bool = False
     """True where nobody wants to see how far it is."""
     _rate: Rate = field(default_factory=Rate)
-    _said_at: float = field(default_factory=time.monotonic)
 
     def tell(self, results: Iterator[Result]) -> None:
         """Tell of each, and of all at the end."""
         shown = self.out if self.out.is_terminal else self.err
-        live = Live(
-            console=shown,
-            get_renderable=lambda: Text(self._line(), no_wrap=True, overflow="crop"),
-            refresh_per_second=4,
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
-        if self.quiet or not shown.is_terminal:
+        faults = self.err if self.quiet else shown
+        with beside_line(self._line, shown, self.err, quiet=self.quiet) as now_and_then:
             for each in results:
-                self._one(each, self.err)
-                self._now_and_then()
-        else:
-            with live:
-                for each in results:
-                    self._one(each, shown)
+                self._one(each, faults)
+                now_and_then()
         self._all()
 
     def _one(self, result: Result, faults: Console) -> None:
@@ -80,11 +64,6 @@ class Teller:
         say(faults, f"  {result.path}{detail}", mark=result.verdict.value)
         if result.hint:
             say(faults, f"     {result.hint}")
-
-    def _now_and_then(self) -> None:
-        if not self.quiet and time.monotonic() - self._said_at >= SAID_EVERY:
-            self._said_at = time.monotonic()
-            self.err.print(Text(visible(self._line())))
 
     def _line(self) -> str:
         totals = self.totals

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from math import ceil
@@ -298,3 +299,28 @@ class Screen:
     def _drawn(self) -> Group:
         lines = self._source.view().lines(self._console.width)
         return Group(*(Text(visible(line), no_wrap=True, overflow="crop") for line in lines))
+
+
+@contextmanager
+def beside_line(line: Callable[[], str], shown: Console, err: Console, *, quiet: bool) -> Iterator[Callable[[], None]]:
+    """Keep a line of how far it is up to date on `shown`; elsewhere what this gives says it on `err` now and then."""
+    if shown.is_terminal and not quiet:
+        with Live(
+            console=shown,
+            get_renderable=lambda: Text(line(), no_wrap=True, overflow="crop"),
+            refresh_per_second=4,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        ):
+            yield lambda: None
+        return
+    said_at = time.monotonic()
+
+    def now_and_then() -> None:
+        nonlocal said_at
+        if not quiet and time.monotonic() - said_at >= SAID_EVERY:
+            said_at = time.monotonic()
+            err.print(Text(visible(line())))
+
+    yield now_and_then

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from rich.console import Console
-from rich.live import Live
-from rich.text import Text
 
 from archiver.commands.format import counted, print_json, size
 from archiver.commands.invocation import terminal
 from archiver.commands.printing import say
 from archiver.commands.progress import Rate, Tally
-from archiver.commands.screen import SAID_EVERY
+from archiver.commands.screen import beside_line
 from archiver.core.fixity import FAULTS, Fixity, Judged
 from archiver.core.fixity_cost import Plan
 from archiver.core.fixity_report import Sealed
-from archiver.core.text import visible
 from archiver.core.walks import Walk
 from archiver.preservation.fault_book import FaultBook
 from archiver.preservation.verification import Verification
@@ -59,28 +55,15 @@ class FixityPrinter:
     quiet: bool = False
     """True where nobody wants to see how far it is."""
     _rate: Rate = field(default_factory=Rate)
-    _said_at: float = field(default_factory=time.monotonic)
 
     def print(self, results: Iterator[Judged], error: Callable[[], str | None]) -> None:
         """Print each that is not simply ok, and the sum of all."""
         if self.continued is not None and not self.quiet:
             say(self.err, self._said_continued(self.continued), mark="goes on")
-        live = Live(
-            console=self.err,
-            get_renderable=lambda: Text(self._line(), no_wrap=True, overflow="crop"),
-            refresh_per_second=4,
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
-        if self.err.is_terminal and not self.quiet:
-            with live:
-                for each in results:
-                    self._one(each)
-        else:
+        with beside_line(self._line, self.err, self.err, quiet=self.quiet) as now_and_then:
             for each in results:
                 self._one(each)
-                self._now_and_then()
+                now_and_then()
         self._all()
         if day := self._reported(error()):
             say(self.out, f"  the report of {day} stands in the bucket")
@@ -147,11 +130,6 @@ class FixityPrinter:
         found = f"; found {judged.found}" if judged.found else ""
         hint = f" ({judged.hint})" if judged.hint else ""
         say(self.out, f"{said}{found}{hint}", mark=judged.verdict.value)
-
-    def _now_and_then(self) -> None:
-        if not self.quiet and time.monotonic() - self._said_at >= SAID_EVERY:
-            self._said_at = time.monotonic()
-            self.err.print(Text(visible(self._line())))
 
     def _line(self) -> str:
         totals = self.work.totals
