@@ -37,7 +37,7 @@ from archiver.ports.store import ProvableStore
 from archiver.service.housekeeping import Housekeeping, abort_strays
 from archiver.service.liveness import TaskWatch
 from archiver.service.presence import Presence, clock_off
-from archiver.service.proof import FirstProof, StoreProof, renewed
+from archiver.service.proof import FirstProof, StoreProof, probed, renewed
 from archiver.service.restart import notice_set_back
 from archiver.service.shutdown import Shutdown, drain
 from archiver.settings import Settings
@@ -73,6 +73,11 @@ class Parts:
     exclusion: Exclusion = field(default_factory=Exclusion)
 
     @property
+    def stores(self) -> bool:
+        """True where this process archives by itself, and leaves that to no workers."""
+        return self.role is not Role.RUN or self.adapters.engine is None
+
+    @property
     def housekeeping(self) -> Housekeeping:
         """Clears away what dead processes left."""
         ledger, is_alive = self.adapters.ledger, self.adapters.lock.alive
@@ -88,7 +93,7 @@ class Parts:
         self.dispatcher.renew()
         self.housekeeping.free_leases()
         notice_set_back(self.adapters.ledger.processes, self.adapters.ledger.claims, self.machine.clock, self.log)
-        if self.role is not Role.RUN or self.adapters.engine is None:
+        if self.stores:
             FirstProof(self.proof, self.breakers, asked).take()
         self.presence.begin()
 
@@ -112,6 +117,11 @@ class Parts:
     def renew_proof(self) -> None:
         """Prove the store anew once a day; raise LedgerFault."""
         renewed(self.proof, self.breakers)
+
+    def probe_store(self) -> None:
+        """Probe a paused store once that is due and no task does; raise LedgerFault."""
+        if self.stores:
+            probed(self.proof, self.breakers, self.adapters.store.try_write)
 
     def heed(self, shutdown: Shutdown) -> None:
         """Wait for a ledger's server that is away no longer than a process may that was asked to end."""

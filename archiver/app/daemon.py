@@ -56,6 +56,9 @@ _WORK = "work"
 _WORK_WITHIN = timedelta(minutes=10)
 """The time that all tasks in flight may be silent at once: transfers to a slow store are so for minutes."""
 
+_PROBE_WITHIN = timedelta(hours=1)
+"""The time that a probe may take: a store that is back, and slow, is proven by many requests of a minute each."""
+
 
 @dataclass(frozen=True, slots=True)
 class DaemonProcess:
@@ -117,7 +120,8 @@ class DaemonProcess:
 
     def jobs(self) -> dict[str, Job]:
         """Return the jobs of this role by name."""
-        return {name: Job(run, every) for name, run, every in self._table()}
+        probe = Job(self.parts.probe_store, _SECOND, hung_after=_PROBE_WITHIN)
+        return {name: Job(run, every) for name, run, every in self._table()} | {"probe": probe}
 
     def _table(self) -> Iterator[tuple[str, Callable[[], object], timedelta]]:
         parts, engine = self.parts, self.parts.adapters.engine

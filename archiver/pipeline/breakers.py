@@ -13,6 +13,7 @@ from archiver.pipeline.evidence import Evidence
 from archiver.pipeline.failure_row import FailureRow
 from archiver.pipeline.forward import Forward
 from archiver.pipeline.newcomers import Newcomers
+from archiver.pipeline.unneeded import is_unneeded
 from archiver.ports.ledger import Pauses
 from archiver.ports.runtime import Clock, EventLog
 
@@ -39,9 +40,6 @@ TURN = timedelta(seconds=2)
 
 LOOK_SPACING = timedelta(seconds=5)
 """Of those that wait for a pause one looks again so often: enough for every probe, and little for the ledger."""
-
-FORGOTTEN = timedelta(hours=2)
-"""A host that nobody probed for so long is needed no longer: its pause ends. Tasks that failed wait up to an hour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +110,7 @@ class Breakers:
         for subject in [subject for subject, pause in found.items() if pause.over(now)]:
             self._shared.lift(subject.dependency, over_at=now)
             del found[subject]
-        for subject in [subject for subject, pause in found.items() if self._is_forgotten(pause, now)]:
+        for subject in [subject for subject, pause in found.items() if self._is_unneeded(pause, now)]:
             self._resume(subject)
             del found[subject]
         with self._lock:
@@ -138,8 +136,8 @@ class Breakers:
         for name in was - now:
             self._log.info("dependency.released", dependency=name.value)
 
-    def _is_forgotten(self, pause: Pause, now: datetime) -> bool:
-        return bool(pause.host) and now >= pause.next_probe + FORGOTTEN and not self._is_probed(pause.subject)
+    def _is_unneeded(self, pause: Pause, now: datetime) -> bool:
+        return not self._is_probed(pause.subject) and is_unneeded(pause, now, self._shared.is_awaited)
 
     # --- may it be used?
 

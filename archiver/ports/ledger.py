@@ -12,7 +12,6 @@ from types import MappingProxyType
 from typing import Protocol
 
 from archiver.core.attention import Need, NeedyTask
-from archiver.core.capabilities import Proof
 from archiver.core.chronicle import Chronicle
 from archiver.core.due import Due, First
 from archiver.core.intake import Cursor, Intake, Reject
@@ -289,6 +288,9 @@ class Pauses(Protocol):
     def wake(self, subject: Subject) -> None:
         """Make due what waits for that subject: whoever starts anew has probably mended it."""
 
+    def is_awaited(self, subject: Subject) -> bool:
+        """Return whether an open task waits for that subject's pause to end, or to try it again after it failed."""
+
     def bring_forward(
         self, subjects: Collection[Subject] | None, *, now: datetime, after: datetime, each: int, but: Sequence[TaskId]
     ) -> Sequence[TaskId]:
@@ -346,16 +348,6 @@ class Processes(Protocol):
 
     def take_back(self, *, now: datetime) -> None:
         """Have noted such at `now`, so that they are ahead of it no longer."""
-
-
-class Proofs(Protocol):
-    """Proofs of what buckets do. A store is named by endpoint, bucket and the settings that a proof holds for."""
-
-    def of(self, store: str) -> Proof | None:
-        """Return what this version of the probe found last; None where it never looked."""
-
-    def note(self, store: str, proof: Proof) -> None:
-        """Write down what it found."""
 
 
 class Reports(Protocol):

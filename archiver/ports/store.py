@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Protocol
 
-from archiver.core.capabilities import Capabilities, CreateOnly
+from archiver.core.capabilities import Capabilities, CreateOnly, Proof
 from archiver.core.model import StoredObject
 from archiver.ports.transfer import Body
 
@@ -75,6 +75,16 @@ class ProvableStore(Protocol):
 
     def rely_on(self, known: Capabilities, demand: CreateOnly) -> None:
         """Write from now on as the store can; before, `put` and `put_document` raise StoreUnproven."""
+
+
+class Proofs(Protocol):
+    """Proofs of what buckets do. A store is named by endpoint, bucket and the settings that a proof holds for."""
+
+    def of(self, store: str) -> Proof | None:
+        """Return what this version of the probe found last; None where it never looked."""
+
+    def note(self, store: str, proof: Proof) -> None:
+        """Write down what it found."""
 
 
 class UploadList(Protocol):

@@ -30,6 +30,7 @@ class Job:
 
     run: Callable[[], object]
     every: timedelta
+    hung_after: timedelta = HUNG_AFTER
 
 
 class Daemon:
@@ -84,7 +85,7 @@ class Daemon:
         liveness, manager = self._supervision.liveness, self._supervision.manager
         schedule = Schedule(liveness.progress, self._job_failed)
         for name, job in self._jobs.items():
-            liveness.expect(name, job.every + HUNG_AFTER)
+            liveness.expect(name, job.every + job.hung_after)
             schedule.add(name, job.run, job.every)
         schedule.start()
         manager.ready()

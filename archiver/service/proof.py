@@ -13,9 +13,8 @@ from archiver.core.capabilities import CreateOnly, Gap, Proof, gaps, is_best_eff
 from archiver.core.errors import ArchiverError, LedgerFault, StoreUnfit, StoreUnproven
 from archiver.core.model import Dependency, Paused, Subject
 from archiver.pipeline.breakers import Breakers
-from archiver.ports.ledger import Proofs
 from archiver.ports.runtime import Clock, EventLog
-from archiver.ports.store import ProvableStore
+from archiver.ports.store import Proofs, ProvableStore
 
 LASTS = timedelta(days=1)
 """The time for which a proof holds."""
@@ -168,6 +167,22 @@ def pause(breakers: Breakers, error: ArchiverError, *, explains: bool = False) -
     """Pause the store for what kept it from being proven; see `Breakers.trip`."""
     refusal = Paused(Dependency.STORE, f"{error.code}: {error}", error.hint, error.lasting)
     breakers.trip(refusal, explains=explains)
+
+
+def probed(proof: StoreProof, breakers: Breakers, try_write: Callable[[str], object]) -> None:
+    """Probe a paused store once that is due, where no task that waits for it does. Raises LedgerFault.
+
+    A service without work is ready again, too, once its store is back.
+    """
+    if not breakers.is_paused(Dependency.STORE) or not breakers.try_use(Dependency.STORE, tried=True):
+        return
+    try:
+        proof.ensure()
+        try_write(proof.key)
+    except ArchiverError as error:
+        pause(breakers, error)
+    else:
+        breakers.worked(Dependency.STORE)
 
 
 def renewed(proof: StoreProof, breakers: Breakers) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from archiver.demo.emulator import Emulator
 from archiver.demo.records import EmulatedTask
+from tests.fakes.relay import Relay
 from tests.fakes.serving import port_of
 from tests.fakes.waiting import until
 from tests.worlds.site import Process, Site, stems_of
@@ -141,3 +142,16 @@ def test_health_without_a_port_to_ask_at_is_a_fault_of_the_settings(site: Site, 
     health = site.run("health")
     assert (health.code, health.out) == (2, "")
     assert "http.listen" in health.err
+
+
+def test_idle_daemon_whose_store_comes_later_is_ready_soon_after_without_a_task(site: Site) -> None:
+    with Relay(to=port_of(site.s3.endpoint_url)) as network:
+        network.cut()
+        site.configure(store={"endpoint_url": f"http://{HERE}:{network.port}"})
+        with site.daemon() as daemon:
+            port = listens_on(daemon)
+            until(lambda: '"error": "store.busy"' in get(port, "/readyz")[1], what="the proof of the start has failed")
+            network.mend()
+            until(lambda: get(port, "/readyz") == (200, '{"status": "ready"}\n'), seconds=WAIT)
+            daemon.wait_event("dependency.resumed", dependency="store")
+            assert daemon.stop() == 0

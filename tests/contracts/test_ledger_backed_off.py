@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from archiver.core.model import Dependency, Later, Stage, Subject, TaskId
+from archiver.core.model import Dependency, Later, Refused, Stage, Subject, TaskId, Yielded
 from tests.fixtures.ledgers import (
     DAY,
     DEADLINE,
     LEASE,
     NOW,
     SECOND,
+    claim,
     finish,
     lift,
     listed,
@@ -24,6 +25,7 @@ from tests.house import Ledger
 HOST = Subject.of(Dependency.ORIGIN, host="cdn.example")
 OTHER = Subject.of(Dependency.ORIGIN, host="cdn")
 STORE = Subject.of(Dependency.STORE)
+PROVIDER = Subject.of(Dependency.PROVIDER)
 
 
 def backed_off(ledger: Ledger, number: int, subject: Subject | None, *, hours: int) -> None:
@@ -85,3 +87,16 @@ def test_end_of_a_pause_changes_nothing_for_what_was_tried_and_backed_off(ledger
     assert lift(ledger, Dependency.STORE)
     ledger.pauses.wake(STORE)
     assert shown(ledger).not_before == before
+
+
+def test_subject_is_awaited_by_what_it_failed_and_what_waits_for_its_pause_until_that_ends(ledger: Ledger) -> None:
+    backed_off(ledger, 1, HOST, hours=1)
+    finish(ledger, listed(ledger, 2), Yielded(NOW + DAY, (OTHER, STORE)))
+    asked = (HOST, OTHER, STORE, PROVIDER)
+    assert [ledger.pauses.is_awaited(subject) for subject in asked] == [True, True, True, False]
+    ledger.pauses.wake(STORE)
+    assert [ledger.pauses.is_awaited(subject) for subject in asked] == [True, False, False, False]
+    later = NOW + DAY
+    [failed] = [each for _ in range(2) if (each := claim(ledger, now=later)).task_id == tid(1)]
+    finish(ledger, failed, Refused("cdn.busy: refused", at=None), now=later)
+    assert not ledger.pauses.is_awaited(HOST), "an operator is awaited"

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, delete, literal, not_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, delete, literal, not_, or_, select, update
 
 from archiver.adapters.ledger import backed_off
 from archiver.adapters.ledger.database.base import insert
@@ -79,6 +79,14 @@ class SqlPauses(LedgerPart):
             _wake(db, f" {subject.key} ")
 
     @outage_retry
+    def is_awaited(self, subject: Subject) -> bool:
+        """See Pauses."""
+        its = or_(_waits_for(f" {subject.key} "), tasks.c.waits_for == backed_off.failed_at(subject))
+        waiting = (tasks.c.waits_for.is_not(None), its, tasks.c.ended_at.is_(None), tasks.c.not_before.is_not(None))
+        with self._db.read() as db:
+            return db.execute(select(tasks.c.task_id).where(*waiting).limit(1)).first() is not None
+
+    @outage_retry
     def bring_forward(
         self, subjects: Collection[Subject] | None, *, now: datetime, after: datetime, each: int, but: Sequence[TaskId]
     ) -> Sequence[TaskId]:
@@ -117,11 +125,15 @@ def all_pauses(db: Connection) -> tuple[Pause, ...]:
 
 
 def _wake(db: Connection, key: str) -> None:
-    """Make due what waits for a pause that is over; keys stand with a blank between, and none has one."""
-    padded = literal(" ") + tasks.c.waits_for + literal(" ")
-    waiting = and_(tasks.c.waits_for.is_not(None), padded.contains(key, autoescape=True))
+    """Make due what waits for a pause that is over."""
     due = {"not_before": tasks.c.accepted_at, "waits_for": None}
-    db.execute(update(tasks).where(waiting, tasks.c.ended_at.is_(None)).values(**due))
+    db.execute(update(tasks).where(_waits_for(key), tasks.c.ended_at.is_(None)).values(**due))
+
+
+def _waits_for(key: str) -> ColumnElement[bool]:
+    """Return the tasks that wait for it; keys stand with a blank between, and none has one."""
+    padded = literal(" ") + tasks.c.waits_for + literal(" ")
+    return and_(tasks.c.waits_for.is_not(None), padded.contains(key, autoescape=True))
 
 
 def _read(db: Connection, which: Select[Any]) -> tuple[Pause, ...]:

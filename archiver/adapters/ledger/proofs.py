@@ -11,7 +11,7 @@ from archiver.core.capabilities import PROBE_VERSION, Capabilities, Proof
 
 
 class SqlProofs(LedgerPart):
-    """The Proofs of `ports.ledger` in a SQL database."""
+    """The Proofs of `ports.store` in a SQL database."""
 
     def of(self, store: str) -> Proof | None:
         """See Proofs."""

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from archiver.core.errors import ApiBusy, OriginBusy
-from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Dependency, Paused, Subject, TaskId
+from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Dependency, Paused, Subject, TaskId, Yielded
 from archiver.pipeline.breakers import Breakers
 from tests.fakes.events import Events
 from tests.fakes.time import NOW, Clock
-from tests.fixtures.ledgers import hold, lift, pause, pauses
+from tests.fixtures.ledgers import finish, hold, lift, listed, pause, pauses
 from tests.house import Ledger, ready_ledger_at
 
 SECOND = AccountName("second")
@@ -317,3 +317,37 @@ def test_backlog_behind_a_dead_host_looks_one_after_the_other_each_within_its_ti
     assert breakers.look_at(host, timedelta(minutes=30)) - NOW == timedelta(minutes=30), "its deadline is near"
     breakers.worked(Dependency.ORIGIN, host=host.host)
     assert breakers.look_at(host, timedelta(hours=6)) == NOW
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [Subject.of(Dependency.PROVIDER, SECOND), Subject.of(Dependency.ORIGIN, host="cdn.example")],
+    ids=["account of the provider", "host"],
+)
+def test_pause_that_a_task_waits_for_ends_two_hours_after_its_probe_was_due_and_any_other_after_five_minutes(
+    ledger: Ledger, clock: Clock, subject: Subject
+) -> None:
+    breakers = Breakers(ledger.pauses, clock, Events())
+
+    def lasts(span: timedelta) -> bool:
+        breakers.trip(Paused(subject.dependency, "r", "h", lasting=True, account=subject.account, host=subject.host))
+        [paused] = pauses(ledger)
+        clock.now = paused.next_probe + span
+        breakers.reload()
+        return bool(breakers.paused())
+
+    assert lasts(timedelta(minutes=5, seconds=-1))
+    assert not lasts(timedelta(minutes=5))
+    waiting = listed(ledger)
+    finish(ledger, waiting, Yielded(clock.now + timedelta(days=1), (subject,)))
+    assert lasts(timedelta(hours=2, seconds=-1))
+    assert not lasts(timedelta(hours=2))
+
+
+def test_pause_of_the_store_and_a_hold_end_not_because_nobody_probed_them(ledger: Ledger, clock: Clock) -> None:
+    breakers = Breakers(ledger.pauses, clock, Events())
+    breakers.trip(Paused(Dependency.STORE, "r", "h", lasting=False))
+    hold(ledger, Dependency.PROVIDER, now=clock())
+    clock.now += timedelta(days=1)
+    breakers.reload()
+    assert {*breakers.paused()} == {Dependency.STORE, Dependency.PROVIDER}

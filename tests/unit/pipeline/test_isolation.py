@@ -268,9 +268,9 @@ def test_host_that_gives_nothing_whole_is_paused_until_it_gives_one_thing(street
 def test_pause_of_a_host_that_no_task_needs_any_more_ends(street: Path) -> None:
     for _ in range(8):
         street.breakers.failed(Dependency.ORIGIN, dead(), host="gone.example")
-    leaps(street, 90, MINUTE - timedelta(seconds=2))
-    assert pauses(street.ledger), "a task that failed may still wait to try it"
-    leaps(street, 60, MINUTE - timedelta(seconds=2))
+    leaps(street, 4, MINUTE - timedelta(seconds=2))
+    assert pauses(street.ledger), "a task may be about to need it"
+    leaps(street, 2, MINUTE - timedelta(seconds=2))
     assert pauses(street.ledger) == ()
 
 

@@ -14,7 +14,7 @@ import pytest
 from archiver.core.capabilities import Capabilities, CreateOnly
 from archiver.core.errors import AccessRefused, ArchiverError, StoreBusy, StoreUnfit
 from archiver.core.model import Dependency
-from archiver.service.proof import LASTS, FirstProof, StoreProof, renewed
+from archiver.service.proof import LASTS, FirstProof, StoreProof, pause, probed, renewed
 from tests.fakes.events import Events
 from tests.fakes.time import Clock
 from tests.fakes.waiting import until
@@ -32,6 +32,7 @@ class Bucket:
     refuses: ArchiverError | None = None
     waits: Callable[[], object] = lambda: None
     proven: int = 0
+    tried: int = 0
     relied: list[tuple[Capabilities, CreateOnly]] = field(default_factory=list)
 
     def prove(self, key: str) -> Capabilities:
@@ -44,6 +45,13 @@ class Bucket:
 
     def rely_on(self, known: Capabilities, demand: CreateOnly) -> None:
         self.relied.append((known, demand))
+
+    def try_write(self, key: str) -> None:
+        assert key == "p/probe"
+        assert self.relied, "nothing is written before it is known what the store can do"
+        self.tried += 1
+        if self.refuses is not None:
+            raise self.refuses
 
 
 class Rig:
@@ -231,3 +239,45 @@ def test_store_that_the_operator_paused_is_left_alone_at_the_start_and_later(rig
     rig.clock.now += 2 * LASTS
     renewed(proof, rig.breakers)
     assert rig.bucket.proven == 0
+
+
+SOON = timedelta(seconds=5)
+"""After a pause began its first probe is due."""
+
+
+@pytest.mark.parametrize("is_known", [True, False], ids=["of a proven store", "of one that was away at the start"])
+def test_pause_that_no_task_waits_for_ends_once_the_store_takes_the_probe_that_is_due(
+    rig: Rig, *, is_known: bool
+) -> None:
+    proof = rig.proof()
+    if is_known:
+        proof.ensure()
+    rig.bucket.refuses = StoreBusy("away")
+    pause(rig.breakers, rig.bucket.refuses)
+    for wait, tries in ((SOON, 1), (timedelta(seconds=10), 2)):
+        probed(proof, rig.breakers, rig.bucket.try_write)
+        rig.clock.now += wait
+        probed(proof, rig.breakers, rig.bucket.try_write)
+        assert pauses(rig.ledger)
+        assert (rig.bucket.tried if is_known else rig.bucket.proven) == tries, "one for each that is due"
+    rig.bucket.refuses = None
+    probed(proof, rig.breakers, rig.bucket.try_write)
+    assert pauses(rig.ledger)
+    rig.clock.now += timedelta(seconds=20)
+    probed(proof, rig.breakers, rig.bucket.try_write)
+    assert not rig.is_paused
+    assert rig.bucket.proven == (1 if is_known else 3)
+
+
+def test_store_that_is_not_paused_or_that_a_task_probes_or_the_operator_holds_is_not_probed(rig: Rig) -> None:
+    proof = rig.proof()
+    probed(proof, rig.breakers, rig.bucket.try_write)
+    pause(rig.breakers, StoreBusy("away"))
+    rig.clock.now += SOON
+    assert rig.breakers.try_use(Dependency.STORE)
+    probed(proof, rig.breakers, rig.bucket.try_write)
+    hold(rig.ledger, Dependency.STORE, now=rig.clock())
+    rig.breakers.reload()
+    rig.clock.now += timedelta(days=1)
+    probed(proof, rig.breakers, rig.bucket.try_write)
+    assert (rig.bucket.proven, rig.bucket.tried) == (0, 0)
