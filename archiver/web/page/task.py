@@ -24,8 +24,9 @@ from archiver.web.page.audio import LINK_LASTS, Audio, audio_url, file_name
 from archiver.web.page.parts import Parts, View
 from archiver.web.page.shelf import Shelf, receipt_of
 from archiver.web.page.streaming import refusal
-from archiver.web.page.telling import head_of, in_words, moves, size, standing
+from archiver.web.page.telling import head_of, moves, standing
 from archiver.web.page.waveforms import Waveforms, level
+from archiver.web.page.words import in_words, size
 
 HISTORY = 200
 """Moves that are shown; the first and the last."""

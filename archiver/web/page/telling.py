@@ -9,25 +9,10 @@ from typing import Literal
 
 from archiver.core.reports import Moved, TaskRow
 from archiver.core.states import OPEN_TASK_STATES, StemState, TaskState
-from archiver.core.text import without_controls
+from archiver.web.page.words import counted, in_words, span
 
 Tone = Literal["good", "busy", "warn", "bad"]
 SIGNS: dict[Tone, str] = {"good": "✓", "busy": "◷", "warn": "!", "bad": "✕"}
-_LONGEST = 300
-
-
-def in_words(text: str) -> str:
-    """Return what others wrote as one line of bounded length, without what turns or hides letters."""
-    line = without_controls(text)
-    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
-
-
-def size(count: int) -> str:
-    """Return bytes with a decimal unit: `5.2 MB`."""
-    for factor, unit in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
-        if count >= factor:
-            return f"{count / factor:.1f} {unit}"
-    return f"{count} B"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +28,6 @@ class Standing:
         return SIGNS[self.tone]
 
 
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
 def standing(row: TaskRow) -> Standing:
     """Return how the task stands, in few words."""
     stems = len(row.stems) or (row.trimmed.stems if row.trimmed else 0)
@@ -55,16 +36,16 @@ def standing(row: TaskRow) -> Standing:
     refused = sum(1 for each in row.stems if each.state is StemState.REFUSED)
     match row.state:
         case TaskState.ARCHIVED:
-            return Standing("good", f"safe: all {_counted(stems, 'stem')}" if stems else "safe")
+            return Standing("good", f"safe: all {counted(stems, 'stem')}" if stems else "safe")
         case TaskState.LOST:
-            return Standing("bad", f"lost: {lost} of {_counted(stems, 'stem')}")
+            return Standing("bad", f"lost: {lost} of {counted(stems, 'stem')}")
         case TaskState.FAILED:
             return Standing("bad", "failed: the provider made no audio")
         case TaskState.MISSING:
             return Standing("bad", "missing: the provider does not know it")
     if refused:
-        return Standing("warn", f"refused: {refused} of {_counted(stems, 'stem')}")
-    return Standing("busy", f"in work: {stored} of {_counted(stems, 'stem')} stored" if stems else "in work")
+        return Standing("warn", f"refused: {refused} of {counted(stems, 'stem')}")
+    return Standing("busy", f"in work: {stored} of {counted(stems, 'stem')} stored" if stems else "in work")
 
 
 def head_of(row: TaskRow, now: datetime) -> Sequence[tuple[str, datetime | None]]:
@@ -80,7 +61,7 @@ def _facts(row: TaskRow, now: datetime) -> Iterator[tuple[str, datetime | None] 
     yield (f"listed after {span(listed - row.accepted_at)}", None) if listed else None
     stored = [each.receipt.stored_at for each in row.stems if each.receipt is not None]
     if stored and listed:
-        yield f"{_counted(len(stored), 'stem')} stored within {span(max(stored) - listed)}", None
+        yield f"{counted(len(stored), 'stem')} stored within {span(max(max(stored) - listed, timedelta()))}", None
     if row.deadline is not None:
         yield ("deadline was" if row.deadline < now or row.ended_at else "deadline"), row.deadline
     if row.not_before is not None and row.state in OPEN_TASK_STATES:
@@ -90,18 +71,6 @@ def _facts(row: TaskRow, now: datetime) -> Iterator[tuple[str, datetime | None] 
 
 def _first(row: TaskRow, event: str) -> datetime | None:
     return next((each.at for each in row.history if each.event == event and each.stem is None), None)
-
-
-def span(of: timedelta) -> str:
-    """Return a span in short: `3 min 12 s`."""
-    seconds = max(0, int(of.total_seconds()))
-    units = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
-    found = []
-    for length, unit in units:
-        count, seconds = divmod(seconds, length)
-        if count:
-            found.append(f"{count} {unit}")
-    return " ".join(found[:2]) or "0 s"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from archiver.web.page.telling import in_words
+from archiver.core.text import without_controls
 
 NAMES = {"s": "second", "min": "minute", "h": "hour", "d": "day"}
 _DAY, _HOUR, _MINUTE = 86_400, 3_600, 60
 _UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 _TENS = 10
-_BRIEF = 500
+_BRIEF, _LINE = 500, 300
 """Characters."""
 _EXACT = 10
 """Minutes from which on seconds are left out."""
@@ -72,6 +72,12 @@ def brief(text: object) -> str:
     """Return what others wrote in bounded length."""
     words = str(text)
     return words if len(words) <= _BRIEF else f"{words[:_BRIEF]}…"
+
+
+def in_words(text: str) -> str:
+    """Return what others wrote as one line of bounded length, without what turns or hides letters."""
+    line = without_controls(text)
+    return line if len(line) <= _LINE else f"{line[:_LINE]}…"
 
 
 FILTERS = {
