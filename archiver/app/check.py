@@ -34,7 +34,8 @@ _OTHER_USER = "run it as the service's user, or give this one the right to work 
 def findings(loaded: Loaded, log: EventLog, *, race: bool = False) -> Iterator[Finding]:
     """Yield one finding a look, in the order in which an operator would mend them; `race`: see `race.race`."""
     settings = loaded.settings
-    yield Finding("ok", "settings", f"{len(loaded.sources)} keys read", "")
+    given = sum(source != "default" for source in loaded.sources.values())
+    yield Finding("ok", "settings", f"{given} are given, of {len(loaded.sources)}", "")
     yield from _looked("queue file", lambda: _queue(settings))
     yield from _looked("ledger", lambda: probe_ledger(settings) if on_server(settings) else _ledger(settings))
     yield from _looked("provider", lambda: _accounts(settings, log))

@@ -19,7 +19,8 @@ def demo(
 ) -> None:
     """Do the main job for real on embedded parts: an emulated provider and a real S3 server, on loopback.
 
-    It takes about half a minute. One of its tasks is made to fail, to show how that looks. Nothing stays but by --keep.
+    It takes about a quarter of a minute. One of its tasks is made to fail, to show how that looks.
+    Nothing stays but by --keep.
 
     With --page it ends with the page open on what was archived, and prints its address; needs the extra `page`, too.
 

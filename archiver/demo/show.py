@@ -46,8 +46,8 @@ WIDE = 130
 _BEFORE = """\
 This archives the stems of a song as the service does it, and reads them back:
 the provider is emulated, the S3 server is real, both are on this machine alone.
-It takes about half a minute. [bold]One task is made to fail[/], demo-failed, so that
-you see how that looks.
+It takes about a quarter of a minute. [bold]One task is made to fail[/], demo-failed,
+so that you see how that looks.
 """
 _NEXT = {"next": "stem-archiver init   # your own key and bucket"}
 

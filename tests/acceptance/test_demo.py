@@ -118,7 +118,7 @@ def test_demo_archives_the_song_and_shows_where_it_is(tmp_path: Path) -> None:
     assert f"{kept}/objects/stems/demo-split-stem/" in output
     before, _, after = output.partition("GENERATE_AUDIO_FAILED")
     assert re.search(r"One task is made to\s+fail", before), "the failure is announced"
-    assert "half a minute" in before
+    assert "a quarter of a minute" in before
     assert "stem-archiver init" in after
     assert not list(temporary.iterdir())
     assert not running_in(tmp_path)

@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.main import get_command
@@ -194,24 +195,36 @@ def test_readme_and_the_table_of_commands_name_every_command() -> None:
     assert {name: group for group, names in rows for name in re.findall(r"`([a-z]+)`", names)} == groups
 
 
-def _commands(group: object, *path: str) -> Iterator[tuple[tuple[str, ...], str]]:
-    for name, command in getattr(group, "commands").items():  # noqa: B009 - as above
+def _commands(group: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - typer's type does not say that it is a group
+    for name, command in group.commands.items():
         if hasattr(command, "commands"):
-            yield from _commands(command, *path, name)
+            yield from ((f"{name} {path}", each) for path, each in _commands(command))
         else:
-            yield (*path, name), str(command.help)
+            yield name, command
 
 
-@pytest.mark.parametrize(("path", "help_text"), list(_commands(get_command(app))))
-def test_help_of_a_command_names_its_exit_codes_and_an_example_that_can_be_read(
-    path: tuple[str, ...], help_text: str
-) -> None:
+EVERY_COMMAND = dict(_commands(get_command(app)))
+
+
+def test_table_of_commands_names_every_option_but_help() -> None:
+    rows = re.findall(r"^\| (`[a-z].*) \|$", text_of(COMMANDS), re.MULTILINE)
+    unsaid: list[tuple[str, list[str]]] = []
+    for path, command in EVERY_COMMAND.items():
+        said = " ".join(row for row in rows if re.search(rf"`{path}\b", row.partition(" | ")[0]))
+        shown = (each for each in command.params if each.opts[0].startswith("-") and not each.hidden)
+        spelled = [[*each.opts, *each.secondary_opts] for each in shown]
+        unsaid += [(path, each) for each in spelled if not any(re.search(rf"{one}\b", said) for one in each)]
+    assert unsaid == []
+
+
+@pytest.mark.parametrize(("path", "help_text"), [(path, str(each.help)) for path, each in EVERY_COMMAND.items()])
+def test_help_of_a_command_names_its_exit_codes_and_an_example_that_can_be_read(path: str, help_text: str) -> None:
     [codes] = re.findall(r"(?m)^\s*Exit codes: (.+)$", help_text)
     assert {int(code) for code in re.findall(r"\b(\d+)\b", codes)} <= {0, 1, 2, 3, 130, 143}
     [example] = re.findall(r"(?m)^\s*Example: (.+)$", help_text)
     words = example.rpartition("| ")[2].split()
     assert words[0] == "stem-archiver"
-    assert " ".join(path) in example
+    assert path in example
     understood = CliRunner().invoke(app, [*words[1:], "--help"])
     assert understood.exit_code == 0, understood.output
 
