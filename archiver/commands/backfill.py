@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from archiver.commands.halts import quiet_log
 from archiver.commands.invocation import (
     FOR_WORK,
     Exit,
@@ -206,9 +207,8 @@ def preview(settings: Settings, request: Request) -> int:
     from archiver.app.preview import preview as previewed
     from archiver.commands.format import print_json
     from archiver.commands.printing import print_preview
-    from archiver.logs import configure
 
-    log = configure("warning", settings.log.format, secrets=settings.secrets())
+    log = quiet_log(settings)
     with faults():
         at_work()
         previews = previewed(settings, intakes(request.file, settings.queue.path), limit=request.limit, log=log)

@@ -6,18 +6,23 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
 from archiver.commands.invocation import Exit, fail
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
 
     from archiver.ports.runtime import EventLog
     from archiver.service.shutdown import Shutdown
     from archiver.settings import Settings
+
+
+T = TypeVar("T")
 
 
 def quiet_log(settings: Settings) -> EventLog:
@@ -49,6 +54,42 @@ def breaks(shutdown: Shutdown) -> Iterator[None]:
         raise typer.Exit(code) from None
     except ArchiverError as error:
         fail(f"{error.code}: {error}", Exit.PAUSED, error.hint)
+
+
+@dataclass(slots=True)
+class Break:
+    """The fault that ended the work before its end, if any did."""
+
+    stopped: str
+    """Said where the operator ended it, with `then`."""
+    then: str = ""
+    into: Path | None = None
+    """The folder that is written to, if any is."""
+    message: str = ""
+    hint: str = ""
+
+    def guarded(self, results: Iterator[T]) -> Iterator[T]:
+        """Yield the results; note what breaks them off, in the place of raising it."""
+        from archiver.core.errors import ArchiverError, Interrupted, LedgerFault
+
+        try:
+            yield from results
+        except (ArchiverError, LedgerFault) as fault:
+            self.message, self.hint = str(fault), fault.hint
+        except Interrupted:
+            self.message, self.hint = self.stopped, self.then
+        except OSError as fault:
+            if self.into is None:
+                raise
+            self.message = f"{self.into}: {fault.strerror or fault}"
+            self.hint = "what was written whole is kept: mend it, then run the same command again"
+
+    def say(self) -> None:
+        """Say it on standard error."""
+        from archiver.core.text import visible
+
+        for line in filter(None, (self.message and f"stem-archiver: {self.message}", self.hint and f"  {self.hint}")):
+            typer.echo(visible(line), err=True)
 
 
 @dataclass(slots=True)

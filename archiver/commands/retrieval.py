@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from archiver.commands.completion import TaskArgument, TaskArguments
+from archiver.commands.halts import Break, quiet_log, waiting
 from archiver.commands.invocation import Exit, JsonFlag, at_work, call_of, fail, faults, settings_of, task_ids
 
 if TYPE_CHECKING:
@@ -136,44 +137,16 @@ class _Request:
         return Selection(self.stem, self.titles)
 
 
-@dataclass(slots=True)
-class _Break:
-    """The fault that ended the work before its end, if any did."""
-
-    into: Path
-    message: str = ""
-    hint: str = ""
-
-    def guarded(self, results: Iterator[Result]) -> Iterator[Result]:
-        """Yield the results; note what breaks them off, in the place of raising it."""
-        from archiver.core.errors import ArchiverError, Interrupted
-
-        try:
-            yield from results
-        except ArchiverError as fault:
-            self.message, self.hint = str(fault), fault.hint
-        except Interrupted:
-            self.message = "stopped; run it again to go on"
-        except OSError as fault:
-            self.message = f"{self.into}: {fault.strerror or fault}"
-            self.hint = "what was written whole is kept: mend it, then run the same command again"
-
-
 def _retrieve(settings: Settings, request: _Request) -> int:
     """Fetch, tell of it, and return the exit code."""
     from archiver.app.retrieval import opened, retrieval
     from archiver.commands.progress import Tally
     from archiver.commands.retrieving import Teller
-    from archiver.core.text import visible
-    from archiver.logs import configure
     from archiver.service.shutdown import Shutdown
 
-    log = configure("warning", settings.log.format, secrets=settings.secrets())
-    shutdown, tally, broken_off = Shutdown(), Tally(), _Break(request.into)
-
-    def wait(seconds: float) -> None:
-        shutdown.wait(seconds)
-
+    log, shutdown, tally = quiet_log(settings), Shutdown(), Tally()
+    wait = waiting(shutdown)
+    broken_off = Break("stopped; run it again to go on", into=request.into)
     with (
         faults(),
         shutdown.on_signals(),
@@ -190,10 +163,7 @@ def _retrieve(settings: Settings, request: _Request) -> int:
             _print_json(results, work, broken_off, tally, code)
         else:
             Teller(work.totals, tally, quiet=request.quiet).tell(results)
-            if broken_off.message:
-                typer.echo(f"stem-archiver: {visible(broken_off.message)}", err=True)
-                if broken_off.hint:
-                    typer.echo(f"  {broken_off.hint}", err=True)
+            broken_off.say()
         return code()
 
 
@@ -205,7 +175,7 @@ def _results(work: Retrieval, request: _Request) -> Iterator[Result]:
     return Zips(work).run(request.ids) if request.as_zip else work.run(request.ids)
 
 
-def _exit_code(work: Retrieval, broken_off: _Break, signal_number: int | None) -> int:
+def _exit_code(work: Retrieval, broken_off: Break, signal_number: int | None) -> int:
     if broken_off.message:
         return Exit.PAUSED if signal_number is None else Exit.SIGNAL + signal_number
     if work.totals.faults:
@@ -214,7 +184,7 @@ def _exit_code(work: Retrieval, broken_off: _Break, signal_number: int | None) -
 
 
 def _print_json(
-    results: Iterator[Result], work: Retrieval, broken_off: _Break, tally: Tally, code: Callable[[], int]
+    results: Iterator[Result], work: Retrieval, broken_off: Break, tally: Tally, code: Callable[[], int]
 ) -> None:
     """Print one object; its files as they come."""
     from archiver.commands.format import print_json
@@ -285,10 +255,9 @@ def _links(settings: Settings, task: TaskId, stem: str | None, seconds: int) -> 
     from archiver.app.retrieval import links
     from archiver.core.errors import ArchiverError
     from archiver.core.text import visible
-    from archiver.logs import configure
     from archiver.preservation.linking import NoLinks
 
-    log = configure("warning", settings.log.format, secrets=settings.secrets())
+    log = quiet_log(settings)
     try:
         with faults():
             return [f"{visible(name)}\t{url}" for name, url in links(settings, log, task, stem, seconds)]

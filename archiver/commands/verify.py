@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from archiver.commands.completion import SomeTasks
+from archiver.commands.halts import Break, quiet_log, waiting
 from archiver.commands.invocation import (
     Exit,
     JsonFlag,
@@ -156,32 +157,6 @@ _COLD = ("GLACIER", "DEEP_ARCHIVE")
 _UNTOLD = "price: not known; set verify.prices to your store's"
 
 
-@dataclass(slots=True)
-class _Break:
-    """The fault that ended the work before its end, if any did."""
-
-    message: str = ""
-    hint: str = ""
-
-    def guarded(self, results: Iterator[Judged]) -> Iterator[Judged]:
-        """Yield the results; note what breaks them off, in the place of raising it."""
-        from archiver.core.errors import ArchiverError, Interrupted, LedgerFault
-
-        try:
-            yield from results
-        except (ArchiverError, LedgerFault) as fault:
-            self.message, self.hint = str(fault), fault.hint
-        except Interrupted:
-            self.message, self.hint = "ended before everything was judged", "run it again: it goes on from there"
-
-    def say(self) -> None:
-        """Say it on standard error."""
-        from archiver.core.text import visible
-
-        for line in filter(None, (self.message and f"stem-archiver: {self.message}", self.hint and f"  {self.hint}")):
-            typer.echo(visible(line), err=True)
-
-
 def _verified(settings: Settings, ledger: SqlLedger, request: _Request) -> int:
     """Judge, write down what is found, tell of it, and return the exit code."""
     from archiver.app.clock import utc_now
@@ -189,18 +164,14 @@ def _verified(settings: Settings, ledger: SqlLedger, request: _Request) -> int:
     from archiver.app.verify import Halts, allowance, verification, walking
     from archiver.commands.progress import Tally
     from archiver.commands.verifying import FixityPrinter
-    from archiver.logs import configure
     from archiver.preservation.recording import Recording
     from archiver.service.shutdown import Shutdown
 
-    log = configure("warning", settings.log.format, secrets=settings.secrets())
-    shutdown, tally, broken_off = Shutdown(), Tally(), _Break()
-
-    def wait(seconds: float) -> None:
-        shutdown.wait(seconds)
-
+    log = quiet_log(settings)
+    shutdown, tally = Shutdown(), Tally()
+    broken_off = Break("ended before everything was judged", "run it again: it goes on from there")
     extra = allowance(request.ahead, request.most)
-    halts = Halts(wait, lambda: shutdown.asked, tally.received)
+    halts = Halts(waiting(shutdown), lambda: shutdown.asked, tally.received)
     opened = verification(settings, ledger, log, request.ahead.level, extra, halts)
     with faults(), shutdown.on_signals(), opened as work:
         at_work()
@@ -222,7 +193,7 @@ def _verified(settings: Settings, ledger: SqlLedger, request: _Request) -> int:
 
 
 def _printed(
-    printer: FixityPrinter, results: Iterator[Judged], broken_off: _Break, code: Callable[[], int], *, as_json: bool
+    printer: FixityPrinter, results: Iterator[Judged], broken_off: Break, code: Callable[[], int], *, as_json: bool
 ) -> int:
     """Print all, and return the exit code."""
     if as_json:
@@ -239,9 +210,8 @@ def _reports_held(settings: Settings, ledger: SqlLedger, *, as_json: bool) -> in
     from archiver.commands.format import print_json
     from archiver.core.errors import ArchiverError
     from archiver.core.text import visible
-    from archiver.logs import configure
 
-    log = configure("warning", settings.log.format, secrets=settings.secrets())
+    log = quiet_log(settings)
     with faults():
         try:
             found = list(broken_reports(settings, ledger, log))
@@ -259,7 +229,7 @@ def _reports_held(settings: Settings, ledger: SqlLedger, *, as_json: bool) -> in
     return code
 
 
-def _exit_code(work: Verification, broken_off: _Break, signal_number: int | None) -> int:
+def _exit_code(work: Verification, broken_off: Break, signal_number: int | None) -> int:
     from archiver.core.fixity import Fixity
 
     if signal_number is not None and broken_off.message:
