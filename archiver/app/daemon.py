@@ -136,7 +136,7 @@ class DaemonProcess:
             yield "expiry", parts.expire, 60 * _MINUTE
             yield "fixity_report", report_schedule(parts), 10 * _MINUTE
             yield "fixity_list", daily_list(parts, self._watching("fixity_list")), _MINUTE
-            pressing = self._pressing(deadlines)
+            pressing = Pressing(parts.adapters.ledger.claims, parts.adapters.owner, parts.machine.clock)
             yield "fixity_read", rolling_read(parts, self._watching("fixity_read"), pressing), 5 * _SECOND
             if parts.settings.ledger.trim_after:
                 yield "trim", trim_schedule(parts), 10 * _SECOND
@@ -191,11 +191,6 @@ class DaemonProcess:
         parts, settings = self.parts, self.parts.settings
         reports, at_risk = parts.adapters.ledger.reports, settings.schedule.at_risk
         return DeadlineWatch(reports, parts.machine.clock, at_risk, parts.log, settings.provider.retention)
-
-    def _pressing(self, deadlines: DeadlineWatch) -> Pressing:
-        adapters, clock = self.parts.adapters, self.parts.machine.clock
-        at_risk = self.parts.settings.schedule.at_risk
-        return Pressing(adapters.ledger.claims, adapters.owner, at_risk, lambda: deadlines.late, clock)
 
     def _watches(self, deadlines: DeadlineWatch) -> Callable[[], None]:
         """Return the watch over deadlines and quarantine; after each look the heartbeat says that all is well."""

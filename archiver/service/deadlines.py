@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -20,11 +19,6 @@ class DeadlineWatch:
     log: EventLog
     retention: timedelta = RETENTION
     _logged: tuple[int, int] = field(default=(0, 0), init=False)
-
-    @property
-    def late(self) -> int:
-        """The stems that were forecast, at the last look, to expire before they are reached."""
-        return self._logged[1]
 
     def __call__(self) -> None:
         """Log `deadline.at_risk` and `deadline.forecast` whenever what they count changes."""
@@ -52,16 +46,12 @@ class Pressing:
 
     claims: Claims
     owner: str
-    near: timedelta
-    late: Callable[[], int]
-    """Returns the stems that are forecast to expire."""
     clock: Clock
 
     def __call__(self) -> bool:
-        """Return whether stems wait whose deadline is near, or such of which some are forecast to expire.
+        """Return whether stems wait for their turn, however far their deadlines are.
 
-        What waits for a paused dependency, for its next try, or past its deadline, presses nobody. Raises LedgerFault.
+        Nobody knows of the outage to come: what is put off until after it may expire in it. What waits for a paused
+        dependency, for its next try, or past its deadline, presses nobody. Raises LedgerFault.
         """
-        now = self.clock()
-        deadline = self.claims.next_deadline(self.owner, now=now)
-        return deadline is not None and (deadline - now <= self.near or self.late() > 0)
+        return self.claims.next_deadline(self.owner, now=self.clock()) is not None
