@@ -18,7 +18,7 @@ from archiver.core.fixity import Fixity
 from archiver.core.fixity_faults import level_for
 from archiver.core.fixity_standing import FixityStanding
 from archiver.core.levels import Level
-from archiver.core.model import DEFAULT_ACCOUNT, Pause, StemRow
+from archiver.core.model import DEFAULT_ACCOUNT, Dependency, Pause, StemRow
 from archiver.core.plan import DEATHS_TO_QUARANTINE
 from archiver.core.records.kinds.names import KindName
 from archiver.core.reports import JobCounts, ListedTask, Moved, Overview, Process, TaskRow
@@ -208,7 +208,8 @@ def _when(pause: Pause, now: datetime) -> str:
         return "" if pause.lasting else f" (ends by itself: {span(pause.next_probe - now)})"
     if pause.next_probe > now:
         return f" (next probe in {span(pause.next_probe - now)})"
-    return f" (probe due since {span(now - pause.next_probe)}, by the next task that needs it)"
+    by = "the service" if pause.dependency is Dependency.STORE else "the next task that needs it"
+    return f" (probe due since {span(now - pause.next_probe)}, by {by})"
 
 
 def _forecast(overview: Overview) -> str:

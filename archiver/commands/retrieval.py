@@ -168,11 +168,13 @@ def _retrieve(settings: Settings, request: _Request) -> int:
 
 
 def _results(work: Retrieval, request: _Request) -> Iterator[Result]:
-    from archiver.preservation.zipped import Zips
-
     if request.ids is None:
         return work.everything()
-    return Zips(work).run(request.ids) if request.as_zip else work.run(request.ids)
+    if not request.as_zip:
+        return work.run(request.ids)
+    from archiver.preservation.zipped import Zips
+
+    return Zips(work).run(request.ids)
 
 
 def _exit_code(work: Retrieval, broken_off: Break, signal_number: int | None) -> int:
