@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import lru_cache, partial
+from queue import SimpleQueue
 
 from archiver.core import plan
 from archiver.core.clocks import LONG_AGO
@@ -33,6 +35,7 @@ from archiver.core.states import StemState, TaskState
 from archiver.core.text import host_of
 from archiver.core.transfer import Transfer
 from archiver.pipeline.adoption import Adopted, Adoption
+from archiver.pipeline.completed import CompletedStems
 from archiver.pipeline.context import TaskContext
 from archiver.pipeline.duplicates import Duplicates
 from archiver.pipeline.listing import Listing
@@ -50,6 +53,7 @@ class TaskAttempt:
         self._began = context.clock()
         self._began_queued = claim.state is TaskState.QUEUED
         self._duplicates = Duplicates(claim.stems)
+        self._completed = CompletedStems(context, self._listing)
         self._tried: set[StemName] = set()
         self._usable: dict[str, bool] = {}
         """Hosts by name: whether this attempt may use them."""
@@ -199,21 +203,20 @@ class TaskAttempt:
         return Yielded(at, tuple(_origin(host) for host in sorted(hosts)))
 
     def _store(self, wanted: Sequence[StemRow]) -> None:
-        """Put every wanted stem through the shared pool and wait until each has ended."""
-        futures = []
+        """Put every wanted stem through the shared pool, and write down what is complete until each has ended."""
+        ended: SimpleQueue[Future[None]] = SimpleQueue()
         for row in wanted:
             self._tried.add(row.name)
             claim = self._listing.claim
             transfer = Transfer(self._listing.deadline, _host(row), claim.account, claim.task_id, row.name)
             transfer.tried = row.attempts > 0
-            futures.append(self._out.pool.submit(transfer, partial(self._store_one, row, transfer)))
+            self._out.pool.submit(transfer, partial(self._store_one, row, transfer)).add_done_callback(ended.put)
         dropped = False
-        with self._context.watch.waiting():
-            for future in futures:
-                try:
-                    future.result()
-                except Preempted:
-                    dropped = True
+        for _ in wanted:
+            with self._context.watch.waiting():
+                dropped = isinstance(ended.get().exception(), Preempted) or dropped
+            failure = self._completed.write_down()
+            self._crash = self._crash or failure
         if self._context.cancelled():
             for row in wanted:
                 self._context.kept.give_up(self._listing.claim.task_id, row.name)
@@ -235,7 +238,8 @@ class TaskAttempt:
         if self._ends(_host(row)):
             return
         try:
-            pause = StemTransfer(self._context, self._listing, self._duplicates, row, transfer).run()
+            stem = StemTransfer(self._context, self._listing, self._duplicates, self._completed, row, transfer)
+            pause = stem.run()
             self._pause = self._pause or pause
         except Preempted:
             raise

@@ -1,4 +1,4 @@
-"""One stem: fetched, stored under its key, and written down."""
+"""One stem: fetched, stored under its key, and handed over to be written down."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ from archiver.core.settling import last_chance
 from archiver.core.states import StemEvent, StemState
 from archiver.core.text import host_of
 from archiver.core.transfer import Transfer, time_limit
+from archiver.pipeline.completed import CompletedStems
 from archiver.pipeline.context import TaskContext
 from archiver.pipeline.duplicates import Duplicate, Duplicates
 from archiver.pipeline.inline import InlineBody, file_in, is_inline
@@ -60,13 +61,20 @@ class StemTransfer:
     """One try at one stem; runs in the transfer pool."""
 
     def __init__(
-        self, context: TaskContext, listing: Listing, duplicates: Duplicates, row: StemRow, transfer: Transfer
+        self,
+        context: TaskContext,
+        listing: Listing,
+        duplicates: Duplicates,
+        completed: CompletedStems,
+        row: StemRow,
+        transfer: Transfer,
     ) -> None:
         self._context = context
         self._transfer = transfer
         self._out = context.outside
         self._listing = listing
         self._duplicates = duplicates
+        self._completed = completed
         self._row = row
         self._host = transfer.host
         self._limit: timedelta | None = None
@@ -75,7 +83,7 @@ class StemTransfer:
         """Bytes that need not come again once the transfer has its turn again."""
 
     def run(self) -> ArchiverError | None:
-        """Store the stem and write down how that ended; return the error that pauses a dependency, if one came.
+        """Store and hand over the stem, or write down its failure; return the error that pauses a dependency, if any.
 
         Raises LeaseLost, LedgerFault, Interrupted or Preempted.
         """
@@ -98,15 +106,13 @@ class StemTransfer:
         return None
 
     def _store(self) -> None:
-        progress, now = self._out.progress, self._context.clock
         if self._row.state is StemState.REFUSED:
-            self._row = progress.stem_retried(self._listing.claim, self._row.name, now=now())
+            now = self._context.clock()
+            self._row = self._out.progress.stem_retried(self._listing.claim, self._row.name, now=now)
         receipt = self._receive()
-        progress.stored(self._listing.claim, self._row.name, receipt)
-        self._context.checkpoint("stem.recorded")
         doubt, stored = receipt.doubt, StemState.STORED
         row = replace(self._row, state=stored, receipt=receipt, reason=doubt, attempts=0, not_before=None)
-        self._listing.note(row)
+        self._completed.add(row, receipt)
 
     def _receive(self) -> Receipt:
         """Try the known link, then a fresh one, then the provider's rescue link."""

@@ -220,8 +220,8 @@ class Progress(Protocol):
         could be secret in a URL is in the claim alone, and never in the database.
         """
 
-    def stored(self, claim: Claim, stem: StemName, receipt: Receipt) -> None:
-        """Write down that the stem's object is complete; at the receipt's stored_at."""
+    def stored(self, claim: Claim, receipts: Mapping[StemName, Receipt]) -> None:
+        """Write down that the objects of these stems are complete; each at its receipt's stored_at."""
 
     def stem_failed(
         self,

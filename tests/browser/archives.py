@@ -148,7 +148,8 @@ def lay(
         key = f"{PREFIX}{mine}/{name}.mp3"
         bucket.store.objects[key], bucket.store.content_types[key] = data, "audio/mpeg"
         digest, at = hashlib.sha256(data).hexdigest(), MADE + timedelta(seconds=60 + 20 * number)
-        ledger.progress.stored(claim, StemName(name), Receipt(key, len(data), digest, etag_of(data), "audio/mpeg", at))
+        receipt = Receipt(key, len(data), digest, etag_of(data), "audio/mpeg", at)
+        ledger.progress.stored(claim, {StemName(name): receipt})
         rows.append({"name": name, "state": "stored", "path": f"{name}.mp3", "bytes": len(data), "sha256": digest})
     if lost:
         late = deadline + timedelta(hours=3)

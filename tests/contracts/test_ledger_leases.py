@@ -353,7 +353,7 @@ def test_stems_of_several_tasks_stored_at_once_are_all_written_but_for_those_of_
 
     def store(each: Claim, name: str) -> bool:
         try:
-            ledger.progress.stored(each, StemName(name), receipt(name, size=sizes[name]))
+            ledger.progress.stored(each, {StemName(name): receipt(name, size=sizes[name])})
         except LeaseLost:
             return False
         return True

@@ -193,7 +193,7 @@ def test_at_risk_lists_open_tasks_with_a_stem_missing_the_nearest_first(ledger: 
         listed(ledger, number, deadline=NOW + timedelta(hours=number))
     far = listed(ledger, 90, deadline=NOW + 10 * DAY)
     stored = listed(ledger, 91, "vocal", deadline=NOW)
-    ledger.progress.stored(stored, VOCAL, receipt())
+    ledger.progress.stored(stored, {VOCAL: receipt()})
     stem_failed(ledger, far, BASS, reason="cdn.busy")
     seen = overview(ledger, at_risk=2 * DAY)
     assert seen.at_risk_count == 25

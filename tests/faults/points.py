@@ -126,7 +126,7 @@ POINTS = (
     Point("after the HEAD check", "head.checked", scene=Scene.COMMITTED),
     Point("stem stored in the ledger", "ledger.stem_stored"),
     Point("stem recorded", "stem.recorded"),
-    Point("duplicate recorded", "ledger.stem_stored", nth=2, scene=Scene.DUPLICATES),
+    Point("duplicate recorded", "stem.recorded", nth=2, scene=Scene.DUPLICATES),
     Point("stem failed in the ledger", "ledger.stem_failed", scene=Scene.NOT_AUDIO, sizes=_SINGLE),
     Point("stem failed", "stem.failed", scene=Scene.NOT_AUDIO, sizes=_SINGLE),
     Point("refused stem tried again", "ledger.stem_retried", scene=Scene.REFUSED, sizes=_SINGLE),

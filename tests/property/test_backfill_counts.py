@@ -70,7 +70,7 @@ def end(ledger: Ledger, claim: Claim, how: str) -> Outcome:
         claim = ledger.progress.listed(claim, record(VOCAL), now() + timedelta(days=9), settled=True, now=now())
     match how:
         case "archived":
-            ledger.progress.stored(claim, VOCAL, receipt(now=now()))
+            ledger.progress.stored(claim, {VOCAL: receipt(now=now())})
             outcome = Archived()
         case "lost" | "refused":
             event = StemEvent.GONE if how == "lost" else StemEvent.REFUSED

@@ -103,9 +103,9 @@ class SqlProgress(LedgerPart):
         return fresh
 
     @outage_retry
-    def stored(self, claim: Claim, stem: StemName, receipt: Receipt) -> None:
+    def stored(self, claim: Claim, receipts: Mapping[StemName, Receipt]) -> None:
         """See Progress."""
-        self._stored.write(_Stored(claim, stem, receipt))
+        self._stored.write([_Stored(claim, name, receipt) for name, receipt in receipts.items()])
         self._db.checkpoint("ledger.stem_stored")
 
     @outage_retry
@@ -230,8 +230,9 @@ _STEMS = select(stems.c.task_id, stems.c.name, stems.c.state, stems.c.url_cut).w
 )
 
 
-def _stored(db: Connection, finished: Sequence[_Stored]) -> None:
+def _stored(db: Connection, groups: Sequence[Sequence[_Stored]]) -> None:
     """Write down finished objects: successes, so their tasks' failures are forgotten."""
+    finished = [each for group in groups for each in group]
     locked = lock_tasks(db, [each.claim for each in finished])
     known = {(row.task_id, row.name): row for row in db.execute(_STEMS, {"ids": list(locked)})}
     move_stems(db, [_store_move(known.get((each.claim.task_id, each.name)), each) for each in finished])
