@@ -120,22 +120,23 @@ def _padless(frame: bytes) -> bytes:
 
 
 PLAYED = """async ({ stems, inverted, from, seconds }) => {
-  const [{ Track }, { laid, FRAMES }, { Buffers }] = await Promise.all(
-    ["track", "player", "buffers"].map((name) => import(`/static/${name}.js`)));
+  const [{ Track }, { laid }, { Buffers }, { SHALLOW }] = await Promise.all(
+    ["track", "player", "buffers", "depth"].map((name) => import(`/static/${name}.js`)));
+  const { frames } = SHALLOW;
   const tracks = await Promise.all(stems.map(async (stem) => {
     const track = new Track(stem);
     await track.open();
     return track;
   }));
   const { rate, samples } = tracks[0].head;
-  const buffers = new Buffers(FRAMES * samples, rate);
+  const buffers = new Buffers(frames * samples, rate);
   const context = new OfflineAudioContext(1, seconds * rate, rate);
   const minus = new GainNode(context, { gain: -1 });
   minus.connect(context.destination);
   for (const [at, track] of tracks.entries()) {
     const into = inverted.includes(at) ? minus : context.destination;
     for (let when = 0; when < seconds * rate; ) {
-      const count = FRAMES * samples - (when === 0 ? from % samples : 0);
+      const count = frames * samples - (when === 0 ? from % samples : 0);
       const buffer = await buffers.filled(track, from + when + track.delay, count);
       laid(context, buffer, { when, count, into });
       when += count;

@@ -47,9 +47,9 @@ SLOWLY = """async ({ stems, slow, calls, busy }) => {
     start.call(this, when);
     begun.set(this, { when, now: context.currentTime });
   };
-  sources.stop = function () {
-    AudioScheduledSourceNode.prototype.stop.call(this);
-    begun.delete(this);
+  sources.stop = function (...when) {
+    AudioScheduledSourceNode.prototype.stop.apply(this, when);
+    if (when.length === 0) begun.delete(this);
   };
   await player.play();
   await new Promise((go) => setTimeout(go, 300));

@@ -194,6 +194,27 @@ def test_without_webcodecs_stems_are_decoded_whole_and_the_page_says_so(archive:
     other.close()
 
 
+MOVED = """() => new Promise((done) => {
+  const [head, canvas] = [".head", "canvas"].map((each) => document.querySelector(`.stem ${each}`));
+  const pixels = [];
+  const watch = new MutationObserver(() => pixels.push((parseFloat(head.style.left) / 100) * canvas.width));
+  watch.observe(head, { attributes: true });
+  setTimeout(() => done([watch.disconnect(), pixels][1]), 1500);
+})"""
+
+
+def test_playhead_is_moved_by_pixels_not_by_frames_of_the_screen(archive: Archive) -> None:
+    long = "0123456789abcdef0123456789abcde5"
+    song_of_a_minute = song(1, 10) * 6
+    lay(archive.ledger, archive.bucket, long, {"bass": song_of_a_minute})
+    archive.page.goto(f"{archive.url}task/{long}")
+    archive.page.click("#play")
+    is_now(archive.page, "playing")
+    moved = archive.page.evaluate(MOVED)
+    assert len(moved) > 5
+    assert len({int(pixel + 0.01) for pixel in moved}) == len(moved), moved
+
+
 def test_what_is_too_large_to_decode_together_is_played_one_stem_at_a_time(task: Page) -> None:
     mode = task.evaluate(
         "async () => { const { open } = await import('/static/opening.js');"

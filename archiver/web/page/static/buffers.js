@@ -34,7 +34,13 @@ export class Buffers {
 
   /** Take buffers back, of which nothing sounds any more. */
   back(buffers) {
-    this.#free.push(...buffers);
+    this.#free.push(...buffers.filter((each) => each.length >= this.length));
+  }
+
+  /** From now on buffers of `length` samples; the shorter ones are let go. */
+  lengthen(length) {
+    this.length = length;
+    this.#free = [];
   }
 
   #taken(channels) {

@@ -1,24 +1,27 @@
 // All stems of a task together, sample by sample: one clock, windows laid end to end.
 
 import { Buffers } from "./buffers.js";
+import { SHALLOW, depth } from "./depth.js";
 import { Mixer } from "./mixer.js";
 
-export const FRAMES = 190; // of a window
 const SHORT = 32; // of the first after a seek, so that it sounds soon; each next is twice as long
-const AHEAD = 10; // seconds that are decoded
+const ENOUGH = 0.6; // of what should be decoded, that others may use the decoder
 const LEAD = 0.05; // seconds between the first window's decoding and its sound; more where it takes longer to lay
 const TICK = 50;
 const EDGE = 0.03; // seconds before an empty schedule at which the context is suspended
 const STEPS = 20; // speeds are twentieths
 const SHORTEST = 0.5; // seconds of a loop
 
-/** Start a buffer on the sample `when`: its first `count` samples, at `speed` twentieths. */
+/** Start a buffer on the sample `when`: its first `count` samples, at `speed` twentieths. It is silent behind them. */
 export function laid(context, buffer, { when, count, speed = STEPS, into }) {
   const rate = buffer.sampleRate;
   const source = new AudioBufferSourceNode(context, { buffer, playbackRate: speed / STEPS });
   source.connect(into);
-  if (speed === STEPS) source.start(when / rate);
-  else source.start(when / rate, 0, count / rate);
+  if (speed !== STEPS) source.start(when / rate, 0, count / rate);
+  else {
+    source.start(when / rate);
+    source.stop((when + count + 1) / rate); // by a sample of silence too late rather than too early
+  }
   return source;
 }
 
@@ -29,10 +32,10 @@ export class Player extends EventTarget {
   /** `stems`: name to a track with `samples`, `delay` and `length`, all of one rate. */
   constructor({ stems, rate, samples = 1152, mix, context }) {
     super();
-    Object.assign(this, { stems, rate, mix, context, late: 0, loop: null, speed: STEPS, state: "paused" });
+    Object.assign(this, { stems, rate, mix, context, late: 0, loop: null, depth: SHALLOW, speed: STEPS, state: "paused" });
     this.mixer = new Mixer(context, mix);
     this.frame = samples;
-    this.buffers = new Buffers(FRAMES * samples + 1, rate);
+    this.buffers = new Buffers(this.depth.frames * samples + 1, rate);
     this.timer = setInterval(() => this.#tick(), TICK);
     this.look = () => this.#tick();
     document.addEventListener("visibilitychange", this.look);
@@ -67,7 +70,12 @@ export class Player extends EventTarget {
   get ahead() {
     const run = this.#run;
     if (run === null || run.when === null) return 0;
-    return run.next >= this.length ? AHEAD : run.when / this.rate - this.context.currentTime;
+    return run.when / this.rate - this.context.currentTime;
+  }
+
+  /** Whether enough is decoded to leave the decoder to others for a moment. */
+  get filled() {
+    return this.state === "playing" && (this.#run.next >= this.length || this.ahead >= ENOUGH * this.depth.ahead);
   }
 
   get position() {
@@ -134,7 +142,7 @@ export class Player extends EventTarget {
   async #begin(at) {
     this.#stop();
     const skip = Math.round(at) % this.frame;
-    const run = { abort: new AbortController(), next: Math.round(at), skip, frames: SHORT, when: null, segments: [], busy: true };
+    const run = { abort: new AbortController(), next: Math.round(at), skip, frames: SHORT, when: null, full: false, segments: [], busy: true };
     this.#run = run;
     this.#at = at;
     this.#say("loading");
@@ -144,6 +152,7 @@ export class Player extends EventTarget {
       if (this.#run !== run) return this.#dropped(window);
       this.#schedule(run, window);
       this.#say("playing");
+      this.#tick();
     } catch (fault) {
       this.#failed(run, fault);
     }
@@ -159,11 +168,13 @@ export class Player extends EventTarget {
   /** The next window of every stem, all from the same sample. */
   async #decoded(run) {
     const from = run.next;
-    let count = run.frames * this.frame - run.skip;
+    const whole = run.frames * this.frame - run.skip;
+    let count = whole;
     if (this.loop && from < this.loop[1]) count = Math.min(count, this.loop[1] - from);
     else if (this.speed !== STEPS) count = Math.max(this.speed, count - (count % this.speed));
     const more = this.speed === STEPS ? 0 : 1; // for the step to the next window
     const window = { from, count, buffers: {} };
+    const begun = performance.now();
     const { signal } = run.abort;
     try {
       const work = Object.entries(this.stems).map(async ([name, stem]) => {
@@ -175,7 +186,16 @@ export class Player extends EventTarget {
       this.#dropped(window);
       throw fault;
     }
+    const took = (performance.now() - begun) / 1000;
+    if (run.when !== null) this.#deepen({ took, sounds: (whole * STEPS) / this.speed / this.rate }); // a loop's end cuts windows short
     return window;
+  }
+
+  /** Have longer windows and more ahead from now on, where what was seen calls for it. */
+  #deepen(seen) {
+    const before = this.depth;
+    this.depth = depth(before, seen);
+    if (this.depth !== before) this.buffers.lengthen(this.depth.frames * this.frame + 1);
   }
 
   #dropped({ buffers }) {
@@ -200,7 +220,7 @@ export class Player extends EventTarget {
     run.when += span;
     run.next = this.loop && from + count === this.loop[1] ? this.loop[0] : from + count;
     run.skip = 0;
-    run.frames = Math.min(FRAMES, 2 * run.frames);
+    run.frames = Math.min(this.depth.frames, 2 * run.frames);
     run.busy = false;
     return timely;
   }
@@ -221,12 +241,14 @@ export class Player extends EventTarget {
   #tick() {
     const run = this.#run;
     if (run === null || run.when === null) return;
-    const ahead = run.when / this.rate - this.context.currentTime;
+    const { ahead } = this;
     if (run.next >= this.length) {
       if (ahead <= 0) this.#ended();
       return;
     }
-    if (ahead < AHEAD && !run.busy) this.#more(run);
+    if (ahead >= this.depth.ahead) run.full = true;
+    else if (!run.busy) this.#more(run);
+    if (run.full) this.#deepen({ left: ahead });
     if (run.busy && ahead < EDGE && !run.stalled) this.#stall(run);
   }
 
@@ -243,7 +265,7 @@ export class Player extends EventTarget {
       if (this.#run !== run) return this.#dropped(window);
       await run.stalled;
       if (!this.#schedule(run, window) && !run.stalled) this.late += 1;
-      if (!run.stalled) return;
+      if (!run.stalled) return this.#tick();
       run.stalled = null;
       await this.context.resume();
       this.#say("playing");

@@ -13,8 +13,8 @@ import { follow } from "./waveforms.js";
 
 const STEP = 5; // seconds of the arrow keys
 const LINKED = 1000; // ms from one address to the next
-const READY = 6; // seconds that are decoded ahead before waveforms get a turn
 const LOOKED = 190; // frames that are looked at for a waveform in one turn
+const REST = 4; // times as long as such a turn took, until the next
 const WORDS = {
   whole: "This browser lacks AudioDecoder, or the stems differ in their rate, or one is of a kind that is not played by pieces: each is decoded whole before it plays.",
   single: "This browser lacks AudioDecoder, or the stems differ in their rate, or one is of a kind that is not played by pieces, and together they are too large to decode: one stem plays at a time. Choose it by S.",
@@ -270,25 +270,32 @@ class Desk {
 
   #follow() {
     const still = matchMedia("(prefers-reduced-motion: reduce)");
-    let shown = -1;
+    let [told, drawn] = ["", ""];
     const frame = () => {
-      const { position, duration, late } = this.player;
+      const { position, duration } = this.player;
+      const words = `${clock(position)} of ${clock(duration)}`;
+      if (words !== told) this.#told(words);
+      told = words;
       const at = still.matches ? Math.floor(position) : position;
-      if (at !== shown) {
-        shown = at;
-        this.time.textContent = clock(position);
-        this.whole.textContent = clock(duration);
+      const pixels = Math.floor((at / duration) * this.decks[0].canvas.width); // a frame drawn is dear, also where nothing moves
+      if (`${pixels} ${duration}` !== drawn) {
+        drawn = `${pixels} ${duration}`;
         Object.assign(this.position, { max: duration, value: at });
-        this.position.setAttribute("aria-valuetext", `${clock(position)} of ${clock(duration)}`);
         for (const deck of this.decks) deck.at(Math.min(1, at / duration));
-        this.#hurt();
-        this.root.dataset.late = String(late);
-        if (this.player.state === "playing") this.#link();
       }
       requestAnimationFrame(frame);
     };
     if (!this.following) requestAnimationFrame(frame);
     this.following = true;
+  }
+
+  /** Say in words what a second changes. */
+  #told(words) {
+    [this.time.textContent, this.whole.textContent] = words.split(" of ");
+    this.position.setAttribute("aria-valuetext", words);
+    this.#hurt();
+    this.root.dataset.late = String(this.player.late);
+    if (this.player.state === "playing") this.#link();
   }
 
   /** Say which stems have turned out to be damaged. */
@@ -342,23 +349,26 @@ class Desk {
     const begun = left.map((deck) => ({ deck, stem: player.stems[deck.name], from: 0 }));
     const planes = planesFor(2, LOOKED * player.frame);
     for (const each of begun) each.into = new Gathering(each.stem.length, player.rate);
+    let took = 0;
     while (begun.length > 0 && player === this.player) {
       for (const each of [...begun]) {
-        await this.#turn(player);
+        await this.#turn(player, REST * took);
+        const turn = performance.now();
         try {
           if (each.deck.measured || (await this.#gathered(each, player, planes))) begun.splice(begun.indexOf(each), 1);
         } catch {
           begun.splice(begun.indexOf(each), 1);
         }
+        took = performance.now() - turn;
       }
     }
     this.#judge();
     this.root.dataset.peaks = "done";
   }
 
-  async #turn(player) {
-    do await new Promise((go) => setTimeout(go, 20));
-    while (player === this.player && !(player.state === "playing" && player.ahead >= READY));
+  async #turn(player, rest) {
+    do await new Promise((go) => setTimeout(go, Math.max(20, rest)));
+    while (player === this.player && !player.filled);
   }
 
   /** Look at one more window; true once the stem is known whole. */
