@@ -31,7 +31,7 @@ ENV PATH=/usr/local/bin:/usr/bin:/bin \
     STATE_DIRECTORY=/var/lib/stem-archiver \
     HOME=/var/lib/stem-archiver
 # Ends the build when the two bases do not fit together.
-RUN ["/usr/local/bin/stem-archiver", "config", "show"]
+RUN ["/usr/bin/python3", "-Ic", "import sys; sys.path.insert(0, '/opt/stem-archiver'); import archiver.app.daemon, archiver.commands.app"]
 VOLUME /var/lib/stem-archiver
 WORKDIR /var/lib/stem-archiver
 # The number, not a name, lets a platform check that it is not root.

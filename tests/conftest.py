@@ -1,9 +1,12 @@
-"""Session fixtures that more than one folder of tests needs."""
+"""Fixtures that more than one folder of tests needs."""
 
 from __future__ import annotations
 
 import gc
+import logging
 import os
+import sys
+import threading
 import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
@@ -108,6 +111,19 @@ def pytest_collection_finish() -> None:
     """Spare the garbage collector what stays until the end anyway: modules and tests."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture
+def logging_as_it_was() -> Iterator[None]:
+    """Put handlers and hooks back that a test has configured."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    hooks = sys.excepthook, threading.excepthook
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    sys.excepthook, threading.excepthook = hooks
+    logging.captureWarnings(capture=False)
 
 
 @pytest.fixture(scope="session")

@@ -110,10 +110,10 @@ def compare(
         walls.append(ours.seconds / theirs.seconds)
         cpus.append(ours.cpu / theirs.cpu)
         print(f"  ours   {work.line(ours)}\n  theirs {work.line(theirs)}", flush=True)
-    print(f"  ratio ours/peer: CPU {_spread(cpus)}, wall {_spread(walls)}", flush=True)
+    print(f"  ratio ours/peer: CPU {spread(cpus)}, wall {spread(walls)}", flush=True)
 
 
-def _spread(ratios: Sequence[float]) -> str:
+def spread(ratios: Sequence[float]) -> str:
     return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 

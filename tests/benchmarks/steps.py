@@ -25,7 +25,7 @@ from pathlib import Path
 from tests import ROOT
 from tests.benchmarks.backfill import measured
 from tests.benchmarks.ground import Ground, ground, memory_folder
-from tests.benchmarks.peers import KIB, PROVEN, settings
+from tests.benchmarks.peers import KIB, PROVEN, settings, spread
 
 LAST = "1c1b79c"
 """The commit whose figures stand in README.md; it goes on with them."""
@@ -171,7 +171,7 @@ def compare_whole(both: Sequence[Way], tasks: int, each: int, pairs: int) -> flo
             spent.append((now, before))
         medians[title] = statistics.median(ratios)
         now, before = (statistics.median(column) for column in zip(*spent, strict=True))
-        print(f"{title:26} {now:8.2f} {before:8.2f} CPU-s {_spread(ratios)}", flush=True)
+        print(f"{title:26} {now:8.2f} {before:8.2f} CPU-s {spread(ratios)}", flush=True)
     return next(iter(medians.values()))
 
 
@@ -187,11 +187,7 @@ def compare_steps(both: Sequence[Way], tasks: int, each: int, pairs: int) -> Non
         now, before = (statistics.median(column) for column in zip(*spent, strict=True))
         # Stems are written down together, more or fewer at a time: one pair alone tells little.
         mark = "  DEARER" if min(ratios) > STEP_DEARER else "" if before else "  not there then"
-        print(f"{step.name:26} {now:8.3f} {before:8.3f} ms    {_spread(ratios)}{mark}", flush=True)
-
-
-def _spread(ratios: Sequence[float]) -> str:
-    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+        print(f"{step.name:26} {now:8.3f} {before:8.3f} ms    {spread(ratios)}{mark}", flush=True)
 
 
 if __name__ == "__main__":

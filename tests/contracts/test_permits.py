@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from archiver.ports.provider import NoPermit, Permits
+from archiver.ports.provider import Permits
 from tests.fakes.time import Seconds
 from tests.fixtures.ledgers import rows
+from tests.fixtures.permits import taken, wait_of
 from tests.house import file_permits, ledger_at, local_permits, server_permits
 
 WINDOW = 10.0
@@ -76,18 +77,6 @@ def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
 def shared(request: pytest.FixtureRequest) -> Iterator[Rig]:
     with ExitStack() as stack:
         yield request.param(request, stack)
-
-
-def taken(permits: Permits) -> str:
-    found = permits.take()
-    assert isinstance(found, str)
-    return found
-
-
-def wait_of(permits: Permits) -> NoPermit:
-    found = permits.take()
-    assert isinstance(found, NoPermit)
-    return found
 
 
 def about(seconds: float) -> object:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import ssl
-import sys
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -40,6 +37,8 @@ FAULTS: tuple[Fault | Damage, ...] = (
 
 ROWS: tuple[Row, ...] = (*FAULTS, *process_faults.FAULTS)
 README = Path(__file__).with_name("README.md")
+pytestmark = pytest.mark.usefixtures("logging_as_it_was")
+
 OUTPUT = ROOT / "var" / "test-output" / "fault-matrix.md"
 
 
@@ -50,18 +49,6 @@ def seen() -> Iterator[dict[str, str]]:
     yield came
     OUTPUT.parent.mkdir(parents=True, exist_ok=True)
     OUTPUT.write_text(document(ROWS, came) + "\n" + parts(README.read_text())[1])
-
-
-@pytest.fixture(autouse=True)
-def _logging_as_it_was() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    hooks = sys.excepthook, threading.excepthook
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    sys.excepthook, threading.excepthook = hooks
-    logging.captureWarnings(capture=False)
 
 
 @pytest.fixture(scope="module")

@@ -12,36 +12,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
 
 from archiver.adapters.proving import ProvingProcesses
 from archiver.core.errors import LedgerFault
 from archiver.core.model import TaskId
 from archiver.core.rebuilt_rows import Document, proven
-from archiver.core.whole_task import WholeTask
 from tests import FIXTURES
 from tests.fakes.object_store import FakeStore
 from tests.fakes.waiting import until
 from tests.fixtures.ledgers import NOW, ready_ledger, tid
-from tests.fixtures.whole_tasks import manifest_in_format_2, whole_tasks
+from tests.fixtures.whole_tasks import drawn_in, manifest_in_format_2
 from tests.house import rebuild_on
 
 PREFIX = "stems/"
 OLD = TaskId("3e63b4cc88d5")
 COUNT = 30
-
-
-def drawn(count: int) -> list[WholeTask]:
-    found: list[WholeTask] = []
-
-    @settings(max_examples=count, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
-    @given(st.data())
-    def draw(data: st.DataObject) -> None:
-        found.append(data.draw(whole_tasks(tid(len(found) + 1000), PREFIX)))
-
-    draw()
-    return found
 
 
 @pytest.fixture
@@ -60,7 +45,7 @@ def children() -> set[int]:
 
 
 def test_manifests_proven_apart_are_judged_and_spelled_as_in_this_process(processes: ProvingProcesses) -> None:
-    wholes = drawn(COUNT)
+    wholes = drawn_in(COUNT)
     documents = [Document(each.task_id, manifest_in_format_2(each)) for each in wholes]
     documents += [replace(each, record=b"{}", record_was_asked=True) for each in documents[:5]]
     documents += [replace(documents[0], data=documents[1].data), Document(tid(1), b"{}"), Document(tid(2), b"\xff")]
@@ -76,7 +61,7 @@ def test_manifests_proven_apart_are_judged_and_spelled_as_in_this_process(proces
 
 
 def test_rebuild_by_processes_is_the_ledger_of_one_without(processes: ProvingProcesses, tmp_path: Path) -> None:
-    store, wholes = FakeStore(), drawn(COUNT)
+    store, wholes = FakeStore(), drawn_in(COUNT)
     for whole in wholes:
         store.objects[f"{PREFIX}{whole.task_id}/manifest.json"] = manifest_in_format_2(whole)
         if whole.document:
@@ -94,7 +79,7 @@ def test_rebuild_by_processes_is_the_ledger_of_one_without(processes: ProvingPro
 
 
 def test_process_that_dies_ends_the_rebuild_and_what_was_done_is_gone_on_with(tmp_path: Path) -> None:
-    store, wholes = FakeStore(), drawn(COUNT)
+    store, wholes = FakeStore(), drawn_in(COUNT)
     for whole in wholes:
         store.objects[f"{PREFIX}{whole.task_id}/manifest.json"] = manifest_in_format_2(whole)
         if whole.document:

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -19,19 +19,9 @@ from archiver.logs import Format, Level, configure, mask, set_level
 from archiver.ports.runtime import EventLog
 from tests import ROOT
 
+pytestmark = pytest.mark.usefixtures("logging_as_it_was")
+
 SECRET = "planted-secret"
-
-
-@pytest.fixture(autouse=True)
-def _logging_as_it_was() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    hooks = sys.excepthook, threading.excepthook
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    sys.excepthook, threading.excepthook = hooks
-    logging.captureWarnings(capture=False)
 
 
 class Terminal(io.StringIO):

@@ -28,6 +28,7 @@ from archiver.ports.provider import NoPermit
 from archiver.settings import load
 from tests.fakes.events import Events
 from tests.fixtures.ledgers import rows
+from tests.fixtures.permits import hammer, most_in, taken, times_of_three, wait_of
 from tests.fixtures.postgres import PostgresServer
 from tests.house import ledger_at
 
@@ -65,18 +66,6 @@ def make(url: str) -> Iterator[Make]:
             return shared(ledger.db.run, limit, account, window)
 
         yield make
-
-
-def taken(permits: SharedPermits) -> str:
-    found = permits.take()
-    assert isinstance(found, str)
-    return found
-
-
-def wait_of(permits: SharedPermits) -> NoPermit:
-    found = permits.take()
-    assert isinstance(found, NoPermit)
-    return found
 
 
 def test_permit_that_came_too_late_to_be_used_is_given_back(url: str) -> None:
@@ -166,37 +155,14 @@ class Line:
         return self._transact(work)
 
 
-def most_in(times: list[float], window: float) -> int:
-    return max(sum(1 for each in times if start <= each <= start + window) for start in times)
-
-
 def _hammer(url: str, seed: int, requests: int, came: Queue[float]) -> None:
-    """A worker: four threads that ask over an uneven line."""
-    uneven = random.Random(seed)
     with closing(ledger_at(url)) as ledger:
         limiter = RateLimiter(shared(ledger.db.run, 4), clock=time.monotonic, wait=threading.Condition.wait)
-
-        def request() -> None:
-            with limiter.permit(60):
-                time.sleep(uneven.choice((0, 0.01, 0.05)))
-                came.put(time.monotonic())
-                time.sleep(uneven.choice((0, 0.02)))
-
-        with ThreadPoolExecutor(4) as pool:
-            for each in [pool.submit(request) for _ in range(requests)]:
-                each.result()
+        hammer(limiter.permit, seed, requests, came)
 
 
 def test_three_processes_together_keep_one_rate_exactly_and_none_starves(url: str) -> None:
-    context = multiprocessing.get_context("spawn")
-    came: Queue[float] = context.Queue()
-    workers = [context.Process(target=_hammer, args=(url, seed, 12, came)) for seed in range(3)]
-    for worker in workers:
-        worker.start()
-    times = [came.get(timeout=60) for _ in range(36)]
-    for worker in workers:
-        worker.join(30)
-        assert worker.exitcode == 0
+    times = times_of_three(_hammer, url, 12)
     assert most_in(times, WINDOW) == 4
     assert max(times) - min(times) < 36 / 4 * WINDOW * 3, "no time is wasted"
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
+import sys
 import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
@@ -81,6 +83,16 @@ def test_dockerfile_ends_as_a_user_known_by_number_and_starts_by_no_shell() -> N
     assert re.findall(r"^USER (.+)$", final, re.MULTILINE) == ["10001:10001"]
     steps = re.findall(r"^(?:RUN|ENTRYPOINT|CMD) (.+)$|CMD (\[.+)$", final, re.MULTILINE)
     assert all((plain or after).startswith("[") for plain, after in steps)
+
+
+def test_step_that_tries_the_program_on_its_base_ends_well_where_nothing_is_set_yet(tmp_path: Path) -> None:
+    steps = [json.loads(step) for step in re.findall(r"^RUN (\[.+\])$", DOCKERFILE, re.MULTILINE)]
+    [[program, *words]] = [step for step in steps if "/var/lib/stem-archiver" not in " ".join(step)]
+    found = {"/usr/bin/python3": [], "/usr/local/bin/stem-archiver": ["-m", "archiver"]}[program]
+    command = [sys.executable, *found, *(word.replace("/opt/stem-archiver", str(ROOT)) for word in words)]
+    env = {"STATE_DIRECTORY": str(tmp_path), "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_health_check_of_the_image_is_a_command_that_exists() -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
@@ -15,21 +13,9 @@ from archiver.pipeline.breakers import Breakers
 from tests.fakes.events import Events
 from tests.fakes.time import NOW, Clock
 from tests.fixtures.ledgers import finish, hold, lift, listed, pause, pauses
-from tests.house import Ledger, ready_ledger_at
+from tests.house import Ledger
 
 SECOND = AccountName("second")
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    ledger = ready_ledger_at(f"sqlite:///{tmp_path}/ledger.db")
-    yield ledger
-    ledger.close()
 
 
 def test_breaker_when_a_probe_is_due_lets_one_through_and_doubles_its_wait(ledger: Ledger, clock: Clock) -> None:

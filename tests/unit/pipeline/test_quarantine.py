@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
-from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
@@ -164,17 +163,6 @@ class Held:
 
     def let_go(self, name: str) -> None:
         self.gates[name].set()
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with closing(ready_ledger_at(f"sqlite:///{tmp_path}/ledger.db")) as ledger:
-        yield ledger
 
 
 @pytest.fixture

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +18,10 @@ from archiver.preservation.wanted import Selection
 from archiver.preservation.zipped import Zips
 from tests.fakes.archive import FakeArchive, MemoryObject
 from tests.fakes.object_store import FakeStore
-from tests.fixtures.archived import TASK
+from tests.fixtures.archived import TASK, archived, noise
 from tests.house import BufferBudget
+
+STEMS = {"vocal": noise(700_001), "drums": noise(300_000, 2)}
 
 
 class Unlimited:
@@ -80,3 +83,21 @@ class Bench:
 
 def verdicts(results: list[Result]) -> dict[str, Verdict]:
     return {result.path.rpartition("/")[2]: result.verdict for result in results}
+
+
+def bench_at(path: Path, stems: Mapping[str, bytes] = STEMS) -> Bench:
+    """A bench with one task in its bucket."""
+    bench = Bench(path)
+    bench.store.objects.update(archived(stems))
+    return bench
+
+
+def in_a_child(work: Callable[[], object]) -> int:
+    """Do `work` in a child of this process, and return its number."""
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+        finally:
+            os._exit(0)
+    return child

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing
-from pathlib import Path
-
 import pytest
 
 from archiver.core.fixity import Fixity, Judged
@@ -17,17 +13,11 @@ from archiver.preservation.fault_book import FaultBook
 from tests.fakes.archive import MemoryObject
 from tests.fakes.events import Events
 from tests.fakes.time import Clock
-from tests.fixtures.ledgers import ready_ledger, tid
+from tests.fixtures.ledgers import tid
 from tests.unit.preservation.held import PREFIX, Held, Kind, kinds_of_faults
 
 STEM = f"{PREFIX}{tid(0)}/s03.mp3"
 MANIFEST = f"{PREFIX}{tid(0)}/manifest.json"
-
-
-@pytest.fixture
-def held(tmp_path: Path) -> Iterator[Held]:
-    with closing(ready_ledger(tmp_path)) as ledger:
-        yield Held(ledger)
 
 
 def book(held: Held, level: Level, *ids: str, log: Events | None = None) -> FaultBook:

@@ -6,7 +6,6 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -14,8 +13,8 @@ import pytest
 
 from archiver.preservation.results import PROVEN
 from tests.fakes.archive import MemoryObject
-from tests.fixtures.archived import TASK, archived, noise
-from tests.unit.preservation.rig import Bench
+from tests.fixtures.archived import TASK, noise
+from tests.unit.preservation.rig import Bench, bench_at, in_a_child
 
 pytestmark = pytest.mark.long
 
@@ -30,23 +29,6 @@ class Slow(MemoryObject):
     def readinto(self, view: memoryview) -> int:
         time.sleep(0.001)
         return MemoryObject.readinto(self, view)
-
-
-def bench_at(path: Path) -> Bench:
-    bench = Bench(path)
-    bench.store.objects.update(archived(STEMS))
-    return bench
-
-
-def in_a_child(work: Callable[[], object]) -> int:
-    """Do `work` in a child of this process, and return its number."""
-    child = os.fork()
-    if child == 0:
-        try:
-            work()
-        finally:
-            os._exit(0)
-    return child
 
 
 def hold(bench: Bench) -> None:
@@ -71,7 +53,7 @@ def finish(bench: Bench, *, zipped: bool) -> None:
 @pytest.mark.parametrize("zipped", [False, True])
 @pytest.mark.parametrize("step", STEPS)
 def test_a_process_that_dies_at_a_step_leaves_nothing_wrong(tmp_path: Path, step: str, zipped: bool) -> None:
-    bench = bench_at(tmp_path / "out")
+    bench = bench_at(tmp_path / "out", STEMS)
     left = [2]
 
     def die(at: str) -> None:
@@ -93,7 +75,7 @@ def killed(tmp_path: Path, moments: int) -> None:
     chance = random.Random(16)
     died = 0
     for moment in range(moments):
-        bench = bench_at(tmp_path / f"{moment}")
+        bench = bench_at(tmp_path / f"{moment}", STEMS)
         zipped = moment % 2 == 1
         bench.alter = lambda _, body: Slow(body.head, body.data, body.at, most=5_000)
         child = in_a_child(lambda bench=bench, zipped=zipped: bench.zip() if zipped else bench.get())  # type: ignore[misc]

@@ -9,8 +9,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
 
 from archiver.core.backup import Scope
 from archiver.core.errors import BucketMissing, Interrupted, StoreBusy
@@ -23,7 +21,7 @@ from tests.fakes.audio import mp3
 from tests.fakes.object_store import FakeStore
 from tests.fixtures.ledgers import NOW, listed, ready_ledger, stored, take_in, tid
 from tests.fixtures.planted import PLANTED
-from tests.fixtures.whole_tasks import manifest_in_format_2, whole_tasks
+from tests.fixtures.whole_tasks import drawn_in, manifest_in_format_2
 from tests.house import Ledger, comparison_on, rebuild_on
 
 pytestmark = pytest.mark.long
@@ -82,21 +80,9 @@ def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
 
 
-def drawn(count: int) -> list[WholeTask]:
-    found: list[WholeTask] = []
-
-    @settings(max_examples=count, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
-    @given(st.data())
-    def draw(data: st.DataObject) -> None:
-        found.append(data.draw(whole_tasks(tid(len(found) + 1000), PREFIX)))
-
-    draw()
-    return found
-
-
 def plant(bench: Bench) -> list[WholeTask]:
     """Everything that can stand in a bucket; return the tasks whose manifests are whole."""
-    wholes = drawn(40)
+    wholes = drawn_in(40)
     bench.put(*wholes)
     objects = bench.store.objects
     objects[f"{PREFIX}{OLD}/manifest.json"] = (FIXTURES / "manifests" / "format-1-lost.json").read_bytes()
@@ -185,7 +171,7 @@ def test_open_tasks_come_from_the_newest_backup_that_is_whole(bench: Bench) -> N
     names = [f"{PREFIX}_archive/ledger/2026-11-2{day}T00-00-00Z.jsonl.gz" for day in (1, 2, 3)]
     bench.store.objects |= dict(zip(names, [b"older", bytes(out), bytes(out[:-9])], strict=True))
     bench.put_stem(tid(1), "vocal", mp3(3000, 1))
-    [ended] = drawn(1)
+    [ended] = drawn_in(1)
     ended = replace(
         ended,
         task_id=tid(3),
@@ -270,7 +256,7 @@ def test_killed_at_any_point_it_goes_on_to_the_same_ledger(bench: Bench, tmp_pat
 
 
 def test_store_that_fails_in_the_middle_is_gone_on_with(bench: Bench) -> None:
-    wholes = drawn(20)
+    wholes = drawn_in(20)
     bench.put(*wholes)
     asked: list[str] = []
 
@@ -290,7 +276,7 @@ def test_store_that_fails_in_the_middle_is_gone_on_with(bench: Bench) -> None:
 
 
 def test_stopped_it_keeps_what_is_done(bench: Bench) -> None:
-    bench.put(*drawn(12))
+    bench.put(*drawn_in(12))
     with pytest.raises(Interrupted):
         bench.rebuild(batch=5, stopped=lambda: True)
     with closing(bench.ledger()) as ledger:
@@ -305,7 +291,7 @@ def test_stopped_it_keeps_what_is_done(bench: Bench) -> None:
 
 @pytest.fixture
 def compared(bench: Bench) -> Iterator[tuple[Bench, Ledger, list[WholeTask]]]:
-    wholes = drawn(25)
+    wholes = drawn_in(25)
     bench.put(*wholes)
     bench.rebuild()
     with closing(bench.ledger()) as ledger:
@@ -324,7 +310,7 @@ def test_each_difference_is_named(compared: tuple[Bench, Ledger, list[WholeTask]
     del bench.store.objects[f"{PREFIX}{gone.task_id}/manifest.json"]
     bench.put(replace(changed, flag="ANOTHER"))
     bench.store.objects[f"{PREFIX}{broken.task_id}/manifest.json"] = b"{}"
-    [new] = drawn(1)
+    [new] = drawn_in(1)
     bench.put(new := replace(new, task_id=tid(7), stems=(), history=(), state=TaskState.MISSING, document=""))
     bench.put_stem("orphaned-0001", "vocal", mp3(3000, 1))
     assert {(each.task_id, each.column) for each in bench.compare(ledger)} == {
@@ -337,7 +323,7 @@ def test_each_difference_is_named(compared: tuple[Bench, Ledger, list[WholeTask]
 
 
 def test_open_task_may_be_ahead_of_its_manifest_but_not_behind(bench: Bench) -> None:
-    whole = next(whole for whole in drawn(60) if any(row.receipt for row in whole.stems))
+    whole = next(whole for whole in drawn_in(60) if any(row.receipt for row in whole.stems))
     saved = replace(whole, stems=tuple(row for row in whole.stems if row.receipt), history=(), not_before=None)
     bench.put(replace(saved, state=TaskState.LISTED, ended_at=None))
     retried = replace(saved, state=TaskState.QUEUED, ended_at=None, not_before=NOW, settled=False)
@@ -355,7 +341,7 @@ def test_open_task_may_be_ahead_of_its_manifest_but_not_behind(bench: Bench) -> 
 
 
 def test_task_that_comes_to_its_end_meanwhile_is_no_difference(bench: Bench) -> None:
-    whole = next(each for each in drawn(60) if each.state is TaskState.ARCHIVED)
+    whole = next(each for each in drawn_in(60) if each.state is TaskState.ARCHIVED)
     bench.put(whole)
     listed_ = replace(whole, state=TaskState.LISTED, ended_at=None, not_before=NOW, document="{}")
     with closing(bench.ledger()) as ledger:

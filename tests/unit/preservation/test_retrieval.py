@@ -23,17 +23,9 @@ from archiver.preservation.retrieval import Filter
 from archiver.preservation.wanted import Selection
 from tests.fakes.archive import MemoryObject
 from tests.fixtures.archived import RECORD, TASK, archived, manifest, noise, stem_of
-from tests.unit.preservation.rig import Bench, verdicts
+from tests.unit.preservation.rig import STEMS, Bench, verdicts
 
-STEMS = {"vocal": noise(700_001), "drums": noise(300_000, 2)}
 OTHER = "another-task-0001"
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    bench = Bench(tmp_path / "out")
-    bench.store.objects.update(archived(STEMS))
-    return bench
 
 
 def test_a_task_is_written_whole_with_its_sidecars(bench: Bench) -> None:

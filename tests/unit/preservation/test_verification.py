@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
@@ -25,12 +25,6 @@ from tests.unit.preservation.held import PREFIX, Held, flipped, plant
 STEM = f"{PREFIX}{tid(0)}/s03.mp3"
 NAME = STEM.removeprefix(PREFIX)
 MANIFEST = f"{PREFIX}{tid(0)}/manifest.json"
-
-
-@pytest.fixture
-def held(tmp_path: Path) -> Iterator[Held]:
-    with closing(ready_ledger(tmp_path)) as ledger:
-        yield Held(ledger)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -28,6 +28,7 @@ from tests.fakes.archive import MemoryObject
 from tests.fakes.object_store import FakeStore
 from tests.fixtures.ledgers import DAY, NOW, ready_ledger, tid
 from tests.unit.preservation.held import PREFIX, Held
+from tests.unit.preservation.rig import in_a_child
 
 SELECTION = "ab" * 32
 
@@ -66,12 +67,6 @@ class Check:
             for judged in Recording(work, book, ledger.checks, lambda: self.now).of(work.run(self.ids)):
                 self.found[judged.key] = judged.verdict
         return work.totals
-
-
-@pytest.fixture
-def held(tmp_path: Path) -> Iterator[Held]:
-    with closing(ready_ledger(tmp_path)) as ledger:
-        yield Held(ledger)
 
 
 def standing(held: Held) -> dict[str, Fixity]:
@@ -206,17 +201,6 @@ def test_process_that_another_has_gone_on_for_judges_the_rest_and_notes_nothing(
 
 
 # --- killed
-
-
-def in_a_child(work: Callable[[], object]) -> int:
-    """Do `work` in a child of this process, and return its number."""
-    child = os.fork()
-    if child == 0:
-        try:
-            work()
-        finally:
-            os._exit(0)
-    return child
 
 
 def checked(folder: Path, store: FakeStore, etags: dict[str, str], log: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
-from pathlib import Path
 from zipfile import ZIP_STORED, ZipFile
 
 import pytest
@@ -16,17 +15,8 @@ from archiver.preservation.fetching import READS
 from archiver.preservation.results import Verdict
 from archiver.preservation.wanted import Selection
 from tests.fixtures.archived import RECORD, TASK, archived, manifest, noise, stem_of
-from tests.unit.preservation.rig import Bench, verdicts
+from tests.unit.preservation.rig import STEMS, Bench, verdicts
 from tests.unit.preservation.test_retrieval import cut, flipped
-
-STEMS = {"vocal": noise(700_001), "drums": noise(300_000, 2)}
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    bench = Bench(tmp_path / "out")
-    bench.store.objects.update(archived(STEMS))
-    return bench
 
 
 def entries(bench: Bench, name: str = f"{TASK}.zip") -> dict[str, bytes]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -17,7 +16,7 @@ from tests.fakes.events import Events
 from tests.fakes.object_store import FakeStore
 from tests.fakes.time import NOW, Clock
 from tests.fixtures.ledgers import accept
-from tests.house import Ledger, ready_ledger_at
+from tests.house import Ledger
 
 DAY = timedelta(days=1)
 
@@ -77,13 +76,6 @@ class Left:
 
     def reasons(self) -> dict[object, object]:
         return {each["key"]: each["reason"] for each in self.events.of("upload.abort_failed")}
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    ledger = ready_ledger_at(f"sqlite:///{tmp_path}/ledger.db")
-    yield ledger
-    ledger.close()
 
 
 REFUSALS = [StoreMisfit("AbortMultipartUpload: 405 MethodNotAllowed"), StoreBusy("AbortMultipartUpload: 500")]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -13,16 +11,9 @@ from archiver.service.restart import notice_set_back
 from tests.fakes.events import Events
 from tests.fakes.time import NOW, Clock
 from tests.fixtures.ledgers import LEASE, claim, finish, take_in
-from tests.house import Ledger, ready_ledger_at
+from tests.house import Ledger
 
 HOUR = timedelta(hours=1)
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    ledger = ready_ledger_at(f"sqlite:///{tmp_path}/ledger.db")
-    yield ledger
-    ledger.close()
 
 
 def works(ledger: Ledger, *, now: Clock, ends: bool = True) -> None:

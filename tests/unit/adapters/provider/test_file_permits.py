@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import random
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.queues import Queue
 from pathlib import Path
 
@@ -19,6 +16,7 @@ from archiver.adapters.provider.file_permits import FARTHEST_COOL_DOWN, GRACE, F
 from archiver.adapters.provider.limiter import RateLimiter
 from archiver.ports.provider import NoPermit
 from tests.fakes.time import Seconds
+from tests.fixtures.permits import hammer, most_in, taken, times_of_three, wait_of
 
 pytestmark = pytest.mark.long
 
@@ -40,18 +38,6 @@ def make(tmp_path: Path, seconds: Seconds) -> Make:
         return FilePermits(tmp_path / name, limit, window=WINDOW, longest=LONGEST, clock=seconds)
 
     return make
-
-
-def taken(permits: FilePermits) -> str:
-    found = permits.take()
-    assert isinstance(found, str)
-    return found
-
-
-def wait_of(permits: FilePermits) -> NoPermit:
-    found = permits.take()
-    assert isinstance(found, NoPermit)
-    return found
 
 
 def test_times_of_before_the_machine_was_started_anew_count_for_a_window_at_most(make: Make, seconds: Seconds) -> None:
@@ -104,30 +90,10 @@ def test_no_more_than_the_limit_are_out_or_at_rest(
 
 
 def _hammer(file: str, seed: int, requests: int, came: Queue[float]) -> None:
-    """A process: four threads that ask over an uneven line."""
-    uneven = random.Random(seed)
     permits = FilePermits(Path(file), 4, window=0.6, longest=1.0)
-    limiter = RateLimiter(permits, clock=time.monotonic, wait=threading.Condition.wait)
-
-    def request() -> None:
-        with limiter.permit(60):
-            time.sleep(uneven.choice((0, 0.01, 0.05)))
-            came.put(time.monotonic())
-            time.sleep(uneven.choice((0, 0.02)))
-
-    with ThreadPoolExecutor(4) as pool:
-        for each in [pool.submit(request) for _ in range(requests)]:
-            each.result()
+    hammer(RateLimiter(permits, clock=time.monotonic, wait=threading.Condition.wait).permit, seed, requests, came)
 
 
 def test_three_processes_together_keep_one_rate_exactly(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    came: Queue[float] = context.Queue()
-    workers = [context.Process(target=_hammer, args=(str(tmp_path / "f"), seed, 6, came)) for seed in range(3)]
-    for worker in workers:
-        worker.start()
-    times = [came.get(timeout=60) for _ in range(18)]
-    for worker in workers:
-        worker.join(30)
-        assert worker.exitcode == 0
-    assert max(sum(1 for each in times if start <= each <= start + 0.6) for start in times) <= 4
+    times = times_of_three(_hammer, str(tmp_path / "f"), 6)
+    assert most_in(times, 0.6) <= 4

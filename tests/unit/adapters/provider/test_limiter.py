@@ -17,6 +17,7 @@ from archiver.adapters.provider.limiter import HELD, LocalPermits, RateLimiter, 
 from archiver.core.errors import ApiBusy, ApiThrottled
 from tests.fakes.time import Seconds
 from tests.fakes.waiting import until
+from tests.fixtures.permits import most_in
 
 pytestmark = pytest.mark.long
 
@@ -29,11 +30,6 @@ def real_limiter(limit: int, window: float) -> RateLimiter:
 class PacedTime(Seconds):
     def limiter(self, limit: int, window: float) -> RateLimiter:
         return RateLimiter(LocalPermits(limit, window, clock=self.clock), clock=self.clock, wait=self.wait)
-
-
-def most_in_a_window(times: list[float], window: float) -> int:
-    times = sorted(times)
-    return max(sum(1 for each in times if start <= each <= start + window) for start in times)
 
 
 def test_limiter_when_threads_hammer_and_the_way_is_uneven_is_exact_at_the_far_end() -> None:
@@ -52,7 +48,7 @@ def test_limiter_when_threads_hammer_and_the_way_is_uneven_is_exact_at_the_far_e
         for _ in range(32):
             pool.submit(request)
     assert len(arrivals) == 32
-    assert most_in_a_window(arrivals, window) <= limit
+    assert most_in(arrivals, window) <= limit
 
 
 def test_limiter_when_unhindered_uses_the_whole_budget_at_once_and_again_after_the_window() -> None:
