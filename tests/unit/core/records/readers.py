@@ -21,6 +21,7 @@ def response(**fields: object) -> dict[str, object]:
 
 
 def urls(record: RecordInfo) -> dict[str, str]:
+    """By name: the address, or why there is none."""
     return {stem.name: stem.url or stem.not_taken for stem in record.stems}
 
 

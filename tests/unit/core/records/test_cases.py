@@ -15,6 +15,7 @@ from archiver.core.records.envelope import read_envelope
 from archiver.core.records.kinds.names import KindName
 from archiver.core.records.record import record_in, record_of
 from tests import FIXTURES
+from tests.unit.core.records.readers import urls
 
 CDN = "https://cdn.example"
 VOCAL, DRUMS, BASS = f"{CDN}/vocal.mp3", f"{CDN}/drums.mp3", f"{CDN}/bass.mp3"
@@ -25,11 +26,6 @@ def read(body: bytes, kind: KindName = KindName.SEPARATION) -> RecordInfo:
     kept = record_in(record.document, kind)
     assert [stem.name for stem in kept.stems] == [stem.name for stem in record.stems]
     return record
-
-
-def files(record: RecordInfo) -> dict[str, str]:
-    """By name: the address, or why there is none."""
-    return {stem.name: stem.url or stem.not_taken for stem in record.stems}
 
 
 def separated(**response: object) -> bytes:
@@ -59,13 +55,13 @@ def separated(**response: object) -> bytes:
     ids=str,
 )
 def test_address_whose_meaning_is_plain_is_taken(response: Mapping[str, object]) -> None:
-    assert set(files(read(separated(**response))).values()) == {VOCAL, DRUMS}
+    assert set(urls(read(separated(**response))).values()) == {VOCAL, DRUMS}
 
 
 def test_long_address_is_taken_and_one_that_is_longer_than_any_is_named() -> None:
     long = f"{DRUMS}?X-Amz-Security-Token={'x' * 4200}"
-    assert files(read(separated(drumsUrl=long))) == {"vocal": VOCAL, "drums": long}
-    named = files(read(separated(drumsUrl=long * 9)))["drums"]
+    assert urls(read(separated(drumsUrl=long))) == {"vocal": VOCAL, "drums": long}
+    named = urls(read(separated(drumsUrl=long * 9)))["drums"]
     assert named.startswith("a URL of ")
 
 
@@ -84,12 +80,12 @@ def test_long_address_is_taken_and_one_that_is_longer_than_any_is_named() -> Non
     ids=str,
 )
 def test_address_that_cannot_be_asked_for_is_named(response: Mapping[str, object], reason: str) -> None:
-    assert files(read(separated(**response))) == {"vocal": VOCAL, "drums": reason}
+    assert urls(read(separated(**response))) == {"vocal": VOCAL, "drums": reason}
 
 
 def test_address_within_a_text_of_no_address_is_left_out_by_name() -> None:
     record = read(separated(note=f"made with {CDN}/tool?key=secret for you"))
-    assert files(record) == {"vocal": VOCAL}
+    assert urls(record) == {"vocal": VOCAL}
     assert [(each.field, each.url, each.kind) for each in record.left_out] == [
         ("note", f"{CDN}/tool", "an address within a text")
     ]
@@ -98,25 +94,25 @@ def test_address_within_a_text_of_no_address_is_left_out_by_name() -> None:
 @pytest.mark.parametrize("nothing", ["", " ", None, [], {}, [""], [None], 5, True, "null", "N/A"], ids=repr)
 def test_value_that_is_no_address_is_nothing(nothing: object) -> None:
     record = read(separated(drumsUrl=nothing))
-    assert (files(record), record.left_out) == ({"vocal": VOCAL}, ())
+    assert (urls(record), record.left_out) == ({"vocal": VOCAL}, ())
 
 
 def test_shapes_all_at_once_are_each_stored_or_named() -> None:
     record = read((FIXTURES / "records/shapes-dropped.json").read_bytes())
     names = ("vocal", "drums", "bass", "guitar", "piano", "strings", "synth", "fx")
-    assert [*files(record)] == [*names]
+    assert [*urls(record)] == [*names]
     assert [stem.name for stem in record.stems if stem.not_taken] == ["bass", "fx"]
 
 
 def test_item_with_the_id_of_the_fields_and_an_address_of_its_own_is_no_duplicate() -> None:
     record = read((FIXTURES / "records/one-item-with-the-fields-id.json").read_bytes())
-    assert [*files(record)] == ["vocal", "instrumental", "choir"]
+    assert [*urls(record)] == ["vocal", "instrumental", "choir"]
 
 
 @pytest.mark.parametrize("name", ["raw-tab-and-newline", "title-cut-in-utf8", "duration-nan"])
 def test_blemish_in_a_field_that_nobody_needs_costs_no_audio(name: str) -> None:
     body = (FIXTURES / f"records/{name}.json").read_bytes()
-    assert files(read(body)) == {"vocal": VOCAL}
+    assert urls(read(body)) == {"vocal": VOCAL}
     assert read_envelope(body).blemish
 
 
@@ -138,14 +134,14 @@ RESPONSE = b'"response":{"vocalUrl":"https://cdn.example/vocal.mp3"}'
     ids=["mark", "comma", "numbers", "characters", "null again", "blank before", "utf-16"],
 )
 def test_answer_that_is_not_quite_json_is_read(body: bytes) -> None:
-    assert files(read(body)) == {"vocal": VOCAL}
+    assert urls(read(body)) == {"vocal": VOCAL}
 
 
 def test_key_that_is_named_twice_loses_no_address() -> None:
     twice = b'{"code":200,"data":{%b,"response":{"vocalUrl":"%b","vocalUrl":"%b"}}}'
-    assert set(files(read(twice % (DONE, VOCAL.encode(), DRUMS.encode()))).values()) == {VOCAL, DRUMS}
-    assert files(read(twice % (DONE, VOCAL.encode(), VOCAL.encode()))) == {"vocal": VOCAL}
-    assert files(read(twice % (DONE, VOCAL.encode(), b""))) == {"vocal": VOCAL}
+    assert set(urls(read(twice % (DONE, VOCAL.encode(), DRUMS.encode()))).values()) == {VOCAL, DRUMS}
+    assert urls(read(twice % (DONE, VOCAL.encode(), VOCAL.encode()))) == {"vocal": VOCAL}
+    assert urls(read(twice % (DONE, VOCAL.encode(), b""))) == {"vocal": VOCAL}
 
 
 def wrapped(value: object, times: int) -> object:
@@ -157,12 +153,12 @@ def wrapped(value: object, times: int) -> object:
 @pytest.mark.parametrize("times", [0, 1, 2, 3])
 def test_json_within_strings_of_json_is_read(times: int) -> None:
     separation = {"successFlag": "SUCCESS", "response": wrapped({"vocalUrl": VOCAL}, times)}
-    assert files(record_of(separation)) == files(record_of([separation])) == {"vocal": VOCAL}
-    assert files(record_of(wrapped(separation, times))) == {"vocal": VOCAL}
+    assert urls(record_of(separation)) == urls(record_of([separation])) == {"vocal": VOCAL}
+    assert urls(record_of(wrapped(separation, times))) == {"vocal": VOCAL}
     listed = {"successFlag": "SUCCESS", "response": wrapped([{"vocalUrl": VOCAL}, DRUMS], times)}
-    assert set(files(record_of(listed)).values()) == {VOCAL, DRUMS}
+    assert set(urls(record_of(listed)).values()) == {VOCAL, DRUMS}
     job = {"state": "success", "resultJson": wrapped({"resultUrls": [VOCAL, DRUMS]}, times)}
-    assert files(record_of(job, KindName.JOBS)) == {"result-01": VOCAL, "result-02": DRUMS}
+    assert urls(record_of(job, KindName.JOBS)) == {"result-01": VOCAL, "result-02": DRUMS}
 
 
 @pytest.mark.parametrize(
@@ -183,12 +179,12 @@ def test_json_within_strings_of_json_is_read(times: int) -> None:
 def test_result_of_a_job_is_read_in_whatever_shape_and_place(place: str, result: object) -> None:
     for given in (result, json.dumps(result)):
         record = record_of({"state": "success", place: given}, KindName.JOBS)
-        assert set(files(record).values()) == {VOCAL, DRUMS}
+        assert set(urls(record).values()) == {VOCAL, DRUMS}
 
 
 def test_result_that_cannot_be_read_is_named_with_its_place() -> None:
     record = record_of({"state": "success", "resultJson": f'{{"resultUrls":["{VOCAL}"'}, KindName.JOBS)
-    [(name, reason)] = files(record).items()
+    [(name, reason)] = urls(record).items()
     assert name == "result"
     assert reason.startswith("JSON that cannot be read: ")
     assert "at character" in reason
