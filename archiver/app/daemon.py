@@ -47,6 +47,8 @@ from archiver.web.metrics import Metrics, Sources
 
 _SECOND = timedelta(seconds=1)
 _MINUTE = timedelta(minutes=1)
+_GLANCE = timedelta(seconds=0.25)
+"""The time within which a queue file that has changed is read."""
 
 _LAST_WORDS = 5.0
 """Seconds that a message may take while the daemon ends."""
@@ -129,7 +131,8 @@ class DaemonProcess:
         yield "housekeeping", self._housekeeping, 30 * _SECOND
         yield "proof", parts.renew_proof, 60 * _MINUTE
         if parts.role is Role.RUN:
-            yield "intake", self._intake(), parts.settings.queue.poll_interval
+            poll = parts.settings.queue.poll_interval
+            yield "intake", self._intake(poll).glance, min(poll, _GLANCE)
             deadlines = self._deadline_watch()
             yield "deadlines", self._watches(deadlines), _MINUTE
             yield "strays", parts.abort_strays, 10 * _MINUTE
@@ -169,7 +172,7 @@ class DaemonProcess:
         self.parts.housekeeping.abort_uploads()
         self.parts.presence.note()
 
-    def _intake(self) -> QueueIntake:
+    def _intake(self, poll: timedelta) -> QueueIntake:
         name = queue_name(self.parts.settings)
 
         def progress() -> None:
@@ -185,6 +188,7 @@ class DaemonProcess:
             checkpoint=self.parts.machine.checkpoint,
             progress=progress,
             looked=self.parts.presence.looked,
+            every=poll,
         )
 
     def _deadline_watch(self) -> DeadlineWatch:

@@ -99,6 +99,6 @@ def fail_unknown(settings: Settings, task_id: TaskId) -> NoReturn:
         fail(
             f"{task_id} stands in the queue file and is not read yet",
             Exit.UNARCHIVED,
-            f"a running daemon reads it within {settings.queue.poll_interval.total_seconds():.0f} s",
+            "a running daemon reads it within a second",
         )
     fail(f"the ledger does not know {task_id}", Exit.UNARCHIVED, f"hand it in: stem-archiver enqueue {task_id}")

@@ -30,6 +30,9 @@ class Queue(Protocol):
         A last line without its newline waits; with `final` it counts, and the cursor stays before it.
         """
 
+    def stamp(self) -> object:
+        """Return what differs from before once something was appended; costs one call of the system."""
+
 
 @dataclass(frozen=True, slots=True)
 class JobKind:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from archiver.core.intake import Cursor, Intake
 from archiver.core.model import DEFAULT_ACCOUNT
@@ -27,6 +27,10 @@ class QueueIntake:
     """Called after each batch: a million lines take a while, and that is no standstill."""
     looked: Callable[[str], None] = lambda _: None
     """Called after each look at the file, with the reason why it could not be read, or nothing."""
+    every: timedelta = timedelta(seconds=30)
+    """The time from one poll to the next, whatever the file looks like."""
+    _polled: datetime | None = field(default=None, init=False)
+    _stamp: object = field(default=None, init=False)
     _complaint: str = field(default="", init=False)
     _tail: tuple[Cursor | None, int] | None = field(default=None, init=False)
     """The last line without its newline that the poll before saw: where it begins, and its size."""
@@ -39,14 +43,22 @@ class QueueIntake:
         A last line without its newline is taken as it is once it has stood still from one poll to the next; should
         it grow later, it is read again whole.
         """
+        self._look(is_poll=True)
+
+    def glance(self) -> None:
+        """Poll once it is time; before that, read whole lines where the file has changed."""
+        now, stamp = self.clock(), self.queue.stamp()
+        is_poll = self._polled is None or not self._polled <= now < self._polled + self.every
+        if is_poll or stamp != self._stamp:
+            self._polled, self._stamp = now if is_poll else self._polled, stamp
+            self._look(is_poll=is_poll)
+
+    def _look(self, *, is_poll: bool) -> None:
         try:
             while (unfinished := self._step()) is None:
                 pass
-            tail = (self.intakes.cursor(self.path), unfinished) if unfinished else None
-            if tail is not None and tail == self._tail != self._taken:
-                self._step(final=True)
-                self._taken = tail
-            self._tail = tail
+            if is_poll:
+                self._take_tail(unfinished)
         except QueueUnreadable as error:
             if str(error) != self._complaint:
                 self.log.warning("queue.unreadable", path=self.path, error=str(error), hint=error.hint)
@@ -54,6 +66,13 @@ class QueueIntake:
         else:
             self._complaint = ""
         self.looked(self._complaint)
+
+    def _take_tail(self, unfinished: int) -> None:
+        tail = (self.intakes.cursor(self.path), unfinished) if unfinished else None
+        if tail is not None and tail == self._tail != self._taken:
+            self._step(final=True)
+            self._taken = tail
+        self._tail = tail
 
     def _step(self, *, final: bool = False) -> int | None:
         """Take one batch in; None while there may be more, else the bytes of a last line without its newline."""

@@ -72,7 +72,7 @@ def configured(site: Ground, folder: Path, store: str, *, page: bool) -> Path:
     (folder / "queue.txt").touch()
     config = folder / "archiver.toml"
     config.touch(mode=0o600)
-    text = settings(site, folder, store, "192MiB").replace("[queue]", '[queue]\npoll_interval = "1s"')
+    text = settings(site, folder, store, "192MiB")
     text = text.replace('level = "warning"', 'level = "info"\nformat = "json"')
     config.write_text(text + ('[page]\nlisten = "127.0.0.1:0"\nwith_run = true\n' if page else ""))
     return config

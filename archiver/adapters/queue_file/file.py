@@ -12,6 +12,7 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import BinaryIO
 
 from archiver.adapters.queue_file import writing
@@ -93,6 +94,14 @@ class QueueFile:
             end = batch.end if source.is_old else batch.complete
             found = batch.intake(cursor=place(self._name, source.file, end), restarted=source.restarted, old=source.old)
             return found if found.cursor != cursor or found.ids else self._late_lines(found)
+
+    def stamp(self) -> object:
+        """Return what differs from before once something was appended: place, size and time of the file, or nothing."""
+        try:
+            state = Path(self._path).stat()
+        except OSError:
+            return None
+        return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns
 
     def standing(self, cursor: Cursor | None) -> QueueStanding:
         """Return how many bytes and lines `read` has still to read, an unterminated last line included.

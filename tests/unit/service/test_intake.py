@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from tests.fixtures.ledgers import NOW, overview, ready_ledger
 from tests.house import Ledger
 
 ID = "task-00000001"
+POLL = timedelta(seconds=30)
 
 
 @dataclass
@@ -26,6 +28,7 @@ class Inbox:
     ledger: Ledger
     poll: QueueIntake
     events: Events
+    now: datetime = NOW
 
     @property
     def accepted(self) -> list[object]:
@@ -42,7 +45,9 @@ def inbox(tmp_path: Path) -> Iterator[Inbox]:
     path.touch()
     with closing(ready_ledger(tmp_path)) as ledger:
         queue = QueueFile(str(path))
-        yield Inbox(path, ledger, QueueIntake(queue, str(path), ledger.intakes, lambda: NOW, events), events)
+        intake = QueueIntake(queue, str(path), ledger.intakes, lambda: box.now, events, every=POLL)
+        box = Inbox(path, ledger, intake, events)
+        yield box
 
 
 def test_last_line_without_newline_is_taken_once_it_stood_still_from_one_poll_to_the_next(inbox: Inbox) -> None:
@@ -119,3 +124,63 @@ def test_kinds_of_one_task_within_one_read_are_told_in_the_same_way(inbox: Inbox
     assert row is not None
     assert (row.kind, row.title) == (KindName.MIDI, "Harbour")
     assert [reject.line for reject in overview(inbox.ledger).rejects] == [2]
+
+
+def test_lines_that_are_appended_between_two_polls_are_taken_at_the_next_glance(inbox: Inbox) -> None:
+    inbox.poll.glance()
+    for number in range(3):
+        inbox.now += timedelta(milliseconds=250)
+        inbox.write(f"task-0000000{number}\n")
+        inbox.poll.glance()
+        assert len(inbox.accepted) == number + 1
+
+
+def test_glance_at_a_file_that_has_not_changed_reads_nothing_until_it_is_time_to_poll(inbox: Inbox) -> None:
+    looks: list[str] = []
+    inbox.poll.looked = looks.append
+    for _ in range(121):
+        inbox.poll.glance()
+        inbox.now += timedelta(milliseconds=250)
+    assert len(looks) == 2
+
+
+def test_last_line_without_newline_is_not_taken_by_glances_but_from_one_poll_to_the_next(inbox: Inbox) -> None:
+    inbox.poll.glance()
+    inbox.write(ID)
+    for _ in range(239):
+        inbox.now += timedelta(milliseconds=250)
+        inbox.poll.glance()
+    assert inbox.accepted == []
+    inbox.now += timedelta(milliseconds=250)
+    inbox.poll.glance()
+    assert inbox.accepted == [ID]
+
+
+def test_file_that_takes_the_place_of_another_between_two_polls_is_read_at_once(inbox: Inbox) -> None:
+    inbox.write("task-00000001\n")
+    inbox.poll.glance()
+    inbox.write("task-00000002\n")
+    inbox.path.rename(f"{inbox.path}.1")
+    inbox.path.write_text("task-00000003\n")
+    inbox.poll.glance()
+    assert inbox.accepted == [f"task-0000000{number}" for number in (1, 2, 3)]
+
+
+def test_clock_that_was_set_back_puts_no_poll_off(inbox: Inbox) -> None:
+    looks: list[str] = []
+    inbox.poll.looked = looks.append
+    inbox.poll.glance()
+    inbox.now -= timedelta(days=1)
+    inbox.poll.glance()
+    assert len(looks) == 2
+
+
+def test_file_that_cannot_be_read_is_complained_about_once_and_read_at_the_glance_after_it_came(inbox: Inbox) -> None:
+    inbox.path.unlink()
+    inbox.path.mkdir()
+    for _ in range(3):
+        inbox.poll.glance()
+    inbox.path.rmdir()
+    inbox.path.write_text(f"{ID}\n")
+    inbox.poll.glance()
+    assert [name for _, name, _ in inbox.events.seen] == ["queue.unreadable", "queue.accepted"]
