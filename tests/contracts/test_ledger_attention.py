@@ -197,6 +197,15 @@ def test_task_of_which_no_deadline_is_known_is_named_with_the_one_it_is_taken_to
     assert (task.need, task.deadline) == (Need.AT_RISK, NOW + 14 * DAY)
 
 
+def test_tasks_without_a_deadline_are_at_risk_by_the_moment_they_began_and_not_by_its_minute(ledger: Ledger) -> None:
+    second = timedelta(seconds=1)
+    for number in (3, 2, 1):
+        take_in(ledger, number, now=NOW + number * second)
+    seen = overview(ledger, now=NOW + 13 * DAY + 2.5 * second)
+    assert (seen.at_risk_count, seen.needs[Need.AT_RISK]) == (2, 2)
+    assert [task.task_id for task in seen.needing] == [task.task_id for task in seen.at_risk] == [tid(1), tid(2)]
+
+
 def test_acknowledged_rejects_count_no_longer_and_later_ones_do(ledger: Ledger) -> None:
     first, second = (Reject("q.txt", at, "bad", "why") for at in (0, 9))
     accept(ledger, Intake(rejects=(first,)))

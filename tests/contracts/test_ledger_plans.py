@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -11,11 +12,26 @@ import pytest
 from sqlalchemy import Connection, event
 
 from archiver.core.listing import Span, TaskFilter, TaskOrder, TaskPlace
-from archiver.core.model import AccountName, Claim, Stage, TaskId
+from archiver.core.model import AccountName, Archived, Claim, Later, Stage, TaskId
 from archiver.core.slices import Course
 from archiver.core.states import TaskState
 from archiver.ports.listing import Moment
-from tests.fixtures.ledgers import DAY, LEASE, NOW, listed, open_work, overview, release, renew, take_in, tid
+from tests.fixtures.ledgers import (
+    DAY,
+    LEASE,
+    NOW,
+    claim,
+    finish,
+    listed,
+    open_work,
+    overview,
+    record,
+    release,
+    renew,
+    stored,
+    take_in,
+    tid,
+)
 from tests.house import Ledger
 
 FINISHED = 5000
@@ -147,6 +163,78 @@ def test_overview_on_sqlite_counts_along_indexes(ledger: Ledger, filled: Claim) 
     """PostgreSQL counts by state over the whole table, of which it keeps what it read last in memory."""
     assert filled.stems
     assert _scans(_plans(ledger, lambda: overview(ledger))) == {}
+
+
+@pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+def test_overview_on_sqlite_counts_tasks_by_indexes_that_have_all_it_asks_for(ledger: Ledger, filled: Claim) -> None:
+    finish(ledger, filled, Later(NOW + DAY, "cdn.busy: HTTP 503", fault=True))
+    with _noted(ledger) as statements:
+        overview(ledger, now=NOW + 20 * DAY)
+    counts = [(statement, asked) for statement, asked in statements if "LIMIT" not in statement]
+    counts = [pair for pair in counts if "ORDER BY" not in pair[0]]  # the first of each minute is looked at
+    of_many = "unlisted", "by_why", "deadline", "unarchived", "waiting"
+    looks: dict[str, list[bool]] = {f"tasks_{index}": [] for index in of_many}
+    with ledger.db.read() as db:
+        for statement, asked in counts:
+            steps = " ".join(_plan(db, statement, asked))
+            for index in looks:
+                looks[index] += [_looks_at_a_task(db, statement, asked)] if f"INDEX {index}" in steps else []
+    assert {index for index, found in looks.items() if not found} == set()
+    assert {index for index, found in looks.items() if any(found)} == set()
+
+
+@pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+def test_unlisted_tasks_on_sqlite_are_gone_along_in_their_order(ledger: Ledger, filled: Claim) -> None:
+    assert filled.stems
+    plans = _plans(ledger, lambda: overview(ledger, now=NOW + 20 * DAY))
+    unlisted = [plan for statement, plan in plans.items() if "deadline IS NULL" in statement]
+    assert len(unlisted) >= len(("by minute", "counted", "the first")), "as many statements"
+    assert all("INDEX tasks_unlisted" in " ".join(plan) for plan in unlisted)
+    assert not any("TEMP B-TREE" in step for plan in unlisted for step in plan)
+
+
+@pytest.mark.parametrize("ledger_url", ["sqlite"], indirect=True)
+def test_no_statement_of_a_tasks_path_is_planned_anew_on_sqlite(ledger: Ledger) -> None:
+    """It would be each time, where a bound value is compared as an index does."""
+    planned: list[str] = []
+
+    def path(number: int) -> None:
+        take_in(ledger, number)
+        finish(ledger, claim(ledger, stage=Stage.LIST), Later(NOW, "not ready"))
+        mine = claim(ledger, stage=Stage.LIST)
+        mine = ledger.progress.listed(mine, record("vocal"), NOW + DAY, settled=True, now=NOW)
+        stored(ledger, mine)
+        finish(ledger, mine, Archived())
+
+    def note(action: int, *_: object) -> int:
+        if action in {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE}:
+            planned.append(now_run[-1])
+        return sqlite3.SQLITE_OK
+
+    known: set[int] = set()
+
+    def watch(db: Connection, _cursor: object, statement: str, *_: object) -> None:
+        now_run.append(statement)
+        connection: sqlite3.Connection = db.connection.dbapi_connection  # type: ignore[assignment]  # SQLAlchemy's is of any
+        if id(connection) not in known:
+            known.add(id(connection))
+            connection.set_authorizer(note)
+
+    now_run: list[str] = []
+    event.listen(ledger.db._database.engine, "before_cursor_execute", watch)
+    for number in (1, 2):
+        path(number)
+    planned.clear()
+    path(3)
+    assert planned == []
+
+
+def _looks_at_a_task(db: Connection, statement: str, parameters: object) -> bool:
+    """Return whether SQLite's program reads a column of a task beside those of the index that it goes along."""
+    root = db.exec_driver_sql("SELECT rootpage FROM sqlite_master WHERE name = 'tasks'").scalar()
+    program = db.exec_driver_sql(f"EXPLAIN {statement}", parameters).all()  # type: ignore[arg-type]
+    cursors = {step.p1 for step in program if step.opcode == "OpenRead" and step.p2 == root}
+    return any(step.opcode == "Column" and step.p1 in cursors for step in program)
 
 
 def test_tasks_that_were_trimmed_are_read_by_no_count_and_no_look_for_what_is_due(

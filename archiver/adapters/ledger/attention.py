@@ -21,13 +21,13 @@ from sqlalchemy import (
 )
 from sqlalchemy import literal_column as literally
 
-from archiver.adapters.ledger.claimable import CLEAR, OPEN
+from archiver.adapters.ledger.claimable import OPEN
 from archiver.adapters.ledger.rows import AnyRow, chunks, stems_of
+from archiver.adapters.ledger.schema.keys import BEGUN, CLEAR, HAS_DEADLINE, UNLISTED, UNSTORED
 from archiver.adapters.ledger.schema.tables import QUARANTINED, UNARCHIVED, stems, tasks
-from archiver.adapters.ledger.unlisted import BEGUN, NO_DEADLINE, Unlisted, first_unlisted
+from archiver.adapters.ledger.unlisted import count_unlisted, first_unlisted, unlisted_before
 from archiver.core.attention import ENDS, Need, NeedyTask
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, TaskId
-from archiver.core.states import StemState
 
 PAGE = 500
 """Tasks that are held in memory where all are listed."""
@@ -62,7 +62,7 @@ class Near:
     @property
     def endangered(self) -> ColumnElement[bool]:
         """The same of any open task."""
-        return or_(self.known, and_(OPEN, NO_DEADLINE, self.begun_before > BEGUN))
+        return or_(self.known, unlisted_before(self.begun_before))
 
     def deadline(self, row: AnyRow) -> datetime | None:
         """Return the deadline that the open task is taken to have, or the one it had."""
@@ -74,7 +74,7 @@ class Near:
 def _lacks_a_stem() -> ColumnElement[bool]:
     """Return the condition that a task has a stem that is not stored, or of which no stem is known yet."""
     its_stems = exists().where(stems.c.task_id == tasks.c.task_id)
-    return or_(its_stems.where(stems.c.state != StemState.STORED), not_(its_stems))
+    return or_(its_stems.where(UNSTORED), not_(its_stems))
 
 
 def _group(need: Need, near: Near) -> ColumnElement[bool]:
@@ -102,7 +102,7 @@ def stands_so(need: Need, near: Near) -> ColumnElement[bool]:
     return groups[need]
 
 
-def count(db: Connection, near: Near, unlisted: Sequence[Unlisted]) -> tuple[Mapping[Need, int], int]:
+def count(db: Connection, near: Near) -> tuple[Mapping[Need, int], int]:
     """Return how many tasks need a person, by the reason, and how many are at risk, acknowledged or not."""
     rows = db.execute(select(tasks.c.state, func.count()).where(UNARCHIVED).group_by(tasks.c.state))
     ended = {state: number for state, number in rows}  # noqa: C416 - dict(rows) does not type-check
@@ -111,8 +111,9 @@ def count(db: Connection, near: Near, unlisted: Sequence[Unlisted]) -> tuple[Map
         counts[need] = db.scalar(select(func.count()).select_from(tasks).where(_group(need, near))) or 0
     at_risk = select(func.count(), func.count().filter(_AT_MOST_AT_RISK)).select_from(tasks).where(near.known)
     endangered, needing = db.execute(at_risk).one()
-    counts[Need.AT_RISK] = needing + sum(each.needing for each in unlisted)
-    return counts, endangered + sum(each.endangered for each in unlisted)
+    unlisted, unseen = count_unlisted(db, near.begun_before)
+    counts[Need.AT_RISK] = needing + unseen
+    return counts, endangered + unlisted
 
 
 _COLUMNS = (
@@ -124,14 +125,12 @@ _COLUMNS = (
 )
 
 
-def first(
-    db: Connection, near: Near, unlisted: Sequence[Unlisted], counts: Mapping[Need, int], limit: int
-) -> tuple[NeedyTask, ...]:
+def first(db: Connection, near: Near, counts: Mapping[Need, int], limit: int) -> tuple[NeedyTask, ...]:
     """Return the first tasks that need a person: open ones by deadline, then the ended ones, the latest first.
 
     `counts` says how many there are; where that is none, none is looked for.
     """
-    found = _first_open(db, near, unlisted, counts, limit)
+    found = _first_open(db, near, counts, limit)
     ended: list[tuple[datetime, NeedyTask]] = []
     for need in [need for need in ENDS if counts[need]] if len(found) < limit else ():
         latest = (tasks.c.ended_at.desc(), tasks.c.task_id)
@@ -141,21 +140,19 @@ def first(
     return tuple([*found, *(task for _, task in ended)][:limit])
 
 
-def _first_open(
-    db: Connection, near: Near, unlisted: Sequence[Unlisted], counts: Mapping[Need, int], limit: int
-) -> list[NeedyTask]:
+def _first_open(db: Connection, near: Near, counts: Mapping[Need, int], limit: int) -> list[NeedyTask]:
     found: list[NeedyTask] = []
     by_deadline = (tasks.c.deadline, tasks.c.task_id)
     groups = {need: _group(need, near) for need in (Need.QUARANTINED, Need.REFUSED)}
     groups[Need.AT_RISK] = and_(near.known, _AT_MOST_AT_RISK)
     for need in [need for need in groups if counts[need]]:
-        search = select(*_COLUMNS).where(groups[need], not_(NO_DEADLINE)).order_by(*by_deadline).limit(limit)
+        search = select(*_COLUMNS).where(groups[need], HAS_DEADLINE).order_by(*by_deadline).limit(limit)
         found += _read(db, need, near, db.execute(search).all())
     if counts[Need.QUARANTINED]:
-        search = select(*_COLUMNS).where(groups[Need.QUARANTINED], NO_DEADLINE).order_by(BEGUN).limit(limit)
+        search = select(*_COLUMNS).where(groups[Need.QUARANTINED], UNLISTED).order_by(BEGUN).limit(limit)
         found += _read(db, Need.QUARANTINED, near, db.execute(search).all())
     search = select(*_COLUMNS).where(tasks.c.acknowledged_at.is_(None), CLEAR)
-    rows = first_unlisted(db, search, unlisted, near.begun_before, limit, lambda each: each.needing)
+    rows = first_unlisted(db, search, near.begun_before, limit)
     found += _read(db, Need.AT_RISK, near, rows)
     return sorted(found, key=lambda task: (task.deadline is None, task.deadline, task.task_id))
 

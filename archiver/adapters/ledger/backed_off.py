@@ -10,15 +10,10 @@ from sqlalchemy import Connection, and_, select, update
 
 from archiver.adapters.ledger.claimable import OPEN
 from archiver.adapters.ledger.rows import AnyRow
+from archiver.adapters.ledger.schema.keys import BACKED_OFF, FAILED_AT
 from archiver.adapters.ledger.schema.tables import stems, tasks
 from archiver.core.model import Subject, TaskId
 from archiver.core.states import StemState
-
-_FAILED_AT = "failed@"
-"""Begins the `waits_for` of such a task, so that the end of a pause is none of its business."""
-
-FAILED_AT = and_(tasks.c.waits_for.is_not(None), tasks.c.waits_for.startswith(_FAILED_AT))
-"""Tasks that backed off, and of which it is known from what."""
 
 LOOKED_AT = 1000
 """Tasks of which one look chooses."""
@@ -26,14 +21,14 @@ LOOKED_AT = 1000
 
 def failed_at(subject: Subject | None) -> str | None:
     """Return what `waits_for` is of a task that the subject failed."""
-    return None if subject is None else f"{_FAILED_AT}{subject.key}"
+    return None if subject is None else f"{FAILED_AT}{subject.key}"
 
 
 def chosen(
     db: Connection, subjects: Collection[Subject] | None, *, after: datetime, each: int, but: Sequence[TaskId]
 ) -> Sequence[TaskId]:
     """Return so many of what each subject failed, None for all that failed some; see Pauses.bring_forward."""
-    its = FAILED_AT if subjects is None else tasks.c.waits_for.in_([failed_at(subject) for subject in subjects])
+    its = BACKED_OFF if subjects is None else tasks.c.waits_for.in_([failed_at(subject) for subject in subjects])
     waiting = and_(OPEN, its, tasks.c.not_before > after, tasks.c.token.is_(None), tasks.c.task_id.not_in(but))
     search = select(tasks.c.task_id, tasks.c.waits_for).where(waiting).order_by(tasks.c.not_before).limit(LOOKED_AT)
     return list(_some(db.execute(search).all(), each))

@@ -14,11 +14,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, and_, bindparam, exists, func, or_
 
+from archiver.adapters.ledger.schema.keys import CLEAR
 from archiver.adapters.ledger.schema.tables import QUARANTINED, enlisted, tasks
 from archiver.adapters.ledger.schema.types import UtcTime
 from archiver.core import plan
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Stage
-from archiver.core.plan import DEATHS_TO_QUARANTINE
 from archiver.core.states import TaskState
 
 NOW, _FAR = bindparam("now", type_=UtcTime), bindparam("far", type_=UtcTime)
@@ -42,9 +42,6 @@ NOT_BLOCKED = or_(
 )
 """All tasks but those that must be asked about with a blocked account."""
 
-
-CLEAR = tasks.c.deaths < DEATHS_TO_QUARANTINE
-"""Tasks that are not quarantined."""
 
 DUE_LONG = or_(tasks.c.not_before <= bindparam("alone_from", type_=UtcTime), tasks.c.not_before > _FAR)
 """Tasks that are due since the time from which on a quarantined one may be tried."""

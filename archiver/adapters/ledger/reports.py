@@ -19,6 +19,7 @@ from archiver.adapters.ledger.processes import all_processes
 from archiver.adapters.ledger.put_off import put_off
 from archiver.adapters.ledger.rejects import count_unseen
 from archiver.adapters.ledger.rows import AnyRow, count_tasks, history_of, stems_of, task_row
+from archiver.adapters.ledger.schema.keys import BEGUN, HAS_DEADLINE
 from archiver.adapters.ledger.schema.tables import (
     QUARANTINED,
     UNTRIMMED,
@@ -29,7 +30,7 @@ from archiver.adapters.ledger.schema.tables import (
     tasks,
     trims,
 )
-from archiver.adapters.ledger.unlisted import BEGUN, Unlisted, first_unlisted, unlisted_by_minute
+from archiver.adapters.ledger.unlisted import first_unlisted, unlisted_by_minute
 from archiver.core import plan
 from archiver.core.attention import Need, NeedyTask
 from archiver.core.intake import Reject
@@ -162,8 +163,8 @@ def overview_of(
 ) -> tuple[Overview, Sequence[tuple[datetime, int]]]:
     """Return what `status` shows, and the backlog that its forecast is made of."""
     values, near = asked(longest_wait, now), attention.Near(now + at_risk, retention)
-    unlisted = unlisted_by_minute(db, near.begun_before)
-    needs, endangered = attention.count(db, near, unlisted)
+    unlisted = unlisted_by_minute(db)
+    needs, endangered = attention.count(db, near)
     rejected, dropped = count_unseen(db)
     its_tasks = dict.fromkeys(TaskState, 0) | count_tasks(db)
     totals = db.execute(select(tallies)).all()
@@ -180,7 +181,7 @@ def overview_of(
         next_due=next_due,
         nearest_deadline=_nearest_deadline(db, unlisted, retention),
         at_risk_count=endangered,
-        at_risk=_at_risk(db, near, unlisted) if endangered else (),
+        at_risk=_at_risk(db, near) if endangered else (),
         pauses=all_pauses(db),
         rejected_lines=rejected,
         dropped_rejects=dropped,
@@ -190,16 +191,18 @@ def overview_of(
         quarantined_count=quarantined,
         quarantined=_quarantined(db) if quarantined else (),
         needs=needs,
-        needing=attention.first(db, near, unlisted, needs, SHOWN),
+        needing=attention.first(db, near, needs, SHOWN),
         put_off=put_off(db),
         forecast_late=None if rate is None else plan.forecast(wanted, rate / RATE_WINDOW.total_seconds(), now),
     )
     return seen, wanted
 
 
-def _nearest_deadline(db: Connection, unlisted: Sequence[Unlisted], retention: timedelta) -> datetime | None:
-    known = db.scalar(select(func.min(tasks.c.deadline)).where(OPEN))
-    first = (each.begun + retention for each in unlisted)
+def _nearest_deadline(
+    db: Connection, unlisted: Sequence[tuple[datetime, int]], retention: timedelta
+) -> datetime | None:
+    known = db.scalar(select(func.min(tasks.c.deadline)).where(HAS_DEADLINE))
+    first = (begun + retention for begun, _ in unlisted)
     return min((moment for moment in (known, *first) if moment is not None), default=None)
 
 
@@ -235,10 +238,10 @@ def _last_archived_at(db: Connection) -> datetime | None:
     return db.scalar(select(trims.c.ended_at)) if latest is None else latest
 
 
-def _at_risk(db: Connection, near: attention.Near, unlisted: Sequence[Unlisted]) -> tuple[AtRisk, ...]:
+def _at_risk(db: Connection, near: attention.Near) -> tuple[AtRisk, ...]:
     search = select(tasks.c.task_id, tasks.c.deadline, BEGUN.label("begun"), tasks.c.reason)
     found = list(db.execute(search.where(near.known).order_by(tasks.c.deadline, tasks.c.task_id).limit(SHOWN)))
-    found += first_unlisted(db, search, unlisted, near.begun_before, SHOWN, lambda each: each.endangered)
+    found += first_unlisted(db, search, near.begun_before, SHOWN)
     deadlines = {row.task_id: row.deadline or row.begun + near.retention for row in found}
     rows = sorted(found, key=lambda row: (deadlines[row.task_id], row.task_id))[:SHOWN]
     its_stems = stems_of(db, [row.task_id for row in rows])

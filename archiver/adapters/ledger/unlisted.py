@@ -1,76 +1,40 @@
-"""Unlisted tasks: the open ones of which no deadline is known, and so no stem; they may be very many."""
+"""Unlisted tasks: the open ones of which no deadline is known, and so no stem, along their index."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Select, and_, bindparam, case, func, select, type_coerce
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, select
 
-from archiver.adapters.ledger.claimable import CLEAR, OPEN
 from archiver.adapters.ledger.rows import AnyRow
+from archiver.adapters.ledger.schema.keys import BEGUN, CLEAR, MINUTE, UNLISTED, minute_of
 from archiver.adapters.ledger.schema.tables import tasks
-from archiver.adapters.ledger.schema.types import UtcTime
+from archiver.core.clocks import microseconds
 
-NO_DEADLINE = tasks.c.deadline.is_(None)
-BEGUN = type_coerce(
-    case((tasks.c.created_at < tasks.c.accepted_at, tasks.c.created_at), else_=tasks.c.accepted_at), UtcTime
-)
-"""When a task of which no deadline is known was created, as far as that is known, or accepted."""
-MINUTE = 60_000_000
-"""Microseconds."""
+_ITS_MINUTE = minute_of(BEGUN)
+_BY_MINUTE = select(func.min(BEGUN), func.count()).where(UNLISTED).group_by(_ITS_MINUTE).order_by(_ITS_MINUTE)
 
 
-@dataclass(frozen=True, slots=True)
-class Unlisted:
-    """The unlisted tasks that began within one minute."""
-
-    begun: datetime
-    """When the first of them did."""
-    count: int
-    endangered: int
-    needing: int
-    """Those of them that nobody acknowledged, and that are not quarantined."""
+def unlisted_before(moment: datetime) -> ColumnElement[bool]:
+    """Return the condition that a task is unlisted, and began before then."""
+    return and_(UNLISTED, microseconds(moment) // MINUTE >= _ITS_MINUTE, moment > BEGUN)
 
 
-_ENDANGERED = bindparam("endangered", type_=UtcTime) > BEGUN
-_BY_MINUTE = (
-    select(
-        func.min(BEGUN),
-        func.count(),
-        func.count().filter(_ENDANGERED),
-        func.count().filter(and_(_ENDANGERED, tasks.c.acknowledged_at.is_(None), CLEAR)),
-    )
-    .where(OPEN, NO_DEADLINE)
-    .group_by(type_coerce(BEGUN, BigInteger) // MINUTE)
-)
-"""One look at them all: few rows come of it."""
+def unlisted_by_minute(db: Connection) -> Sequence[tuple[datetime, int]]:
+    """Return when the first of each minute began, and how many did."""
+    return [(begun, count) for begun, count in db.execute(_BY_MINUTE)]
 
 
-def unlisted_by_minute(db: Connection, before: datetime) -> Sequence[Unlisted]:
-    """Return all unlisted tasks; endangered are those that began before then."""
-    return [Unlisted(*row) for row in db.execute(_BY_MINUTE, {"endangered": before})]
+def count_unlisted(db: Connection, before: datetime) -> tuple[int, int]:
+    """Return how many began before then, and how many of those nobody acknowledged, and are not quarantined."""
+    unseen = func.count().filter(tasks.c.acknowledged_at.is_(None), CLEAR)
+    endangered, needing = db.execute(select(func.count(), unseen).where(unlisted_before(before))).one()
+    return endangered, needing
 
 
-def first_unlisted(
-    db: Connection,
-    search: Select[Any],
-    unlisted: Sequence[Unlisted],
-    before: datetime,
-    limit: int,
-    counted: Callable[[Unlisted], int],
-) -> Sequence[AnyRow]:
-    """Return those of the search that began first, before then; only the minutes in which they did are searched."""
-    count, until = 0, before
-    for minute in sorted(unlisted, key=lambda each: each.begun):
-        count += counted(minute)
-        if count >= limit:
-            until = min(until, minute.begun + timedelta(minutes=1))
-            break
-    if not count:
-        return []
-    return db.execute(
-        search.where(OPEN, NO_DEADLINE, until > BEGUN).order_by(BEGUN, tasks.c.task_id).limit(limit)
-    ).all()
+def first_unlisted(db: Connection, search: Select[Any], before: datetime, limit: int) -> Sequence[AnyRow]:
+    """Return those of the search that began first, before then."""
+    in_order = search.where(unlisted_before(before)).order_by(_ITS_MINUTE, BEGUN, tasks.c.task_id)
+    return db.execute(in_order.limit(limit)).all()

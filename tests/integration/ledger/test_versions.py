@@ -41,6 +41,7 @@ FROZEN = {
     "0015": "5cad3bf2394b5edf",
     "0016": "c669292c6c1e0ec4",
     "0017": "87122ce211475d59",
+    "0018": "97246e7c2cc21e6e",
 }
 """The first digits of each file's SHA-256."""
 

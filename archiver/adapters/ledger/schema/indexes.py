@@ -10,6 +10,7 @@ from sqlalchemy import Index, literal_column
 
 from archiver.adapters.ledger.schema import fixity, standing  # noqa: F401 - its tables are of the same metadata
 from archiver.adapters.ledger.schema.faults import OPEN_FAULT, faults
+from archiver.adapters.ledger.schema.keys import BEGUN, HAS_DEADLINE, PUT_OFF, SINCE, UNLISTED, UNSTORED, WHY, minute_of
 from archiver.adapters.ledger.schema.tables import (
     NOT_ARCHIVED,
     QUARANTINED,
@@ -23,7 +24,12 @@ from archiver.adapters.ledger.schema.tables import (
 
 __all__ = ["metadata"]
 
-_WAITING = ("stage", "urgency", "task_id", "not_before", "leased_until", "awaited", "deadline", "account", "deaths")
+_WAITING = (
+    *("stage", "urgency", "task_id", "not_before", "leased_until", "awaited", "deadline", "account", "deaths"),
+    "accepted_at",
+)
+_COUNTED = (tasks.c.acknowledged_at, tasks.c.deaths)
+"""Tell whether a task that is at risk needs a person."""
 
 # These serve open tasks only, so a million finished ones cost nothing here.
 Index(
@@ -35,9 +41,20 @@ Index(
 Index(
     "tasks_deadline",
     *(tasks.c[name] for name in ("deadline", "task_id", "state", "not_before", "leased_until")),
-    sqlite_where=tasks.c.ended_at.is_(None),
-    postgresql_where=tasks.c.ended_at.is_(None),
+    *_COUNTED,
+    sqlite_where=HAS_DEADLINE,
+    postgresql_where=HAS_DEADLINE,
 )
+Index(
+    "tasks_unlisted",
+    minute_of(BEGUN),
+    BEGUN,
+    tasks.c.task_id,
+    *_COUNTED,
+    sqlite_where=UNLISTED,
+    postgresql_where=UNLISTED,
+)
+Index("tasks_by_why", WHY, SINCE, tasks.c.task_id, sqlite_where=PUT_OFF, postgresql_where=PUT_OFF)
 Index(
     "tasks_leased",
     tasks.c.owner,
@@ -68,7 +85,7 @@ Index(
     sqlite_where=tasks.c.account.is_not(None),
     postgresql_where=tasks.c.account.is_not(None),
 )
-# Its columns are all that its rows are counted by, else SQLite takes `tasks_newest`, and reads each row.
+# Their columns are all that their rows are counted by, else SQLite takes another index, and reads each row.
 Index(
     "tasks_untrimmed",
     *(tasks.c[name] for name in ("state", "ended_at", "task_id", "folder_digest")),
@@ -86,7 +103,7 @@ Index(
 Index("tasks_newest", tasks.c.state, tasks.c.accepted_at, tasks.c.task_id)
 Index(
     "tasks_unarchived",
-    *(tasks.c[name] for name in ("state", "ended_at", "task_id")),
+    *(tasks.c[name] for name in ("state", "ended_at", "task_id", "acknowledged_at")),
     sqlite_where=UNARCHIVED,
     postgresql_where=UNARCHIVED,
 )
@@ -95,6 +112,7 @@ for _name in ("parent", "track"):
     Index(f"tasks_by_{_name}", tasks.c[_name], sqlite_where=_named, postgresql_where=_named)
 _REFUSED = stems.c.state == literal_column("'refused'")
 Index("stems_refused", stems.c.task_id, sqlite_where=_REFUSED, postgresql_where=_REFUSED)
+Index("stems_unstored", stems.c.task_id, stems.c.state, sqlite_where=UNSTORED, postgresql_where=UNSTORED)
 Index("rejects_by_file", rejects.c.path, rejects.c.acknowledged_at, rejects.c.id)
 Index(
     "faults_open",

@@ -12,7 +12,7 @@ from archiver.ports.runtime import Checkpoint
 WRITES = "stem_archiver_writes"
 """The execution option of a connection that is going to write."""
 
-HEAD = "0017"
+HEAD = "0018"
 """The newest revision in `migrations/`; written here so that a start need not load Alembic to know it."""
 
 
