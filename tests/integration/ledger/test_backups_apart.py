@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -97,6 +98,28 @@ def test_pauses_of_a_backup_are_as_long_as_it_computed_before_each() -> None:
     rest()
     rest()
     assert slept == pytest.approx([0.5, 0.2])
+
+
+TELLS_OF_ITS_SLEEP = """
+import sys, time
+log, sleep = open({log!r}, "w", buffering=1), time.sleep
+def told(seconds):
+    print(seconds, file=log)
+    sleep(seconds)
+time.sleep = told
+exec(sys.argv[1])
+"""
+
+
+def test_process_that_writes_a_backup_sleeps_after_each_part_of_it(ledger: Ledger, tmp_path: Path) -> None:
+    log, python = tmp_path / "slept", tmp_path / "python"
+    (tmp_path / "program.py").write_text(TELLS_OF_ITS_SLEEP.format(log=str(log)))
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" -P "{tmp_path}/program.py" "$3"\n')
+    python.chmod(0o700)
+    found = BackupsApart(_url(tmp_path), str(python)).write(Scope.OPEN, lambda _: None, now=NOW, version="1")
+    slept = [float(line) for line in log.read_text().splitlines()]
+    assert len(slept) >= sum(rows > 0 for rows in found.rows.values())
+    assert all(0 <= each < 10 for each in slept)
 
 
 # --- how dear it is
