@@ -25,7 +25,6 @@ from archiver.adapters.http1 import tcp_connect
 from archiver.adapters.jobs import counts
 from archiver.adapters.ledger import SqlLedger
 from archiver.adapters.ledger.database.faults import LedgerAway
-from archiver.adapters.ledger.fixity_faults import SqlFaults
 from archiver.adapters.ledger.listings import SqlListings
 from archiver.adapters.ledger.permits import SharedPermits
 from archiver.adapters.ledger.schema.migrate import HEAD
@@ -61,7 +60,6 @@ from archiver.pipeline.second_look import SecondLook
 from archiver.pipeline.task import Archiver
 from archiver.pipeline.transfers import TransferThreads
 from archiver.ports.archive import Archive, BrowsedArchive
-from archiver.ports.fixity_records import Faults
 from archiver.ports.listing import Listings
 from archiver.ports.provider import Accounts, Permits
 from archiver.ports.runtime import UNWATCHED, Checkpoint, Clock, EventLog, Jitter, Observer, Watch, unobserved
@@ -177,11 +175,6 @@ def ready_ledger_at(url: str, **more: Any) -> Ledger:  # noqa: ANN401 - what `le
     if url.startswith("sqlite:///") and not file.exists():
         lay_ledger(file)
     return ledger_at(url, **more)
-
-
-def faults_kept(ledger: Ledger, most: int) -> Faults:
-    """Keep the faults of the archive in that ledger, so many at most."""
-    return SqlFaults(ledger.db, most)
 
 
 def listings_of(ledger: Ledger, *, looked_at: int, narrow: int) -> Listings:

@@ -16,7 +16,7 @@ from archiver.core.whole_task import WholeTask
 from tests.contracts.test_ledger_rounds import end_all_but
 from tests.fixtures.archived import manifest, stem_of
 from tests.fixtures.ledgers import LEASE, NOW, tid
-from tests.house import Ledger, faults_kept
+from tests.house import Ledger
 
 LATER = NOW + timedelta(days=1)
 DAY = date(2026, 11, 27)
@@ -83,14 +83,22 @@ def test_words_of_a_fault_are_cut_and_the_oldest_come_first(ledger: Ledger) -> N
     assert ledger.faults.standing(1) == [first]
 
 
-def test_faults_are_kept_up_to_a_bound_and_those_that_are_kept_can_still_change(ledger: Ledger) -> None:
-    faults = faults_kept(ledger, 3)
-    assert len(faults.note([gone(number) for number in range(5)], now=NOW)) == 3
-    assert faults.note([gone(9)], now=NOW) == set()
-    [first, *_] = faults.standing()
-    worse = Judged(first.key, Fixity.MISMATCH, first.task_id)
-    assert faults.note([worse], now=LATER) == keys(worse)
-    assert faults.counts() == {Fixity.MISSING: 2, Fixity.MISMATCH: 1}
+MANY = """
+WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 99997)
+INSERT INTO faults (key, kind, task_id, seen, expected, found, state)
+SELECT 'q/' || n, kind, task_id, seen, expected, found, state FROM faults, numbers
+"""
+
+
+def test_100_000_faults_are_kept_and_those_that_are_kept_can_still_change(ledger: Ledger) -> None:
+    ledger.faults.note([gone(0)], now=NOW)
+    with ledger.db.write() as db:
+        db.exec_driver_sql(MANY)
+    assert len(ledger.faults.note([gone(number) for number in range(1, 5)], now=NOW)) == 2
+    assert ledger.faults.note([gone(9)], now=NOW) == set()
+    worse = Judged(gone(0).key, Fixity.MISMATCH, tid(0))
+    assert ledger.faults.note([worse], now=LATER) == keys(worse)
+    assert ledger.faults.counts() == {Fixity.MISSING: 99_999, Fixity.MISMATCH: 1}
 
 
 def test_oldest_check_is_that_of_the_slice_that_was_not_read_for_the_longest_time(ledger: Ledger) -> None:

@@ -194,3 +194,9 @@ def test_title_and_ids_of_a_megabyte_are_cut_or_refused_and_never_shown_whole(
     rows(quiet.settings.ledger.url, "UPDATE tasks SET reason = printf('%.*c', 1000000, 'W') WHERE state = 'failed'")
     for path in ("/", "/tasks", f"/task/{tid(202)}"):
         assert len(quiet_visitor.look(path).text) < 300_000, path
+
+
+def test_form_names_20_000_ids_at_most(quiet_visitor: Visitor) -> None:
+    ids = " ".join(map(tid, range(20_001)))
+    assert quiet_visitor.change("/operations/retry", ids=ids).status == 404
+    assert "20,000 tasks" in quiet_visitor.change("/operations/retry", ids=ids.rpartition(" ")[0]).text

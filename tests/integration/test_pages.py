@@ -253,3 +253,10 @@ def test_ask_of_another_service_says_so_and_repeats_nothing() -> None:
     assert not alive
     assert "something else listens" in said
     assert "hello" not in said
+
+
+@pytest.mark.parametrize(("size", "alive"), [(4096, True), (4097, False)])
+def test_ask_reads_4_096_bytes_of_an_answer(size: int, *, alive: bool) -> None:
+    pages = {"/healthz": lambda: Page(200, "application/json", b"{%s}" % (b" " * (size - 2)))}
+    with closing(PageServer("127.0.0.1", 0, pages, Events())) as server:
+        assert ask("127.0.0.1", port_of(server.address), seconds=WAIT)[0] is alive

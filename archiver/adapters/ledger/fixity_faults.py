@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, case, func, or_, select, update
 
 from archiver.adapters.ledger.database.base import insert
-from archiver.adapters.ledger.database.transactions import LedgerPart, Transactions, outage_retry
+from archiver.adapters.ledger.database.transactions import LedgerPart, outage_retry
 from archiver.adapters.ledger.rows import AnyRow, chunks
 from archiver.adapters.ledger.schema.faults import OPEN_FAULT, faults
 from archiver.core.fixity import Fixity, Judged
@@ -19,10 +19,6 @@ from archiver.core.fixity_faults import KEPT_MOST, LONGEST_WORDS, FaultState, Fi
 class SqlFaults(LedgerPart):
     """The Faults of `ports.fixity_records` in a SQL database."""
 
-    def __init__(self, db: Transactions, most: int = KEPT_MOST) -> None:
-        super().__init__(db)
-        self._most = most
-
     @outage_retry
     def note(self, found: Sequence[Judged], *, now: datetime) -> Collection[str]:
         """See Faults."""
@@ -31,7 +27,7 @@ class SqlFaults(LedgerPart):
             return frozenset()
         with self._db.write() as db:
             stood = {row.key: row for chunk in chunks(by_key) for row in _standing(db, chunk)}
-            room = max(self._most - _count(db), 0)
+            room = max(KEPT_MOST - _count(db), 0)
             kept = [*stood, *[key for key in by_key if key not in stood][:room]]
             for key in kept:
                 _write(db, by_key[key], now)

@@ -215,3 +215,15 @@ def test_the_content_is_the_same_where_the_rows_are_the_same_and_else_another() 
     assert _written(head=later)[1].content == _written()[1].content
     assert _written(head=later)[1].sha256 != _written()[1].sha256
     assert _written(ROWS[1:])[1].content != _written()[1].content
+
+
+@pytest.mark.parametrize(("length", "why"), [(65_535, "its SHA-256 is another|no JSON"), (65_536, "damaged")])
+def test_last_line_is_of_65_535_bytes_at_most(length: int, why: str) -> None:
+    data, _ = _written()
+    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    unpacker.decompress(data)
+    first, line = data[: -len(unpacker.unused_data)], b" " * length
+    sizes = (length & 0xFFFF).to_bytes(2, "little") + (length & 0xFFFF ^ 0xFFFF).to_bytes(2, "little")
+    end = data[:10] + b"\x01" + sizes + line + zlib.crc32(line).to_bytes(4, "little") + length.to_bytes(4, "little")
+    with pytest.raises(BackupBroken, match=why):
+        BackupReader([first + end]).check()

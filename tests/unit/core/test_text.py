@@ -199,3 +199,7 @@ def test_text_for_a_header_can_be_read_back(text: str) -> None:
     found = header_safe(text, most=10_000)
     assert (found.isascii(), found.isprintable()) == (True, True)
     assert unquote(found) == text.strip(" ")
+
+
+def test_host_that_is_not_ascii_is_read_up_to_255_characters() -> None:
+    assert host_of(f"https://{'ä.' * 130}example/x") == "xn--4ca." * 127 + "xn--4ca"

@@ -264,3 +264,12 @@ def test_ledger_that_fails_stops_no_other_job(site: Site) -> None:
 
     ReportSchedule(site.reports(away), lambda: True, site.log)()
     assert [fields["hint"] for fields in site.log.of("fixity.report_failed")] == ["wait"]
+
+
+@pytest.mark.parametrize(("length", "faults"), [(4 << 20, 0), ((4 << 20) + 1, 1)])
+def test_report_is_read_up_to_4_mib(site: Site, length: int, faults: int) -> None:
+    site.check()
+    site.reports().write()
+    [day] = site.days()
+    site.store.objects[FOLDER + day] = site.store.objects[FOLDER + day].ljust(length)
+    assert len(site.chain()) == faults

@@ -178,3 +178,19 @@ def test_failure_that_is_no_oserror_is_raised_where_the_race_is_run() -> None:
 
     with pytest.raises(ZeroDivisionError):
         Racer(connect, time.monotonic).first([v4(1), v6(1)], 1.0)
+
+
+@pytest.mark.parametrize(("failed", "is_forgotten"), [(1000, False), (1001, True)])
+def test_addresses_that_failed_are_all_forgotten_once_they_are_more_than_1_000(
+    failed: int, *, is_forgotten: bool
+) -> None:
+    good, other, *dead = [v4(1), v4(2), *(v6(number) for number in range(failed))]
+    net = Net({address: OSError(111, "Connection refused") for address in [other, *dead]} | {good: 0.0})
+    race = racer(net)
+    for at in range(0, failed, 25):
+        with pytest.raises(OSError, match="refused"):
+            race.first([dead[0], *dead[at : at + 25]], 10.0)
+    race.first([other, good], 10.0).close()
+    net.begun.clear()
+    race.first([dead[0], good], 10.0).close()
+    assert net.begun[0][0] == (dead[0] if is_forgotten else good)

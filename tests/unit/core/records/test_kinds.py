@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from archiver.core.model import Phase, RecordInfo
+from archiver.core.records.extractors.results import results_of
 from archiver.core.records.facts import Parent
 from archiver.core.records.kinds.names import KindName, Media
 from archiver.core.records.kinds.table import KINDS
@@ -336,3 +337,17 @@ def test_result_is_bounded_however_large_or_deep_it_is_and_what_is_beyond_is_nam
 )
 def test_title_of_lyrics_is_the_tasks(kind: KindName, data: Mapping[str, object]) -> None:
     assert record_of(data, kind).facts.title == "Song"
+
+
+def test_objects_beyond_50_that_are_like_a_separation_are_read_as_any_other_value() -> None:
+    listed = [{"vocal_url": f"https://a.test/{number}.mp3"} for number in range(51)]
+    items = results_of({"x": listed}, KINDS[KindName.JOBS]).items.values()
+    assert [item.name for item in items] == ["vocal"] * 50 + ["x_vocal-51"]
+
+
+def test_values_beyond_20_000_are_looked_at_for_no_track_and_their_addresses_are_taken_all_the_same() -> None:
+    filler = [{"at": {"of": 1}}] * 9_998
+    songs = [{**TRACK, "id": f"song-{at}", "audio_url": f"https://a.test/{at}.mp3"} for at in range(3)]
+    found = results_of({"x": [*filler, {"of": 1}, *songs]}, KINDS[KindName.MUSIC])
+    assert list(found.tracks) == ["song-0", "song-1"], "one list, 19,997 objects before them"
+    assert len(found.items) == 3

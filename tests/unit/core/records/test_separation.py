@@ -347,3 +347,10 @@ def test_addresses_that_no_rule_expects_are_looked_at_up_to_1_000(addresses: int
     found = [each for each in others_in(answer, taken=(), rules=Rules(known=())) if isinstance(each, Item)]
     assert len(found) == 1_000 + more
     assert [each.not_taken for each in found[1_000:]] == ["more than 1000 addresses that no rule expects"] * more
+
+
+def test_result_that_is_a_list_is_read_by_its_fields_for_50_objects_and_by_all_addresses_beyond() -> None:
+    listed = [{"vocalUrl": f"https://a.test/{number}.mp3"} for number in range(51)]
+    stems = record_of({"response": listed, "successFlag": "SUCCESS"}).stems
+    assert [stem.field for stem in stems if stem.field != "vocalUrl"] == ["response[50].vocalUrl"]
+    assert len(stems) == 51

@@ -132,3 +132,7 @@ def test_no_cell_of_csv_begins_a_formula(visitor: Visitor) -> None:
     [line] = csv.DictReader(io.StringIO(visitor.look("/tasks.csv?title=hyperlink").text, newline=""))
     assert line["title"] == f"'{HOSTILE}"
     assert all(not value.startswith(tuple("=+-@\t\r\n")) for value in line.values())
+
+
+def test_value_of_a_field_is_taken_up_to_200_characters() -> None:
+    assert asked_in([("title", "x" * 201)]).of("title") == "x" * 200
