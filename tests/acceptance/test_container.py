@@ -235,8 +235,8 @@ def test_health_tells_the_living_from_the_dead(container: Container) -> None:
     health = container.image.config["Healthcheck"]
     assert isinstance(health, dict)
     assert health["Test"] == ["CMD", "stem-archiver", "health"]
-    assert container.run("health").code == 1
     container.env["ARCHIVER_HTTP__LISTEN"] = "0.0.0.0:19464"
+    assert container.run("health").code == 1
     with container.daemon():
         give_up = time.monotonic() + 60
         while (said := container.run("health")).code != 0:

@@ -88,7 +88,7 @@ def all_states(site: Site) -> dict[str, str]:
     with closing(site.client()) as client:
         client.put_object(Bucket=site.bucket, Key=f"{PREFIX}{REFUSED.task_id}/drums.mp3", Body=b"of somebody else")
     if site.server is not None:
-        stop = Stop("stem.recorded", "SIGKILL")
+        stop = Stop("put.done", "SIGKILL")
         (site.folder / "half").write_text(HALF.task_id)
         env = site.env | {"ARCHIVER_DOWNLOAD__CONCURRENCY": "1"}
         given = str(site.folder / "half")

@@ -60,6 +60,6 @@ def half_archived(site: Site) -> None:
     given = site.folder / "half"
     given.write_text(HALF.task_id)
     env = site.env | {"ARCHIVER_DOWNLOAD__CONCURRENCY": "1"}
-    stop = Stop("stem.recorded", "SIGKILL")
+    stop = Stop("put.done", "SIGKILL")
     order = Order(["backfill", "-"], env, str(site.folder), os.devnull, stdin=str(given), stop=stop)
     assert site.server.run(order).code < 0
