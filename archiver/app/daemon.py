@@ -47,8 +47,6 @@ from archiver.web.metrics import Metrics, Sources
 
 _SECOND = timedelta(seconds=1)
 _MINUTE = timedelta(minutes=1)
-_GLANCE = timedelta(seconds=0.25)
-"""The time within which a queue file that has changed is read."""
 
 _LAST_WORDS = 5.0
 """Seconds that a message may take while the daemon ends."""
@@ -122,8 +120,11 @@ class DaemonProcess:
 
     def jobs(self) -> dict[str, Job]:
         """Return the jobs of this role by name."""
-        probe = Job(self.parts.probe_store, _SECOND, hung_after=_PROBE_WITHIN)
-        return {name: Job(run, every) for name, run, every in self._table()} | {"probe": probe}
+        jobs = {name: Job(run, every) for name, run, every in self._table()}
+        if self.parts.role is Role.RUN:
+            intake = self._intake()
+            jobs["intake"] = Job(intake, intake.every, wanted=intake.has_changed)
+        return jobs | {"probe": Job(self.parts.probe_store, _SECOND, hung_after=_PROBE_WITHIN)}
 
     def _table(self) -> Iterator[tuple[str, Callable[[], object], timedelta]]:
         parts, engine = self.parts, self.parts.adapters.engine
@@ -131,8 +132,6 @@ class DaemonProcess:
         yield "housekeeping", self._housekeeping, 30 * _SECOND
         yield "proof", parts.renew_proof, 60 * _MINUTE
         if parts.role is Role.RUN:
-            poll = parts.settings.queue.poll_interval
-            yield "intake", self._intake(poll).glance, min(poll, _GLANCE)
             deadlines = self._deadline_watch()
             yield "deadlines", self._watches(deadlines), _MINUTE
             yield "strays", parts.abort_strays, 10 * _MINUTE
@@ -172,7 +171,7 @@ class DaemonProcess:
         self.parts.housekeeping.abort_uploads()
         self.parts.presence.note()
 
-    def _intake(self, poll: timedelta) -> QueueIntake:
+    def _intake(self) -> QueueIntake:
         name = queue_name(self.parts.settings)
 
         def progress() -> None:
@@ -188,7 +187,7 @@ class DaemonProcess:
             checkpoint=self.parts.machine.checkpoint,
             progress=progress,
             looked=self.parts.presence.looked,
-            every=poll,
+            every=self.parts.settings.queue.poll_interval,
         )
 
     def _deadline_watch(self) -> DeadlineWatch:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from typing import TypeAlias
 
 from archiver.core.intake import Cursor, Intake
 from archiver.core.model import DEFAULT_ACCOUNT
 from archiver.ports.ledger import Intakes
 from archiver.ports.runtime import Checkpoint, Clock, EventLog, unobserved
 from archiver.ports.work import Queue, QueueUnreadable
+
+_Tail: TypeAlias = "tuple[Cursor | None, int]"
+"""A last line without its newline: where it begins, and its size."""
 
 
 @dataclass(slots=True)
@@ -29,12 +33,13 @@ class QueueIntake:
     """Called after each look at the file, with the reason why it could not be read, or nothing."""
     every: timedelta = timedelta(seconds=30)
     """The time from one poll to the next, whatever the file looks like."""
-    _polled: datetime | None = field(default=None, init=False)
     _stamp: object = field(default=None, init=False)
     _complaint: str = field(default="", init=False)
-    _tail: tuple[Cursor | None, int] | None = field(default=None, init=False)
-    """The last line without its newline that the poll before saw: where it begins, and its size."""
-    _taken: tuple[Cursor | None, int] | None = field(default=None, init=False)
+    _tail: _Tail | None = field(default=None, init=False)
+    """The last line without its newline, as it was seen last."""
+    _since: datetime = field(default=datetime.min.replace(tzinfo=UTC), init=False)
+    """When it was first seen so."""
+    _taken: _Tail | None = field(default=None, init=False)
     """The same of the one that was taken as it is."""
 
     def __call__(self) -> None:
@@ -43,22 +48,11 @@ class QueueIntake:
         A last line without its newline is taken as it is once it has stood still from one poll to the next; should
         it grow later, it is read again whole.
         """
-        self._look(is_poll=True)
-
-    def glance(self) -> None:
-        """Poll once it is time; before that, read whole lines where the file has changed."""
-        now, stamp = self.clock(), self.queue.stamp()
-        is_poll = self._polled is None or not self._polled <= now < self._polled + self.every
-        if is_poll or stamp != self._stamp:
-            self._polled, self._stamp = now if is_poll else self._polled, stamp
-            self._look(is_poll=is_poll)
-
-    def _look(self, *, is_poll: bool) -> None:
+        self._stamp = self.queue.stamp()
         try:
             while (unfinished := self._step()) is None:
                 pass
-            if is_poll:
-                self._take_tail(unfinished)
+            self._take_tail((self.intakes.cursor(self.path), unfinished) if unfinished else None)
         except QueueUnreadable as error:
             if str(error) != self._complaint:
                 self.log.warning("queue.unreadable", path=self.path, error=str(error), hint=error.hint)
@@ -67,12 +61,17 @@ class QueueIntake:
             self._complaint = ""
         self.looked(self._complaint)
 
-    def _take_tail(self, unfinished: int) -> None:
-        tail = (self.intakes.cursor(self.path), unfinished) if unfinished else None
-        if tail is not None and tail == self._tail != self._taken:
+    def has_changed(self) -> bool:
+        """Return whether the file looks different than at the last read."""
+        return self.queue.stamp() != self._stamp
+
+    def _take_tail(self, tail: _Tail | None) -> None:
+        now = self.clock()
+        if tail is None or tail != self._tail:
+            self._tail, self._since = tail, now
+        elif tail != self._taken and not self._since <= now < self._since + self.every / 2:
             self._step(final=True)
             self._taken = tail
-        self._tail = tail
 
     def _step(self, *, final: bool = False) -> int | None:
         """Take one batch in; None while there may be more, else the bytes of a last line without its newline."""

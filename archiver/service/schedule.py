@@ -51,12 +51,21 @@ class Schedule:
         for job in self._scheduler.get_jobs():
             job.modify(next_run_time=datetime.now(UTC))
 
+    def run_now(self, name: str) -> None:
+        """Run that job now, unless it is under way."""
+        if not any(thread.name == _thread(name) for thread in tuple(self._threads.at_work)):
+            self._scheduler.modify_job(name, next_run_time=datetime.now(UTC))
+
     def stop(self, patience: timedelta, urgent: Callable[[], bool]) -> None:
         """Begin no more runs; let those under way end for so long, unless `urgent`, then leave them to themselves."""
         self._scheduler.shutdown(wait=False)
         give_up = time.monotonic() + patience.total_seconds()
         while self._threads.at_work and time.monotonic() < give_up and not urgent():
             time.sleep(0.02)
+
+
+def _thread(job: str) -> str:
+    return f"job-{job}"
 
 
 class _Threads(BaseExecutor):  # type: ignore[misc]  # APScheduler has no types
@@ -77,6 +86,6 @@ class _Threads(BaseExecutor):  # type: ignore[misc]  # APScheduler has no types
             finally:
                 self.at_work.discard(threading.current_thread())
 
-        thread = threading.Thread(target=run, name=f"job-{job.id}", daemon=True)
+        thread = threading.Thread(target=run, name=_thread(job.id), daemon=True)
         self.at_work.add(thread)
         thread.start()

@@ -215,6 +215,7 @@ class Process(Service):
             clock=universe.clock,
             log=universe.events,
             checkpoint=universe.checkpoint,
+            every=timedelta(),
         )
 
     def meets(self, step: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 from archiver.adapters.systemd import Systemd
@@ -25,20 +27,44 @@ class Clock:
         return datetime.now(UTC) - self.wrong_by
 
 
-def test_daemon_when_the_clock_is_set_back_runs_its_jobs_and_says_so() -> None:
-    shutdown, events, clock, runs = Shutdown(), Events(), Clock(), threading.Semaphore(0)
+@contextmanager
+def running(job: Job, clock: Clock, events: Events) -> Iterator[None]:
+    shutdown = Shutdown()
     supervision = Supervision(Systemd(None), Liveness(), str, Hangup(), lambda: None, events)
-    jobs = {"intake": Job(runs.release, HOUR)}
-    daemon = Daemon(jobs, shutdown=shutdown, supervision=supervision, clock=clock, log=events)
+    daemon = Daemon({"intake": job}, shutdown=shutdown, supervision=supervision, clock=clock, log=events)
     thread = threading.Thread(target=daemon.run, args=(lambda: None,))
     thread.start()
     try:
+        yield
+    finally:
+        shutdown.ask()
+        thread.join()
+
+
+def test_daemon_when_the_clock_is_set_back_runs_its_jobs_and_says_so() -> None:
+    events, clock, runs = Events(), Clock(), threading.Semaphore(0)
+    with running(Job(runs.release, HOUR), clock, events):
         assert runs.acquire(timeout=10), "each job runs at the start"
         assert not runs.acquire(timeout=1), "and then once an hour"
         clock.wrong_by = HOUR
         assert runs.acquire(timeout=10)
-    finally:
-        shutdown.ask()
-        thread.join()
     [said] = events.of("clock.set_back")
     assert abs(float(str(said["seconds"])) - 3600) < 5
+
+
+def test_job_that_is_wanted_runs_at_once_and_never_twice_at_a_time() -> None:
+    runs, wanted, go_on = threading.Semaphore(0), threading.Event(), threading.Semaphore(0)
+
+    def run() -> None:
+        runs.release()
+        go_on.acquire(timeout=30)
+
+    with running(Job(run, HOUR, wanted=wanted.is_set), Clock(), Events()):
+        assert runs.acquire(timeout=10), "each job runs at the start"
+        wanted.set()
+        assert not runs.acquire(timeout=2), "it is under way"
+        go_on.release()
+        assert runs.acquire(timeout=5)
+        wanted.clear()
+        go_on.release(2)
+        assert not runs.acquire(timeout=2), "nobody wants it"

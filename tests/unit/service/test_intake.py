@@ -26,9 +26,16 @@ POLL = timedelta(seconds=30)
 class Inbox:
     path: Path
     ledger: Ledger
-    poll: QueueIntake
+    intake: QueueIntake
     events: Events
     now: datetime = NOW
+
+    def poll(self) -> None:
+        self.read_after(POLL)
+
+    def read_after(self, span: timedelta) -> None:
+        self.now += span
+        self.intake()
 
     @property
     def accepted(self) -> list[object]:
@@ -126,61 +133,57 @@ def test_kinds_of_one_task_within_one_read_are_told_in_the_same_way(inbox: Inbox
     assert [reject.line for reject in overview(inbox.ledger).rejects] == [2]
 
 
-def test_lines_that_are_appended_between_two_polls_are_taken_at_the_next_glance(inbox: Inbox) -> None:
-    inbox.poll.glance()
-    for number in range(3):
-        inbox.now += timedelta(milliseconds=250)
-        inbox.write(f"task-0000000{number}\n")
-        inbox.poll.glance()
-        assert len(inbox.accepted) == number + 1
+def test_file_looks_changed_after_each_append_until_it_was_read(inbox: Inbox) -> None:
+    inbox.poll()
+    for _ in range(3):
+        assert not inbox.intake.has_changed()
+        inbox.write(f"{ID}\n")
+        assert inbox.intake.has_changed()
+        inbox.poll()
 
 
-def test_glance_at_a_file_that_has_not_changed_reads_nothing_until_it_is_time_to_poll(inbox: Inbox) -> None:
-    looks: list[str] = []
-    inbox.poll.looked = looks.append
-    for _ in range(121):
-        inbox.poll.glance()
-        inbox.now += timedelta(milliseconds=250)
-    assert len(looks) == 2
+def test_file_that_is_written_while_it_is_read_looks_changed_afterwards(inbox: Inbox) -> None:
+    inbox.write(f"{ID}\n")
+    inbox.intake.looked = lambda _: inbox.write("task-00000002\n")
+    inbox.poll()
+    assert inbox.intake.has_changed()
 
 
-def test_last_line_without_newline_is_not_taken_by_glances_but_from_one_poll_to_the_next(inbox: Inbox) -> None:
-    inbox.poll.glance()
+def test_file_looks_changed_where_another_took_its_place_or_it_is_gone(inbox: Inbox) -> None:
+    inbox.write(f"{ID}\n")
+    inbox.poll()
+    inbox.path.rename(f"{inbox.path}.1")
+    assert inbox.intake.has_changed()
+    inbox.path.write_text("task-00000002\n")
+    assert inbox.intake.has_changed()
+    inbox.poll()
+    assert not inbox.intake.has_changed()
+    assert inbox.accepted == [ID, "task-00000002"]
+
+
+def test_last_line_without_newline_waits_while_the_file_is_read_more_often_than_it_is_polled(inbox: Inbox) -> None:
     inbox.write(ID)
-    for _ in range(239):
-        inbox.now += timedelta(milliseconds=250)
-        inbox.poll.glance()
+    for _ in range(10):
+        inbox.read_after(timedelta(seconds=1))
     assert inbox.accepted == []
-    inbox.now += timedelta(milliseconds=250)
-    inbox.poll.glance()
+    inbox.read_after(POLL)
     assert inbox.accepted == [ID]
 
 
-def test_file_that_takes_the_place_of_another_between_two_polls_is_read_at_once(inbox: Inbox) -> None:
-    inbox.write("task-00000001\n")
-    inbox.poll.glance()
-    inbox.write("task-00000002\n")
-    inbox.path.rename(f"{inbox.path}.1")
-    inbox.path.write_text("task-00000003\n")
-    inbox.poll.glance()
-    assert inbox.accepted == [f"task-0000000{number}" for number in (1, 2, 3)]
+def test_clock_that_was_set_back_makes_no_last_line_wait_for_longer(inbox: Inbox) -> None:
+    inbox.write(ID)
+    inbox.poll()
+    inbox.read_after(-timedelta(days=1))
+    assert inbox.accepted == [ID]
 
 
-def test_clock_that_was_set_back_puts_no_poll_off(inbox: Inbox) -> None:
-    looks: list[str] = []
-    inbox.poll.looked = looks.append
-    inbox.poll.glance()
-    inbox.now -= timedelta(days=1)
-    inbox.poll.glance()
-    assert len(looks) == 2
-
-
-def test_file_that_cannot_be_read_is_complained_about_once_and_read_at_the_glance_after_it_came(inbox: Inbox) -> None:
+def test_file_that_cannot_be_read_is_complained_about_once(inbox: Inbox) -> None:
     inbox.path.unlink()
     inbox.path.mkdir()
     for _ in range(3):
-        inbox.poll.glance()
+        inbox.poll()
     inbox.path.rmdir()
     inbox.path.write_text(f"{ID}\n")
-    inbox.poll.glance()
+    assert inbox.intake.has_changed()
+    inbox.poll()
     assert [name for _, name, _ in inbox.events.seen] == ["queue.unreadable", "queue.accepted"]
