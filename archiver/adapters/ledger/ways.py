@@ -26,7 +26,6 @@ from sqlalchemy import (
     true,
     tuple_,
     type_coerce,
-    union,
     union_all,
 )
 
@@ -270,7 +269,8 @@ def _few(db: Connection, wanted: TaskFilter, near: Near, narrow: int) -> Sequenc
     """Return the tasks that an index without an order finds; None where those are many, or none does."""
     if wanted.needs_person:
         groups = [select(tasks.c.task_id).where(group).limit(narrow + 1).subquery() for group in each_need(near)]
-        found = select(union(*(select(group) for group in groups)).subquery())
+        # No task is in two; so it ends with the first that has as many.
+        found = select(union_all(*(select(group) for group in groups)).subquery())
     elif wanted.prefix:
         found = select(tasks.c.task_id).where(_begins(db, wanted.prefix))
     elif wanted.words:
