@@ -107,6 +107,30 @@ def test_each_seek_is_one_request_wherever_it_leads(blank: Page, site: Site, kbi
     assert len([asked for _, asked in site.asked if asked]) == 1 + len(spans), site.asked
 
 
+IN_TURN = """async ({ url, size, seconds }) => {
+  const { Track } = await import("/static/track.js");
+  const track = new Track({ url, size });
+  await track.open();
+  const count = 64 * 1152;
+  const listen = async (from) => {
+    for (let at = from * 44_100; at < (from + seconds) * 44_100; at += count) await track.samples(at, count);
+  };
+  await listen(0);
+  await listen(0);
+  return track.run.done;
+}"""
+
+
+def test_short_windows_ask_for_no_more_pieces_than_long_ones_on_the_first_way_through_and_on_the_next(
+    blank: Page, site: Site
+) -> None:
+    data = mp3(Sound(seconds=60, channels=1, kbits=128))
+    url = site.audio("turn.mp3", data)
+    del site.asked[:]
+    assert blank.evaluate(IN_TURN, {"url": url, "size": len(data), "seconds": 60})
+    assert len(site.asked) <= 2 * (len(data) // 65_536 + 2), site.asked
+
+
 def _size(asked: str) -> int:
     first, last = asked.removeprefix("bytes=").split("-")
     return int(last) - int(first) + 1

@@ -61,6 +61,25 @@ def against_the_whole(
     return found
 
 
+KEPT = """async ({ url, size }) => {
+  const { Track } = await import("/static/track.js");
+  const track = new Track({ url, size });
+  await track.open();
+  const kept = [];
+  for (let at = 0; at < 600_000; at += 60_000) {
+    await track.samples(at, 60_000);
+    kept.push(track.kept.bytes.length);
+  }
+  return Math.max(...kept);
+}"""
+
+
+def test_bytes_that_were_read_are_let_go_of_with_their_window(blank: Page, site: Site) -> None:
+    data = wav(bytes(4 * 600_000), channels=2)
+    kept = blank.evaluate(KEPT, {"url": site.audio("kept.wav", data), "size": len(data)})
+    assert kept <= 65_536
+
+
 @pytest.mark.parametrize("channels", [1, 2, 3])
 @pytest.mark.parametrize(("bits", "real"), [(8, False), (16, False), (24, False), (32, False), (32, True)])
 def test_windows_in_any_order_equal_the_whole_decode_of_every_width(

@@ -6,6 +6,7 @@ import { framing } from "./formats.js";
 const FIRST = 48 * 1024;
 const MOST = 512 * 1024; // of one request
 const LEAST = 4096; // more than any frame
+const ON = 64 * 1024; // of a request that reads on, however short windows are
 const OPENED = 24 * 1152; // samples that are looked at first, for they tell how regular the frames are
 const NEAR = 100 * 1152; // samples that are read through rather than leapt over
 const LEAPS = 8;
@@ -230,8 +231,8 @@ export class Track {
   }
 
   async #next(run, last, signal) {
-    const guess = run.head ? run.wanted(last) : FIRST;
-    const to = Math.min(this.size, run.at + Math.min(MOST, Math.max(LEAST, guess)));
+    const guess = run.head ? run.wanted(last) : 0;
+    const to = Math.min(this.size, run.at + Math.min(MOST, Math.max(ON, guess)));
     return await ranged(this.url, run.at, to, signal);
   }
 
@@ -253,8 +254,23 @@ export class Track {
   /** Let go of what lies before the frame of a sample, which the next window begins with. */
   #forget(frames, sample) {
     const { at, bytes } = this.kept;
-    const start = frames.findLast((frame) => frame.at <= sample)?.start ?? at;
+    const last = frames.findLast((frame) => frame.at <= sample);
+    const start = last === undefined ? at : last.at + last.samples > sample ? last.start : last.end;
     if (start > at) this.kept = { at: start, bytes: bytes.slice(start - at) };
+  }
+
+  /** Bytes [from, to); where they begin in what is kept, more of what follows it is read and kept. */
+  async #block(from, to, signal) {
+    const end = this.kept.at + this.kept.bytes.length;
+    if (from >= this.kept.at && from <= end && end - from <= MOST) {
+      this.#keep(end, await ranged(this.url, end, Math.min(this.size, Math.max(to, end + ON)), signal));
+      const piece = this.#piece(from, to);
+      if (piece === null) throw new Unplayable("the store gives less than it was asked for");
+      return piece;
+    }
+    const bytes = await ranged(this.url, from, to, signal);
+    this.#keep(from, bytes);
+    return bytes;
   }
 
   #piece(from, to) {
@@ -266,7 +282,7 @@ export class Track {
   async #read(frames, signal) {
     if (frames.length === 0) return [];
     const [from, to] = [frames[0].start, frames.at(-1).end];
-    const block = this.#piece(from, to) ?? (await ranged(this.url, from, to, signal));
+    const block = this.#piece(from, to) ?? (await this.#block(from, to, signal));
     const between = ([start, end]) => block.subarray(start - from, end - from);
     return frames.map((frame) => {
       const spans = frame.spans ?? [[frame.start, frame.end]];

@@ -104,7 +104,7 @@ export class Wav {
   taken(from, to) {
     const end = Math.min(to, this.until);
     const place = (sample) => this.begin + sample * this.head.each;
-    return from < end ? [{ start: place(from), end: place(end), at: from }] : [];
+    return from < end ? [{ start: place(from), end: place(end), at: from, samples: end - from }] : [];
   }
 
   /** Write what was taken to silent planes, whose samples are those from `from` on. */
