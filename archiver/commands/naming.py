@@ -74,7 +74,7 @@ def unknown(settings: Settings, queue: QueueFile, ids: Collection[TaskId]) -> li
     Asks no ledger on a server: what stands in the queue file may have been read long ago then.
     """
     from archiver.adapters.known import known
-    from archiver.core.states import TaskState
+    from archiver.core.states import ENDED_BADLY
 
     path = settings.ledger_file()
     looked = None if path is None else known(path, ids)
@@ -82,9 +82,8 @@ def unknown(settings: Settings, queue: QueueFile, ids: Collection[TaskId]) -> li
     waiting = queue.holds([each for each in ids if each not in states])
     facts = {each: f"is known already: {states[each].value}" for each in ids if each in states}
     facts |= dict.fromkeys(waiting, f"stands in the queue file already{'' if looked is None else ', not read yet'}")
-    ended = {TaskState.LOST, TaskState.FAILED, TaskState.MISSING}
     for each, fact in list(facts.items())[:SHOWN]:
-        hint = f"; to try again: stem-archiver retry {each}" if states.get(each) in ended else ""
+        hint = f"; to try again: stem-archiver retry {each}" if states.get(each) in ENDED_BADLY else ""
         typer.echo(f"{each} {fact}{hint}")
     if len(facts) > SHOWN:
         typer.echo(f"and {len(facts) - SHOWN} more are known already")

@@ -18,7 +18,7 @@ from archiver.commands.format import counted, size, span
 from archiver.commands.progress import Rate, Tally
 from archiver.core.intake import Intake
 from archiver.core.model import Pause
-from archiver.core.states import TaskState
+from archiver.core.states import ENDED_BADLY, TaskState
 from archiver.core.text import visible
 from archiver.core.transfer import Moving
 from archiver.ports.runtime import Clock, EventLog
@@ -35,7 +35,6 @@ TRANSFERS = 8
 ENOUGH = 3
 """Tasks that must have ended before the time that the rest takes is told by them."""
 _BAR = 24
-_ENDED_BADLY = (TaskState.FAILED, TaskState.LOST, TaskState.MISSING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,7 @@ class View:
     @property
     def failed(self) -> int:
         """Tasks that ended without their audio."""
-        return 0 if self.standing is None else sum(self.standing.done.states.get(state, 0) for state in _ENDED_BADLY)
+        return 0 if self.standing is None else sum(self.standing.done.states.get(state, 0) for state in ENDED_BADLY)
 
     @property
     def head(self) -> str:
@@ -74,7 +73,7 @@ class View:
         if self.standing is None:
             return f"reading ids: {self.read} so far"
         done = self.standing.done
-        badly = [f", {done.states[state]} {state}" for state in _ENDED_BADLY if done.states.get(state)]
+        badly = [f", {done.states[state]} {state}" for state in ENDED_BADLY if done.states.get(state)]
         return f"{done.archived} of {counted(done.tasks, 'task')} archived{''.join(badly)}"
 
     @property
@@ -233,7 +232,7 @@ class Source:
 
 
 def _ended(standing: Standing) -> int:
-    return sum(standing.done.states.get(state, 0) for state in (TaskState.ARCHIVED, *_ENDED_BADLY))
+    return sum(standing.done.states.get(state, 0) for state in (TaskState.ARCHIVED, *ENDED_BADLY))
 
 
 class Screen:

@@ -16,7 +16,7 @@ from typing import Final, Protocol
 from archiver.core.keys import MANIFEST_NAME, RECORD_NAME, manifest_key, record_key
 from archiver.core.manifest_read import Manifest
 from archiver.core.model import StemName, TaskId
-from archiver.core.states import StemState, TaskState
+from archiver.core.states import ENDED_WITH_AUDIO, StemState, TaskState
 from archiver.core.trimming import FolderLine, Trimmed, folder_digest
 
 
@@ -86,7 +86,7 @@ class KnownTask:
     @property
     def is_whole(self) -> bool:
         """True where record and manifest must stand: its audio was archived, or lost."""
-        return self.state in {TaskState.ARCHIVED, TaskState.LOST}
+        return self.state in ENDED_WITH_AUDIO
 
     @property
     def is_open(self) -> bool:

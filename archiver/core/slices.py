@@ -73,16 +73,6 @@ class Checked:
         """Objects that are not as they should be."""
         return sum(count for verdict, count in self.verdicts.items() if verdict in FAULTS)
 
-    @staticmethod
-    def sum_of(parts: Iterable[Checked]) -> Checked:
-        """Return the sum of all."""
-        counts: Counter[Fixity] = Counter()
-        size = 0
-        for each in parts:
-            counts.update(each.verdicts)
-            size += each.bytes
-        return Checked(counts.total(), size, dict(counts))
-
 
 @dataclass(frozen=True, slots=True)
 class SliceLease:

@@ -107,6 +107,9 @@ OPEN_TASK_STATES = frozenset({TaskState.QUEUED, TaskState.LISTED})
 ENDED_WITH_AUDIO = frozenset({TaskState.ARCHIVED, TaskState.LOST})
 """Tasks that ended in these states had audio."""
 
+ENDED_BADLY = (TaskState.FAILED, TaskState.LOST, TaskState.MISSING)
+"""Tasks that ended in these states lack audio, and may be retried."""
+
 _S = TypeVar("_S", TaskState, StemState)
 _E = TypeVar("_E", TaskEvent, StemEvent)
 

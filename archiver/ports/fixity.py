@@ -87,9 +87,6 @@ class Rounds(Protocol):
     def standings(self, course: Course, *, now: datetime) -> Sequence[Standing]:
         """Return how each slice stands, by number; none where the course was never begun. The listing is left out."""
 
-    def checked(self, round_: Round) -> Checked:
-        """Return the sum of what was judged in a round so far."""
-
     def left(self, round_: Round) -> int:
         """Return how many slices of a round are not done yet, the listing among them."""
 

@@ -14,7 +14,7 @@ from zipfile import ZIP_STORED, ZipFile
 from archiver.core.errors import StoreBusy
 from archiver.core.keys import MANIFEST_NAME, RECORD_NAME, manifest_key, record_key
 from archiver.core.manifest_bounds import LARGEST
-from archiver.core.model import TaskId
+from archiver.core.model import Receipt, TaskId
 from archiver.core.reading import ObjectAbsent
 from archiver.preservation.fetching import Fetching, WrongBytes
 from archiver.preservation.zipped import entry_about
@@ -72,10 +72,8 @@ class ZipStream:
     def _file(self, archive: ZipFile, entry: Entry, fetching: Fetching) -> str:
         about = entry_about(self._inside(entry.name), self.when)
         with archive.open(about, "w", force_zip64=entry.size > _LARGE) as file:
-            found = fetching.read(entry.key, entry.size, OnceOnly(file.write))
-        if found != entry.sha256:
-            raise WrongBytes(f"{entry.key}: its bytes have the SHA-256 {found} instead of {entry.sha256}")
-        return found
+            read_once(fetching, entry, file.write)
+        return entry.sha256
 
 
 class _open:  # noqa: N801 - reads as the function that it is
@@ -120,8 +118,15 @@ class _Pipe(RawIOBase):
         return len(block)
 
 
+def read_once(fetching: Fetching, of: Entry | Receipt, put: Callable[[memoryview], object]) -> None:
+    """Put the object's bytes, each once; raises WrongBytes where they are not those of its SHA-256, else as `read`."""
+    found = fetching.read(of.key, of.size, _OnceOnly(put))
+    if found != of.sha256:
+        raise WrongBytes(f"{of.key}: its bytes have the SHA-256 {found} instead of {of.sha256}")
+
+
 @dataclass(slots=True)
-class OnceOnly:
+class _OnceOnly:
     """The sink of a file that is on its way to somebody: it cannot be begun again."""
 
     put: Callable[[memoryview], object]

@@ -13,7 +13,7 @@ from archiver.core.model import TaskId
 from archiver.core.slices import LISTING, SLICES, Checked, Course, Place, Round, SliceLease, slice_of
 from archiver.core.walks import WalkSums
 from tests.contracts.test_ledger_rebuilds import drawn
-from tests.fixtures.ledgers import DAY, LEASE, NOW, SECOND, listed, receipt, stored, take_in, tid
+from tests.fixtures.ledgers import DAY, LEASE, NOW, SECOND, checked, listed, receipt, stored, take_in, tid
 from tests.house import Ledger
 
 SOME = Checked(2, 900, {Fixity.OK: 1, Fixity.MISSING: 1})
@@ -96,14 +96,14 @@ def test_slice_is_one_workers_at_a_time_and_each_comes_once_a_round(ledger: Ledg
         ledger.rounds.finish(each, SOME, now=NOW + SECOND)
     assert take(ledger, round_) is None
     assert ledger.rounds.left(round_) == 1
-    assert ledger.rounds.checked(round_) == Checked(6, 2700, {Fixity.OK: 3, Fixity.MISSING: 3})
+    assert checked(ledger, round_) == Checked(6, 2700, {Fixity.OK: 3, Fixity.MISSING: 3})
 
 
 def test_slice_that_was_left_is_gone_on_with_where_it_was(ledger: Ledger) -> None:
     round_ = ledger.rounds.begin(Course.READ, now=NOW)
     held = ledger.rounds.note(taken(ledger, round_), Place(tid(1), "k"), SOME)
     assert (held.place, held.checked) == (Place(tid(1), "k"), SOME)
-    assert ledger.rounds.checked(round_) == SOME
+    assert checked(ledger, round_) == SOME
     ledger.rounds.release("us")
     again = taken(ledger, round_, owner="them", now=NOW + DAY)
     assert (again.number, again.place, again.checked, again.begun_at) == (held.number, held.place, SOME, NOW)
@@ -122,7 +122,7 @@ def test_lease_that_ran_out_or_lies_too_far_ahead_is_anothers_to_take(ledger: Le
     ):
         with pytest.raises(LeaseLost):
             refused()
-    assert ledger.rounds.checked(round_) == Checked()
+    assert checked(ledger, round_) == Checked()
     ledger.rounds.note(other, Place("a", "b"), SOME)
 
 

@@ -130,13 +130,6 @@ class SqlRounds(LedgerPart):
         return [_standing(row, now) for row in found]
 
     @outage_retry
-    def checked(self, round_: Round) -> Checked:
-        """See Rounds."""
-        with self._db.read() as db:
-            its = (slices.c.course == round_.course, slices.c.round == round_.number)
-            return Checked.sum_of(_checked(row) for row in db.execute(select(slices).where(*its)))
-
-    @outage_retry
     def left(self, round_: Round) -> int:
         """See Rounds."""
         with self._db.read() as db:

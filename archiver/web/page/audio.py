@@ -13,12 +13,12 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from archiver.core.errors import ArchiverError, Interrupted, StoreBusy
-from archiver.core.manifest_fields import ManifestBroken, plain_name_fault
+from archiver.core.manifest_fields import plain_name_fault
 from archiver.core.model import Receipt, TaskId
 from archiver.core.reports import TaskRow
 from archiver.preservation.fetching import Fetching, WrongBytes
 from archiver.preservation.wanted import safe_title
-from archiver.preservation.zip_stream import Entry, OnceOnly, ZipStream
+from archiver.preservation.zip_stream import Entry, ZipStream, read_once
 from archiver.web.page.breaks import Breaks
 from archiver.web.page.parts import Parts
 from archiver.web.page.shelf import Shelf, receipt_of
@@ -107,7 +107,7 @@ class Audio:
 
     def zip(self, request: Request) -> Response:
         """Answer with all that is stored of the task, as one archive."""
-        row = self._row(request)
+        row = self._shelf.found(request)
         if isinstance(row, Response):
             return row
         stored = [(each.name, each.receipt) for each in row.stems if each.receipt is not None]
@@ -148,17 +148,8 @@ class Audio:
         except ArchiverError as fault:
             return plain(*refusal(fault))
 
-    def _row(self, request: Request) -> TaskRow | Response:
-        try:
-            row = self._shelf.task(request.path_params["task"])
-        except ManifestBroken:
-            return plain(409, "its manifest is missing or broken")
-        except ArchiverError as fault:
-            return plain(*refusal(fault))
-        return row or plain(404, "there is no such task")
-
     def _found(self, request: Request) -> tuple[TaskRow, str, Receipt] | Response:
-        row = self._row(request)
+        row = self._shelf.found(request)
         if isinstance(row, Response):
             return row
         stem = request.path_params["stem"]
@@ -186,9 +177,7 @@ class Audio:
     def _whole(self, receipt: Receipt, put: Put) -> None:
         """Put the whole object; its last piece only once all of it is proven."""
         held = _Held(put)
-        found = self._fetching().read(receipt.key, receipt.size, OnceOnly(held.write))
-        if found != receipt.sha256:
-            raise WrongBytes(f"{receipt.key}: its bytes have the SHA-256 {found} instead of {receipt.sha256}")
+        read_once(self._fetching(), receipt, held.write)
         held.release()
 
 

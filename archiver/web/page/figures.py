@@ -15,7 +15,7 @@ from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Dependency, Pause,
 from archiver.core.outlook import Outlook, outlook
 from archiver.core.reports import Overview, Process
 from archiver.core.slices import Standing
-from archiver.core.states import StemState, TaskState
+from archiver.core.states import ENDED_BADLY, StemState, TaskState
 from archiver.ports.plots import Plots, Series
 
 DAY = timedelta(days=1)
@@ -73,8 +73,7 @@ class Figures:
     @property
     def lost(self) -> int:
         """Tasks that ended without all of their audio, for whatever cause."""
-        ends = (TaskState.LOST, TaskState.FAILED, TaskState.MISSING)
-        return sum(self.overview.tasks.get(state, 0) for state in ends)
+        return sum(self.overview.tasks.get(state, 0) for state in ENDED_BADLY)
 
     @property
     def stored(self) -> int:

@@ -8,12 +8,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from starlette.requests import Request
+from starlette.responses import Response
+
+from archiver.core.errors import ArchiverError
+from archiver.core.manifest_fields import ManifestBroken
 from archiver.core.model import Receipt, StemName, TaskId, task_id
 from archiver.core.reports import TaskRow
 from archiver.ports.archive import BrowsedArchive
 from archiver.ports.ledger import Reports
 from archiver.ports.runtime import Clock
 from archiver.preservation.trimmed_task import by_manifest
+from archiver.web.page.streaming import plain, refusal
+
+UNREAD = "its manifest is missing or broken"
 
 _KEPT = 64
 _FOR = timedelta(seconds=30)
@@ -66,10 +74,15 @@ class Shelf:
             while len(self.kept) > _KEPT:
                 self.kept.popitem(last=False)
 
-    def receipt(self, text: str, stem: str) -> Receipt | None:
-        """Return the receipt of a stored stem; None where there is none."""
-        row = self.task(text)
-        return None if row is None else receipt_of(row, stem)
+    def found(self, request: Request) -> TaskRow | Response:
+        """Return the task of the address, or the answer that says why there is none."""
+        try:
+            row = self.task(request.path_params["task"])
+        except ManifestBroken:
+            return plain(409, UNREAD)
+        except ArchiverError as fault:
+            return plain(*refusal(fault))
+        return row or plain(404, "there is no such task")
 
 
 def receipt_of(row: TaskRow, stem: str) -> Receipt | None:

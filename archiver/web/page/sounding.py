@@ -15,7 +15,7 @@ from archiver.core.sound import Sound
 from archiver.ports.runtime import EventLog
 from archiver.ports.sound import Sounds, SoundUnknown
 from archiver.preservation.fetching import Fetching, WrongBytes
-from archiver.preservation.zip_stream import OnceOnly
+from archiver.preservation.zip_stream import read_once
 
 LARGEST = 1 << 30
 """Bytes of an object that is measured, at most."""
@@ -143,7 +143,5 @@ class Soundings:
         if receipt.size > LARGEST:
             raise SoundUnknown(f"it has more than {LARGEST} bytes")
         with self._sounds.file() as file:
-            found = self._fetching().read(receipt.key, receipt.size, OnceOnly(file.write))
-            if found != receipt.sha256:
-                raise WrongBytes(f"{receipt.key}: its bytes have the SHA-256 {found} instead of {receipt.sha256}")
+            read_once(self._fetching(), receipt, file.write)
             return self._sounds.measured(file)

@@ -18,11 +18,11 @@ from archiver.core.manifest_fields import ManifestBroken
 from archiver.core.manifest_read import read_manifest
 from archiver.core.model import Receipt, StemRow, TaskId, task_id
 from archiver.core.reports import TaskRow
-from archiver.core.states import StemState, TaskState
+from archiver.core.states import ENDED_BADLY, StemState
 from archiver.core.text import without_controls
 from archiver.web.page.audio import LINK_LASTS, Audio, audio_url, file_name
 from archiver.web.page.parts import Parts, View
-from archiver.web.page.shelf import Shelf, receipt_of
+from archiver.web.page.shelf import UNREAD, Shelf, receipt_of
 from archiver.web.page.streaming import refusal
 from archiver.web.page.telling import head_of, moves, standing
 from archiver.web.page.waveforms import Waveforms, level
@@ -30,7 +30,6 @@ from archiver.web.page.words import in_words, size
 
 HISTORY = 200
 """Moves that are shown; the first and the last."""
-_AGAIN = frozenset({TaskState.LOST, TaskState.FAILED, TaskState.MISSING})
 """States that a retry brings back to work, as does a stem that was refused."""
 _SHOWN = 400_000
 """Characters of a document that are shown."""
@@ -94,7 +93,7 @@ class TaskView:
 
     def _by_ledger(self, request: Request, fault: Exception) -> tuple[TaskRow | None, str]:
         """Return a trimmed task as the ledger alone has it, and why its stems are not shown."""
-        why = "its manifest is missing or broken" if isinstance(fault, ManifestBroken) else refusal(fault)[1]
+        why = UNREAD if isinstance(fault, ManifestBroken) else refusal(fault)[1]
         return self._parts.reports.show(task_id(request.path_params["task"])), why
 
     def _absent(self, request: Request) -> Response:
@@ -159,7 +158,7 @@ def shown(parts: Parts, row: TaskRow) -> dict[str, Any]:
         "whole": size(sum(each.size for each in stored if each.alias_of is None)),
         "moves": lines,
         "left_out": left_out,
-        "may_retry": row.state in _AGAIN or any(each.state is StemState.REFUSED for each in row.stems),
+        "may_retry": row.state in ENDED_BADLY or any(each.state is StemState.REFUSED for each in row.stems),
     }
 
 

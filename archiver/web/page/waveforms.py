@@ -10,13 +10,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from archiver.core.errors import ArchiverError
-from archiver.core.manifest_fields import ManifestBroken
 from archiver.core.model import StemRow
 from archiver.core.sound import Sound
 from archiver.web.page.parts import Parts
 from archiver.web.page.shelf import Shelf
-from archiver.web.page.streaming import plain, refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +29,9 @@ class Waveforms:
 
     def known(self, request: Request) -> Response:
         """Answer with what is known of each stem, and how many are still to be measured."""
-        try:
-            row = self.shelf.task(request.path_params["task"])
-        except ManifestBroken:
-            return plain(409, "its manifest is missing or broken")
-        except ArchiverError as fault:
-            return plain(*refusal(fault))
-        if row is None:
-            return plain(404, "there is no such task")
+        row = self.shelf.found(request)
+        if isinstance(row, Response):
+            return row
         soundings = self.parts.soundings
         if soundings is None:
             return JSONResponse({"stems": {}, "pending": 0})

@@ -18,7 +18,7 @@ from archiver.core.levels import Level
 from archiver.core.slices import Course, Round, slice_of
 from archiver.preservation.slice_walk import SliceWalk
 from tests.fakes.archive import MemoryObject
-from tests.fixtures.ledgers import DAY, LEASE, NOW, listed, open_ledger, take_in, tid
+from tests.fixtures.ledgers import DAY, LEASE, NOW, checked, listed, open_ledger, take_in, tid
 from tests.unit.preservation.held import PREFIX, Held
 
 NUMBER = slice_of(tid(0))
@@ -93,8 +93,8 @@ def test_stems_and_manifests_of_a_slice_are_judged_once_each(bench: Bench) -> No
     assert bench.kept == dict.fromkeys(STEMS | MANIFESTS, Fixity.OK)
     assert bench.judged == Counter(STEMS | MANIFESTS)
     rounds = bench.held.ledger.rounds
-    checked = rounds.checked(round_)
-    assert (checked.objects, checked.bytes, dict(checked.verdicts)) == (9, 6 * 40, {Fixity.OK: 9})
+    found = checked(bench.held.ledger, round_)
+    assert (found.objects, found.bytes, dict(found.verdicts)) == (9, 6 * 40, {Fixity.OK: 9})
     assert rounds.left(round_) == 0
     assert rounds.end(round_, now=NOW)
 
@@ -119,7 +119,7 @@ def test_killed_at_any_step_it_leaves_nothing_out_and_judges_only_what_was_under
         assert bench.kept.keys() == STEMS | MANIFESTS
         assert bench.judged.keys() == STEMS | MANIFESTS
         assert sum(bench.judged.values()) <= 9 + 1
-        assert bench.held.ledger.rounds.checked(round_).objects == 9
+        assert checked(bench.held.ledger, round_).objects == 9
         assert bench.held.ledger.rounds.left(round_) == 0
 
 
@@ -135,7 +135,7 @@ def test_faults_are_told_kept_and_counted(bench: Bench) -> None:
     }
     assert {each.key.removeprefix(PREFIX): each.verdict for each in bench.walk(round_)} == expected
     assert {key: verdict for key, verdict in bench.kept.items() if verdict is not Fixity.OK} == expected
-    assert bench.held.ledger.rounds.checked(round_).faults == 3
+    assert checked(bench.held.ledger, round_).faults == 3
 
 
 def test_open_tasks_are_judged_by_what_they_have_stored(bench: Bench) -> None:
@@ -155,7 +155,7 @@ def test_slice_that_another_took_over_is_left_to_it(bench: Bench) -> None:
     assert rounds.take(Course.READ, owner="them", now=NOW + DAY, lease=LEASE, round_=round_) is not None
     with bench.held.verification(Level.READ) as work, pytest.raises(LeaseLost):
         list(SliceWalk(work, rounds, bench.keep, lambda: NOW).through(mine))
-    assert rounds.checked(round_).objects == 0
+    assert checked(bench.held.ledger, round_).objects == 0
 
 
 def test_trimmed_tasks_are_judged_by_their_manifests(bench: Bench) -> None:
