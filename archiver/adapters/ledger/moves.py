@@ -32,9 +32,9 @@ _MINE = Prepared(
     .where(tasks.c.task_id == bindparam("its_task"), tasks.c.token == bindparam("its_token"))
     .with_for_update()
 )
-_CLAIMED = (
-    select(tasks.c.task_id, tasks.c.token, tasks.c.state, tasks.c.settled, tasks.c.attempts, tasks.c.stage)
-    .where(tasks.c.task_id.in_(bindparam("ids", expanding=True)))
+_CLAIMED = Prepared(
+    select(tasks.c.task_id, tasks.c.state, tasks.c.settled, tasks.c.attempts, tasks.c.stage)
+    .where(tasks.c.task_id == bindparam("its_task"), tasks.c.token == bindparam("its_token"))
     .with_for_update()
 )
 _ITS_TASK = Prepared(update(tasks).where(tasks.c.task_id == bindparam("its_task")))
@@ -67,7 +67,11 @@ _NO_NEWS = (TaskEvent.NOT_READY, TaskEvent.LISTED, TaskEvent.RELISTED)
 
 def lock_task(db: Connection, claim: Claim) -> AnyRow:
     """Return the claim's task, locked; raise LeaseLost when its token no longer holds it."""
-    row = _MINE.first(db, {"its_task": claim.task_id, "its_token": claim.token})
+    return _locked(db, _MINE, claim)
+
+
+def _locked(db: Connection, its: Prepared, claim: Claim) -> AnyRow:
+    row = its.first(db, {"its_task": claim.task_id, "its_token": claim.token})
     if row is None:
         raise LeaseLost(f"task {claim.task_id} was taken over or ended meanwhile")
     return row
@@ -81,14 +85,9 @@ def stem_of(db: Connection, task_id: TaskId, name: StemName) -> AnyRow:
     return row
 
 
-def lock_tasks(db: Connection, claims: Sequence[Claim]) -> Mapping[TaskId, AnyRow]:
-    """Return state, settled, attempts and stage of the claims' tasks, locked; raise LeaseLost as `lock_task` does."""
-    ids = list({claim.task_id for claim in claims})
-    locked = {row.task_id: row for row in db.execute(_CLAIMED, {"ids": ids})}
-    for claim in claims:
-        if claim.task_id not in locked or locked[claim.task_id].token != claim.token:
-            raise LeaseLost(f"task {claim.task_id} was taken over or ended meanwhile")
-    return locked
+def lock_for_stems(db: Connection, claim: Claim) -> AnyRow:
+    """Return what the moves of its stems ask of the claim's task, locked; raise LeaseLost as `lock_task` does."""
+    return _locked(db, _CLAIMED, claim)
 
 
 def change_task(db: Connection, task_id: TaskId, values: Mapping[str, Any]) -> None:

@@ -22,8 +22,8 @@ from archiver.adapters.ledger.moves import (
     ITS_STEM,
     StemMove,
     change_task,
+    lock_for_stems,
     lock_task,
-    lock_tasks,
     move_stem,
     move_stems,
     move_task,
@@ -105,7 +105,7 @@ class SqlProgress(LedgerPart):
     @outage_retry
     def stored(self, claim: Claim, receipts: Mapping[StemName, Receipt]) -> None:
         """See Progress."""
-        self._stored.write([_Stored(claim, name, receipt) for name, receipt in receipts.items()])
+        self._stored.write(_Stored(claim, receipts))
         self._db.checkpoint("ledger.stem_stored")
 
     @outage_retry
@@ -218,37 +218,37 @@ def _is_refused_again(db: Connection, row: AnyRow, event: StemEvent, reason: str
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """A stem whose object is complete."""
+    """Stems of a task whose objects are complete."""
 
     claim: Claim
-    name: StemName
-    receipt: Receipt
+    receipts: Mapping[StemName, Receipt]
 
 
-_STEMS = select(stems.c.task_id, stems.c.name, stems.c.state, stems.c.url_cut).where(
-    stems.c.task_id.in_(bindparam("ids", expanding=True))
+_STEMS = Prepared(
+    select(stems.c.task_id, stems.c.name, stems.c.state, stems.c.url_cut).where(
+        stems.c.task_id == bindparam("its_task")
+    )
 )
 
 
-def _stored(db: Connection, groups: Sequence[Sequence[_Stored]]) -> None:
+def _stored(db: Connection, finished: Sequence[_Stored]) -> None:
     """Write down finished objects: successes, so their tasks' failures are forgotten."""
-    finished = [each for group in groups for each in group]
-    locked = lock_tasks(db, [each.claim for each in finished])
-    known = {(row.task_id, row.name): row for row in db.execute(_STEMS, {"ids": list(locked)})}
-    move_stems(db, [_store_move(known.get((each.claim.task_id, each.name)), each) for each in finished])
-    done = {(each.claim.task_id, each.name) for each in finished}
-    left = [row for name, row in known.items() if row.state is StemState.WANTED and name not in done]
-    for task in locked.values():
-        to_fetch = [row for row in left if row.task_id == task.task_id]
-        next_stage = stage(task.state, len(to_fetch), sum(row.url_cut for row in to_fetch), settled=task.settled)
+    # Task by task, as there are few at a time: a statement with a list of them takes as long as several without.
+    moves = list[StemMove]()
+    for each in finished:
+        task = lock_for_stems(db, each.claim)
+        rows = {row.name: row for row in _STEMS.all(db, {"its_task": task.task_id})}
+        moves += [_store_move(rows.get(name), each.claim, name, receipt) for name, receipt in each.receipts.items()]
+        left = [row for row in rows.values() if row.state is StemState.WANTED and row.name not in each.receipts]
+        next_stage = stage(task.state, len(left), sum(row.url_cut for row in left), settled=task.settled)
         if task.attempts or task.stage is not next_stage:
             change_task(db, task.task_id, {"attempts": 0, "stage": next_stage})
+    move_stems(db, moves)
 
 
-def _store_move(row: AnyRow | None, finished: _Stored) -> StemMove:
-    receipt = finished.receipt
+def _store_move(row: AnyRow | None, claim: Claim, name: StemName, receipt: Receipt) -> StemMove:
     if row is None:
-        raise IllegalMove(f"task {finished.claim.task_id} has no stem {finished.name}")
+        raise IllegalMove(f"task {claim.task_id} has no stem {name}")
     return StemMove(
         row,
         StemEvent.STORED,
