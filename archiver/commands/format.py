@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import TextIO
 
+from archiver.core.clocks import units_of
+
 
 def jsonable(value: object) -> object:
     """Return `value` as plain JSON types: datetimes as ISO 8601, spans as seconds, dataclasses as objects."""
@@ -55,11 +57,7 @@ def span(delta: timedelta | None) -> str:
     """Return a span as people say it: `3d 4h`, `12m 5s`; a past one as `2h ago`."""
     if delta is None:
         return "-"
-    seconds = int(abs(delta.total_seconds()))
-    days, hours, minutes = seconds // 86400, seconds // 3600 % 24, seconds // 60 % 60
-    units = [(days, "d"), (hours, "h"), (minutes, "m"), (seconds % 60, "s")]
-    first = next((index for index, (count, _) in enumerate(units) if count), 3)
-    text = " ".join(f"{count}{unit}" for count, unit in units[first : first + 2] if count) or "0s"
+    text = " ".join(f"{count}{'dhms'[place]}" for count, place in units_of(delta))
     return f"{text} ago" if delta < timedelta() else text
 
 

@@ -15,6 +15,14 @@ LONG_AGO = datetime.min.replace(tzinfo=UTC)
 """The time by which nothing has any age yet."""
 
 
+def units_of(span: timedelta) -> list[tuple[int, int]]:
+    """Return the first two units of a span that are not zero: the count of each, and its place in days to seconds."""
+    seconds = int(abs(span.total_seconds()))
+    counts = (seconds // 86400, seconds // 3600 % 24, seconds // 60 % 60, seconds % 60)
+    first = next((place for place, count in enumerate(counts) if count), 3)
+    return [(count, place) for place, count in enumerate(counts) if count and place <= first + 1] or [(0, 3)]
+
+
 def microseconds(moment: datetime) -> int:
     """Return an aware datetime as the ledger keeps it: whole microseconds since 1970 UTC."""
     return (moment - EPOCH) // MICROSECOND

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from archiver.core.clocks import units_of
 from archiver.core.text import without_controls
 
 NAMES = {"s": "second", "min": "minute", "h": "hour", "d": "day"}
-_DAY, _HOUR, _MINUTE = 86_400, 3_600, 60
+_SPANS = ("d", "h", "min", "s")
 _UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 _TENS = 10
 _BRIEF, _LINE = 500, 300
 """Characters."""
-_EXACT = 10
-"""Minutes from which on seconds are left out."""
+_EXACT = timedelta(minutes=10)
+"""From so long on seconds are left out."""
 
 
 def number(count: float) -> str:
@@ -36,16 +37,8 @@ def size(count: float) -> str:
 
 
 def _parts(span: timedelta) -> list[tuple[int, str]]:
-    seconds = int(abs(span.total_seconds()))
-    units = [
-        (seconds // _DAY, "d"),
-        (seconds % _DAY // _HOUR, "h"),
-        (seconds % _HOUR // _MINUTE, "min"),
-        (seconds % _MINUTE, "s"),
-    ]
-    first = next((index for index, (count, _) in enumerate(units) if count), 3)
-    few = 1 if _EXACT * _MINUTE <= seconds < _HOUR else 2
-    return [unit for unit in units[first : first + few] if unit[0]] or [(0, "s")]
+    found = [(count, _SPANS[place]) for count, place in units_of(span)]
+    return found[:1] if _EXACT <= abs(span) < timedelta(hours=1) else found
 
 
 def span(of: timedelta) -> str:
