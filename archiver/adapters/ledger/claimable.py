@@ -14,12 +14,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, and_, bindparam, exists, func, or_
 
-from archiver.adapters.ledger.schema.keys import CLEAR
+from archiver.adapters.ledger.schema.keys import CLEAR, IS_QUEUED
 from archiver.adapters.ledger.schema.tables import QUARANTINED, enlisted, tasks
 from archiver.adapters.ledger.schema.types import UtcTime
 from archiver.core import plan
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Stage
-from archiver.core.states import TaskState
 
 NOW, _FAR = bindparam("now", type_=UtcTime), bindparam("far", type_=UtcTime)
 _YOUNG_FROM = bindparam("young_from", type_=UtcTime)
@@ -103,7 +102,7 @@ def claimable(wanted: Wanted, due: ColumnElement[bool] = DUE) -> ColumnElement[b
     conditions = [OPEN, FREE, due]
     conditions += [tasks.c.stage == wanted.stage] if wanted.stage is not None else []
     conditions += [_IN_PART[wanted.part]] if wanted.part is not None else []
-    conditions += [tasks.c.state == TaskState.QUEUED] if wanted.fresh_only else []
+    conditions += [IS_QUEUED] if wanted.fresh_only else []
     conditions += [tasks.c.attempts == 0] if wanted.untried else []
     conditions += [tasks.c.urgency > _YOUNG_FROM] if wanted.part is Part.NEWEST and not wanted.or_tried else []
     alone = and_(QUARANTINED, DUE_LONG)

@@ -32,6 +32,7 @@ from archiver.adapters.ledger.moves import (
     stem_of,
 )
 from archiver.adapters.ledger.rows import AnyRow, claim_of, history_of, stem_row
+from archiver.adapters.ledger.schema.keys import IS_LISTED, IS_QUEUED
 from archiver.adapters.ledger.schema.tables import history, stems, tasks
 from archiver.adapters.ledger.schema.types import UtcTime
 from archiver.core import plan
@@ -196,8 +197,8 @@ def _another(wanted: Wanted, which: str) -> Prepared:
     """Return the statement that finds a task that may be claimed beside `its_task`."""
     # By the range of urgencies in the index, however many were asked about before.
     fresh = (tasks.c.stage == Stage.LIST, tasks.c.urgency <= NOW)
-    never_asked = (*fresh, tasks.c.state == TaskState.QUEUED, tasks.c.first_asked_at.is_(None), tasks.c.attempts == 0)
-    listed = (tasks.c.state == TaskState.LISTED, tasks.c.deadline > NOW)
+    never_asked = (*fresh, IS_QUEUED, tasks.c.first_asked_at.is_(None), tasks.c.attempts == 0)
+    listed = (IS_LISTED, tasks.c.deadline > NOW)
     conditions = {
         "never asked about": never_asked,
         "nearer deadline": (*listed, tasks.c.deadline < bindparam("deadline", type_=UtcTime)),

@@ -14,6 +14,7 @@ from archiver.adapters.ledger.schema.tables import stems, tasks
 from archiver.adapters.ledger.schema.types import UtcTime
 from archiver.core.plan import DEATHS_TO_QUARANTINE
 from archiver.core.put_off import UNKNOWN_YET, Why
+from archiver.core.states import TaskState
 
 
 def literally(value: str | int) -> ColumnElement[Any]:
@@ -55,8 +56,12 @@ FAILED_AT = "failed@"
 BACKED_OFF = and_(tasks.c.waits_for.is_not(None), _begins(tasks.c.waits_for, FAILED_AT))
 """Tasks that backed off, and of which it is known from what."""
 
+# Bound, these values would let SQLite plan a claim anew each time: indexes compare with such.
 CLEAR = tasks.c.deaths < literally(DEATHS_TO_QUARANTINE)
-"""Tasks that are not quarantined. Bound, the number would let SQLite plan each claim anew: an index names it."""
+"""Tasks that are not quarantined."""
+
+IS_QUEUED = tasks.c.state == literally(TaskState.QUEUED.value)
+IS_LISTED = tasks.c.state == literally(TaskState.LISTED.value)
 
 PUT_OFF = and_(
     _IS_OPEN,
