@@ -26,15 +26,13 @@ from archiver.core.states import (
     step_task,
 )
 
+ITS_HOLD = (tasks.c.task_id == bindparam("its_task"), tasks.c.token == bindparam("its_token"))
+"""Finds the task of a claim while its token holds it; filled in by `held_by`."""
 # Written once: making a statement costs as much as running it.
-_MINE = Prepared(
-    select(tasks)
-    .where(tasks.c.task_id == bindparam("its_task"), tasks.c.token == bindparam("its_token"))
-    .with_for_update()
-)
+_MINE = Prepared(select(tasks).where(*ITS_HOLD).with_for_update())
 _CLAIMED = Prepared(
     select(tasks.c.task_id, tasks.c.state, tasks.c.settled, tasks.c.attempts, tasks.c.stage)
-    .where(tasks.c.task_id == bindparam("its_task"), tasks.c.token == bindparam("its_token"))
+    .where(*ITS_HOLD)
     .with_for_update()
 )
 _ITS_TASK = Prepared(update(tasks).where(tasks.c.task_id == bindparam("its_task")))
@@ -65,13 +63,18 @@ _NO_NEWS = (TaskEvent.NOT_READY, TaskEvent.LISTED, TaskEvent.RELISTED)
 """Events of which an operator who acknowledged a task need not know."""
 
 
+def held_by(claim: Claim) -> Mapping[str, object]:
+    """Return the parameters of ITS_HOLD."""
+    return {"its_task": claim.task_id, "its_token": claim.token}
+
+
 def lock_task(db: Connection, claim: Claim) -> AnyRow:
     """Return the claim's task, locked; raise LeaseLost when its token no longer holds it."""
     return _locked(db, _MINE, claim)
 
 
 def _locked(db: Connection, its: Prepared, claim: Claim) -> AnyRow:
-    row = its.first(db, {"its_task": claim.task_id, "its_token": claim.token})
+    row = its.first(db, held_by(claim))
     if row is None:
         raise LeaseLost(f"task {claim.task_id} was taken over or ended meanwhile")
     return row

@@ -19,9 +19,11 @@ from archiver.adapters.ledger.database.transactions import LedgerPart, Transacti
 from archiver.adapters.ledger.leases import LEASE_ENDS
 from archiver.adapters.ledger.listed import STEMS_THERE, Columns, list_stems, listing_detail, with_urls
 from archiver.adapters.ledger.moves import (
+    ITS_HOLD,
     ITS_STEM,
     StemMove,
     change_task,
+    held_by,
     lock_for_stems,
     lock_task,
     move_stem,
@@ -157,7 +159,7 @@ class SqlProgress(LedgerPart):
     def chronicle(self, claim: Claim) -> Chronicle:
         """See Progress."""
         with self._db.read() as db:
-            task = _CHRONICLED.first(db, _held_by(claim))
+            task = _CHRONICLED.first(db, held_by(claim))
             if task is None:
                 raise _lost(claim)
             cut = frozenset(row.name for row in _CUT.all(db, {"its_task": claim.task_id}))
@@ -167,7 +169,7 @@ class SqlProgress(LedgerPart):
     def confirm(self, claim: Claim) -> None:
         """See Progress."""
         with self._db.read() as db:
-            if _HELD.first(db, _held_by(claim)) is None:
+            if _HELD.first(db, held_by(claim)) is None:
                 raise _lost(claim)
 
     @outage_retry
@@ -178,14 +180,9 @@ class SqlProgress(LedgerPart):
         self._db.checkpoint("ledger.finished")
 
 
-_ITS_HOLD = (tasks.c.task_id == bindparam("its_task"), tasks.c.token == bindparam("its_token"))
-_HELD = Prepared(select(tasks.c.task_id).where(*_ITS_HOLD))
-_CHRONICLED = Prepared(select(tasks.c.source, tasks.c.flag, tasks.c.first_asked_at).where(*_ITS_HOLD))
+_HELD = Prepared(select(tasks.c.task_id).where(*ITS_HOLD))
+_CHRONICLED = Prepared(select(tasks.c.source, tasks.c.flag, tasks.c.first_asked_at).where(*ITS_HOLD))
 _CUT = Prepared(select(stems.c.name).where(stems.c.task_id == bindparam("its_task"), stems.c.url_cut))
-
-
-def _held_by(claim: Claim) -> Mapping[str, object]:
-    return {"its_task": claim.task_id, "its_token": claim.token}
 
 
 def _lost(claim: Claim) -> LeaseLost:
