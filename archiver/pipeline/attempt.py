@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import lru_cache, partial
-from queue import SimpleQueue
+from queue import Queue
 
 from archiver.core import plan
 from archiver.core.clocks import LONG_AGO
@@ -204,7 +204,8 @@ class TaskAttempt:
 
     def _store(self, wanted: Sequence[StemRow]) -> None:
         """Put every wanted stem through the shared pool, and write down what is complete until each has ended."""
-        ended: SimpleQueue[Future[None]] = SimpleQueue()
+        # No SimpleQueue: who waits there waits by no condition, and simulated time would never go on.
+        ended: Queue[Future[None]] = Queue()
         for row in wanted:
             self._tried.add(row.name)
             claim = self._listing.claim
