@@ -22,7 +22,7 @@ LARGE = EmulatedTask(task_id="large-000001", stems=stems_of("vocal", size=6 * MI
 SMALL = EmulatedTask(task_id="small-000001", stems=stems_of("vocal", "drums", seed="small"))
 FAILED = EmulatedTask(task_id="failed-00001", answers="failed", stems=stems_of("vocal", seed="failed"))
 HALF = EmulatedTask(task_id="half-0000001", stems=stems_of("vocal", "drums", seed="half"))
-"""One stem of it is stored, and no manifest written."""
+"""One stem of it at least is stored, and no manifest written."""
 TASKS = (LARGE, SMALL, FAILED, HALF)
 
 
