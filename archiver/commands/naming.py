@@ -98,6 +98,6 @@ def fail_unknown(settings: Settings, task_id: TaskId) -> NoReturn:
         fail(
             f"{task_id} stands in the queue file and is not read yet",
             Exit.UNARCHIVED,
-            "a running daemon reads it within a second",
+            "a running daemon reads it within a second; a last line without its newline within two polls",
         )
     fail(f"the ledger does not know {task_id}", Exit.UNARCHIVED, f"hand it in: stem-archiver enqueue {task_id}")

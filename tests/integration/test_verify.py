@@ -93,6 +93,7 @@ def setting(s3_server: S3Server, bucket: str, tmp_path: Path, monkeypatch: pytes
             '[verify]\nprices = {list = 5, get = 0.4, gb = 90.0, currency = "EUR"}\n'
         )
         made = Setting(proxy, client, bucket, file)
+        # The command runs in this process, which could not come to the front again.
         monkeypatch.setattr(os, "nice", made.stood_back.append)
         archive(made, tmp_path)
         yield made
