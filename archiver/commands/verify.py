@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -155,8 +154,6 @@ def _print_plan(settings: Settings, ahead: Plan, *, as_json: bool) -> None:
 
 
 _COLD = ("GLACIER", "DEEP_ARCHIVE")
-_NICE = 10
-"""How far who reads every byte stands back for a service that wants the processor, too."""
 _UNTOLD = "price: not known; set verify.prices to your store's"
 
 
@@ -178,8 +175,6 @@ def _verified(settings: Settings, ledger: SqlLedger, request: _Request) -> int:
     opened = verification(settings, ledger, log, request.ahead.level, extra, halts)
     with faults(), shutdown.on_signals(), opened as work:
         at_work()
-        if request.ahead.level is Level.READ:
-            os.nice(_NICE)
         walk = walking(settings, ledger, request.ahead.level, request.ids, anew=request.anew)
         work.go_on(walk)
         book = fault_book(ledger, walk)

@@ -8,7 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -43,8 +43,6 @@ class Setting:
     client: Any
     bucket: str
     file: Path
-    stood_back: list[int] = field(default_factory=list)
-    """By how much, each time, in place of this process."""
 
     def verify(self, *words: str) -> Result:
         return command("--config", str(self.file), "verify", *words)
@@ -93,8 +91,6 @@ def setting(s3_server: S3Server, bucket: str, tmp_path: Path, monkeypatch: pytes
             '[verify]\nprices = {list = 5, get = 0.4, gb = 90.0, currency = "EUR"}\n'
         )
         made = Setting(proxy, client, bucket, file)
-        # The command runs in this process, which could not come to the front again.
-        monkeypatch.setattr(os, "nice", made.stood_back.append)
         archive(made, tmp_path)
         yield made
 
@@ -111,7 +107,6 @@ def test_a_whole_archive_is_sound_and_costs_what_the_plan_says(setting: Setting,
     code, found, said = setting.found("--level", level)
     assert (code, found, said["summary"]["verdicts"]["ok"]) == (0, {}, 20)
     assert (said["plan"]["requests"], len(setting.proxy.requests)) == (planned["requests"], planned["requests"])
-    assert setting.stood_back == ([10] if level == "read" else []), "a service has the processor first"
     if level == "read":
         assert said["summary"]["bytes_read"] == 4 * 100_100
 
