@@ -6,11 +6,17 @@ import select
 import socket
 import ssl
 from collections.abc import Callable
+from math import inf
 
 import httpx
 
 RECEIVE = 8192
 """Bytes asked of the socket while a head or a chunk size is read."""
+BURST = 256 * 1024
+"""Bytes that are received at once where so many are there: TLS hands out a record of at most 16 KiB (RFC 8446, 5.1),
+and threads that tell of each how it went wait for each other's hold of the interpreter."""
+SINGLY = 15
+"""Records that are received singly after one behind which nothing was: on a slow line none is looked for in vain."""
 _NEARLY_ALL = 0.9
 """Where more than this part of the read timeout is left, a wait is not cut: that would cost two system calls."""
 
@@ -26,6 +32,10 @@ class Connection:
         self._end: float | None = None
         self.idle_since = 0.0
         self.answered = False
+        self._singly = 0.0 if isinstance(sock, ssl.SSLSocket) else inf
+        """Receives that look for no more behind what came; all of a plain socket, which hands out what is there."""
+        self._late: Exception | None = None
+        """The error that came behind bytes which are handed out first; EOFError for the connection's closing."""
         sock.settimeout(read_timeout)
 
     def send(self, data: bytes | memoryview) -> None:
@@ -40,7 +50,10 @@ class Connection:
             raise httpx.WriteError(reason_of(error)) from error
 
     def receive(self, view: memoryview) -> int:
-        """Receive once into `view`; 0 when the other side has closed. Raises httpx.ReadError or ReadTimeout."""
+        """Receive into `view` what is there, at least a byte; 0 when the other side has closed.
+
+        Raises httpx.ReadError or ReadTimeout.
+        """
         if self._rest:
             size = min(len(view), len(self._rest))
             view[:size] = self._rest[:size]
@@ -65,11 +78,38 @@ class Connection:
 
     def _receive(self, view: memoryview) -> int:
         try:
-            return self._sock.recv_into(view)
+            if self._late is not None:
+                raise self._late
+            size = self._sock.recv_into(view)
+            if self._singly or not 0 < size < len(view):
+                self._singly = max(0.0, self._singly - 1)
+                return size
+            return self._burst(view[:BURST], size)
+        except EOFError:
+            return 0
         except TimeoutError as error:
             raise httpx.ReadTimeout(f"nothing came for {self._timeout:g} s") from error
         except OSError as error:
             raise httpx.ReadError(reason_of(error)) from error
+
+    def _burst(self, view: memoryview, size: int) -> int:
+        """Receive behind the `size` bytes in `view` the records that are there already; return the bytes of all."""
+        first, more = size, size
+        self._sock.settimeout(0)
+        try:
+            while more and size < len(view):
+                more = self._sock.recv_into(view[size:])
+                size += more
+            self._late = None if more else EOFError()
+        except (BlockingIOError, ssl.SSLWantReadError):
+            pass
+        except OSError as error:
+            self._late = error
+        finally:
+            self._sock.settimeout(self._timeout)
+        if size == first:
+            self._singly = SINGLY
+        return size
 
     def finish_within(self, seconds: float) -> None:
         """Have all that is received before the next request come in so many seconds, however slowly it drips."""
