@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ class Job:
     every: timedelta
     hung_after: timedelta = HUNG_AFTER
     wanted: Callable[[], bool] = lambda: False
-    """Is asked twice a second whether to run at once; costs next to nothing."""
+    """Is asked twice a second whether to run at once; costs next to nothing, but may hang as a file system does."""
 
 
 class Daemon:
@@ -90,14 +91,13 @@ class Daemon:
             liveness.expect(name, job.every + job.hung_after)
             schedule.add(name, job.run, job.every)
         schedule.start()
+        threading.Thread(target=self._run_wanted, args=(schedule,), name="wanted", daemon=True).start()
         manager.ready()
         before = self._clock()
         try:
             while not self._shutdown.wait(0.5):
                 before = self._kept_going(schedule, before)
                 self._supervision.attend()
-                for name in [name for name, job in self._jobs.items() if job.wanted()]:
-                    schedule.run_now(name)
                 self._fault = self._fault or fault()
                 if self._fault is not None:
                     self._log.error("ledger.fault", error=str(self._fault), hint=self._fault.hint)
@@ -106,6 +106,11 @@ class Daemon:
             manager.stopping()
             schedule.stop(LAST_RUNS, lambda: self._shutdown.urgent)
         return self._fault
+
+    def _run_wanted(self, schedule: Schedule) -> None:
+        while not self._shutdown.wait(0.5):
+            for name in [name for name, job in self._jobs.items() if job.wanted()]:
+                schedule.run_now(name)
 
     def _kept_going(self, schedule: Schedule, before: datetime) -> datetime:
         """Return the time; where the clock was set back, run all jobs now, and let nothing wait for longer.

@@ -6,11 +6,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_EXECUTED, JobExecutionEvent
 from apscheduler.executors.base import BaseExecutor, run_job
+from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
 
 
@@ -52,9 +54,10 @@ class Schedule:
             job.modify(next_run_time=datetime.now(UTC))
 
     def run_now(self, name: str) -> None:
-        """Run that job now, unless it is under way."""
+        """Run that job now, unless it is under way, or this was stopped."""
         if not any(thread.name == _thread(name) for thread in tuple(self._threads.at_work)):
-            self._scheduler.modify_job(name, next_run_time=datetime.now(UTC))
+            with suppress(JobLookupError):
+                self._scheduler.modify_job(name, next_run_time=datetime.now(UTC))
 
     def stop(self, patience: timedelta, urgent: Callable[[], bool]) -> None:
         """Begin no more runs; let those under way end for so long, unless `urgent`, then leave them to themselves."""

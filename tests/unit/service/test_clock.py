@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -28,9 +28,9 @@ class Clock:
 
 
 @contextmanager
-def running(job: Job, clock: Clock, events: Events) -> Iterator[None]:
+def running(job: Job, clock: Clock, events: Events, status: Callable[[], str] = str) -> Iterator[None]:
     shutdown = Shutdown()
-    supervision = Supervision(Systemd(None), Liveness(), str, Hangup(), lambda: None, events)
+    supervision = Supervision(Systemd(None), Liveness(), status, Hangup(), lambda: None, events)
     daemon = Daemon({"intake": job}, shutdown=shutdown, supervision=supervision, clock=clock, log=events)
     thread = threading.Thread(target=daemon.run, args=(lambda: None,))
     thread.start()
@@ -68,3 +68,25 @@ def test_job_that_is_wanted_runs_at_once_and_never_twice_at_a_time() -> None:
         wanted.clear()
         go_on.release(2)
         assert not runs.acquire(timeout=2), "nobody wants it"
+
+
+def test_look_that_does_not_come_back_holds_up_neither_supervision_nor_the_end() -> None:
+    looking, attended, goes_on, came_back = (threading.Event() for _ in range(4))
+
+    def wanted() -> bool:
+        looking.set()
+        goes_on.wait(30)
+        came_back.set()
+        return True
+
+    def attend() -> str:
+        if looking.is_set():
+            attended.set()
+        return ""
+
+    with running(Job(lambda: None, HOUR, wanted=wanted), Clock(), Events(), status=attend):
+        assert looking.wait(10)
+        assert attended.wait(5), "a file system that hangs would have the whole process taken for dead"
+    assert not came_back.is_set(), "the end waited for it"
+    goes_on.set()
+    assert came_back.wait(10)
