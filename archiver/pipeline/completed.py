@@ -37,7 +37,9 @@ class CompletedStems:
             receipts[row.name] = receipt
         if not rows:
             return
-        self._context.outside.progress.stored(self._listing.claim, receipts)
-        for row in rows:
-            self._context.checkpoint("stem.recorded")
-            self._listing.note(row)
+        with self._listing.changing:
+            self._listing.keep_sources(rows)
+            self._context.outside.progress.stored(self._listing.claim, receipts)
+            for row in rows:
+                self._context.checkpoint("stem.recorded")
+                self._listing.note(row)

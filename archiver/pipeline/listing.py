@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -25,10 +26,11 @@ from archiver.core.model import (
     Subject,
     Yielded,
 )
-from archiver.core.records.again import named_as_before
+from archiver.core.records.again import beside, named_as_before
 from archiver.core.records.facts import NO_FACTS, Facts
 from archiver.core.records.kinds.names import KindName
 from archiver.core.records.record import record_in
+from archiver.core.reports import Moved
 from archiver.core.said import AUTOMATIC
 from archiver.core.states import StemState, TaskState
 from archiver.pipeline.asking import ask_on, kinds_to_ask
@@ -47,8 +49,12 @@ class Listing:
     def __init__(self, context: TaskContext, claim: Claim) -> None:
         self._context = context
         self._out = context.outside
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
+        self._refreshing = threading.Lock()
+        """Held over the provider's answer by whoever asks for fresh links."""
         self._refreshed = False
+        self.changing = threading.RLock()
+        """Held over the ledger by whoever changes what it has of the stems, and their rows here with it."""
         self._label: str | None = None
         self._facts: Facts | None = None
         self.claim = claim
@@ -167,41 +173,46 @@ class Listing:
         return self.claim.state is TaskState.LISTED or (young and not self.claim.asks)
 
     def _list(self, record: RecordInfo, listed: plan.Listed, now: datetime, *, links_spent: bool = False) -> None:
+        with self.changing:
+            named = named_as_before(record, self.rows.values(), links_spent=links_spent, history=self._moves)
+            deadline = min(listed.deadline, self.claim.deadline or listed.deadline)
+            self._write(named, deadline, settled=listed.settled, now=now)
+
+    def keep_sources(self, complete: Iterable[StemRow]) -> None:
+        """List these stems where their bytes came from, and beside them what a record has put in their places since.
+
+        Needs `changing`.
+        """
+        moved = {row.name: row for row in complete if row.url and row.url_shown != self.rows[row.name].url_shown}
+        if moved and self.record is not None:
+            record = beside(self.record, self.rows.values(), moved, history=self._moves)
+            self._write(record, self.deadline, settled=self.claim.settled, now=self._context.clock())
+
+    def _moves(self) -> Iterable[Moved]:
+        return self._out.progress.chronicle(self.claim).events
+
+    def _write(self, named: RecordInfo, deadline: datetime, *, settled: bool, now: datetime) -> None:
         known = set(self.rows)
-        self.record = named_as_before(
-            record,
-            self.rows.values(),
-            links_spent=links_spent,
-            history=lambda: self._out.progress.chronicle(self.claim).events,
-        )
-        record = self._context.exclusion.applied_to(self.record)
-        deadline = min(listed.deadline, self.claim.deadline or listed.deadline)
-        claim = self._out.progress.listed(self.claim, record, deadline, settled=listed.settled, now=now)
-        with self._lock:
-            self.claim = claim
-            self.rows = {row.name: row for row in claim.stems}
-        log = self._context.log
+        self.record = named
+        record = self._context.exclusion.applied_to(named)
+        self.take(self._out.progress.listed(self.claim, record, deadline, settled=settled, now=now))
+        log, task_id = self._context.log, self.claim.task_id
         for source in record.stems:
             if source.name in known:
                 continue
             if source.not_taken:
-                log.warning("record.not_taken", task_id=claim.task_id, field=source.field, reason=source.not_taken)
+                log.warning("record.not_taken", task_id=task_id, field=source.field, reason=source.not_taken)
             elif not source.known:
                 self._context.observer.unknown_name()
-                log.warning("stem.unknown_name", task_id=claim.task_id, stem=source.name, field=source.field)
+                log.warning("stem.unknown_name", task_id=task_id, stem=source.name, field=source.field)
         for left in () if known else record.left_out[:_MOST_NAMED]:
-            log.info("record.not_taken", task_id=claim.task_id, field=left.field, reason=f"{left.kind}: {left.url}")
-        log.info(
-            "task.listed",
-            task_id=claim.task_id,
-            stems=len(self.rows),
-            deadline=deadline.isoformat(),
-            settled=listed.settled,
-        )
+            log.info("record.not_taken", task_id=task_id, field=left.field, reason=f"{left.kind}: {left.url}")
+        until = deadline.isoformat()
+        log.info("task.listed", task_id=task_id, stems=len(self.rows), deadline=until, settled=settled)
 
     def refresh(self, error: LinkSpent | NoLink) -> None:
         """Ask for fresh links once an attempt, whichever stem needs them first; raise ApiBusy or ProviderPaused."""
-        with self._lock:
+        with self._refreshing:
             if self._refreshed:
                 return
             if not self._out.breakers.try_use(Dependency.PROVIDER, account=self.claim.account, by=self.claim.task_id):
@@ -215,13 +226,13 @@ class Listing:
 
     def take(self, claim: Claim) -> None:
         """Go on with the claim as it stands in the ledger now."""
-        with self._lock:
+        with self.changing:
             self.claim = claim
             self.rows = {row.name: row for row in claim.stems}
 
     def note(self, row: StemRow) -> None:
         """Take `row` for what its stem is from now on; its source is as it was listed last, as in the ledger."""
-        with self._lock:
+        with self.changing:
             listed = self.rows.get(row.name, row)
             source = {name: getattr(listed, name) for name in _OF_THE_SOURCE}
             self.rows[row.name] = replace(row, **source)

@@ -75,7 +75,7 @@ class StemTransfer:
         self._listing = listing
         self._duplicates = duplicates
         self._completed = completed
-        self._row = row
+        self._row = self._source = row
         self._host = transfer.host
         self._limit: timedelta | None = None
         """The time that the file may take in all."""
@@ -109,9 +109,10 @@ class StemTransfer:
         if self._row.state is StemState.REFUSED:
             now = self._context.clock()
             self._row = self._out.progress.stem_retried(self._listing.claim, self._row.name, now=now)
+            self._source = self._row
         receipt = self._receive()
         doubt, stored = receipt.doubt, StemState.STORED
-        row = replace(self._row, state=stored, receipt=receipt, reason=doubt, attempts=0, not_before=None)
+        row = replace(self._source, state=stored, receipt=receipt, reason=doubt, attempts=0, not_before=None)
         self._completed.add(row, receipt)
 
     def _receive(self) -> Receipt:
@@ -121,7 +122,8 @@ class StemTransfer:
         except (LinkSpent, NoLink) as error:
             self._listing.refresh(error)
         row = self._listing.rows[self._row.name]
-        fresh = _link(self._row if row.url is None else row)
+        self._source = self._row if row.url is None else row
+        fresh = _link(self._source)
         try:
             return self._try(fresh)
         except LinkSpent as spent:

@@ -82,6 +82,20 @@ def named_as_before(
     return replace(record, stems=stems)
 
 
+def beside(
+    record: RecordInfo,
+    rows: Iterable[StemRow],
+    complete: Mapping[StemName, StemRow],
+    *,
+    history: Callable[[], Iterable[Moved]],
+) -> RecordInfo:
+    """Return the record with these files as they came, and under other names what it has put in their places since."""
+    named = named_as_before(record, [complete.get(row.name, row) for row in rows], history=history)
+    others = (each for each in named.stems if each.name not in complete)
+    came = (StemSource(row.name, row.url or "", row.field, row.duration, media=row.media) for row in complete.values())
+    return replace(named, stems=(*others, *came))
+
+
 def _known(sources: Sequence[StemSource], rows: Iterable[StemRow]) -> Iterator[tuple[int, StemName]]:
     """Yield the place of each source that is known, and its name.
 
