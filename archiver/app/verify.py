@@ -20,6 +20,7 @@ from archiver.core.walks import WITHIN
 from archiver.ports.archive import Archive
 from archiver.ports.runtime import EventLog
 from archiver.ports.transfer import Received
+from archiver.preservation.beside_tasks import BesideTasks
 from archiver.preservation.looking import Looking
 from archiver.preservation.proving import Allowance, Proving
 from archiver.preservation.verification import Verification
@@ -93,4 +94,7 @@ def verification(
         prefix = settings.store.prefix
         looking = Looking(fetching.archive, ledger.objects, proving, prefix, level, extra)
         concurrency = settings.download.most_transfers
-        yield Verification(fetching.archive, ledger.objects, looking, prefix, level, concurrency, fetching.look)
+        work = Verification(fetching.archive, ledger.objects, looking, prefix, level, concurrency, fetching.look)
+        if level is Level.READ:
+            work.beside = BesideTasks(lambda: ledger.claims.are_held(now=machine.clock()), wait, machine.monotonic)
+        yield work

@@ -65,7 +65,7 @@ def verify(
 ) -> None:
     """Hold the bucket, the ledger and the manifests against each other: the whole archive, or the tasks named.
 
-    It deletes, overwrites and mends nothing. Costs are reckoned by verify.prices.
+    It mends and deletes nothing, and reads one object at a time beside tasks. Costs are reckoned by verify.prices.
 
     One that broke off less than a day ago, of the same level and tasks, is gone on with where it was.
 

@@ -176,6 +176,9 @@ class Claims(Protocol):
     def next_deadline(self, owner: str, *, now: datetime, enlisted_only: bool = False) -> datetime | None:
         """Return the deadline of what a claim for Stage.STORE would take; None unless that is still to come."""
 
+    def are_held(self, *, now: datetime) -> bool:
+        """Return whether anybody works on a task."""
+
     def renew(self, owner: str, *, now: datetime, lease: timedelta) -> bool:
         """Prolong every lease that `owner` holds, and put it on record as alive for as long.
 

@@ -29,6 +29,7 @@ from archiver.core.reading import ObjectCold, ObjectUnread
 from archiver.core.walks import WalkSums
 from archiver.ports.archive import Archive, ListedObject
 from archiver.ports.fixity import KnownObjects
+from archiver.preservation.beside_tasks import BesideTasks
 from archiver.preservation.fault_book import FaultBook
 from archiver.preservation.looking import Looking
 from archiver.preservation.walking import Walking
@@ -79,6 +80,8 @@ class Verification:
     """Where verdicts are written down; whoever gave it closes it."""
     walking: Walking | None = None
     """Where its place is noted, and from where it goes on; see `go_on`."""
+    beside: BesideTasks | None = None
+    """The rule by which tasks go first, where one is kept."""
     _unread: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -99,7 +102,7 @@ class Verification:
                             yield from self._drained(waiting)
                             self._note(step, self.walking)
                     elif not self._is_plain(step):
-                        waiting.append(pool.submit(self.judge, step))
+                        waiting.append(pool.submit(self._judge_beside, step))
                         if len(waiting) >= 2 * self.concurrency:
                             yield from self._counted(waiting.popleft().result())
                 yield from self._drained(waiting)
@@ -245,6 +248,9 @@ class Verification:
             return self.judge(pair)
         key = (pair.expected or pair.listed or _NOTHING).key
         return [Judged(key, Fixity.OK, task)] * plain
+
+    def _judge_beside(self, pair: Pair | TrimmedFolder) -> Sequence[Judged]:
+        return self.judge(pair) if self.beside is None else self.beside.read(lambda: self.judge(pair))
 
     def judge(self, pair: Pair | TrimmedFolder) -> Sequence[Judged]:
         """Return the verdicts on one key, or on what stands in a folder; raises as `run`. Counts nothing."""

@@ -281,6 +281,16 @@ def test_next_deadline_is_that_of_the_free_due_task_that_would_be_stored_next(le
     assert ledger.claims.next_deadline("us", now=NOW) is None, "it is leased"
 
 
+def test_tasks_are_held_while_anybody_has_one_under_a_lease_that_stands(ledger: Ledger) -> None:
+    take_in(ledger, 1, 2)
+    assert not ledger.claims.are_held(now=NOW)
+    mine = claim(ledger)
+    assert ledger.claims.are_held(now=NOW)
+    assert not ledger.claims.are_held(now=NOW + LEASE), "its holder may be dead"
+    finish(ledger, mine, Later(NOW + DAY, "not ready"))
+    assert not ledger.claims.are_held(now=NOW)
+
+
 def test_next_deadline_of_what_one_has_enlisted_leaves_others_out(ledger: Ledger) -> None:
     _later(ledger, listed(ledger, 1, deadline=NOW + DAY))
     _later(ledger, listed(ledger, 2, deadline=NOW + 2 * DAY))

@@ -147,6 +147,7 @@ def test_chores_read_no_finished_task(ledger: Ledger, filled: Claim) -> None:
     def work() -> None:
         ledger.claims.next_deadline("us", now=NOW)
         ledger.claims.next_deadline("us", now=NOW, enlisted_only=True)
+        ledger.claims.are_held(now=NOW)
         renew(ledger)
         open_work(ledger)
         open_work(ledger, "us")

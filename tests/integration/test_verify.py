@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from tests.fakes.s3_proxy import Exchange, S3Proxy, drop_before, refuse
 from tests.fakes.scripted import Reply
 from tests.fixtures.archived import RECORD, manifest, noise, stem_of
 from tests.fixtures.fixity_reports import check_report
-from tests.fixtures.ledgers import NOW, ready_ledger
+from tests.fixtures.ledgers import NOW, ready_ledger, take_in
 from tests.house import command, note_proof
 
 # The first two are where the order of ids is not that of keys.
@@ -136,6 +137,30 @@ def test_planted_faults_are_found_each_of_its_kind(setting: Setting) -> None:
     done = setting.verify(TASKS[0])
     assert done.exit_code == 1
     assert f"missing  {STEM}: expected 100000 bytes" in done.stdout
+
+
+@pytest.mark.parametrize(("is_held", "most"), [(True, 1), (False, 2)])
+def test_objects_are_read_one_at_a_time_while_a_service_works_on_a_task(
+    setting: Setting, tmp_path: Path, *, is_held: bool, most: int
+) -> None:
+    with closing(ready_ledger(tmp_path)) as ledger:
+        take_in(ledger, 1)
+        if is_held:
+            assert ledger.claims.claim(owner="a-service", now=datetime.now(UTC), lease=timedelta(minutes=5))
+    under_way, lock, seen = set[int](), threading.Lock(), list[int]()
+
+    def slow(exchange: Exchange) -> Reply:
+        with lock:
+            under_way.add(id(exchange))
+            seen.append(len(under_way))
+        time.sleep(0.05)
+        with lock:
+            under_way.remove(id(exchange))
+        return exchange.forward()
+
+    setting.proxy.on("GetObject", slow, times=1000)
+    assert setting.found("--level", "read")[:2] == (0, {})
+    assert (len(seen), max(seen)) == (16, most)
 
 
 @pytest.mark.parametrize("name", ["vocal.mp3", "manifest.json"])

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Integer, Select, and_, bindparam, not_, select
 
 from archiver.adapters.ledger import leases, owners
-from archiver.adapters.ledger.claimable import ENLISTED, NOW, Part, Quarantine, Wanted, asked, claimable
+from archiver.adapters.ledger.claimable import ENLISTED, FREE, NOW, Part, Quarantine, Wanted, asked, claimable
 from archiver.adapters.ledger.database.prepared import Prepared
 from archiver.adapters.ledger.database.transactions import LedgerPart, Transactions, outage_retry
 from archiver.adapters.ledger.rows import AnyRow
@@ -151,6 +151,12 @@ class SqlClaims(LedgerPart):
         return None if row is None else row.deadline
 
     @outage_retry
+    def are_held(self, *, now: datetime) -> bool:
+        """See Claims."""
+        with self._db.read() as db:
+            return _HELD.first(db, asked(self._db.longest_wait, now)) is not None
+
+    @outage_retry
     def renew(self, owner: str, *, now: datetime, lease: timedelta) -> bool:
         """See Claims."""
         with self._db.write(passing=True) as db:
@@ -197,6 +203,7 @@ class SqlClaims(LedgerPart):
         return sorted(dead)
 
 
+_HELD = Prepared(select(tasks.c.task_id).where(tasks.c.owner.is_not(None), not_(FREE)).limit(1))
 _IN_TIME = tasks.c.urgency > NOW
 _SOON = and_(tasks.c.not_before > NOW, tasks.c.not_before <= bindparam("until", type_=UtcTime))
 
