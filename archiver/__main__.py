@@ -24,10 +24,25 @@ class _Interrupt:
         raise SystemExit(128 + number)
 
 
+def _hold_the_numbers_of_streams() -> None:
+    """Let /dev/null stand where a standard stream is closed, as by `2>&-`: else the next file opened had its number.
+
+    What is meant for people would be written into that file. Standard input stays told as closed: sys.stdin is None.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115  as long as we live
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115  as long as we live
+
+
 def main() -> None:
     """Run the command line; signals are heeded from the first moment on."""
     if os.name == "nt":
         sys.exit(_WINDOWS)
+    _hold_the_numbers_of_streams()
     interrupt = _Interrupt()
     signal.signal(signal.SIGINT, interrupt)
     if _LASTING & set(sys.argv[1:]):

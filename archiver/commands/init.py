@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from archiver.commands.invocation import Call, Exit, call_of, fail
+from archiver.commands.invocation import Call, Exit, call_of, fail, standard_input
 
 if TYPE_CHECKING:
     from archiver.app.setup import Setup, Way
@@ -83,7 +83,7 @@ def init(
     """
     from archiver.app.setup import setup_at
 
-    asks = sys.stdin.isatty() and not yes
+    asks = not yes and sys.stdin is not None and sys.stdin.isatty()
     given = {"bucket": bucket, "endpoint_url": endpoint_url, "region": region, "prefix": prefix}
     chosen = _way(way, asks=asks)
     place = setup_at(chosen, _settings_file(call_of(context), folder, chosen), key_file)
@@ -141,7 +141,7 @@ def _key(file: str | None, *, asks: bool) -> str:
     if file is not None:
         source = "--key-file"
         try:
-            given = (sys.stdin.readline() if file == "-" else _first_line(Path(file))).strip()
+            given = (standard_input().readline() if file == "-" else _first_line(Path(file))).strip()
         except OSError as error:
             fail(f"--key-file: {error.strerror}", Exit.USAGE)
     if given is None and not asks:

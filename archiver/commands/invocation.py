@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, TextIO
 
 import typer
 
@@ -96,6 +97,13 @@ def _say(message: str, hint: str) -> None:
     typer.echo(f"stem-archiver: {message}", err=True)
     if hint:
         typer.echo(f"  {hint}", err=True)
+
+
+def standard_input() -> TextIO:
+    """Return standard input; end with USAGE where it is closed."""
+    if sys.stdin is None:
+        fail("standard input is closed", Exit.USAGE, "write into it, or name a file in its place")
+    return sys.stdin
 
 
 def settings_of(context: typer.Context, *need: str) -> Loaded:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from archiver.commands.invocation import Exit, fail
+from archiver.commands.invocation import Exit, fail, standard_input
 
 if TYPE_CHECKING:
     from archiver.adapters.queue_file import QueueFile
@@ -60,7 +59,7 @@ def _take_file(found: NamedIds, word: str) -> None:
     from archiver.adapters.queue_file import read_ids
 
     if word == "-":
-        for intake in read_ids(sys.stdin.buffer, "standard input"):
+        for intake in read_ids(standard_input().buffer, "standard input"):
             found.take(intake)
     else:
         with Path(word).open("rb") as file:

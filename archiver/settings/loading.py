@@ -266,10 +266,7 @@ def _contradictions(settings: Settings) -> Iterator[tuple[Sequence[str], str]]:
         if getattr(settings.schedule, low) > getattr(settings.schedule, high):
             yield (f"schedule.{low}", f"schedule.{high}"), f"is longer than schedule.{high}"
     store, download = settings.store, settings.download
-    least_span = settings.provider.retention + settings.schedule.grace_after_deadline
-    if timedelta() < settings.ledger.trim_after < least_span:
-        wrong = f"is less than {show_interval(least_span)}: until then a task may need what would be removed"
-        yield ("ledger.trim_after", "provider.retention", "schedule.grace_after_deadline"), wrong
+    yield from _of_the_ledger(settings)
     yield from _of_the_endpoint(store)
     parts, most_parts = ("store.part_size",), store.profile().most_parts
     if store.part_size < _SMALLEST_PART:
@@ -289,6 +286,15 @@ def _contradictions(settings: Settings) -> Iterator[tuple[Sequence[str], str]]:
     yield from _of_callbacks(settings.callback)
     if settings.provider.base_url.startswith("http://") and not download.allow_http:
         yield ("provider.base_url", "download.allow_http"), "is http://, which needs download.allow_http"
+
+
+def _of_the_ledger(settings: Settings) -> Iterator[tuple[Sequence[str], str]]:
+    least_span = settings.provider.retention + settings.schedule.grace_after_deadline
+    if timedelta() < settings.ledger.trim_after < least_span:
+        wrong = f"is less than {show_interval(least_span)}: until then a task may need what would be removed"
+        yield ("ledger.trim_after", "provider.retention", "schedule.grace_after_deadline"), wrong
+    if settings.queue.path == settings.ledger_file():
+        yield ("queue.path", "ledger.url"), "is the ledger's file, too: ids would be written into the database"
 
 
 def _of_the_endpoint(store: Store) -> Iterator[tuple[Sequence[str], str]]:

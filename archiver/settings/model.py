@@ -136,7 +136,7 @@ class Provider(Section):
 class Queue(Section):
     """The inbox."""
 
-    path: Path = Field(Path("queue.txt"), examples=["/var/lib/stem-archiver/queue.txt"])
+    path: rules.QueuePath = Field(Path("queue.txt"), examples=["/var/lib/stem-archiver/queue.txt"])
     poll_interval: Duration = timedelta(seconds=30)
 
 

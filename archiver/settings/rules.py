@@ -10,10 +10,11 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Protocol, TypeVar
+from pathlib import Path
+from typing import Annotated, Protocol, TypeVar
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
-from pydantic import SecretStr
+from pydantic import AfterValidator, SecretStr
 
 from archiver.core.model import DEFAULT_ACCOUNT, account_name
 from archiver.settings.units import parse_interval
@@ -254,11 +255,28 @@ def ledger_url(url: str) -> str:
     if url.startswith("postgresql"):
         return _server_url(url)
     path = url.removeprefix(SQLITE)
-    if any("\ud800" <= letter <= "\udfff" for letter in path):
-        raise ValueError("has letters that this locale cannot read; set LC_ALL=C.UTF-8, or PYTHONUTF8=1")
+    _require_letters(path)
     if path in {url, "", ":memory:"} or "?" in path or "#" in path or not path.isprintable():
         raise ValueError("must be sqlite:/// and the path of a file, or postgresql+psycopg://USER@HOST/DATABASE")
     return url
+
+
+def queue_path(path: Path) -> Path:
+    """Judge the queue file's path, which the ledger keeps as text."""
+    text = str(path)
+    _require_letters(text)
+    if "\0" in text:
+        raise ValueError("holds a NUL")
+    return path
+
+
+QueuePath = Annotated[Path, AfterValidator(queue_path)]
+
+
+def _require_letters(path: str) -> None:
+    """Raise ValueError for bytes that are no text here: no database takes them, and no other locale reads them."""
+    if any("\ud800" <= letter <= "\udfff" for letter in path):
+        raise ValueError("has letters that this locale cannot read; set LC_ALL=C.UTF-8, or PYTHONUTF8=1")
 
 
 def _server_url(url: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import subprocess
 import time
 from contextlib import closing
@@ -363,10 +362,3 @@ def test_check_on_a_good_site_passes_and_on_a_bad_bucket_fails(site: Site) -> No
     bad = site.run("check")
     assert bad.code == 1
     assert "fail" in bad.out
-
-
-def test_backfill_whose_standard_input_is_closed_says_so(site: Site) -> None:
-    words = shlex.join(site.command("backfill", "-"))
-    done = subprocess.run(["sh", "-c", f"exec {words} <&-"], env=site.env, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "standard input is closed" in done.stderr

@@ -185,6 +185,41 @@ def test_hangup_before_the_daemon_is_there_is_kept_until_it_is(site: Site) -> No
         assert process.stop() == 0
 
 
+def closed(site: Site, streams: str, *words: str) -> list[str]:
+    return ["sh", "-c", f'exec "$@" {streams}', "sh", *site.command(*words)]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("words", "streams", "code"),
+    [
+        (["enqueue", "-"], "<&-", 2),
+        (["backfill", "-"], "<&-", 2),
+        (["init", "new", "--yes", "--bucket", "some-bucket", "--key-file", "-"], "<&-", 2),
+        (["list", "--json"], ">&-", 0),
+        (["enqueue", TASK], "<&- >&-", 0),
+    ],
+)
+def test_command_whose_streams_are_closed_crashes_not_and_misses_none_that_it_reads(
+    site: Site, words: Sequence[str], streams: str, code: int
+) -> None:
+    site.emulator.add(EmulatedTask(task_id=FAILED, stems=stems_of("vocal", "drums")))
+    assert site.run("backfill", "-", stdin=FAILED).code == 0
+    command = closed(site, streams, *words)
+    done = subprocess.run(command, env=site.env, cwd=site.folder, capture_output=True, text=True, check=False)
+    assert (done.returncode, "process.crashed" in done.stderr) == (code, False), done.stderr
+    assert ("standard input is closed" in done.stderr) == (code == 2)
+
+
+@pytest.mark.long
+def test_daemon_whose_streams_are_closed_gives_their_numbers_to_no_other_file(site: Site) -> None:
+    with site.daemon(argv=closed(site, "<&- >&- 2>&-", "run")) as process:
+        until(lambda: site.run("status").out.count("alive") == 1, 30)
+        streams = [str(Path(f"/proc/{process.popen.pid}/fd/{number}").readlink()) for number in range(3)]
+        assert process.stop() == 0
+    assert streams == ["/dev/null"] * 3
+
+
 @pytest.mark.long
 def test_daemon_whose_log_cannot_be_written_archives_and_ends_as_it_is_asked_to(site: Site) -> None:
     task = EmulatedTask(task_id=TASK, stems=stems_of("vocal", "drums"))

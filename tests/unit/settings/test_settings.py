@@ -857,8 +857,22 @@ def test_settings_are_read_again_though_the_working_folder_is_deleted(
     monkeypatch.chdir(tmp_path)
 
 
-def test_ledger_whose_path_this_locale_cannot_read_is_a_fault_with_the_way_out() -> None:
-    assert "PYTHONUTF8" in fault_of({"ARCHIVER_LEDGER__URL": "sqlite:////srv/\udcd0/ledger.db"})
+@pytest.mark.parametrize(
+    ("name", "path"), [("LEDGER__URL", "sqlite:////srv/\udcd0/ledger.db"), ("QUEUE__PATH", "/srv/\udcd0/queue.txt")]
+)
+def test_path_that_this_locale_cannot_read_and_no_ledger_keeps_is_a_fault_with_the_way_out(
+    name: str, path: str
+) -> None:
+    assert "PYTHONUTF8" in fault_of({f"ARCHIVER_{name}": path})
+
+
+def test_queue_file_whose_path_holds_a_nul_is_a_fault(tmp_path: Path) -> None:
+    assert "queue.path: holds a NUL" in fault_of(config=written(tmp_path, '[queue]\npath = "a\\u0000b"\n'))
+
+
+def test_queue_file_that_is_the_ledger_too_is_a_fault() -> None:
+    environ = {"ARCHIVER_QUEUE__PATH": "/srv/both.db", "ARCHIVER_LEDGER__URL": "sqlite:////srv/both.db"}
+    assert "queue.path: is the ledger's file, too" in fault_of(environ)
 
 
 @pytest.mark.parametrize(
