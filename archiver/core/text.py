@@ -156,7 +156,7 @@ def usable_url(text: str) -> str | None:
     if parts is None or parts["scheme"].lower() not in ("http", "https"):
         return None
     userinfo, at, host = parts["authority"].rpartition("@")
-    host = _ascii_host(host)
+    host = _ascii_host(host).removesuffix(":")
     if not _HOST.fullmatch(host) or parts["path"][:1] not in ("", "/"):
         return None
     url = f"{parts['scheme'].lower()}://{_encoded(userinfo)}{at}{host}{_encoded(parts['path'] + parts['query'])}"

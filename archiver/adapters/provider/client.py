@@ -23,7 +23,9 @@ from archiver.core.errors import ApiBusy, ApiThrottled, ArchiverError, KeyRefuse
 from archiver.core.http import time_named
 from archiver.core.misses import RouteMoved
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName, Phase, RecordInfo, TaskId
+from archiver.core.named_task import ID_FIELDS
 from archiver.core.records.envelope import MAX_ANSWER, Envelope, NotAnAnswer
+from archiver.core.records.fields import id_of
 from archiver.core.records.kinds.names import KindName
 from archiver.core.records.kinds.table import KINDS
 from archiver.core.records.record import record_of
@@ -99,8 +101,9 @@ class KieApi:
             return replace(record_of(None, kind), answered_at=call.answered_at)
         data = envelope.data
         if isinstance(data, Mapping):
-            for key in ("taskId", "task_id"):
-                if data.get(key) not in (None, "", task_id):
+            for named in map(data.get, ID_FIELDS):
+                # A database that looks ids up without regard to case answers with its own spelling.
+                if named not in (None, "") and id_of(named).casefold() != task_id.casefold():
                     raise ApiBusy("the API answered about another task than it was asked for")
         return replace(record_of(data, kind), answered_at=call.answered_at, blemish=envelope.blemish)
 

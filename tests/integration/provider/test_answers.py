@@ -291,13 +291,23 @@ def test_fetch_when_the_record_does_not_exist_is_absent_in_either_layer(
 
 
 @pytest.mark.parametrize("field", ["taskId", "task_id"])
-@pytest.mark.parametrize("other", [OTHER_TASK, 7, ["x"], TASK.upper()])
+@pytest.mark.parametrize("other", [OTHER_TASK, 7, ["x"], TASK[1:]])
 def test_fetch_when_the_answer_is_about_another_task_is_busy(
     api: KieApi, provider: HttpServer, field: str, other: object
 ) -> None:
     provider.says(reply({"code": 200, "data": {field: other, "response": {"vocalUrl": "https://a.example/b.mp3"}}}))
     with pytest.raises(ApiBusy, match="another task"):
         api.fetch(TASK)
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"), [(TASK, TASK.upper()), (TASK.upper(), TASK), (TaskId("12345678"), 12345678)]
+)
+def test_fetch_when_the_answer_spells_the_id_otherwise_is_read(
+    api: KieApi, provider: HttpServer, asked: TaskId, told: object
+) -> None:
+    provider.says(reply({"code": 200, "data": {"taskId": told, "response": {"vocalUrl": "https://a.example/b.mp3"}}}))
+    assert len(api.fetch(asked).stems) == 1
 
 
 def test_fetch_when_the_answer_names_no_task_is_read(api: KieApi, provider: HttpServer) -> None:

@@ -37,6 +37,7 @@ from archiver.core.text import (
         ("https://a.test/x?sig=a+b%2Bc&e=1#frag", "https://a.test/x?sig=a+b%2Bc&e=1"),
         ("HTTPS://A.test/X", "https://A.test/X"),
         ("http://a.test:8080", "http://a.test:8080"),
+        ("https://a.test:/x", "https://a.test/x"),
         ("https://[2001:db8::1]:443/x", "https://[2001:db8::1]:443/x"),
         ("https://u:p@a.test/x", "https://u:p@a.test/x"),
         ("https://exämple.test/x", "https://xn--exmple-cua.test/x"),
