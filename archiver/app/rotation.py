@@ -126,7 +126,7 @@ class Reload:
         self._renew()
 
     def _renew(self) -> None:
-        for what, renew in self.renewals.items():
+        for what, renew in tuple(self.renewals.items()):
             try:
                 renew()
             except (OSError, ArchiverError, SettingsFault) as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from pydantic import SecretStr
 
 from archiver.app.rotation import Reload
@@ -100,3 +102,15 @@ def test_reload_renews_all_that_can_be_and_says_what_cannot() -> None:
         ["store: no profile"],
         ["certificates: [Errno 2] No such file: 'ca.pem'"],
     ]
+
+
+def test_reload_renews_all_while_a_thread_opens_one_more_that_can_be() -> None:
+    renewed, renewals = list[str](), dict[str, Callable[[], None]]()
+
+    def token() -> None:
+        renewed.append("token")
+        renewals["store"] = lambda: renewed.append("store")  # as the page's first view opens the bucket
+
+    renewals |= {"token": token, "certificates": lambda: renewed.append("certificates")}
+    Reload(Settings(), File().read, {}, Events(), renewals=renewals)()
+    assert renewed == ["token", "certificates"]
