@@ -53,6 +53,8 @@ class Listing:
         self._refreshing = threading.Lock()
         """Held over the provider's answer by whoever asks for fresh links."""
         self._refreshed = False
+        self._unanswered: ArchiverError | None = None
+        """The error in their place, for all that need them."""
         self.changing = threading.RLock()
         """Held over the ledger by whoever changes what it has of the stems, and their rows here with it."""
         self._label: str | None = None
@@ -211,18 +213,32 @@ class Listing:
         log.info("task.listed", task_id=task_id, stems=len(self.rows), deadline=until, settled=settled)
 
     def refresh(self, error: LinkSpent | NoLink) -> None:
-        """Ask for fresh links once an attempt, whichever stem needs them first; raise ApiBusy or ProviderPaused."""
-        with self._refreshing:
-            if self._refreshed:
-                return
-            if not self._out.breakers.try_use(Dependency.PROVIDER, account=self.claim.account, by=self.claim.task_id):
-                raise ApiBusy(f"{error}, and the provider is paused, so no fresh link can be asked for")
-            record = self._fetch()
-            self._refreshed = True
-            self._context.log.info("stem.link_refreshed", task_id=self.claim.task_id, stems=len(record.stems))
-            resolution = self._resolve(record, self._context.clock())
-            if isinstance(resolution, plan.Listed):
-                self._list(record, resolution, self._context.clock(), links_spent=True)
+        """Ask for fresh links once an attempt, whichever stem needs them first; raise ApiBusy or ProviderPaused.
+
+        What is raised is raised for the other stems too: each would wait for the next as long.
+        """
+        with self._context.watch.waiting():  # for another that asks, and is watched
+            self._refreshing.acquire()
+        try:
+            if self._unanswered is not None:
+                raise self._unanswered
+            if not self._refreshed:
+                self._refresh(error)
+        except ArchiverError as fault:
+            self._unanswered = fault
+            raise
+        finally:
+            self._refreshing.release()
+
+    def _refresh(self, error: LinkSpent | NoLink) -> None:
+        if not self._out.breakers.try_use(Dependency.PROVIDER, account=self.claim.account, by=self.claim.task_id):
+            raise ApiBusy(f"{error}, and the provider is paused, so no fresh link can be asked for")
+        record = self._fetch()
+        self._refreshed = True
+        self._context.log.info("stem.link_refreshed", task_id=self.claim.task_id, stems=len(record.stems))
+        resolution = self._resolve(record, self._context.clock())
+        if isinstance(resolution, plan.Listed):
+            self._list(record, resolution, self._context.clock(), links_spent=True)
 
     def take(self, claim: Claim) -> None:
         """Go on with the claim as it stands in the ledger now."""

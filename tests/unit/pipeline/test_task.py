@@ -474,6 +474,16 @@ def test_many_spent_links_cost_one_refresh(world: Path) -> None:
     assert len(world.api.linked) == 8
 
 
+def test_refresh_that_fails_is_asked_for_once_for_all_stems(world: Path) -> None:
+    record = world.lists(*(world.serves(f"stem{n}", LinkSpent(status=410)) for n in range(8)))
+    world.api.knows(TaskId(TASK), record, ApiBusy("502"))
+    outcome = world.go()
+    assert isinstance(outcome, Later)
+    assert "502" in outcome.reason
+    assert len(world.api.fetched) == 2
+    assert [stem.gone for stem in world.task.stems] == [0] * 8, "the provider was not heard about any"
+
+
 def test_link_rescue_is_tried_when_the_fresh_link_is_spent_too_and_its_link_is_kept_nowhere(world: Path) -> None:
     spent, rescued = world.serves("vocal", LinkSpent(status=404)), world.serves("rescue-secret", VOCAL)
     world.lists(spent)

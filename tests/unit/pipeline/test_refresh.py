@@ -1,4 +1,4 @@
-"""A refresh of links while other stems of the task are on their way."""
+"""A refresh of links, and the other stems of the task that are on their way meanwhile."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import pathlib
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import replace
 
 import pytest
 
 from archiver.core.errors import LinkSpent
 from archiver.core.model import Archived, Phase, RecordInfo, TaskId
+from archiver.ports.runtime import Unwatched
 from tests.fakes.downloader import Audio
 from tests.fakes.time import NOW
 from tests.house import TransferThreads
@@ -78,3 +79,32 @@ def test_stems_are_stored_and_written_down_while_the_provider_owes_the_fresh_lin
     world.api.before = before
     world.lists(world.serves("vocal", LinkSpent(status=403), VOCAL), world.serves("drums", drums))
     assert world.go() == Archived()
+
+
+class Waits(Unwatched):
+    """Counts the transfers that wait for another thread."""
+
+    def __init__(self) -> None:
+        self.transfers = list[str]()
+
+    def waiting(self) -> AbstractContextManager[None]:
+        name = threading.current_thread().name
+        if name.startswith("stem-"):
+            self.transfers.append(name)
+        return super().waiting()
+
+
+def test_transfer_that_waits_for_the_fresh_links_another_asks_for_is_not_taken_for_stuck(
+    tmp_path: pathlib.Path,
+) -> None:
+    waits, spent = Waits(), LinkSpent(status=403)
+    with closing(TransferThreads(4)) as pool, path_in(tmp_path, pool=pool, watch=waits) as path:
+
+        def before(call: str, _about: object) -> None:
+            if call == "fetch" and path.api.fetched:
+                assert until(lambda: len(set(waits.transfers)) == 2), "its silence would be counted"
+
+        path.accept(TASK)
+        path.api.before = before
+        path.lists(path.serves("vocal", spent, VOCAL), path.serves("drums", spent, DRUMS))
+        assert path.go() == Archived()
