@@ -32,7 +32,7 @@ from archiver.pipeline.dispatch import Archive, DispatchContext, Dispatcher, Dis
 from archiver.pipeline.schemas import Schemas
 from archiver.pipeline.second_look import SecondLook
 from archiver.pipeline.task import Archiver
-from archiver.ports.runtime import EventLog, Observer
+from archiver.ports.runtime import UNWATCHED, EventLog, Observer, Watch
 from archiver.ports.store import ProvableStore
 from archiver.service.housekeeping import Housekeeping, abort_strays
 from archiver.service.liveness import TaskWatch
@@ -173,7 +173,7 @@ def assembled(
         settings, queues_jobs=queues_jobs, log=log, machine=machine, answered=answered, watch=watch
     ) as adapters:
         breakers = Breakers(adapters.ledger.pauses, machine.clock, log, settings.provider.api_keys())
-        proof = store_proof(settings, adapters.store, adapters.ledger, machine, log)
+        proof = store_proof(settings, adapters.store, adapters.ledger, machine, log, watch)
         archiver = _archiver(
             settings, role, adapters, breakers, watch, proof, log=log, observer=observer, machine=machine
         )
@@ -201,7 +201,12 @@ def _queues_jobs(settings: Settings, role: Role) -> bool:
 
 
 def store_proof(
-    settings: Settings, store: ProvableStore, ledger: SqlLedger, machine: Machine, log: EventLog
+    settings: Settings,
+    store: ProvableStore,
+    ledger: SqlLedger,
+    machine: Machine,
+    log: EventLog,
+    watch: Watch = UNWATCHED,
 ) -> StoreProof:
     """Return what sees to it that the store is proven before it is written to."""
     return StoreProof(
@@ -213,6 +218,7 @@ def store_proof(
         demand=settings.store.create_only,
         clock=machine.clock,
         log=log,
+        watch=watch,
     )
 
 

@@ -56,8 +56,8 @@ _WORK = "work"
 _WORK_WITHIN = timedelta(minutes=10)
 """The time that all tasks in flight may be silent at once: transfers to a slow store are so for minutes."""
 
-_PROBE_WITHIN = timedelta(hours=1)
-"""The time that a probe may take: a store that is back, and slow, is proven by many requests of a minute each."""
+_PROOF_WITHIN = timedelta(hours=1)
+"""The time that a proof of the store may take: a slow one is proven by many requests of a minute each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,17 +120,17 @@ class DaemonProcess:
 
     def jobs(self) -> dict[str, Job]:
         """Return the jobs of this role by name."""
-        jobs = {name: Job(run, every) for name, run, every in self._table()}
-        if self.parts.role is Role.RUN:
+        parts, jobs = self.parts, {name: Job(run, every) for name, run, every in self._table()}
+        if parts.role is Role.RUN:
             intake = self._intake()
             jobs["intake"] = Job(intake, intake.every, wanted=intake.has_changed)
-        return jobs | {"probe": Job(self.parts.probe_store, _SECOND, hung_after=_PROBE_WITHIN)}
+        proofs = {"proof": (parts.renew_proof, 60 * _MINUTE), "probe": (parts.probe_store, _SECOND)}
+        return jobs | {name: Job(*its, hung_after=_PROOF_WITHIN) for name, its in proofs.items()}
 
     def _table(self) -> Iterator[tuple[str, Callable[[], object], timedelta]]:
         parts, engine = self.parts, self.parts.adapters.engine
         yield "dispatch", self._dispatch, _SECOND
         yield "housekeeping", self._housekeeping, 30 * _SECOND
-        yield "proof", parts.renew_proof, 60 * _MINUTE
         if parts.role is Role.RUN:
             deadlines = self._deadline_watch()
             yield "deadlines", self._watches(deadlines), _MINUTE

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -13,7 +13,7 @@ from archiver.core.capabilities import CreateOnly, Gap, Proof, gaps, is_best_eff
 from archiver.core.errors import ArchiverError, LedgerFault, StoreUnfit, StoreUnproven
 from archiver.core.model import Dependency, Paused, Subject
 from archiver.pipeline.breakers import Breakers
-from archiver.ports.runtime import Clock, EventLog
+from archiver.ports.runtime import UNWATCHED, Clock, EventLog, Watch
 from archiver.ports.store import Proofs, ProvableStore
 
 LASTS = timedelta(days=1)
@@ -40,6 +40,8 @@ class StoreProof:
     demand: CreateOnly
     clock: Clock
     log: EventLog
+    watch: Watch = UNWATCHED
+    """Is told who waits while another takes the proof: that one is watched, by each of its requests."""
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
     _proof: Proof | None = field(default=None, init=False)
 
@@ -48,17 +50,35 @@ class StoreProof:
 
         Raises StoreUnfit for one that cannot give what is demanded, StoreBusy, StorePaused, or LedgerFault.
         """
-        with self._lock:
+        if self._proof is not None:
+            return
+        with self._alone():
             if self._proof is None:
                 known = self.proofs.of(self.name)
                 self._rely(known if known is not None and self._holds(known) else self._prove())
 
     def renew(self) -> None:
-        """Prove the store anew where the proof is too old; see `ensure` for what is raised."""
-        with self._lock:
-            if self._proof is not None and not self._holds(self._proof):
-                self._proof = None
+        """Prove the store anew where the proof is too old; see `ensure` for what is raised.
+
+        Until that has ended, what is written rests on the proof of before.
+        """
+        with self._alone():
+            if self._proof is None or self._holds(self._proof):
+                return
+            try:
                 self._rely(self._prove())
+            except BaseException:
+                self._proof = None
+                raise
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        with self.watch.waiting():
+            self._lock.acquire()
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     @property
     def is_known(self) -> bool:

@@ -22,7 +22,7 @@ from pydantic import SecretStr
 from archiver.adapters.systemd import Systemd
 from archiver.demo.emulator import API_KEY
 from archiver.demo.records import EmulatedTask
-from archiver.service.daemon import Daemon, Job
+from archiver.service.daemon import HUNG_AFTER, Daemon, Job
 from archiver.service.liveness import Liveness
 from archiver.service.shutdown import Shutdown
 from archiver.service.supervision import Hangup, Supervision
@@ -254,6 +254,13 @@ def test_what_the_queue_file_brings_is_begun_with_the_reading_of_it(site: Site) 
         process.jobs()["intake"].run()
         assert seen.count("ledger.claimed") == 1
         assert process.parts.dispatcher.wait_idle(60)
+
+
+def test_job_that_proves_a_slow_store_is_not_taken_for_hung_before_an_hour(site: Site) -> None:
+    machine = Machine(s3_client=partial(s3_client, session=site.s3.session))
+    with daemon(load(site.folder / "archiver.toml", {}).settings, Role.RUN, log=Events(), machine=machine) as process:
+        patience = {name: job.hung_after for name, job in process.jobs().items() if job.hung_after != HUNG_AFTER}
+    assert patience == {"proof": timedelta(hours=1), "probe": timedelta(hours=1)}
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +14,7 @@ import pytest
 from archiver.core.capabilities import Capabilities, CreateOnly
 from archiver.core.errors import AccessRefused, ArchiverError, StoreBusy, StoreUnfit
 from archiver.core.model import Dependency
+from archiver.ports.runtime import Unwatched
 from archiver.service.proof import LASTS, FirstProof, StoreProof, pause, probed, renewed
 from tests.fakes.events import Events
 from tests.fakes.time import Clock
@@ -239,6 +240,49 @@ def test_store_that_the_operator_paused_is_left_alone_at_the_start_and_later(rig
     rig.clock.now += 2 * LASTS
     renewed(proof, rig.breakers)
     assert rig.bucket.proven == 0
+
+
+def test_renewal_that_takes_long_keeps_nobody_waiting_who_writes(rig: Rig) -> None:
+    proof, answer = rig.proof(), threading.Event()
+    proof.ensure()
+    rig.clock.now += LASTS
+    rig.bucket.waits = lambda: answer.wait(30)
+    renewal = threading.Thread(target=proof.renew)
+    renewal.start()
+    until(lambda: rig.bucket.proven == 2, what="the renewal is under way")
+    writer = threading.Thread(target=proof.ensure)
+    writer.start()
+    writer.join(5)
+    assert not writer.is_alive(), "all tasks would stand still once a day"
+    assert proof.is_known
+    answer.set()
+    renewal.join()
+    assert len(rig.bucket.relied) == 2
+
+
+class Waits(Unwatched):
+    """Counts who waits for another thread."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+
+    def waiting(self) -> AbstractContextManager[None]:
+        self.begun += 1
+        return super().waiting()
+
+
+def test_who_waits_for_the_proof_that_another_takes_is_not_taken_for_stuck(rig: Rig) -> None:
+    waits, answer = Waits(), threading.Event()
+    proof = replace(rig.proof(), watch=waits)
+    rig.bucket.waits = lambda: answer.wait(30)
+    threads = [threading.Thread(target=proof.ensure) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    until(lambda: waits.begun == 2, 10, what="both have come to the lock")
+    answer.set()
+    for thread in threads:
+        thread.join()
+    assert rig.bucket.proven == 1
 
 
 SOON = timedelta(seconds=5)
