@@ -12,7 +12,8 @@ from archiver.core.errors import StorePaused
 from tests.browser.archives import lay
 from tests.browser.conftest import Archive
 from tests.browser.judging import judged
-from tests.browser.sounds import Sound, mp3, pcm
+from tests.browser.sites import STATIC
+from tests.browser.sounds import Sound, mp3, pcm, wav
 from tests.fixtures.flac import Form, frames, head
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ HOSTILE = "0123456789abcdef0123456789abcdef"
 LONG = "fedcba98765432100123456789abcdef"
 NAMES = ("bass", "drums", "origin", "vocal")
 PATIENCE = 60_000
+SCRIPT = "text/javascript"
 SHORT = 6.0
 
 
@@ -146,9 +148,9 @@ def test_waveforms_are_made_while_it_plays_and_kept_by_the_stems_hash(archive: A
     assert len(archive.bucket.spans) == spans
 
 
-def opened(archive: Archive, task: str) -> Page:
+def opened(archive: Archive, task: str, seconds: float = 2) -> Page:
     """Open the view of a fresh task: nothing of it is kept by the browser."""
-    lay(archive.ledger, archive.bucket, task, {"bass": song(1, 2), "vocal": song(2, 2)})
+    lay(archive.ledger, archive.bucket, task, {"bass": song(1, seconds), "vocal": song(2, seconds)})
     archive.bucket.calm()
     archive.page.goto(f"{archive.url}task/{task}")
     archive.page.wait_for_selector("#play:visible", timeout=PATIENCE)
@@ -224,6 +226,98 @@ def test_what_is_too_large_to_decode_together_is_played_one_stem_at_a_time(task:
         " return [(await open(files)).mode, (await open(files, { most: 1e6 })).mode]; }"
     )
     assert mode == ["whole", "single"]
+
+
+def one_at_a_time(page: Page) -> None:
+    """Load the view anew in a browser that cannot play by windows, with stems that are too large together."""
+    opening = (STATIC / "opening.js").read_text()
+    page.route("**/opening.js*", lambda route: route.fulfill(body=opening.replace("400e6", "1e5"), content_type=SCRIPT))
+    page.reload()
+    page.wait_for_selector("#play:visible", timeout=PATIENCE)
+    page.unroute("**/opening.js*")
+    page.evaluate("delete globalThis.AudioDecoder")
+
+
+SLOW = """(slow) => {
+  const given = globalThis.fetch;
+  globalThis.fetch = async (url, ...more) => {
+    if (url.includes(`/audio/${slow}?`)) await new Promise((go) => setTimeout(go, 1500));
+    return await given(url, ...more);
+  };
+}"""
+HEARD = "Object.keys(document.querySelector('#player').desk.player?.stems ?? {}).join()"
+
+
+def test_one_stem_at_a_time_is_the_one_that_was_chosen_last_though_another_comes_later(task: Page) -> None:
+    one_at_a_time(task)
+    task.evaluate(SLOW, "drums")
+    task.click("#play")
+    is_now(task, "playing")
+    assert (task.get_attribute("#player", "data-mode"), task.evaluate(HEARD)) == ("single", "bass")
+    task.click("li[data-name=drums] .solo")
+    task.click("li[data-name=vocal] .solo")
+    is_now(task, "playing")
+    task.wait_for_timeout(2000)
+    assert task.evaluate(HEARD) == "vocal"
+    assert task.eval_on_selector_all(".solo[aria-pressed=true]", "(all) => all.length") == 1
+    task.click("#play")
+    is_now(task, "paused")
+
+
+def test_one_stem_at_a_time_that_does_not_come_is_told_and_comes_once_the_store_gives_again(archive: Archive) -> None:
+    task = opened(archive, "0123456789abcdef0123456789abcde7", seconds=8)
+    one_at_a_time(task)
+    task.click("#play")
+    is_now(task, "playing")
+    archive.bucket.refusal = StorePaused("AccessDenied")
+    task.click("li[data-name=vocal] .solo")
+    less = "the store gives less than it was asked for"  # the browser's cache has a part, and gives that
+    task.wait_for_selector(f"#said:has-text('It cannot be heard just now: {less}')", timeout=PATIENCE)
+    is_now(task, "paused")
+    archive.bucket.refusal = None
+    task.click("#play")
+    is_now(task, "playing")
+    assert task.evaluate(HEARD) == "vocal"
+
+
+CONTEXTS = """() => {
+  const open = (globalThis.contexts = []);
+  globalThis.AudioContext = class extends AudioContext {
+    constructor(...more) {
+      super(...more);
+      open.push(this);
+    }
+  };
+}"""
+
+
+def test_tries_that_fail_leave_no_audio_device_open(archive: Archive) -> None:
+    task = opened(archive, "0123456789abcdef0123456789abcde8")
+    task.evaluate(CONTEXTS)
+    archive.bucket.refusal = StorePaused("AccessDenied")
+    for _ in range(3):
+        task.click("#play")
+        task.wait_for_selector("#said:has-text('the store refuses us')", timeout=PATIENCE)
+        task.evaluate("document.querySelector('#said').textContent = ''")
+    archive.bucket.refusal = None
+    task.click("#play")
+    is_now(task, "playing")
+    assert task.evaluate("contexts.filter((each) => each.state !== 'closed').length") == 1
+
+
+def test_slider_stands_at_the_second_where_a_pixel_of_the_playhead_is_many(archive: Archive) -> None:
+    long = "0123456789abcdef0123456789abcde6"
+    lay(archive.ledger, archive.bucket, long, {"bass": wav(bytes(3600 * 3000), channels=1, rate=3000, bits=8)})
+    archive.bucket.calm()
+    archive.page.set_viewport_size({"width": 320, "height": 640})
+    archive.page.goto(f"{archive.url}task/{long}")
+    archive.page.click("#play")
+    is_now(archive.page, "playing")
+    archive.page.keyboard.press("ArrowRight")
+    archive.page.wait_for_selector("#time:has-text('0:07')", timeout=PATIENCE)
+    value = float(archive.page.input_value("#position"))
+    archive.page.set_viewport_size({"width": 1280, "height": 720})
+    assert value == pytest.approx(7, abs=1)
 
 
 SILENT_CLIPPED_SHORT = """async () => {

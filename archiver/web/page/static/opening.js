@@ -1,7 +1,7 @@
 // How the stems of a task can be played here: by windows, whole, or one at a time.
 
 import { planesFor } from "./buffers.js";
-import { NoFrames, Track, Unplayable, ranged } from "./track.js";
+import { LESS, NoFrames, Track, Unplayable, ranged } from "./track.js";
 
 const MOST = 400e6; // bytes of decoded audio
 const SAMPLE = 4;
@@ -65,6 +65,7 @@ const estimated = (stem, track) => (track ? track.length * track.head.channels *
 /** Decode a file whole; the context makes its rate that of all. */
 export async function whole(context, stem, signal) {
   const bytes = await ranged(stem.url, 0, stem.size, signal);
+  if (bytes.length < stem.size) throw new Unplayable(LESS); // a browser's cache may give the part that it has
   try {
     return new Whole(await context.decodeAudioData(bytes.buffer));
   } catch {

@@ -94,7 +94,7 @@ class Desk {
       if (single) for (const each of this.names) stems[each].solo = false;
       stems[name].solo = on;
     });
-    if (this.mode === "single" && this.player) this.#choose();
+    if (this.mode === "single" && (this.player || this.opening)) this.#waited(this.#choose()).catch((fault) => this.#failed(fault));
   }
 
   level(name, which, value) {
@@ -146,20 +146,31 @@ class Desk {
     if (this.player && this.player.state !== "paused") return this.player.pause();
     try {
       this.tell("");
-      if (!this.player) await (this.opening ??= this.#open());
-      await this.player.play();
+      await this.#opened();
+      await this.player?.play();
     } catch (fault) {
       this.#failed(fault);
-    } finally {
-      this.opening = null;
     }
+  }
+
+  /** Resolves once there is what plays. */
+  #opened() {
+    return this.player ? Promise.resolve() : (this.opening ?? this.#waited(this.#open()));
+  }
+
+  /** Let work be what is waited for before anything plays. */
+  #waited(work) {
+    const mine = work.finally(() => {
+      if (this.opening === mine) this.opening = null;
+    });
+    this.opening = mine;
+    return mine;
   }
 
   async #open() {
     this.#state("loading");
-    const context = new AudioContext();
     const found = await open(this.decks.map((deck) => deck.file), { windows: !this.gaveUp });
-    await context.close();
+    if (this.context?.state !== "closed") await this.context?.close();
     this.mode = this.root.dataset.mode = found.mode;
     this.context = new AudioContext({ sampleRate: found.rate });
     if (found.mode === "whole") await this.#decodeAll(found);
@@ -180,20 +191,30 @@ class Desk {
     }
   }
 
-  /** One at a time: decode the stem that is solo, and let go of the one before. */
+  /** One at a time: decode the stem that is solo, and let go of the one before. Another choice meanwhile goes before it. */
   async #choose() {
     const name = this.names.find((each) => this.mix.stems[each].solo) ?? this.names[0];
-    const going = this.player !== undefined && this.player.state !== "paused";
-    if (this.player) {
-      this.wanted.seconds = this.player.position;
-      this.player.close();
-    }
+    const choice = (this.choice = {});
+    this.#leave();
     this.mix.stems[name].solo = true;
     this.#state("loading");
     const deck = this.decks.find((each) => each.name === name);
-    this.#ready({ [name]: await whole(this.context, deck.file) });
+    const stem = await whole(this.context, deck.file).catch((fault) => {
+      if (this.choice === choice) throw fault;
+    });
+    if (this.choice !== choice) return this.opening;
+    this.#ready({ [name]: stem });
     this.show();
-    if (going) await this.player.play();
+    if (this.going) await this.player.play();
+  }
+
+  /** Let go of what plays, and keep in mind where it was, and whether it went on. */
+  #leave() {
+    if (!this.player) return;
+    this.wanted.seconds = this.player.position;
+    this.going = this.player.state !== "paused";
+    this.player.close();
+    this.player = null;
   }
 
   #ready(stems) {
@@ -223,12 +244,10 @@ class Desk {
   /** A stem turned out to be what cannot be played by windows: go on with all of them decoded whole. */
   async #giveUp() {
     this.gaveUp = true;
-    this.wanted.seconds = this.player.position;
-    this.player.close();
-    await this.context.close();
+    this.#leave();
     try {
-      await this.#open();
-      await this.player.play();
+      await this.#opened();
+      await this.player?.play();
     } catch (fault) {
       this.#failed(fault);
     }
@@ -248,8 +267,8 @@ class Desk {
     if (!navigator.mediaSession) return;
     navigator.mediaSession.metadata = new MediaMetadata({ title: this.root.dataset.title });
     const acts = {
-      play: () => this.toggle(),
-      pause: () => this.toggle(),
+      play: () => this.root.dataset.state === "paused" && this.toggle(),
+      pause: () => this.player?.pause(),
       seekbackward: () => this.skip(-STEP),
       seekforward: () => this.skip(STEP),
       seekto: ({ seekTime }) => this.seek(seekTime),
@@ -272,6 +291,8 @@ class Desk {
     const still = matchMedia("(prefers-reduced-motion: reduce)");
     let [told, drawn] = ["", ""];
     const frame = () => {
+      requestAnimationFrame(frame);
+      if (!this.player) return; // another is on its way
       const { position, duration } = this.player;
       const words = `${clock(position)} of ${clock(duration)}`;
       if (words !== told) this.#told(words);
@@ -283,15 +304,15 @@ class Desk {
         Object.assign(this.position, { max: duration, value: at });
         for (const deck of this.decks) deck.at(Math.min(1, at / duration));
       }
-      requestAnimationFrame(frame);
     };
-    if (!this.following) requestAnimationFrame(frame);
+    if (!this.following) frame();
     this.following = true;
   }
 
   /** Say in words what a second changes. */
   #told(words) {
     [this.time.textContent, this.whole.textContent] = words.split(" of ");
+    this.position.value = this.player.position; // also where a pixel is many seconds
     this.position.setAttribute("aria-valuetext", words);
     this.#hurt();
     this.root.dataset.late = String(this.player.late);
@@ -398,7 +419,7 @@ class Desk {
   async #download() {
     this.mixdown.disabled = true;
     try {
-      if (!this.player) await (this.opening ??= this.#open().finally(() => (this.opening = null)));
+      await this.#opened();
       this.#state(this.player.state);
       const blob = await rendered(this.player, (share) => this.tell(`The mix is made: ${Math.round(100 * share)} %`));
       const link = document.createElement("a");

@@ -10,11 +10,12 @@ const ON = 64 * 1024; // of a request that reads on, however short windows are
 const OPENED = 24 * 1152; // samples that are looked at first, for they tell how regular the frames are
 const NEAR = 100 * 1152; // samples that are read through rather than leapt over
 const LEAPS = 8;
+export const LESS = "the store gives less than it was asked for";
 
 export class Unplayable extends Error {}
 export class NoFrames extends Unplayable {}
 
-/** Bytes [from, to) of a file; raises Unplayable with words for people. */
+/** Bytes [from, to) of a file; raises Unplayable with words for people, NoFrames where it is given as a whole alone. */
 export async function ranged(url, from, to, signal) {
   let answer;
   try {
@@ -23,6 +24,10 @@ export async function ranged(url, from, to, signal) {
   } catch (fault) {
     if (signal?.aborted) throw fault;
     throw new Unplayable("the connection broke before all bytes had come");
+  }
+  if (answer.ok) {
+    answer.body?.cancel();
+    throw new NoFrames("the server gives no parts of files");
   }
   const said = (await answer.text().catch(() => "")).slice(0, 300);
   throw new Unplayable(said && !said.startsWith("<") ? said : `the page answered ${answer.status}`);
@@ -223,7 +228,7 @@ export class Track {
       const bytes = kept ? this.kept.bytes.subarray(from - this.kept.at) : await this.#next(run, last, signal);
       run.feed(bytes, from, from + bytes.length >= this.size);
       if (!kept) this.#keep(from, bytes);
-      if (!kept && run.at === from && !run.done) throw new Unplayable("the store gives less than it was asked for");
+      if (!kept && run.at === from && !run.done) throw new Unplayable(LESS);
       known = run.at !== from;
     }
     if (run.hopeless) throw new NoFrames("too much of it is broken to be played by pieces");
@@ -262,15 +267,12 @@ export class Track {
   /** Bytes [from, to); where they begin in what is kept, more of what follows it is read and kept. */
   async #block(from, to, signal) {
     const end = this.kept.at + this.kept.bytes.length;
-    if (from >= this.kept.at && from <= end && end - from <= MOST) {
-      this.#keep(end, await ranged(this.url, end, Math.min(this.size, Math.max(to, end + ON)), signal));
-      const piece = this.#piece(from, to);
-      if (piece === null) throw new Unplayable("the store gives less than it was asked for");
-      return piece;
-    }
-    const bytes = await ranged(this.url, from, to, signal);
-    this.#keep(from, bytes);
-    return bytes;
+    const joins = from >= this.kept.at && from <= end && end - from <= MOST;
+    const [at, until] = joins ? [end, Math.min(this.size, Math.max(to, end + ON))] : [from, to];
+    this.#keep(at, await ranged(this.url, at, until, signal));
+    const piece = this.#piece(from, to);
+    if (piece === null) throw new Unplayable(LESS);
+    return piece;
   }
 
   #piece(from, to) {
