@@ -9,9 +9,10 @@ const BEFORE = 1; // seconds that the limiter hears before
 const CHANNELS = 2;
 const HEAD = 44;
 
-/** The head of a WAV file: PCM, 16 bits. */
+/** The head of a WAV file: PCM, 16 bits; raises an error where it cannot tell so many samples. */
 export function head(samples, rate) {
   const size = samples * CHANNELS * 2;
+  if (HEAD - 8 + size > 0xffffffff) throw new Error("it is longer than a WAV file can be");
   const view = new DataView(new ArrayBuffer(HEAD));
   const word = (at, text) => [...text].forEach((letter, place) => view.setUint8(at + place, letter.charCodeAt(0)));
   word(0, "RIFF");

@@ -3,8 +3,12 @@
 import { SILENT } from "./mixer.js";
 
 const LOUDEST = 6;
+const LONGEST = 1e6; // seconds
 const between = (least, most, value) => Math.max(least, Math.min(most, value));
-const number = (text, least, most) => (Number.isFinite(Number.parseFloat(text)) ? between(least, most, Number(text)) : 0);
+const number = (text, least, most, otherwise = 0) => {
+  const told = Number(text || "none");
+  return Number.isFinite(told) ? between(least, most, told) : otherwise;
+};
 
 export function written({ mix, seconds, loop, speed }) {
   const parts = [];
@@ -36,7 +40,7 @@ export function taken(fragment, mix) {
     stem.pan = number(said.get(`p.${name}`), -1, 1);
   }
   mix.master = number(said.get("g"), SILENT, LOUDEST);
-  const ends = (said.get("ab") ?? "").split("-").map(Number);
-  const loop = ends.length === 2 && ends.every(Number.isFinite) && ends[0] < ends[1] ? ends : null;
-  return { seconds: number(said.get("t"), 0, 1e6), loop, speed: said.has("x") ? number(said.get("x"), 0.5, 1.5) : 1 };
+  const ends = (said.get("ab") ?? "").split("-").map((each) => number(each, 0, LONGEST, Number.NaN));
+  const loop = ends.length === 2 && ends[0] < ends[1] ? ends : null;
+  return { seconds: number(said.get("t"), 0, LONGEST), loop, speed: number(said.get("x"), 0.5, 1.5, 1) };
 }

@@ -72,9 +72,10 @@ export class Mp3 extends Frames {
     return preroll(this.head) * this.head.samples;
   }
 
+  /** As a header before the audio tells it, until more is known: it may lie. */
   get length() {
-    if (this.done || !this.told?.frames) return super.length;
-    return Math.min(this.told.frames, this.size / 24) * this.head.samples;
+    const told = Math.min(this.told?.frames ?? 0, this.size / 24) * this.head?.samples;
+    return !this.done && told > this.until ? told : super.length;
   }
 
   take(head, bytes, here, offset) {

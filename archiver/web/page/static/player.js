@@ -109,6 +109,13 @@ export class Player extends EventTarget {
     return this.#again();
   }
 
+  /** The samples that are played over and over, as far as there are such; null: none. */
+  get #round() {
+    const [from, to] = this.loop ?? [0, 0];
+    const end = Math.min(to, this.length);
+    return end - from >= SHORTEST * this.rate ? [from, end] : null;
+  }
+
   /** Set the speed in twentieths. */
   pace(speed) {
     this.#at = this.sample;
@@ -170,7 +177,8 @@ export class Player extends EventTarget {
     const from = run.next;
     const whole = run.frames * this.frame - run.skip;
     let count = whole;
-    if (this.loop && from < this.loop[1]) count = Math.min(count, this.loop[1] - from);
+    const loop = this.#round;
+    if (loop && from < loop[1]) count = Math.min(count, loop[1] - from);
     else if (this.speed !== STEPS) count = Math.max(this.speed, count - (count % this.speed));
     const more = this.speed === STEPS ? 0 : 1; // for the step to the next window
     const window = { from, count, buffers: {} };
@@ -218,7 +226,8 @@ export class Player extends EventTarget {
     run.segments = run.segments.filter((each) => each.when + each.span > now - rate);
     run.segments.push({ when: run.when, music: from, count, span, sources });
     run.when += span;
-    run.next = this.loop && from + count === this.loop[1] ? this.loop[0] : from + count;
+    const loop = this.#round;
+    run.next = loop && from < loop[1] && from + count >= loop[1] ? loop[0] : from + count;
     run.skip = 0;
     run.frames = Math.min(this.depth.frames, 2 * run.frames);
     run.busy = false;
@@ -243,7 +252,7 @@ export class Player extends EventTarget {
     if (run === null || run.when === null) return;
     const { ahead } = this;
     if (run.next >= this.length) {
-      if (ahead <= 0) this.#ended();
+      if (ahead <= 0 || this.sample >= this.length) this.#ended();
       return;
     }
     if (ahead >= this.depth.ahead) run.full = true;
