@@ -33,6 +33,7 @@ from archiver.core.records.record import record_in
 from archiver.core.reports import Moved
 from archiver.core.said import AUTOMATIC
 from archiver.core.states import StemState, TaskState
+from archiver.core.text import host_of
 from archiver.pipeline.asking import ask_on, kinds_to_ask
 from archiver.pipeline.context import TaskContext
 from archiver.pipeline.neutral import NeutralProbe
@@ -179,6 +180,12 @@ class Listing:
             named = named_as_before(record, self.rows.values(), links_spent=links_spent, history=self._moves)
             deadline = min(listed.deadline, self.claim.deadline or listed.deadline)
             self._write(named, deadline, settled=listed.settled, now=now)
+
+    def as_moved(self, row: StemRow) -> StemRow:
+        """Return the stem as it is listed now, if it has another address on its host since; else `row`."""
+        listed = self.rows[row.name]
+        is_elsewhere = bool(listed.url) and listed.url_shown != row.url_shown
+        return listed if is_elsewhere and host_of(listed.url_shown) == host_of(row.url_shown) else row
 
     def keep_sources(self, complete: Iterable[StemRow]) -> None:
         """List these stems where their bytes came from, and beside them what a record has put in their places since.

@@ -75,7 +75,7 @@ class StemTransfer:
         self._listing = listing
         self._duplicates = duplicates
         self._completed = completed
-        self._row = self._source = row
+        self._row = self._source = listing.as_moved(row)
         self._host = transfer.host
         self._limit: timedelta | None = None
         """The time that the file may take in all."""

@@ -64,6 +64,22 @@ def test_file_that_takes_the_place_of_one_on_its_way_is_archived_too_and_each_ha
     }
 
 
+def test_stem_whose_transfer_has_not_begun_is_fetched_from_where_it_is_listed_meanwhile(tmp_path: pathlib.Path) -> None:
+    with path_in(tmp_path) as path:  # one transfer after the other
+        path.accept(TASK)
+        bass, fresh = path.serves("bass", LinkSpent(status=403)), path.serves("fresh", VOCAL)
+        drums, better = path.serves("drums", DRUMS), path.serves("better", BETTER)
+        first = RecordInfo(Phase.DONE, (bass, drums), created_at=NOW, document="{}")
+        moved = replace(first, stems=(replace(bass, url=fresh.url), replace(drums, url=better.url)))
+        path.api.knows(TaskId(TASK), first, moved)
+        assert path.go() == Archived()
+        assert {name: entry["source_url"] for name, entry in path.manifest().items()} == {
+            "bass": fresh.url,
+            "drums": better.url,
+        }
+        assert drums.url not in path.downloader.opened
+
+
 def test_stems_are_stored_and_written_down_while_the_provider_owes_the_fresh_links_of_another(world: Path) -> None:
     asked = threading.Event()
 
