@@ -46,7 +46,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "stem.stored": "a stem is complete in the store, with its size and SHA-256",
         "stem.aliased": "a stem has the same bytes as another of its task; only one object is kept",
         "stem.doubtful": "a stem is stored as it came, but may not be what it should be: of no known format, "
-        "without sound, or far shorter than its record says",
+        "without sound, cut short, or far shorter than its record says",
         "stem.preempted": "a slow transfer was broken off for what waits; no try is counted, "
         "and what came is `kept` where it can be",
         "stem.resumed": "a transfer that was broken off goes on by Range, from the byte at which it was",

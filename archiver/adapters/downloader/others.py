@@ -41,7 +41,7 @@ _PRINTED = re.compile(rb"[\t\n\r -~]")
 _ENOUGH_TEXT = 64
 _MOSTLY = 0.75
 _TAG = re.compile(r"<(script|style)\b(?:(?!</\1>).)*+(?:</\1>)?|<[^>]*>?", re.DOTALL | re.IGNORECASE)
-_TIMED = re.compile(r"\[(?:\d{1,3}:|[a-z]{2,8}:)")
+_JSON = re.compile(r"\{\s*[\"}]|\[\s*[\[{\"\]]")
 _URL_SIGNS = ("://", "=", "?", "&", "@")
 _LONG_WORD = 25
 _TEXT = 1024
@@ -99,7 +99,7 @@ def _kind_of(text: str) -> str:
         return "a multipart answer"
     if ";chunk-signature=" in start:
         return "a signed upload that was never unwrapped"
-    return "JSON" if start[0] in "{[" and not _TIMED.match(start) else "text"
+    return "JSON" if _JSON.match(start) else "text"
 
 
 def _scrubbed(text: str) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from archiver.adapters.downloader.formats import FLAC, MP3, UNKNOWN, WAV, Container
+from archiver.adapters.downloader.formats import AIFF, FLAC, MP3, UNKNOWN, WAV, Container
 from archiver.adapters.downloader.frames import hertz_of, mpeg_frame, samples_of
 from archiver.adapters.downloader.sniff import tag_end
 
@@ -14,6 +14,10 @@ LEAST_RATE = 250.0
 """Bytes a second; below it a file is silence, or a part of what it should be. Speech in Opus takes three times it."""
 FAR_SHORTER = 0.5
 """The part of the record's duration that a whole file has at least."""
+WHOLE = 0.99
+"""The part of the bytes that its header names that a whole file has at least: encoders leave a frame or a tag out."""
+ENDLESS = 0x7FFF0000
+"""Bytes; who writes into a pipe names a larger size, for he does not know it."""
 SHORTEST = 5.0
 """Seconds; the duration of a shorter file says little about its size."""
 
@@ -28,6 +32,7 @@ class Sound:
     claimed: float = 0.0
     """Seconds that the header names; 0 where it names none."""
     claimed_size: int = 0
+    """Bytes of the whole file by its header; 0 where it names none."""
 
     def seconds(self, size: int) -> float | None:
         """Return how long the sound of a file of that size is; None where nothing tells."""
@@ -44,6 +49,8 @@ def sound_in(head: bytes, container: Container) -> Sound:
         return _mpeg(head, tag_end(head))
     if container is WAV:
         return _wave(head)
+    if container is AIFF:
+        return Sound(claimed_size=_claimed(head, 4, "big"))
     return _flac(head, tag_end(head)) if container is FLAC else Sound()
 
 
@@ -54,6 +61,8 @@ def doubt_of(container: Container, sound: Sound, size: int, duration: float | No
     seconds = sound.seconds(size)
     if seconds == 0:
         return f"no sound in it: {size} bytes of header"
+    if size < WHOLE * sound.claimed_size:
+        return f"cut short: {size} of the {sound.claimed_size} bytes that its header names"
     if duration is None or duration < SHORTEST:
         return ""
     if seconds is not None and seconds < FAR_SHORTER * duration:
@@ -107,7 +116,13 @@ def _wave(head: bytes) -> Sound:
     if at < 0 or len(head) < at + 20:
         return Sound(len(head) if data < 0 else 0)
     rate = int.from_bytes(head[at + 16 : at + 20], order)
-    return Sound(44 if data < 0 else data + 8, float(rate))
+    return Sound(44, float(rate)) if data < 0 else Sound(data + 8, float(rate), 0.0, _claimed(head, data + 4, order))
+
+
+def _claimed(head: bytes, at: int, order: Literal["big", "little"]) -> int:
+    """Return where a chunk ends whose size stands at `at`; 0 where it names none."""
+    size = int.from_bytes(head[at : at + 4], order)
+    return at + 4 + size if 0 < size < ENDLESS else 0
 
 
 def _flac(head: bytes, begins: int) -> Sound:

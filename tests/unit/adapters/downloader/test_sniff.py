@@ -57,6 +57,7 @@ OTHERS = {
     "an HTML page: 'Gone'": b"<head/><html>Gone</html>",
     "XML: 'AccessDenied Access Denied'": b"<?xml?><Error><Code>AccessDenied</Code> <Message>Access Denied",
     "JSON: ": b'{"code":404,"msg":"gone"}',
+    "text: '[playlist] ": b"[playlist]\nFile1=vocal.mp3\n",
     "text: 'error code: 1010'": b"error code: 1010\n",
     "a gzip stream": b"\x1f\x8b\x08\x00",
     "a ZIP archive": b"PK\x03\x04....",

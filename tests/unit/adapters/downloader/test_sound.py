@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from archiver.adapters.downloader.formats import FLAC, MP3, OGG, UNKNOWN, WAV
+from archiver.adapters.downloader.formats import AIFF, FLAC, MP3, OGG, UNKNOWN, WAV
 from archiver.adapters.downloader.sound import doubt_of, sound_in
 from tests.fakes.audio import FRAME, mp3
 
@@ -16,6 +16,10 @@ FRAME_SECONDS = 1152 / 44100
 def wav(size: int, rate: int = 176_400) -> bytes:
     form = struct.pack("<HHIIHH", 1, 2, rate // 4, rate, 4, 16)
     return b"RIFF" + struct.pack("<I", 36 + size) + b"WAVEfmt \x10\0\0\0" + form + b"data" + struct.pack("<I", size)
+
+
+def aiff(size: int) -> bytes:
+    return b"FORM" + struct.pack(">I", size) + b"AIFFCOMM"
 
 
 def flac(samples: int) -> bytes:
@@ -47,7 +51,7 @@ def test_sound_has_the_length_that_header_and_size_say(
 
 
 @pytest.mark.parametrize("head", [b"", b"\xff\xfb", b"ID3\x04\0\0\0\0\0\0", b"RIFF", wav(0)[:30], b"fLaC", xing(0, 0)])
-@pytest.mark.parametrize("container", [MP3, WAV, FLAC, OGG, UNKNOWN])
+@pytest.mark.parametrize("container", [MP3, WAV, AIFF, FLAC, OGG, UNKNOWN])
 def test_sound_of_half_a_header_is_judged(head: bytes, container: object) -> None:
     sound_in(head, container).seconds(len(head))  # type: ignore[arg-type]  # one of the containers
 
@@ -61,6 +65,15 @@ def test_sound_of_half_a_header_is_judged(head: bytes, container: object) -> Non
         (wav(176_400), WAV, 44 + 176_400, 60.0, "far shorter than its record says: 1.0 of 60.0 s"),
         (b"OggS\0\2", OGG, 3000, 180.0, "hardly any sound: 3000 bytes for 180.0 s"),
         (b"", UNKNOWN, 9_000_000, 180.0, "a format that is not known; kept as it came"),
+        (wav(176_400), WAV, 100_000, None, "cut short: 100000 of the 176444 bytes that its header names"),
+        (xing(500, 100_000), MP3, 25_000, None, "cut short: 25000 of the 100000 bytes that its header names"),
+        (aiff(90_000), AIFF, 60_000, None, "cut short: 60000 of the 90008 bytes that its header names"),
+        (wav(176_400), WAV, 176_444, None, ""),
+        (wav(176_400), WAV, 176_444 + 5000, None, ""),
+        (wav(0xFFFFFFFF - 36), WAV, 100_000, None, ""),
+        (wav(0x7FFFF000 - 36), WAV, 100_000, None, ""),
+        (xing(500, 100_000), MP3, 99_583, None, ""),
+        (aiff(90_000), AIFF, 90_008, None, ""),
         (mp3(4096), MP3, 2_880_000, 180.0, ""),
         (mp3(4096), MP3, 160_000, None, ""),
         (mp3(4096), MP3, 2000, 3.0, ""),
