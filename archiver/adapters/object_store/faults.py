@@ -86,6 +86,7 @@ _BY_CODE: dict[str, type[ArchiverError]] = {
     "InvalidRange": Conflict,
     "NoSuchBucket": BucketMissing,
     "PermanentRedirect": RegionWrong,
+    "TemporaryRedirect": StoreBusy,
     "AuthorizationHeaderMalformed": RegionWrong,
     "IllegalLocationConstraintException": RegionWrong,
     "SecondLevelDomainForbidden": AddressingWrong,
@@ -133,6 +134,10 @@ _BY_CODE: dict[str, type[ArchiverError]] = {
 
 _BY_STATUS: dict[int, type[ArchiverError]] = {
     301: RegionWrong,
+    302: StoreStranger,
+    303: StoreStranger,
+    307: StoreStranger,
+    308: StoreStranger,
     401: AccessRefused,
     403: AccessRefused,
     404: Absent,
@@ -208,9 +213,8 @@ def _answered(call: str, error: ClientError) -> ArchiverError:
     kind = _kind(code, status)
     if kind is StoreBusy and code in {"", str(status)} and status in _NO_S3 and not call.startswith("Head"):
         kind = StoreStranger
-    text = f"{call}: {status} {shown(code)}".rstrip()
-    if message := shown(str(named.get("Message") or "")):
-        text += f": {message}"
+    own, message = "" if code == str(status) else shown(code), shown(str(named.get("Message") or ""))
+    text = f"{call}: {' '.join([str(status), ': '.join(filter(None, (own, message)))])}".rstrip()
     if kind is RegionWrong:
         text += "".join(f"; its {name.lower()} is {shown(str(named[name]))}" for name in _WHERE if named.get(name))
     if request_id := answer.get("RequestId"):

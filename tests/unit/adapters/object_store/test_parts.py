@@ -34,7 +34,7 @@ from archiver.core.errors import (
     StoreFull,
     StoreMisfit,
 )
-from archiver.core.misses import RegionWrong, StoreTlsRefused
+from archiver.core.misses import RegionWrong, StoreStranger, StoreTlsRefused
 from tests.fakes.object_store import MemoryBody
 
 DATA = b"the bytes of a stem"
@@ -67,6 +67,11 @@ def translation(error: Exception) -> ArchiverError:
     return caught.value
 
 
+def test_status_of_an_answer_without_a_code_of_s3_is_told_once() -> None:
+    assert str(translation(answered("502", 502, "Bad Gateway"))) == "PutObject: 502 Bad Gateway (request R1)"
+    assert str(translation(answered("411", 411, ""))) == "PutObject: 411 (request R1)"
+
+
 def test_absent_message_of_the_store_is_left_out() -> None:
     missing: Any = None
     for message in (missing, ""):
@@ -79,6 +84,10 @@ def test_absent_message_of_the_store_is_left_out() -> None:
         ("NoSuchBucket", 404, BucketMissing),
         ("PermanentRedirect", 301, RegionWrong),
         ("301", 301, RegionWrong),
+        ("302", 302, StoreStranger),
+        ("308", 308, StoreStranger),
+        ("307", 307, StoreStranger),
+        ("TemporaryRedirect", 307, StoreBusy),
         ("AccessDenied", 403, AccessRefused),
         ("403", 403, AccessRefused),
         ("401", 401, AccessRefused),
