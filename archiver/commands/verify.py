@@ -65,7 +65,7 @@ def verify(
 ) -> None:
     """Hold the bucket, the ledger and the manifests against each other: the whole archive, or the tasks named.
 
-    It mends and deletes nothing, and reads one object at a time beside tasks. Costs are reckoned by verify.prices.
+    It mends, deletes and overwrites nothing. Beside tasks it reads one object at a time. verify.prices tells its costs.
 
     One that broke off less than a day ago, of the same level and tasks, is gone on with where it was.
 

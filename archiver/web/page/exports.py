@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
+from itertools import islice
 
 from archiver.core.listing import TaskOnPage, TaskPage, TaskPlace
 from archiver.core.states import StemState
@@ -23,6 +24,12 @@ COLUMNS = (
 
 _BEGINS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """The last are the wide forms of the first."""
+
+
+def in_parts(lines: Iterator[str]) -> Iterator[str]:
+    """Yield the lines, many joined: each part passes from thread to thread once, which costs more than a line."""
+    while part := "".join(islice(lines, AT_ONCE)):
+        yield part
 
 
 def as_csv(page: Page) -> Iterator[str]:

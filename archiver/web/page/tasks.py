@@ -14,7 +14,7 @@ from archiver.core.model import StemRow
 from archiver.core.states import TaskState
 from archiver.ports.listing import Moment
 from archiver.web.page.asking import PATH, SPANS, Asked, asked_in
-from archiver.web.page.exports import AT_ONCE, Page, as_csv, as_json
+from archiver.web.page.exports import AT_ONCE, Page, as_csv, as_json, in_parts
 from archiver.web.page.parts import Parts, View
 
 SIGNS = {
@@ -47,7 +47,7 @@ def routes(parts: Parts) -> Sequence[Route]:
 
     def file(writes: Callable[[Page], Iterator[str]], kind: str, suffix: str, request: Request) -> Response:
         asked, moment = asked_in(request.query_params.multi_items()), _moment(parts)
-        content = writes(partial(_part, parts, asked, moment))
+        content = in_parts(writes(partial(_part, parts, asked, moment)))
         name = f'attachment; filename="tasks{suffix}"'
         return StreamingResponse(content, media_type=kind, headers={"Content-Disposition": name})
 

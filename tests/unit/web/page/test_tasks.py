@@ -17,6 +17,7 @@ from archiver.core.model import AccountName
 from archiver.core.said import Said
 from archiver.core.states import TaskState
 from archiver.web.page.asking import asked_in, due_by
+from archiver.web.page.exports import AT_ONCE, in_parts
 from tests.fixtures.ledgers import accept, take_in, tid
 from tests.fixtures.page_site import PageSite, Visitor, page_site
 
@@ -126,6 +127,13 @@ def test_files_have_every_task_of_the_view_however_many(site: PageSite, visitor:
     [stored] = [each for each in tasks if each["task_id"] == tid(3)]
     assert (stored["title"], stored["stems"], stored["stems_stored"]) == (HOSTILE, "bass drums vocal", 3)
     assert json.loads(visitor.look("/tasks.json?id=none").text) == {"tasks": []}
+
+
+@pytest.mark.parametrize("count", [0, 1, AT_ONCE, AT_ONCE + 1, 3 * AT_ONCE])
+def test_lines_of_a_file_are_written_many_at_a_time_and_none_is_left_out(count: int) -> None:
+    lines = [f"{number}\n" for number in range(count)]
+    parts = list(in_parts(iter(lines)))
+    assert ("".join(parts), len(parts)) == ("".join(lines), -(-count // AT_ONCE))
 
 
 def test_no_cell_of_csv_begins_a_formula(visitor: Visitor) -> None:
