@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import inspect
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -144,7 +145,10 @@ def main() -> None:
         with unforeseen():
             app()
     except SystemExit as ended:
-        if (fault := streams.fault()) is None:
+        fault = streams.fault()
+        if streams.out is not None and streams.out.is_unread:
+            raise SystemExit(Exit.SIGNAL + signal.SIGPIPE) from None
+        if fault is None:
             raise
         typer.echo(f"stem-archiver: standard output cannot be written: {fault.strerror}", err=True)
         raise SystemExit(ended.code or Exit.USAGE) from None

@@ -15,6 +15,8 @@ class _Lossy(io.RawIOBase):
     def __init__(self, descriptor: int) -> None:
         self._file = io.FileIO(descriptor, "wb", closefd=False)
         self.fault: OSError | None = None
+        self.is_unread = False
+        """True where nobody reads what is written any more."""
 
     def write(self, data: bytes) -> int | None:  # type: ignore[override]  # any buffer, as in the base
         """Write it, or drop it."""
@@ -23,6 +25,7 @@ class _Lossy(io.RawIOBase):
                 return self._file.write(data)
             except OSError as fault:
                 if fault.errno == errno.EPIPE:
+                    self.is_unread = True
                     raise
                 self.fault = fault
         return len(data)

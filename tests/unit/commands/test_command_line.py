@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -127,3 +128,23 @@ def test_manual_page_is_sound_roff() -> None:
         ["groff", "-man", "-Tascii", "-ww", "-z"], input=said("man"), capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("words", [["--help"], ["config", "example"], ["deploy", "list"], ["config", "show", "--json"]])
+def test_output_that_nobody_reads_any_more_ends_a_command_as_sigpipe_ends_others(
+    settings: Path, words: list[str]
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "archiver", "-c", str(settings), *words],
+            env=os.environ | {"ARCHIVER_PROVIDER__API_KEY": "secret-key"},
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            check=False,
+            timeout=60,
+        )
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")
