@@ -27,7 +27,7 @@ from archiver.core.states import (
 )
 
 ITS_HOLD = (tasks.c.task_id == bindparam("its_task"), tasks.c.token == bindparam("its_token"))
-"""Finds the task of a claim while its token holds it; filled in by `held_by`."""
+"""Finds the task of a claim while its token holds it; for statements that `held` runs."""
 # Written once: making a statement costs as much as running it.
 _MINE = Prepared(select(tasks).where(*ITS_HOLD).with_for_update())
 _CLAIMED = Prepared(
@@ -63,21 +63,17 @@ _NO_NEWS = (TaskEvent.NOT_READY, TaskEvent.LISTED, TaskEvent.RELISTED)
 """Events of which an operator who acknowledged a task need not know."""
 
 
-def held_by(claim: Claim) -> Mapping[str, object]:
-    """Return the parameters of ITS_HOLD."""
-    return {"its_task": claim.task_id, "its_token": claim.token}
-
-
-def lock_task(db: Connection, claim: Claim) -> AnyRow:
-    """Return the claim's task, locked; raise LeaseLost when its token no longer holds it."""
-    return _locked(db, _MINE, claim)
-
-
-def _locked(db: Connection, its: Prepared, claim: Claim) -> AnyRow:
-    row = its.first(db, held_by(claim))
+def held(db: Connection, its: Prepared, claim: Claim) -> AnyRow:
+    """Return what `its` selects of the claim's task; raise LeaseLost when its token no longer holds it."""
+    row = its.first(db, {"its_task": claim.task_id, "its_token": claim.token})
     if row is None:
         raise LeaseLost(f"task {claim.task_id} was taken over or ended meanwhile")
     return row
+
+
+def lock_task(db: Connection, claim: Claim) -> AnyRow:
+    """Return the claim's task, locked; raise LeaseLost as `held` does."""
+    return held(db, _MINE, claim)
 
 
 def stem_of(db: Connection, task_id: TaskId, name: StemName) -> AnyRow:
@@ -89,8 +85,8 @@ def stem_of(db: Connection, task_id: TaskId, name: StemName) -> AnyRow:
 
 
 def lock_for_stems(db: Connection, claim: Claim) -> AnyRow:
-    """Return what the moves of its stems ask of the claim's task, locked; raise LeaseLost as `lock_task` does."""
-    return _locked(db, _CLAIMED, claim)
+    """Return what the moves of its stems ask of the claim's task, locked; raise LeaseLost as `held` does."""
+    return held(db, _CLAIMED, claim)
 
 
 def change_task(db: Connection, task_id: TaskId, values: Mapping[str, Any]) -> None:

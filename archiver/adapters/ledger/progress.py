@@ -23,7 +23,7 @@ from archiver.adapters.ledger.moves import (
     ITS_STEM,
     StemMove,
     change_task,
-    held_by,
+    held,
     lock_for_stems,
     lock_task,
     move_stem,
@@ -40,7 +40,6 @@ from archiver.adapters.ledger.schema.types import UtcTime
 from archiver.core import plan
 from archiver.core.answered import first_asked
 from archiver.core.chronicle import Chronicle
-from archiver.core.errors import LeaseLost
 from archiver.core.model import (
     AccountName,
     Archived,
@@ -159,9 +158,7 @@ class SqlProgress(LedgerPart):
     def chronicle(self, claim: Claim) -> Chronicle:
         """See Progress."""
         with self._db.read() as db:
-            task = _CHRONICLED.first(db, held_by(claim))
-            if task is None:
-                raise _lost(claim)
+            task = held(db, _CHRONICLED, claim)
             cut = frozenset(row.name for row in _CUT.all(db, {"its_task": claim.task_id}))
             return Chronicle(task.source, task.flag, task.first_asked_at, cut, history_of(db, claim.task_id))
 
@@ -169,8 +166,7 @@ class SqlProgress(LedgerPart):
     def confirm(self, claim: Claim) -> None:
         """See Progress."""
         with self._db.read() as db:
-            if _HELD.first(db, held_by(claim)) is None:
-                raise _lost(claim)
+            held(db, _HELD, claim)
 
     @outage_retry
     def finish(self, claim: Claim, outcome: Outcome, *, record: RecordInfo | None, now: datetime) -> None:
@@ -183,10 +179,6 @@ class SqlProgress(LedgerPart):
 _HELD = Prepared(select(tasks.c.task_id).where(*ITS_HOLD))
 _CHRONICLED = Prepared(select(tasks.c.source, tasks.c.flag, tasks.c.first_asked_at).where(*ITS_HOLD))
 _CUT = Prepared(select(stems.c.name).where(stems.c.task_id == bindparam("its_task"), stems.c.url_cut))
-
-
-def _lost(claim: Claim) -> LeaseLost:
-    return LeaseLost(f"task {claim.task_id} was taken over or ended meanwhile")
 
 
 @cache
