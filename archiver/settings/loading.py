@@ -38,8 +38,6 @@ SEARCH: Sequence[Path] = (Path("archiver.toml"), Path("/etc/stem-archiver/archiv
 _SMALLEST_PART = 5 * MIB
 """Amazon S3's limit for all parts but the last."""
 _LARGEST_SINGLE_PUT = 5 * GIB
-_PATHS = frozenset({"queue.path", "page.token_file", *(each.file_setting for each in KEYS_IN_FILES)})
-"""The settings that name a file, beside the accounts' and the ledger's."""
 
 
 @dataclass(frozen=True, slots=True)
