@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from archiver.core.keys import SIDECARS
 from archiver.core.manifest_fields import LONGEST_PATH, plain_name_fault
 from archiver.core.manifest_read import Manifest, ManifestStem
+from archiver.core.model import Receipt
 
 _TITLE_MAX = 80
 """Bytes of a title within a name: with the id of a task behind it, it still is one."""
@@ -76,6 +77,17 @@ def wanted(manifest: Manifest, selection: Selection) -> Wanted:
     return Wanted(folder, tuple(files), tuple(unusable))
 
 
+def names_of(receipts: Iterable[tuple[str, Receipt]]) -> Mapping[str, str]:
+    """Return what `wanted` calls the file of each stem, by the stem; where no file can be called so, its hash."""
+    names, found = _Names(""), dict[str, str]()
+    for stem, receipt in sorted(receipts, key=lambda each: (each[1].alias_of is not None, each[0])):
+        try:
+            found[stem] = names.take(receipt.key.rpartition("/")[2], stem, aliased=receipt.alias_of is not None)
+        except ValueError:
+            found[stem] = names.take(f"{receipt.sha256}.bin", receipt.sha256, aliased=False)
+    return found
+
+
 def _chosen(stems: Sequence[ManifestStem], name: str | None) -> Iterator[ManifestStem]:
     """Yield those asked for: what names an object of its own before its aliases, so that these give way."""
     for stem in sorted(stems, key=lambda each: (each.alias_of is not None, each.name)):
@@ -91,7 +103,7 @@ def _file(stem: ManifestStem, names: _Names) -> WantedFile:
     fault = plain_name_fault(stem.path)  # asked once more: everything rests on it
     if fault:
         raise ValueError(fault)
-    name = names.take(stem.path, stem, aliased=stem.alias_of is not None)
+    name = names.take(stem.path, stem.name, aliased=stem.alias_of is not None)
     return WantedFile(stem.name, stem.path, name, stem.size, stem.sha256)
 
 
@@ -103,15 +115,15 @@ class _Names:
     paths: set[str] = field(default_factory=set)
     taken: set[str] = field(default_factory=lambda: {_folded(name) for name in SIDECARS})
 
-    def take(self, path: str, stem: ManifestStem, *, aliased: bool) -> str:
+    def take(self, path: str, stem: str, *, aliased: bool) -> str:
         """Return the name for the object at `path`; for an alias, or a second stem there, that of the stem itself."""
-        base = stem.name + PurePosixPath(path).suffix if aliased or path in self.paths else path
+        base = stem + PurePosixPath(path).suffix if aliased or path in self.paths else path
         self.paths.add(path)
         if base.endswith(".part"):
             raise ValueError("its name is one of an unfinished file")
         if fault := plain_name_fault(base):
             raise ValueError(fault)
-        labelled = base.endswith(f" - {stem.name}{PurePosixPath(base).suffix}")
+        labelled = base.endswith(f" - {stem}{PurePosixPath(base).suffix}")
         for name in _candidates(base, "" if labelled else self.title):
             if not plain_name_fault(name) and _folded(name) not in self.taken:
                 self.taken.add(_folded(name))

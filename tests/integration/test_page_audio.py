@@ -223,6 +223,31 @@ def test_an_archive_holds_every_stem_its_documents_and_sums_that_are_right(site:
     assert set(found) == {"vocal.mp3", "bass.mp3", "manifest.json", "record-info.json"}
 
 
+def test_an_archive_names_its_files_as_get_does_also_where_their_names_collide(tmp_path: Path) -> None:
+    task, datas = "f" * 32, {"bbb.mp3": noise(50, 3), "VOCAL.mp3": noise(60, 4), "vocal.mp3": noise(70, 5)}
+    paths = {"aaa": "bbb.mp3", "bbb": "bbb.mp3", "loud": "VOCAL.mp3", "vocal": "vocal.mp3", "words": "MANIFEST.json"}
+    datas["MANIFEST.json"] = noise(80, 6)
+    folder = f"{PREFIX}{task}/"
+    told = [
+        stem_of(name, data, path=path, key=folder + path, etag=etag_of(data), alias_of="bbb" if name == "aaa" else None)
+        for name, path in paths.items()
+        for data in [datas[path]]
+    ]
+    sealed = manifest(told, task=task, accepted_at="2026-03-01T12:00:00+00:00")
+    with at_work(tmp_path, is_empty=True) as site:
+        site.bucket.store.objects |= {folder + path: data for path, data in datas.items()}
+        site.bucket.store.objects[f"{folder}manifest.json"] = sealed
+        fill(site.ledger, rebuilt(read_manifest(sealed), folder))
+        answer = site.client.get(f"/task/{task}/zip")
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        found = {name.removeprefix(f"{task}/"): archive.read(name) for name in archive.namelist()}
+    called = ("aaa.mp3", "bbb.mp3", "VOCAL.mp3", "vocal (2).mp3", "MANIFEST (2).json")
+    expected = {name: datas[path] for name, path in zip(called, paths.values(), strict=True)}
+    assert {name: found[name] for name in expected} == expected
+    assert set(found) - set(expected) == {"manifest.json", "SHA256SUMS"}
+    assert found["SHA256SUMS"].count(b"\n") == len(found) - 1
+
+
 def test_a_listener_who_goes_away_leaves_no_thread_and_no_connection_behind(site: Site) -> None:
     site.bucket.wait = 0.05
     with site.client.stream("GET", site.url("vocal"), headers={"Range": "bytes=0-199999"}) as answer:

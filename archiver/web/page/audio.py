@@ -17,7 +17,7 @@ from archiver.core.manifest_fields import plain_name_fault
 from archiver.core.model import Receipt, TaskId
 from archiver.core.reports import TaskRow
 from archiver.preservation.fetching import Fetching, WrongBytes
-from archiver.preservation.wanted import safe_title
+from archiver.preservation.wanted import names_of, safe_title
 from archiver.preservation.zip_stream import Entry, ZipStream, read_once
 from archiver.web.page.breaks import Breaks
 from archiver.web.page.parts import Parts
@@ -111,8 +111,8 @@ class Audio:
         if isinstance(row, Response):
             return row
         stored = [(each.name, each.receipt) for each in row.stems if each.receipt is not None]
-        names = set[str]()
-        entries = [self._entry(stem, receipt, names) for stem, receipt in stored]
+        names = names_of(stored)
+        entries = [Entry(names[stem], each.key, each.size, each.sha256) for stem, each in stored]
         stream = ZipStream(row.task_id, self._parts.words.prefix, row.ended_at or row.accepted_at, tuple(entries))
         title = safe_title(row.title)
         name = f"{title} ({row.task_id}).zip" if title else f"{row.task_id}.zip"
@@ -129,13 +129,6 @@ class Audio:
         except (ArchiverError, WrongBytes, Interrupted) as fault:
             self.breaks.note(task, what, refusal(fault)[1])
             raise
-
-    @staticmethod
-    def _entry(stem: str, receipt: Receipt, names: set[str]) -> Entry:
-        last = receipt.key.rpartition("/")[2]
-        name = last if last not in names and not plain_name_fault(last) else f"{stem}.{last.rpartition('.')[2]}"
-        names.add(name)
-        return Entry(name, receipt.key, receipt.size, receipt.sha256)
 
     def link(self, row: TaskRow, stem: str, receipt: Receipt) -> str:
         """Return a link to the store that lasts LINK_LASTS: a secret. Raises StorePaused without credentials."""

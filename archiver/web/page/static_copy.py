@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
 from urllib.parse import quote
 
 from archiver.core.errors import ArchiverError, Interrupted, LedgerFault
@@ -13,6 +12,7 @@ from archiver.core.listing import TaskFilter, TaskOnPage, TaskOrder
 from archiver.core.manifest_fields import ManifestBroken
 from archiver.core.reports import TaskRow
 from archiver.ports.listing import Moment
+from archiver.preservation.wanted import names_of
 from archiver.web.page.overview import drawn
 from archiver.web.page.parts import Parts
 from archiver.web.page.shelf import Shelf
@@ -134,14 +134,7 @@ class StaticCopy:
 
 def restored(row: TaskRow, stems: Sequence[ShownStem], audio: str) -> Sequence[ShownStem]:
     """Return the stems with the paths of the files that `restore` writes of them."""
-    taken, found = set[str](), dict[str, str]()
-    for stem in sorted(stems, key=lambda each: (each.receipt is None or each.receipt.alias_of is not None, each.name)):
-        if stem.receipt is None:
-            continue
-        last = stem.receipt.key.rpartition("/")[2]
-        is_other = stem.receipt.alias_of is not None or last in taken
-        taken.add(last)
-        found[stem.name] = stem.name + PurePosixPath(last).suffix if is_other else last
+    found = names_of((each.name, each.receipt) for each in stems if each.receipt is not None)
     return [
         replace(each, url=f"{audio}/{quote(row.task_id)}/{quote(found[each.name])}") if each.name in found else each
         for each in stems
