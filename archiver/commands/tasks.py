@@ -20,6 +20,7 @@ from archiver.commands.naming import named_in, unknown
 if TYPE_CHECKING:
     from archiver.core.attention import Need
     from archiver.core.model import AccountName, TaskId
+    from archiver.core.named_ids import NamedIds
     from archiver.core.said import Said
     from archiver.settings import Loaded, Settings
 
@@ -64,7 +65,7 @@ def enqueue(
     settings, said = loaded.settings, _said(kind=kind, title=title, parent=parent)
     of_account = _account(settings, account)
     with faults():
-        found = named_in(what)
+        found = _named(what, said.parent)
         if loaded.sources["queue.path"] == "default":
             make_folder(settings.queue.path.parent)
         queue = QueueFile(str(settings.queue.path))
@@ -72,6 +73,14 @@ def enqueue(
         queue.append([found.line_of(each, of_account, said) for each in fresh])
     typer.echo(f"{len(fresh)} appended to {settings.queue.path}")
     raise typer.Exit(Exit.UNARCHIVED if found.rejects else Exit.DONE)
+
+
+def _named(what: list[str], parent: TaskId | None) -> NamedIds:
+    """Return the ids of `what`; end with USAGE where the parent is one: its line would be rejected when it is read."""
+    found = named_in(what)
+    if parent in found.ids:
+        fail(f"{parent} cannot be its own parent", Exit.USAGE, "hand it in by itself, without --parent")
+    return found
 
 
 def _account(settings: Settings, name: str | None) -> AccountName | None:

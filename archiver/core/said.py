@@ -20,7 +20,7 @@ KINDS = ", ".join((AUTOMATIC, *KindName))
 _AGAIN = "append the line again with the right one"
 NO_ACCOUNT = f"the account it names can be none (expected {ACCOUNT_RULE}); {_AGAIN}"
 NO_KIND = f"the kind it names is none (there are: {KINDS}); append the line again with one of these, or without kind="
-NO_PARENT = f"the parent it names is no task id (expected {TASK_ID_RULE}); {_AGAIN}, or without parent="
+NO_PARENT = f"the parent it names is no other task's id (expected {TASK_ID_RULE}); {_AGAIN}, or without parent="
 
 
 class Said(NamedTuple):

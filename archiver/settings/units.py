@@ -20,6 +20,8 @@ _SPANS = {
     "s": timedelta(seconds=1),
     "ms": timedelta(milliseconds=1),
 }
+_LONGEST = timedelta(days=365_000)
+"""A thousand years: from today it leads to a date, forward and back."""
 _SPAN = re.compile(r"(?<!\d)(\d+(?:\.\d+)?)(ms|[wdhms])", re.ASCII)
 _SPAN_SHOWN = re.compile(rf"\s*(?:{_SPAN.pattern}\s*)+", re.ASCII)
 _SIZES = {"tib": 1 << 40, "gib": GIB, "mib": MIB, "kib": KIB, "tb": 10**12, "gb": 10**9, "mb": 10**6, "kb": 10**3}
@@ -32,15 +34,24 @@ def parse_duration(value: object) -> timedelta:
     if isinstance(value, timedelta):
         return value
     try:
-        if isinstance(value, str) and _SPAN_SHOWN.fullmatch(value):
-            return sum((float(n) * _SPANS[unit] for n, unit in _SPAN.findall(value)), timedelta())
-        if isinstance(value, str) and _NUMBER.fullmatch(value):
-            return timedelta(seconds=float(value))
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-            return timedelta(seconds=value)
+        span = _span(value)
     except OverflowError:
-        raise ValueError("is longer than any clock can tell") from None
-    raise ValueError(f"is no duration: {shown(value)}")
+        span = timedelta.max
+    if span is None:
+        raise ValueError(f"is no duration: {shown(value)}")
+    if span > _LONGEST:
+        raise ValueError("is longer than any clock can tell")
+    return span
+
+
+def _span(value: object) -> timedelta | None:
+    if isinstance(value, str) and _SPAN_SHOWN.fullmatch(value):
+        return sum((float(n) * _SPANS[unit] for n, unit in _SPAN.findall(value)), timedelta())
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        return timedelta(seconds=float(value))
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return timedelta(seconds=value)
+    return None
 
 
 def show_duration(span: timedelta) -> str:

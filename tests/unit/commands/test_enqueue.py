@@ -133,6 +133,12 @@ def test_enqueue_appends_what_is_said_by_options_and_what_a_line_says_comes_firs
     )
 
 
+def test_enqueue_of_a_task_as_its_own_parent_appends_nothing_that_would_be_rejected(call: Call, queue: Path) -> None:
+    done = call("enqueue", OTHER, ID, "--parent", ID)
+    assert (done.exit_code, queue.exists()) == (2, False)
+    assert f"{ID} cannot be its own parent" in done.stderr
+
+
 @pytest.mark.parametrize("words", [["--kind", "vocals"], ["--parent", "short"]])
 def test_enqueue_of_what_cannot_be_said_appends_nothing(call: Call, queue: Path, words: list[str]) -> None:
     done = call("enqueue", ID, *words)

@@ -200,8 +200,8 @@ def test_line_when_it_says_little_gives_just_that(line: str, said: Said) -> None
         ("title=Harbour Lights", 'stands in quotes: title="'),
         ('title="Harbour Lights', "stands in quotes"),
         ('title="a"b', "stands in quotes"),
-        ("parent=short", "the parent it names is no task id .* or without parent="),
-        (f"parent={ID}", "the parent it names is no task id"),
+        ("parent=short", "the parent it names is no other task's id .* or without parent="),
+        (f"parent={ID}", "the parent it names is no other task's id"),
     ],
 )
 def test_line_when_it_says_what_cannot_be_is_rejected_with_the_way_out(words: str, reason: str) -> None:
