@@ -169,6 +169,18 @@ def test_a_store_that_refuses_is_said_and_play_works_once_it_gives_again(archive
     assert text_of(page, "#said") == ""
 
 
+def test_a_browser_that_is_let_in_no_more_is_told_what_helps(archive: Archive, chromium: Browser) -> None:
+    opened(archive, "0123456789abcdef0123456789abcde9")
+    context = chromium.new_context(storage_state=archive.page.context.storage_state())
+    page = context.new_page()
+    page.goto(archive.page.url)
+    page.wait_for_selector("#play:visible", timeout=PATIENCE)
+    context.clear_cookies()
+    page.click("#play")
+    page.wait_for_selector("#said:has-text('lets this browser in no more')", timeout=PATIENCE)
+    context.close()
+
+
 def test_a_store_that_cuts_is_said(archive: Archive) -> None:
     page = opened(archive, "0123456789abcdef0123456789abcde2")
     archive.bucket.cut_at = 5000

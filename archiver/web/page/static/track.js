@@ -29,8 +29,10 @@ export async function ranged(url, from, to, signal) {
     answer.body?.cancel();
     throw new NoFrames("the server gives no parts of files");
   }
-  const said = (await answer.text().catch(() => "")).slice(0, 300);
-  throw new Unplayable(said && !said.startsWith("<") ? said : `the page answered ${answer.status}`);
+  const kind = answer.headers.get("Content-Type") ?? "";
+  if (answer.status === 403 && kind.startsWith("text/html")) throw new Unplayable("the page lets this browser in no more: enter it anew");
+  const said = kind.startsWith("text/plain") ? (await answer.text().catch(() => "")).slice(0, 300).trim() : "";
+  throw new Unplayable(said || `the page answered ${answer.status}`);
 }
 
 /** Decode frames {at, bytes} by WebCodecs into silent planes, one a channel: their samples are those from `from` on.
