@@ -80,8 +80,11 @@ def signature_of(key: str, task: TaskId, timestamp: str) -> str:
 
 
 def is_genuine(key: str, task: TaskId, *, timestamp: str, signature: str, now: datetime) -> bool:
-    """Return whether the provider signed this, within WINDOW of `now`; compares in constant time."""
-    if not _TIMESTAMP.fullmatch(timestamp):
+    """Return whether the provider signed this, within WINDOW of `now`; compares in constant time.
+
+    Without a key nobody can have: whoever took callbacks away while the service listens for them removed it.
+    """
+    if not key or not _TIMESTAMP.fullmatch(timestamp):
         return False
     expected = signature_of(key, task, timestamp).encode("ascii")
     signed = hmac.compare_digest(expected, signature.encode("utf-8", "backslashreplace"))

@@ -44,6 +44,11 @@ def test_signature_that_is_not_exactly_the_one_is_not_genuine(signature: str) ->
     assert not genuine(signature=signature)
 
 
+def test_nothing_is_genuine_without_a_key_not_even_what_is_signed_by_none() -> None:
+    forged = signature_of("", TaskId(TASK), STAMP)
+    assert not is_genuine("", TaskId(TASK), timestamp=STAMP, signature=forged, now=THEN)
+
+
 def test_signature_is_genuine_for_five_minutes_either_way() -> None:
     for seconds in (-300, 300):
         assert genuine(now=THEN + timedelta(seconds=seconds))
