@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from archiver.app.assembly import Parts
 from archiver.app.rotation import Tune
-from archiver.core.model import DEFAULT_ACCOUNT
+from archiver.core.model import DEFAULT_ACCOUNT, AccountName
 from archiver.logs import set_level
 from archiver.pipeline.dispatch import LocalDispatcher
 from archiver.settings import KEYS, Settings
@@ -17,12 +19,11 @@ def tunables(parts: Parts) -> dict[str, Tune]:
 
     def tune_accounts(new: Settings) -> bool:
         adapters.accounts.set_rates(new.provider.request_rates())
-        adapters.accounts.set_keys(new.provider.api_keys())
         before, after = ([each.name for each in its.provider.accounts] for its in (parts.settings, new))
-        return before == after
+        return _set_keys(parts, new, new.provider.api_keys()) and before == after
 
-    def tune_key(new: Settings) -> None:
-        adapters.accounts.set_keys({DEFAULT_ACCOUNT: new.provider.key()})
+    def tune_key(new: Settings) -> bool:
+        return _set_keys(parts, new, {DEFAULT_ACCOUNT: new.provider.key()})
 
     def tune_bandwidth(new: Settings) -> None:
         adapters.throttle.change(new.download.bandwidth)
@@ -49,6 +50,14 @@ def tunables(parts: Parts) -> dict[str, Tune]:
     if isinstance(dispatcher, LocalDispatcher):
         tunes["download.tasks_in_flight"] = lambda new: dispatcher.resize(new.download.tasks_in_flight)
     return tunes
+
+
+def _set_keys(parts: Parts, new: Settings, keys: Mapping[AccountName, str]) -> bool:
+    """Let the keys take effect, but for those of another provider, which waits for a restart: they do so with it."""
+    if new.provider.base_url != parts.settings.provider.base_url:
+        return False
+    parts.adapters.accounts.set_keys(keys)
+    return True
 
 
 def callback_tunables(callbacks: Callbacks) -> dict[str, Tune]:

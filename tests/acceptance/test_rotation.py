@@ -62,6 +62,22 @@ def test_key_that_is_changed_in_its_file_is_used_without_a_restart_and_never_log
     site.oracles(SONG)
 
 
+def test_key_of_another_provider_is_not_sent_to_the_one_of_before(site: Site) -> None:
+    key = site.folder / "key"
+    replace(key, API_KEY)
+    site.configure(provider={"api_key": None, "api_key_file": str(key)})
+    with site.daemon() as daemon:
+        daemon.wait_event("daemon.started")
+        site.configure(provider={"api_key": None, "api_key_file": str(key), "base_url": "http://127.0.0.1:9"})
+        replace(key, "sk-of-another-provider-alone")
+        told = daemon.wait_event("settings.reloaded")
+        assert (told["changed"], told["needs_restart"]) == ([], ["provider.base_url", "provider.api_key"])
+        enqueue(site)
+        site.wait_for([SONG.task_id])
+        assert daemon.stop() == 0
+    site.oracles(SONG)
+
+
 @pytest.mark.parametrize("by_signal", [False, True])
 def test_store_credentials_that_are_changed_in_their_file_are_used_without_a_restart(
     site: Site, by_signal: bool
