@@ -127,6 +127,13 @@ GUARDS = (
         "if False:",
         "tests/integration/provider",
     ),
+    Guard(
+        _KEY_GOES,
+        "archiver/app/tunables.py",
+        "if new.provider.base_url != parts.settings.provider.base_url:",
+        "if False:",
+        "tests/acceptance/test_rotation.py::test_key_of_another_provider_is_not_sent_to_the_one_of_before",
+    ),
     Guard(_KEPT, "archiver/adapters/provider/wire.py", 'body.replace(key.encode(), b"***")', "body", _EXCHANGE),
     Guard(
         _LOGGED,
@@ -670,6 +677,13 @@ GUARDS = (
         "archiver/core/callback.py",
         "return signed and abs(",
         "return abs(",
+        "tests/unit/core/test_callback.py",
+    ),
+    Guard(
+        _CALLED,
+        "archiver/core/callback.py",
+        "if not key or not _TIMESTAMP",
+        "if not _TIMESTAMP",
         "tests/unit/core/test_callback.py",
     ),
     Guard(_CALLED, "archiver/web/callbacks.py", "<= 2 * WINDOW", "<= WINDOW", _CALLBACKS),
