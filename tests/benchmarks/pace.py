@@ -4,13 +4,15 @@
 
 An id is appended to the queue file when its task is done at the provider. Prints the cores that the daemon
 used, and how long after that its tasks were archived. `--beside` does so on SeaweedFS (without TLS), which costs
-more than the daemon: first alone, then while browsers look at the page and `verify` reads all that is stored.
+more than the daemon: first alone, then while browsers look at the page and `verify` reads all that is stored; and
+tells the CPU-seconds of each, of which this process has those of the browsers.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import statistics
 import subprocess
@@ -18,7 +20,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -130,7 +132,7 @@ class Pace:
 
     def report(self, pid: int, ids: Sequence[str]) -> None:
         """Feed the daemon, wait for the last task, print what it took."""
-        before, began, done = cpu_seconds(pid), time.monotonic(), {}
+        before, began, done, spent_before = cpu_seconds(pid), time.monotonic(), {}, spent(self.queue.parent)
         for number, task_id in enumerate(ids):
             time.sleep(max(0.0, began + number * EVERY - time.monotonic()))
             done[task_id] = time.time()
@@ -143,6 +145,25 @@ class Pace:
         lags = [ended[task_id] - done[task_id] for task_id in ids if task_id in ended]
         p50, p99 = statistics.median(lags), statistics.quantiles(lags, n=100)[98]
         print(f"{len(lags)} of {len(ids)} tasks archived; {cores:.2f} cores; lag p50 {p50:.1f} s, p99 {p99:.1f} s")
+        spent_by = {name: end - spent_before.get(name, 0.0) for name, end in spent(self.queue.parent).items()}
+        told = (f"{name} {seconds:.1f}" for name, seconds in spent_by.items() if seconds >= 0.1)
+        print(f"CPU-seconds: {', '.join(told)}")
+
+
+def spent(folder: Path) -> Mapping[str, float]:
+    """Return the CPU-seconds of this process, and by name of those whose words or place are of the folder, as of now.
+
+    What we started and has ended was `verify`, from one look to the next.
+    """
+    ended = os.times()
+    found = {"this": time.process_time(), "verify": ended.children_user + ended.children_system}
+    for each in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            words = (each / "cmdline").read_text().split("\0")
+            if str(folder) in " ".join([*words, str((each / "cwd").readlink())]):
+                name = next((word for word in ("run", "page", "verify") if word in words), Path(words[0]).name)
+                found[name] = found.get(name, 0.0) + cpu_seconds(int(each.name))
+    return found
 
 
 def archived(log: Path) -> dict[str, float]:
