@@ -33,7 +33,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a copy with the files that `restore` writes beside it."""
     folder, bucket = tmp_path_factory.mktemp("copy"), Bucket()
     with closing(ready_ledger(folder)) as ledger:
-        stems = {name: mp3(Sound(seconds=3, channels=1, seed=at)) for at, name in enumerate(("bass", "vocal"))}
+        stems = {name: mp3(Sound(seconds=12, channels=1, seed=at)) for at, name in enumerate(("bass", "vocal"))}
         lay(ledger, bucket, TASK, stems, title="A song", lost="guitar")
         page_copy(settings_of(folder), ledger, folder / "copy")
     for key, data in bucket.store.objects.items():
@@ -56,7 +56,7 @@ def test_from_a_disk_each_stem_plays_by_itself_and_links_lead_on(chromium: Brows
     seconds = page.evaluate(
         "async () => { const audio = document.querySelector('audio'); await audio.play(); return audio.duration; }"
     )
-    assert seconds == pytest.approx(3, abs=0.2)
+    assert seconds == pytest.approx(12, abs=0.2)
     colour = page.evaluate("getComputedStyle(document.querySelector('.task-head .id')).fontSize")
     assert colour != page.evaluate("getComputedStyle(document.querySelector('h1')).fontSize"), "its style was read"
     page.close()
@@ -108,6 +108,22 @@ def test_from_a_web_server_stems_play_together(chromium: Browser, served: str) -
     assert page.get_attribute("#player", "data-mode") == "windows"
     assert page.locator("audio").count() == 0
     assert reports == []
+    page.close()
+
+
+def test_from_a_web_server_without_ranges_stems_play_together_too_and_are_decoded_whole_once_that_is_seen(
+    chromium: Browser, served: str
+) -> None:
+    page = chromium.new_page()
+    page.route("**/*.mp3", lambda route: route.continue_(headers=route.request.headers | {"range": ""}))
+    page.goto(f"{served}/_page/task/{TASK}.html")
+    page.click("#play")
+    page.wait_for_selector("#player[data-state=playing]", timeout=PATIENCE)
+    page.evaluate("document.querySelector('#player').desk.seek(9)")
+    page.wait_for_timeout(500)
+    page.evaluate("document.querySelector('#player').desk.seek(2)")
+    page.wait_for_selector("#player[data-state=playing][data-mode=whole]", timeout=PATIENCE)
+    assert "or the server gives no parts of files" in page.inner_text("#said")
     page.close()
 
 

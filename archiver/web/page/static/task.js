@@ -15,9 +15,11 @@ const STEP = 5; // seconds of the arrow keys
 const LINKED = 1000; // ms from one address to the next
 const LOOKED = 190; // frames that are looked at for a waveform in one turn
 const REST = 4; // times as long as such a turn took, until the next
+const WHY =
+  "This browser lacks AudioDecoder, or the stems differ in their rate, or one is of a kind that is not played by pieces, or the server gives no parts of files";
 const WORDS = {
-  whole: "This browser lacks AudioDecoder, or the stems differ in their rate, or one is of a kind that is not played by pieces: each is decoded whole before it plays.",
-  single: "This browser lacks AudioDecoder, or the stems differ in their rate, or one is of a kind that is not played by pieces, and together they are too large to decode: one stem plays at a time. Choose it by S.",
+  whole: `${WHY}: each is decoded whole before it plays.`,
+  single: `${WHY}, and together they are too large to decode: one stem plays at a time. Choose it by S.`,
 };
 const clock = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
 
