@@ -12,6 +12,8 @@ STEPS = 96
 """The most steps of an outlook."""
 
 _HOUR = timedelta(hours=1)
+_LONGEST = timedelta(days=36_500)
+"""Longer is told of nothing: dates end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class Outlook:
     @property
     def takes(self) -> timedelta | None:
         """The time that all of them take at the present pace; None where that is not known, or none moves."""
-        return self.stems / self.an_hour * _HOUR if self.an_hour else None
+        return min(self.stems / self.an_hour, _LONGEST / _HOUR) * _HOUR if self.an_hour else None
 
 
 def outlook(backlog: Iterable[tuple[datetime, int]], an_hour: float | None, now: datetime) -> Outlook:

@@ -9,7 +9,9 @@ from threading import Event, Thread
 
 import pytest
 
+from archiver.core.outlook import outlook
 from archiver.web.page.figures import Kept
+from archiver.web.page.plot import deadline_plot
 
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -73,3 +75,11 @@ def test_fault_of_making_is_raised_and_the_next_tries_anew() -> None:
     with pytest.raises(ZeroDivisionError):
         kept.of("a", NOW, lambda: 1 // 0)
     assert kept.of("a", NOW, lambda: 1) == 1
+
+
+@pytest.mark.parametrize(("stems", "an_hour"), [(3_000_000, 0.04), (80_000_000, 1.0), (10**12, 1e-9)])
+def test_pace_at_which_the_rest_takes_longer_than_there_is_time_is_drawn(stems: int, an_hour: float) -> None:
+    found = outlook([(NOW + timedelta(days=3), stems)], an_hour, NOW)
+    drawn = deadline_plot(found, NOW, timedelta(days=1), 800, 300)
+    assert drawn is not None
+    assert drawn.pace == f"M56.0 {drawn.bottom}.0L788.0 {drawn.bottom}.0H788"
