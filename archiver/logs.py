@@ -71,6 +71,7 @@ EVENTS: Mapping[str, str] = MappingProxyType(
         "manifest.broken": "a broken manifest stands in the bucket; it is copied aside before a sound one replaces it",
         "task.released": "a task was given back unfinished",
         "task.crashed": "work on a task ended in a bug worth reporting; the task is taken up again later",
+        "thread.refused": "no further thread could be started; work goes on with those there are, the rest waits",
         "lease.lost": "another process took a task over; what was held for it is dropped",
         "concurrency.changed": "how many transfers are let at one time with a host of the CDN, or the store, changed",
         "api.retry": "a call to the provider failed and is repeated",
@@ -331,8 +332,9 @@ class _Handler(logging.StreamHandler[TextIO]):
         if self._summary is None:
             summary = threading.Timer(MINUTE, self._summarize)
             summary.daemon = True
-            summary.start()
-            self._summary = summary
+            with suppress(RuntimeError):  # no thread to be had: the next one that is left out tries again
+                summary.start()
+                self._summary = summary
 
     def _summarize(self) -> None:
         with self.lock or nullcontext():

@@ -170,6 +170,9 @@ def unforeseen() -> Iterator[None]:
         _say(f"{where}{error.strerror or error}", "the system refused that: mend it, and try again")
         raise SystemExit(Exit.PAUSED) from None
     except Exception as error:  # noqa: BLE001 - told as a bug, and where
+        if isinstance(error, RuntimeError) and "start new thread" in str(error):
+            _say("the system starts no further thread", "raise `ulimit -u`, or the pids of the container")
+            raise SystemExit(Exit.PAUSED) from None
         import structlog
 
         if not structlog.is_configured():

@@ -21,6 +21,7 @@ from archiver.pipeline.fairness import Shares, preferred
 from archiver.pipeline.own_leases import OwnLeases
 from archiver.pipeline.places import Places
 from archiver.pipeline.quarantine import Solitude
+from archiver.pipeline.threads import REFUSED, start
 from archiver.ports.ledger import Claims
 from archiver.ports.runtime import Clock, EventLog
 
@@ -117,9 +118,12 @@ class DispatchContext:
             raise
         except Exception as bug:
             self.log.exception("task.crashed", task_id=claim.task_id, error=repr(bug))
-            # Kept, the lease would be renewed for as long as this process lives.
-            wait = min(CRASH_WAIT * (1 << min(claim.attempts, 20)), LONGEST_CRASH_WAIT)
-            self.claims.give_back(claim, reason=f"a bug: {bug!r}", not_before=self.clock() + wait)
+            self.give_back(claim, f"a bug: {bug!r}")
+
+    def give_back(self, claim: Claim, reason: str) -> None:
+        """End its lease, which would be renewed for as long as this process lives; raise LedgerFault."""
+        wait = min(CRASH_WAIT * (1 << min(claim.attempts, 20)), LONGEST_CRASH_WAIT)
+        self.claims.give_back(claim, reason=reason, not_before=self.clock() + wait)
 
 
 class Dispatcher(Protocol):
@@ -179,11 +183,15 @@ class LocalDispatcher:
         return self._fault
 
     def pump(self) -> int:
-        """Start a worker for every task that may be claimed now; return how many were started."""
+        """Start a worker for every task that may be claimed now; return how many were started. Raises LedgerFault."""
         started = 0
         while (found := self._begin()) is not None:
-            worker, _ = found
-            threading.Thread(target=self._work, args=found, name=f"task-{worker}", daemon=True).start()
+            worker, claim = found
+            thread = threading.Thread(target=self._work, args=found, name=f"task-{worker}", daemon=True)
+            if not start(thread, self._context.log):
+                self._place(worker, None)
+                self._context.give_back(claim, REFUSED)
+                break
             started += 1
         if not self.working:
             self._context.progress()
@@ -197,8 +205,7 @@ class LocalDispatcher:
             return
         self._looked_at = now
         try:
-            places = self._places
-            places.slow = self._context.look_for_crowd(self.working, places)
+            self._places.slow = self._context.look_for_crowd(self.working, self._places)
         except LedgerFault as fault:
             self._break_down(fault)
 

@@ -16,6 +16,7 @@ from archiver.core.model import Dependency
 from archiver.core.transfer import Moving, Transfer
 from archiver.pipeline.lanes import STORE, Lanes
 from archiver.pipeline.preemption import Preemption
+from archiver.pipeline.threads import start
 from archiver.ports.runtime import EventLog
 
 HELD_UP_REMEMBERED = 60.0
@@ -62,7 +63,7 @@ class TransferThreads:
         self._staff()
 
     def _staff(self) -> None:
-        """Start the threads that are missing, and let the idle ones look again."""
+        """Start the threads that are missing, or as many as can be had, and let the idle ones look again."""
         with self._changed:
             fresh = [
                 threading.Thread(target=self._serve, name=f"stem-{next(self._numbers)}", daemon=True)
@@ -70,8 +71,9 @@ class TransferThreads:
             ]
             self._threads += fresh
             self._changed.notify_all()
-        for thread in fresh:
-            thread.start()
+        began = list(itertools.takewhile(lambda thread: start(thread, self._log), fresh))
+        with self._changed:
+            self._threads = [thread for thread in self._threads if thread not in fresh[len(began) :]]
 
     def _room(self) -> int:
         return self._lanes.level + self._lanes.beside

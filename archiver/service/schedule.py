@@ -24,7 +24,7 @@ class Schedule:
 
     def __init__(self, succeeded: Callable[[str], None], failed: Callable[[str, BaseException, str], None]) -> None:
         # The defaults skip a run silently when a second is busy; a late run is right here, a lost one is not.
-        self._threads = _Threads()
+        self._threads = _Threads(failed)
         self._scheduler = BackgroundScheduler(
             executors={"default": self._threads},
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
@@ -74,8 +74,9 @@ def _thread(job: str) -> str:
 class _Threads(BaseExecutor):  # type: ignore[misc]  # APScheduler has no types
     """Daemon threads: a run that hangs when the process ends is left behind. Those of a pool would be waited for."""
 
-    def __init__(self) -> None:
+    def __init__(self, refused: Callable[[str, BaseException, str], None]) -> None:
         super().__init__()
+        self._refused = refused
         self.at_work: set[threading.Thread] = set()
 
     def _do_submit_job(self, job: Any, run_times: list[datetime]) -> None:  # noqa: ANN401 - as above
@@ -91,4 +92,9 @@ class _Threads(BaseExecutor):  # type: ignore[misc]  # APScheduler has no types
 
         thread = threading.Thread(target=run, name=_thread(job.id), daemon=True)
         self.at_work.add(thread)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as fault:  # the system gives no further thread
+            self.at_work.discard(thread)
+            self._refused(job.id, fault, "")
+            raise

@@ -18,6 +18,7 @@ from structlog.typing import FilteringBoundLogger
 from archiver.logs import Format, Level, configure, mask, set_level
 from archiver.ports.runtime import EventLog
 from tests import ROOT
+from tests.fakes.threads import no_threads
 
 pytestmark = pytest.mark.usefixtures("logging_as_it_was")
 
@@ -336,6 +337,22 @@ def test_logger_that_was_made_before_the_level_was_changed_notifies_all_the_same
 
 
 # --- floods
+
+
+def test_line_that_is_left_out_where_no_thread_can_be_had_is_told_all_the_same() -> None:
+    log, lines = set_up()
+    library = logging.getLogger("elsewhere")
+    with no_threads():
+        for number in range(500):
+            library.error("out of threads (%d) %s", number, "x" * 1_000)
+    log.error("task.lost", task_id="abc", reason="gone")
+    library.error("one more %s", "x" * 1_000)
+    [handler] = logging.getLogger().handlers
+    handler.close()
+    assert {event["event"] for event in lines.events() if event.get("logger") != "elsewhere"} == {
+        "task.lost",
+        "log.suppressed",
+    }
 
 
 @pytest.mark.long

@@ -6,6 +6,7 @@ import errno
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from typer.testing import CliRunner, Result
 from archiver import __version__
 from archiver.commands import app
 from archiver.commands.invocation import Exit, unforeseen
+from tests.fakes.threads import no_threads
 from tests.house import ready_ledger_at
 
 SECRET = "k" * 32
@@ -129,6 +131,13 @@ def test_what_no_command_foresaw_is_one_line_where_the_system_refused_it(capsys:
         _raise(PermissionError(errno.EACCES, "Permission denied", "/somewhere"))
     assert ended.value.code == Exit.PAUSED
     assert capsys.readouterr().err.splitlines()[0] == "stem-archiver: /somewhere: Permission denied"
+
+
+def test_thread_that_the_system_does_not_give_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended, no_threads(), unforeseen():
+        threading.Thread(target=print).start()
+    assert ended.value.code == Exit.PAUSED
+    assert capsys.readouterr().err.splitlines()[0] == "stem-archiver: the system starts no further thread"
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), ValueError("odd"), KeyError("x")])

@@ -37,6 +37,7 @@ from archiver.core.model import (
 )
 from archiver.core.states import IllegalMove, TaskState
 from tests.fakes.events import Events
+from tests.fakes.threads import no_threads
 from tests.fakes.time import NOW, Clock
 from tests.fixtures.ledgers import accept, finish, hold, lift, pauses, relisted, stored
 from tests.house import (
@@ -371,6 +372,21 @@ def test_dispatcher_when_a_task_hits_a_bug_goes_on_with_the_next(ledger: Ledger,
     assert dispatcher.wait_idle(20)
     assert inner.order == ["task-0002"]
     assert [fields["task_id"] for fields in events.of("task.crashed")] == ["task-0001"]
+
+
+def test_dispatcher_that_gets_no_thread_gives_the_task_back_and_goes_on_once_it_gets_one(
+    ledger: Ledger, clock: Clock
+) -> None:
+    listed(ledger, "task-0001", NOW + timedelta(days=1))
+    archive = Archive(ledger)
+    dispatcher, _, events = dispatcher_of(ledger, clock, archive, workers=1)
+    with no_threads():
+        assert [dispatcher.pump() for _ in range(3)] == [0, 0, 0]
+    assert (dispatcher.working, len(events.of("thread.refused"))) == (0, 1)
+    clock.forward(hours=1)
+    assert dispatcher.pump() == 1
+    assert dispatcher.wait_idle(20)
+    assert archive.order == ["task-0001"]
 
 
 @pytest.mark.parametrize("times", [1, 4])

@@ -15,6 +15,7 @@ from archiver.core.transfer import Transfer
 from archiver.pipeline.lanes import Lanes
 from archiver.pipeline.transfers import TransferThreads
 from tests.fakes.events import Events
+from tests.fakes.threads import no_threads
 from tests.fakes.time import NOW
 
 
@@ -51,6 +52,18 @@ def test_pool_when_work_raises_hands_the_error_to_the_waiter_and_lives_on() -> N
     with pytest.raises(ZeroDivisionError):
         pool.submit(Transfer(NOW), fail).result(5)
     assert pool.submit(Transfer(NOW), lambda: None).result(5) is None
+    pool.close()
+
+
+def test_pool_that_got_no_threads_has_them_once_they_can_be_had() -> None:
+    events = Events()
+    with no_threads():
+        pool = TransferThreads(2, log=events)
+        future = pool.submit(Transfer(NOW), lambda: None)
+        pool.crowd(1, wait=False)
+    assert len(events.of("thread.refused")) == 2
+    pool.crowd(1, wait=False)
+    assert future.result(5) is None
     pool.close()
 
 
