@@ -93,9 +93,10 @@ def drop_after(exchange: Exchange) -> Reply:
 
 
 def flip_bit(exchange: Exchange) -> Reply:
-    """Change one bit in the middle of the request's body."""
+    """Change one bit in the middle of the request's body, if it has one."""
     changed = bytearray(exchange.request.body)
-    changed[len(changed) // 2] ^= 1
+    if changed:
+        changed[len(changed) // 2] ^= 1
     return exchange.forward(body=bytes(changed))
 
 
