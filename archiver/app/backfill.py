@@ -10,7 +10,7 @@ from pathlib import Path
 
 from archiver.adapters.queue_file import read_ids
 from archiver.app.assembly import Parts
-from archiver.app.rotation import FileWatch, Reload, Rotation, renewals
+from archiver.app.rotation import FileWatch, Reload, Rotation, renewals, was_overlooked
 from archiver.app.tunables import tunables
 from archiver.core.intake import Intake
 from archiver.ports.work import QueueUnreadable
@@ -55,6 +55,8 @@ def intakes(file: str | None, queue: Path) -> Iterator[Intake]:
 def rotation_of(parts: Parts, hangup: Hangup, files: FileWatch, read: Callable[[], Settings]) -> Rotation:
     """Return what lets settings, keys, credentials and certificates change while a backfill is at work."""
     renewed = renewals(parts.adapters)
+    if was_overlooked(parts.settings, read):
+        hangup.ask()
     return Rotation(hangup, files, Reload(parts.settings, read, tunables(parts), parts.log, renewed))
 
 

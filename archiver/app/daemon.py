@@ -22,7 +22,7 @@ from archiver.app.listeners import pages, serving_pages, taking_callbacks
 from archiver.app.machine import THIS_MACHINE, Machine
 from archiver.app.places import queue_name
 from archiver.app.rolling import Watching, daily_list, rolling_read
-from archiver.app.rotation import FileWatch, Reload, renewals
+from archiver.app.rotation import FileWatch, Reload, renewals, was_overlooked
 from archiver.app.standing import fixity_standing, queue_standing
 from archiver.app.starting import answering
 from archiver.app.trimming import trim_schedule
@@ -91,6 +91,8 @@ class DaemonProcess:
         reload = Reload(
             settings, read=read, tunes=tunables(parts) | callback_tunables(callbacks), log=log, renewals=renewed
         )
+        if was_overlooked(settings, read):
+            hangup.ask()
         manager = Systemd.of(os.environ, os.getpid())
         supervision = Supervision(manager, self.liveness, parts.presence.doing, hangup, reload, log)
         daemon = Daemon(

@@ -60,10 +60,18 @@ def _of_trust(environ: Mapping[str, str]) -> Iterator[Path]:
         yield Path(system)
 
 
+def was_overlooked(settings: Settings, read: Callable[[], Settings]) -> bool:
+    """Return whether a secret was changed since the settings were read: before its file was watched."""
+    try:
+        return read().secrets() != settings.secrets()
+    except SettingsFault:
+        return True  # told by whoever reads them again
+
+
 class FileWatch:
     """Tells that one of the files is another than at the last look; a file that comes or goes is, too.
 
-    To be made before the files are read: a change that comes in between would be overlooked.
+    What comes between the reading of a file and the making of this is not seen here; see `was_overlooked`.
     """
 
     def __init__(self, files: Sequence[Path]) -> None:

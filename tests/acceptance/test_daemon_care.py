@@ -263,13 +263,30 @@ def test_job_that_proves_a_slow_store_is_not_taken_for_hung_before_an_hour(site:
     assert patience == {"proof": timedelta(hours=1), "probe": timedelta(hours=1)}
 
 
+def test_key_that_is_changed_before_its_file_is_watched_is_used_too(site: Site) -> None:
+    key, events = site.folder / "key", Events()
+    key.touch(mode=0o600)
+    key.write_text("sk-of-before")
+    site.configure(provider={"api_key": None, "api_key_file": str(key)})
+    with running(site, Machine(), events, meanwhile=lambda: key.write_text(API_KEY)):
+        until(lambda: events.of("settings.reloaded"), 10)
+    assert [told["changed"] for told in events.of("settings.reloaded")] == [["provider.api_key"]]
+
+
 @contextmanager
-def running(site: Site, machine: Machine) -> Iterator[DaemonProcess]:
-    """Run the daemon in a thread of this process."""
-    settings, shutdown = load(site.folder / "archiver.toml", {}).settings, Shutdown()
-    machine = replace(machine, s3_client=partial(s3_client, session=site.s3.session))
-    with daemon(settings, Role.RUN, log=Events(), machine=machine) as process:
-        thread = threading.Thread(target=process.run, args=(shutdown, Hangup(), lambda: settings))
+def running(
+    site: Site, machine: Machine, events: Events | None = None, meanwhile: Callable[[], object] = lambda: None
+) -> Iterator[DaemonProcess]:
+    """Run the daemon in a thread of this process; `meanwhile` happens once the settings were read."""
+    shutdown, machine = Shutdown(), replace(machine, s3_client=partial(s3_client, session=site.s3.session))
+
+    def read() -> Settings:
+        return load(site.folder / "archiver.toml", {}).settings
+
+    settings = read()
+    meanwhile()
+    with daemon(settings, Role.RUN, log=events or Events(), machine=machine) as process:
+        thread = threading.Thread(target=process.run, args=(shutdown, Hangup(), read))
         thread.start()
         try:
             yield process
