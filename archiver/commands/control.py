@@ -86,7 +86,9 @@ def _dependencies(*, provider: bool, store: bool) -> list[Dependency]:
 
 def health(
     context: typer.Context,
-    timeout: Annotated[float, typer.Option("--timeout", min=0.1, metavar="SECONDS", help="How long to wait.")] = 3,
+    timeout: Annotated[
+        float, typer.Option("--timeout", min=0.1, max=3600, metavar="SECONDS", help="How long to wait.")
+    ] = 3,
 ) -> None:
     """Ask the running daemon at http.listen whether it is alive and progressing. For supervisors.
 

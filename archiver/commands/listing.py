@@ -169,7 +169,7 @@ def _print_newest(loaded: Loaded, query: TaskQuery, now: datetime, *, limit: int
     at_risk, retention = loaded.settings.schedule.at_risk, loaded.settings.provider.retention
     with ledger_of(loaded) as ledger:
         found = ledger.reports.newest(query, now=now, at_risk=at_risk, retention=retention)
-        shown = islice(found, limit) if limit else found
+        shown = islice(found, min(limit, sys.maxsize)) if limit else found
         if as_json:
             print_json({"tasks": shown, "more": lambda: next(found, None) is not None}, sys.stdout)
             return

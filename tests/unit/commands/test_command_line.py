@@ -148,3 +148,18 @@ def test_output_that_nobody_reads_any_more_ends_a_command_as_sigpipe_ends_others
     finally:
         os.close(writer)
     assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [(["health", "--timeout", "inf"], 2), (["health", "--timeout", "1e300"], 2), (["list", "--limit", "9" * 30], 0)],
+)
+def test_number_that_is_larger_than_any_machine_counts_breaks_no_command(
+    tmp_path: Path, settings: Path, words: list[str], code: int
+) -> None:
+    environ = {"ARCHIVER_PROVIDER__API_KEY": "secret-key", "ARCHIVER_LEDGER__URL": f"sqlite:///{tmp_path}/ledger.db"}
+    for each in (["ledger", "migrate"], words):
+        done = CliRunner().invoke(app, ["-c", str(settings), *each], env=environ)
+    assert (done.exit_code, done.exception is None or isinstance(done.exception, SystemExit)) == (code, True), (
+        done.output
+    )
