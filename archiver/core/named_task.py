@@ -11,12 +11,14 @@ ID_FIELDS = ("taskId", "task_id")
 
 
 def task_named_in(document: object) -> TaskId:
-    """Return the one task that an answer or a callback of the provider names, at the top or under `data`.
+    """Return the one task that an answer or a callback of the provider names, at the top or under `data`, be it a list.
 
     Raises ValueError, without echoing anything of it, when it names none, no valid one, or several.
     """
     below = document.get("data") if isinstance(document, Mapping) else None
-    objects = [each for each in (document, below) if isinstance(each, Mapping)]
+    objects = [
+        each for each in (document, *(below if isinstance(below, list) else [below])) if isinstance(each, Mapping)
+    ]
     named = {each[name] for each in objects for name in ID_FIELDS if isinstance(each.get(name), str)}
     if len(named) > 1:
         raise ValueError("JSON that names more than one task; expected one")

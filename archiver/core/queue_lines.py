@@ -112,7 +112,20 @@ def _text_of(line: bytes) -> str:
 _ID_CHARACTERS = re.compile(r"[A-Za-z0-9_-]*")
 _SEPARATOR = re.compile(r"[,;]")
 _LINE_END = re.compile(r"[\r\n]+")
-_JSON = json.JSONDecoder()
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Return the object; of a task's id that is named again all values, in a list: none is lost for another."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        for name in ID_FIELDS:
+            values = [value for key, value in pairs if key == name and value not in (None, "")]
+            if len(values) > 1:
+                found[name] = values
+    return found
+
+
+_JSON = json.JSONDecoder(object_pairs_hook=_object)
 
 
 def parse_entry(entry: bytes) -> Parsed:
@@ -218,6 +231,10 @@ def _next_value(text: str, at: int) -> int:
     return at if between is None else between.end()
 
 
+_KEPT = (*ID_FIELDS, "data", "account", "kind", "title", "parent")
+"""The fields of an object that are read."""
+
+
 def _named_in(value: object) -> Iterator[Named]:
     if isinstance(value, str):
         yield Named(_id(value))
@@ -226,6 +243,13 @@ def _named_in(value: object) -> Iterator[Named]:
             yield from _named_in(each)
     elif isinstance(value, Mapping) and isinstance(value.get("data"), list) and not set(ID_FIELDS) & set(value):
         yield from _named_in(value["data"])
+    elif (
+        isinstance(value, Mapping)
+        and len(many := [each for each in ID_FIELDS if isinstance(value.get(each), list)]) == 1
+    ):
+        kept = {key: value[key] for key in _KEPT if key in value}
+        for each in value[many[0]]:
+            yield from _named_in({**kept, many[0]: each})
     else:
         words = value if isinstance(value, Mapping) else {}
         named, account = task_named_in(value), words.get("account")

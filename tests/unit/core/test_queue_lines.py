@@ -68,6 +68,8 @@ def test_line_when_it_names_one_id_gives_it(line: str) -> None:
         json.dumps([ANSWER, {"taskId": OTHER}], indent=4),
         json.dumps({"code": 200, "data": [{"taskId": ID}, {"task_id": OTHER}]}),
         json.dumps([ID, OTHER]),
+        json.dumps({"taskId": [ID, OTHER]}),
+        f'{{"taskId": "{ID}", "taskId": "{OTHER}"}}',
         f"{ID},{OTHER}",
         f'"{ID}" ; "{OTHER}";',
         f"{ID}\r{OTHER}\r",
@@ -76,6 +78,24 @@ def test_line_when_it_names_one_id_gives_it(line: str) -> None:
 )
 def test_line_when_it_names_two_ids_gives_both(line: str) -> None:
     assert parse_entry(line.encode()) == Parsed((Named(ID), Named(OTHER)))
+
+
+def test_line_when_it_names_several_ids_at_once_says_of_each_what_it_says() -> None:
+    line = json.dumps({"taskId": [ID, OTHER], "account": "second", "title": "Both"})
+    assert [(each.account, each.said.title) for each in parse_entry(line.encode()).named] == [("second", "Both")] * 2
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"taskId": ID, "data": [{"taskId": OTHER}]},
+        {"taskId": [ID], "data": {"taskId": OTHER}},
+        {"taskId": [ID], "task_id": [OTHER]},
+    ],
+)
+def test_line_when_it_names_ids_at_odds_drops_none_in_silence(line: object) -> None:
+    found = parse_entry(json.dumps(line).encode())
+    assert (found.named, found.fault.startswith("JSON ")) == ((), True)
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
