@@ -109,6 +109,27 @@ def test_keys_alone_lead_to_one_stem_solo_and_sound(archive: Archive, task: Page
     assert archive.reports == []
 
 
+def test_key_that_is_held_down_acts_once_but_for_the_arrows(task: Page) -> None:
+    keys = task.keyboard
+    for _ in range(4):
+        keys.down("Space")
+    keys.up("Space")
+    is_now(task, "playing")
+    for _ in range(2):
+        keys.down("Digit2")
+    keys.up("Digit2")
+    assert task.get_attribute("li[data-name=drums] .solo", "aria-pressed") == "true"
+    task.keyboard.press("Space")
+    is_now(task, "paused")
+    at = "document.querySelector('#player').desk.player.position"
+    begun = task.evaluate(at)
+    task.evaluate("document.querySelector('#player').desk.seek(0)")
+    for _ in range(2):
+        keys.down("ArrowRight")
+    keys.up("ArrowRight")
+    assert task.evaluate(at) > max(begun, 5.1)
+
+
 def test_solo_with_alt_is_of_one_stem_only_and_mute_solo_and_volume_touch_no_schedule(task: Page) -> None:
     task.click("#play")
     is_now(task, "playing")

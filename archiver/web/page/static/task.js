@@ -74,7 +74,7 @@ class Desk {
     if (name) act = () => (event.shiftKey ? this.mute(name) : this.solo(name, false));
     if (act === undefined) return;
     event.preventDefault();
-    act();
+    if (!event.repeat || event.code.startsWith("Arrow")) act();
   }
 
   changed(change) {
