@@ -1,8 +1,8 @@
-"""Errors about one file that the store cannot take, or has spoilt; part of the error tree of `archiver.core.errors`."""
+"""Errors about one file that cannot be had, or not be stored; part of the error tree of `archiver.core.errors`."""
 
 from __future__ import annotations
 
-from archiver.core.errors import ArchiverError, StoreCorrupt, Verdict
+from archiver.core.errors import AddressPrivate, ArchiverError, StoreCorrupt, Verdict
 from archiver.core.model import Dependency
 
 
@@ -36,3 +36,7 @@ class ManifestTooLong(ArchiverError):
     verdict = Verdict.REFUSE
     code = "manifest.too_long"
     hint = "its files are stored, and the ledger knows them: nothing is lost; please report it"
+
+
+class RedirectForbidden(AddressPrivate):
+    """A redirect leads to a place we do not go, this time: an origin out of order sends all elsewhere for a while."""

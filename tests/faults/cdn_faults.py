@@ -347,7 +347,10 @@ def _ways() -> Iterator[Fault]:
     yield _retried("redirect without a Location", reason=busy, begin=status(302))
     yield _saved("redirect to another public host", begin=_elsewhere)
     yield _refused(
-        "redirect to a private address", reason=forbidden, begin=redirect("http://169.254.169.254/latest/meta-data")
+        "redirect to a private address",
+        reason=forbidden,
+        begin=redirect("http://169.254.169.254/latest/meta-data"),
+        lasts=timedelta(minutes=1),
     )
     yield _refused(
         "redirect to a name with a private address",
@@ -355,11 +358,14 @@ def _ways() -> Iterator[Fault]:
         begin=redirect(f"http://{INSIDE}/"),
         lasts=timedelta(minutes=1),
     )
-    yield _refused("redirect from https to http", reason=forbidden, begin=redirect(f"http://{ELSEWHERE}/"), tls=True)
+    yield _retried("redirect from https to http", reason=forbidden, begin=redirect(f"http://{ELSEWHERE}/"), tls=True)
     yield _refused(
-        "redirect to a URL with a password", reason=forbidden, begin=redirect(f"http://user:{USERINFO}@{ELSEWHERE}/")
+        "redirect to a URL with a password",
+        reason=forbidden,
+        begin=redirect(f"http://user:{USERINFO}@{ELSEWHERE}/"),
+        lasts=timedelta(minutes=1),
     )
-    yield _refused("redirect to a file", reason=forbidden, begin=redirect("file:///etc/passwd"))
+    yield _retried("redirect to a file", reason=forbidden, begin=redirect("file:///etc/passwd"))
     yield _refused(
         "the name leads to a private address",
         reason=forbidden,

@@ -21,6 +21,7 @@ from archiver.adapters.downloader.url import Url
 from archiver.adapters.http1 import Headers, Pool
 from archiver.core.errors import AddressForbidden, ArchiverError, BodyShort, OriginBusy, OriginFaulty
 from archiver.core.records.kinds.names import Media
+from archiver.core.refusals import RedirectForbidden
 from archiver.core.text import host_of
 from archiver.ports.runtime import UNWATCHED, Checkpoint, Jitter, Watch, unobserved
 from archiver.ports.transfer import Download, Received, Suspended, uncounted
@@ -172,7 +173,7 @@ class HttpDownloader:
         """Return the first answer that is no redirect; its status is not judged."""
         at, seen, cookie, headers = _parsed(url), set[Url](), False, self._headers + _fields(extra)
         for _ in range(REDIRECTS_MAX + 1):
-            response = self._send(at, headers)
+            response = self._send(at, headers, redirected=bool(seen))
             if response.status_code not in _REDIRECTS or "location" not in response.headers:
                 return response
             response.close()
@@ -183,9 +184,13 @@ class HttpDownloader:
                 raise CookieAsked("a redirect to where it came from, with a cookie that is to be sent back")
         raise OriginFaulty(f"more than {REDIRECTS_MAX} redirects")
 
-    def _send(self, url: Url, headers: Headers) -> Response:
+    def _send(self, url: Url, headers: Headers, *, redirected: bool) -> Response:
         try:
             return self._transport.get(url, headers)
+        except AddressForbidden as error:
+            if redirected:
+                raise RedirectForbidden(str(error)) from error
+            raise
         except httpx.TransportError as error:
             raise fault(error) from error
 

@@ -25,6 +25,7 @@ from archiver.core.errors import (
     Verdict,
 )
 from archiver.core.records.kinds.names import Media
+from archiver.core.refusals import RedirectForbidden
 from tests.fakes.audio import mp3
 from tests.fakes.origin import Origin
 from tests.fakes.scripted import DROP, Reply
@@ -432,7 +433,7 @@ def test_redirect_without_a_location_is_busy(cdn: Origin, client: HttpDownloader
 @pytest.mark.parametrize("location", ["ftp://127.0.0.1/x", "file:///etc/passwd", "//u:p@127.0.0.1/"])
 def test_redirect_to_a_place_we_do_not_go_is_refused(cdn: Origin, client: HttpDownloader, location: str) -> None:
     url = cdn.script(Reply(status=302, headers=(("Location", location),)))
-    with pytest.raises(AddressForbidden), client.open(url):
+    with pytest.raises(RedirectForbidden), client.open(url):
         pass
 
 

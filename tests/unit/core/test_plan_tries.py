@@ -23,6 +23,7 @@ from archiver.core.errors import (
     StoreBusy,
 )
 from archiver.core.model import Policy, StemRow
+from archiver.core.refusals import RedirectForbidden
 from archiver.core.states import StemEvent, StemState, TaskState
 from tests.unit.core.tasks import DAY, EVEN, HOUR, NOW, POLICY, SECOND, claim, row
 
@@ -118,6 +119,13 @@ def test_retry_after_of_the_error_is_kept_to() -> None:
 @pytest.mark.parametrize("error", [KeyTaken(), BodyTooLarge(), AddressForbidden()])
 def test_what_only_an_operator_can_mend_is_refused_at_once(error: ArchiverError) -> None:
     assert judge(row(), error) == plan.Ruling(StemEvent.REFUSED, None)
+
+
+def test_redirect_to_a_place_we_do_not_go_is_a_passing_fault_until_it_is_given_again_and_again() -> None:
+    error = RedirectForbidden("scheme 'http': only https is fetched")
+    assert judge(row(), error) == plan.Ruling(None, NOW + 4 * SECOND)
+    again = replace(row(attempts=2), reason=f"{error.code}: {error}")
+    assert judge(again, error) == plan.Ruling(StemEvent.REFUSED, NOW + 6 * HOUR)
 
 
 @pytest.mark.parametrize("error", [BodyNotAudio(), BodyEmpty(), NoLink()])
