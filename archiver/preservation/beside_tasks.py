@@ -29,6 +29,7 @@ class BesideTasks:
     """Waits so many seconds, or until the command is to end."""
     monotonic: Callable[[], float]
     _one: threading.Lock = field(default_factory=threading.Lock)
+    _looking: threading.Lock = field(default_factory=threading.Lock)
     _looked: float = field(default=float("-inf"), init=False)
     _seen: float = field(default=float("-inf"), init=False)
     _took: float = field(default=0.0, init=False)
@@ -50,9 +51,10 @@ class BesideTasks:
             self._took = self.monotonic() - began
 
     def _are_tasks(self) -> bool:
-        now = self.monotonic()
-        if now >= self._looked + LOOKED_EVERY:
-            self._looked = now
-            if self.are_held():
-                self._seen = now
-        return now < self._seen + BETWEEN
+        with self._looking:  # whoever asks while another looks must not go by what was known before
+            now = self.monotonic()
+            if now >= self._looked + LOOKED_EVERY:
+                self._looked = now
+                if self.are_held():
+                    self._seen = now
+            return now < self._seen + BETWEEN

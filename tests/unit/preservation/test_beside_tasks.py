@@ -106,3 +106,22 @@ def test_as_many_objects_at_a_time_as_there_are_readers_and_one_beside_tasks(*, 
     with ThreadPoolExecutor(READERS) as pool:
         list(pool.map(lambda _: beside.read(one), range(3 * READERS)))
     assert max(seen) == most
+
+
+def test_reader_waits_for_the_look_of_another_and_does_not_go_by_what_was_known_before() -> None:
+    looking, found, read = threading.Event(), threading.Event(), threading.Event()
+    hour = Hour()
+
+    def look() -> bool:
+        looking.set()
+        return found.wait(30)
+
+    beside = BesideTasks(look, hour.sleep, lambda: hour.now)
+    with ThreadPoolExecutor(2) as pool:
+        pool.submit(beside.read, lambda: None)
+        assert looking.wait(30)
+        second = pool.submit(beside.read, read.set)
+        early = read.wait(0.2)
+        found.set()
+        second.result()
+    assert not early
