@@ -331,6 +331,7 @@ def _archiver(
         is_best_effort=lambda: proof.is_best_effort,
         checkpoint=machine.checkpoint,
         watch=watch,
+        cores=machine.cores,
         schemas=Schemas(read_schemas),
     )
     return Archiver(context)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -14,8 +14,9 @@ from archiver.adapters.downloader.dialer import Connect
 from archiver.adapters.downloader.throttle import local_now
 from archiver.adapters.http1 import tcp_connect
 from archiver.adapters.object_store import s3_client
+from archiver.adapters.processor import HomeCore
 from archiver.app.clock import boot_seconds, utc_now
-from archiver.ports.runtime import PATIENCE, Checkpoint, Clock, unobserved
+from archiver.ports.runtime import PATIENCE, Checkpoint, Clock, Cores, unobserved
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -45,6 +46,7 @@ class Machine:
     s3_client: Callable[..., S3Client] = s3_client
     """Makes the client of the store; see archiver.adapters.object_store.s3_client."""
     checkpoint: Checkpoint = unobserved
+    cores: Cores = field(default_factory=lambda: HomeCore(time.monotonic))
 
 
 THIS_MACHINE = Machine()

@@ -22,6 +22,8 @@ HANGS = 2.0
 """Seconds without an answer after which a transfer only holds a thread: others may have one beside it."""
 GIVES_WAY = 600.0
 """Seconds for which one that was broken off because it is slow goes last."""
+MUCH = 1024 * 1024
+"""Bytes beyond which hashing and moving a file keep more than one core busy."""
 LEAST_LIMIT = timedelta(minutes=10)
 """The time that every file may take, however near its deadline is."""
 

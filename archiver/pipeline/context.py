@@ -15,7 +15,18 @@ from archiver.pipeline.second_look import SecondLook
 from archiver.ports.adoption import Adoptions, Folders
 from archiver.ports.ledger import Progress, Uploads
 from archiver.ports.provider import Accounts
-from archiver.ports.runtime import UNWATCHED, Checkpoint, Clock, EventLog, Jitter, Observer, Watch, unobserved
+from archiver.ports.runtime import (
+    UNWATCHED,
+    AnyCore,
+    Checkpoint,
+    Clock,
+    Cores,
+    EventLog,
+    Jitter,
+    Observer,
+    Watch,
+    unobserved,
+)
 from archiver.ports.store import ObjectStore
 from archiver.ports.transfer import Downloader, TransferPool
 
@@ -64,6 +75,7 @@ class TaskContext:
     """Returns True where create-only writes rest on a look before them."""
     checkpoint: Checkpoint = unobserved
     watch: Watch = UNWATCHED
+    cores: Cores = field(default_factory=AnyCore)
     kept: KeptTransfers = field(default_factory=KeptTransfers)
     exclusion: Exclusion = field(default_factory=Exclusion)
     names: Names = Names.ID

@@ -33,7 +33,7 @@ from archiver.core.records.kinds.names import Media
 from archiver.core.settling import last_chance
 from archiver.core.states import StemEvent, StemState
 from archiver.core.text import host_of
-from archiver.core.transfer import Transfer, time_limit
+from archiver.core.transfer import MUCH, Transfer, time_limit
 from archiver.pipeline.completed import CompletedStems
 from archiver.pipeline.context import TaskContext
 from archiver.pipeline.duplicates import Duplicate, Duplicates
@@ -87,6 +87,7 @@ class StemTransfer:
 
         Raises LeaseLost, LedgerFault, Interrupted or Preempted.
         """
+        self._context.cores.gather()
         with self._context.watch.at_work(self._listing.claim.task_id, self._row.name) as activity:
             self._transfer.activity = activity
             try:
@@ -237,6 +238,8 @@ class StemTransfer:
         left = None if deadline is None else deadline - self._context.clock()
         size = policy.max_stem_bytes if length is None else length
         self._limit = time_limit(size, policy.min_rate, left)
+        if size > MUCH:
+            self._context.cores.scatter()
         self._out.pool.announced(self._transfer, None if length is None else length - came)
 
     def _received(self, size: int) -> None:

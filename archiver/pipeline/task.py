@@ -39,6 +39,7 @@ class Archiver:
 
         What it was to probe, and brought no verdict on, is for the next to probe.
         """
+        self.context.cores.gather()
         try:
             with self.context.watch.at_work(claim.task_id):
                 return self._archive(claim)

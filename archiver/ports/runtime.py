@@ -117,6 +117,29 @@ class Unwatched:
 UNWATCHED = Unwatched()
 
 
+class Cores(Protocol):
+    """The processor's cores, among which the calling thread may go. Its methods never fail."""
+
+    def gather(self) -> None:
+        """Keep this thread on one core with all that gather: each of them does little between two waits.
+
+        The main thread stays free, for what it starts may go where it may.
+        """
+
+    def scatter(self) -> None:
+        """Let this thread go to any core, until it gathers again: it moves much at once."""
+
+
+class AnyCore:
+    """Cores of which threads take whichever the system gives them."""
+
+    def gather(self) -> None:
+        """Stay free."""
+
+    def scatter(self) -> None:
+        """Stay free."""
+
+
 class ServiceManager(Protocol):
     """The one that started the process and supervises it. Its methods never fail and never wait."""
 
