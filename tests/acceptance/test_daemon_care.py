@@ -29,6 +29,7 @@ from archiver.service.supervision import Hangup, Supervision
 from archiver.settings import Settings, load
 from archiver.settings.model import Ledger, Provider, Store
 from tests import ROOT
+from tests.fakes.cores import NotedCores
 from tests.fakes.events import Events
 from tests.fakes.service_manager import Listener, listening
 from tests.fakes.time import Seconds
@@ -254,6 +255,17 @@ def test_what_the_queue_file_brings_is_begun_with_the_reading_of_it(site: Site) 
         process.jobs()["intake"].run()
         assert seen.count("ledger.claimed") == 1
         assert process.parts.dispatcher.wait_idle(60)
+
+
+def test_who_works_on_a_task_or_a_small_stem_keeps_to_the_core_that_the_machine_names(site: Site) -> None:
+    cores = NotedCores()
+    machine = Machine(s3_client=partial(s3_client, session=site.s3.session), cores=cores)
+    with daemon(load(site.folder / "archiver.toml", {}).settings, Role.RUN, log=Events(), machine=machine) as process:
+        enqueued(site, "fresh-0001", "vocal", "drums")
+        process.jobs()["intake"].run()
+        assert process.parts.dispatcher.wait_idle(60)
+        site.wait_for(["fresh-0001"])
+    assert cores.seen == ["gather"] * 3, "one for the task, and one for each stem"
 
 
 def test_job_that_proves_a_slow_store_is_not_taken_for_hung_before_an_hour(site: Site) -> None:

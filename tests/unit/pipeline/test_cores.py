@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 import pathlib
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import pytest
 
 from archiver.core.model import Archived
 from archiver.core.transfer import MUCH
+from tests.fakes.cores import NotedCores
 from tests.fakes.downloader import Audio
 from tests.worlds.path import path_in
-
-
-@dataclass
-class Noted:
-    """Satisfies Cores: notes what is asked of it."""
-
-    seen: list[str] = field(default_factory=list)
-
-    def gather(self) -> None:
-        self.seen.append("gather")
-
-    def scatter(self) -> None:
-        self.seen.append("scatter")
 
 
 @pytest.mark.parametrize(
@@ -39,7 +27,7 @@ class Noted:
 def test_thread_gathers_for_a_task_and_for_each_stem_and_scatters_before_a_large_one(
     tmp_path: pathlib.Path, audio: Audio, asked: list[str]
 ) -> None:
-    noted = Noted()
+    noted = NotedCores()
 
     def moved(_size: int) -> None:
         if noted.seen[-1] != "moved":
