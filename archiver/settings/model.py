@@ -193,7 +193,7 @@ class Download(Section):
 
     concurrency: Annotated[
         Annotated[int, AfterValidator(rules.at_least_one)] | Literal["auto"], BeforeValidator(parse_concurrency)
-    ] = 32
+    ] = 16
     concurrency_max: Count = 64
     tasks_in_flight: Count = 8
     bandwidth: Bandwidth = Field(Timetable(), examples=[parse_bandwidth("08:00,512KiB 23:00,off")])

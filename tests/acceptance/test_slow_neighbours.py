@@ -13,7 +13,6 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from archiver.settings import Settings
 from tests.fakes.audio import mp3
 from tests.worlds.site import Site
 
@@ -21,8 +20,6 @@ SONG = mp3(50_000, 1)
 CRAWLED = 2_000_000_000
 DEAD = "127.0.0.1:9"
 """Nobody listens there."""
-MOST = Settings().download.most_transfers
-"""Transfers at one time by default."""
 DEFAULT_SCHEDULE = dict.fromkeys(("pending_first", "pending_max", "retry_first", "retry_max"))
 
 
@@ -113,7 +110,7 @@ def street_of(stems: int) -> Iterator[Street]:
 
 
 @pytest.mark.parametrize(
-    ("slow", "stems", "concurrency"), [(1, MOST, MOST), (1, MOST, "auto"), (20, 2, MOST)], ids=["task", "auto", "tasks"]
+    ("slow", "stems", "concurrency"), [(1, 16, 16), (1, 16, "auto"), (20, 2, 16)], ids=["task", "auto", "tasks"]
 )
 def test_honest_tasks_are_asked_for_within_seconds_beside_what_crawls(
     site: Site, slow: int, stems: int, concurrency: int | str
@@ -125,7 +122,7 @@ def test_honest_tasks_are_asked_for_within_seconds_beside_what_crawls(
         )
         site.queue.write_text("".join(f"slow-{n:04}\n" for n in range(slow)))
         with site.daemon() as daemon:
-            most = min(8 * stems, MOST, 4 if concurrency == "auto" else MOST)
+            most = min(8 * stems, 16, 4 if concurrency == "auto" else 16)
             until(lambda: street.most_crawling >= most, 30)
             begun = time.monotonic()
             with site.queue.open("a") as queue:

@@ -21,7 +21,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from archiver.settings import Settings
 from tests import ROOT
 from tests.benchmarks.ground import Ground, ground, memory_folder
 from tests.benchmarks.peers import MIB, PEERS, Run, Work, checkout_of, compare
@@ -43,13 +42,12 @@ def main() -> None:
     parser.add_argument("--peer", default="rclone", help=f"{', '.join(PEERS)}, or the path of another checkout")
     parser.add_argument("--pairs", type=int, default=1)
     parser.add_argument("--scale", type=float, default=1.0, help="of the number of files")
-    parser.add_argument("--transfers", type=int, help="of ours, at one time; default: the setting's")
+    parser.add_argument("--transfers", type=int, default=32, help="of ours, at one time")
     parser.add_argument("--peer-transfers", type=int, default=16, help="of rclone's")
     parser.add_argument("--ms", type=float, default=50.0, help="of the round trip")
     parser.add_argument("--loss", type=float, default=0.1, help="percent of the packets, each way")
     parser.add_argument("--mbit", type=float, default=1000.0, help="a second, each way")
     options = parser.parse_args()
-    transfers = options.transfers or Settings().download.most_transfers
     if missing := [tool for tool in ("ip", "unshare", "nsenter", "gcc") if shutil.which(tool) is None]:
         raise SystemExit(f"skipped: needs {', '.join(missing)} on PATH")
     if os.geteuid() != 0 or not Path("/dev/net/tun").exists():
@@ -66,7 +64,7 @@ def main() -> None:
     with memory_folder() as folder, long as near, ground(folder, FAR) as site:
         for name in options.works or WORKS:
             stems = max(1, round(WORKS[name].stems * options.scale))
-            work = replace(WORKS[name], stems=stems, threads=transfers)
+            work = replace(WORKS[name], stems=stems, threads=options.transfers)
             print(f"{name}: {work.stems} stems, {options.peer}, {options.pairs} pairs", flush=True)
             compare(site, work, peer, options.pairs, "192MiB", within=near)
 

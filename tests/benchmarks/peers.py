@@ -156,9 +156,8 @@ def prepare(site: Ground, work: Work, number: int, budget: str, *, stems_a_task:
     return run
 
 
-def settings(site: Ground, folder: Path, sink: str, budget: str, threads: int | None = None) -> str:
-    """Return a settings file for the ground; no `threads`: as many as by default."""
-    concurrency = "" if threads is None else f"concurrency = {threads}"
+def settings(site: Ground, folder: Path, sink: str, budget: str, threads: int = THREADS) -> str:
+    """Return a settings file for the ground."""
     return f"""
 [provider]
 base_url = "{site.api}"
@@ -173,7 +172,7 @@ endpoint_url = "{sink}"
 region = "us-east-1"
 addressing_style = "path"
 [download]
-{concurrency}
+concurrency = {threads}
 buffer_budget = "{budget}"
 allow_http = true
 allow_private_addresses = true

@@ -25,7 +25,7 @@ from pathlib import Path
 from tests import ROOT
 from tests.benchmarks.backfill import measured
 from tests.benchmarks.ground import Ground, ground, memory_folder
-from tests.benchmarks.peers import KIB, PROVEN, THREADS, settings, spread
+from tests.benchmarks.peers import KIB, PROVEN, settings, spread
 
 LAST = "d41a072"
 """The commit whose figures stand in README.md; it goes on with them."""
@@ -127,7 +127,7 @@ class Way:
         folder.mkdir()
         config, ids = folder / "archiver.toml", folder / "ids"
         config.touch(mode=0o600)
-        config.write_text(settings(self.site, folder, self.site.sink, "192MiB", THREADS))
+        config.write_text(settings(self.site, folder, self.site.sink, "192MiB"))
         ids.write_text("".join(f"{task}\n" for task in self.site.tasks(tasks * each, 64 * KIB, each=each)))
         words = ["stem-archiver", "--config", str(config), "backfill"]
         self.run(PROVEN, config=str(config))

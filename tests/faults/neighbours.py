@@ -40,7 +40,7 @@ from tests.fakes.downloader import Audio, Scripted
 from tests.fakes.time import NOW
 from tests.fixtures.ledgers import LEASE, accept
 from tests.worlds.path import CDN, PREFIX
-from tests.worlds.simulated import THREADS, SimulatedPath
+from tests.worlds.simulated import SimulatedPath
 
 SECOND_ACCOUNT = AccountName("second")
 DAY = timedelta(days=1)
@@ -190,12 +190,12 @@ def rotten_account(path: SimulatedPath, ids: Sequence[str]) -> None:
     path.api.unknown.add(SECOND_ACCOUNT)
 
 
-def stem_for_each_thread(path: SimulatedPath, ids: Sequence[str]) -> None:
-    """One task of huge stems that come slowly, one for each thread."""
+def sixteen_stems(path: SimulatedPath, ids: Sequence[str]) -> None:
+    """One task of 16 huge stems that come slowly."""
     body = bytes(HUGE)
     sources = [
         path.serves(f"bad-{n}", Audio(body + bytes([n]), comes=path.flows(3), blocks=20), stem=f"stem{n}", host=BAD)
-        for n in range(THREADS)
+        for n in range(16)
     ]
     path.lists(*sources, task=ids[0], created=NOW - 9 * DAY)
     path.accept(ids[0])
@@ -262,7 +262,7 @@ KINDS: tuple[Neighbour, ...] = (
         "paused",
         paused=(AT_BAD,),
     ),
-    Neighbour("one task of huge stems, one for each thread", stem_for_each_thread, "slow"),
+    Neighbour("one task of 16 huge stems", sixteen_stems, "slow"),
     # some links of the good host
     Neighbour("links are spent (403)", answering(LinkSpent(status=403)), "at risk"),
     Neighbour(

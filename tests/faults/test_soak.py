@@ -20,7 +20,6 @@ import pytest
 from archiver.demo.emulator import Emulator
 from archiver.demo.records import EmulatedTask
 from archiver.demo.seaweed import S3Server
-from archiver.settings import Settings
 from tests.fakes.s3_proxy import (
     Action,
     Exchange,
@@ -41,11 +40,9 @@ EVERY = 1.0
 WAL_LIMIT = 24 << 20
 """Bytes: what the ledger promises the log to shrink to, and one transaction's worth above."""
 
-_DEFAULT = Settings().download
-STEMS, TASKS = _DEFAULT.most_transfers, _DEFAULT.tasks_in_flight
-MOST_THREADS = STEMS + TASKS + 16
+MOST_THREADS = 16 + 8 + 16
 """Stems, tasks, and the daemon's own with its scheduler's."""
-MOST_DESCRIPTORS = STEMS + (STEMS + TASKS) + TASKS + 3 * (STEMS + TASKS) + 16
+MOST_DESCRIPTORS = 16 + 24 + 8 + 3 * 24 + 16
 """Connections to the CDN, the store and the API, the ledger's three files for each thread, and a few."""
 
 

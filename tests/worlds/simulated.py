@@ -12,15 +12,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from archiver.core.model import DEFAULT_ACCOUNT, AccountName
-from archiver.settings import Settings
 from tests.fakes.events import Silence
 from tests.fakes.time import SimulatedTime
 from tests.house import Ledger, TaskWatch, TransferThreads, WholeCrowd, ready_ledger_at, spread_limiter
 from tests.worlds.path import Path
 
-_DEFAULT = Settings()
-WORKERS, THREADS = _DEFAULT.download.tasks_in_flight, _DEFAULT.download.most_transfers
-REQUESTS = _DEFAULT.provider.requests_per_10s
+WORKERS, THREADS, REQUESTS = 8, 16, 20
+"""As settings have them by default."""
 ASKING, CONNECTING, PUTTING, TRANSFER = 0.3, 0.1, 0.05, 1.0
 """Seconds that each takes."""
 SECOND = timedelta(seconds=1)
