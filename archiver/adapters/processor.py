@@ -21,16 +21,33 @@ _CORE = 36
 """The place of the core among the fields of `/proc/PID/stat` behind the name (proc_pid_stat(5), field 39)."""
 
 
+class System:
+    """The system's word on the cores of the calling thread."""
+
+    def allowed(self) -> AbstractSet[int]:
+        """Return those that it may use; none where the system does not tell."""
+        return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else frozenset()
+
+    def go(self, cores: AbstractSet[int]) -> None:
+        """Keep the thread on these; raise OSError where the system refuses."""
+        os.sched_setaffinity(0, cores)
+
+    def here(self) -> int:
+        """Return the one on which it runs; raise OSError, ValueError or IndexError where /proc does not tell."""
+        fields = Path("/proc/thread-self/stat").read_text().rpartition(")")[2].split()
+        return int(fields[_CORE])
+
+
 class HomeCore:
     """Keeps threads on one core, the one where the system has put one of them; satisfies archiver.ports.runtime.Cores.
 
     Safe to share among threads. Where the system names no cores, has but one, or lets nobody choose, nothing happens.
     """
 
-    def __init__(self, monotonic: Callable[[], float], where: Callable[[], int] | None = None) -> None:
+    def __init__(self, monotonic: Callable[[], float], system: System | None = None) -> None:
         self._monotonic = monotonic
-        self._where = where or _core_here
-        self._all = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set[int]()
+        self._system = system or System()
+        self._all = self._system.allowed()
         self._may = len(self._all) > 1
         self._lock = threading.Lock()
         self._home: int | None = None
@@ -40,21 +57,22 @@ class HomeCore:
 
     def gather(self) -> None:
         """See Cores. One thread in ten seconds goes where it is sent: the others follow it when they gather next."""
-        if not self._may or threading.current_thread() is threading.main_thread():
+        if threading.current_thread() is threading.main_thread():
             return
-        with suppress(OSError):
-            if self._monotonic() - self._scattered < ONLY_SMALL_FOR or self._is_scout():
+        try:
+            if not self._may or self._monotonic() - self._scattered < ONLY_SMALL_FOR or self._is_scout():
                 self._free()
             elif (home := self._home_now()) != getattr(self._own, "core", None):
-                self._go({home})
+                self._system.go({home})
                 self._own.core = home
+        except (OSError, ValueError, IndexError):  # the last two: a /proc that is not Linux's own
+            self._may = False
 
     def scatter(self) -> None:
         """See Cores."""
-        if self._may:
-            self._scattered = self._monotonic()
-            with suppress(OSError):
-                self._free()
+        self._scattered = self._monotonic()
+        with suppress(OSError):
+            self._free()
 
     def _is_scout(self) -> bool:
         now = self._monotonic()
@@ -67,22 +85,10 @@ class HomeCore:
     def _home_now(self) -> int:
         if self._home is None or getattr(self._own, "scouts", False):
             self._own.scouts = False
-            self._home = self._where()
+            self._home = self._system.here()
         return self._home
 
     def _free(self) -> None:
         if getattr(self._own, "core", None) is not None:
             self._own.core = None
-            self._go(self._all)
-
-    def _go(self, cores: AbstractSet[int]) -> None:
-        try:
-            os.sched_setaffinity(0, cores)
-        except OSError:
-            self._may = False
-            raise
-
-
-def _core_here() -> int:
-    fields = Path("/proc/thread-self/stat").read_text().rpartition(")")[2].split()
-    return int(fields[_CORE])
+            self._system.go(self._all)

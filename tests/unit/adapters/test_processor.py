@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
 
-from archiver.adapters.processor import HOME_FOR, ONLY_SMALL_FOR, HomeCore
+from archiver.adapters.processor import HOME_FOR, ONLY_SMALL_FOR, HomeCore, System
 
 pytestmark = pytest.mark.skipif(
     not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) == 1,
@@ -25,15 +26,34 @@ def cores() -> set[int]:
 ALL = cores() if hasattr(os, "sched_getaffinity") else set[int]()
 
 
-class Hour:
+class Hour(System):
     """Time in our hands, and the core on which the system is said to have put a thread."""
 
     def __init__(self) -> None:
         self.now = 0.0
         self.core = min(ALL)
 
+    def here(self) -> int:
+        return self.core
+
     def home(self) -> HomeCore:
-        return HomeCore(lambda: self.now, lambda: self.core)
+        return HomeCore(lambda: self.now, self)
+
+
+class Strict(Hour):
+    """A system that lets nobody choose, or gives one core alone; it notes what is asked of it."""
+
+    def __init__(self, cores: AbstractSet[int] = frozenset(ALL)) -> None:
+        super().__init__()
+        self.cores = cores
+        self.asked = list[AbstractSet[int]]()
+
+    def allowed(self) -> AbstractSet[int]:
+        return self.cores
+
+    def go(self, cores: AbstractSet[int]) -> None:
+        self.asked.append(cores)
+        raise PermissionError
 
 
 @contextmanager
@@ -98,24 +118,45 @@ def test_main_thread_stays_free_as_processes_and_threads_inherit_its_cores() -> 
     assert cores() == ALL
 
 
-def test_system_that_lets_nobody_choose_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = list[object]()
-
-    def refuse(_pid: int, mask: object) -> None:
-        asked.append(mask)
-        raise PermissionError
-
-    home = Hour().home()
-    monkeypatch.setattr(os, "sched_setaffinity", refuse)
+def test_system_that_lets_nobody_choose_is_asked_once() -> None:
+    strict = Strict()
+    home = strict.home()
     with thread() as one:
         assert one(home.gather) == one(home.gather) == one(home.scatter) == ALL
-    assert len(asked) == 1
+    assert strict.asked == [{min(ALL)}]
 
 
-def test_process_with_one_core_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0})
-    monkeypatch.setattr(os, "sched_setaffinity", lambda _pid, _mask: pytest.fail("nothing to choose"))
-    home = Hour().home()
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(home.gather).result()
-        pool.submit(home.scatter).result()
+def test_thread_that_gathered_is_let_go_after_the_system_has_refused_another() -> None:
+    hour = Hour()
+    home = hour.home()
+    with thread() as one, thread() as other:
+        one(home.gather)
+        hour.core = 10_000
+        hour.now = HOME_FOR
+        other(home.gather)
+        assert other(home.gather) == ALL, "there is no such core"
+        assert one(home.gather) == ALL
+
+
+@pytest.mark.parametrize("fault", [FileNotFoundError("/proc"), IndexError(36), ValueError("core")])
+def test_system_that_does_not_say_where_a_thread_runs_is_asked_once(fault: Exception) -> None:
+    asked = list[str]()
+
+    class Silent(Hour):
+        def here(self) -> int:
+            asked.append("here")
+            raise fault
+
+    home = Silent().home()
+    with thread() as one:
+        assert one(home.gather) == one(home.gather) == one(home.scatter) == ALL
+    assert asked == ["here"]
+
+
+def test_process_with_one_core_is_left_alone() -> None:
+    strict = Strict({min(ALL)})
+    home = strict.home()
+    with thread() as one:
+        one(home.gather)
+        one(home.scatter)
+    assert strict.asked == []
